@@ -1,0 +1,76 @@
+# Terraweft. `make help` lists what can be typed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+EXTRAS ?= build,train,serve,test,dev
+VENV := .venv
+BIN := $(VENV)/bin
+comma := ,
+STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+ROOMS := captioners chips flows labelers reference reports sandbox schemas shards sources terraweft
+
+.PHONY: help demo test lint format bench services resolve constraints install clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: $(STAMP)  ## build the sandbox dataset into build/demo/dataset, and check it
+	$(BIN)/terraweft demo --out build/demo
+
+test: $(STAMP)  ## run the tests; one of them: make test ARGS="-k name"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP)  ## let ruff put imports and layout in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## run every benchmark of bench/ (one row: make bench-p1)
+	@shopt -s nullglob; scripts=(bench/p[0-9]*.py); \
+	if [ $${#scripts[@]} -eq 0 ]; then echo "bench/ holds no benchmark yet"; fi; \
+	for script in "$${scripts[@]}"; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+bench-%: $(STAMP)
+	@shopt -s nullglob nocaseglob; scripts=(bench/$*.py bench/$*_*.py); \
+	if [ $${#scripts[@]} -eq 0 ]; then echo "bench/ holds no benchmark named $*" >&2; exit 2; fi; \
+	for script in "$${scripts[@]}"; do $(BIN)/python "$$script"; done
+
+services:  ## install PostGIS, nginx and Chromium from Debian's packages, for the tests that need them
+	@if ! command -v apt-get >/dev/null; then \
+	  echo "make services: no apt-get here; install PostgreSQL with PostGIS, nginx and Chromium by other means" >&2; exit 0; fi; \
+	as_root=""; if [ "$$(id -u)" -ne 0 ]; then as_root="sudo"; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$as_root apt-get update -qq; \
+	$$as_root apt-get install -y -qq --no-install-recommends postgresql postgresql-postgis postgis nginx-light chromium fonts-dejavu-core >/dev/null; \
+	echo "make services: PostGIS, nginx and Chromium are installed"
+
+resolve: $(STAMP)  ## prove that the pinned set resolves from wheels on Python 3.12 and 3.13 (dry run)
+	@for version in 3.11 3.12 3.13; do \
+	  $(BIN)/pip install --quiet --dry-run --ignore-installed --python-version $$version --only-binary=:all: \
+	    --target build/resolve-$$version --report build/resolve-$$version.json -c constraints.txt \
+	    $(if $(RESOLVE_EXTRAS),'.[$(RESOLVE_EXTRAS)]','.[build,serve,test,dev]'); \
+	  $(BIN)/python -c "import json,sys; n = len(json.load(open(sys.argv[1]))['install']); print(f'Python {sys.argv[2]}: {n} packages resolve, all as wheels')" build/resolve-$$version.json $$version; \
+	done
+
+constraints: $(STAMP)  ## write constraints.txt from what is installed in .venv
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable --exclude terraweft \
+	  | sed -E 's/\+[A-Za-z0-9.]+$$//' | sort -f; } > build/constraints.new && mv build/constraints.new constraints.txt
+
+install: $(STAMP)  ## make .venv and install the project into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else f"Terraweft needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]} (make PYTHON=...)")'
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@mkdir -p build; rm -f $(VENV)/.installed-*; touch $@
+
+clean:  ## remove build/ and caches (the environment stays: rm -rf .venv removes it)
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(ROOMS) tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
