@@ -1,0 +1,190 @@
+"""The nouns of a run: chip specifications, tiles, outcomes, and the pixels of a chip.
+
+A `Chip` holds one `xarray.Dataset` per layer (modality group). `check_layer` says what such a dataset must be:
+
+    data    (time, band, y, x)  as stored, nodata included
+    valid   (time, y, x) uint8  see `Valid`
+    scale   (time,) float64     physical = stored * scale + offset
+    offset  (time,) float64
+    coordinates: time (datetime64[ns], rising), band (str), y, x (pixel centres)
+    attrs: modality, group, georef (GeoRef), gsd_m, nodata, unit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from schemas.georef import Bounds, GeoRef
+from schemas.labels import FeatureTable, LabelLayer, RasterLayer
+from schemas.scene import SceneItem
+
+State = Literal["kept", "rejected", "failed"]
+Split = Literal["train", "val", "test"]
+
+
+class Valid(IntEnum):
+    """What a pixel of a validity mask says (DATASET_FORMAT.md)."""
+
+    NODATA = 0
+    CLEAR = 1
+    CLOUD = 2
+    SHADOW = 3
+    SNOW = 4
+    HAZE = 5
+    WATER = 6
+    DEFECTIVE = 7
+
+
+VALID_PRECEDENCE: tuple[int, ...] = (0, 7, 2, 3, 5, 4, 6, 1)
+"""Where several hold, the first of these wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChipSpec:
+    """What to build, decided before any pixel is read."""
+
+    chip_id: str
+    """Letters, digits, ``_`` and ``-``; the key in every shard."""
+    epsg: int
+    """UTM zone of the chip."""
+    bounds_xyxy: Bounds
+    """Left, bottom, right, top in metres."""
+    region: str
+    """Name of the recipe's region that holds it."""
+    split: str
+    """train, val or test."""
+    block_id: str
+    """The block that decided the split."""
+    start_utc: datetime
+    """Begin of the time window."""
+    end_utc: datetime
+    """End of the time window."""
+    reference_utc: datetime
+    """What time gaps are counted from."""
+    footprint_wkb: bytes
+    """EPSG:4326 polygon."""
+    majortom_cell: str = ""
+    """Major TOM cell (10 km) of the centre."""
+
+    def georef(self, gsd_m: float) -> GeoRef:
+        """The chip's own grid at a GSD that divides it.
+
+        Raises:
+            ValueError: the GSD does not divide the chip.
+        """
+        left, bottom, right, top = self.bounds_xyxy
+        rows, columns = (top - bottom) / gsd_m, (right - left) / gsd_m
+        if abs(rows - round(rows)) > 1e-6 or abs(columns - round(columns)) > 1e-6:
+            raise ValueError(f"{gsd_m} m does not divide the chip {self.chip_id} of {right - left} m")
+        return GeoRef(self.epsg, left, top, gsd_m, (round(rows), round(columns)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The unit of work: neighbouring chips and the items that may cover them."""
+
+    tile_id: str
+    """Stable name, from the chips' lattice."""
+    epsg: int
+    """UTM zone of all its chips."""
+    chips: tuple[ChipSpec, ...]
+    """The chips, ordered by id."""
+    items: Mapping[str, tuple[SceneItem, ...]]
+    """Modality or label source -> candidate items, in time order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a planned chip. A value, never an exception."""
+
+    chip_id: str
+    """Which chip."""
+    state: State
+    """kept, rejected or failed."""
+    reason: str = ""
+    """Rule that rejected it, or the message of the failure."""
+    measured: float | None = None
+    """What was measured, for a rejection."""
+    limit: float | None = None
+    """The limit it broke."""
+    error_class: str = ""
+    """Class of the failure."""
+    url: str = ""
+    """What was being read, unsigned."""
+    attempts: int = 1
+    """How often it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Residual shift of a layer against its reference, in metres on the ground."""
+
+    dx_m: float
+    """Content must move this far east to match the reference."""
+    dy_m: float
+    """Content must move this far north to match the reference."""
+    reliability: float
+    """0..1; below the recipe's limit the estimate is not used."""
+    status: Literal["measured", "corrected", "unreliable", "not_applicable"]
+    """What was done with it."""
+    reference: str = ""
+    """Modality and date it was measured against."""
+    method: str = ""
+    """How it was measured."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """Pixels and label sources of one chip."""
+
+    spec: ChipSpec
+    """What was asked for."""
+    layers: Mapping[str, xr.Dataset]
+    """Group name (``s2_10m``) -> dataset, see `check_layer`."""
+    provenance: Mapping[str, tuple[SceneItem, ...]]
+    """Modality -> the item of each of its dates (the first where several were mosaicked)."""
+    shifts: Mapping[str, tuple[Shift, ...]] = field(default_factory=dict)
+    """Modality -> one shift per date."""
+    rasters: Mapping[str, RasterLayer] = field(default_factory=dict)
+    """Label source -> its classes on the chip's label grid, at its own codes."""
+    features: FeatureTable | None = None
+    """OSM features that touch the chip, in the chip's CRS."""
+    labels: Mapping[str, LabelLayer] = field(default_factory=dict)
+    """Label source or ``fused`` -> label layer."""
+
+
+def check_layer(layer: xr.Dataset) -> xr.Dataset:
+    """The same dataset, if it is a layer as this module's docstring says.
+
+    Raises:
+        ValueError: naming what is missing or of the wrong shape or type.
+    """
+    for name, dims in {
+        "data": ("time", "band", "y", "x"),
+        "valid": ("time", "y", "x"),
+        "scale": ("time",),
+        "offset": ("time",),
+    }.items():
+        if name not in layer:
+            raise ValueError(f"layer has no {name!r}")
+        if layer[name].dims != dims:
+            raise ValueError(f"{name!r} has dimensions {layer[name].dims}, wanted {dims}")
+    if layer["valid"].dtype != np.uint8:
+        raise ValueError(f"valid is {layer['valid'].dtype}, wanted uint8")
+    times = layer["time"].values
+    if times.size and bool(np.any(np.diff(times.astype("int64")) < 0)):
+        raise ValueError("times do not rise")
+    missing = {"modality", "group", "georef", "gsd_m", "nodata", "unit"} - set(layer.attrs)
+    if missing:
+        raise ValueError(f"layer attributes missing: {sorted(missing)}")
+    georef: Any = layer.attrs["georef"]
+    if tuple(layer["data"].shape[-2:]) != tuple(georef.shape_yx):
+        raise ValueError(f"pixels {layer['data'].shape[-2:]} do not fit the georeference {georef.shape_yx}")
+    return layer

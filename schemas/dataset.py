@@ -1,0 +1,175 @@
+"""What stands in ``dataset.json`` and the pointer (format 1)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+
+
+class Pointer(BaseModel):
+    """``terraweft.json``: the one thing that changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    """Format of the dataset."""
+    name: str
+    """Name of the dataset."""
+    current: str
+    """Version that readers open."""
+
+
+class ShardRecord(BaseModel):
+    """One shard file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    """Relative to the dataset's root."""
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Of the whole file."""
+    split: str
+    """train, val or test."""
+    bucket: int
+    """Hash bucket of its chips."""
+    chip_ids: tuple[str, ...]
+    """Keys, in order."""
+
+
+class BandTable(BaseModel):
+    """One band of a layer as the dataset documents it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Band name."""
+    common_name: str = ""
+    """STAC common name."""
+    centre_nm: float | None = None
+    """Centre wavelength."""
+    fwhm_nm: float | None = None
+    """Full width at half maximum."""
+    polarisation: str = ""
+    """For SAR."""
+    mean: float | None = None
+    """Mean physical value over clear pixels of the train split."""
+    std: float | None = None
+    """Standard deviation, likewise."""
+    count: int = 0
+    """Pixels behind mean and std."""
+
+
+class LayerTable(BaseModel):
+    """One modality group as the dataset documents it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str
+    """``s2_10m``: member name in shards and group name in Zarr."""
+    modality: str
+    """``s2``."""
+    sensor: str
+    """Sensor profile."""
+    gsd_m: float
+    """Pixel size stored."""
+    dtype: str
+    """Stored type."""
+    unit: str
+    """Unit of the physical value."""
+    nodata: float | None
+    """Stored value of no data."""
+    bands: tuple[BandTable, ...]
+    """In stored order."""
+    max_dates: int
+    """Largest number of dates of a chip."""
+    shape_yx: tuple[int, int]
+    """Largest rows and columns of a chip."""
+
+
+class SourceTable(BaseModel):
+    """One catalog collection that was read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: str
+    """Modality or label source."""
+    catalog: str
+    """Name of the catalog in the recipe."""
+    collection: str
+    """Collection id."""
+    licence: str
+    """Licence id."""
+    attribution: str
+    """Attribution to show."""
+    share_alike: bool = False
+    """Whether what derives from it must carry its licence."""
+    non_commercial: bool = False
+    """Whether it may not be used commercially."""
+    redistributable: bool = True
+    """Whether it may be given on."""
+    items: tuple[str, ...] = ()
+    """Ids of the items read."""
+
+
+class DatasetDocument(BaseModel):
+    """``versions/<version>/dataset.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    """Format of the dataset."""
+    name: str
+    """Name of the dataset."""
+    title: str = ""
+    """For people."""
+    version: str
+    """UTC time and first 8 of the content hash."""
+    parent_version: str = ""
+    """Version this one was made from."""
+    created: str
+    """ISO time."""
+    recipe: dict[str, Any]
+    """Resolved recipe, without secrets and local paths."""
+    recipe_hash: str
+    """What names the run."""
+    code_version: str
+    """Version of Terraweft."""
+    steps: dict[str, str] = Field(default_factory=dict)
+    """Step -> declared version."""
+    software: dict[str, str] = Field(default_factory=dict)
+    """Versions of what touched pixels."""
+    content_hash: str
+    """sha256 over tables and shard hashes."""
+    counts: dict[str, Any]
+    """planned, kept, rejected {reason: n}, failed {class: n}."""
+    modalities: tuple[LayerTable, ...]
+    """Band tables with statistics."""
+    legends: dict[str, Any] = Field(default_factory=dict)
+    """Label source -> legend; ``label`` -> the fused one."""
+    crosswalk: dict[str, Any] = Field(default_factory=dict)
+    """Source -> crosswalk used in the fusion."""
+    fusion: dict[str, Any] = Field(default_factory=dict)
+    """Method, estimated parameters, disagreement between sources."""
+    splits: dict[str, Any]
+    """counts, method, leakage."""
+    texts: dict[str, Any] = Field(default_factory=dict)
+    """counts, models, tokens, cost, verification rates."""
+    tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """File name -> {bytes, sha256, rows} of every other file of the version."""
+    shards: tuple[ShardRecord, ...]
+    """Every tar."""
+    zarr: dict[str, Any] = Field(default_factory=dict)
+    """path, tag, groups; empty where the recipe asks for none."""
+    sources: tuple[SourceTable, ...]
+    """What was read, with licences."""
+    diff: dict[str, Any] = Field(default_factory=dict)
+    """Against the parent: chips added, changed, unchanged, removed; bytes written."""
+    run: dict[str, Any] = Field(default_factory=dict)
+    """What differs from run to run: host, seconds, bytes, cost."""
+    private: bool = False
+    """Whether it holds layers that may not be given on."""

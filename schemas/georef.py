@@ -1,0 +1,75 @@
+"""Where a grid of pixels lies on the Earth: `GeoRef`, the georeference of one layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRef:
+    """A north-up lattice of square pixels.
+
+    Edges, not centres: ``x0`` and ``y0`` are the outer corner of the upper left pixel.
+    """
+
+    epsg: int
+    """EPSG code of the coordinate system."""
+    x0: float
+    """Left edge, in units of the coordinate system."""
+    y0: float
+    """Top edge, in units of the coordinate system."""
+    pixel_size: float
+    """Pixel edge, in units of the coordinate system (metres in UTM)."""
+    shape_yx: tuple[int, int]
+    """Rows and columns."""
+
+    @property
+    def bounds_xyxy(self) -> Bounds:
+        """(left, bottom, right, top)."""
+        rows, columns = self.shape_yx
+        return (self.x0, self.y0 - rows * self.pixel_size, self.x0 + columns * self.pixel_size, self.y0)
+
+    @property
+    def transform(self) -> tuple[float, float, float, float, float, float]:
+        """Affine coefficients (a, b, c, d, e, f) as in rasterio: x = a*col + b*row + c."""
+        return (self.pixel_size, 0.0, self.x0, 0.0, -self.pixel_size, self.y0)
+
+    def x_centres(self) -> NDArray[np.float64]:
+        """(columns,) x of the pixel centres."""
+        return self.x0 + (np.arange(self.shape_yx[1]) + 0.5) * self.pixel_size
+
+    def y_centres(self) -> NDArray[np.float64]:
+        """(rows,) y of the pixel centres, falling."""
+        return self.y0 - (np.arange(self.shape_yx[0]) + 0.5) * self.pixel_size
+
+    def union(self, other: GeoRef) -> GeoRef:
+        """Smallest grid on the same lattice that holds both.
+
+        Raises:
+            ValueError: the two do not lie on one lattice.
+        """
+        if not self.is_aligned(other):
+            raise ValueError(f"no common lattice: {self} and {other}")
+        left = min(self.x0, other.x0)
+        top = max(self.y0, other.y0)
+        right = max(self.bounds_xyxy[2], other.bounds_xyxy[2])
+        bottom = min(self.bounds_xyxy[1], other.bounds_xyxy[1])
+        shape_yx = (round((top - bottom) / self.pixel_size), round((right - left) / self.pixel_size))
+        return GeoRef(self.epsg, left, top, self.pixel_size, shape_yx)
+
+    def is_aligned(self, other: GeoRef, tolerance: float = 1e-3) -> bool:
+        """Whether both lie on one lattice: same CRS, same pixel size, origins a whole number of pixels apart."""
+        if self.epsg != other.epsg or abs(self.pixel_size - other.pixel_size) > 1e-9 * self.pixel_size:
+            return False
+        dx = (other.x0 - self.x0) / self.pixel_size
+        dy = (other.y0 - self.y0) / self.pixel_size
+        return abs(dx - round(dx)) < tolerance and abs(dy - round(dy)) < tolerance
+
+    def offset_yx(self, inner: GeoRef) -> tuple[int, int]:
+        """Row and column in this grid where an aligned grid begins."""
+        return (round((self.y0 - inner.y0) / self.pixel_size), round((inner.x0 - self.x0) / self.pixel_size))

@@ -1,0 +1,149 @@
+"""Reading a recipe from YAML: every mistake becomes one line with the line number and the mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from schemas.errors import RecipeError
+from schemas.recipe import Recipe
+
+MAX_BYTES = 1_000_000
+"""A recipe larger than this is refused unread."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, without anchors (no YAML bombs) and without duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed in a recipe", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """The recipe in a file.
+
+    Raises:
+        RecipeError: one line: file and line, what is wrong, the mend.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise RecipeError("there is no such recipe", where=str(path), mend="check the path") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise RecipeError("this is no readable file", where=str(path), mend="give the path of a .yaml file") from error
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(f"a recipe of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}")
+    return parse_recipe(raw, path.name)
+
+
+def parse_recipe(raw: bytes, name: str) -> Recipe:
+    """The recipe in some bytes; ``name`` stands in messages.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    try:
+        text = raw.decode("utf-8")
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except UnicodeDecodeError as error:
+        raise RecipeError("not UTF-8 text", where=name, mend="save it as UTF-8") from error
+    except RecursionError as error:
+        raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise RecipeError(f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
+    if not isinstance(data, dict):
+        raise RecipeError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise _as_recipe_error(error, root, name) from error
+
+
+def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str) -> RecipeError:
+    first = error.errors(include_url=False)[0]
+    loc = tuple(part for part in first["loc"])
+    field = ".".join(str(part) for part in loc) or "recipe"
+    where = f"{name}:{_line_of(root, loc)}"
+    if first["type"] == "extra_forbidden":
+        known = sorted(_fields_at(loc[:-1]))
+        near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        return RecipeError(f"unknown key {field!r}", where=where, mend=mend)
+    if first["type"] == "missing":
+        return RecipeError(f"{field!r} is missing", where=where, mend=f"add {str(loc[-1])!r}")
+    message = first["msg"].removeprefix("Value error, ")
+    got = first.get("input")
+    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool)) else ""
+    others = f"and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or "see docs/recipes.md")
+
+
+def _line_of(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
+    """1-based line of the deepest node on the way that exists."""
+    line = node.start_mark.line + 1 if node is not None else 1
+    for part in loc:
+        found = next(((k, v) for k, v in _entries(node) if k == part), None)
+        if found is None:
+            break
+        node = found[1]
+        line = node.start_mark.line + 1
+        if isinstance(part, str):
+            line = min(line, _key_line(node, line))
+    return line
+
+
+def _key_line(node: yaml.Node, line: int) -> int:
+    return line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
+
+
+def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        yield from ((key.value, value) for key, value in node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from enumerate(node.value)
+
+
+def _fields_at(loc: tuple[str | int, ...]) -> list[str]:
+    """Names of the fields of the model that a location points to."""
+    annotation: Any = Recipe
+    for part in loc:
+        model = _model_in(annotation)
+        if model is not None:
+            fields = {(f.alias or n): f.annotation for n, f in model.model_fields.items()}
+            annotation = fields.get(str(part))
+        else:
+            annotation = get_args(annotation)[-1] if get_args(annotation) else None
+    model = _model_in(annotation)
+    return [f.alias or n for n, f in model.model_fields.items()] if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in get_args(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel) and getattr(annotation, "__origin__", None) is not dict:
+            if getattr(annotation, "__origin__", None) is tuple:
+                return None
+            return part
+    return None

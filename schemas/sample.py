@@ -1,0 +1,54 @@
+"""`Sample`: one finished chip as the writers take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.georef import GeoRef
+
+
+@dataclass(frozen=True)
+class LayerArrays:
+    """One modality group, ready to write."""
+
+    data: NDArray[Any]
+    """(T, C, H, W) as stored."""
+    valid: NDArray[np.uint8]
+    """(T, H, W), see `schemas.chip.Valid`."""
+    time_utc: NDArray[np.datetime64]
+    """(T,) datetime64[ns], rising."""
+    scale: NDArray[np.float64]
+    """(T,) physical = stored * scale + offset."""
+    offset: NDArray[np.float64]
+    """(T,)."""
+    georef: GeoRef
+    """The layer's own grid."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One chip, finished. Members appear in a shard in the order of DATASET_FORMAT.md."""
+
+    chip_id: str
+    """Key in every shard."""
+    split: str
+    """train, val or test."""
+    layers: Mapping[str, LayerArrays]
+    """Group name -> arrays, in the recipe's order."""
+    labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Source -> (H, W) codes."""
+    label: NDArray[np.uint8] | None = None
+    """(H, W) fused class index, 255 = abstain."""
+    confidence: NDArray[np.uint8] | None = None
+    """(H, W) 0..255."""
+    osm: Mapping[str, Any] | None = None
+    """GeoJSON FeatureCollection in chip pixel coordinates."""
+    texts: tuple[Mapping[str, Any], ...] = ()
+    """Text records as plain dictionaries."""
+    row: Mapping[str, Any] = field(default_factory=dict)
+    """The chip's row of chips.parquet, less shard, shard_index, zarr_index and sample_sha256."""

@@ -1,0 +1,110 @@
+"""Sensor profiles: what a sensor measures and how its products are laid out, read from ``sensor_<name>.yaml``.
+
+A new optical sensor is one such table and no code.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.errors import RecipeError
+from schemas.scene import MaskKind
+
+
+class Band(BaseModel):
+    """One band of a sensor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Name used in recipes and datasets, for example B02 or vv."""
+    common_name: str = ""
+    """STAC common name (blue, nir08), empty where there is none."""
+    centre_nm: float | None = None
+    """Centre wavelength in nm; None for SAR and elevation."""
+    fwhm_nm: float | None = None
+    """Full width at half maximum in nm."""
+    gsd_m: float
+    """Native GSD in m."""
+    polarisation: str = ""
+    """VV, VH, ... for SAR."""
+    aliases: tuple[str, ...] = ()
+    """Asset keys under which catalogs offer it, beside name and common name."""
+
+
+class SensorProfile(BaseModel):
+    """What is known of a sensor and its product before any item is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sensor: str
+    """sentinel-2-l2a, landsat-c2-l2-sr, ..."""
+    title: str
+    """For people."""
+    kind: Literal["optical", "sar", "thermal", "elevation"]
+    """What the bands measure."""
+    unit: str
+    """Unit of the physical value: reflectance, K, linear, dB, m."""
+    scale: float | None = None
+    """Scale of the product's document, used where the item is silent; None: must be decided per item."""
+    offset: float | None = None
+    """Offset of the product's document, used where the item is silent; None: must be decided per item."""
+    nodata: float | None = None
+    """Stored no-data value of the product's document."""
+    nodata_rule: Literal["any", "all"] = "any"
+    """A pixel is no data when any (or only when every) band holds the no-data value."""
+    valid_range: tuple[float, float] | None = None
+    """Stored values outside are defective (Valid.DEFECTIVE)."""
+    masks: dict[MaskKind, tuple[str, ...]] = Field(default_factory=dict)
+    """Mask kind -> asset keys under which it may be found, in order of preference."""
+    lattice_phase_m: float = 0.0
+    """Pixel edges lie on this plus multiples of the GSD (15 for Landsat and EnMAP)."""
+    bands: tuple[Band, ...]
+    """Bands in the order of the product; empty for a sensor whose items list their own (EnMAP)."""
+    bands_from_item: bool = False
+    """Whether bands, wavelengths and gains are read from each item."""
+    licence: str
+    """Licence id."""
+    attribution: str
+    """Attribution text; ``{year}`` is the year of acquisition."""
+    redistributable: bool = True
+    """Whether derived pixels may be given on."""
+    source: str
+    """Document the constants were checked against."""
+
+    def band(self, name: str) -> Band:
+        """The band of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for band in self.bands:
+            if band.name == name:
+                return band
+        raise KeyError(name)
+
+
+def known_sensors() -> list[str]:
+    """Names of all sensor profiles."""
+    names = [entry.name for entry in resources.files("schemas").iterdir()]
+    return sorted(
+        n.removeprefix("sensor_").removesuffix(".yaml").replace("_", "-") for n in names if n.startswith("sensor_") and n.endswith(".yaml")
+    )
+
+
+@cache
+def load_sensor(name: str) -> SensorProfile:
+    """The profile of a sensor.
+
+    Raises:
+        RecipeError: unknown name; lists the known ones.
+    """
+    entry = resources.files("schemas") / f"sensor_{name.replace('-', '_')}.yaml"
+    if not entry.is_file():
+        raise RecipeError(f"unknown sensor {name!r}", mend=f"known: {', '.join(known_sensors())}")
+    return SensorProfile.model_validate(yaml.safe_load(entry.read_text(encoding="utf-8")))
