@@ -1,0 +1,203 @@
+"""Selection of dates and screening of chips."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chips.screen import (
+    DateCandidate,
+    clear_fraction,
+    is_constant,
+    nodata_fraction,
+    saturated_fraction,
+    screen,
+    screen_dates,
+    select_dates,
+)
+from schemas.chip import Valid, check_layer
+from schemas.georef import GeoRef
+from schemas.recipe import Screen, Select
+
+NOON = datetime(2021, 6, 15, 12, tzinfo=UTC)
+
+
+def candidate(day: float, clear: float = 1.0, nodata: float = 0.0, item_id: str = "") -> DateCandidate:
+    return DateCandidate(item_id or f"item{day:+}", NOON + timedelta(days=day), clear, nodata)
+
+
+def layer(
+    data: np.ndarray[Any, Any], valid: np.ndarray[Any, Any], modality: str = "s2", unit: str = "reflectance"
+) -> xr.Dataset:
+    dates, bands, rows, columns = data.shape
+    return check_layer(
+        xr.Dataset(
+            {
+                "data": (("time", "band", "y", "x"), data),
+                "valid": (("time", "y", "x"), valid.astype(np.uint8)),
+                "scale": (("time",), np.full(dates, 1e-4)),
+                "offset": (("time",), np.zeros(dates)),
+            },
+            coords={
+                "time": np.datetime64("2021-06-15", "ns") + np.arange(dates) * np.timedelta64(1, "D"),
+                "band": [f"B{b:02d}" for b in range(bands)],
+            },
+            attrs={
+                "modality": modality,
+                "group": f"{modality}_10m",
+                "georef": GeoRef(32632, 0.0, 0.0, 10.0, (rows, columns)),
+                "gsd_m": 10.0,
+                "nodata": 0,
+                "unit": unit,
+            },
+        )
+    )
+
+
+def textured(dates: int = 1) -> np.ndarray[Any, Any]:
+    return np.arange(1, 1 + dates * 2 * 3 * 4, dtype=np.uint16).reshape(dates, 2, 3, 4)
+
+
+def test_fractions_are_of_the_whole_chip() -> None:
+    valid = np.array([[0, 0, 1, 2], [3, 4, 5, 6], [7, 7, 7, 1]], np.uint8)
+    assert clear_fraction(valid) == 3 / 12
+    assert clear_fraction(valid, snow_is_clear=True) == 4 / 12
+    assert nodata_fraction(valid) == 2 / 12
+    assert saturated_fraction(valid) == 3 / 12
+
+
+def test_an_empty_mask_has_fraction_zero() -> None:
+    assert clear_fraction(np.zeros((0, 4), np.uint8)) == 0.0
+
+
+def test_constant_means_every_band_holds_one_value_where_there_is_data() -> None:
+    valid = np.ones((3, 4), np.uint8)
+    flat = np.full((2, 3, 4), 7, np.uint16)
+    assert is_constant(flat, valid)
+    one_band_varies = flat.copy()
+    one_band_varies[1, 2, 3] = 8
+    assert not is_constant(one_band_varies, valid)
+    valid[2, 3] = Valid.NODATA
+    assert is_constant(one_band_varies, valid)
+
+
+def test_fewer_than_two_pixels_are_not_constant() -> None:
+    valid = np.zeros((3, 4), np.uint8)
+    valid[0, 0] = 1
+    assert not is_constant(np.full((1, 3, 4), 7), valid)
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted"),
+    [("closest", [2, 3]), ("least_cloudy", [0, 4]), ("newest", [3, 4]), ("all", [0, 4])],
+)
+def test_preference_decides_which_dates_stay_in_time_order(how: Any, wanted: list[int]) -> None:
+    days = [
+        candidate(-20, 1.0),
+        candidate(-9, 0.8),
+        candidate(-1, 0.5),
+        candidate(2, 0.6),
+        candidate(12, 0.9),
+    ]
+    assert select_dates(days, Select(how=how, max_dates=2), NOON) == wanted
+
+
+def test_a_long_series_is_thinned_evenly() -> None:
+    days = [candidate(d) for d in range(9)]
+    assert select_dates(days, Select(how="all", max_dates=3), NOON) == [0, 4, 8]
+    assert select_dates(days, Select(how="all", max_dates=1), NOON) == [4]
+
+
+def test_limits_drop_dates_before_the_preference() -> None:
+    days = [candidate(0, 0.1), candidate(1, 0.9, 0.6), candidate(40), candidate(5), candidate(6, 0.0, 1.0)]
+    select = Select(min_clear_fraction=0.2, max_nodata_fraction=0.5, max_gap_days=30)
+    assert select_dates(days, select, NOON) == [3]
+
+
+def test_a_date_without_any_pixel_is_never_kept() -> None:
+    assert select_dates([candidate(0, 0.0, 1.0)], Select(max_nodata_fraction=1.0), NOON) == []
+
+
+def test_ties_fall_to_the_earlier_time_then_the_smaller_id() -> None:
+    days = [candidate(1), candidate(-1, item_id="b"), candidate(-1, item_id="a")]
+    assert select_dates(days, Select(how="closest", max_dates=1), NOON) == [2]
+    assert select_dates(days, Select(how="least_cloudy", max_dates=2), NOON) == [2, 1]
+
+
+candidates = st.builds(
+    candidate,
+    st.integers(-40, 40),
+    st.sampled_from([0.0, 0.3, 0.7, 1.0]),
+    st.sampled_from([0.0, 0.4, 0.6]),
+)
+
+
+@given(st.lists(candidates, max_size=9, unique_by=lambda c: c.item_id), st.randoms(), st.data())
+def test_the_choice_does_not_depend_on_the_order_of_the_candidates(days: Any, random: Any, data: Any) -> None:
+    how = data.draw(st.sampled_from(["all", "closest", "least_cloudy", "newest"]))
+    select = Select(how=how, max_dates=data.draw(st.integers(1, 5)), min_clear_fraction=0.2)
+    shuffled = list(days)
+    random.shuffle(shuffled)
+    kept = [days[i] for i in select_dates(days, select, NOON)]
+    assert kept == [shuffled[i] for i in select_dates(shuffled, select, NOON)]
+    assert kept == sorted(kept, key=lambda c: c.datetime_utc)
+    assert len(set(kept)) == len(kept) <= select.max_dates
+
+
+def test_too_few_dates_reject_with_count_and_limit() -> None:
+    outcome = screen_dates("c1", "s2", 1, Select(min_dates=2))
+    assert outcome is not None
+    assert (outcome.state, outcome.reason, outcome.measured, outcome.limit) == (
+        "rejected",
+        "s2.min_dates",
+        1.0,
+        2.0,
+    )
+    assert screen_dates("c1", "s2", 2, Select(min_dates=2)) is None
+
+
+def test_a_sound_chip_passes() -> None:
+    assert screen("c1", {"s2_10m": layer(textured(2), np.ones((2, 3, 4)))}, Screen()) is None
+
+
+def test_the_worst_date_of_all_layers_is_what_is_measured() -> None:
+    some, most = np.ones((2, 3, 4)), np.ones((2, 3, 4))
+    some[0, 0] = Valid.NODATA
+    most[1, :2] = Valid.NODATA
+    layers = {"s2_10m": layer(textured(2), some), "s1_10m": layer(textured(2), most, "s1")}
+    outcome = screen("c1", layers, Screen(max_nodata_fraction=0.3))
+    assert outcome is not None
+    assert outcome.chip_id == "c1"
+    assert outcome.reason == "s1.max_nodata_fraction"
+    assert (outcome.measured, outcome.limit) == (8 / 12, 0.3)
+
+
+def test_a_share_at_its_limit_passes() -> None:
+    valid = np.ones((1, 3, 4))
+    valid[0, :, 0] = Valid.DEFECTIVE
+    layers = {"s2_10m": layer(textured(), valid)}
+    assert screen("c1", layers, Screen(max_saturated_fraction=0.25)) is None
+    outcome = screen("c1", layers, Screen(max_saturated_fraction=0.24))
+    assert outcome is not None
+    assert outcome.reason == "s2.max_saturated_fraction"
+
+
+def test_a_constant_date_rejects_unless_it_is_elevation_or_allowed() -> None:
+    data = textured(2)
+    data[1] = 5
+    layers = {"s2_10m": layer(data, np.ones((2, 3, 4)))}
+    outcome = screen("c1", layers, Screen())
+    assert outcome is not None
+    assert outcome.reason == "s2.reject_constant"
+    assert screen("c1", layers, Screen(reject_constant=False)) is None
+    assert screen("c1", {"dem": layer(data, np.ones((2, 3, 4)), "dem", "m")}, Screen()) is None
+
+
+def test_a_modality_without_dates_is_not_screened() -> None:
+    assert screen("c1", {"s1_10m": layer(textured()[:0], np.ones((0, 3, 4)), "s1")}, Screen()) is None
