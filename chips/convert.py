@@ -1,0 +1,107 @@
+"""Stored numbers as the recipe wants them: Sentinel-2 baselines brought together, SAR in linear power or decibel.
+
+By default nothing is changed: numbers stay as delivered, with scale and offset beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import UnsupportedItemError
+from schemas.recipe import Modality
+
+PRE04_NODATA = -32768
+"""No data of ``offset: pre04``: int16, so that negative reflectance lives and DN 0 is a value like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One date of one layer as it will be stored."""
+
+    data: NDArray[Any]
+    """(band, y, x)."""
+    scale: float
+    """physical = stored * scale + offset."""
+    offset: float
+    """See ``scale``."""
+    nodata: float | None
+    """Stored value of no data."""
+    unit: str
+    """Unit of the physical value."""
+
+
+def to_stored(given: Stored, missing: NDArray[np.bool_], modality: Modality) -> Stored:
+    """The date as the recipe wants it stored.
+
+    Args:
+        given: as delivered.
+        missing: (band, y, x) where ``given`` holds no data.
+        modality: the recipe's ``offset`` and ``store``.
+
+    Raises:
+        UnsupportedItemError: the recipe asks for a form that this date cannot take.
+    """
+    if modality.offset != "as_delivered":
+        return _to_baseline(given, missing, modality.offset)
+    if modality.store == "db" and given.unit == "linear":
+        return _to_db(given, missing)
+    if modality.store == "linear" and given.unit == "dB":
+        return _to_linear(given, missing)
+    return given
+
+
+def _to_baseline(given: Stored, missing: NDArray[np.bool_], wanted: str) -> Stored:
+    """Digital numbers shifted by a whole number so that every date has offset 0 (pre04) or -0.1 (post04)."""
+    shift = given.offset / given.scale - (0.0 if wanted == "pre04" else -1000.0)
+    if abs(shift - round(shift)) > 1e-6:
+        raise UnsupportedItemError(f"an offset of {given.offset} is no whole number of digital numbers")
+    shifted = given.data.astype(np.int32) + round(shift)
+    if wanted == "pre04":
+        data = np.clip(shifted, -32767, 32767).astype(np.int16)
+        data[missing] = PRE04_NODATA
+        return Stored(data, given.scale, 0.0, PRE04_NODATA, given.unit)
+    stored = np.clip(shifted, 1, 65535).astype(np.uint16)
+    stored[missing] = 0
+    return Stored(stored, given.scale, -1000.0 * given.scale, 0, given.unit)
+
+
+def _to_db(given: Stored, missing: NDArray[np.bool_]) -> Stored:
+    """Decibel; power at or below zero has none and becomes no data."""
+    power = given.data.astype(np.float64) * given.scale + given.offset
+    with np.errstate(divide="ignore", invalid="ignore"):
+        data = (10.0 * np.log10(power)).astype(np.float32)
+    nodata = -32768.0 if given.nodata is None or np.isnan(given.nodata) else given.nodata
+    data[missing | ~np.isfinite(data)] = nodata
+    return Stored(data, 1.0, 0.0, nodata, "dB")
+
+
+def _to_linear(given: Stored, missing: NDArray[np.bool_]) -> Stored:
+    data = np.power(10.0, (given.data.astype(np.float64) * given.scale + given.offset) / 10.0).astype(np.float32)
+    nodata = -32768.0 if given.nodata is None or np.isnan(given.nodata) else given.nodata
+    data[missing | ~np.isfinite(data)] = nodata
+    return Stored(data, 1.0, 0.0, nodata, "linear")
+
+
+def is_missing(data: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Where stored values hold no data: the no-data value, and anything that is not finite."""
+    missing = np.zeros(data.shape, dtype=bool)
+    if data.dtype.kind == "f":
+        missing |= ~np.isfinite(data)
+    if nodata is not None and not np.isnan(nodata):
+        missing |= data == np.asarray(nodata).astype(data.dtype)
+    return missing
+
+
+def stored_form(dtype: str, nodata: float | None, unit: str, modality: Modality) -> tuple[str, float | None, str]:
+    """Type, no-data value and unit that `to_stored` gives, without pixels: what a dataset documents."""
+    if modality.offset == "pre04":
+        return "int16", PRE04_NODATA, unit
+    if modality.offset == "post04":
+        return "uint16", 0, unit
+    if (modality.store, unit) in (("db", "linear"), ("linear", "dB")):
+        return "float32", -32768.0 if nodata is None or np.isnan(nodata) else nodata, "dB" if modality.store == "db" else "linear"
+    return dtype, nodata, unit

@@ -1,0 +1,250 @@
+"""The plan of a run: chips with splits, layers with grids, tiles with items. No pixel is read here."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from chips.cells import cells_in, check_chip_size, footprint_lonlat, majortom_cell
+from chips.splits import block_of, split_of, within_buffer
+from schemas.chip import ChipSpec, Tile
+from schemas.errors import RecipeError
+from schemas.georef import Bounds, GeoRef
+from schemas.recipe import Modality, Recipe
+from schemas.scene import SceneItem, SceneRef
+from schemas.sensor import load_sensor
+
+MAX_CHIPS = 5_000_000
+"""A recipe that would plan more is refused with the estimate."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """One modality group of the dataset."""
+
+    group: str
+    """``s2_10m``, or the modality's name where it has one GSD."""
+    modality: str
+    """Name in the recipe."""
+    sensor: str
+    """Sensor profile."""
+    gsd_m: float
+    """Pixel size as stored."""
+    bands: tuple[str, ...]
+    """Band names in stored order."""
+    dtype: str
+    """Stored type as read."""
+    nodata: float | None
+    """Stored no-data value as read."""
+    unit: str
+    """Unit of the physical value as read."""
+
+
+def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[ChipSpec]:
+    """All chips of a recipe with their splits, ordered by id.
+
+    Args:
+        recipe: the recipe.
+        regions: name -> EPSG:4326 geometry; not used with an explicit list of cells.
+
+    Raises:
+        RecipeError: no chip fits, or too many would.
+    """
+    placed: dict[str, tuple[int, Bounds, str]] = {}
+    if recipe.grid.kind == "list":
+        for cell in recipe.grid.cells:
+            placed[cell.id] = (cell.epsg, cell.bounds, cell.region)
+    else:
+        size = float(recipe.grid.chip_m or 0)
+        _check_area(regions, size)
+        for name, region in regions.items():
+            for square in cells_in(region, size):
+                placed.setdefault(square.name, (square.epsg, square.bounds_xyxy, name))
+    if not placed:
+        raise RecipeError("no chip fits into the regions", where="grid.chip_m", mend="take a smaller chip or a larger region")
+    return _with_splits(recipe, placed)
+
+
+def _check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
+    def area_m2(region: BaseGeometry) -> float:
+        west, south, east, north = region.bounds
+        return (east - west) * (north - south) * 111_195.0**2 * math.cos(math.radians((south + north) / 2))
+
+    estimate = sum(area_m2(region) for region in regions.values()) / size_m**2
+    if estimate > MAX_CHIPS:
+        raise RecipeError(f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}", where="regions", mend="split the region")
+
+
+def _with_splits(recipe: Recipe, placed: Mapping[str, tuple[int, Bounds, str]]) -> list[ChipSpec]:
+    start, end, reference = recipe.time.window_utc()
+    ids = sorted(placed)
+    footprints = [footprint_lonlat(placed[i][1], placed[i][0]) for i in ids]
+    blocks = [block_of(placed[i][1], placed[i][0], recipe.split) for i in ids]
+    splits = [split_of(block, recipe.split, recipe.seed) for block in blocks]
+    dropped = within_buffer(splits, footprints, recipe.split.buffer_m)
+    specs = []
+    for index, chip_id in enumerate(ids):
+        if index in dropped:
+            continue
+        epsg, bounds, region = placed[chip_id]
+        centre = footprints[index].centroid
+        specs.append(
+            ChipSpec(
+                chip_id=chip_id,
+                epsg=epsg,
+                bounds_xyxy=bounds,
+                region=region,
+                split=splits[index],
+                block_id=blocks[index],
+                start_utc=start,
+                end_utc=end,
+                reference_utc=reference,
+                footprint_wkb=shapely.to_wkb(footprints[index]),
+                majortom_cell=majortom_cell(centre.x, centre.y),
+            )
+        )
+    return specs
+
+
+def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> list[LayerPlan]:
+    """The modality groups that the items of each modality make up, in the recipe's order.
+
+    A modality whose bands come at several pixel sizes has one group for each; every item must offer the same.
+
+    Raises:
+        RecipeError: a modality has no item at all, or the recipe's chip does not fit the GSDs.
+    """
+    layers: list[LayerPlan] = []
+    for name, modality in recipe.modalities.items():
+        offered = items.get(name, ())
+        if not offered:
+            if modality.optional:
+                continue
+            raise RecipeError(
+                f"no item of {modality.collection!r} lies in the region and the time window",
+                where=f"modalities.{name}",
+                mend="check collection, where, time and region",
+            )
+        layers += _layers_of(recipe, name, modality, offered[0])
+    on_edges = [layer.gsd_m for layer in layers if _shares_edges(recipe.modalities[layer.modality], layer)]
+    if recipe.grid.kind == "utm":
+        check_chip_size(float(recipe.grid.chip_m or 0), [*on_edges, recipe.grid.gsd_m])
+    return layers
+
+
+def _shares_edges(modality: Modality, layer: LayerPlan) -> bool:
+    return modality.grid != "native" or load_sensor(layer.sensor).lattice_phase_m == 0.0
+
+
+def _layers_of(recipe: Recipe, name: str, modality: Modality, example: SceneItem) -> list[LayerPlan]:
+    groups: dict[float, list[SceneRef]] = defaultdict(list)
+    for ref in example.refs:
+        groups[recipe.grid.gsd_m if modality.grid == "common" else ref.georef.pixel_size].append(ref)
+    layers = []
+    for gsd in sorted(groups):
+        first = groups[gsd][0]
+        layers.append(
+            LayerPlan(
+                group=name if len(groups) == 1 else f"{name}_{gsd:g}m".replace(".", "p"),
+                modality=name,
+                sensor=modality.sensor,
+                gsd_m=gsd,
+                bands=tuple(ref.band for ref in groups[gsd]),
+                dtype=first.dtype,
+                nodata=first.nodata,
+                unit=first.unit,
+            )
+        )
+    return layers
+
+
+def same_zone(epsg_a: int, epsg_b: int) -> bool:
+    """Whether two UTM codes mean one zone (326zz and 327zz differ by a shift of 10,000,000 m in y alone)."""
+    return epsg_a == epsg_b or (epsg_a % 100 == epsg_b % 100 and {epsg_a // 100, epsg_b // 100} == {326, 327})
+
+
+def in_zone(georef: GeoRef, epsg: int) -> GeoRef | None:
+    """The same lattice said in another code of the same zone, or None where the zones differ.
+
+    Example:
+        >>> in_zone(GeoRef(32634, 300015.0, -3749985.0, 30.0, (2, 3)), 32734)
+        GeoRef(epsg=32734, x0=300015.0, y0=6250015.0, pixel_size=30.0, shape_yx=(2, 3))
+    """
+    if georef.epsg == epsg:
+        return georef
+    if not same_zone(georef.epsg, epsg):
+        return None
+    shift = 10_000_000.0 if epsg >= 32700 else -10_000_000.0
+    return GeoRef(epsg, georef.x0, georef.y0 + shift, georef.pixel_size, georef.shape_yx)
+
+
+def layer_georef(spec: ChipSpec, layer: LayerPlan, modality: Modality, lattices: Sequence[GeoRef]) -> GeoRef:
+    """The grid on which a chip's layer is stored.
+
+    ``native`` keeps the sensor's own lattice: the chip's bounds where they share edges, else the smallest grid of
+    the lattice that covers the chip (one pixel more, overhanging on both sides). ``snapped`` and ``common`` lie on
+    the chip's edges.
+
+    Args:
+        spec: the chip.
+        layer: the group.
+        modality: its recipe.
+        lattices: georeferences of the stored rasters, in order of preference.
+    """
+    if modality.grid != "native":
+        return spec.georef(layer.gsd_m)
+    gsd = layer.gsd_m
+    anchor_x, anchor_y = _phase(spec, layer, lattices)
+    left, bottom, right, top = spec.bounds_xyxy
+    first_column = _floor((left - anchor_x) / gsd)
+    last_column = _ceil((right - anchor_x) / gsd)
+    first_row = _floor((bottom - anchor_y) / gsd)
+    last_row = _ceil((top - anchor_y) / gsd)
+    shape_yx = (last_row - first_row, last_column - first_column)
+    return GeoRef(spec.epsg, anchor_x + first_column * gsd, anchor_y + last_row * gsd, gsd, shape_yx)
+
+
+def _phase(spec: ChipSpec, layer: LayerPlan, lattices: Sequence[GeoRef]) -> tuple[float, float]:
+    for lattice in lattices:
+        here = in_zone(lattice, spec.epsg)
+        if here is not None and abs(here.pixel_size - layer.gsd_m) < 1e-6:
+            return here.x0, here.y0
+    phase = load_sensor(layer.sensor).lattice_phase_m
+    anchor = 10_000_000.0 if spec.epsg >= 32700 and phase == 0.0 else 0.0
+    return phase, anchor + phase
+
+
+def _floor(value: float) -> int:
+    return math.floor(value + 1e-6)
+
+
+def _ceil(value: float) -> int:
+    return math.ceil(value - 1e-6)
+
+
+def plan_tiles(recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]) -> list[Tile]:
+    """Blocks of neighbouring chips with the items that touch them, ordered by name."""
+    edge = recipe.grid.tile_chips
+    size = float(recipe.grid.chip_m or 0) or max(chip.bounds_xyxy[2] - chip.bounds_xyxy[0] for chip in chips)
+    grouped: dict[str, list[ChipSpec]] = defaultdict(list)
+    for chip in chips:
+        column = math.floor(chip.bounds_xyxy[0] / (size * edge) + 1e-9)
+        row = math.floor(chip.bounds_xyxy[1] / (size * edge) + 1e-9)
+        grouped[f"{chip.epsg}_{column}_{row}"].append(chip)
+    trees = {name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found]) for name, found in items.items()}
+    tiles = []
+    for name in sorted(grouped):
+        members = tuple(sorted(grouped[name], key=lambda chip: chip.chip_id))
+        hull = shapely.union_all([shapely.from_wkb(chip.footprint_wkb) for chip in members])
+        touching = {
+            source: tuple(items[source][i] for i in np.sort(tree.query(hull, predicate="intersects")))
+            for source, tree in trees.items()
+        }
+        tiles.append(Tile(tile_id=name, epsg=members[0].epsg, chips=members, items=touching))
+    return tiles

@@ -1,0 +1,55 @@
+"""The Dask cluster that a run computes on: an address that is given, or worker processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+from distributed import Client, LocalCluster
+
+log = logging.getLogger(__name__)
+
+MEMORY_PER_WORKER = "1500MB"
+"""What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
+
+
+@contextlib.contextmanager
+def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Client]:
+    """A client of the cluster at ``address``, or of a fresh local one with ``workers`` processes of one thread each.
+
+    One thread per process: decoding and warping hold the GIL in parts, and GDAL's caches are per handle.
+    """
+    if address:
+        with Client(address) as client:  # type: ignore[no-untyped-call]
+            yield client
+        return
+    settings = {
+        "distributed.comm.timeouts.connect": "60s",
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.worker.daemon": True,
+        "temporary-directory": str(scratch),
+        "logging.distributed": "error",
+    }
+    with (
+        dask.config.set(settings),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=MEMORY_PER_WORKER,
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,  # type: ignore[no-untyped-call]
+    ):
+        yield client
+
+
+def default_workers() -> int:
+    """One per core of this machine, four at most."""
+    return max(1, min(4, os.cpu_count() or 1))

@@ -1,0 +1,169 @@
+"""What a tile leaves behind between the passes: one folder per tile and pass, renamed into place when complete.
+
+    work/runs/<run>/<pass>/<tile>-<key>/<chip>.npz      arrays and a JSON of one chip
+    work/runs/<run>/<pass>/<tile>-<key>/tile.json       outcomes, statistics, steps
+
+A folder that has its final name is complete; anything else is swept away. The key is a hash of all that decides the
+content, so a fragment is used again exactly when nothing changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable
+from schemas.sample import LayerArrays
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def key_of(*parts: Any) -> str:
+    """First 16 hex digits of the sha256 of some JSON."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class FragmentWriter:
+    """Collects one tile's chips in a temporary folder; `commit` renames it into place.
+
+    Args:
+        final: the folder's final path.
+    """
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.temporary = final.with_name(f"{final.name}.tmp-{os.getpid()}")
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
+
+    def add(self, chip_id: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+        """Store a chip's arrays and a JSON-ready mapping."""
+        with (self.temporary / f"{chip_id}.npz").open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **dict(arrays))
+        (self.temporary / f"{chip_id}.json").write_text(json.dumps(facts, default=_plain), encoding="utf-8")
+
+    def commit(self, summary: Mapping[str, Any]) -> Path:
+        """Write ``tile.json`` and rename the folder; what another worker finished first stays."""
+        path = self.temporary / "tile.json"
+        with path.open("w", encoding="utf-8") as stream:
+            json.dump(summary, stream, default=_plain)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if self.final.exists():
+            shutil.rmtree(self.temporary)
+        else:
+            os.rename(self.temporary, self.final)
+        return self.final
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bytes):
+        return {"__bytes__": value.hex()}
+    if hasattr(value, "isoformat"):
+        return {"__time__": value.isoformat()}
+    raise TypeError(f"{type(value)} has no place in a fragment")
+
+
+def _rich(value: dict[str, Any]) -> Any:
+    from datetime import datetime
+
+    if "__bytes__" in value:
+        return bytes.fromhex(value["__bytes__"])
+    if "__time__" in value:
+        return datetime.fromisoformat(value["__time__"])
+    return value
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a fragment, with bytes and times as they were."""
+    return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """A chip's arrays."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an earlier run left half-done."""
+    for leftover in folder.glob("*.tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def pack_layers(layers: Mapping[str, LayerArrays]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Layers as flat arrays and a JSON-ready description. Inverse: `unpack_layers`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    described: dict[str, Any] = {}
+    for group, layer in layers.items():
+        arrays |= {
+            f"{group}/data": layer.data,
+            f"{group}/valid": layer.valid,
+            f"{group}/time": layer.time_utc.astype("int64"),
+            f"{group}/scale": layer.scale,
+            f"{group}/offset": layer.offset,
+        }
+        described[group] = asdict(layer.georef)
+    return arrays, described
+
+
+def unpack_layers(arrays: Arrays, described: Mapping[str, Any]) -> dict[str, LayerArrays]:
+    """The layers that `pack_layers` flattened, in their order."""
+    return {
+        group: LayerArrays(
+            data=arrays[f"{group}/data"],
+            valid=arrays[f"{group}/valid"],
+            time_utc=arrays[f"{group}/time"].astype("datetime64[ns]"),
+            scale=arrays[f"{group}/scale"],
+            offset=arrays[f"{group}/offset"],
+            georef=georef_of(georef),
+        )
+        for group, georef in described.items()
+    }
+
+
+def georef_of(fields: Mapping[str, Any]) -> GeoRef:
+    """A georeference from its JSON fields."""
+    return GeoRef(**{**fields, "shape_yx": tuple(fields["shape_yx"])})
+
+
+def pack_features(table: FeatureTable | None) -> dict[str, Any] | None:
+    """A feature table as JSON. Inverse: `unpack_features`."""
+    if table is None:
+        return None
+    features = [
+        {"id": f.feature_id, "wkb": shapely.to_wkb(f.geometry).hex(), "tags": dict(f.tags), "timestamp": f.timestamp}
+        for f in table.features
+    ]
+    fields = {name: getattr(table, name) for name in ("source", "epsg", "extract_date", "licence", "attribution")}
+    return {**fields, "features": features}
+
+
+def unpack_features(packed: Mapping[str, Any] | None) -> FeatureTable | None:
+    """The table that `pack_features` flattened."""
+    if packed is None:
+        return None
+    features = tuple(
+        Feature(f["id"], shapely.from_wkb(bytes.fromhex(f["wkb"])), f["tags"], f["timestamp"]) for f in packed["features"]
+    )
+    fields = {name: packed[name] for name in ("source", "epsg", "extract_date", "licence", "attribution")}
+    return FeatureTable(features=features, **fields)
+
+
+def finished(folder: Path) -> Iterable[Path]:
+    """Complete fragments of a pass, by name."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and ".tmp-" not in path.name) if folder.exists() else []

@@ -1,0 +1,111 @@
+"""The Prefect API that a run talks to: the one that is configured, or a private one on loopback for the run's length.
+
+Nothing here imports Prefect: the address must be known before Prefect is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from schemas.errors import UserError
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 120.0
+"""How long a private server may take to become healthy."""
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_CLI_PROMPT": "false",
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+}
+"""Settings of a private server and its client: no telemetry, no prompts, logs stay with the run."""
+
+
+@contextlib.contextmanager
+def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[str]:
+    """Address of a healthy Prefect API, put into ``environment`` too.
+
+    Args:
+        environment: the process's environment; ``PREFECT_API_URL`` in it is used as it is.
+        home: folder for a private server's database and log.
+
+    Raises:
+        UserError: a private server did not become healthy.
+    """
+    configured = environment.get("PREFECT_API_URL")
+    if configured:
+        yield configured
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    for key, value in QUIET.items():
+        environment.setdefault(key, value)
+    environment["PREFECT_HOME"] = str(home)
+    environment["PREFECT_API_URL"] = url
+    log_path = home / "server.log"
+    with log_path.open("ab") as stream:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+             "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
+            stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
+            env={**environment, "PREFECT_API_URL": ""}, start_new_session=True, preexec_fn=_die_with_parent,
+        )  # fmt: skip
+    try:
+        _wait_until_healthy(url, server, log_path)
+        yield url
+    finally:
+        environment.pop("PREFECT_API_URL", None)
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _die_with_parent() -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_path: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        with contextlib.suppress(urllib.error.URLError, OSError), opener.open(f"{url}/health", timeout=2) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.1)
+    raise UserError("the private Prefect server did not start", where=str(log_path), mend="read that log, or set PREFECT_API_URL")
+
+
+def private_home(environment: MutableMapping[str, str]) -> Path:
+    """Folder for a private server of this process, under the user's cache folder."""
+    base = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "terraweft" / "prefect"

@@ -1,0 +1,397 @@
+"""Hop 3: a tile's pixels. Masks first, then only the dates that a chip keeps; every asset once per tile.
+
+For each modality the masks of all candidate items are read over the whole tile; each chip chooses its dates from
+its own clear and missing fractions; then each item is read once over the union of the chips that chose it, and
+handed out in slices.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import shapely
+import xarray as xr
+from numpy.typing import NDArray
+
+from chips.convert import Stored, is_missing, to_stored
+from chips.plan import LayerPlan, layer_georef, same_zone
+from chips.screen import DateCandidate, clear_fraction, nodata_fraction, screen_dates, select_dates
+from schemas.chip import Chip, ChipSpec, Outcome, Tile, Valid, check_layer
+from schemas.errors import SourceError
+from schemas.georef import GeoRef
+from schemas.recipe import Modality, Recipe
+from schemas.scene import Opener, SceneItem, SceneRef
+from schemas.sensor import load_sensor
+from sources.engine import Engine, open_engine
+from sources.masks import resample_valid, to_valid
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """Items that are parts of one picture."""
+
+    key: str
+    """Datatake, or the item's own id."""
+    items: tuple[SceneItem, ...]
+    """Its parts."""
+
+
+@dataclass
+class TileRead:
+    """What became of a tile's chips in hop 3."""
+
+    chips: list[Chip] = field(default_factory=list)
+    """Chips with all the layers that the recipe demands."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Chips that are rejected or failed."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """Reads done: item, bytes, for the run table."""
+
+
+class TileReader:
+    """Reads tiles for one recipe.
+
+    Args:
+        recipe: the recipe.
+        layers: the modality groups.
+        opener: how hrefs are opened.
+    """
+
+    def __init__(self, recipe: Recipe, layers: Sequence[LayerPlan], opener: Opener) -> None:
+        self.recipe, self.opener = recipe, opener
+        self.layers: dict[str, list[LayerPlan]] = defaultdict(list)
+        for layer in layers:
+            self.layers[layer.modality].append(layer)
+
+    def read(self, tile: Tile) -> TileRead:
+        """All chips of a tile.
+
+        A failure of a source fails the chips that need it, and no other.
+        """
+        result = TileRead()
+        layers: dict[str, dict[str, xr.Dataset]] = {chip.chip_id: {} for chip in tile.chips}
+        provenance: dict[str, dict[str, tuple[SceneItem, ...]]] = {chip.chip_id: {} for chip in tile.chips}
+        ended: dict[str, Outcome] = {}
+        for name, groups in self.layers.items():
+            modality = self.recipe.modalities[name]
+            open_chips = [chip for chip in tile.chips if chip.chip_id not in ended]
+            read = _ModalityRead(self, name, modality, groups, open_chips, tile.items.get(name, ()))
+            for chip in open_chips:
+                found = read.of_chip(chip)
+                if isinstance(found, Outcome):
+                    ended[chip.chip_id] = found
+                    continue
+                layers[chip.chip_id] |= found[0]
+                provenance[chip.chip_id][name] = found[1]
+            result.steps += read.steps
+        for chip in tile.chips:
+            if chip.chip_id in ended:
+                result.outcomes.append(ended[chip.chip_id])
+            else:
+                result.chips.append(Chip(chip, layers[chip.chip_id], provenance[chip.chip_id]))
+        return result
+
+    def read_again(self, chip: Chip, group: str, time_index: int, target: GeoRef) -> NDArray[Any]:
+        """One date of one layer on another grid of the same shape: the one resampling of a correction.
+
+        Returns:
+            (band, y, x) as delivered by the first item of that date.
+        """
+        layer = next(plan for plans in self.layers.values() for plan in plans if plan.group == group)
+        modality = self.recipe.modalities[layer.modality]
+        item = chip.provenance[layer.modality][time_index]
+        refs = _refs_of(item, layer)
+        engine = open_engine("direct")
+        return engine.read(refs, target, modality.resampling, self.opener, _fill_value(layer))
+
+
+class _ModalityRead:
+    """One modality over one tile."""
+
+    def __init__(
+        self,
+        reader: TileReader,
+        name: str,
+        modality: Modality,
+        groups: list[LayerPlan],
+        chips: list[ChipSpec],
+        items: Sequence[SceneItem],
+    ) -> None:
+        self.reader, self.name, self.modality, self.groups, self.chips = reader, name, modality, groups, chips
+        self.engine: Engine = open_engine(modality.engine)
+        self.profile = load_sensor(modality.sensor)
+        self.steps: list[dict[str, Any]] = []
+        self.failures: dict[str, SourceError] = {}
+        self.lattices = _lattices(items, chips)
+        self.acquisitions = _acquisitions(items)
+        self.covering = _covering(chips, items)
+        self.masks: dict[tuple[str, str], tuple[NDArray[np.uint8], GeoRef]] = {}
+        self.pixels: dict[tuple[str, str, str], NDArray[Any]] = {}
+        for item in items:
+            self._guarded(item, self._read_mask)
+        if self.profile.kind == "sar" or any(not item.masks for item in items):
+            for item in items:
+                if not item.masks:
+                    self._guarded(item, self._read_pixels)
+        self.chosen = {chip.chip_id: self._choose(chip) for chip in chips}
+        for item in items:
+            if item.masks:
+                self._guarded(item, self._read_pixels)
+
+    def _guarded(self, item: SceneItem, step: Any) -> None:
+        if item.item_id in self.failures:
+            return
+        try:
+            step(item)
+        except SourceError as error:
+            log.warning("%s: %s", item.item_id, error)
+            self.failures[item.item_id] = error
+
+    def _georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:
+        return layer_georef(chip, layer, self.modality, [g for g in self.lattices if abs(g.pixel_size - layer.gsd_m) < 1e-6])
+
+    def _read_mask(self, item: SceneItem) -> None:
+        chips = [chip for chip in self.chips if item.item_id in self.covering[chip.chip_id]]
+        if not item.masks or not chips:
+            return
+        arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
+        grids: dict[str, GeoRef] = {}
+        for ref in item.masks:
+            plan = _mask_plan(self.groups[0], ref)
+            native = self.modality.model_copy(update={"grid": "native"})
+            for chip in chips:
+                grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
+            union = reduce(GeoRef.union, (grids[chip.chip_id] for chip in chips))
+            block = self.engine.read([ref], union, "nearest", self.reader.opener, ref.nodata)[0]
+            for chip in chips:
+                arrays[chip.chip_id][ref.band] = _cut(block, union, grids[chip.chip_id])
+        for chip in chips:
+            valid = to_valid(item.mask_kind, arrays[chip.chip_id])
+            self.masks[item.item_id, chip.chip_id] = (valid, grids[chip.chip_id])
+
+    def _read_pixels(self, item: SceneItem) -> None:
+        chips = [chip for chip in self.chips if self._needs(chip, item)]
+        if not chips:
+            return
+        read_bytes = 0
+        for layer in self.groups:
+            grids = {chip.chip_id: self._georef(chip, layer) for chip in chips}
+            union = reduce(GeoRef.union, grids.values())
+            block = self.engine.read(
+                _refs_of(item, layer), union, self.modality.resampling, self.reader.opener, _fill_value(layer)
+            )
+            read_bytes += block.nbytes
+            for chip in chips:
+                self.pixels[item.item_id, chip.chip_id, layer.group] = _cut(block, union, grids[chip.chip_id])
+        self.steps.append({"step": "read", "item_id": item.item_id, "chips": [c.chip_id for c in chips], "bytes": read_bytes})
+
+    def _needs(self, chip: ChipSpec, item: SceneItem) -> bool:
+        if item.item_id not in self.covering[chip.chip_id]:
+            return False
+        if not item.masks:
+            return True
+        return any(item in part for part in self._parts(chip))
+
+    def _parts(self, chip: ChipSpec) -> list[tuple[SceneItem, ...]]:
+        """Items of each kept date that the chip needs: one where it covers the chip, else all parts."""
+        kept = []
+        for acquisition in self.chosen[chip.chip_id]:
+            items = self._ordered(chip, acquisition)
+            whole = self.masks.get((items[0].item_id, chip.chip_id))
+            complete = whole is not None and nodata_fraction(whole[0]) == 0.0
+            kept.append(items[:1] if complete else items)
+        return kept
+
+    def _ordered(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
+        """Parts over the chip: of the chip's own zone first, then the fuller, then by id."""
+
+        def rank(item: SceneItem) -> tuple[bool, float, str]:
+            valid = self._valid_on_mask_grid(chip, item)
+            return (not same_zone(item.refs[0].georef.epsg, chip.epsg), nodata_fraction(valid) if valid is not None else 1.0, item.item_id)
+
+        usable = [i for i in acquisition.items if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures]
+        return tuple(sorted(usable, key=rank))
+
+    def _valid_on_mask_grid(self, chip: ChipSpec, item: SceneItem) -> NDArray[np.uint8] | None:
+        mask = self.masks.get((item.item_id, chip.chip_id))
+        if mask is not None:
+            return mask[0]
+        pixels = self.pixels.get((item.item_id, chip.chip_id, self.groups[0].group))
+        return None if pixels is None else self._valid_of(pixels, None, self.groups[0].nodata)
+
+    def _choose(self, chip: ChipSpec) -> list[Acquisition]:
+        """Acquisitions that the chip keeps, in time order."""
+        candidates, behind = [], []
+        for acquisition in self.acquisitions:
+            valids = [v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None]
+            if not valids:
+                continue
+            best = _merged(valids)
+            clear = clear_fraction(best, self.modality.select.snow_is_clear)
+            candidates.append(DateCandidate(acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best)))
+            behind.append(acquisition)
+        return [behind[i] for i in select_dates(candidates, self.modality.select, chip.reference_utc)]
+
+    def of_chip(self, chip: ChipSpec) -> tuple[dict[str, xr.Dataset], tuple[SceneItem, ...]] | Outcome:
+        """The chip's layers of this modality and the items behind its dates, or what ended it."""
+        lost = self._lost(chip)
+        if lost is not None:
+            return lost
+        chosen = self.chosen[chip.chip_id]
+        rejected = screen_dates(chip.chip_id, self.name, len(chosen), self.modality.select)
+        if rejected is not None and not self.modality.optional:
+            return rejected
+        try:
+            layers = {layer.group: self._assemble(chip, layer, chosen) for layer in self.groups}
+        except SourceError as error:
+            return _failed(chip, error)
+        return layers, tuple(self._ordered(chip, acquisition)[0] for acquisition in chosen)
+
+    def _lost(self, chip: ChipSpec) -> Outcome | None:
+        """A failure of an item that lies over the chip: it might have been chosen, so the chip fails with it."""
+        for item_id in sorted(self.covering[chip.chip_id]):
+            if item_id in self.failures:
+                return _failed(chip, self.failures[item_id])
+        return None
+
+    def _assemble(self, chip: ChipSpec, layer: LayerPlan, chosen: Sequence[Acquisition]) -> xr.Dataset:
+        georef = self._georef(chip, layer)
+        dates = [self._date(chip, layer, georef, self._ordered(chip, acquisition)) for acquisition in chosen]
+        bands = [self.profile_band(layer, name) for name in layer.bands]
+        nodata = dates[0][0].nodata if dates else layer.nodata
+        unit = dates[0][0].unit if dates else layer.unit
+        shape = (0, len(layer.bands), *georef.shape_yx)
+        times = [self._ordered(chip, acquisition)[0].datetime_utc.replace(tzinfo=None) for acquisition in chosen]
+        return check_layer(
+            xr.Dataset(
+                {
+                    "data": (("time", "band", "y", "x"), np.stack([d[0].data for d in dates]) if dates else np.zeros(shape, layer.dtype)),
+                    "valid": (("time", "y", "x"), np.stack([d[1] for d in dates]) if dates else np.zeros((0, *georef.shape_yx), np.uint8)),
+                    "scale": (("time",), np.array([d[0].scale for d in dates], dtype=np.float64)),
+                    "offset": (("time",), np.array([d[0].offset for d in dates], dtype=np.float64)),
+                },
+                coords={
+                    "time": np.array(times, dtype="datetime64[ns]"),
+                    "band": np.array(layer.bands, dtype=np.str_),
+                    "common_name": ("band", np.array([b.common_name if b else "" for b in bands], dtype=np.str_)),
+                    "wavelength_nm": ("band", np.array([b.centre_nm if b and b.centre_nm else np.nan for b in bands], dtype=np.float64)),
+                    "y": georef.y_centres(),
+                    "x": georef.x_centres(),
+                },
+                attrs={
+                    "modality": self.name, "group": layer.group, "georef": georef, "gsd_m": layer.gsd_m,
+                    "nodata": nodata, "unit": unit, "kind": self.profile.kind,
+                },
+            )
+        )  # fmt: skip
+
+    def profile_band(self, layer: LayerPlan, name: str) -> Any:
+        """The profile's band, or None for sensors whose items list their own."""
+        return next((band for band in self.profile.bands if band.name == name), None)
+
+    def _date(
+        self, chip: ChipSpec, layer: LayerPlan, georef: GeoRef, items: Sequence[SceneItem]
+    ) -> tuple[Stored, NDArray[np.uint8]]:
+        """One date of one layer: the first item, holes filled from further parts of the same picture."""
+        stored: Stored | None = None
+        valid: NDArray[np.uint8] | None = None
+        for item in items:
+            pixels = self.pixels.get((item.item_id, chip.chip_id, layer.group))
+            if pixels is None:
+                continue
+            refs = _refs_of(item, layer)
+            mask = self.masks.get((item.item_id, chip.chip_id))
+            seen = self._valid_of(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, layer.nodata)
+            missing = is_missing(pixels, layer.nodata) | (seen == Valid.NODATA)[np.newaxis]
+            given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
+            part = to_stored(given, missing, self.modality)
+            if stored is None or valid is None:
+                stored, valid = part, seen
+            elif (part.scale, part.offset) == (stored.scale, stored.offset):
+                hole = (valid == Valid.NODATA) & (seen != Valid.NODATA)
+                stored.data[:, hole] = part.data[:, hole]
+                valid[hole] = seen[hole]
+        if stored is None or valid is None:
+            raise SourceError("no part of a kept date could be read", url=items[0].item_id if items else "")
+        return stored, valid
+
+    def _valid_of(
+        self, pixels: NDArray[Any], mask: NDArray[np.uint8] | None, nodata: float | None
+    ) -> NDArray[np.uint8]:
+        """Validity of one date: the mask's codes, defective values, and missing pixels over all."""
+        missing = is_missing(pixels, nodata)
+        gone = missing.any(axis=0) if self.profile.nodata_rule == "any" else missing.all(axis=0)
+        valid = np.full(pixels.shape[1:], Valid.CLEAR, np.uint8) if mask is None else mask.copy()
+        if self.profile.valid_range is not None:
+            low, high = self.profile.valid_range
+            outside = (((pixels < low) | (pixels > high)) & ~missing).any(axis=0)
+            valid[outside & (valid != Valid.NODATA)] = Valid.DEFECTIVE
+        valid[gone] = Valid.NODATA
+        return valid
+
+
+def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
+    return Outcome(chip.chip_id, "failed", error.what, error_class=type(error).__name__, url=error.url, attempts=error.attempts)
+
+
+def _mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
+    return LayerPlan(layer.group, layer.modality, layer.sensor, ref.georef.pixel_size, (ref.band,), ref.dtype, ref.nodata, "")
+
+
+def _refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
+    by_name = {ref.band: ref for ref in item.refs}
+    return [by_name[name] for name in layer.bands]
+
+
+def _fill_value(layer: LayerPlan) -> float | None:
+    return layer.nodata
+
+
+def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:
+    row, column = union.offset_yx(inner)
+    rows, columns = inner.shape_yx
+    return block[..., row : row + rows, column : column + columns].copy()
+
+
+def _merged(valids: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Parts of one picture laid over each other: the first that holds data wins."""
+    merged = valids[0].copy()
+    for valid in valids[1:]:
+        if valid.shape == merged.shape:
+            hole = merged == Valid.NODATA
+            merged[hole] = valid[hole]
+    return merged
+
+
+def _acquisitions(items: Iterable[SceneItem]) -> list[Acquisition]:
+    grouped: dict[str, list[SceneItem]] = defaultdict(list)
+    for item in items:
+        grouped[item.datatake or item.item_id].append(item)
+    ordered = [
+        Acquisition(key, tuple(sorted(parts, key=lambda i: (i.datetime_utc, i.item_id)))) for key, parts in grouped.items()
+    ]
+    return sorted(ordered, key=lambda a: (a.items[0].datetime_utc, a.key))
+
+
+def _covering(chips: Sequence[ChipSpec], items: Sequence[SceneItem]) -> Mapping[str, frozenset[str]]:
+    footprints = {item.item_id: shapely.from_wkb(item.footprint_wkb) for item in items}
+    covering = {}
+    for chip in chips:
+        here = shapely.from_wkb(chip.footprint_wkb)
+        covering[chip.chip_id] = frozenset(i for i, footprint in footprints.items() if footprint.intersects(here))
+    return covering
+
+
+def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[GeoRef]:
+    """Lattices of the items, those of the chips' zone first."""
+    zone = chips[0].epsg if chips else 0
+    refs = [ref.georef for item in items for ref in item.refs]
+    return sorted(dict.fromkeys(refs), key=lambda g: (not same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0))
