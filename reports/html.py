@@ -1,0 +1,224 @@
+"""The HTML report of a version: one self-contained page without scripts, from tables and PNG quicklooks.
+
+Everything that is shown came from outside at some point (OSM names, captions, catalog ids): the template
+autoescapes all of it, and nothing is marked as safe.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import jinja2
+import pandas as pd
+
+from reports import tables
+
+log = logging.getLogger(__name__)
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_PNG_BYTES = 4_000_000
+"""Quicklooks on the page; base64 makes a third more of it, and the page stays under 6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quicklook:
+    """One picture of a chip."""
+
+    title: str
+    """What it shows: ``s2 2022-06-16``."""
+    png: bytes
+    """The file's bytes."""
+
+    def __post_init__(self) -> None:
+        if not self.png.startswith(PNG_SIGNATURE):
+            raise ValueError(f"quicklook {self.title!r} is no PNG")
+
+    @property
+    def data_uri(self) -> str:
+        """The picture as a ``data:`` URI."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What the page is made from: the tables of a version as they stand, and pictures of some chips."""
+
+    dataset_json: Mapping[str, Any]
+    """``dataset.json``."""
+    chips: gpd.GeoDataFrame
+    """``chips.parquet``: one row per kept chip, EPSG:4326."""
+    outcomes: pd.DataFrame
+    """``outcomes.parquet``: one row per planned chip."""
+    texts: pd.DataFrame
+    """``texts.parquet``; without rows where the recipe asks for none."""
+    quicklooks: Mapping[str, Sequence[Quicklook]] = field(default_factory=dict)
+    """Chip id -> its pictures, in the order of the gallery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One chip of the gallery."""
+
+    chip_id: str
+    """Which chip."""
+    split: str
+    """train, val or test."""
+    place: str
+    """Region and centre."""
+    caption: str
+    """Its first short caption."""
+    pictures: tuple[Quicklook, ...]
+    """What it looks like."""
+    shares: tuple[tuple[str, str, float], ...]
+    """(class, colour, fraction), the largest first."""
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The page.
+
+    Returns:
+        One HTML document: CSS and pictures inline, nothing fetched, no script. Same inputs, same text.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = (resources.files("reports") / "page.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source).render(page=_page(inputs))
+
+
+def write_report(version_dir: Path, inputs: ReportInputs) -> Path:
+    """Writes ``report/index.html`` below a version that is being published, and returns its path."""
+    path = version_dir / "report" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = render_report(inputs)
+    path.write_text(text, encoding="utf-8")
+    log.info("report of %s: %d bytes", inputs.dataset_json.get("version", ""), len(text))
+    return path
+
+
+def _page(inputs: ReportInputs) -> dict[str, Any]:
+    """Everything the template shows, by name."""
+    document = inputs.dataset_json
+    legend = document.get("legends", {}).get("label", {})
+    cards, left_out = _cards(inputs, tables.legend_colours(legend))
+    recipe = document.get("recipe", {})
+    split_table = document.get("splits", {})
+    return {
+        "title": document.get("title") or document["name"],
+        "name": document["name"],
+        "version": document["version"],
+        "parent_version": document.get("parent_version") or "",
+        "created": document.get("created", ""),
+        "description": recipe.get("description", ""),
+        "code_version": document.get("code_version", ""),
+        "recipe_hash": document.get("recipe_hash", ""),
+        "content_hash": document.get("content_hash", ""),
+        "private": bool(document.get("private", False)),
+        "counts": count_line(document.get("counts", {})),
+        "tiles": _tiles(inputs),
+        "maps": tables.region_maps(inputs.chips),
+        "splits": tables.counted(inputs.chips, "split"),
+        "split_order": tables.split_order(name for name, _ in tables.counted(inputs.chips, "split")),
+        "split_facts": [leaf for leaf in tables.leaves(split_table) if not leaf[0].startswith("leakage")],
+        "leakage": tables.leaves(split_table["leakage"]) if split_table.get("leakage") else [],
+        "cards": cards,
+        "cards_left_out": left_out,
+        "legend": list(tables.legend_colours(legend).items()),
+        "legend_title": legend.get("title", ""),
+        "class_shares": tables.class_shares(inputs.chips, legend),
+        "fusion": tables.leaves(document["fusion"]) if document.get("fusion") else [],
+        "layers": list(document.get("modalities", ())),
+        "modality_rows": tables.modality_rows(inputs.chips),
+        "shift_histograms": tables.shift_histograms(inputs.chips),
+        "clear_histograms": tables.clear_histograms(inputs.chips),
+        "gap_histograms": tables.gap_histograms(inputs.chips),
+        "outcomes": tables.outcome_rows(inputs.outcomes),
+        "text_counts": [
+            (column, tables.counted(inputs.texts, column))
+            for column in ("kind", "verification", "backend", "model")
+        ],
+        "text_facts": tables.leaves(document["texts"]) if document.get("texts") else [],
+        "text_samples": tables.text_samples(inputs.texts),
+        "sources": list(document.get("sources", ())),
+        "shard_folders": sorted({str(s["path"]).rpartition("/")[0] for s in document.get("shards", ())}),
+        "zarr": dict(document.get("zarr") or {}),
+        "software": sorted(document.get("software", {}).items()),
+    }
+
+
+def count_line(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """planned, kept, rejected, failed as numbers, and whether the first is the sum of the others.
+
+    >>> count_line({"planned": 7, "kept": 4, "rejected": {"cloudy": 2}, "failed": {"ThrottledError": 1}})
+    {'planned': 7, 'kept': 4, 'rejected': 2, 'failed': 1, 'adds_up': True}
+    """
+
+    def total(value: Any) -> int:
+        return sum(int(part) for part in value.values()) if isinstance(value, Mapping) else int(value or 0)
+
+    line = {name: total(counts.get(name, 0)) for name in ("planned", "kept", "rejected", "failed")}
+    return {**line, "adds_up": line["planned"] == line["kept"] + line["rejected"] + line["failed"]}
+
+
+def _tiles(inputs: ReportInputs) -> list[tuple[str, str]]:
+    """(number, what it counts), the headline figures."""
+    document = inputs.dataset_json
+    shards = document.get("shards", ())
+    megabytes = sum(int(shard.get("bytes", 0)) for shard in shards) / 1e6
+    modalities = {str(layer.get("modality", "")) for layer in document.get("modalities", ())}
+    figures = [
+        (f"{len(inputs.chips):,}", "chips kept"),
+        (str(len(modalities)), "modalities"),
+        (str(len(tables.region_maps(inputs.chips))), "regions"),
+        (f"{len(inputs.texts):,}", "texts"),
+        (f"{len(shards):,}", "tar shards"),
+        (f"{megabytes:,.0f} MB" if megabytes >= 10 else f"{megabytes:,.1f} MB", "in tar shards"),
+    ]
+    return [(number, what) for number, what in figures if number != "0"]
+
+
+def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card], int]:
+    """The gallery, and how many chips with pictures did not fit under `MAX_PNG_BYTES`."""
+    by_id = {str(row["chip_id"]): row for row in inputs.chips.to_dict("records")}
+    cards: list[Card] = []
+    spent = left_out = 0
+    for chip_id, pictures in inputs.quicklooks.items():
+        size = sum(len(picture.png) for picture in pictures)
+        if spent + size > MAX_PNG_BYTES:
+            left_out += 1
+            continue
+        spent += size
+        row = by_id.get(chip_id, {})
+        fractions = tables.fractions_of(row.get("label.fractions"))
+        ordered = sorted(fractions.items(), key=lambda pair: (-pair[1], pair[0]))
+        caption = row.get("caption")
+        cards.append(
+            Card(
+                chip_id=chip_id,
+                split=str(row.get("split", "")),
+                place=_place(row),
+                caption=caption if isinstance(caption, str) else "",
+                pictures=tuple(pictures),
+                shares=tuple(
+                    (name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0
+                ),
+            )
+        )
+    return cards, left_out
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    geometry = row.get("geometry")
+    if geometry is None or geometry.is_empty:
+        return str(row.get("region", ""))
+    x, y = geometry.centroid.x, geometry.centroid.y
+    where = f"{abs(y):.4f}° {'N' if y >= 0 else 'S'}, {abs(x):.4f}° {'E' if x >= 0 else 'W'}"
+    region = str(row.get("region", ""))
+    return f"{region}, {where}" if region else where

@@ -1,0 +1,286 @@
+"""What the report's sections show, from the tables of a version: pure, and tolerant of absent columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from reports.charts import Histogram, RegionMap, histogram, region_map
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassShare:
+    """One class of the fused labels."""
+
+    name: str
+    """Class name."""
+    colour: str
+    """Official colour, ``#rrggbb``."""
+    shares: Mapping[str, float]
+    """Split -> mean fraction over its chips, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityRow:
+    """How one modality came out over the chips."""
+
+    modality: str
+    """Name in the recipe."""
+    chips: int
+    """Chips that have it."""
+    dates: int
+    """Dates over all chips."""
+    clear_median: float | None
+    """Median clear fraction, 0..1."""
+    gap_median_days: float | None
+    """Median of the absolute time gap."""
+    gap_largest_days: float | None
+    """Largest absolute time gap."""
+    statuses: Mapping[str, int]
+    """Registration status -> dates."""
+    references: tuple[str, ...]
+    """What shifts were measured against."""
+
+
+def split_order(names: Iterable[str]) -> list[str]:
+    """Split names: train, val, test, then others by name."""
+    found = set(names)
+    return [name for name in SPLITS if name in found] + sorted(found - set(SPLITS))
+
+
+def modalities_of(columns: Iterable[Any]) -> list[str]:
+    """Modality names that the columns of chips.parquet speak of, in order."""
+    endings = (".item_ids", ".clear_fraction", ".registered")
+    names = [str(c).rpartition(".")[0] for c in columns if str(c).endswith(endings)]
+    return list(dict.fromkeys(names))
+
+
+def flat(chips: pd.DataFrame, column: str) -> list[Any]:
+    """All entries of a list column, chip after chip; empty where the column is absent."""
+    if column not in chips.columns:
+        return []
+    entries: list[Any] = []
+    for value in chips[column]:
+        if value is None or isinstance(value, float):
+            continue
+        entries.extend([value] if isinstance(value, str) else list(value))
+    return entries
+
+
+def flat_numbers(chips: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """All numbers of a list column; missing ones are NaN."""
+    return np.array([np.nan if v is None else float(v) for v in flat(chips, column)], dtype=np.float64)
+
+
+def fractions_of(value: Any) -> dict[str, float]:
+    """A chip's ``label.fractions``: a mapping, or the list of pairs that Arrow's map type becomes."""
+    if value is None or isinstance(value, float):
+        return {}
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return {str(name): float(share) for name, share in pairs if share is not None}
+
+
+def class_shares(chips: pd.DataFrame, legend: Mapping[str, Any]) -> list[ClassShare]:
+    """Mean class fractions per split, in the legend's order; classes that no chip holds are left out."""
+    if "label.fractions" not in chips.columns or chips.empty:
+        return []
+    parsed = [fractions_of(value) for value in chips["label.fractions"]]
+    splits = [str(split) for split in chips["split"]]
+    sums: dict[str, Counter[str]] = {}
+    for split, fractions in zip(splits, parsed, strict=True):
+        sums.setdefault(split, Counter()).update(fractions)
+    sizes = Counter(splits)
+    colours = legend_colours(legend)
+    found = {name for fractions in parsed for name in fractions}
+    order = [name for name in colours if name in found] + sorted(found - set(colours))
+    rows = [
+        ClassShare(
+            name=name,
+            colour=colours.get(name, "#888888"),
+            shares={split: sums[split][name] / sizes[split] for split in split_order(sums)},
+        )
+        for name in order
+    ]
+    return [row for row in rows if any(share > 0 for share in row.shares.values())]
+
+
+def legend_colours(legend: Mapping[str, Any]) -> dict[str, str]:
+    """Class name -> ``#rrggbb`` of a legend as it stands in dataset.json; other strings become grey."""
+    colours = {}
+    for entry in legend.get("classes", ()):
+        colour = str(entry.get("colour", ""))
+        digits = colour.removeprefix("#")
+        is_hex = (
+            colour.startswith("#") and len(digits) == 6 and all(c in "0123456789abcdefABCDEF" for c in digits)
+        )
+        colours[str(entry.get("name", ""))] = colour if is_hex else "#888888"
+    return colours
+
+
+def modality_rows(chips: pd.DataFrame) -> list[ModalityRow]:
+    """One row per modality: dates, clear fraction, time gaps, registration."""
+    rows = []
+    for name in modalities_of(chips.columns):
+        clear = flat_numbers(chips, f"{name}.clear_fraction")
+        gaps = np.abs(flat_numbers(chips, f"{name}.gap_days"))
+        column = next(
+            c for c in (f"{name}.item_ids", f"{name}.clear_fraction", f"{name}.registered") if c in chips
+        )
+        dates = [0 if v is None or isinstance(v, float) else len(v) for v in chips[column]]
+        references = sorted({str(r) for r in flat(chips, f"{name}.shift_reference") if r})
+        rows.append(
+            ModalityRow(
+                modality=name,
+                chips=sum(count > 0 for count in dates),
+                dates=sum(dates),
+                clear_median=_median(clear),
+                gap_median_days=_median(gaps),
+                gap_largest_days=float(np.nanmax(gaps)) if np.isfinite(gaps).any() else None,
+                statuses=dict(sorted(Counter(str(s) for s in flat(chips, f"{name}.registered")).items())),
+                references=tuple(references),
+            )
+        )
+    return rows
+
+
+def shift_histograms(chips: pd.DataFrame) -> list[Histogram]:
+    """Lengths of the shifts that were measured or corrected, per modality, in metres."""
+    drawn = []
+    for name in modalities_of(chips.columns):
+        dx = flat_numbers(chips, f"{name}.shift_dx_m")
+        dy = flat_numbers(chips, f"{name}.shift_dy_m")
+        status = np.array([str(s) for s in flat(chips, f"{name}.registered")])
+        if dx.size == 0 or dx.size != dy.size:
+            continue
+        trusted = np.isin(status, ("measured", "corrected")) if status.size == dx.size else np.isfinite(dx)
+        lengths = np.hypot(dx, dy)[trusted]
+        top = float(np.nanmax(lengths)) if np.isfinite(lengths).any() else 0.0
+        drawn.append(histogram(name, "m", lengths, limits=(0.0, max(top, 1.0))))
+    return [chart for chart in drawn if chart is not None]
+
+
+def clear_histograms(chips: pd.DataFrame) -> list[Histogram]:
+    """Clear fraction of each chip and date, per modality."""
+    charts = [
+        histogram(name, "", flat_numbers(chips, f"{name}.clear_fraction"), limits=(0.0, 1.0), bins=20)
+        for name in modalities_of(chips.columns)
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def gap_histograms(chips: pd.DataFrame) -> list[Histogram]:
+    """Signed days between each date and the chip's reference time, per modality."""
+    charts = [
+        histogram(name, "days", flat_numbers(chips, f"{name}.gap_days"))
+        for name in modalities_of(chips.columns)
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def region_maps(chips: Any) -> list[RegionMap]:
+    """One map per region, largest first. Regions far apart would be two dots on one map."""
+    if len(chips) == 0 or "geometry" not in chips.columns:
+        return []
+    regions = (
+        chips["region"].astype(str)
+        if "region" in chips.columns
+        else pd.Series(["all"] * len(chips), chips.index)
+    )
+    maps = []
+    for name in sorted(set(regions)):
+        part = chips[(regions == name).to_numpy()]
+        part = part[[geometry is not None and not geometry.is_empty for geometry in part["geometry"]]]
+        rings = [
+            np.asarray(geometry.exterior.coords, dtype=np.float64)[:, :2] for geometry in part["geometry"]
+        ]
+        chart = region_map(name, [str(c) for c in part["chip_id"]], [str(s) for s in part["split"]], rings)
+        if chart is not None:
+            maps.append(chart)
+    return sorted(maps, key=lambda chart: (-chart.total, chart.region))
+
+
+def outcome_rows(outcomes: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """(state, reason or error class, chips), the kept first, then the most frequent."""
+    if outcomes.empty:
+        return []
+    counts: Counter[tuple[str, str]] = Counter()
+    for row in outcomes.to_dict("records"):
+        state = str(row["state"])
+        why = row.get("error_class") if state == "failed" else row.get("reason")
+        counts[state, "" if state == "kept" or not isinstance(why, str) else why] += 1
+    order = {"kept": 0, "rejected": 1, "failed": 2}
+    rows = [(state, why, count) for (state, why), count in counts.items()]
+    return sorted(rows, key=lambda row: (order.get(row[0], 3), -row[2], row[1]))
+
+
+def text_samples(texts: pd.DataFrame, per_kind: int = 3) -> list[dict[str, str]]:
+    """The first texts of each kind and style, in the table's order."""
+    if texts.empty:
+        return []
+    taken: Counter[tuple[str, str]] = Counter()
+    samples = []
+    for row in texts.to_dict("records"):
+        key = str(row.get("kind", "")), str(row.get("style") or "")
+        if taken[key] < per_kind:
+            taken[key] += 1
+            names = (
+                "kind",
+                "style",
+                "chip_id",
+                "text",
+                "question",
+                "answer",
+                "verification",
+                "backend",
+                "model",
+            )
+            samples.append({name: "" if row.get(name) is None else str(row.get(name)) for name in names})
+    return samples
+
+
+def counted(table: pd.DataFrame, column: str) -> list[tuple[str, int]]:
+    """(value, rows) of a column, the most frequent first; empty where the column is absent."""
+    if column not in table.columns:
+        return []
+    counts = Counter("" if value is None else str(value) for value in table[column])
+    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """(dotted path, text) of every leaf of a JSON value; lists of plain values stand in one line."""
+    if isinstance(value, Mapping):
+        return [
+            leaf
+            for key, part in value.items()
+            for leaf in leaves(part, f"{path}.{key}" if path else str(key))
+        ]
+    if isinstance(value, list | tuple):
+        if all(not isinstance(part, Mapping | list | tuple) for part in value):
+            return [(path, ", ".join(scalar_text(part) for part in value))]
+        return [leaf for i, part in enumerate(value) for leaf in leaves(part, f"{path}[{i}]")]
+    return [(path, scalar_text(value))]
+
+
+def scalar_text(value: Any) -> str:
+    """A JSON scalar for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else None

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from reports.html import write_report
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-sync",
+]
+
+pytestmark = [pytest.mark.services("chromium"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made_up = Path(__file__).parents[1] / "unit" / "reports" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("made_up_version", made_up)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return write_report(tmp_path_factory.mktemp("version"), module.report_inputs())
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=str(chromium), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (375, 720)])
+def test_page_fits_and_is_quiet(
+    browser: Browser, page_path: Path, tmp_path: Path, scheme: Any, width: int, height: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    messages: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("dialog", lambda dialog: messages.append(f"dialog {dialog.message}"))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_path.as_uri())
+
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [page_path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.naturalHeight])")
+    assert pictures == [[64, 48]] * 8
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(251, 250, 247)") is (scheme == "light")
+    assert page.locator("#map polygon").count() == 26
+    assert page.locator("#registration rect.bar").count() > 3
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert (tmp_path / "page.png").stat().st_size > 20_000
+    page.close()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reports import html
+from reports.html import Quicklook, ReportInputs, count_line, render_report, write_report
+
+
+class Page(HTMLParser):
+    """Tags, ids, image sources and running text of a page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def source(inputs: ReportInputs) -> str:
+    return render_report(inputs)
+
+
+@pytest.fixture(scope="module")
+def page(source: str) -> Page:
+    return Page(source)
+
+
+def test_names_from_outside_are_escaped(source: str, page: Page) -> None:
+    assert "script" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert page.text.count('<script>alert("x")</script>') >= 2  # shown as text: the caption and the sample
+    assert "<script" not in source
+
+
+def test_page_fetches_nothing(source: str, page: Page) -> None:
+    links = [value or "" for name, value in page.attributes if name in ("src", "href")]
+    assert links
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links)
+    assert not re.search(r"url\(|@import|http-equiv=.refresh", source)
+    assert {"link", "iframe", "object"}.isdisjoint(page.tags)
+
+
+def test_sections_that_the_navigation_names_are_there(page: Page) -> None:
+    anchors = {(value or "")[1:] for name, value in page.attributes if name == "href"}
+    ids = {value for name, value in page.attributes if name == "id"}
+    assert anchors <= ids
+    assert {"map", "gallery", "labels", "registration", "outcomes", "texts", "licences", "load"} <= anchors
+
+
+def test_counts_add_up_on_the_page(page: Page) -> None:
+    words = " ".join(page.text.split())
+    assert "30planned = 26kept + 3rejected + 1failed" in words
+    assert "does not add up" not in words
+
+
+def test_counts_that_do_not_add_up_are_called_out(inputs: ReportInputs) -> None:
+    document = {**inputs.dataset_json, "counts": {"planned": 31, "kept": 26, "rejected": {}, "failed": {}}}
+    assert "does not add up" in render_report(dataclasses.replace(inputs, dataset_json=document))
+
+
+def test_count_line_sums_reasons() -> None:
+    counts = {
+        "planned": 9,
+        "kept": 4,
+        "rejected": {"cloudy": 2, "nodata": 1},
+        "failed": {"ThrottledError": 2},
+    }
+    assert count_line(counts) == {"planned": 9, "kept": 4, "rejected": 3, "failed": 2, "adds_up": True}
+
+
+def test_same_inputs_give_the_same_page(inputs: ReportInputs, source: str) -> None:
+    assert render_report(inputs) == source
+
+
+def test_licence_duties_are_shown(page: Page) -> None:
+    words = " ".join(page.text.split())
+    assert "ODbL-1.0, share alike" in words
+    assert "(c) OpenStreetMap contributors" in words
+
+
+def test_gallery_stays_under_its_size_and_says_what_it_left_out(
+    inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_chip = sum(len(picture.png) for picture in inputs.quicklooks["u32-0000"])
+    monkeypatch.setattr(html, "MAX_PNG_BYTES", int(one_chip * 1.5))
+    source = render_report(inputs)
+    assert source.count('class="card"') == 1
+    assert "3 more chips with pictures are left out" in source
+
+
+def test_a_quicklook_must_be_a_png() -> None:
+    with pytest.raises(ValueError, match="is no PNG"):
+        Quicklook("s2", b"<svg onload=alert(1)>")
+
+
+def test_a_version_without_labels_texts_and_pictures_has_a_page(inputs: ReportInputs) -> None:
+    columns = [c for c in inputs.chips.columns if not str(c).startswith(("label.", "caption"))]
+    document = {
+        "format": 1,
+        "name": "bare",
+        "version": "20261120T101500Z-00000000",
+        "counts": {"planned": 26, "kept": 26, "rejected": {}, "failed": {}},
+    }
+    bare = ReportInputs(document, inputs.chips[columns], inputs.outcomes.head(26), pd.DataFrame())
+    source = render_report(bare)
+    assert 'id="map"' in source
+    assert 'id="texts"' not in source
+    assert 'id="labels"' not in source
+
+
+def test_an_empty_version_has_a_page(inputs: ReportInputs) -> None:
+    counts = {"planned": 1, "kept": 0, "rejected": {"too_cloudy": 1}, "failed": {}}
+    document = {**inputs.dataset_json, "counts": counts, "shards": []}
+    empty = ReportInputs(document, inputs.chips.head(0), inputs.outcomes.tail(2), inputs.texts.head(0))
+    assert "too_cloudy" in render_report(empty)
+
+
+def test_write_report_puts_the_page_where_the_format_says(
+    inputs: ReportInputs, source: str, tmp_path: Path
+) -> None:
+    path = write_report(tmp_path, inputs)
+    assert path == tmp_path / "report" / "index.html"
+    assert path.read_text(encoding="utf-8") == source

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import tables
+from reports.html import ReportInputs
+
+
+def test_class_shares_are_means_over_the_chips_of_a_split() -> None:
+    chips = pd.DataFrame(
+        {
+            "split": ["train", "train", "val"],
+            "label.fractions": [{"Tree": 1.0}, [("Tree", 0.5), ("Water", 0.5)], {"Water": 1.0}],
+        }
+    )
+    legend = {"classes": [{"name": "Water", "colour": "#0064c8"}, {"name": "Tree", "colour": "#006400"}]}
+    rows = {row.name: dict(row.shares) for row in tables.class_shares(chips, legend)}
+    assert list(rows) == ["Water", "Tree"]
+    assert rows == {"Water": {"train": 0.25, "val": 1.0}, "Tree": {"train": 0.75, "val": 0.0}}
+
+
+def test_a_colour_that_is_no_hex_becomes_grey() -> None:
+    legend = {"classes": [{"name": "Tree", "colour": "red;} body{display:none"}]}
+    assert tables.legend_colours(legend) == {"Tree": "#888888"}
+
+
+def test_unreliable_shifts_stay_out_of_the_histogram() -> None:
+    chips = pd.DataFrame(
+        {
+            "s1.shift_dx_m": [[3.0, 300.0], [0.0]],
+            "s1.shift_dy_m": [[4.0, 400.0], [1.0]],
+            "s1.registered": [["measured", "unreliable"], ["corrected"]],
+        }
+    )
+    (chart,) = tables.shift_histograms(chips)
+    assert chart.count == 2
+    assert chart.median == pytest.approx(3.0)  # of 5 and 1
+
+
+def test_modality_rows_count_chips_without_the_modality(inputs: ReportInputs) -> None:
+    rows = {row.modality: row for row in tables.modality_rows(inputs.chips)}
+    assert rows["landsat"].chips == 25
+    assert rows["s2"].dates == 3 * 26
+    assert rows["s1"].statuses == {"measured": 26, "unreliable": 26}
+    assert rows["s1"].references == ("s2 2022-06-16",)
+
+
+def test_outcome_rows_sum_to_the_planned_chips(inputs: ReportInputs) -> None:
+    rows = tables.outcome_rows(inputs.outcomes)
+    assert rows == [("kept", "", 26), ("rejected", "too_cloudy", 3), ("failed", "AssetMissingError", 1)]
+    assert sum(count for _, _, count in rows) == len(inputs.outcomes)
+
+
+def test_each_region_has_its_own_map(inputs: ReportInputs) -> None:
+    north, south = tables.region_maps(inputs.chips)
+    assert (north.region, north.total, south.region, south.total) == ("north", 20, "south", 6)
+    assert "S" in south.centre_text
+    assert "N" in north.centre_text
+
+
+def test_leaves_name_every_value_once() -> None:
+    value = {"a": {"b": 1, "c": [1.5, 2]}, "d": [{"e": None}, {"e": True}]}
+    assert tables.leaves(value) == [("a.b", "1"), ("a.c", "1.5, 2"), ("d[0].e", "none"), ("d[1].e", "yes")]
+
+
+def test_missing_columns_and_missing_lists_are_no_error() -> None:
+    chips = pd.DataFrame({"s2.clear_fraction": [[0.5, 1.0], None], "split": ["train", "val"]})
+    (row,) = tables.modality_rows(chips)
+    assert (row.chips, row.dates, row.clear_median) == (1, 2, 0.75)
+    assert tables.gap_histograms(chips) == []
+    assert np.isnan(tables.flat_numbers(pd.DataFrame({"x": [[None, 1.0]]}), "x")[0])
