@@ -102,8 +102,22 @@ def footprint_lonlat(bounds_xyxy: Bounds, epsg: int, points_per_edge: int = 5) -
     """EPSG:4326 polygon of a square of a projected CRS, edges densified."""
     left, bottom, right, top = bounds_xyxy
     along = np.linspace(0.0, 1.0, points_per_edge)[:-1]
-    xs = np.concatenate([left + along * (right - left), np.full(along.size, right), right - along * (right - left), np.full(along.size, left)])
-    ys = np.concatenate([np.full(along.size, bottom), bottom + along * (top - bottom), np.full(along.size, top), top - along * (top - bottom)])
+    xs = np.concatenate(
+        [
+            left + along * (right - left),
+            np.full(along.size, right),
+            right - along * (right - left),
+            np.full(along.size, left),
+        ]
+    )
+    ys = np.concatenate(
+        [
+            np.full(along.size, bottom),
+            bottom + along * (top - bottom),
+            np.full(along.size, top),
+            top - along * (top - bottom),
+        ]
+    )
     lon, lat = transformer(epsg, 4326).transform(xs, ys)
     return shapely.polygons(np.column_stack([lon, lat]))
 

@@ -67,7 +67,11 @@ def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[Chip
             for square in cells_in(region, size):
                 placed.setdefault(square.name, (square.epsg, square.bounds_xyxy, name))
     if not placed:
-        raise RecipeError("no chip fits into the regions", where="grid.chip_m", mend="take a smaller chip or a larger region")
+        raise RecipeError(
+            "no chip fits into the regions",
+            where="grid.chip_m",
+            mend="take a smaller chip or a larger region",
+        )
     return _with_splits(recipe, placed)
 
 
@@ -78,7 +82,11 @@ def _check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
 
     estimate = sum(area_m2(region) for region in regions.values()) / size_m**2
     if estimate > MAX_CHIPS:
-        raise RecipeError(f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}", where="regions", mend="split the region")
+        raise RecipeError(
+            f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}",
+            where="regions",
+            mend="split the region",
+        )
 
 
 def _with_splits(recipe: Recipe, placed: Mapping[str, tuple[int, Bounds, str]]) -> list[ChipSpec]:
@@ -228,7 +236,9 @@ def _ceil(value: float) -> int:
     return math.ceil(value - 1e-6)
 
 
-def plan_tiles(recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]) -> list[Tile]:
+def plan_tiles(
+    recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]
+) -> list[Tile]:
     """Blocks of neighbouring chips with the items that touch them, ordered by name."""
     edge = recipe.grid.tile_chips
     size = float(recipe.grid.chip_m or 0) or max(chip.bounds_xyxy[2] - chip.bounds_xyxy[0] for chip in chips)
@@ -237,7 +247,10 @@ def plan_tiles(recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Se
         column = math.floor(chip.bounds_xyxy[0] / (size * edge) + 1e-9)
         row = math.floor(chip.bounds_xyxy[1] / (size * edge) + 1e-9)
         grouped[f"{chip.epsg}_{column}_{row}"].append(chip)
-    trees = {name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found]) for name, found in items.items()}
+    trees = {
+        name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found])
+        for name, found in items.items()
+    }
     tiles = []
     for name in sorted(grouped):
         members = tuple(sorted(grouped[name], key=lambda chip: chip.chip_id))

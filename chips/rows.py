@@ -49,17 +49,24 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         layer = finest_layer(chip.layers, name)
         snow = recipe.modalities[name].select.snow_is_clear
         row |= {f"{name}.{key}": value for key, value in _dates(spec, layer, items, snow).items()}
-        row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()}
+        row |= {
+            f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()
+        }
     row["licences"] = licences(chip)
     return row
 
 
 def finest_layer(layers: Mapping[str, xr.Dataset], modality: str) -> xr.Dataset:
     """The layer of a modality with the smallest pixels."""
-    return min((layer for layer in layers.values() if layer.attrs["modality"] == modality), key=lambda layer: float(layer.attrs["gsd_m"]))
+    return min(
+        (layer for layer in layers.values() if layer.attrs["modality"] == modality),
+        key=lambda layer: float(layer.attrs["gsd_m"]),
+    )
 
 
-def _dates(spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_is_clear: bool) -> dict[str, Any]:
+def _dates(
+    spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_is_clear: bool
+) -> dict[str, Any]:
     valid = layer["valid"].values
     gaps = [(item.datetime_utc - spec.reference_utc).total_seconds() / 86_400 for item in items]
     return {
@@ -104,7 +111,9 @@ def licences(chip: Chip) -> list[dict[str, Any]]:
     for name, raster in chip.rasters.items():
         found[name] = licence_entry(name, raster.licence, raster.attribution)
     if chip.features is not None:
-        found[chip.features.source] = licence_entry(chip.features.source, chip.features.licence, chip.features.attribution)
+        found[chip.features.source] = licence_entry(
+            chip.features.source, chip.features.licence, chip.features.attribution
+        )
     return [found[name] for name in sorted(found)]
 
 
@@ -135,7 +144,12 @@ def input_hash(recipe_hash: str, spec: ChipSpec, items: Iterable[SceneItem], ste
 def items_over(spec: ChipSpec, tile: Tile) -> list[SceneItem]:
     """Candidate items of a tile whose footprint touches a chip."""
     here = shapely.from_wkb(spec.footprint_wkb)
-    return [item for items in tile.items.values() for item in items if shapely.from_wkb(item.footprint_wkb).intersects(here)]
+    return [
+        item
+        for items in tile.items.values()
+        for item in items
+        if shapely.from_wkb(item.footprint_wkb).intersects(here)
+    ]
 
 
 def physical(layer: xr.Dataset, time_index: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
@@ -144,6 +158,8 @@ def physical(layer: xr.Dataset, time_index: int) -> dict[str, np.ndarray[Any, np
     nodata = layer.attrs["nodata"]
     if nodata is not None and not np.isnan(nodata):
         data[layer["data"].values[time_index] == nodata] = np.nan
-    data = data * np.float32(layer["scale"].values[time_index]) + np.float32(layer["offset"].values[time_index])
+    data = data * np.float32(layer["scale"].values[time_index]) + np.float32(
+        layer["offset"].values[time_index]
+    )
     data[:, layer["valid"].values[time_index] == 0] = np.nan
     return {str(name): data[index] for index, name in enumerate(layer["band"].values)}

@@ -76,7 +76,10 @@ def within_buffer(splits: Sequence[str], footprints: Sequence[BaseGeometry], buf
 
 
 def leakage_report(
-    splits: Sequence[str], footprints: Sequence[BaseGeometry], blocks: Sequence[str], items: Sequence[Sequence[str]]
+    splits: Sequence[str],
+    footprints: Sequence[BaseGeometry],
+    blocks: Sequence[str],
+    items: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
     """What could leak between train and the held-out splits, as measured on the kept chips.
 
@@ -96,7 +99,12 @@ def leakage_report(
     train_items = {item for i in train for item in items[i]}
     for name in ("val", "test"):
         held = [i for i, split in enumerate(splits) if split == name]
-        entry: dict[str, Any] = {"chips": len(held), "min_distance_m": None, "overlapping_pairs": 0, "shared_blocks": 0}
+        entry: dict[str, Any] = {
+            "chips": len(held),
+            "min_distance_m": None,
+            "overlapping_pairs": 0,
+            "shared_blocks": 0,
+        }
         if held and train:
             tree = shapely.STRtree(flat[train])
             _, distances = tree.query_nearest(flat[held], return_distance=True, all_matches=False)

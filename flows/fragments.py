@@ -146,10 +146,17 @@ def pack_features(table: FeatureTable | None) -> dict[str, Any] | None:
     if table is None:
         return None
     features = [
-        {"id": f.feature_id, "wkb": shapely.to_wkb(f.geometry).hex(), "tags": dict(f.tags), "timestamp": f.timestamp}
+        {
+            "id": f.feature_id,
+            "wkb": shapely.to_wkb(f.geometry).hex(),
+            "tags": dict(f.tags),
+            "timestamp": f.timestamp,
+        }
         for f in table.features
     ]
-    fields = {name: getattr(table, name) for name in ("source", "epsg", "extract_date", "licence", "attribution")}
+    fields = {
+        name: getattr(table, name) for name in ("source", "epsg", "extract_date", "licence", "attribution")
+    }
     return {**fields, "features": features}
 
 
@@ -158,7 +165,8 @@ def unpack_features(packed: Mapping[str, Any] | None) -> FeatureTable | None:
     if packed is None:
         return None
     features = tuple(
-        Feature(f["id"], shapely.from_wkb(bytes.fromhex(f["wkb"])), f["tags"], f["timestamp"]) for f in packed["features"]
+        Feature(f["id"], shapely.from_wkb(bytes.fromhex(f["wkb"])), f["tags"], f["timestamp"])
+        for f in packed["features"]
     )
     fields = {name: packed[name] for name in ("source", "epsg", "extract_date", "licence", "attribution")}
     return FeatureTable(features=features, **fields)
@@ -166,4 +174,8 @@ def unpack_features(packed: Mapping[str, Any] | None) -> FeatureTable | None:
 
 def finished(folder: Path) -> Iterable[Path]:
     """Complete fragments of a pass, by name."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and ".tmp-" not in path.name) if folder.exists() else []
+    return (
+        sorted(path for path in folder.iterdir() if path.is_dir() and ".tmp-" not in path.name)
+        if folder.exists()
+        else []
+    )

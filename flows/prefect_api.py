@@ -98,11 +98,18 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_path: Pat
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break
-        with contextlib.suppress(urllib.error.URLError, OSError), opener.open(f"{url}/health", timeout=2) as answer:
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            opener.open(f"{url}/health", timeout=2) as answer,
+        ):
             if answer.status == 200:
                 return
         time.sleep(0.1)
-    raise UserError("the private Prefect server did not start", where=str(log_path), mend="read that log, or set PREFECT_API_URL")
+    raise UserError(
+        "the private Prefect server did not start",
+        where=str(log_path),
+        mend="read that log, or set PREFECT_API_URL",
+    )
 
 
 def private_home(environment: MutableMapping[str, str]) -> Path:

@@ -1,21 +1,21 @@
 """The error tree of Terraweft.
 
-    TerraweftError                 anything this software raises on purpose
-    +-- UserError                  a person can mend it: one line, exit code 2
-    |   +-- RecipeError            a recipe that cannot be read or does not hold together
-    |   +-- MissingExtraError      an optional package is not installed
-    |   +-- DatasetError           a dataset that is absent, locked, or of an unknown format
-    +-- SourceError                reading from a catalog or an asset failed; carries url and attempts
-    |   +-- CatalogError           the catalog did not answer as a catalog
-    |   +-- AssetMissingError      404, or an item without the asset: permanent
-    |   +-- AccessDeniedError      401 or 403: sign again once, then permanent
-    |   +-- ThrottledError         429 or 503: wait, then again
-    |   +-- TransientSourceError   5xx, reset, stall: again
-    |   +-- DecodeError            the bytes came but are no raster: quarantine
-    |   +-- UnsupportedItemError   an item we refuse to read, and why
-    +-- IntegrityError             bytes on disk are not what the manifest says
-    +-- TextBackendError           the language model's server failed; carries attempts
-        +-- BudgetExceededError    the next call could cost more than what is left
+TerraweftError                 anything this software raises on purpose
++-- UserError                  a person can mend it: one line, exit code 2
+|   +-- RecipeError            a recipe that cannot be read or does not hold together
+|   +-- MissingExtraError      an optional package is not installed
+|   +-- DatasetError           a dataset that is absent, locked, or of an unknown format
++-- SourceError                reading from a catalog or an asset failed; carries url and attempts
+|   +-- CatalogError           the catalog did not answer as a catalog
+|   +-- AssetMissingError      404, or an item without the asset: permanent
+|   +-- AccessDeniedError      401 or 403: sign again once, then permanent
+|   +-- ThrottledError         429 or 503: wait, then again
+|   +-- TransientSourceError   5xx, reset, stall: again
+|   +-- DecodeError            the bytes came but are no raster: quarantine
+|   +-- UnsupportedItemError   an item we refuse to read, and why
++-- IntegrityError             bytes on disk are not what the manifest says
++-- TextBackendError           the language model's server failed; carries attempts
+    +-- BudgetExceededError    the next call could cost more than what is left
 """
 
 from __future__ import annotations

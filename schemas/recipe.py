@@ -391,7 +391,9 @@ class Recipe(Model):
                 raise ValueError(f"{where}.catalog is {catalog!r}, but catalogs has {sorted(self.catalogs)}")
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
-            raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
+            raise ValueError(
+                f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}"
+            )
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
         return self

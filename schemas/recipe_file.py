@@ -23,7 +23,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed in a recipe", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="anchors and aliases are not allowed in a recipe", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -31,7 +33,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -47,9 +51,13 @@ def load_recipe(path: Path) -> Recipe:
     except FileNotFoundError as error:
         raise RecipeError("there is no such recipe", where=str(path), mend="check the path") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise RecipeError("this is no readable file", where=str(path), mend="give the path of a .yaml file") from error
+        raise RecipeError(
+            "this is no readable file", where=str(path), mend="give the path of a .yaml file"
+        ) from error
     if len(raw) > MAX_BYTES:
-        raise RecipeError(f"a recipe of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}")
+        raise RecipeError(
+            f"a recipe of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
+        )
     return parse_recipe(raw, path.name)
 
 
@@ -69,11 +77,15 @@ def parse_recipe(raw: bytes, name: str) -> Recipe:
         raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax") from error
+        raise RecipeError(
+            f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax"
+        ) from error
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
     if not isinstance(data, dict):
-        raise RecipeError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
+        raise RecipeError(
+            "a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'"
+        )
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -114,7 +126,9 @@ def _line_of(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
 
 
 def _key_line(node: yaml.Node, line: int) -> int:
-    return line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
+    return (
+        line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
+    )
 
 
 def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
@@ -142,7 +156,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for part in get_args(annotation):
-        if isinstance(part, type) and issubclass(part, BaseModel) and getattr(annotation, "__origin__", None) is not dict:
+        if (
+            isinstance(part, type)
+            and issubclass(part, BaseModel)
+            and getattr(annotation, "__origin__", None) is not dict
+        ):
             if getattr(annotation, "__origin__", None) is tuple:
                 return None
             return part

@@ -46,7 +46,7 @@ class SensorProfile(BaseModel):
     """sentinel-2-l2a, landsat-c2-l2-sr, ..."""
     title: str
     """For people."""
-    kind: Literal["optical", "sar", "thermal", "elevation"]
+    kind: Literal["optical", "sar", "thermal", "elevation", "classes"]
     """What the bands measure."""
     unit: str
     """Unit of the physical value: reflectance, K, linear, dB, m."""
@@ -93,7 +93,9 @@ def known_sensors() -> list[str]:
     """Names of all sensor profiles."""
     names = [entry.name for entry in resources.files("schemas").iterdir()]
     return sorted(
-        n.removeprefix("sensor_").removesuffix(".yaml").replace("_", "-") for n in names if n.startswith("sensor_") and n.endswith(".yaml")
+        n.removeprefix("sensor_").removesuffix(".yaml").replace("_", "-")
+        for n in names
+        if n.startswith("sensor_") and n.endswith(".yaml")
     )
 
 

@@ -156,7 +156,9 @@ class _ModalityRead:
             self.failures[item.item_id] = error
 
     def _georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:
-        return layer_georef(chip, layer, self.modality, [g for g in self.lattices if abs(g.pixel_size - layer.gsd_m) < 1e-6])
+        return layer_georef(
+            chip, layer, self.modality, [g for g in self.lattices if abs(g.pixel_size - layer.gsd_m) < 1e-6]
+        )
 
     def _read_mask(self, item: SceneItem) -> None:
         chips = [chip for chip in self.chips if item.item_id in self.covering[chip.chip_id]]
@@ -191,7 +193,14 @@ class _ModalityRead:
             read_bytes += block.nbytes
             for chip in chips:
                 self.pixels[item.item_id, chip.chip_id, layer.group] = _cut(block, union, grids[chip.chip_id])
-        self.steps.append({"step": "read", "item_id": item.item_id, "chips": [c.chip_id for c in chips], "bytes": read_bytes})
+        self.steps.append(
+            {
+                "step": "read",
+                "item_id": item.item_id,
+                "chips": [c.chip_id for c in chips],
+                "bytes": read_bytes,
+            }
+        )
 
     def _needs(self, chip: ChipSpec, item: SceneItem) -> bool:
         if item.item_id not in self.covering[chip.chip_id]:
@@ -215,9 +224,17 @@ class _ModalityRead:
 
         def rank(item: SceneItem) -> tuple[bool, float, str]:
             valid = self._valid_on_mask_grid(chip, item)
-            return (not same_zone(item.refs[0].georef.epsg, chip.epsg), nodata_fraction(valid) if valid is not None else 1.0, item.item_id)
+            return (
+                not same_zone(item.refs[0].georef.epsg, chip.epsg),
+                nodata_fraction(valid) if valid is not None else 1.0,
+                item.item_id,
+            )
 
-        usable = [i for i in acquisition.items if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures]
+        usable = [
+            i
+            for i in acquisition.items
+            if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures
+        ]
         return tuple(sorted(usable, key=rank))
 
     def _valid_on_mask_grid(self, chip: ChipSpec, item: SceneItem) -> NDArray[np.uint8] | None:
@@ -231,12 +248,18 @@ class _ModalityRead:
         """Acquisitions that the chip keeps, in time order."""
         candidates, behind = [], []
         for acquisition in self.acquisitions:
-            valids = [v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None]
+            valids = [
+                v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None
+            ]
             if not valids:
                 continue
             best = _merged(valids)
             clear = clear_fraction(best, self.modality.select.snow_is_clear)
-            candidates.append(DateCandidate(acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best)))
+            candidates.append(
+                DateCandidate(
+                    acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best)
+                )
+            )
             behind.append(acquisition)
         return [behind[i] for i in select_dates(candidates, self.modality.select, chip.reference_utc)]
 
@@ -269,7 +292,9 @@ class _ModalityRead:
         nodata = dates[0][0].nodata if dates else layer.nodata
         unit = dates[0][0].unit if dates else layer.unit
         shape = (0, len(layer.bands), *georef.shape_yx)
-        times = [self._ordered(chip, acquisition)[0].datetime_utc.replace(tzinfo=None) for acquisition in chosen]
+        times = [
+            self._ordered(chip, acquisition)[0].datetime_utc.replace(tzinfo=None) for acquisition in chosen
+        ]
         return check_layer(
             xr.Dataset(
                 {
@@ -309,7 +334,9 @@ class _ModalityRead:
                 continue
             refs = _refs_of(item, layer)
             mask = self.masks.get((item.item_id, chip.chip_id))
-            seen = self._valid_of(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, layer.nodata)
+            seen = self._valid_of(
+                pixels, resample_valid(mask[0], mask[1], georef) if mask else None, layer.nodata
+            )
             missing = is_missing(pixels, layer.nodata) | (seen == Valid.NODATA)[np.newaxis]
             given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
             part = to_stored(given, missing, self.modality)
@@ -339,11 +366,27 @@ class _ModalityRead:
 
 
 def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
-    return Outcome(chip.chip_id, "failed", error.what, error_class=type(error).__name__, url=error.url, attempts=error.attempts)
+    return Outcome(
+        chip.chip_id,
+        "failed",
+        error.what,
+        error_class=type(error).__name__,
+        url=error.url,
+        attempts=error.attempts,
+    )
 
 
 def _mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
-    return LayerPlan(layer.group, layer.modality, layer.sensor, ref.georef.pixel_size, (ref.band,), ref.dtype, ref.nodata, "")
+    return LayerPlan(
+        layer.group,
+        layer.modality,
+        layer.sensor,
+        ref.georef.pixel_size,
+        (ref.band,),
+        ref.dtype,
+        ref.nodata,
+        "",
+    )
 
 
 def _refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
@@ -376,7 +419,8 @@ def _acquisitions(items: Iterable[SceneItem]) -> list[Acquisition]:
     for item in items:
         grouped[item.datatake or item.item_id].append(item)
     ordered = [
-        Acquisition(key, tuple(sorted(parts, key=lambda i: (i.datetime_utc, i.item_id)))) for key, parts in grouped.items()
+        Acquisition(key, tuple(sorted(parts, key=lambda i: (i.datetime_utc, i.item_id))))
+        for key, parts in grouped.items()
     ]
     return sorted(ordered, key=lambda a: (a.items[0].datetime_utc, a.key))
 
@@ -386,7 +430,9 @@ def _covering(chips: Sequence[ChipSpec], items: Sequence[SceneItem]) -> Mapping[
     covering = {}
     for chip in chips:
         here = shapely.from_wkb(chip.footprint_wkb)
-        covering[chip.chip_id] = frozenset(i for i, footprint in footprints.items() if footprint.intersects(here))
+        covering[chip.chip_id] = frozenset(
+            i for i, footprint in footprints.items() if footprint.intersects(here)
+        )
     return covering
 
 
@@ -394,4 +440,6 @@ def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[Geo
     """Lattices of the items, those of the chips' zone first."""
     zone = chips[0].epsg if chips else 0
     refs = [ref.georef for item in items for ref in item.refs]
-    return sorted(dict.fromkeys(refs), key=lambda g: (not same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0))
+    return sorted(
+        dict.fromkeys(refs), key=lambda g: (not same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0)
+    )

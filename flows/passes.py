@@ -1,0 +1,238 @@
+"""What a Dask worker does with one tile or one shard: the hops of ARCHITECTURE.md, one call each.
+
+Nothing large travels: a worker gets a `Job` and a `Tile`, leaves fragments on disk, and returns their path.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from captioners.base import CaptionInput, make_captioner
+from captioners.facts import chip_facts
+from chips import statistics
+from chips.plan import LayerPlan
+from chips.register import correct_chip, measure_layers
+from chips.rows import chip_row, input_hash, items_over
+from chips.screen import screen
+from flows.fragments import (
+    FragmentWriter,
+    key_of,
+    pack_features,
+    pack_layers,
+    read_arrays,
+    read_json,
+    unpack_features,
+    unpack_layers,
+)
+from flows.steps import FIRST_PASS, STEPS, versions
+from labelers import derived, fuse
+from labelers.base import label_chip
+from labelers.pixel_features import to_pixel_geojson
+from schemas.chip import Chip, Outcome, Tile
+from schemas.errors import SourceError, TerraweftError
+from schemas.labels import LabelLayer
+from schemas.legend import load_legend
+from schemas.recipe import Recipe
+from schemas.sample import LayerArrays, Sample
+from schemas.scene import Opener
+from shards.tar import WrittenShard, write_shard
+from sources.label_reader import read_labels
+from sources.tile_reader import TileReader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every unit of a run needs; pickles small."""
+
+    recipe: Recipe
+    """The recipe."""
+    layers: tuple[LayerPlan, ...]
+    """Modality groups."""
+    opener: Opener
+    """How hrefs are opened."""
+    root: Path
+    """Root of the dataset."""
+    folder: Path
+    """Where this run's fragments lie."""
+    cache: Path
+    """Where whole files (OSM extracts) are kept."""
+    variables: Mapping[str, str]
+    """Values of ``${TERRAWEFT_...}``."""
+
+    def first_folder(self, tile: Tile) -> Path:
+        """Final path of a tile's fragments of the first pass."""
+        items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
+        chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split) for c in tile.chips]
+        return (
+            self.folder
+            / "first"
+            / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
+        )
+
+    def second_folder(self, tile: Tile, model_key: str) -> Path:
+        """Final path of a tile's fragments of the second pass."""
+        return (
+            self.folder
+            / "second"
+            / f"{tile.tile_id}-{key_of(self.first_folder(tile).name, model_key, STEPS)}"
+        )
+
+
+def first_pass(job: Job, tile: Tile) -> Path:
+    """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments."""
+    final = job.first_folder(tile)
+    if final.exists():
+        return final
+    began = time.monotonic()
+    writer = FragmentWriter(final)
+    reader = TileReader(job.recipe, job.layers, job.opener)
+    read = reader.read(tile)
+    outcomes = list(read.outcomes)
+    pixel_sums, votes = [], []
+    labels = _labels_or_failures(job, tile, read.chips)
+    for chip in read.chips:
+        found = labels[chip.spec.chip_id]
+        if isinstance(found, Outcome):
+            outcomes.append(found)
+            continue
+        chip = replace(chip, rasters=found[0], features=found[1])
+        outcome = _finish_chip(job, tile, chip, reader, writer, pixel_sums, votes)
+        outcomes.append(outcome)
+    summary = {
+        "tile": tile.tile_id,
+        "outcomes": [_outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
+        "pixels": statistics.to_dict(statistics.merge(pixel_sums)),
+        "votes": fuse.merge(votes).to_dict() if votes else None,
+        "reads": read.steps,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    return writer.commit(summary)
+
+
+def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str, Any]:
+    """Chip id -> (rasters, features), or the failure or rejection that its label sources met."""
+    specs = [chip.spec for chip in chips]
+    if job.recipe.labels is None or not specs:
+        return {spec.chip_id: ({}, None) for spec in specs}
+    try:
+        return read_labels(job.recipe, tile, specs, job.opener, job.cache, job.variables)
+    except SourceError as error:
+        return {
+            spec.chip_id: Outcome(
+                spec.chip_id,
+                "failed",
+                error.what,
+                error_class=type(error).__name__,
+                url=error.url,
+                attempts=error.attempts,
+            )
+            for spec in specs
+        }
+
+
+def _finish_chip(
+    job: Job,
+    tile: Tile,
+    chip: Chip,
+    reader: TileReader,
+    writer: FragmentWriter,
+    pixel_sums: list[Mapping[statistics.Key, statistics.Moments]],
+    votes: list[fuse.FusionStatistics],
+) -> Outcome:
+    """Register, screen and label one chip, and store what is kept."""
+    recipe, chip_id = job.recipe, chip.spec.chip_id
+    if recipe.register_shifts.mode != "off":
+        chip = replace(chip, shifts=measure_layers(chip, recipe.register_shifts))
+        if recipe.register_shifts.mode == "correct":
+            chip = correct_chip(chip, recipe.register_shifts, reader.read_again)
+    rejected = screen(chip_id, chip.layers, recipe.screen) or _too_far(chip, recipe)
+    if rejected is not None:
+        return rejected
+    if recipe.labels is not None:
+        chip = replace(chip, labels=label_chip(recipe, chip))
+    if recipe.labels is not None and recipe.labels.fuse is not None and chip.spec.split == "train":
+        votes.append(fuse.statistics(recipe, chip.labels))
+    if chip.spec.split == "train":
+        pixel_sums += [statistics.measure_layer(layer) for layer in chip.layers.values()]
+    _store(job, tile, chip, writer)
+    return Outcome(chip_id, "kept")
+
+
+def _too_far(chip: Chip, recipe: Recipe) -> Outcome | None:
+    """The rejection of a chip whose layers lie reliably apart (mode ``reject``)."""
+    register = recipe.register_shifts
+    if register.mode != "reject":
+        return None
+    reliable = [
+        (float(np.hypot(shift.dx_m, shift.dy_m)), modality)
+        for modality, shifts in chip.shifts.items()
+        for shift in shifts
+        if shift.status == "measured"
+    ]
+    worst, modality = max(reliable, default=(0.0, ""))
+    if worst <= register.max_shift_m:
+        return None
+    return Outcome(
+        chip.spec.chip_id, "rejected", f"{modality}.max_shift_m", round(worst, 2), register.max_shift_m
+    )
+
+
+def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
+    layers = {name: to_arrays(layer) for name, layer in chip.layers.items()}
+    arrays, georefs = pack_layers(layers)
+    for name, label in chip.labels.items():
+        arrays[f"label/{name}"] = label.classes
+    row = chip_row(
+        chip, job.recipe, input_hash(job.recipe.hash(), chip.spec, items_over(chip.spec, tile), STEPS)
+    )
+    facts = {
+        "row": row,
+        "georefs": georefs,
+        "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
+        "features": pack_features(chip.features),
+        "split": chip.spec.split,
+        "layer_attrs": {
+            n: {k: v for k, v in x.attrs.items() if k != "georef"} for n, x in chip.layers.items()
+        },
+        "bands": {n: [str(b) for b in x["band"].values] for n, x in chip.layers.items()},
+        "common_names": {n: [str(b) for b in x["common_name"].values] for n, x in chip.layers.items()},
+        "wavelengths_nm": {
+            n: [None if np.isnan(w) else float(w) for w in x["wavelength_nm"].values]
+            for n, x in chip.layers.items()
+        },
+    }
+    writer.add(chip.spec.chip_id, arrays, facts)
+
+
+def to_arrays(layer: xr.Dataset) -> LayerArrays:
+    """A layer as the writers take it."""
+    return LayerArrays(
+        data=layer["data"].values,
+        valid=layer["valid"].values,
+        time_utc=layer["time"].values.astype("datetime64[ns]"),
+        scale=layer["scale"].values,
+        offset=layer["offset"].values,
+        georef=layer.attrs["georef"],
+    )
+
+
+def _label_fields(label: LabelLayer) -> dict[str, Any]:
+    fields = ("source", "nodata", "legend", "vintage", "licence", "share_alike")
+    georef = label.georef
+    return {name: getattr(label, name) for name in fields} | {
+        "georef": [georef.epsg, georef.x0, georef.y0, georef.pixel_size, list(georef.shape_yx)]
+    }
+
+
+def _outcome_dict(outcome: Outcome) -> dict[str, Any]:
+    return {name: getattr(outcome, name) for name in Outcome.__slots__}

@@ -1,0 +1,202 @@
+"""Hops 1 and 2 of a run: the catalog's answers become scene items, and the recipe becomes chips, layers and tiles."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from chips.estimate import Estimate, estimate
+from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
+from schemas.chip import ChipSpec, Tile
+from schemas.errors import SourceError
+from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
+from schemas.scene import SceneItem
+from sources.base import CatalogClient
+from sources.catalog import open_catalog
+from sources.duplicates import resolve_duplicates
+from sources.labels_raster import to_label_item
+from sources.regions import read_regions
+from sources.sensors import to_scene_item
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that a run is going to do."""
+
+    recipe: Recipe
+    """The recipe."""
+    chips: tuple[ChipSpec, ...]
+    """Ordered by id."""
+    layers: tuple[LayerPlan, ...]
+    """Modality groups."""
+    tiles: tuple[Tile, ...]
+    """Units of work, ordered by name."""
+    items: Mapping[str, tuple[SceneItem, ...]]
+    """Modality or label source -> items found."""
+    notes: tuple[str, ...] = field(default=())
+    """What a person should know: items that were refused or replaced, splits that are empty."""
+
+    def estimate(self) -> Estimate:
+        """Bytes, requests and disk."""
+        return estimate(self.recipe, self.layers, self.tiles)
+
+
+class Catalogs:
+    """The recipe's catalogs, opened once each."""
+
+    def __init__(self, recipe: Recipe, variables: Mapping[str, str]) -> None:
+        self.recipe, self.variables = recipe, variables
+        self.opened: dict[str, CatalogClient] = {}
+
+    def __getitem__(self, name: str) -> CatalogClient:
+        if name not in self.opened:
+            catalog: Catalog = self.recipe.catalogs[name]
+            self.opened[name] = open_catalog(
+                catalog, fill(catalog.href, self.variables, f"catalogs.{name}.href")
+            )
+        return self.opened[name]
+
+
+def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> RunPlan:
+    """The plan of a recipe: asks the catalogs, reads no pixel, writes nothing.
+
+    Args:
+        recipe: the recipe.
+        folder: where relative paths in it begin.
+        variables: values of ``${TERRAWEFT_...}``.
+    """
+    chips = plan_chips(recipe, read_regions(recipe, folder))
+    boxes = search_boxes(chips)
+    catalogs = Catalogs(recipe, variables)
+    notes: list[str] = []
+    items: dict[str, tuple[SceneItem, ...]] = {}
+    for name, modality in recipe.modalities.items():
+        items[name] = _search_modality(catalogs, recipe, name, modality, boxes, notes)
+    for name, source in (recipe.labels.sources if recipe.labels else {}).items():
+        if source.catalog and source.collection:
+            items[name] = _search_labels(catalogs, name, source, boxes, notes)
+    layers = plan_layers(recipe, items)
+    tiles = plan_tiles(recipe, chips, items)
+    splits = {chip.split for chip in chips}
+    if recipe.split.method != "none":
+        empty = [
+            s
+            for s, f in zip(("train", "val", "test"), recipe.split.fractions, strict=True)
+            if f > 0 and s not in splits
+        ]
+        notes += [f"split {name} is empty: take a smaller split.block_m or another seed" for name in empty]
+    return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+
+
+def search_boxes(chips: Sequence[ChipSpec]) -> list[tuple[float, float, float, float]]:
+    """Boxes of EPSG:4326 that hold all chips, one for each group of chips in the same degree of the graticule."""
+    grouped: dict[tuple[str, int, int], list[BaseGeometry]] = defaultdict(list)
+    for chip in chips:
+        footprint = shapely.from_wkb(chip.footprint_wkb)
+        centre = footprint.centroid
+        grouped[chip.region, math.floor(centre.x), math.floor(centre.y)].append(footprint)
+    return [
+        tuple(map(float, shapely.union_all(group).bounds))
+        for _, group in sorted(grouped.items(), key=lambda g: g[0])
+    ]  # type: ignore[misc]
+
+
+def _window(window: Time) -> tuple[datetime, datetime]:
+    return datetime.combine(window.start, time.min, UTC), datetime.combine(window.end, time.max, UTC)
+
+
+def _search_modality(
+    catalogs: Catalogs,
+    recipe: Recipe,
+    name: str,
+    modality: Modality,
+    boxes: Sequence[tuple[float, float, float, float]],
+    notes: list[str],
+) -> tuple[SceneItem, ...]:
+    start, end = _window(modality.time or recipe.time)
+    found: dict[str, dict[str, Any]] = {}
+    for box in boxes:
+        for item in catalogs[modality.catalog].search(modality.collection, box, start, end):
+            if all(item.get("properties", {}).get(key) == value for key, value in modality.where.items()):
+                found[item["id"]] = item
+    scenes = []
+    for item_id in sorted(found):
+        try:
+            scenes.append(to_scene_item(found[item_id], name, modality, modality.catalog))
+        except SourceError as error:
+            notes.append(f"{name}: {error.what}")
+    kept, dropped = resolve_duplicates(scenes)
+    notes += [f"{name}: {line}" for line in dropped]
+    return tuple(sorted(kept, key=lambda scene: (scene.datetime_utc, scene.item_id)))
+
+
+def _search_labels(
+    catalogs: Catalogs,
+    name: str,
+    source: LabelSource,
+    boxes: Sequence[tuple[float, float, float, float]],
+    notes: list[str],
+) -> tuple[SceneItem, ...]:
+    found: dict[str, dict[str, Any]] = {}
+    for box in boxes:
+        for item in catalogs[str(source.catalog)].search(str(source.collection), box, None, None):
+            found[item["id"]] = item
+    scenes = []
+    for item_id in sorted(found):
+        try:
+            scenes.append(to_label_item(found[item_id], name, source, str(source.catalog)))
+        except SourceError as error:
+            notes.append(f"{name}: {error.what}")
+    return tuple(sorted(scenes, key=lambda scene: (scene.datetime_utc, scene.item_id)))
+
+
+def write_plan(plan: RunPlan, folder: Path) -> None:
+    """The plan as tables that a person can open: chips.parquet, items.parquet, plan.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chips = geopandas.GeoDataFrame(
+        {
+            "chip_id": [chip.chip_id for chip in plan.chips],
+            "epsg": [chip.epsg for chip in plan.chips],
+            "bounds_xyxy": [list(chip.bounds_xyxy) for chip in plan.chips],
+            "split": [chip.split for chip in plan.chips],
+            "block_id": [chip.block_id for chip in plan.chips],
+            "region": [chip.region for chip in plan.chips],
+        },
+        geometry=[shapely.from_wkb(chip.footprint_wkb) for chip in plan.chips],
+        crs=4326,
+    )
+    chips.to_parquet(folder / "chips.parquet")
+    scenes = [scene for found in plan.items.values() for scene in found]
+    items = geopandas.GeoDataFrame(
+        {
+            "modality": [scene.modality for scene in scenes],
+            "collection": [scene.collection for scene in scenes],
+            "item_id": [scene.item_id for scene in scenes],
+            "datetime": [scene.datetime_utc for scene in scenes],
+            "content_hash": [scene.content_hash for scene in scenes],
+            "radiometry": [scene.radiometry for scene in scenes],
+        },
+        geometry=[shapely.from_wkb(scene.footprint_wkb) for scene in scenes],
+        crs=4326,
+    )
+    items.to_parquet(folder / "items.parquet")
+    tiles = {tile.tile_id: [chip.chip_id for chip in tile.chips] for tile in plan.tiles}
+    text = json.dumps(
+        {"recipe_hash": plan.recipe.hash(), "tiles": tiles, "notes": list(plan.notes)},
+        indent=1,
+        sort_keys=True,
+    )
+    (folder / "plan.json").write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,162 @@
+"""Label products of a tile: class rasters on each chip's label grid, and the vector features around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache, reduce
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from schemas.chip import ChipSpec, Tile
+from schemas.georef import GeoRef
+from schemas.labels import FeatureTable, RasterLayer
+from schemas.legend import load_legend
+from schemas.recipe import LabelSource, Recipe, fill
+from schemas.scene import Opener, SceneItem
+from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
+from sources.osm import features_near, fetch_extract, query_area, read_extract, to_crs
+
+OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44"}
+"""Legend of a product where the recipe names none."""
+MARGIN_DEG = 0.01
+"""Degrees of surroundings that vector features are read with, so that what crosses an edge is whole."""
+
+Found = tuple[dict[str, RasterLayer], FeatureTable | None]
+
+
+class LabelReader:
+    """Reads the label sources of one recipe.
+
+    Args:
+        recipe: with labels.
+        opener: how hrefs are opened.
+        cache: folder for whole files (OSM extracts), kept between tiles.
+        variables: values of ``${TERRAWEFT_...}``.
+        tags: OSM tag keys to read; True for any value.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        opener: Opener,
+        cache: Path,
+        variables: Mapping[str, str],
+        tags: Mapping[str, bool],
+    ) -> None:
+        self.recipe, self.opener, self.cache, self.variables, self.tags = (
+            recipe,
+            opener,
+            cache,
+            variables,
+            dict(tags),
+        )
+        self.sources: Mapping[str, LabelSource] = recipe.labels.sources if recipe.labels else {}
+
+    def read(self, tile: Tile, specs: Sequence[ChipSpec]) -> dict[str, Found]:
+        """Chip id -> class rasters by source, and vector features in the chip's CRS.
+
+        A product that does not cover a chip gives a raster of its no-data code.
+
+        Raises:
+            SourceError: a source failed.
+        """
+        grids = {spec.chip_id: spec.georef(self.recipe.grid.gsd_m) for spec in specs}
+        found: dict[str, Found] = {spec.chip_id: ({}, None) for spec in specs}
+        for name, source in self.sources.items():
+            items = self._items(name, source, tile)
+            if source.kind == "osm":
+                table = self._features(name, source, items, tile, specs)
+                for spec in specs:
+                    near = None if table is None else features_near(table, spec.bounds_xyxy)
+                    found[spec.chip_id] = (found[spec.chip_id][0], near)
+                continue
+            for chip_id, layer in self._rasters(name, source, items, grids).items():
+                found[chip_id][0][name] = layer
+        return found
+
+    def _items(self, name: str, source: LabelSource, tile: Tile) -> tuple[SceneItem, ...]:
+        if source.href is None:
+            return tile.items.get(name, ())
+        if source.kind == "osm":
+            return ()
+        href = fill(source.href, self.variables, f"labels.sources.{name}.href")
+        return (to_label_item_of_file(href, name, source, self.opener),)
+
+    def _rasters(
+        self, name: str, source: LabelSource, items: Sequence[SceneItem], grids: Mapping[str, GeoRef]
+    ) -> dict[str, RasterLayer]:
+        legend = source.legend or OWN_LEGEND[source.kind]
+        try:
+            unions = {reduce(GeoRef.union, grids.values()): list(grids)}
+        except ValueError:  # explicit cells with lattices of their own
+            unions = {grid: [chip_id] for chip_id, grid in grids.items()}
+        layers = {}
+        for union, chip_ids in unions.items():
+            whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(
+                name, source, legend, union
+            )
+            for chip_id in chip_ids:
+                row, column = union.offset_yx(grids[chip_id])
+                rows, columns = grids[chip_id].shape_yx
+                codes = whole.codes[row : row + rows, column : column + columns].copy()
+                layers[chip_id] = replace(whole, source=name, codes=codes, georef=grids[chip_id])
+        return layers
+
+    def _features(
+        self,
+        name: str,
+        source: LabelSource,
+        items: Sequence[SceneItem],
+        tile: Tile,
+        specs: Sequence[ChipSpec],
+    ) -> FeatureTable | None:
+        hull = shapely.union_all([shapely.from_wkb(spec.footprint_wkb) for spec in specs])
+        west, south, east, north = hull.bounds
+        box = (west - MARGIN_DEG, south - MARGIN_DEG, east + MARGIN_DEG, north + MARGIN_DEG)
+        if source.href is not None:
+            href = fill(source.href, self.variables, f"labels.sources.{name}.href")
+            if source.by == "area":
+                return to_crs(query_area(shapely.box(*box), self.tags, href, source=name), tile.epsg)
+            return to_crs(_extract(href, "", self.cache, self.opener, box, tuple(self.tags), name), tile.epsg)
+        tables = [
+            _extract(
+                item.refs[0].href,
+                dict(item.extra).get("checksum", ""),
+                self.cache,
+                self.opener,
+                box,
+                tuple(self.tags),
+                name,
+            )
+            for item in items
+        ]
+        if not tables:
+            return None
+        features = {feature.feature_id: feature for table in tables for feature in table.features}
+        merged = replace(tables[0], features=tuple(features[key] for key in sorted(features)))
+        return to_crs(merged, tile.epsg)
+
+
+@lru_cache(maxsize=16)
+def _extract(
+    href: str,
+    checksum: str,
+    cache: Path,
+    opener: Opener,
+    box: tuple[float, float, float, float],
+    tags: tuple[str, ...],
+    name: str,
+) -> FeatureTable:
+    path = fetch_extract(href, cache, opener, checksum=checksum or None)
+    return read_extract(path, box, dict.fromkeys(tags, True), source=name)
+
+
+def _empty(name: str, source: LabelSource, legend: str, grid: GeoRef) -> RasterLayer:
+    """A product that does not reach here: its no-data code everywhere, and no licence to cite."""
+    table = load_legend(legend)
+    largest = max([*table.nodata, *(entry.code for entry in table.classes)])
+    codes = np.full(grid.shape_yx, table.nodata[0], dtype=np.uint8 if largest < 256 else np.uint16)
+    return RasterLayer(name, codes, grid, table.nodata[0], legend, "", LICENCE.get(source.kind, ""))
