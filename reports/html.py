@@ -110,6 +110,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
     cards, left_out = _cards(inputs, tables.legend_colours(legend))
     recipe = document.get("recipe", {})
     split_table = document.get("splits", {})
+    split_sizes = dict(tables.counted(inputs.chips, "split"))
     return {
         "title": document.get("title") or document["name"],
         "name": document["name"],
@@ -124,8 +125,8 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "counts": count_line(document.get("counts", {})),
         "tiles": _tiles(inputs),
         "maps": tables.region_maps(inputs.chips),
-        "splits": tables.counted(inputs.chips, "split"),
-        "split_order": tables.split_order(name for name, _ in tables.counted(inputs.chips, "split")),
+        "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
+        "split_order": tables.split_order(split_sizes),
         "split_facts": [leaf for leaf in tables.leaves(split_table) if not leaf[0].startswith("leakage")],
         "leakage": tables.leaves(split_table["leakage"]) if split_table.get("leakage") else [],
         "cards": cards,
