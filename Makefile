@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+# No wheel on the index: pure Python, made into one here so that the dry run may ask for wheels alone.
+SDIST_ONLY := jsonpath-rw
 ROOMS := captioners chips flows labelers reference reports sandbox schemas shards sources terraweft
 
 .PHONY: help demo test lint format bench services resolve constraints install clean
@@ -52,11 +54,14 @@ services:  ## install PostGIS, nginx and Chromium from Debian's packages, for th
 	echo "make services: PostGIS, nginx and Chromium are installed"
 
 resolve: $(STAMP)  ## prove that the pinned set resolves from wheels on Python 3.12 and 3.13 (dry run)
+	@mkdir -p build; $(BIN)/pip wheel --quiet --no-deps -c constraints.txt -w build/wheels $(SDIST_ONLY)
 	@for version in 3.11 3.12 3.13; do \
+	  report=build/resolve-$$version.json; \
 	  $(BIN)/pip install --quiet --dry-run --ignore-installed --python-version $$version --only-binary=:all: \
-	    --target build/resolve-$$version --report build/resolve-$$version.json -c constraints.txt \
-	    $(if $(RESOLVE_EXTRAS),'.[$(RESOLVE_EXTRAS)]','.[build,serve,test,dev]'); \
-	  $(BIN)/python -c "import json,sys; n = len(json.load(open(sys.argv[1]))['install']); print(f'Python {sys.argv[2]}: {n} packages resolve, all as wheels')" build/resolve-$$version.json $$version; \
+	    --find-links build/wheels --target build/resolve --report $$report -c constraints.txt '.[build,serve,test,dev]'; \
+	  $(BIN)/python -c "import json, sys; found = json.load(open(sys.argv[1]))['install']; \
+	    print(f'Python {sys.argv[2]}: {len(found)} distributions resolve to the pinned versions, all as wheels')" \
+	    $$report $$version; \
 	done
 
 constraints: $(STAMP)  ## write constraints.txt from what is installed in .venv
