@@ -100,6 +100,8 @@ class ThrottledError(SourceError):
     """429 or 503."""
 
     permanent = False
+    retry_after_s: float | None = None
+    """What the server asked to wait, if it said; does not survive pickling."""
 
 
 class TransientSourceError(SourceError):

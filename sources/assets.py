@@ -1,0 +1,251 @@
+"""Where a band lies in an item: `find_band` (which asset, which band of the file) and `asset_georef` (which lattice).
+
+Bands are found by name, common name and centre wavelength, never by position in a list of assets.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from schemas.errors import AssetMissingError, UnsupportedItemError
+from schemas.georef import GeoRef
+from schemas.sensor import Band
+from sources.items import item_geometry
+
+log = logging.getLogger(__name__)
+
+CENTRE_TOLERANCE_NM = 25.0
+"""Catalogs round centre wavelengths (842 for 832.8 nm); neighbouring bands lie further apart than this."""
+REFUSED_KEY = "terraweft:refused"
+"""Set on an asset whose address must not be opened; holds the reason."""
+_NOT_DATA = frozenset({"thumbnail", "overview", "visual", "metadata", "index"})
+_MICROMETRE_LIMIT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BandInfo:
+    """What an item says about one band of one asset."""
+
+    asset_key: str
+    """Key of the asset."""
+    index: int
+    """1-based band of the file."""
+    count: int
+    """Bands that the item lists for the asset."""
+    name: str
+    """Name in the item, empty where it has none."""
+    common_name: str = ""
+    """STAC common name."""
+    centre_nm: float | None = None
+    """Centre wavelength in nm."""
+    fwhm_nm: float | None = None
+    """Full width at half maximum in nm."""
+    dtype: str = ""
+    """NumPy name, empty where the item is silent."""
+    nodata: float | None = None
+    """Stored no-data value."""
+    scale: float | None = None
+    """Stated scale."""
+    offset: float | None = None
+    """Stated offset."""
+    unit: str = ""
+    """Stated unit."""
+    is_good: bool = True
+    """False where the product lists the band as bad (``bbl`` 0)."""
+
+
+def asset_bands(asset_key: str, asset: Mapping[str, Any]) -> list[BandInfo]:
+    """The bands of an asset, from ``bands`` (STAC 1.1), ``eo:bands`` and ``raster:bands`` merged by position.
+
+    An asset that lists none has one band without a name. Wavelengths are given in nm: the micrometres of the
+    standard and the nanometres of some catalogs are told apart by magnitude (nothing here measures 30 nm or 30 um).
+    """
+    lists = [asset.get(name) for name in ("bands", "eo:bands", "raster:bands")]
+    tables = [[row for row in rows if isinstance(row, Mapping)] for rows in lists if isinstance(rows, list)]
+    count = max((len(table) for table in tables), default=0) or 1
+    return [_band_info(asset_key, position, count, tables, asset) for position in range(count)]
+
+
+def find_band(item: Mapping[str, Any], band: Band) -> BandInfo:
+    """The asset and band of the file that hold a band of the sensor profile.
+
+    First an asset whose key is the band's name, an alias or its common name; then a band listed inside a data asset
+    under one of these names. A centre wavelength that contradicts the profile is no match.
+
+    Raises:
+        AssetMissingError: nothing fits; names what the item has.
+        UnsupportedItemError: the asset is there, but its address must not be opened.
+    """
+    names = _names(band)
+    for key in names:
+        asset = item["assets"].get(key)
+        if asset is None:
+            continue
+        infos = asset_bands(key, asset)
+        for info in infos:
+            fits = len(infos) == 1 or info.name in names or info.common_name in names
+            if fits and _centre_agrees(info, band):
+                return _allowed(item, info)
+    for info in _listed(item):
+        if info.name in names or (info.common_name and info.common_name == band.common_name):
+            if _centre_agrees(info, band):
+                return _allowed(item, info)
+    have = ", ".join(sorted(item["assets"])) or "none"
+    raise AssetMissingError(f"item {item['id']}: no asset for band {band.name}; it has {have}")
+
+
+def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
+    """Lattice of a stored raster, from the asset's own projection fields (or the item's).
+
+    A CRS is believed only if the footprint falls on the raster: real items name zone 1 ``EPSG:3271``, and
+    Landsat south of the equator lies in 326zz with negative northings. Where an UTM zone read from such a code fits
+    the footprint it is taken and logged, else the item is refused.
+
+    Raises:
+        UnsupportedItemError: projection missing, rotated, of non-square pixels, or not where the footprint is.
+    """
+    asset = item["assets"][asset_key]
+    epsg, transform, shape_yx = (asset.get(f"proj:{name}") for name in ("epsg", "transform", "shape"))
+    missing = [n for n, v in (("proj:code", epsg), ("proj:transform", transform), ("proj:shape", shape_yx)) if not v]
+    if missing:
+        raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} has no {' and no '.join(missing)}")
+    a, b, x0, d, e, y0 = (float(value) for value in transform[:6])
+    if b or d:
+        raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} is rotated, only north-up grids are read")
+    if a <= 0 or e >= 0 or abs(a + e) > 1e-6 * a:
+        raise UnsupportedItemError(
+            f"item {item['id']}: asset {asset_key} has pixels of {a} x {-e}, not square north-up"
+        )
+    georef = GeoRef(int(epsg), x0, y0, a, (int(shape_yx[0]), int(shape_yx[1])))
+    footprint = item_geometry(item)
+    for candidate in (georef.epsg, *_meant(georef.epsg)):
+        if _lies_on(candidate, georef, footprint):
+            if candidate != georef.epsg:
+                _say_once(item["id"], georef.epsg, candidate)
+            return GeoRef(candidate, x0, y0, a, georef.shape_yx)
+    raise UnsupportedItemError(f"item {item['id']}: EPSG:{epsg} puts asset {asset_key} away from the footprint")
+
+
+def is_refused(asset: Mapping[str, Any]) -> str:
+    """Why the asset's address must not be opened; empty where it may be."""
+    return str(asset.get(REFUSED_KEY, ""))
+
+
+def _allowed(item: Mapping[str, Any], info: BandInfo) -> BandInfo:
+    reason = is_refused(item["assets"][info.asset_key])
+    if reason:
+        raise UnsupportedItemError(f"item {item['id']}: asset {info.asset_key} refused: {reason}")
+    return info
+
+
+def _names(band: Band) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in (band.name, *band.aliases, band.common_name) if name))
+
+
+def _listed(item: Mapping[str, Any]) -> Iterator[BandInfo]:
+    """Bands of data assets; JPEG 2000 twins of a GeoTIFF come last."""
+    keys = sorted(item["assets"], key=lambda key: ("jp2" in str(item["assets"][key].get("type", "")), key))
+    for key in keys:
+        asset = item["assets"][key]
+        roles = set(asset.get("roles") or ())
+        if roles & _NOT_DATA or "image/png" in str(asset.get("type", "")) or key in _NOT_DATA:
+            continue
+        yield from (info for info in asset_bands(key, asset) if info.name or info.common_name)
+
+
+def _centre_agrees(info: BandInfo, band: Band) -> bool:
+    if info.centre_nm is None or band.centre_nm is None:
+        return True
+    return abs(info.centre_nm - band.centre_nm) <= max(CENTRE_TOLERANCE_NM, 0.06 * band.centre_nm)
+
+
+def _band_info(
+    asset_key: str, position: int, count: int, tables: list[list[Mapping[str, Any]]], asset: Mapping[str, Any]
+) -> BandInfo:
+    rows = [table[position] for table in tables if position < len(table)]
+
+    def first(*keys: str) -> Any:
+        found = (row[key] for row in rows for key in keys if row.get(key) is not None)
+        return next(found, None)
+
+    def number(*keys: str) -> float | None:
+        value = first(*keys)
+        try:
+            return None if value is None else float(value)
+        except (TypeError, ValueError):
+            return None
+
+    centre, fwhm = (
+        number("eo:center_wavelength", "center_wavelength"),
+        number("eo:full_width_half_max", "full_width_half_max"),
+    )
+    factor = 1.0 if centre is not None and centre > _MICROMETRE_LIMIT else 1000.0
+    name = first("name")
+    good = number("enmap:bbl", "bbl")
+    nodata = number("nodata")
+    return BandInfo(
+        asset_key=asset_key,
+        index=position + 1,
+        count=count,
+        name="" if name is None else str(name),
+        common_name=str(first("eo:common_name", "common_name") or ""),
+        centre_nm=None if centre is None else round(centre * factor, 4),
+        fwhm_nm=None if fwhm is None else round(fwhm * factor, 4),
+        dtype=str(first("data_type") or asset.get("data_type") or ""),
+        nodata=nodata if nodata is not None else _plain_number(asset.get("nodata")),
+        scale=number("raster:scale", "scale", "enmap:gain_of_band"),
+        offset=number("raster:offset", "offset", "enmap:offset_of_band"),
+        unit=str(first("unit") or asset.get("unit") or ""),
+        is_good=good is None or good != 0,
+    )
+
+
+def _plain_number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _meant(epsg: int) -> tuple[int, ...]:
+    """UTM codes that a zone written without its leading zero, or in the other hemisphere's numbering, may mean."""
+    text = str(epsg)
+    if len(text) == 4 and text[:3] in ("326", "327"):
+        return tuple(int(f"{head}0{text[3]}") for head in ("326", "327"))
+    if 32601 <= epsg <= 32660:
+        return (epsg + 100,)
+    if 32701 <= epsg <= 32760:
+        return (epsg - 100,)
+    return ()
+
+
+def _lies_on(epsg: int, georef: GeoRef, footprint: Any) -> bool:
+    """Whether a point of the footprint lies on the raster, give or take a twentieth of its extent.
+
+    A footprint right around the Earth (drawn across the date line) tells nothing and is believed.
+    """
+    west, _, east, _ = footprint.bounds
+    if east - west > 180:
+        return True
+    point = footprint.representative_point()
+    try:
+        x, y = _from_lonlat(epsg).transform(point.x, point.y)
+    except CRSError:
+        return False
+    left, bottom, right, top = georef.bounds_xyxy
+    pad = 0.05 * max(right - left, top - bottom) + 2 * georef.pixel_size
+    return bool(left - pad <= x <= right + pad and bottom - pad <= y <= top + pad)
+
+
+@lru_cache(maxsize=1024)
+def _say_once(item_id: str, epsg: int, meant: int) -> None:
+    log.warning("item %s: EPSG:%d read as EPSG:%d, which fits the footprint", item_id, epsg, meant)
+
+
+@lru_cache(maxsize=256)
+def _from_lonlat(epsg: int) -> Transformer:
+    return Transformer.from_crs(CRS.from_epsg(4326), CRS.from_epsg(epsg), always_xy=True)

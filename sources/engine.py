@@ -1,0 +1,113 @@
+"""Reading pixels: the `Engine` protocol, the table of engines, and what they all agree on.
+
+Contract: the bands of ONE item on ONE target grid, as stored.
+
+- Aligned lattices (same zone, in either hemisphere's numbers, same pixel size, whole pixels apart): copied, bit for bit.
+- Others: one resampling, from the source window that is needed; no-data pixels never enter a weighted mean.
+- Outside the raster stands ``fill`` if given, else the ref's no-data value, else NaN for floats and 0 for integers: where
+  a product has no no-data value, `sources.lattice.coverage` tells what lies outside.
+
+All engines give the same arrays on aligned grids, and with ``nearest`` between zones. With ``bilinear`` and ``cubic``
+they differ where GDAL approximates the transformation (up to an eighth of a source pixel in stackstac and odc-stac, not
+at all in the direct engine) and beside no-data pixels that only the catalog names and not the file's own tag. odc-stac
+moves ``nearest`` reads of the same zone by whole pixels. Neither of these two reads several bands of one file: such refs
+are read by the direct engine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import RecipeError
+from schemas.georef import GeoRef
+from schemas.scene import Opener, SceneRef
+from sources.base import load_target
+
+ENGINES: dict[str, str] = {
+    "direct": "sources.engine_direct:DirectEngine",
+    "stackstac": "sources.engine_stackstac:StackstacEngine",
+    "odc-stac": "sources.engine_odc:OdcEngine",
+}
+"""Name in the recipe -> class without arguments."""
+ENTRY_POINTS = "terraweft.engines"
+RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
+
+
+class Engine(Protocol):
+    """Reads the bands of one item onto a grid."""
+
+    def read(
+        self,
+        refs: Sequence[SceneRef],
+        target: GeoRef,
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> NDArray[Any]:
+        """(refs, y, x) in the stored type; see the module's contract.
+
+        Args:
+            refs: bands of one item, of one stored type.
+            target: grid of the answer.
+            resampling: nearest, bilinear, cubic or average; used only where lattices differ.
+            opener: how addresses are opened.
+            fill: value outside the raster.
+
+        Raises:
+            AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError, DecodeError: see `sources.faults`.
+        """
+        ...
+
+
+@cache
+def open_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises:
+        RecipeError: unknown; lists the known ones.
+    """
+    targets = ENGINES | {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    if name not in targets:
+        raise RecipeError(f"unknown engine {name!r}", mend=f"known: {', '.join(sorted(targets))}")
+    return cast(Engine, load_target(targets[name])())
+
+
+def outside_value(ref: SceneRef, fill: float | None) -> float:
+    """What stands outside the raster: ``fill``, the no-data value, or NaN for floats and 0 for integers."""
+    if fill is not None:
+        return fill
+    if ref.nodata is not None:
+        return ref.nodata
+    return float("nan") if np.dtype(ref.dtype).kind == "f" else 0.0
+
+
+def blank(refs: Sequence[SceneRef], target: GeoRef, fill: float | None) -> NDArray[Any]:
+    """(refs, y, x) of values outside, in the stored type of all refs.
+
+    Raises:
+        ValueError: no refs, refs of several types, or a fill that the type cannot hold.
+    """
+    kinds = {np.dtype(ref.dtype) for ref in refs}
+    if len(kinds) != 1:
+        raise ValueError(f"one read is of one stored type, got {sorted(str(kind) for kind in kinds)}")
+    dtype = kinds.pop()
+    array = np.empty((len(refs), *target.shape_yx), dtype)
+    for layer, ref in zip(array, refs, strict=True):
+        value = outside_value(ref, fill)
+        if dtype.kind != "f" and (value != value or not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
+            raise ValueError(f"band {ref.band}: {value} does not fit into {dtype}")
+        layer[...] = value
+    return array
+
+
+def single_band(refs: Sequence[SceneRef]) -> list[bool]:
+    """For each ref whether its file holds it alone, as far as the refs tell."""
+    uses = Counter(ref.href for ref in refs)
+    return [uses[ref.href] == 1 and ref.band_index == 1 for ref in refs]

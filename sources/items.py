@@ -1,0 +1,201 @@
+"""Plain STAC items made uniform: `normalise_item`, their times and footprints, and a `content_hash`.
+
+Catalogs disagree on small things: numbers as strings, ``proj:code`` or ``proj:epsg``, the projection on the item or on
+its assets, relative addresses. What follows reads one form. Nothing here decides about pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import shapely
+from shapely.geometry import box, shape
+
+from schemas.errors import UnsupportedItemError
+
+Item = dict[str, Any]
+"""A STAC item as plain JSON."""
+
+NUMERIC_PROPERTIES = frozenset(
+    {
+        "eo:cloud_cover", "eo:snow_cover", "gsd", "proj:epsg", "sat:absolute_orbit", "sat:relative_orbit",
+        "view:azimuth", "view:incidence_angle", "view:off_nadir", "view:sun_azimuth", "view:sun_elevation",
+        "enmap:acrossOffNadirAngle", "enmap:alongOffNadirAngle", "s2:mean_solar_azimuth", "s2:mean_solar_zenith",
+    }
+)  # fmt: skip
+"""Properties that are numbers, whatever a catalog writes (WRS rows and ids keep their leading zeros)."""
+
+PROJECTION_KEYS = ("proj:epsg", "proj:code", "proj:transform", "proj:shape")
+HOUSEKEEPING_KEYS = frozenset({"created", "updated", "published"})
+"""Stamps of the catalog: they say nothing about the content."""
+
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})?")
+_PRIVATE_MARK = "terraweft:"
+
+
+def parse_time(text: str) -> datetime:
+    """UTC time of an RFC 3339 string; a string without a zone is UTC.
+
+    >>> parse_time("2024-04-19 04:58:14.219437+00:00").isoformat()
+    '2024-04-19T04:58:14.219437+00:00'
+    """
+    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def item_times(item: Mapping[str, Any]) -> tuple[datetime, datetime | None]:
+    """Acquisition time (or the begin of its range) and the end of the range.
+
+    Raises:
+        UnsupportedItemError: the item carries no time at all.
+    """
+    properties = item["properties"]
+    start, end = properties.get("start_datetime"), properties.get("end_datetime")
+    moment = properties.get("datetime") or start or end
+    if not moment:
+        raise UnsupportedItemError(f"item {item['id']}: no datetime and no start_datetime")
+    return parse_time(moment), parse_time(end) if end else None
+
+
+def item_geometry(item: Mapping[str, Any]) -> Any:
+    """The footprint in EPSG:4326 as a shapely geometry; the bounding box where there is no geometry.
+
+    Raises:
+        UnsupportedItemError: neither is there, or the geometry cannot be read.
+    """
+    geometry = item.get("geometry")
+    if geometry:
+        try:
+            footprint = shape(geometry)
+        except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+            raise UnsupportedItemError(f"item {item['id']}: geometry cannot be read") from error
+        if not footprint.is_empty:
+            return footprint if footprint.is_valid else shapely.make_valid(footprint)
+    bbox = item.get("bbox")
+    if not bbox or len(bbox) not in (4, 6):
+        raise UnsupportedItemError(f"item {item['id']}: no geometry and no bbox")
+    return box(*bbox) if len(bbox) == 4 else box(bbox[0], bbox[1], bbox[3], bbox[4])
+
+
+def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:
+    """A copy of the item in one form.
+
+    Known numbers are numbers, `sat:orbit_state` is lower case, every asset carries its own ``proj:epsg`` (int),
+    ``proj:transform`` (six coefficients) and ``proj:shape`` as far as asset or item state them (the asset wins:
+    stale transforms stand on items), and addresses are absolute.
+
+    Args:
+        item: as the catalog gave it.
+        base_href: address of the item's own document, against which relative addresses are resolved.
+    """
+    clean: Item = copy.deepcopy(dict(item))
+    properties = clean.setdefault("properties", {})
+    for key in NUMERIC_PROPERTIES & properties.keys():
+        properties[key] = _number(properties[key])
+    if isinstance(properties.get("sat:orbit_state"), str):
+        properties["sat:orbit_state"] = properties["sat:orbit_state"].lower()
+    _unify_projection(properties)
+    clean.setdefault("assets", {})
+    for asset in clean["assets"].values():
+        _unify_projection(asset)
+        for key in PROJECTION_KEYS:
+            if asset.get(key) is None and properties.get(key) is not None:
+                asset[key] = properties[key]
+        asset["href"] = absolute_href(str(asset.get("href", "")), base_href)
+    return clean
+
+
+def matches(item: Mapping[str, Any], where: Mapping[str, str | int | float | bool]) -> bool:
+    """Whether all properties are equal to what is wanted; text without regard to case, a missing one never is."""
+    properties = item["properties"]
+    return all(key in properties and _same(properties[key], wanted) for key, wanted in where.items())
+
+
+def absolute_href(href: str, base_href: str) -> str:
+    """The address itself if it is absolute, else resolved against the address of the document it stands in."""
+    if not href or not base_href or urlsplit(href).scheme or href.startswith("/"):
+        if href.startswith("/") and not href.startswith("//") and urlsplit(base_href).scheme in ("http", "https"):
+            return urljoin(base_href, href)
+        return href
+    if urlsplit(base_href).scheme in ("http", "https"):
+        return urljoin(base_href, href)
+    folder = base_href.rsplit("/", 1)[0] if "/" in base_href else "."
+    parts: list[str] = []
+    for part in f"{folder}/{href}".split("/"):
+        if part == ".." and parts and parts[-1] not in ("", ".."):
+            parts.pop()
+        elif part != "." or not parts:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def content_hash(item: Mapping[str, Any]) -> str:
+    """sha256 of the item less what changes without its content: links, stamps of the catalog, addresses' places.
+
+    Of an address only the last two parts are kept (folder and file), so a catalog moved to another host, port or
+    folder gives the same hash; a changed checksum, size, band table or property gives another. Whole numbers,
+    absent and null values, and the ways to write a time are told apart by no server's habits.
+    """
+    kept = {key: item.get(key) for key in ("id", "collection", "bbox", "geometry", "properties", "assets")}
+    text = json.dumps(_canonical(kept), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        inner = {name: _canonical(part, name) for name, part in value.items() if _counts(name)}
+        return {name: part for name, part in inner.items() if part is not None}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(part) for part in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else round(value, 9)
+    if isinstance(value, str):
+        if key == "href":
+            return "/".join(urlsplit(value).path.split("/")[-2:])
+        if _TIME.fullmatch(value):
+            return parse_time(value).isoformat()
+    return value
+
+
+def _counts(name: str) -> bool:
+    return name not in HOUSEKEEPING_KEYS and name not in ("links", "stac_version") and _PRIVATE_MARK not in name
+
+
+def _unify_projection(part: dict[str, Any]) -> None:
+    epsg = _number(part.get("proj:epsg"))
+    code = part.get("proj:code")
+    if epsg is None and isinstance(code, str) and code.upper().startswith("EPSG:"):
+        epsg = _number(code.split(":", 1)[1])
+    if isinstance(epsg, (int, float)):
+        part["proj:epsg"] = int(epsg)
+        part["proj:code"] = f"EPSG:{int(epsg)}"
+    transform = part.get("proj:transform")
+    if isinstance(transform, list) and len(transform) in (6, 9):
+        part["proj:transform"] = [float(value) for value in transform[:6]]
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else number
+
+
+def _same(found: Any, wanted: str | int | float | bool) -> bool:
+    if isinstance(found, str) and isinstance(wanted, str):
+        return found.casefold() == wanted.casefold()
+    if isinstance(found, bool) != isinstance(wanted, bool):
+        return False
+    return bool(_number(found) == _number(wanted))

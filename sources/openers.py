@@ -1,0 +1,141 @@
+"""How an address is opened: `PlainOpener`, the GDAL settings, and which addresses are not opened at all."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from schemas.errors import UnsupportedItemError
+
+REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""Formats that are opened: a virtual format could name other files."""
+SIGNATURE_KEYS = frozenset(
+    {
+        "sig", "se", "st", "sp", "sv", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv", "spr", "sip", "signature",
+        "expires", "awsaccesskeyid", "googleaccessid", "key-pair-id", "policy", "token", "access_token", "apikey", "api_key",
+    }
+)  # fmt: skip
+"""Query keys of signed addresses; they never reach a ref, a log or a file."""
+
+GDAL_OPTIONS: dict[str, str] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_HTTP_MULTIPLEX": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
+    "GDAL_HTTP_MAX_RETRY": "0",
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_TIMEOUT": "60",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1024",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "CPL_VSIL_CURL_USE_HEAD": "NO",
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
+    "GDAL_CACHEMAX": "256",
+}
+"""No directory listing, merged ranges, no retries of its own (ours are counted), nothing remembered of a closed file.
+
+GDAL remembers that a file was missing or broken; without the last-but-one line a second attempt would never ask again.
+"""
+
+
+@dataclass(frozen=True)
+class PlainOpener:
+    """Opens addresses as they are: local files, public HTTP, public object storage."""
+
+    allow_local: bool = True
+    """Whether this machine and private networks may be read."""
+
+    def resolve(self, href: str) -> str:
+        """The address to read now.
+
+        Raises:
+            UnsupportedItemError: an address that must not be opened.
+        """
+        reason = refusal(href, self.allow_local)
+        if not reason and not self.allow_local:
+            host = urlsplit(href).hostname or ""
+            if urlsplit(href).scheme in ("http", "https") and _resolves_privately(host):
+                reason = f"{host} is an address of a private network"
+        if reason:
+            raise UnsupportedItemError(reason, url=unsigned(href))
+        if urlsplit(href).scheme == "file":
+            return unquote(urlsplit(href).path)
+        return href
+
+    def gdal_options(self) -> dict[str, str]:
+        """GDAL configuration for reads."""
+        return dict(GDAL_OPTIONS)
+
+
+def refusal(href: str, allow_local: bool) -> str:
+    """Why an address must not be opened; empty where it may be.
+
+    Local files, loopback and private networks are for catalogs that the recipe marks ``allow_local`` (a catalog that is
+    itself a local file is one). GDAL's own prefixes and connection strings are never opened.
+    """
+    parts = urlsplit(href)
+    scheme = parts.scheme.lower()
+    if not href or href.startswith("/vsi") or "<" in href or (scheme and len(scheme) > 1 and not _is_plain(scheme)):
+        return f"{href[:80]!r} is no address of a file or of object storage"
+    if scheme in ("http", "https"):
+        host = parts.hostname or ""
+        return "" if allow_local or not is_private_host(host) else f"{host} is this machine or a private network"
+    if scheme in REMOTE_SCHEMES:
+        return ""
+    return "" if allow_local else "a local file, named by a remote catalog"
+
+
+def is_private_host(host: str) -> bool:
+    """Whether a host name is, as it stands, this machine or a private network (no lookup)."""
+    name = host.strip("[]").rstrip(".").lower()
+    if not name or name == "localhost" or name.endswith((".localhost", ".local", ".internal", ".lan")):
+        return True
+    try:
+        return not _is_public(ipaddress.ip_address(name.split("%")[0]))
+    except ValueError:
+        pass
+    try:  # 2130706433, 0x7f.1 and 127.1 are addresses to the C library
+        return not _is_public(ipaddress.ip_address(socket.inet_aton(name)))
+    except OSError:
+        return "." not in name
+
+
+def unsigned(href: str) -> str:
+    """The address without signature, token or user name; other query parameters stay.
+
+    >>> unsigned("https://user:secret@host/a.tif?sig=abc&version=2")
+    'https://host/a.tif?version=2'
+    """
+    parts = urlsplit(href)
+    if parts.scheme not in ("http", "https"):
+        return href
+    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _is_signature(k)]
+    netloc = parts.netloc.rsplit("@", 1)[-1]
+    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
+
+
+def _is_signature(key: str) -> bool:
+    low = key.lower()
+    return low in SIGNATURE_KEYS or low.startswith(("x-amz-", "x-goog-", "x-ms-"))
+
+
+def _is_plain(scheme: str) -> bool:
+    return scheme in REMOTE_SCHEMES or scheme == "file"
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_global
+
+
+@lru_cache(maxsize=1024)
+def _resolves_privately(host: str) -> bool:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(not _is_public(ipaddress.ip_address(str(entry[4][0]).split("%")[0])) for entry in found)

@@ -1,0 +1,227 @@
+"""What a stored number means: `Radiometry` (scale, offset, unit and the reason as one sentence) and its rules.
+
+physical = stored * scale + offset. Every decision is taken per item, from the product's own metadata, and its reason
+is kept with the sample.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import UnsupportedItemError
+from schemas.sensor import SensorProfile
+from sources.assets import BandInfo
+
+S2_SCALE = 1e-4
+"""Quantification value 10000 of Sentinel-2 L1C and L2A."""
+S2_OFFSET = -0.1
+"""BOA_ADD_OFFSET and RADIO_ADD_OFFSET of -1000 DN, from processing baseline 04.00 on."""
+S2_OFFSET_BASELINE = (4, 0)
+PRE04_NODATA = -32768
+"""No-data value of numbers brought to the old baseline: there 0 and negative reflectances are valid."""
+
+_FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+_BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+_OFFSET_DN = "s2:radiometric_offset_dn"
+
+
+@dataclass(frozen=True, slots=True)
+class Radiometry:
+    """How stored numbers become physical values."""
+
+    scale: float
+    """physical = stored * scale + offset."""
+    offset: float
+    """See `scale`."""
+    unit: str
+    """reflectance, K, linear, dB, m, class."""
+    why: str
+    """One short sentence."""
+
+
+def stated(item_id: str, infos: Sequence[BandInfo], field: Literal["scale", "offset", "unit"]) -> Any:
+    """What the item says of all these bands, None where it is silent.
+
+    Raises:
+        UnsupportedItemError: bands of one layer differ, which a layer cannot express.
+    """
+    values = {getattr(info, field) for info in infos} - {None, ""}
+    if len(values) > 1:
+        raise UnsupportedItemError(f"item {item_id}: bands of one layer state different {field}s: {sorted(values)}")
+    return values.pop() if values else None
+
+
+def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: SensorProfile, unit: str) -> Radiometry:
+    """Scale and offset as the item states them, else as the product's document does; the reason names which.
+
+    Raises:
+        UnsupportedItemError: neither says, or bands differ.
+    """
+    scale, offset = stated(item_id, infos, "scale"), stated(item_id, infos, "offset")
+    if scale is None and offset is None:
+        if profile.scale is None or profile.offset is None:
+            raise UnsupportedItemError(
+                f"item {item_id}: no scale and offset stated, and {profile.sensor} has no fixed ones"
+            )
+        return Radiometry(
+            profile.scale,
+            profile.offset,
+            unit,
+            f"scale and offset of the product's document ({profile.sensor})",
+        )
+    scale, offset = 1.0 if scale is None else scale, 0.0 if offset is None else offset
+    differs = profile.scale is not None and not np.allclose([scale, offset], [profile.scale, profile.offset or 0.0])
+    why = "scale and offset as the item states them"
+    if differs:
+        why += f"; the product's document has {profile.scale:g} and {profile.offset or 0.0:g}"
+    return Radiometry(scale, offset, unit, why)
+
+
+def decide_sentinel2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> Radiometry:
+    """Scale and offset of a Sentinel-2 item; never decided by date.
+
+    Order of evidence: what the provider measured or did to the pixels (``s2:radiometric_offset_dn``,
+    ``earthsearch:boa_offset_applied``), the processing baseline, ``raster:bands``. What contradicts is named.
+
+    Raises:
+        UnsupportedItemError: no evidence, or evidence that cannot be decided (an unshifted flag with baseline >= 04.00,
+            where shifted and unshifted files are both in circulation).
+
+    Source: Sentinel-2 Products Specification Document, offset of -1000 DN from baseline 04.00 on.
+    """
+    item_id, properties = item["id"], item["properties"]
+    scale = stated(item_id, infos, "scale") or S2_SCALE
+    listed = stated(item_id, infos, "offset")
+    baseline = sentinel2_baseline(item)
+    offset, why = _sentinel2_offset(item_id, properties, baseline, listed, _is_jp2(item, infos))
+    if listed is not None and abs(listed - offset) > 1e-9:
+        why += f"; raster:bands beside it says {listed:g}"
+    return Radiometry(float(scale), offset, "reflectance", why)
+
+
+def _sentinel2_offset(
+    item_id: str, properties: Mapping[str, Any], baseline: str, listed: float | None, is_jp2: bool
+) -> tuple[float, str]:
+    is_new = bool(baseline) and _baseline_key(baseline) >= S2_OFFSET_BASELINE
+    measured = properties.get(_OFFSET_DN)
+    if measured is not None:
+        offset = -abs(float(measured)) * S2_SCALE or 0.0
+        return offset, f"offset {offset:g}: {_OFFSET_DN} is {measured}"
+    flag = next((key for key in _FLAGS if isinstance(properties.get(key), bool)), "")
+    if flag and not is_jp2:
+        if properties[flag]:
+            return (
+                0.0,
+                f"offset 0: {flag} is true, the files are already shifted (baseline {baseline or 'not stated'})",
+            )
+        if is_new:
+            raise UnsupportedItemError(
+                f"item {item_id}: {flag} is false with baseline {baseline}: metadata cannot tell whether the offset is in the pixels"
+            )
+        return 0.0, f"offset 0: {flag} is false and baseline {baseline or 'not stated'} knows no offset"
+    if baseline:
+        offset = S2_OFFSET if is_new else 0.0
+        return (
+            offset,
+            f"offset {offset:g}: processing baseline {baseline} is {'04.00 or later' if is_new else 'before 04.00'}",
+        )
+    if listed is not None:
+        return float(listed), f"offset {listed:g}: raster:bands, no baseline and no flag"
+    raise UnsupportedItemError(f"item {item_id}: no baseline, no flag and no raster:bands tell the radiometric offset")
+
+
+def sentinel2_baseline(item: Mapping[str, Any]) -> str:
+    """Processing baseline as ``NN.NN``, from the properties or the product's name; empty where none is stated."""
+    properties = item["properties"]
+    for key in _BASELINES:
+        found = re.fullmatch(r"N?(\d{2})\.?(\d{2})", str(properties.get(key) or ""))
+        if found:
+            return f"{found[1]}.{found[2]}"
+    for name in (properties.get("s2:product_uri"), properties.get("sentinel:product_id"), item["id"]):
+        found = re.search(r"MSIL[12][AC]_\d{8}T\d{6}_N(\d{2})(\d{2})_", str(name or ""))
+        if found:
+            return f"{found[1]}.{found[2]}"
+    return ""
+
+
+def dark_pixel_offset(dn: NDArray[np.integer[Any]], bands: Sequence[str]) -> int | None:
+    """Radiometric offset in DN that the pixels themselves show: 0, -1000, or None where they do not tell.
+
+    In L1C the cirrus band B10 decides: it sees almost no ground, so its darkest pixels lie near 0 or near 1000.
+    Else the darkest pixels of the land bands do: two bands whose 0.5 % quantile lies between 900 and 1250 speak for
+    the offset, any band with one in a hundred pixels below 800 speaks against it (reflectance would be under -0.02).
+
+    Args:
+        dn: (bands, y, x) digital numbers as stored; 0 is no data.
+        bands: names, B01 ... B12.
+    """
+    quantiles: dict[str, tuple[float, float]] = {}
+    for name, layer in zip(bands, dn, strict=True):
+        values = layer[layer > 0]
+        if values.size:
+            half, one = np.quantile(values, (0.005, 0.01))
+            quantiles[name] = (float(half), float(one))
+    if "B10" in quantiles:
+        dark = quantiles["B10"][0]
+        return -1000 if 900 <= dark <= 1300 else 0 if dark < 500 else None
+    land = [pair for name, pair in quantiles.items() if name != "B09"]
+    if any(one < 800 for _, one in land):
+        return 0
+    return -1000 if sum(900 <= half <= 1250 for half, _ in land) >= 2 else None
+
+
+def to_baseline(
+    dn: NDArray[Any],
+    nodata: float | None,
+    radiometry: Radiometry,
+    want: Literal["as_delivered", "pre04", "post04"],
+) -> tuple[NDArray[Any], float | None, Radiometry]:
+    """Sentinel-2 digital numbers brought to one baseline, with their no-data value and radiometry.
+
+    ``pre04`` is int16 without offset and with -32768 as no data, so that negative reflectances and 0 live;
+    ``post04`` is uint16 with offset -0.1 and 0 as no data. No-data pixels stay no data. Values beyond the type are
+    clipped to its ends (reflectance above 3.27 or below -0.1).
+    """
+    if want == "as_delivered":
+        return dn, nodata, radiometry
+    target_offset = 0.0 if want == "pre04" else S2_OFFSET
+    shift = round((radiometry.offset - target_offset) / radiometry.scale)
+    missing = np.zeros(dn.shape, bool) if nodata is None else dn == nodata
+    dtype, empty, low, high = (np.int16, PRE04_NODATA, -32767, 32767) if want == "pre04" else (np.uint16, 0, 1, 65535)
+    moved = np.clip(dn.astype(np.int32) + shift, low, high).astype(dtype)
+    moved[missing] = empty
+    why = f"{radiometry.why}; brought to {want} by {shift:+d} DN"
+    return moved, float(empty), Radiometry(radiometry.scale, target_offset, radiometry.unit, why)
+
+
+def to_decibel(power: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.float32]:
+    """10 log10 of linear power as float32; no data, zero and negative power become ``nodata`` (NaN where None).
+
+    >>> to_decibel(np.array([[0.1, -32768.0]]), -32768.0)
+    array([[   -10., -32768.]], dtype=float32)
+    """
+    missing = ~(power > 0) if nodata is None else ~(power > 0) | (power == nodata)
+    decibel = 10.0 * np.log10(np.where(missing, 1.0, power))
+    return np.where(missing, np.nan if nodata is None else nodata, decibel).astype(np.float32)
+
+
+def to_power(decibel: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.float32]:
+    """Linear power of decibels as float32; ``nodata`` and NaN stay as they are."""
+    missing = np.isnan(decibel) if nodata is None else np.isnan(decibel) | (decibel == nodata)
+    power = np.power(10.0, np.where(missing, 0.0, decibel) / 10.0)
+    return np.where(missing, decibel, power).astype(np.float32)
+
+
+def _baseline_key(baseline: str) -> tuple[int, int]:
+    major, minor = baseline.split(".")
+    return int(major), int(minor)
+
+
+def _is_jp2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> bool:
+    return any(str(item["assets"][info.asset_key].get("href", "")).lower().endswith(".jp2") for info in infos)

@@ -1,0 +1,87 @@
+"""Trying again: named predicates and a bounded exponential back-off that honours ``Retry-After``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from schemas.errors import AccessDeniedError, SourceError, ThrottledError, TransientSourceError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Predicate = Callable[[SourceError], bool]
+
+
+def is_throttled(error: SourceError) -> bool:
+    """The server asks us to wait."""
+    return isinstance(error, ThrottledError)
+
+
+def is_transient(error: SourceError) -> bool:
+    """May go better the next time: a 5xx, a reset, a stall, or throttling."""
+    return isinstance(error, (TransientSourceError, ThrottledError))
+
+
+def is_denied(error: SourceError) -> bool:
+    """The signature may have run out: sign once more."""
+    return isinstance(error, AccessDeniedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How often and how long."""
+
+    attempts: int = 5
+    """Tries altogether."""
+    first_s: float = 0.5
+    """First pause."""
+    factor: float = 2.0
+    """Each pause is this times the one before."""
+    longest_s: float = 60.0
+    """No pause is longer, whatever the server asks for."""
+
+    def pause_s(self, attempt: int, error: SourceError, jitter: float = 0.0) -> float:
+        """Seconds to wait after the attempt of that number (from 1); at least what the server asked for.
+
+        >>> [Backoff().pause_s(n, TransientSourceError("")) for n in (1, 2, 3)]
+        [0.5, 1.0, 2.0]
+        """
+        pause = self.first_s * self.factor ** (attempt - 1) * (1.0 + jitter)
+        asked = error.retry_after_s if isinstance(error, ThrottledError) else None
+        return min(self.longest_s, max(pause, asked or 0.0))
+
+
+def call_with_retries(
+    call: Callable[[], Result],
+    *,
+    sleep: Callable[[float], object],
+    backoff: Backoff = Backoff(),
+    retry_if: Predicate = is_transient,
+    jitter: Callable[[], float] = lambda: 0.0,
+) -> Result:
+    """What the call returns, tried again while the predicate holds and attempts are left.
+
+    Args:
+        call: raises `SourceError` where it fails; any other exception passes through.
+        sleep: how to wait; the caller's, so that a test need not.
+        backoff: how often and how long.
+        retry_if: which errors are worth another try.
+        jitter: share of the pause to add, 0..1, against many callers in step.
+
+    Raises:
+        SourceError: the last one, with the number of attempts made.
+    """
+    for attempt in range(1, backoff.attempts + 1):
+        try:
+            return call()
+        except SourceError as error:
+            error.attempts = attempt
+            if attempt == backoff.attempts or not retry_if(error):
+                raise type(error)(error.what, error.url, attempt) from error
+            pause = backoff.pause_s(attempt, error, jitter())
+            log.info("attempt %d of %d failed, again in %.1f s: %s", attempt, backoff.attempts, pause, error)
+            sleep(pause)
+    raise ValueError("backoff.attempts must be at least 1")

@@ -1,0 +1,231 @@
+"""From an item and a sensor's decisions to a `SceneItem`: what all sensor modules share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+
+from schemas.errors import AssetMissingError, RecipeError
+from schemas.recipe import Modality
+from schemas.scene import MaskKind, SceneItem, SceneRef
+from schemas.sensor import Band, SensorProfile, load_sensor
+from sources.assets import BandInfo, asset_bands, asset_georef, find_band, is_refused
+from sources.items import Item, content_hash, item_geometry, item_times
+from sources.masks import MASK_LAYERS, layer_of_key
+from sources.radiometry import Radiometry
+
+_UNSAID_LICENCES = frozenset({"", "other", "proprietary", "various", "copernicus-sentinel"})
+EXTRA_BANDS = "bands"
+"""Key in `SceneItem.extra` of the band table of a sensor whose items bring their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a sensor module found out about an item."""
+
+    bands: tuple[tuple[str, BandInfo], ...]
+    """Band name of the profile and where it lies, in the order of the recipe."""
+    radiometry: Radiometry
+    """Meaning of the numbers."""
+    dtype: str
+    """Stored type where the item is silent."""
+    baseline: str = ""
+    """Processing baseline or collection number."""
+    datatake: str = ""
+    """Items that share it are parts of one picture."""
+    mask_kind: MaskKind = "none"
+    """How the masks are to be read."""
+    extra: tuple[tuple[str, str], ...] = ()
+    """Further facts."""
+
+
+def wanted_bands(profile: SensorProfile, modality: Modality) -> tuple[Band, ...]:
+    """The profile's bands that the recipe asks for, in the recipe's order; all of them where it names none.
+
+    Raises:
+        RecipeError: a name the profile does not have.
+    """
+    if not modality.bands:
+        return profile.bands
+    known = {band.name: band for band in profile.bands}
+    unknown = [name for name in modality.bands if name not in known]
+    if unknown:
+        raise RecipeError(f"{profile.sensor} has no band {unknown[0]!r}", mend=f"known: {', '.join(known)}")
+    return tuple(known[name] for name in modality.bands)
+
+
+def found_bands(item: Item, bands: Sequence[Band]) -> tuple[tuple[str, BandInfo], ...]:
+    """Where each band lies.
+
+    Raises:
+        AssetMissingError: names every band that is missing, not only the first.
+    """
+    found, missing = [], []
+    for band in bands:
+        try:
+            found.append((band.name, find_band(item, band)))
+        except AssetMissingError:
+            missing.append(band.name)
+    if missing:
+        have = ", ".join(sorted(item["assets"])) or "none"
+        raise AssetMissingError(f"item {item['id']}: no asset for {', '.join(missing)}; it has {have}")
+    return tuple(found)
+
+
+def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name: str, product: Product) -> SceneItem:
+    """The `SceneItem` of an item once its sensor's module has decided about it.
+
+    Raises:
+        UnsupportedItemError: a raster without a lattice that can be read, or a footprint that cannot.
+    """
+    profile = load_sensor(modality.sensor)
+    properties = item["properties"]
+    start, end = item_times(item)
+    licence, attribution = _licence(item, profile, start.year)
+    return SceneItem(
+        catalog=catalog_name,
+        collection=str(item.get("collection") or modality.collection),
+        item_id=item["id"],
+        modality=modality_name,
+        sensor=modality.sensor,
+        datetime_utc=start,
+        end_utc=end,
+        footprint_wkb=shapely.to_wkb(item_geometry(item), byte_order=1),
+        refs=tuple(_ref(item, name, info, profile.nodata, product) for name, info in product.bands),
+        mask_kind=product.mask_kind,
+        masks=_masks(item, profile, product.mask_kind),
+        platform=platform_name(properties.get("platform")),
+        baseline=product.baseline,
+        radiometry=product.radiometry.why,
+        licence=licence,
+        attribution=attribution,
+        orbit_state=_orbit_state(properties),
+        relative_orbit=_whole(properties.get("sat:relative_orbit")),
+        sun_azimuth_deg=_sun_azimuth(properties),
+        sun_elevation_deg=_sun_elevation(properties),
+        incidence_deg=_incidence(properties),
+        cloud_cover=_real(properties.get("eo:cloud_cover")),
+        datatake=product.datatake,
+        content_hash=content_hash(item),
+        extra=product.extra,
+    )
+
+
+def scene_bands(scene: SceneItem) -> tuple[Band, ...]:
+    """Name, centre, width and GSD of the scene's bands in the order of its refs.
+
+    From the sensor's table, or from the item where the sensor's items bring their own (EnMAP).
+    """
+    table = dict(scene.extra).get(EXTRA_BANDS)
+    if table is not None:
+        return tuple(Band.model_validate(row) for row in json.loads(table))
+    profile = load_sensor(scene.sensor)
+    return tuple(profile.band(ref.band) for ref in scene.refs)
+
+
+def platform_name(platform: Any) -> str:
+    """``sentinel-2a`` whatever a catalog writes (``Sentinel-2A``, ``SENTINEL-1A``, ``LANDSAT_8``)."""
+    return re.sub(r"[\s_]+", "-", str(platform or "").strip().lower())
+
+
+def _ref(item: Item, name: str, info: BandInfo, nodata: float | None, product: Product) -> SceneRef:
+    return SceneRef(
+        item_id=item["id"],
+        asset_key=info.asset_key,
+        href=item["assets"][info.asset_key]["href"],
+        band=name,
+        band_index=info.index,
+        georef=asset_georef(item, info.asset_key),
+        dtype=info.dtype or product.dtype,
+        nodata=info.nodata if info.nodata is not None else nodata,
+        scale=product.radiometry.scale,
+        offset=product.radiometry.offset,
+        unit=product.radiometry.unit,
+    )
+
+
+def _masks(item: Item, profile: SensorProfile, kind: MaskKind) -> tuple[SceneRef, ...]:
+    """One ref per mask layer that the item has, the preferred asset first."""
+    refs: dict[str, SceneRef] = {}
+    for key in profile.masks.get(kind, ()):
+        layer = layer_of_key(key)
+        asset = item["assets"].get(key)
+        if asset is None or layer in refs or layer not in MASK_LAYERS[kind] or is_refused(asset):
+            continue
+        info = asset_bands(key, asset)[0]
+        refs[layer] = SceneRef(
+            item_id=item["id"],
+            asset_key=key,
+            href=asset["href"],
+            band=layer,
+            band_index=1,
+            georef=asset_georef(item, key),
+            dtype=info.dtype or MASK_LAYERS[kind][layer][0],
+            nodata=MASK_LAYERS[kind][layer][1],
+        )
+    return tuple(refs[layer] for layer in MASK_LAYERS[kind] if layer in refs)
+
+
+def has_masks(item: Item, profile: SensorProfile, kind: MaskKind) -> bool:
+    """Whether the item has the asset without which this kind of mask cannot be read."""
+    needed = next(iter(MASK_LAYERS[kind]), None)
+    return any(key in item["assets"] and layer_of_key(key) == needed for key in profile.masks.get(kind, ()))
+
+
+def _licence(item: Item, profile: SensorProfile, year: int) -> tuple[str, str]:
+    """Licence and attribution: a licence that the item itself names wins over the sensor's."""
+    named = str(item["properties"].get("license") or "")
+    attribution = profile.attribution.format(year=year)
+    if named.lower() in _UNSAID_LICENCES:
+        return profile.licence, attribution
+    owners = [
+        str(provider["name"])
+        for provider in item["properties"].get("providers") or ()
+        if {"licensor", "processor"} & set(provider.get("roles") or ())
+    ]
+    return named, "; ".join(dict.fromkeys(part for part in (*owners, attribution) if part))
+
+
+def _orbit_state(properties: dict[str, Any]) -> str:
+    state = str(properties.get("sat:orbit_state") or "").lower()
+    return state if state in ("ascending", "descending") else ""
+
+
+def _sun_azimuth(properties: dict[str, Any]) -> float | None:
+    # EnMAP items south of the equator state view:sun_azimuth turned by 180 degrees; the product's own angle does not.
+    for key in ("enmap:sunAzimuthAngle", "view:sun_azimuth", "s2:mean_solar_azimuth"):
+        if (value := _real(properties.get(key))) is not None:
+            return value
+    return None
+
+
+def _sun_elevation(properties: dict[str, Any]) -> float | None:
+    elevation = _real(properties.get("view:sun_elevation"))
+    zenith = _real(properties.get("s2:mean_solar_zenith"))
+    return elevation if elevation is not None or zenith is None else 90.0 - zenith
+
+
+def _incidence(properties: dict[str, Any]) -> float | None:
+    for key in ("view:incidence_angle", "view:off_nadir", "enmap:acrossOffNadirAngle"):
+        if (value := _real(properties.get(key))) is not None:
+            return abs(value)
+    return None
+
+
+def _real(value: Any) -> float | None:
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _whole(value: Any) -> int | None:
+    number = _real(value)
+    return None if number is None else int(number)

@@ -1,0 +1,56 @@
+"""The sensors that are known, and `to_scene_item`, which hands an item to its sensor's module.
+
+A new sensor is one table (``schemas/sensor_<name>.yaml``) and one function `sources.base.ToSceneItem`; other packages
+add theirs through the entry-point group ``terraweft.sensors``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import cast
+
+from schemas.errors import RecipeError
+from schemas.recipe import Modality
+from schemas.scene import SceneItem
+from sources.base import ToSceneItem, load_target
+from sources.items import Item
+
+SENSORS: dict[str, str] = {
+    "sentinel-2-l2a": "sources.sentinel2:to_scene_item",
+    "sentinel-2-l1c": "sources.sentinel2:to_scene_item",
+    "sentinel-1-rtc": "sources.sentinel1:to_scene_item",
+    "sentinel-1-grd": "sources.sentinel1:to_scene_item",
+    "landsat-c2-l2-sr": "sources.landsat:to_scene_item",
+    "landsat-c2-l2-st": "sources.landsat:to_scene_item",
+    "landsat-c1": "sources.landsat:to_scene_item",
+    "landsat-c1-bt": "sources.landsat:to_scene_item",
+    "enmap-l2a": "sources.enmap:to_scene_item",
+    "dem": "sources.dem:to_scene_item",
+    "landcover": "sources.dem:to_scene_item",
+}
+"""Sensor profile -> the function that turns an item into a `SceneItem`."""
+ENTRY_POINTS = "terraweft.sensors"
+
+
+def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
+    """The item of any known sensor as a `SceneItem`; see `ToSceneItem`.
+
+    Raises:
+        RecipeError: unknown sensor; lists the known ones.
+        UnsupportedItemError, AssetMissingError: as `ToSceneItem`.
+    """
+    return sensor_reader(modality.sensor)(item, modality_name, modality, catalog_name)
+
+
+@cache
+def sensor_reader(sensor: str) -> ToSceneItem:
+    """The function of a sensor.
+
+    Raises:
+        RecipeError: unknown name; lists the known ones.
+    """
+    targets = SENSORS | {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    if sensor not in targets:
+        raise RecipeError(f"unknown sensor {sensor!r}", mend=f"known: {', '.join(sorted(targets))}")
+    return cast(ToSceneItem, load_target(targets[sensor]))

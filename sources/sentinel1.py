@@ -1,0 +1,59 @@
+"""Sentinel-1 backscatter: radiometrically terrain-corrected (RTC), or calibrated and projected by its publisher.
+
+A GRD product itself is amplitude in ground range, neither calibrated nor map-projected; such items are refused here.
+"""
+
+from __future__ import annotations
+
+from schemas.errors import UnsupportedItemError
+from schemas.recipe import Modality
+from schemas.scene import SceneItem
+from schemas.sensor import load_sensor
+from sources.items import Item, item_times
+from sources.radiometry import Radiometry, stated
+from sources.scenes import Product, found_bands, make_scene, platform_name, wanted_bands
+
+_UNITS = {"db": "dB", "decibel": "dB", "1": "linear", "linear": "linear", "power": "linear"}
+
+
+def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
+    """The item as a `SceneItem`; backscatter has no cloud mask.
+
+    Raises:
+        UnsupportedItemError: ground range amplitude, an unknown unit, or no lattice.
+        AssetMissingError: a polarisation that the recipe asks for is not there.
+    """
+    profile = load_sensor(modality.sensor)
+    bands = found_bands(item, wanted_bands(profile, modality))
+    said = stated(item["id"], [info for _, info in bands], "unit")
+    unit = _UNITS.get(str(said).lower()) if said else None
+    if said and unit is None:
+        raise UnsupportedItemError(f"item {item['id']}: backscatter in {said!r}; known: dB, linear power")
+    if unit is None and modality.sensor == "sentinel-1-grd":
+        raise UnsupportedItemError(
+            f"item {item['id']}: GRD without a stated backscatter unit is amplitude in ground range,"
+            " neither calibrated nor map-projected"
+        )
+    why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
+    return make_scene(
+        item,
+        modality_name,
+        modality,
+        catalog_name,
+        Product(
+            bands=bands,
+            radiometry=Radiometry(1.0, 0.0, unit or profile.unit, why),
+            dtype="float32",
+            datatake=datatake(item),
+        ),
+    )
+
+
+def datatake(item: Item) -> str:
+    """Key of the pass: slices of one pass share it."""
+    properties = item["properties"]
+    platform = platform_name(properties.get("platform")) or "sentinel-1"
+    orbit = properties.get("sat:absolute_orbit") or properties.get("s1:datatake_id")
+    if orbit:
+        return f"{platform}_{orbit}"
+    return f"{platform}_{properties.get('sat:relative_orbit', '')}_{item_times(item)[0]:%Y%m%d}"

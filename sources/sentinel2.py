@@ -1,0 +1,63 @@
+"""Sentinel-2 L1C and L2A items of any catalog."""
+
+from __future__ import annotations
+
+import re
+
+from schemas.recipe import Modality
+from schemas.scene import MaskKind, SceneItem
+from schemas.sensor import load_sensor
+from sources.items import Item, item_times
+from sources.radiometry import decide_sentinel2, sentinel2_baseline
+from sources.scenes import Product, found_bands, has_masks, make_scene, platform_name, wanted_bands
+
+
+def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
+    """The item as a `SceneItem`; the scene classification is its mask where it has one.
+
+    Raises:
+        UnsupportedItemError: the radiometric offset cannot be decided, or the lattice is missing.
+        AssetMissingError: a band that the recipe asks for is not there.
+    """
+    profile = load_sensor(modality.sensor)
+    bands = found_bands(item, wanted_bands(profile, modality))
+    infos = [info for _, info in bands]
+    kind: MaskKind = "scl" if "scl" in profile.masks and has_masks(item, profile, "scl") else "none"
+    return make_scene(
+        item,
+        modality_name,
+        modality,
+        catalog_name,
+        Product(
+            bands=bands,
+            radiometry=decide_sentinel2(item, infos),
+            dtype="uint16",
+            baseline=sentinel2_baseline(item),
+            datatake=datatake(item),
+            mask_kind=kind,
+            extra=_facts(item),
+        ),
+    )
+
+
+def datatake(item: Item) -> str:
+    """Key of the acquisition, the same for all its tiles, parts and processings.
+
+    The datatake id less its processing baseline; sensing start and relative orbit where the item has no id.
+    """
+    properties = item["properties"]
+    stated = str(properties.get("s2:datatake_id") or properties.get("eopf:datatake_id") or "")
+    if stated:
+        return re.sub(r"_N\d{2}\.\d{2}$", "", stated)
+    product = re.search(r"MSIL[12][AC]_(\d{8}T\d{6})_", str(properties.get("s2:product_uri") or item["id"]))
+    start = product[1] if product else item_times(item)[0].strftime("%Y%m%dT%H%M%S")
+    return f"{platform_name(properties.get('platform')) or 'sentinel-2'}_{start}"
+
+
+def _facts(item: Item) -> tuple[tuple[str, str], ...]:
+    properties = item["properties"]
+    tile = properties.get("s2:mgrs_tile") or str(properties.get("grid:code", "")).removeprefix("MGRS-")
+    made = properties.get("s2:generation_time") or ""
+    sequence = properties.get("s2:sequence") or properties.get("sentinel:sequence") or ""
+    facts = (("generation_time", str(made)), ("sequence", str(sequence)), ("tile", str(tile)))
+    return tuple((key, value) for key, value in facts if value)
