@@ -16,14 +16,17 @@ from schemas.labels import FeatureTable, RasterLayer
 from schemas.legend import load_legend
 from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
+from sources.features import features_near, to_crs
 from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
-from sources.osm import features_near, fetch_extract, query_area, read_extract, to_crs
+from sources.osm import fetch_extract, read_extract
+from sources.overpass import query_area
 
 OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44"}
 """Legend of a product where the recipe names none."""
 MARGIN_DEG = 0.01
 """Degrees of surroundings that vector features are read with, so that what crosses an edge is whole."""
 
+Box = tuple[float, float, float, float]
 Found = tuple[dict[str, RasterLayer], FeatureTable | None]
 
 
@@ -95,9 +98,7 @@ class LabelReader:
             unions = {grid: [chip_id] for chip_id, grid in grids.items()}
         layers = {}
         for union, chip_ids in unions.items():
-            whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(
-                name, source, legend, union
-            )
+            whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(name, source, legend, union)
             for chip_id in chip_ids:
                 row, column = union.offset_yx(grids[chip_id])
                 rows, columns = grids[chip_id].shape_yx
@@ -140,17 +141,15 @@ class LabelReader:
         return to_crs(merged, tile.epsg)
 
 
-@lru_cache(maxsize=16)
 def _extract(
-    href: str,
-    checksum: str,
-    cache: Path,
-    opener: Opener,
-    box: tuple[float, float, float, float],
-    tags: tuple[str, ...],
-    name: str,
+    href: str, checksum: str, cache: Path, opener: Opener, box: Box, tags: tuple[str, ...], name: str
 ) -> FeatureTable:
     path = fetch_extract(href, cache, opener, checksum=checksum or None)
+    return _read_extract(path, box, tags, name)
+
+
+@lru_cache(maxsize=16)
+def _read_extract(path: Path, box: Box, tags: tuple[str, ...], name: str) -> FeatureTable:
     return read_extract(path, box, dict.fromkeys(tags, True), source=name)
 
 

@@ -1,0 +1,79 @@
+"""What a labeler is, and which one reads which kind of product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+from schemas.errors import RecipeError
+from schemas.georef import GeoRef
+from schemas.labels import LabelLayer
+from schemas.recipe import LabelSource
+
+LayerT = TypeVar("LayerT", contravariant=True)
+
+
+class Labeler(Protocol[LayerT]):
+    """Turns what a source read (`RasterLayer`, `FeatureTable`) into class ids on a chip's grid."""
+
+    def label(self, layer: LayerT, georef: GeoRef) -> LabelLayer:
+        """Classes on the grid of one chip, at the product's own codes.
+
+        Args:
+            layer: on the chip's grid or on an aligned larger one; features in the chip's coordinate system.
+            georef: the chip's label grid.
+
+        Raises:
+            ValueError: the layer does not hold the grid, or lies in another coordinate system.
+            UnsupportedItemError: a code that the legend does not know.
+        """
+        ...
+
+
+LABELERS = {
+    "worldcover": "labelers.worldcover:WorldCoverLabeler",
+    "corine": "labelers.corine:CorineLabeler",
+    "osm": "labelers.osm:OsmLabeler",
+    "raster": "labelers.raster:RasterLabeler",
+}
+"""Kind of the recipe -> ``module:Class``."""
+
+OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44", "osm": "osm"}
+"""Legend of a product where the recipe names none."""
+
+PUBLISHED_ACCURACY = {
+    ("worldcover", 2020): 0.744,
+    ("worldcover", 2021): 0.767,
+    ("corine", 2018): 0.85,
+}
+"""Overall accuracy: WorldCover v100 and v200, Product Validation Reports; CLC2018, at least 85 % by
+specification."""
+
+JUDGED_ACCURACY = {"worldcover": 0.767, "corine": 0.85, "osm": 0.9, "raster": 0.8}
+"""Accuracy supposed at the start of an estimate where none is published."""
+
+
+def make_labeler(source: LabelSource) -> Labeler[Any]:
+    """The labeler of a recipe's label source.
+
+    Raises:
+        RecipeError: unknown kind; lists the known ones.
+    """
+    if source.kind not in LABELERS:
+        raise RecipeError(f"unknown kind of labels {source.kind!r}", mend=f"known: {', '.join(sorted(LABELERS))}")
+    module, _, name = LABELERS[source.kind].partition(":")
+    factory: Callable[[str], Labeler[Any]] = getattr(import_module(module), name)
+    return factory(legend_name(source))
+
+
+def legend_name(source: LabelSource) -> str:
+    """Name of the legend of a label source: the recipe's, or the product's own."""
+    return source.legend or OWN_LEGEND[source.kind]
+
+
+def start_accuracy(source: LabelSource) -> float:
+    """Overall accuracy (0..1) that an estimate starts from: published where it is, judged elsewhere."""
+    if source.year is not None and (source.kind, source.year) in PUBLISHED_ACCURACY:
+        return PUBLISHED_ACCURACY[source.kind, source.year]
+    return JUDGED_ACCURACY[source.kind]

@@ -1,0 +1,62 @@
+"""How sources disagree: pair by pair, from the counts alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from labelers.marks import FusionStatistics, symbols_of_marks
+from labelers.voters import SILENT, FusionSetup
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Two sources over the pixels at which both speak."""
+
+    first: str
+    """Name of one."""
+    second: str
+    """Name of the other."""
+    pixels: int
+    """Pixels at which both speak."""
+    disagree: int
+    """Pixels at which no class is admitted by both."""
+    matrix: tuple[tuple[int, ...], ...]
+    """Pixels by likeliest class of the first (rows) and of the second (columns), in the target's order."""
+
+    @property
+    def share(self) -> float:
+        """Disagreeing share, 0 where they never meet."""
+        return self.disagree / self.pixels if self.pixels else 0.0
+
+
+def disagreements(stats: FusionStatistics, setup: FusionSetup) -> tuple[Disagreement, ...]:
+    """Every pair of sources, in the setup's order."""
+    tables = setup.tables()
+    items = sorted(stats.counts.items())
+    marks = np.array([marks for (_, marks), _ in items], dtype=np.int64).reshape(len(items), len(tables))
+    counts = np.array([n for _, n in items], dtype=np.int64)
+    symbols = symbols_of_marks(marks)
+    found = []
+    for a, b in combinations(range(len(tables)), 2):
+        both = (symbols[:, a] != SILENT) & (symbols[:, b] != SILENT)
+        n, first, second = (
+            counts[both],
+            tables[a].shares[symbols[both, a]],
+            tables[b].shares[symbols[both, b]],
+        )
+        common = ((first > 0) & (second > 0)).any(axis=1)
+        matrix = np.zeros((first.shape[1], first.shape[1]), dtype=np.int64)
+        np.add.at(matrix, (first.argmax(axis=1), second.argmax(axis=1)), n)
+        found.append(
+            Disagreement(
+                setup.voters[a].source,
+                setup.voters[b].source,
+                int(n.sum()),
+                int(n[~common].sum()),
+                tuple(tuple(row) for row in matrix.tolist()),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,327 @@
+"""Estimate from the counts alone how each source errs, and what the truth probably is (Dawid and Skene 1979).
+
+The model: a pixel has a true class t, drawn from the class shares of its region; source s then shows mark m
+with
+probability P(m | t). Context sources (CORINE, OSM) are not independent of each other given the truth: inside
+one
+village both say "residential" of the same garden. So the later of two context sources has P(m | t, what the
+earlier
+one says). A silent source contributes nothing: absence is no evidence.
+
+Expectation-maximisation over the distinct combinations of marks, whatever the number of pixels. It starts
+from the
+crosswalk and the published accuracies, and these keep the weight of `PRIOR_SHARE` of each source's pixels,
+so that a
+class cannot drift to another meaning. Everything is summed in a fixed order: the same counts give the same
+model.
+
+Source: A. P. Dawid and A. M. Skene, Maximum likelihood estimation of observer error-rates using the EM
+algorithm,
+Applied Statistics 28 (1979).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelers.marks import LEVELS, FusionStatistics, symbols_of_marks
+from labelers.voters import SILENT, FusionSetup, VoteTable
+
+PRIOR_SHARE = 0.1
+"""Weight of the start values as a share of a source's pixels."""
+
+MAX_ITERATIONS = 300
+TOLERANCE = 1e-7
+"""Stop when the mean log likelihood of a pixel gains less."""
+
+DIGITS = 10
+"""Probabilities are rounded to so many digits, so that a model read back from JSON is the same model."""
+
+NO_PARENT = -2
+"""First part of a key of a source that depends on no other."""
+
+FLOOR = 1e-9
+"""Smallest probability: no single mark decides for ever."""
+
+
+@dataclass(frozen=True, eq=False)
+class MarkTable:
+    """P(mark | class) of one source, or P(mark | class, symbol of its parent)."""
+
+    parent: int | None
+    """Position of the voter on which this one depends."""
+    keys: tuple[tuple[int, int], ...]
+    """(symbol of the parent or `NO_PARENT`, mark), sorted."""
+    values: NDArray[np.float64]
+    """(keys, classes); over the marks of one parent symbol each class sums to 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What expectation-maximisation found."""
+
+    priors: Mapping[str, tuple[float, ...]]
+    """Region -> share of each class; region "" is the whole dataset."""
+    tables: tuple[MarkTable, ...]
+    """Of each voter."""
+    iterations: int
+    """Rounds until it stood still."""
+    log_likelihood: float
+    """Mean of a pixel, in nats."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "priors": {region: list(shares) for region, shares in self.priors.items()},
+            "tables": [
+                {"parent": t.parent, "keys": [list(key) for key in t.keys], "values": t.values.tolist()}
+                for t in self.tables
+            ],
+            "iterations": self.iterations,
+            "log_likelihood": self.log_likelihood,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
+        """What `to_dict` wrote."""
+        tables = tuple(
+            MarkTable(
+                t["parent"],
+                tuple((int(a), int(b)) for a, b in t["keys"]),
+                np.array(t["values"], dtype=np.float64),
+            )
+            for t in data["tables"]
+        )
+        priors = {region: tuple(shares) for region, shares in data["priors"].items()}
+        return cls(priors, tables, data["iterations"], data["log_likelihood"])
+
+    def summary(self, setup: FusionSetup, class_names: Sequence[str]) -> dict[str, Any]:
+        """Class shares, and per source the confusion matrix P(code | class), rounded for reading."""
+        shares = {
+            region: dict(zip(class_names, (round(p, 5) for p in prior), strict=True))
+            for region, prior in self.priors.items()
+        }
+        confusion = {
+            voter.source: {
+                "codes": list(table.codes),
+                "classes": list(class_names),
+                "probabilities": np.round(self.confusion_of(position, setup), 5).tolist(),
+            }
+            for position, (voter, table) in enumerate(zip(setup.voters, setup.tables(), strict=True))
+        }
+        return {
+            "priors": shares,
+            "confusion": confusion,
+            "iterations": self.iterations,
+            "log_likelihood": round(self.log_likelihood, 6),
+        }
+
+    def confusion_of(self, position: int, setup: FusionSetup) -> NDArray[np.float64]:
+        """(classes, codes) P(code | class) of a voter, over all levels and over what its parent says."""
+        table = self.tables[position]
+        classes = table.values.shape[1]
+        found = np.zeros((classes, len(setup.tables()[position].codes)))
+        weight_of: dict[int, NDArray[np.float64]] = {}
+        if table.parent is not None:
+            above = self.confusion_of(table.parent, setup)
+            weight_of = {symbol: above[:, symbol] for symbol in range(above.shape[1])}
+        for (parent, mark), values in zip(table.keys, table.values, strict=True):
+            weight = np.ones(classes) if parent == NO_PARENT else weight_of.get(parent, np.full(classes, FLOOR))
+            found[:, mark // LEVELS] += weight * values
+        total = found.sum(axis=1, keepdims=True)
+        shares: NDArray[np.float64] = np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+        return shares
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The counts as arrays, and each row's place in each table."""
+
+    counts: NDArray[np.float64]
+    """(rows,)."""
+    region: NDArray[np.int64]
+    """(rows,) position in `regions`."""
+    regions: tuple[str, ...]
+    """Names."""
+    place: tuple[NDArray[np.int64], ...]
+    """Of each voter: (rows,) position of the row's key in its table, `SILENT` where it says nothing."""
+
+
+def estimate_model(stats: FusionStatistics, setup: FusionSetup) -> Estimate:
+    """Class shares and mark tables that explain the counts; see the module's first lines."""
+    items = sorted(stats.counts.items())
+    marks = np.array([marks for (_, marks), _ in items], dtype=np.int64)
+    regions = tuple(sorted({region for (region, _), _ in items}))
+    parents = parents_of(setup)
+    keys, place = [], []
+    for position, parent in enumerate(parents):
+        found, where = _keys_of(marks, position, parent)
+        keys.append(found)
+        place.append(where)
+    rows = _Rows(
+        counts=np.array([n for _, n in items], dtype=np.float64),
+        region=np.array([regions.index(region) for (region, _), _ in items], dtype=np.int64),
+        regions=regions,
+        place=tuple(place),
+    )
+    start = [_start(rows, position, keys[position], setup) for position in range(len(keys))]
+    values = [_normalised(joint, keys[position]) for position, joint in enumerate(start)]
+    priors = _start_priors(rows, keys, setup)
+    posterior, mean = _expect(rows, priors, values)
+    iterations, gain = 0, np.inf
+    while gain > TOLERANCE and iterations < MAX_ITERATIONS:
+        before = mean
+        priors, values = _maximise(rows, posterior, start, keys)
+        posterior, mean = _expect(rows, priors, values)
+        iterations, gain = iterations + 1, mean - before
+    overall = (posterior * rows.counts[:, None]).sum(axis=0) / rows.counts.sum()
+    shares = {"": overall} | {region: priors[i] for i, region in enumerate(regions) if region}
+    return Estimate(
+        priors={region: tuple(np.round(prior, DIGITS).tolist()) for region, prior in shares.items()},
+        tables=tuple(MarkTable(parent, keys[i], np.round(values[i], DIGITS)) for i, parent in enumerate(parents)),
+        iterations=iterations,
+        log_likelihood=float(np.round(mean, DIGITS)),
+    )
+
+
+def posterior_of(
+    found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], region: str = ""
+) -> NDArray[np.float64]:
+    """(rows, classes) probability of each class given the marks (rows, voters).
+
+    A combination of marks that the estimate never met speaks through the crosswalk alone.
+    """
+    prior = np.array(found.priors.get(region, found.priors[""]))
+    log = np.tile(np.log(np.maximum(prior, FLOOR)), (len(marks), 1))
+    symbols = symbols_of_marks(marks)
+    for position, table in enumerate(found.tables):
+        where = {key: i for i, key in enumerate(table.keys)}
+        spoken = marks[:, position] != SILENT
+        above = symbols[:, table.parent] if table.parent is not None else np.full(len(marks), NO_PARENT)
+        votes = _supposed(setup.tables()[position], setup.voters[position].accuracy)
+        for row in np.flatnonzero(spoken):
+            place = where.get((int(above[row]), int(marks[row, position])))
+            likelihood = votes[symbols[row, position]] if place is None else table.values[place]
+            log[row] += np.log(np.maximum(likelihood, FLOOR))
+    return _softmax(log)[0]
+
+
+def parents_of(setup: FusionSetup) -> tuple[int | None, ...]:
+    """Of each voter the context voter before it on which it depends; None for the first and for all
+    others.
+    """
+    parents: list[int | None] = []
+    context: int | None = None
+    for position, voter in enumerate(setup.voters):
+        parents.append(context if voter.is_context else None)
+        if voter.is_context and context is None:
+            context = position
+    return tuple(parents)
+
+
+def _keys_of(
+    marks: NDArray[np.int64], position: int, parent: int | None
+) -> tuple[tuple[tuple[int, int], ...], NDArray[np.int64]]:
+    """The distinct keys of a voter's table, and each row's place among them."""
+    above = np.full(len(marks), NO_PARENT) if parent is None else symbols_of_marks(marks[:, parent])
+    pairs = np.column_stack([above, marks[:, position]])
+    spoken = marks[:, position] != SILENT
+    distinct, inverse = np.unique(pairs[spoken], axis=0, return_inverse=True)
+    place = np.full(len(marks), SILENT, dtype=np.int64)
+    place[spoken] = inverse
+    return tuple((int(a), int(b)) for a, b in distinct), place
+
+
+def _supposed(table: VoteTable, accuracy: float) -> NDArray[np.float64]:
+    """(symbols, classes) probability of each class where a source shows a symbol, before anything is
+    estimated.
+    """
+    classes = table.shares.shape[1]
+    supposed: NDArray[np.float64] = accuracy * table.shares + (1 - accuracy) / classes
+    return supposed
+
+
+def _start(rows: _Rows, position: int, keys: tuple[tuple[int, int], ...], setup: FusionSetup) -> NDArray[np.float64]:
+    """(keys, classes) pixels expected under each key and class before anything is estimated.
+
+    How often a key occurs is observed; the crosswalk says to which classes those pixels belong.
+    """
+    spoken = rows.place[position] != SILENT
+    seen = np.bincount(rows.place[position][spoken], weights=rows.counts[spoken], minlength=len(keys))
+    votes = _supposed(setup.tables()[position], setup.voters[position].accuracy)
+    parent = parents_of(setup)[position]
+    share = votes[[mark // LEVELS for _, mark in keys]].reshape(len(keys), votes.shape[1])
+    if parent is not None:
+        above = _supposed(setup.tables()[parent], setup.voters[parent].accuracy)
+        context = [above[symbol] if symbol >= 0 else np.ones(votes.shape[1]) for symbol, _ in keys]
+        share = share * np.array(context).reshape(share.shape)
+        share = share / share.sum(axis=1, keepdims=True)
+    expected: NDArray[np.float64] = seen[:, None] * share
+    return expected
+
+
+def _start_priors(rows: _Rows, keys: Sequence[tuple[tuple[int, int], ...]], setup: FusionSetup) -> NDArray[np.float64]:
+    """(regions, classes) mean of what the sources suppose."""
+    tables = setup.tables()
+    sums = np.full((len(rows.regions), tables[0].shares.shape[1]), FLOOR)
+    for position, table in enumerate(tables):
+        votes = _supposed(table, setup.voters[position].accuracy)
+        spoken = np.flatnonzero(rows.place[position] != SILENT)
+        symbols = np.array([mark // LEVELS for _, mark in keys[position]], dtype=np.int64)
+        shown = symbols[rows.place[position][spoken]]
+        np.add.at(sums, rows.region[spoken], rows.counts[spoken, None] * votes[shown])
+    shares: NDArray[np.float64] = sums / sums.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _expect(
+    rows: _Rows, priors: NDArray[np.float64], values: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], float]:
+    """(rows, classes) posterior, and the mean log likelihood of a pixel."""
+    log = np.log(np.maximum(priors, FLOOR))[rows.region]
+    for place, table in zip(rows.place, values, strict=True):
+        spoken = place != SILENT
+        log[spoken] += np.log(np.maximum(table, FLOOR))[place[spoken]]
+    posterior, evidence = _softmax(log)
+    return posterior, float((rows.counts * evidence).sum() / rows.counts.sum())
+
+
+def _maximise(
+    rows: _Rows,
+    posterior: NDArray[np.float64],
+    start: Sequence[NDArray[np.float64]],
+    keys: Sequence[tuple[tuple[int, int], ...]],
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Class shares and tables that suit the posterior best, the start values weighing `PRIOR_SHARE`."""
+    weighted = posterior * rows.counts[:, None]
+    shares = np.full((len(rows.regions), posterior.shape[1]), FLOOR)
+    np.add.at(shares, rows.region, weighted)
+    values = []
+    for position, place in enumerate(rows.place):
+        spoken = place != SILENT
+        expected = PRIOR_SHARE * start[position]
+        np.add.at(expected, place[spoken], weighted[spoken])
+        values.append(_normalised(expected, keys[position]))
+    return shares / shares.sum(axis=1, keepdims=True), values
+
+
+def _normalised(expected: NDArray[np.float64], keys: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
+    """Divided so that, for each class, the marks of one parent symbol sum to 1."""
+    _, group = np.unique([parent for parent, _ in keys], return_inverse=True)
+    totals = np.zeros((int(group.max(initial=-1)) + 1, expected.shape[1]))
+    np.add.at(totals, group, expected)
+    shares: NDArray[np.float64] = expected / np.maximum(totals, 1e-300)[group]
+    return shares
+
+
+def _softmax(log: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows normalised to probabilities, and the logarithm of their sums."""
+    highest = log.max(axis=1, keepdims=True)
+    weights = np.exp(log - highest)
+    total = weights.sum(axis=1, keepdims=True)
+    return weights / total, (highest + np.log(total))[:, 0]

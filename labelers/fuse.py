@@ -1,0 +1,232 @@
+"""Several label layers become one: count per chip, estimate once, apply per chip.
+
+    statistics(votes, setup)   per chip: exact integer counts of what the sources say together
+    stats + stats              anywhere, in any order: the same sum
+    estimate(stats, setup)     once for the dataset
+    fused_layer(model, votes)  per chip: class indices and confidence
+
+``priority``: the strongest source decides; where it admits several classes the next ones narrow them down.
+``vote``:
+each source divides its weight among the classes that its code admits. ``dawid-skene``: the posterior under
+confusion
+matrices that were estimated from the counts (`labelers.dawid_skene`). A source without data at a pixel says
+nothing
+there. Confidence is lower where classes meet, and a pixel below the setup's threshold abstains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelers.confusion import Disagreement, disagreements
+from labelers.dawid_skene import Estimate, estimate_model, posterior_of
+from labelers.marks import FusionStatistics, distinct_rows, mark_rows, symbols_of_marks, to_marks
+from labelers.voters import SILENT, FusionSetup, Voter
+from schemas.labels import LabelLayer
+from schemas.legend import load_legend
+
+ABSTAINED = 255
+"""Class index of a pixel that abstains."""
+
+EDGE_FACTOR = 0.8
+"""Confidence of ``priority`` and ``vote`` is multiplied by it where the fused class changes (a judgement; in
+``dawid-skene`` the effect of edges is estimated)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FusionModel:
+    """What `apply` needs, and what the dataset says about how it was fused."""
+
+    setup: FusionSetup
+    """What was decided beforehand."""
+    estimate: Estimate | None
+    """What was estimated (``dawid-skene``), else None."""
+    disagreement: tuple[Disagreement, ...]
+    """Of each pair of sources."""
+    pixels: int
+    """Pixels at which at least one source spoke."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole model as JSON values; `from_dict` gives an equal one."""
+        return {
+            "setup": asdict(self.setup),
+            "estimate": self.estimate.to_dict() if self.estimate else None,
+            "disagreement": [asdict(pair) for pair in self.disagreement],
+            "pixels": self.pixels,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FusionModel:
+        """The model that `to_dict` wrote."""
+        setup = dict(data["setup"])
+        setup["voters"] = tuple(Voter(**voter) for voter in setup["voters"])
+        setup["order"] = tuple(setup["order"])
+        return cls(
+            setup=FusionSetup(**setup),
+            estimate=Estimate.from_dict(data["estimate"]) if data["estimate"] else None,
+            disagreement=tuple(Disagreement(**pair) for pair in data["disagreement"]),
+            pixels=data["pixels"],
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """For ``dataset.json`` and the report: methods, sources, class shares, confusion per source,
+        disagreement.
+        """
+        legend = load_legend(self.setup.target)
+        found: dict[str, Any] = {
+            "method": self.setup.method,
+            "legend": self.setup.target,
+            "sources": [asdict(voter) for voter in self.setup.voters],
+            "priority": list(self.setup.order),
+            "abstain_below": self.setup.abstain_below,
+            "pixels": self.pixels,
+            "disagreement": [asdict(pair) | {"share": pair.share} for pair in self.disagreement],
+        }
+        if self.estimate:
+            found |= self.estimate.summary(self.setup, [entry.name for entry in legend.classes])
+        return found
+
+
+def statistics(votes: Sequence[LabelLayer], setup: FusionSetup, region: str = "") -> FusionStatistics:
+    """How often the sources say what together, over one chip.
+
+    Args:
+        votes: layers of the chip on one grid; a source that does not cover it may be missing.
+        setup: who votes.
+        region: class shares are estimated for each region apart.
+
+    Returns:
+        Exact counts: adding those of all chips gives the same in any order, on any number of workers.
+
+    Raises:
+        ValueError: votes that do not fit together or into the setup.
+    """
+    names = tuple(voter.source for voter in setup.voters)
+    if not votes:
+        return FusionStatistics(names, {})
+    rows, counts = mark_rows(to_marks(votes, setup))
+    spoken = (rows != SILENT).any(axis=1)
+    keys = [(region, tuple(row)) for row in rows[spoken].tolist()]
+    return FusionStatistics(names, dict(zip(keys, counts[spoken].tolist(), strict=True)))
+
+
+def estimate(stats: FusionStatistics, setup: FusionSetup) -> FusionModel:
+    """The model of a dataset from the sum of its chips' statistics; the same statistics give the same model.
+
+    Raises:
+        ValueError: the statistics are of other sources.
+    """
+    if stats.sources != tuple(voter.source for voter in setup.voters):
+        raise ValueError(f"statistics of {stats.sources}, setup of {[v.source for v in setup.voters]}")
+    found = estimate_model(stats, setup) if setup.method == "dawid-skene" and stats.counts else None
+    return FusionModel(setup, found, disagreements(stats, setup), sum(stats.counts.values()))
+
+
+def fused_layer(model: FusionModel, votes: Sequence[LabelLayer], region: str = "") -> LabelLayer:
+    """`apply` as a `LabelLayer`: share-alike as soon as one vote is, its licence then that vote's."""
+    classes, confidence = apply(model, votes, region)
+    binding = [vote.licence for vote in votes if vote.share_alike]
+    return LabelLayer(
+        source="fused",
+        classes=classes,
+        georef=votes[0].georef,
+        nodata=ABSTAINED,
+        legend=model.setup.target,
+        vintage="+".join(f"{vote.source} {vote.vintage}" for vote in votes if vote.vintage),
+        licence="+".join(dict.fromkeys(binding or [vote.licence for vote in votes if vote.licence])),
+        confidence=confidence,
+        share_alike=bool(binding),
+    )
+
+
+def apply(
+    model: FusionModel, votes: Sequence[LabelLayer], region: str = ""
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Fused classes and confidence of one chip.
+
+    Args:
+        model: estimated over the dataset.
+        votes: layers of the chip on one grid, at least one.
+        region: whose class shares hold; those of the whole dataset where it is unknown.
+
+    Returns:
+        (H, W) uint8 class index of the target legend, 255 where the pixel abstains; (H, W) uint8 confidence,
+        0..255 for 0..1, kept where the pixel abstains and 0 where no source speaks.
+
+    Raises:
+        ValueError: no votes, or votes that do not fit together.
+    """
+    setup = model.setup
+    marks = to_marks(votes, setup)
+    shape_yx = marks.shape[1:]
+    rows, inverse = distinct_rows(marks)
+    score = _scores(model, rows, region)
+    silent = (rows == SILENT).all(axis=1)
+    score[silent] = 0.0
+    classes = score.argmax(axis=1).astype(np.uint8)[inverse].reshape(shape_yx)
+    confidence = score.max(axis=1)[inverse].reshape(shape_yx)
+    if model.estimate is None:
+        confidence = np.where(_is_edge(classes), EDGE_FACTOR * confidence, confidence)
+    classes[(confidence < setup.abstain_below) | silent[inverse].reshape(shape_yx)] = ABSTAINED
+    return classes, np.round(np.clip(confidence, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def _scores(model: FusionModel, rows: NDArray[np.int64], region: str) -> NDArray[np.float64]:
+    """(rows, classes) how much speaks for each class, 0..1."""
+    if model.estimate is not None:
+        return posterior_of(model.estimate, model.setup, rows, region)
+    symbols = symbols_of_marks(rows)
+    if model.setup.method == "priority":
+        return _by_priority(model.setup, symbols)
+    return _by_vote(model.setup, symbols)
+
+
+def _by_vote(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of the weight of the speaking sources that falls on each class."""
+    total = np.zeros(len(symbols))
+    score = np.zeros((len(symbols), len(load_legend(setup.target).classes)))
+    for position, (voter, table) in enumerate(zip(setup.voters, setup.tables(), strict=True)):
+        speaks = symbols[:, position] != SILENT
+        score[speaks] += voter.weight * table.shares[symbols[speaks, position]]
+        total[speaks] += voter.weight
+    share: NDArray[np.float64] = score / np.maximum(total, 1e-12)[:, None]
+    return share
+
+
+def _by_priority(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The strongest speaking source's accuracy, divided among the classes that the weaker ones leave of its
+    own.
+    """
+    names = [voter.source for voter in setup.voters]
+    tables = setup.tables()
+    kept = np.zeros((len(symbols), len(load_legend(setup.target).classes)))
+    accuracy = np.zeros(len(symbols))
+    for name in setup.order:
+        position = names.index(name)
+        speaks = symbols[:, position] != SILENT
+        shares = np.zeros_like(kept)
+        shares[speaks] = tables[position].shares[symbols[speaks, position]]
+        first = speaks & (accuracy == 0)
+        narrowed = np.where(shares > 0, kept, 0.0)
+        later = speaks & ~first & (narrowed.sum(axis=1) > 0)
+        kept = np.where(first[:, None], shares, np.where(later[:, None], narrowed, kept))
+        accuracy = np.where(first, setup.voters[position].accuracy, accuracy)
+    share: NDArray[np.float64] = accuracy[:, None] * kept / np.maximum(kept.sum(axis=1), 1e-12)[:, None]
+    return share
+
+
+def _is_edge(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(H, W) whether a pixel's class differs from that of one of its four neighbours in the chip."""
+    edge = np.zeros(label.shape, dtype=bool)
+    across = label[:, 1:] != label[:, :-1]
+    down = label[1:] != label[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return edge

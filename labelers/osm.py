@@ -1,0 +1,216 @@
+"""OpenStreetMap: features with tags in, classes of legend ``osm`` out.
+
+The rule at every GSD: a pixel takes the class of what covers its centre, so that shares of area stay true;
+lines are
+buffered by half their width first, and lines narrower than half a pixel are not painted. Where nothing is
+mapped the
+layer is no data: absence is no evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import shapely
+import yaml
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from shapely.geometry.base import BaseGeometry
+
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable, LabelLayer
+from schemas.legend import load_legend
+
+ANY = "any"
+PLAUSIBLE_WIDTH_M = (0.5, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """What one feature puts on the grid."""
+
+    step: int
+    """Place in the order of painting."""
+    code: int
+    """Class code of the legend."""
+    geometry: BaseGeometry
+    """Area to fill."""
+
+
+@dataclass(frozen=True, slots=True)
+class AreaRule:
+    """Areas with one of these tags are this class."""
+
+    class_name: str
+    """Class of legend ``osm``."""
+    values: Mapping[str, tuple[str, ...]]
+    """Key -> values, or ``any``."""
+
+    def holds(self, tags: Mapping[str, str]) -> bool:
+        """Whether a feature with these tags falls under the rule."""
+        return any(_matches(tags, key, values) for key, values in self.values.items())
+
+
+@dataclass(frozen=True, slots=True)
+class LineRule:
+    """Lines with one of these tags are this class, so wide."""
+
+    class_name: str
+    """Class of legend ``osm``."""
+    width_m: Mapping[str, Mapping[str, float]]
+    """Key -> value (or ``any``) -> width in metres."""
+
+    def width_of(self, tags: Mapping[str, str]) -> float | None:
+        """Width in metres of a line with these tags; None where the rule does not hold."""
+        for key, widths in self.width_m.items():
+            if key in tags:
+                width = widths.get(tags[key], widths.get(ANY))
+                if width is not None:
+                    return _tagged_width(tags) or width
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class OsmRules:
+    """The table ``osm_rules.yaml``."""
+
+    version: str
+    """Version of the table: part of the label's inputs."""
+    hidden: Mapping[str, tuple[str, ...]]
+    """Tags of what is not seen from above."""
+    areas: tuple[AreaRule, ...]
+    """In the order of painting."""
+    lines: tuple[LineRule, ...]
+    """After the areas."""
+    top: tuple[AreaRule, ...]
+    """Areas over everything."""
+    min_area_m2: float
+    """Smaller areas are not painted."""
+    min_width_pixels: float
+    """Narrower lines are not painted."""
+
+
+@cache
+def load_rules() -> OsmRules:
+    """The table of this version."""
+    data: dict[str, Any] = yaml.safe_load((resources.files("labelers") / "osm_rules.yaml").read_text("utf-8"))
+
+    def area_rule(entry: dict[str, Any]) -> AreaRule:
+        return AreaRule(entry.pop("class"), {key: tuple(values) for key, values in entry.items()})
+
+    return OsmRules(
+        version=data["version"],
+        hidden={key: tuple(values) for key, values in data["hidden"].items()},
+        areas=tuple(area_rule(entry) for entry in data["areas"]),
+        lines=tuple(LineRule(entry.pop("class"), entry) for entry in data["lines"]),
+        top=tuple(area_rule(entry) for entry in data["top"]),
+        min_area_m2=data["min_area_m2"],
+        min_width_pixels=data["min_width_pixels"],
+    )
+
+
+def tags_wanted() -> dict[str, bool]:
+    """Keys that the rules look at, in the form that `sources.osm` and osmnx take: key -> every value."""
+    rules = load_rules()
+    keys = {key for rule in (*rules.areas, *rules.top) for key in rule.values}
+    keys |= {key for rule in rules.lines for key in rule.width_m}
+    return dict.fromkeys(sorted(keys), True)
+
+
+def is_hidden(tags: Mapping[str, str], rules: OsmRules) -> bool:
+    """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone."""
+    return any(_matches(tags, key, values) for key, values in rules.hidden.items())
+
+
+class OsmLabeler:
+    """Paints features by the rules of ``osm_rules.yaml``."""
+
+    def __init__(self, legend: str = "osm") -> None:
+        self.legend = load_legend(legend)
+        self.rules = load_rules()
+        self._code_of = {entry.name: entry.code for entry in self.legend.classes}
+
+    def label(self, layer: FeatureTable, georef: GeoRef) -> LabelLayer:
+        """See `labelers.base.Labeler.label`."""
+        if layer.epsg != georef.epsg:
+            raise ValueError(f"{layer.source}: features in EPSG:{layer.epsg}, chip in EPSG:{georef.epsg}")
+        painted = list(self.paint(layer, georef))
+        painted.sort(key=lambda p: (p.step, -round(p.geometry.area, 3)))
+        nodata = self.legend.nodata[0]
+        return LabelLayer(
+            source=layer.source,
+            classes=_burned(painted, georef, nodata),
+            georef=georef,
+            nodata=nodata,
+            legend=self.legend.name,
+            vintage=layer.extract_date[:10],
+            licence=layer.licence,
+            share_alike=layer.licence.startswith("ODbL"),
+        )
+
+    def paint(self, table: FeatureTable, georef: GeoRef) -> Iterator[Painted]:
+        """What each feature near the grid puts on it, in the table's order."""
+        reach = shapely.box(*georef.bounds_xyxy).buffer(PLAUSIBLE_WIDTH_M[1])
+        for feature in table.features:
+            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, self.rules):
+                continue
+            found = self._painted(feature, georef)
+            if found is not None:
+                yield found
+
+    def _painted(self, feature: Feature, georef: GeoRef) -> Painted | None:
+        geometry, rules = feature.geometry, self.rules
+        if geometry.geom_type in ("Polygon", "MultiPolygon"):
+            steps = [
+                *enumerate(rules.areas),
+                *enumerate(rules.top, start=len(rules.areas) + len(rules.lines)),
+            ]
+            # the last rule that holds: it would be painted over the others anyway
+            for step, rule in reversed(steps):
+                if rule.holds(feature.tags) and geometry.area >= rules.min_area_m2:
+                    return Painted(step, self._code_of[rule.class_name], geometry)
+        elif geometry.geom_type in ("LineString", "MultiLineString"):
+            for step, line_rule in enumerate(rules.lines, start=len(rules.areas)):
+                width = line_rule.width_of(feature.tags)
+                if width is not None and width >= rules.min_width_pixels * georef.pixel_size:
+                    area = geometry.buffer(width / 2, cap_style="flat", join_style="round")
+                    return Painted(step, self._code_of[line_rule.class_name], area)
+        return None
+
+
+def _burned(painted: list[Painted], georef: GeoRef, nodata: int) -> NDArray[np.uint8]:
+    """(H, W) codes: later ones cover earlier ones, a pixel belongs to what covers its centre."""
+    shapes = [(p.geometry, p.code) for p in painted if not p.geometry.is_empty]
+    if not shapes:
+        return np.full(georef.shape_yx, nodata, dtype=np.uint8)
+    burned: NDArray[np.uint8] = rasterize(
+        shapes,
+        georef.shape_yx,
+        fill=nodata,
+        transform=Affine(*georef.transform),
+        all_touched=False,
+        dtype=np.uint8,
+    )
+    return burned
+
+
+def _matches(tags: Mapping[str, str], key: str, values: tuple[str, ...]) -> bool:
+    value = tags.get(key)
+    return value is not None and value != "no" and (value in values or ANY in values)
+
+
+def _tagged_width(tags: Mapping[str, str]) -> float | None:
+    """Width in metres from the tag ``width``, where it is a plausible plain number."""
+    text = tags.get("width", "").removesuffix("m").strip()
+    try:
+        width = float(text)
+    except ValueError:
+        return None
+    low, high = PLAUSIBLE_WIDTH_M
+    return width if low <= width <= high else None

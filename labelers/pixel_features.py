@@ -1,0 +1,118 @@
+"""OSM features of a chip as GeoJSON in the chip's pixel coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
+
+from schemas.georef import GeoRef
+from schemas.labels import FeatureTable
+
+DECIMALS = 2
+"""Digits kept of a pixel coordinate: a hundredth of a pixel."""
+
+
+def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
+    """A FeatureCollection of what lies in the chip, clipped to it.
+
+    Coordinates are pixels: x right, y down, (0, 0) the outer corner of the upper left pixel, so that the
+    centre of
+    that pixel is (0.5, 0.5) and the lower right corner is (columns, rows). Each feature has its OSM id and
+    tags;
+    tags are data as found. Order is that of the table.
+
+    Args:
+        table: features in the coordinate system of the grid.
+        georef: the chip's grid.
+
+    Returns:
+        GeoJSON with the foreign members ``coordinates``, ``shape_yx``, ``gsd_m``, ``extract_date``,
+        ``licence`` and
+        ``attribution``.
+
+    Raises:
+        ValueError: another coordinate system.
+    """
+    if table.epsg != georef.epsg:
+        raise ValueError(f"{table.source}: features in EPSG:{table.epsg}, chip in EPSG:{georef.epsg}")
+    rows, columns = georef.shape_yx
+    frame = shapely.box(*georef.bounds_xyxy)
+    features = []
+    for feature in table.features:
+        clipped = _clipped(feature.geometry, frame)
+        if clipped is None:
+            continue
+        pixels = shapely.set_precision(shapely.transform(clipped, _to_pixels(georef)), 10.0**-DECIMALS)
+        if pixels.is_empty:
+            continue
+        features.append(
+            {
+                "type": "Feature",
+                "id": feature.feature_id,
+                "geometry": _rounded(mapping(pixels)),
+                "properties": {
+                    "tags": dict(sorted(feature.tags.items())),
+                    "timestamp": feature.timestamp,
+                    "clipped": not frame.covers(feature.geometry),
+                },
+            }
+        )
+    return {
+        "type": "FeatureCollection",
+        "coordinates": "pixels of the chip: x right, y down, origin at the upper left pixel's outer corner",
+        "shape_yx": [rows, columns],
+        "gsd_m": georef.pixel_size,
+        "extract_date": table.extract_date,
+        "licence": table.licence,
+        "attribution": table.attribution,
+        "features": features,
+    }
+
+
+def _clipped(geometry: BaseGeometry, frame: BaseGeometry) -> BaseGeometry | None:
+    """The part inside the frame, of the same dimension as the geometry; None where only the border is
+    touched.
+    """
+    if not geometry.intersects(frame):
+        return None
+    part = shapely.intersection(geometry, frame)
+    dimension = shapely.get_dimensions(geometry)
+    pieces = [p for p in shapely.get_parts(part, return_index=False) if shapely.get_dimensions(p) == dimension]
+    if not pieces:
+        return None
+    return pieces[0] if len(pieces) == 1 else _collected(pieces)
+
+
+def _collected(pieces: list[BaseGeometry]) -> BaseGeometry:
+    kind = {
+        "Point": shapely.multipoints,
+        "LineString": shapely.multilinestrings,
+        "Polygon": shapely.multipolygons,
+    }
+    collected: BaseGeometry = kind[pieces[0].geom_type](pieces)
+    return collected
+
+
+def _to_pixels(georef: GeoRef) -> Any:
+    def to_pixels(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = (xy[:, 0] - georef.x0) / georef.pixel_size
+        y = (georef.y0 - xy[:, 1]) / georef.pixel_size
+        return np.column_stack([x, y])
+
+    return to_pixels
+
+
+def _rounded(value: Any) -> Any:
+    """Nested coordinates as lists of numbers with a fixed number of digits."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, float):
+        return round(value, DECIMALS) + 0.0
+    if isinstance(value, tuple | list):
+        return [_rounded(part) for part in value]
+    return value

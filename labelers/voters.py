@@ -1,0 +1,162 @@
+"""Who votes in a fusion: the sources in the recipe's order, and what each of their codes says of the target
+classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelers.base import legend_name, start_accuracy
+from schemas.errors import RecipeError
+from schemas.labels import LabelLayer
+from schemas.legend import load_crosswalk, load_legend
+from schemas.recipe import Labels
+
+SILENT = -1
+"""Symbol of a pixel at which a source says nothing."""
+
+CODE_SPACE = 65536
+"""Codes are 16-bit."""
+
+CONTEXT_KINDS = frozenset({"corine", "osm"})
+"""Sources that speak of land use and parcels: inside one village both are wrong at the same garden, so their
+votes
+are not independent, and are taken together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voter:
+    """One source of a fusion."""
+
+    source: str
+    """Name in the recipe."""
+    legend: str
+    """Legend of its codes."""
+    weight: float = 1.0
+    """Its vote in method ``vote``."""
+    accuracy: float = 0.8
+    """Share of pixels supposed right before anything is estimated."""
+    is_context: bool = False
+    """See `CONTEXT_KINDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FusionSetup:
+    """Everything about a fusion that is decided before a pixel is seen."""
+
+    method: str
+    """priority, vote or dawid-skene."""
+    target: str
+    """Legend of the fused layer."""
+    voters: tuple[Voter, ...]
+    """In the recipe's order."""
+    order: tuple[str, ...]
+    """Sources by priority, the strongest first."""
+    abstain_below: float
+    """Confidence (0..1) under which a pixel abstains."""
+
+    def tables(self) -> tuple[VoteTable, ...]:
+        """The vote table of each voter."""
+        return tuple(vote_table(voter.legend, self.target) for voter in self.voters)
+
+
+@dataclass(frozen=True, eq=False)
+class VoteTable:
+    """What the codes of a legend say of the classes of a target legend."""
+
+    codes: tuple[int, ...]
+    """Codes that say something; the symbol of a code is its position here."""
+    shares: NDArray[np.float64]
+    """(symbols, classes) how a code's vote is divided among the classes that it admits; rows sum to 1."""
+    symbol_of: NDArray[np.int16]
+    """(65536,) symbol of every code, `SILENT` for no data and unmapped codes."""
+
+
+def setup_of(labels: Labels) -> FusionSetup:
+    """The fusion that a recipe asks for.
+
+    Raises:
+        RecipeError: there is none; a source has no crosswalk to the target; ``priority`` names an unknown
+        source.
+    """
+    if labels.fuse is None:
+        raise RecipeError("labels.fuse is not set", mend="name a method and a legend")
+    unknown = [name for name in labels.fuse.priority if name not in labels.sources]
+    if unknown:
+        raise RecipeError(
+            f"labels.fuse.priority names {unknown[0]!r}", mend=f"label sources: {', '.join(labels.sources)}"
+        )
+    voters = tuple(
+        Voter(name, legend_name(source), source.weight, start_accuracy(source), source.kind in CONTEXT_KINDS)
+        for name, source in labels.sources.items()
+    )
+    rest = [name for name in labels.sources if name not in labels.fuse.priority]
+    setup = FusionSetup(
+        method=labels.fuse.method,
+        target=labels.fuse.legend,
+        voters=voters,
+        order=(*labels.fuse.priority, *rest),
+        abstain_below=labels.fuse.abstain_below,
+    )
+    setup.tables()
+    return setup
+
+
+@cache
+def vote_table(legend: str, target: str) -> VoteTable:
+    """The votes of a legend's codes, from the crosswalk; of the classes that a code admits each has half the
+    share of the one before.
+
+    Raises:
+        RecipeError: no crosswalk, or one that names unknown classes.
+    """
+    crosswalk, goal = load_crosswalk(legend, target), load_legend(target)
+    index_of = {entry.code: index for index, entry in enumerate(goal.classes)}
+    codes = tuple(sorted(crosswalk.maps))
+    shares = np.zeros((len(codes), len(goal.classes)))
+    symbol_of = np.full(CODE_SPACE, SILENT, dtype=np.int16)
+    for symbol, code in enumerate(codes):
+        admitted = crosswalk.maps[code]
+        if unknown := [c for c in admitted if c not in index_of]:
+            raise RecipeError(f"crosswalk {legend} -> {target} sends {code} to {unknown[0]}, which {target} lacks")
+        for place, class_code in enumerate(admitted):
+            shares[symbol, index_of[class_code]] = 0.5**place
+        symbol_of[code] = symbol
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares.setflags(write=False)
+    symbol_of.setflags(write=False)
+    return VoteTable(codes, shares, symbol_of)
+
+
+def to_symbols(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int16]:
+    """What each voter says at each pixel.
+
+    Args:
+        votes: the layers of one chip, all on one grid; sources that do not cover the chip may be missing.
+        setup: names the voters.
+
+    Returns:
+        (voters, H, W) symbols; `SILENT` where a voter says nothing.
+
+    Raises:
+        ValueError: no layer, an unknown source, another legend, or another grid.
+    """
+    by_source: Mapping[str, LabelLayer] = {vote.source: vote for vote in votes}
+    unknown = set(by_source) - {voter.source for voter in setup.voters}
+    if unknown or not votes:
+        raise ValueError(f"layers of {sorted(unknown)} in a fusion of {[v.source for v in setup.voters]}")
+    georef = votes[0].georef
+    symbols = np.full((len(setup.voters), *georef.shape_yx), SILENT, dtype=np.int16)
+    for position, (voter, table) in enumerate(zip(setup.voters, setup.tables(), strict=True)):
+        vote = by_source.get(voter.source)
+        if vote is None:
+            continue
+        if vote.georef != georef or vote.legend != voter.legend:
+            raise ValueError(f"{vote.source}: {vote.legend} on {vote.georef}, expected {voter.legend} on {georef}")
+        symbols[position] = table.symbol_of[vote.classes]
+    return symbols

@@ -1,0 +1,148 @@
+"""Vector features in one form, whichever way they came: areas and lines told apart, repaired, moved, found
+by place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pyproj
+import shapely
+import yaml
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from schemas.georef import Bounds
+from schemas.labels import Feature, FeatureTable
+
+TagsWanted = Mapping[str, bool | str | list[str]]
+"""Key -> True (every value), one value or several: the form that osmnx takes."""
+
+WGS84 = 4326
+
+
+def to_feature(feature_id: str, geometry: BaseGeometry, tags: Mapping[str, str], timestamp: str = "") -> Feature | None:
+    """A feature with its geometry in one form: repaired, single where it is single, normalised; None if
+    nothing is left.
+    """
+    if geometry.is_empty:
+        return None
+    dimension = shapely.get_dimensions(geometry)
+    if not geometry.is_valid:
+        geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+        if geometry.is_empty or shapely.get_dimensions(geometry) != dimension:
+            return None
+    parts = shapely.get_parts(geometry)
+    if len(parts) == 1:
+        geometry = parts[0]
+    if dimension == 2:
+        geometry = shapely.normalize(geometry)
+    return Feature(feature_id, geometry, dict(sorted(tags.items())), timestamp)
+
+
+def is_area(tags: Mapping[str, str]) -> bool:
+    """Whether a closed way with these tags is an area: ``area`` decides, else the table ``osm_areas.yaml``.
+
+    >>> is_area({"building": "yes"}), is_area({"highway": "residential"})
+    (True, False)
+    >>> is_area({"natural": "wood", "area": "no"})
+    False
+    """
+    if "area" in tags:
+        return tags["area"] != "no"
+    for key, rule in _area_rules().items():
+        value = tags.get(key)
+        if value is None or value == "no":
+            continue
+        if "only" in rule:
+            if value in rule["only"]:
+                return True
+        elif value not in rule.get("except", ()):
+            return True
+    return False
+
+
+@cache
+def _area_rules() -> dict[str, dict[str, list[str]]]:
+    text = (resources.files("sources") / "osm_areas.yaml").read_text(encoding="utf-8")
+    rules: dict[str, dict[str, list[str]]] = yaml.safe_load(text)["keys"]
+    return rules
+
+
+def has_wanted(tags: Mapping[str, str], tags_wanted: TagsWanted) -> bool:
+    """Whether one of the wanted tags is there."""
+    for key, wanted in tags_wanted.items():
+        value = tags.get(key)
+        if value is None:
+            continue
+        if wanted is True or value == wanted or (isinstance(wanted, list) and value in wanted):
+            return True
+    return False
+
+
+def id_order(feature_id: str) -> tuple[str, int]:
+    """Sorting key of ``way/123``: kind, then number."""
+    kind, _, number = feature_id.partition("/")
+    return kind, int(number)
+
+
+def to_crs(table: FeatureTable, epsg: int) -> FeatureTable:
+    """The table in another coordinate system, always x before y; vertices are moved, nothing is added
+    between them.
+    """
+    if table.epsg == epsg:
+        return table
+    transformer = pyproj.Transformer.from_crs(table.epsg, epsg, always_xy=True)
+
+    def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
+
+    features = []
+    for feature in table.features:
+        there = to_feature(
+            feature.feature_id, shapely.transform(feature.geometry, moved), feature.tags, feature.timestamp
+        )
+        if there is not None:
+            features.append(there)
+    return replace(table, epsg=epsg, features=tuple(features))
+
+
+class FeatureIndex:
+    """A table with a tree over its geometries, for many chips."""
+
+    def __init__(self, table: FeatureTable) -> None:
+        self.table = table
+        self._tree = shapely.STRtree([feature.geometry for feature in table.features])
+
+    def near(self, bounds: Bounds, margin: float = 0.0) -> FeatureTable:
+        """Features that meet the bounds (left, bottom, right, top) widened by a margin, in the table's
+        order.
+        """
+        left, bottom, right, top = bounds
+        area = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
+        hits = sorted(self._tree.query(area, predicate="intersects").tolist())
+        return replace(self.table, features=tuple(self.table.features[i] for i in hits))
+
+
+def features_near(table: FeatureTable, bounds: Bounds, margin: float = 0.0) -> FeatureTable:
+    """`FeatureIndex.near` for a single question."""
+    return FeatureIndex(table).near(bounds, margin)
+
+
+def merged(tables: Iterable[FeatureTable]) -> FeatureTable:
+    """Tables of one source and coordinate system as one; a feature that several hold is kept once, the
+    newest date stands.
+
+    Raises:
+        ValueError: no tables, or different coordinate systems.
+    """
+    listed = list(tables)
+    if len({table.epsg for table in listed}) != 1:
+        raise ValueError("tables must lie in one coordinate system")
+    by_id = {feature.feature_id: feature for table in listed for feature in table.features}
+    newest = max(listed, key=lambda table: table.extract_date)
+    return replace(newest, features=tuple(by_id[key] for key in sorted(by_id, key=id_order)))

@@ -1,0 +1,384 @@
+"""Class rasters from a catalog or a file: which items, and their codes on a chip's or tile's grid."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import pyproj
+import rasterio
+import rasterio.errors
+import rioxarray
+import xarray as xr
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from shapely.geometry import box
+
+from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
+from schemas.georef import GeoRef
+from schemas.labels import RasterLayer
+from schemas.legend import Legend, load_legend
+from schemas.recipe import LabelSource
+from schemas.scene import Opener, SceneItem, SceneRef
+from sources.assets import is_refused
+from sources.faults import as_source_error
+from sources.items import content_hash, item_geometry, item_times
+
+log = logging.getLogger(__name__)
+
+USUAL_ASSET = {"worldcover": "map", "corine": "clc", "osm": "pbf"}
+"""Asset key by kind where the recipe names none."""
+
+LICENCE = {"worldcover": "CC-BY-4.0", "corine": "Copernicus-CLC", "osm": "ODbL-1.0"}
+"""Licence by kind where the item names none."""
+
+ATTRIBUTION = {
+    "worldcover": (
+        "(c) ESA WorldCover project {year} / Contains modified Copernicus Sentinel data ({year})"
+        " processed by ESA WorldCover consortium"
+    ),
+    "corine": ("(c) European Union, Copernicus Land Monitoring Service {year}, European Environment Agency (EEA)"),
+    "osm": "(c) OpenStreetMap contributors",
+}
+"""The attribution that each provider asks for."""
+
+NATIVE_GSD_M = {"worldcover": 10.0, "corine": 100.0}
+"""GSD of the products themselves."""
+
+MARGIN_PIXELS = 2
+"""Source pixels read beyond the target's edge, so that the nearest one is always there."""
+
+
+def choose_label_items(
+    items: Sequence[dict[str, Any]], name: str, source: LabelSource, catalog: str
+) -> list[SceneItem]:
+    """The items of one label source that are to be read, the preferred first (see `in_order`).
+
+    Items of another year than the recipe's are left out; the year decides between WorldCover 2020 and 2021.
+
+    Args:
+        items: STAC items as a catalog gave them.
+        name: name of the label source in the recipe.
+        source: the recipe's entry.
+        catalog: name of the catalog in the recipe.
+
+    Raises:
+        AssetMissingError, UnsupportedItemError: as `to_label_item`.
+    """
+    found = [to_label_item(item, name, source, catalog) for item in items]
+    wanted = [item for item in found if source.year in (None, item.datetime_utc.year)]
+    return in_order(wanted)
+
+
+def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog: str) -> SceneItem:
+    """What a STAC item of a label product offers, as one `SceneItem` with one ref.
+
+    `SceneItem.extra` holds ``year``, ``version``, ``gsd_m`` and ``checksum`` (of the asset, if stated).
+
+    Raises:
+        AssetMissingError: the item has no such asset.
+        UnsupportedItemError: the item has no time or is of another year than the recipe's, or the asset's
+        address
+            must not be opened.
+    """
+    properties = item.get("properties", {})
+    start, end = item_times(item)
+    key = _asset_key(item, source)
+    asset = item["assets"][key]
+    if is_refused(asset):
+        raise UnsupportedItemError(f"item {item['id']}: asset {key} refused: {is_refused(asset)}")
+    year = str(start.year)
+    licence = str(properties.get("license") or LICENCE.get(source.kind, ""))
+    ref = SceneRef(
+        item_id=item["id"],
+        asset_key=key,
+        href=asset["href"],
+        band=key,
+        band_index=1,
+        georef=_stated_georef(item, asset),
+        dtype=str(_first_band(asset).get("data_type", "")),
+        nodata=_number(_first_band(asset).get("nodata")),
+    )
+    return SceneItem(
+        catalog=catalog,
+        collection=str(item.get("collection", source.collection or "")),
+        item_id=item["id"],
+        modality=name,
+        sensor=source.kind,
+        datetime_utc=start,
+        end_utc=end,
+        footprint_wkb=item_geometry(item).wkb,
+        refs=(ref,),
+        licence=LICENCE["osm"] if source.kind == "osm" else licence,
+        attribution=_attribution(item, source.kind, year),
+        content_hash=content_hash(item),
+        extra=(
+            ("year", year),
+            ("version", _version(item)),
+            ("gsd_m", str(NATIVE_GSD_M.get(source.kind, properties.get("gsd", 0.0)))),
+            ("checksum", str(asset.get("file:checksum", ""))),
+        ),
+    )
+
+
+def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Opener) -> SceneItem:
+    """A raster that the recipe names by its address instead of a catalog, as a `SceneItem`.
+
+    Only the header is read. The vintage is the recipe's ``year``, or 1970 where it says none.
+
+    Raises:
+        SourceError: the file cannot be opened.
+    """
+    year = source.year or 1970
+    with _opened(href, opener) as raster:
+        epsg = raster.rio.crs.to_epsg()
+        if epsg is None:
+            raise UnsupportedItemError("the raster's coordinate system has no EPSG code", href)
+        bounds = raster.rio.transform_bounds("EPSG:4326")
+        transform, shape_yx = raster.rio.transform(), (raster.rio.height, raster.rio.width)
+        georef = GeoRef(epsg, transform.c, transform.f, transform.a, shape_yx)
+        ref = SceneRef(name, "file", href, "file", 1, georef, str(raster.dtype), _number(raster.rio.nodata))
+    return SceneItem(
+        catalog="",
+        collection="",
+        item_id=name,
+        modality=name,
+        sensor=source.kind,
+        datetime_utc=datetime(year, 1, 1, tzinfo=UTC),
+        end_utc=None,
+        footprint_wkb=box(*bounds).wkb,
+        refs=(ref,),
+        licence=LICENCE.get(source.kind, ""),
+        attribution=ATTRIBUTION.get(source.kind, "").format(year=year),
+        extra=(
+            ("year", str(year)),
+            ("version", ""),
+            ("gsd_m", str(NATIVE_GSD_M.get(source.kind, 0.0))),
+            ("checksum", ""),
+        ),
+    )
+
+
+def read_label_raster(
+    items: Sequence[SceneItem],
+    target: GeoRef,
+    opener: Opener,
+    *,
+    legend: str,
+    resampling: Literal["nearest", "mode"] = "nearest",
+) -> RasterLayer | None:
+    """Codes of a class raster on the target grid.
+
+    Each target pixel takes the code of the source pixel in which its centre lies (``nearest``), or, for a
+    product
+    much finer than the grid, the most frequent code under it (``mode``). Only the window that the target
+    needs is
+    read. Several items are mosaicked: the first of `in_order` that has data at a pixel gives it.
+
+    Args:
+        items: of one label source.
+        target: grid to fill; any projected coordinate system.
+        opener: how addresses are opened.
+        legend: names the codes; its first no-data code stands wherever no item has data.
+        resampling: see above.
+
+    Returns:
+        The layer, uint8 or uint16 (H, W), or None where no item has data on the target.
+
+    Raises:
+        AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError: by the answer of the
+        server.
+        DecodeError: no raster, or values beyond 16 bits.
+    """
+    if not items:
+        return None
+    table = load_legend(legend)
+    nodata = table.nodata[0]
+    codes = np.full(target.shape_yx, nodata, dtype=_dtype_of(table))
+    used = []
+    for item in in_order(items):
+        part = _read_one(item, target, opener, nodata, codes.dtype, Resampling[resampling])
+        if part is None:
+            continue
+        fresh = (codes == nodata) & (part != nodata)
+        if fresh.any():
+            codes[fresh] = part[fresh]
+            used.append(item)
+        if not (codes == nodata).any():
+            break
+    if not used:
+        return None
+    extra = dict(used[0].extra)
+    return RasterLayer(
+        source=used[0].modality,
+        codes=codes,
+        georef=target,
+        nodata=nodata,
+        legend=legend,
+        vintage=" ".join(part for part in (extra.get("year", ""), extra.get("version", "")) if part),
+        licence=used[0].licence,
+        attribution=used[0].attribution,
+        native_gsd_m=float(extra.get("gsd_m") or 0.0),
+        item_ids=tuple(item.item_id for item in used),
+    )
+
+
+def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:
+    """The items to read, the preferred first: the newest year, in it the newest version, then by id.
+
+    WorldCover and CORINE of two years never stand in one layer (their changes are partly the algorithm's),
+    so only
+    the newest year is left of them.
+    """
+    newest = max((dict(item.extra)["year"] for item in items), default="")
+    kept = [i for i in items if dict(i.extra)["year"] == newest or i.sensor not in ("worldcover", "corine")]
+    kept.sort(key=lambda item: item.item_id)
+    return sorted(kept, key=lambda item: (dict(item.extra)["year"], _version_key(item)), reverse=True)
+
+
+def _read_one(
+    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: Resampling
+) -> NDArray[Any] | None:
+    """(H, W) codes of one item on the target, or None where they do not meet."""
+    href = item.refs[0].href
+    with _opened(href, opener) as raster:
+        window = _window(raster, target)
+        if window is None:
+            return None
+        rows, columns = window
+        part = raster.isel(y=rows, x=columns)
+        try:
+            part = part.load()
+        except (rasterio.errors.RasterioError, OSError, RuntimeError) as error:
+            raise as_source_error(error, href, opener.resolve(href)) from error
+        stored = item.refs[0].nodata if raster.rio.nodata is None else float(raster.rio.nodata)
+        part = part.copy(data=_as_codes(part.values, stored, nodata, href)).rio.write_nodata(nodata)
+        # tolerance 0: GDAL's default approximates the projection by up to an eighth of a pixel
+        warped = part.rio.reproject(
+            f"EPSG:{target.epsg}",
+            transform=Affine(*target.transform),
+            shape=target.shape_yx,
+            resampling=resampling,
+            nodata=nodata,
+            tolerance=0,
+        )
+        return np.asarray(warped.values, dtype=dtype)
+
+
+def _opened(href: str, opener: Opener) -> xr.DataArray:
+    """First band of the raster, nothing read yet."""
+    try:
+        with rasterio.Env(**opener.gdal_options()):
+            found = rioxarray.open_rasterio(opener.resolve(href), cache=False)
+    except (rasterio.errors.RasterioError, OSError) as error:
+        raise as_source_error(error, href, opener.resolve(href)) from error
+    if not isinstance(found, xr.DataArray):
+        raise DecodeError("the raster has several subdatasets", href)
+    if found.rio.crs is None:
+        raise DecodeError("the raster has no coordinate system", href)
+    return found.isel(band=0, drop=True)
+
+
+def _window(raster: xr.DataArray, target: GeoRef) -> tuple[slice, slice] | None:
+    """Rows and columns of the raster that the target needs, or None where they do not meet.
+
+    The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
+    first
+    while every raster's transform is easting first.
+    """
+    to_source = pyproj.Transformer.from_crs(target.epsg, raster.rio.crs.to_wkt(), always_xy=True)
+    left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
+    transform = raster.rio.transform()
+    corners = [~transform * corner for corner in ((left, top), (right, bottom), (left, bottom), (right, top))]
+    columns, rows = zip(*corners, strict=True)
+    first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
+    last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.rio.width)
+    first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
+    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.rio.height)
+    if first_column >= last_column or first_row >= last_row:
+        return None
+    return slice(first_row, last_row), slice(first_column, last_column)
+
+
+def _as_codes(values: NDArray[Any], stored: float | None, nodata: int, href: str) -> NDArray[np.uint16]:
+    """Values as uint16 codes, the file's no-data value replaced by the legend's."""
+    missing = np.zeros(values.shape, dtype=bool) if stored is None else values == stored
+    if np.issubdtype(values.dtype, np.floating):
+        missing |= np.isnan(values)
+    whole = np.where(missing, nodata, values)
+    if whole.size and (whole.min() < 0 or whole.max() > np.iinfo(np.uint16).max or (whole % 1 != 0).any()):
+        raise DecodeError(f"class codes must be whole numbers of 0..65535, got {whole.min()}..{whole.max()}", href)
+    return whole.astype(np.uint16)
+
+
+def _dtype_of(legend: Legend) -> np.dtype[Any]:
+    highest = max([*legend.nodata, *(entry.code for entry in legend.classes)])
+    return np.dtype(np.uint8 if highest < 256 else np.uint16)
+
+
+def _asset_key(item: dict[str, Any], source: LabelSource) -> str:
+    """The recipe's asset, the product's usual one, or the only one with the role ``data``."""
+    assets: dict[str, Any] = item.get("assets", {})
+    wanted = source.asset or USUAL_ASSET.get(source.kind)
+    if wanted in assets:
+        return str(wanted)
+    data = [key for key, asset in assets.items() if "data" in asset.get("roles", [])]
+    if source.asset is None and len(data) == 1:
+        return data[0]
+    raise AssetMissingError(f"item {item.get('id')} has no asset {wanted!r}; it has {sorted(assets)}")
+
+
+def _first_band(asset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Raster properties of the first band, whichever extension states them."""
+    merged: dict[str, Any] = {}
+    for key in ("bands", "raster:bands"):
+        merged |= (asset.get(key) or [{}])[0]
+    return merged
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _stated_georef(item: dict[str, Any], asset: Mapping[str, Any]) -> GeoRef:
+    """Lattice that the item states; one of shape (0, 0) where it states none (the reader takes the file's
+    own).
+    """
+    stated = item.get("properties", {}) | asset
+    code = str(stated.get("proj:code") or "")
+    epsg = stated.get("proj:epsg") or (code.removeprefix("EPSG:") if code.startswith("EPSG:") else None)
+    transform, shape_yx = stated.get("proj:transform"), stated.get("proj:shape")
+    if epsg and transform and shape_yx and abs(transform[0] + transform[4]) < 1e-6 * abs(transform[0]):
+        rows, columns = shape_yx
+        return GeoRef(int(epsg), transform[2], transform[5], transform[0], (int(rows), int(columns)))
+    west, _, _, north = item_geometry(item).bounds
+    return GeoRef(4326, west, north, 1.0, (0, 0))
+
+
+def _version(item: dict[str, Any]) -> str:
+    """Version of the product: from the properties, else from an id such as
+    ``ESA_WorldCover_10m_2021_v200_N45E012``.
+    """
+    properties = item.get("properties", {})
+    for key in ("esa_worldcover:product_version", "version", "processing:version"):
+        if properties.get(key):
+            return str(properties[key]).lower()
+    parts = [part for part in str(item["id"]).split("_") if part[:1] in "vV" and part[1:2].isdigit()]
+    return parts[0].lower() if parts else ""
+
+
+def _version_key(item: SceneItem) -> tuple[int, ...]:
+    """Numbers of the version, so that v200 comes after v100 and 2.10 after 2.9."""
+    text = dict(item.extra)["version"]
+    return tuple(int(part) for part in "".join(c if c.isdigit() else " " for c in text).split())
+
+
+def _attribution(item: dict[str, Any], kind: str, year: str) -> str:
+    if kind in ATTRIBUTION:
+        return ATTRIBUTION[kind].format(year=year)
+    providers = item.get("properties", {}).get("providers", [])
+    return "; ".join(str(p["name"]) for p in providers if "host" not in p.get("roles", []))

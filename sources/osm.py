@@ -1,0 +1,217 @@
+"""OpenStreetMap features from a ``.osm.pbf`` (or XML) extract.
+
+`sources.overpass` gives the same `FeatureTable` for an area from an Overpass server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import fsspec
+import httpx
+import osmium
+import osmium.filter
+import osmium.geom
+import shapely
+from shapely.geometry import LineString, Point, Polygon
+from shapely.geometry.base import BaseGeometry
+
+from schemas.errors import AssetMissingError, DecodeError, TransientSourceError
+from schemas.georef import Bounds
+from schemas.labels import Feature, FeatureTable
+from schemas.scene import Opener
+from sources.faults import error_of_status
+from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, to_feature
+from sources.openers import unsigned
+
+log = logging.getLogger(__name__)
+
+SHA256_MULTIHASH = "1220"
+FETCH_SECONDS = 120.0
+BLOCK = 1 << 20
+
+AREA_RELATIONS = ("multipolygon", "boundary")
+"""Relations that are areas."""
+
+
+def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, source: str = "osm") -> FeatureTable:
+    """Features of an extract that meet a box, whole (not clipped to it), in EPSG:4326.
+
+    Nodes become points, ways lines or polygons, multipolygon and boundary relations polygons. A ring that
+    crosses
+    itself is repaired; a way with missing nodes keeps the nodes that are there if it is a line, and is left
+    out if it
+    is an area; a relation with missing members is left out. What is left out is counted in the log.
+
+    Args:
+        path: ``.osm.pbf``, ``.osm``, ``.osm.gz`` or ``.osm.bz2``.
+        bbox_lonlat: west, south, east, north in degrees.
+        tags_wanted: features that have one of these.
+        source: name of the label source in the recipe.
+
+    Returns:
+        The table. Its date is the file's replication time if the header states one, else the newest edit of
+        any
+        feature with a wanted tag, else empty.
+
+    Raises:
+        AssetMissingError: there is no such file.
+        DecodeError: it is no OSM file.
+    """
+    if not path.is_file():
+        raise AssetMissingError("no such extract", path.name)
+    collected = _Collected(shapely.box(*bbox_lonlat), tags_wanted)
+    key_filter = osmium.filter.KeyFilter(*sorted(tags_wanted))
+    try:
+        processor = osmium.FileProcessor(str(path)).with_areas(key_filter).with_filter(key_filter)
+        for found in processor:
+            collected.add(found)
+        header_date = processor.header.get("osmosis_replication_timestamp")
+    except RuntimeError as error:
+        raise DecodeError(f"not an OSM file that can be read: {error}", path.name) from error
+    features = collected.finish()
+    return FeatureTable(source, WGS84, features, header_date or collected.newest)
+
+
+class _Collected:
+    """Features as they come from the file, and the areas that are still awaited."""
+
+    def __init__(self, box: BaseGeometry, tags_wanted: TagsWanted) -> None:
+        self.box, self.tags_wanted = box, tags_wanted
+        self.newest = ""
+        self.features: list[Feature] = []
+        self.awaited: dict[str, tuple[dict[str, str], str, list[tuple[float, float]]]] = {}
+        self.left_out = 0
+        self.wkb = osmium.geom.WKBFactory()
+
+    def add(self, found: Any) -> None:
+        """One object of the file: a node, a way, an area (a relation itself says nothing more)."""
+        tags = {tag.k: tag.v for tag in found.tags}
+        if not has_wanted(tags, self.tags_wanted):
+            return
+        timestamp = _iso(found.timestamp)
+        self.newest = max(self.newest, timestamp)
+        if found.is_node():
+            if found.location.valid():
+                self._keep(f"node/{found.id}", Point(found.location.lon, found.location.lat), tags, timestamp)
+        elif found.is_way():
+            self._add_way(found, tags, timestamp)
+        elif found.is_area():
+            self._add_area(found, tags, timestamp)
+        elif tags.get("type") in AREA_RELATIONS:
+            self.awaited[f"relation/{found.id}"] = (tags, timestamp, [])
+
+    def finish(self) -> tuple[Feature, ...]:
+        """All features by id; areas that could not be assembled are repaired from their ring or left out."""
+        for feature_id, (tags, timestamp, ring) in self.awaited.items():
+            if len(ring) >= 4:
+                self._keep(feature_id, Polygon(ring), tags, timestamp)
+            else:
+                self.left_out += 1
+        if self.left_out:
+            log.warning("%d features left out: their nodes or members are not in the extract", self.left_out)
+        return tuple(sorted(self.features, key=lambda feature: id_order(feature.feature_id)))
+
+    def _add_way(self, way: Any, tags: dict[str, str], timestamp: str) -> None:
+        places = [(node.location.lon, node.location.lat) for node in way.nodes if node.location.valid()]
+        whole = len(places) == len(way.nodes)
+        feature_id = f"way/{way.id}"
+        if way.is_closed() and is_area(tags):
+            self.awaited[feature_id] = (tags, timestamp, places if whole else [])
+        elif len(places) >= 2:
+            self._keep(feature_id, LineString(places), tags, timestamp)
+        else:
+            self.left_out += 1
+
+    def _add_area(self, area: Any, tags: dict[str, str], timestamp: str) -> None:
+        feature_id = f"{'way' if area.from_way() else 'relation'}/{area.orig_id()}"
+        if area.from_way() and not is_area(tags):
+            return
+        try:
+            geometry = shapely.from_wkb(self.wkb.create_multipolygon(area))
+        except RuntimeError:  # rings that cannot be assembled: `finish` repairs what it can
+            return
+        self.awaited.pop(feature_id, None)
+        self._keep(feature_id, geometry, tags, timestamp)
+
+    def _keep(self, feature_id: str, geometry: BaseGeometry, tags: dict[str, str], timestamp: str) -> None:
+        feature = to_feature(feature_id, geometry, tags, timestamp)
+        if feature is not None and feature.geometry.intersects(self.box):
+            self.features.append(feature)
+
+
+def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | None = None) -> Path:
+    """A whole extract as a local file: itself where it is local, else fetched once into a folder.
+
+    The file's name in the folder is its checksum, or the hash of its address where none is known. It appears
+    there
+    whole or not at all, and two processes that fetch it at once do not disturb each other.
+
+    Args:
+        href: local path, ``file://``, ``http(s)://`` or any address that fsspec opens.
+        cache: folder that the caller keeps; made if need be.
+        opener: signs the address.
+        checksum: ``file:checksum`` of the STAC asset: a sha256 multihash, ``1220`` and 64 hexadecimal digits.
+
+    Raises:
+        AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError: by the answer of the
+        server.
+        DecodeError: the bytes are not what the checksum says.
+    """
+    address = opener.resolve(href)
+    if "://" not in address:
+        if not Path(address).is_file():
+            raise AssetMissingError("no such extract", href)
+        return Path(address)
+    name = checksum or hashlib.sha256(unsigned(href).encode()).hexdigest()
+    suffixes = "".join(Path(urlsplit(href).path).suffixes[-2:])
+    target = cache / f"{name[:80]}{suffixes}"
+    if target.is_file():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=cache, prefix="part-", delete=False) as part:
+        path = Path(part.name)
+        try:
+            digest = _copy(address, href, part)
+            if checksum and checksum.startswith(SHA256_MULTIHASH) and digest != checksum[4:].lower():
+                raise DecodeError(f"sha256 is {digest}, the item says {checksum[4:]}", unsigned(href))
+            path.replace(target)
+        finally:
+            path.unlink(missing_ok=True)
+    return target
+
+
+def _copy(address: str, href: str, target: IO[bytes]) -> str:
+    """Copies what lies at an address; returns its sha256."""
+    digest = hashlib.sha256()
+    try:
+        if urlsplit(address).scheme in ("http", "https"):
+            with httpx.stream("GET", address, timeout=FETCH_SECONDS, follow_redirects=True) as answer:
+                if answer.status_code != 200:
+                    raise error_of_status(answer.status_code, unsigned(href), answer.headers)
+                for block in answer.iter_bytes(BLOCK):
+                    digest.update(block)
+                    target.write(block)
+        else:
+            with fsspec.open(address, "rb") as stored:
+                while block := stored.read(BLOCK):
+                    digest.update(block)
+                    target.write(block)
+    except FileNotFoundError as error:
+        raise AssetMissingError("no such extract", unsigned(href)) from error
+    except (httpx.HTTPError, OSError) as error:
+        raise TransientSourceError(f"the transfer broke off: {type(error).__name__}", unsigned(href)) from error
+    target.flush()
+    return digest.hexdigest()
+
+
+def _iso(moment: datetime) -> str:
+    """ISO time in UTC; empty for the epoch, which stands for unknown."""
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment.timestamp() > 0 else ""
