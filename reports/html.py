@@ -142,13 +142,12 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "gap_histograms": tables.gap_histograms(inputs.chips),
         "outcomes": tables.outcome_rows(inputs.outcomes),
         "text_counts": [
-            (column, tables.counted(inputs.texts, column))
-            for column in ("kind", "verification", "backend", "model")
+            (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
         ],
         "text_facts": tables.leaves(document["texts"]) if document.get("texts") else [],
         "text_samples": tables.text_samples(inputs.texts),
         "sources": list(document.get("sources", ())),
-        "shard_folders": sorted({str(s["path"]).rpartition("/")[0] for s in document.get("shards", ())}),
+        "has_shards": bool(document.get("shards")),
         "zarr": dict(document.get("zarr") or {}),
         "software": sorted(document.get("software", {}).items()),
     }
@@ -207,9 +206,7 @@ def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card]
                 place=_place(row),
                 caption=caption if isinstance(caption, str) else "",
                 pictures=tuple(pictures),
-                shares=tuple(
-                    (name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0
-                ),
+                shares=tuple((name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0),
             )
         )
     return cards, left_out

@@ -118,9 +118,7 @@ def legend_colours(legend: Mapping[str, Any]) -> dict[str, str]:
     for entry in legend.get("classes", ()):
         colour = str(entry.get("colour", ""))
         digits = colour.removeprefix("#")
-        is_hex = (
-            colour.startswith("#") and len(digits) == 6 and all(c in "0123456789abcdefABCDEF" for c in digits)
-        )
+        is_hex = colour.startswith("#") and len(digits) == 6 and all(c in "0123456789abcdefABCDEF" for c in digits)
         colours[str(entry.get("name", ""))] = colour if is_hex else "#888888"
     return colours
 
@@ -131,9 +129,7 @@ def modality_rows(chips: pd.DataFrame) -> list[ModalityRow]:
     for name in modalities_of(chips.columns):
         clear = flat_numbers(chips, f"{name}.clear_fraction")
         gaps = np.abs(flat_numbers(chips, f"{name}.gap_days"))
-        column = next(
-            c for c in (f"{name}.item_ids", f"{name}.clear_fraction", f"{name}.registered") if c in chips
-        )
+        column = next(c for c in (f"{name}.item_ids", f"{name}.clear_fraction", f"{name}.registered") if c in chips)
         dates = [0 if v is None or isinstance(v, float) else len(v) for v in chips[column]]
         references = sorted({str(r) for r in flat(chips, f"{name}.shift_reference") if r})
         rows.append(
@@ -178,10 +174,7 @@ def clear_histograms(chips: pd.DataFrame) -> list[Histogram]:
 
 def gap_histograms(chips: pd.DataFrame) -> list[Histogram]:
     """Signed days between each date and the chip's reference time, per modality."""
-    charts = [
-        histogram(name, "days", flat_numbers(chips, f"{name}.gap_days"))
-        for name in modalities_of(chips.columns)
-    ]
+    charts = [histogram(name, "days", flat_numbers(chips, f"{name}.gap_days")) for name in modalities_of(chips.columns)]
     return [chart for chart in charts if chart is not None]
 
 
@@ -189,18 +182,12 @@ def region_maps(chips: Any) -> list[RegionMap]:
     """One map per region, largest first. Regions far apart would be two dots on one map."""
     if len(chips) == 0 or "geometry" not in chips.columns:
         return []
-    regions = (
-        chips["region"].astype(str)
-        if "region" in chips.columns
-        else pd.Series(["all"] * len(chips), chips.index)
-    )
+    regions = chips["region"].astype(str) if "region" in chips.columns else pd.Series(["all"] * len(chips), chips.index)
     maps = []
     for name in sorted(set(regions)):
         part = chips[(regions == name).to_numpy()]
         part = part[[geometry is not None and not geometry.is_empty for geometry in part["geometry"]]]
-        rings = [
-            np.asarray(geometry.exterior.coords, dtype=np.float64)[:, :2] for geometry in part["geometry"]
-        ]
+        rings = [np.asarray(geometry.exterior.coords, dtype=np.float64)[:, :2] for geometry in part["geometry"]]
         chart = region_map(name, [str(c) for c in part["chip_id"]], [str(s) for s in part["split"]], rings)
         if chart is not None:
             maps.append(chart)
@@ -257,11 +244,7 @@ def counted(table: pd.DataFrame, column: str) -> list[tuple[str, int]]:
 def leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
     """(dotted path, text) of every leaf of a JSON value; lists of plain values stand in one line."""
     if isinstance(value, Mapping):
-        return [
-            leaf
-            for key, part in value.items()
-            for leaf in leaves(part, f"{path}.{key}" if path else str(key))
-        ]
+        return [leaf for key, part in value.items() for leaf in leaves(part, f"{path}.{key}" if path else str(key))]
     if isinstance(value, list | tuple):
         if all(not isinstance(part, Mapping | list | tuple) for part in value):
             return [(path, ", ".join(scalar_text(part) for part in value))]

@@ -64,9 +64,7 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
     document = dataset_json
     counts = count_line(document.get("counts", {}))
     head = Table.grid(padding=(0, 2))
-    equation = "{planned:,} planned = {kept:,} kept + {rejected:,} rejected + {failed:,} failed".format(
-        **counts
-    )
+    equation = "{planned:,} planned = {kept:,} kept + {rejected:,} rejected + {failed:,} failed".format(**counts)
     splits = document.get("splits", {}).get("counts", {})
     shards = document.get("shards", ())
     size_mb = sum(int(shard.get("bytes", 0)) for shard in shards) / 1e6
@@ -90,9 +88,7 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
         ]
     sources = document.get("sources", ())
     if sources:
-        rows = (
-            (s.get("layer"), s.get("collection"), s.get("licence"), s.get("attribution")) for s in sources
-        )
+        rows = ((s.get("layer"), s.get("collection"), s.get("licence"), s.get("attribution")) for s in sources)
         parts += [Text(), _table("source", "collection", "licence", "attribution", rows=rows)]
     return Group(*parts)
 

@@ -77,9 +77,7 @@ def test_whatever_a_room_imports_is_declared(project: dict[str, Any]) -> None:
     for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
             unknown = imported(path) - known
-            assert not unknown, (
-                f"{path.relative_to(ROOT)} imports {unknown}, which pyproject.toml does not name"
-            )
+            assert not unknown, f"{path.relative_to(ROOT)} imports {unknown}, which pyproject.toml does not name"
 
 
 def test_lint_type_check_contracts_and_wheel_cover_every_room(project: dict[str, Any]) -> None:

@@ -37,9 +37,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 def test_a_missing_service_is_skipped_and_named(suite: pytest.Pytester) -> None:
     result = suite.runpytest()
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(
-        ["*NOT RUN*", "1 test(s) without real data*", "1 test(s) without service nginx*"]
-    )
+    result.stdout.fnmatch_lines(["*NOT RUN*", "1 test(s) without real data*", "1 test(s) without service nginx*"])
 
 
 def test_a_missing_service_fails_in_ci(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,7 @@ def chips_table(count: int = 26) -> gpd.GeoDataFrame:
                 "region": "south" if is_south else "north",
                 "split": "train" if index % 5 < 3 else ("val" if index % 5 == 3 else "test"),
                 "label.fractions": {name: float(s) for (name, _), s in zip(CLASSES, share, strict=True)},
-                "caption": f"Mostly cropland near {HOSTILE}."
-                if index == 0
-                else "Cropland with a strip of trees.",
+                "caption": f"Mostly cropland near {HOSTILE}." if index == 0 else "Cropland with a strip of trees.",
                 **{
                     f"{m}.{key}": values
                     for m, dates in (("s2", 3), ("s1", 2), ("landsat", 0 if index == 3 else 1))
@@ -57,9 +55,7 @@ def chips_table(count: int = 26) -> gpd.GeoDataFrame:
                         "gap_days": rng.normal(0, 20, dates).tolist(),
                         "shift_dx_m": rng.normal(2, 2, dates).tolist(),
                         "shift_dy_m": rng.normal(-1, 2, dates).tolist(),
-                        "registered": [
-                            "unreliable" if m == "s1" and d == 0 else "measured" for d in range(dates)
-                        ],
+                        "registered": ["unreliable" if m == "s1" and d == 0 else "measured" for d in range(dates)],
                         "shift_reference": ["s2 2022-06-16" if m != "s2" else "" for _ in range(dates)],
                     }.items()
                 },
@@ -70,9 +66,7 @@ def chips_table(count: int = 26) -> gpd.GeoDataFrame:
 
 def dataset_document() -> dict[str, Any]:
     """dataset.json of the made-up version."""
-    bands = [
-        {"name": "B02", "common_name": "blue", "centre_nm": 492.4, "fwhm_nm": 66.0, "mean": 0.04, "std": 0.02}
-    ]
+    bands = [{"name": "B02", "common_name": "blue", "centre_nm": 492.4, "fwhm_nm": 66.0, "mean": 0.04, "std": 0.02}]
     layers = [
         {
             "group": "s2_10m",
@@ -101,9 +95,7 @@ def dataset_document() -> dict[str, Any]:
             "failed": {"AssetMissingError": 1},
         },
         "modalities": layers,
-        "legends": {
-            "label": {"title": "WorldCover", "classes": [{"name": n, "colour": c} for n, c in CLASSES]}
-        },
+        "legends": {"label": {"title": "WorldCover", "classes": [{"name": n, "colour": c} for n, c in CLASSES]}},
         "fusion": {"method": "dawid-skene", "disagreement": {"worldcover~corine": 0.21}},
         "splits": {
             "method": "blocks",
@@ -153,9 +145,7 @@ def report_inputs() -> ReportInputs:
         ]
     ).assign(verification="pass", backend="template", model="")
     quicklooks = {
-        f"u32-{i:04d}": [
-            Quicklook(f"{what} 2022-06-{10 + i}", png(10 * i + n)) for n, what in enumerate(("s2", "s1"))
-        ]
+        f"u32-{i:04d}": [Quicklook(f"{what} 2022-06-{10 + i}", png(10 * i + n)) for n, what in enumerate(("s2", "s1"))]
         for i in range(4)
     }
     return ReportInputs(dataset_document(), chips, outcomes, texts.fillna(""), quicklooks)

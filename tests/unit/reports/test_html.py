@@ -130,9 +130,7 @@ def test_an_empty_version_has_a_page(inputs: ReportInputs) -> None:
     assert "too_cloudy" in render_report(empty)
 
 
-def test_write_report_puts_the_page_where_the_format_says(
-    inputs: ReportInputs, source: str, tmp_path: Path
-) -> None:
+def test_write_report_puts_the_page_where_the_format_says(inputs: ReportInputs, source: str, tmp_path: Path) -> None:
     path = write_report(tmp_path, inputs)
     assert path == tmp_path / "report" / "index.html"
     assert path.read_text(encoding="utf-8") == source

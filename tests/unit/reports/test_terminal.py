@@ -42,9 +42,7 @@ def test_a_large_picture_is_averaged_to_the_width() -> None:
     assert cells(lines[0]) == [(100,) * 6] * 6
 
 
-@pytest.mark.parametrize(
-    "rgb", [np.zeros((3, 4), np.uint8), np.zeros((3, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
-)
+@pytest.mark.parametrize("rgb", [np.zeros((3, 4), np.uint8), np.zeros((3, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_other_arrays_are_refused(rgb: np.ndarray[Any, Any]) -> None:
     with pytest.raises(ValueError, match="wanted"):
         half_blocks(rgb)
