@@ -80,9 +80,7 @@ def _to_db(given: Stored, missing: NDArray[np.bool_]) -> Stored:
 
 
 def _to_linear(given: Stored, missing: NDArray[np.bool_]) -> Stored:
-    data = np.power(10.0, (given.data.astype(np.float64) * given.scale + given.offset) / 10.0).astype(
-        np.float32
-    )
+    data = np.power(10.0, (given.data.astype(np.float64) * given.scale + given.offset) / 10.0).astype(np.float32)
     nodata = -32768.0 if given.nodata is None or np.isnan(given.nodata) else given.nodata
     data[missing | ~np.isfinite(data)] = nodata
     return Stored(data, 1.0, 0.0, nodata, "linear")
@@ -98,9 +96,7 @@ def is_missing(data: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     return missing
 
 
-def stored_form(
-    dtype: str, nodata: float | None, unit: str, modality: Modality
-) -> tuple[str, float | None, str]:
+def stored_form(dtype: str, nodata: float | None, unit: str, modality: Modality) -> tuple[str, float | None, str]:
     """Type, no-data value and unit that `to_stored` gives, without pixels: what a dataset documents."""
     if modality.offset == "pre04":
         return "int16", PRE04_NODATA, unit

@@ -57,8 +57,7 @@ def estimate(recipe: Recipe, layers: Sequence[LayerPlan], tiles: Sequence[Tile])
                     1 + -(-amount // (BLOCK_BYTES * len(layer.bands)))
                 )
             stored = (
-                np.dtype(stored_form(layer.dtype, layer.nodata, layer.unit, modality)[0]).itemsize
-                * len(layer.bands)
+                np.dtype(stored_form(layer.dtype, layer.nodata, layer.unit, modality)[0]).itemsize * len(layer.bands)
                 + 1
             )
             dates = min(modality.select.max_dates, len(offered))

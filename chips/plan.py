@@ -77,7 +77,7 @@ def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[Chip
 
 def _check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
     def area_m2(region: BaseGeometry) -> float:
-        west, south, east, north = region.bounds
+        west, south, east, north = map(float, region.bounds)
         return (east - west) * (north - south) * 111_195.0**2 * math.cos(math.radians((south + north) / 2))
 
     estimate = sum(area_m2(region) for region in regions.values()) / size_m**2
@@ -172,26 +172,6 @@ def _layers_of(recipe: Recipe, name: str, modality: Modality, example: SceneItem
     return layers
 
 
-def same_zone(epsg_a: int, epsg_b: int) -> bool:
-    """Whether two UTM codes mean one zone (326zz and 327zz differ by a shift of 10,000,000 m in y alone)."""
-    return epsg_a == epsg_b or (epsg_a % 100 == epsg_b % 100 and {epsg_a // 100, epsg_b // 100} == {326, 327})
-
-
-def in_zone(georef: GeoRef, epsg: int) -> GeoRef | None:
-    """The same lattice said in another code of the same zone, or None where the zones differ.
-
-    Example:
-        >>> in_zone(GeoRef(32634, 300015.0, -3749985.0, 30.0, (2, 3)), 32734)
-        GeoRef(epsg=32734, x0=300015.0, y0=6250015.0, pixel_size=30.0, shape_yx=(2, 3))
-    """
-    if georef.epsg == epsg:
-        return georef
-    if not same_zone(georef.epsg, epsg):
-        return None
-    shift = 10_000_000.0 if epsg >= 32700 else -10_000_000.0
-    return GeoRef(epsg, georef.x0, georef.y0 + shift, georef.pixel_size, georef.shape_yx)
-
-
 def layer_georef(spec: ChipSpec, layer: LayerPlan, modality: Modality, lattices: Sequence[GeoRef]) -> GeoRef:
     """The grid on which a chip's layer is stored.
 
@@ -220,7 +200,7 @@ def layer_georef(spec: ChipSpec, layer: LayerPlan, modality: Modality, lattices:
 
 def _phase(spec: ChipSpec, layer: LayerPlan, lattices: Sequence[GeoRef]) -> tuple[float, float]:
     for lattice in lattices:
-        here = in_zone(lattice, spec.epsg)
+        here = lattice.in_zone(spec.epsg)
         if here is not None and abs(here.pixel_size - layer.gsd_m) < 1e-6:
             return here.x0, here.y0
     phase = load_sensor(layer.sensor).lattice_phase_m
@@ -236,9 +216,7 @@ def _ceil(value: float) -> int:
     return math.ceil(value - 1e-6)
 
 
-def plan_tiles(
-    recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]
-) -> list[Tile]:
+def plan_tiles(recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]) -> list[Tile]:
     """Blocks of neighbouring chips with the items that touch them, ordered by name."""
     edge = recipe.grid.tile_chips
     size = float(recipe.grid.chip_m or 0) or max(chip.bounds_xyxy[2] - chip.bounds_xyxy[0] for chip in chips)
@@ -248,8 +226,7 @@ def plan_tiles(
         row = math.floor(chip.bounds_xyxy[1] / (size * edge) + 1e-9)
         grouped[f"{chip.epsg}_{column}_{row}"].append(chip)
     trees = {
-        name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found])
-        for name, found in items.items()
+        name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found]) for name, found in items.items()
     }
     tiles = []
     for name in sorted(grouped):

@@ -49,9 +49,7 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         layer = finest_layer(chip.layers, name)
         snow = recipe.modalities[name].select.snow_is_clear
         row |= {f"{name}.{key}": value for key, value in _dates(spec, layer, items, snow).items()}
-        row |= {
-            f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()
-        }
+        row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()}
     row["licences"] = licences(chip)
     return row
 
@@ -64,9 +62,7 @@ def finest_layer(layers: Mapping[str, xr.Dataset], modality: str) -> xr.Dataset:
     )
 
 
-def _dates(
-    spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_is_clear: bool
-) -> dict[str, Any]:
+def _dates(spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_is_clear: bool) -> dict[str, Any]:
     valid = layer["valid"].values
     gaps = [(item.datetime_utc - spec.reference_utc).total_seconds() / 86_400 for item in items]
     return {
@@ -145,10 +141,7 @@ def items_over(spec: ChipSpec, tile: Tile) -> list[SceneItem]:
     """Candidate items of a tile whose footprint touches a chip."""
     here = shapely.from_wkb(spec.footprint_wkb)
     return [
-        item
-        for items in tile.items.values()
-        for item in items
-        if shapely.from_wkb(item.footprint_wkb).intersects(here)
+        item for items in tile.items.values() for item in items if shapely.from_wkb(item.footprint_wkb).intersects(here)
     ]
 
 
@@ -158,8 +151,6 @@ def physical(layer: xr.Dataset, time_index: int) -> dict[str, np.ndarray[Any, np
     nodata = layer.attrs["nodata"]
     if nodata is not None and not np.isnan(nodata):
         data[layer["data"].values[time_index] == nodata] = np.nan
-    data = data * np.float32(layer["scale"].values[time_index]) + np.float32(
-        layer["offset"].values[time_index]
-    )
+    data = data * np.float32(layer["scale"].values[time_index]) + np.float32(layer["offset"].values[time_index])
     data[:, layer["valid"].values[time_index] == 0] = np.nan
     return {str(name): data[index] for index, name in enumerate(layer["band"].values)}

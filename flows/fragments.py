@@ -100,8 +100,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what an earlier run left half-done."""
-    for leftover in folder.glob("*.tmp-*"):
+    """Remove what an earlier run left half-done, and tiles in which a chip failed."""
+    for leftover in (*folder.glob("*.tmp-*"), *folder.glob("*.failed")):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -154,9 +154,7 @@ def pack_features(table: FeatureTable | None) -> dict[str, Any] | None:
         }
         for f in table.features
     ]
-    fields = {
-        name: getattr(table, name) for name in ("source", "epsg", "extract_date", "licence", "attribution")
-    }
+    fields = {name: getattr(table, name) for name in ("source", "epsg", "extract_date", "licence", "attribution")}
     return {**fields, "features": features}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,39 +15,31 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from captioners.base import CaptionInput, make_captioner
-from captioners.facts import chip_facts
 from chips import statistics
 from chips.plan import LayerPlan
 from chips.register import correct_chip, measure_layers
 from chips.rows import chip_row, input_hash, items_over
 from chips.screen import screen
-from flows.fragments import (
-    FragmentWriter,
-    key_of,
-    pack_features,
-    pack_layers,
-    read_arrays,
-    read_json,
-    unpack_features,
-    unpack_layers,
-)
+from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers
 from flows.steps import FIRST_PASS, STEPS, versions
-from labelers import derived, fuse
-from labelers.base import label_chip
-from labelers.pixel_features import to_pixel_geojson
+from labelers import fuse
+from labelers.base import make_labeler
+from labelers.marks import FusionStatistics
+from labelers.osm import tags_wanted
+from labelers.voters import setup_of
 from schemas.chip import Chip, Outcome, Tile
-from schemas.errors import SourceError, TerraweftError
+from schemas.errors import SourceError
 from schemas.labels import LabelLayer
-from schemas.legend import load_legend
 from schemas.recipe import Recipe
-from schemas.sample import LayerArrays, Sample
+from schemas.sample import LayerArrays
 from schemas.scene import Opener
-from shards.tar import WrittenShard, write_shard
-from sources.label_reader import read_labels
+from sources.label_reader import LabelReader
 from sources.tile_reader import TileReader
 
 log = logging.getLogger(__name__)
+
+UNFINISHED = ".failed"
+"""Ending of a tile's folder in which a chip failed: good for this run, done again by the next."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +66,12 @@ class Job:
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
         chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split) for c in tile.chips]
         return (
-            self.folder
-            / "first"
-            / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
+            self.folder / "first" / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
         )
 
     def second_folder(self, tile: Tile, model_key: str) -> Path:
         """Final path of a tile's fragments of the second pass."""
-        return (
-            self.folder
-            / "second"
-            / f"{tile.tile_id}-{key_of(self.first_folder(tile).name, model_key, STEPS)}"
-        )
+        return self.folder / "second" / f"{tile.tile_id}-{key_of(self.first_folder(tile).name, model_key, STEPS)}"
 
 
 def first_pass(job: Job, tile: Tile) -> Path:
@@ -108,14 +94,18 @@ def first_pass(job: Job, tile: Tile) -> Path:
         chip = replace(chip, rasters=found[0], features=found[1])
         outcome = _finish_chip(job, tile, chip, reader, writer, pixel_sums, votes)
         outcomes.append(outcome)
+    splits = {chip.chip_id: chip.split for chip in tile.chips}
     summary = {
         "tile": tile.tile_id,
+        "kept": {o.chip_id: splits[o.chip_id] for o in outcomes if o.state == "kept"},
         "outcomes": [_outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
         "pixels": statistics.to_dict(statistics.merge(pixel_sums)),
-        "votes": fuse.merge(votes).to_dict() if votes else None,
+        "votes": sum(votes[1:], votes[0]).to_dict() if votes else None,
         "reads": read.steps,
         "seconds": round(time.monotonic() - began, 3),
     }
+    if any(outcome.state == "failed" for outcome in outcomes):
+        writer.final = final.with_name(f"{final.name}{UNFINISHED}")
     return writer.commit(summary)
 
 
@@ -125,7 +115,8 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
     if job.recipe.labels is None or not specs:
         return {spec.chip_id: ({}, None) for spec in specs}
     try:
-        return read_labels(job.recipe, tile, specs, job.opener, job.cache, job.variables)
+        reader = LabelReader(job.recipe, job.opener, job.cache, job.variables, tags_wanted())
+        return dict(reader.read(tile, specs))
     except SourceError as error:
         return {
             spec.chip_id: Outcome(
@@ -147,7 +138,7 @@ def _finish_chip(
     reader: TileReader,
     writer: FragmentWriter,
     pixel_sums: list[Mapping[statistics.Key, statistics.Moments]],
-    votes: list[fuse.FusionStatistics],
+    votes: list[FusionStatistics],
 ) -> Outcome:
     """Register, screen and label one chip, and store what is kept."""
     recipe, chip_id = job.recipe, chip.spec.chip_id
@@ -159,13 +150,25 @@ def _finish_chip(
     if rejected is not None:
         return rejected
     if recipe.labels is not None:
-        chip = replace(chip, labels=label_chip(recipe, chip))
-    if recipe.labels is not None and recipe.labels.fuse is not None and chip.spec.split == "train":
-        votes.append(fuse.statistics(recipe, chip.labels))
+        chip = replace(chip, labels=_label(job, chip))
+        if recipe.labels.fuse is not None:
+            votes.append(fuse.statistics(list(chip.labels.values()), setup_of(recipe.labels), chip.spec.region))
     if chip.spec.split == "train":
         pixel_sums += [statistics.measure_layer(layer) for layer in chip.layers.values()]
     _store(job, tile, chip, writer)
     return Outcome(chip_id, "kept")
+
+
+def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
+    """The label layer of every source, in the recipe's order."""
+    labels = job.recipe.labels
+    georef = chip.spec.georef(job.recipe.grid.gsd_m)
+    found: dict[str, LabelLayer] = {}
+    for name, source in (labels.sources if labels else {}).items():
+        given = chip.features if source.kind == "osm" else chip.rasters.get(name)
+        if given is not None:
+            found[name] = make_labeler(source).label(given, georef)
+    return found
 
 
 def _too_far(chip: Chip, recipe: Recipe) -> Outcome | None:
@@ -182,9 +185,7 @@ def _too_far(chip: Chip, recipe: Recipe) -> Outcome | None:
     worst, modality = max(reliable, default=(0.0, ""))
     if worst <= register.max_shift_m:
         return None
-    return Outcome(
-        chip.spec.chip_id, "rejected", f"{modality}.max_shift_m", round(worst, 2), register.max_shift_m
-    )
+    return Outcome(chip.spec.chip_id, "rejected", f"{modality}.max_shift_m", round(worst, 2), register.max_shift_m)
 
 
 def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
@@ -192,23 +193,18 @@ def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
     arrays, georefs = pack_layers(layers)
     for name, label in chip.labels.items():
         arrays[f"label/{name}"] = label.classes
-    row = chip_row(
-        chip, job.recipe, input_hash(job.recipe.hash(), chip.spec, items_over(chip.spec, tile), STEPS)
-    )
+    row = chip_row(chip, job.recipe, input_hash(job.recipe.hash(), chip.spec, items_over(chip.spec, tile), STEPS))
     facts = {
         "row": row,
         "georefs": georefs,
         "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
         "features": pack_features(chip.features),
         "split": chip.spec.split,
-        "layer_attrs": {
-            n: {k: v for k, v in x.attrs.items() if k != "georef"} for n, x in chip.layers.items()
-        },
+        "layer_attrs": {n: {k: v for k, v in x.attrs.items() if k != "georef"} for n, x in chip.layers.items()},
         "bands": {n: [str(b) for b in x["band"].values] for n, x in chip.layers.items()},
         "common_names": {n: [str(b) for b in x["common_name"].values] for n, x in chip.layers.items()},
         "wavelengths_nm": {
-            n: [None if np.isnan(w) else float(w) for w in x["wavelength_nm"].values]
-            for n, x in chip.layers.items()
+            n: [None if np.isnan(w) else float(w) for w in x["wavelength_nm"].values] for n, x in chip.layers.items()
         },
     }
     writer.add(chip.spec.chip_id, arrays, facts)

@@ -24,12 +24,16 @@ from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
 from schemas.scene import SceneItem
 from sources.base import CatalogClient
 from sources.catalog import open_catalog
-from sources.duplicates import resolve_duplicates
-from sources.labels_raster import to_label_item
+from sources.duplicates import drop_superseded
+from sources.labels_raster import choose_label_items
 from sources.regions import read_regions
 from sources.sensors import to_scene_item
 
 log = logging.getLogger(__name__)
+
+
+ALWAYS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+"""Label products are chosen by vintage, not by the time window."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,7 @@ class Catalogs:
     def __getitem__(self, name: str) -> CatalogClient:
         if name not in self.opened:
             catalog: Catalog = self.recipe.catalogs[name]
-            self.opened[name] = open_catalog(
-                catalog, fill(catalog.href, self.variables, f"catalogs.{name}.href")
-            )
+            self.opened[name] = open_catalog(catalog, fill(catalog.href, self.variables, f"catalogs.{name}.href"))
         return self.opened[name]
 
 
@@ -108,10 +110,8 @@ def search_boxes(chips: Sequence[ChipSpec]) -> list[tuple[float, float, float, f
         footprint = shapely.from_wkb(chip.footprint_wkb)
         centre = footprint.centroid
         grouped[chip.region, math.floor(centre.x), math.floor(centre.y)].append(footprint)
-    return [
-        tuple(map(float, shapely.union_all(group).bounds))
-        for _, group in sorted(grouped.items(), key=lambda g: g[0])
-    ]  # type: ignore[misc]
+    boxes = [shapely.union_all(group).bounds for _, group in sorted(grouped.items(), key=lambda entry: entry[0])]
+    return [(float(west), float(south), float(east), float(north)) for west, south, east, north in boxes]
 
 
 def _window(window: Time) -> tuple[datetime, datetime]:
@@ -129,18 +129,17 @@ def _search_modality(
     start, end = _window(modality.time or recipe.time)
     found: dict[str, dict[str, Any]] = {}
     for box in boxes:
-        for item in catalogs[modality.catalog].search(modality.collection, box, start, end):
-            if all(item.get("properties", {}).get(key) == value for key, value in modality.where.items()):
-                found[item["id"]] = item
+        for item in catalogs[modality.catalog].search(modality.collection, box, start, end, modality.where):
+            found[item["id"]] = item
     scenes = []
     for item_id in sorted(found):
         try:
             scenes.append(to_scene_item(found[item_id], name, modality, modality.catalog))
         except SourceError as error:
             notes.append(f"{name}: {error.what}")
-    kept, dropped = resolve_duplicates(scenes)
-    notes += [f"{name}: {line}" for line in dropped]
-    return tuple(sorted(kept, key=lambda scene: (scene.datetime_utc, scene.item_id)))
+    kept, dropped = drop_superseded(scenes)
+    notes += [f"{name}: {gone.item.item_id} is not read, {gone.winner.item_id} is: {gone.why}" for gone in dropped]
+    return tuple(kept)
 
 
 def _search_labels(
@@ -152,15 +151,13 @@ def _search_labels(
 ) -> tuple[SceneItem, ...]:
     found: dict[str, dict[str, Any]] = {}
     for box in boxes:
-        for item in catalogs[str(source.catalog)].search(str(source.collection), box, None, None):
+        for item in catalogs[str(source.catalog)].search(str(source.collection), box, *ALWAYS):
             found[item["id"]] = item
-    scenes = []
-    for item_id in sorted(found):
-        try:
-            scenes.append(to_label_item(found[item_id], name, source, str(source.catalog)))
-        except SourceError as error:
-            notes.append(f"{name}: {error.what}")
-    return tuple(sorted(scenes, key=lambda scene: (scene.datetime_utc, scene.item_id)))
+    try:
+        return tuple(choose_label_items([found[key] for key in sorted(found)], name, source, str(source.catalog)))
+    except SourceError as error:
+        notes.append(f"{name}: {error.what}")
+        return ()
 
 
 def write_plan(plan: RunPlan, folder: Path) -> None:

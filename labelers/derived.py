@@ -60,9 +60,9 @@ def agreement(votes: Sequence[LabelLayer], setup: FusionSetup) -> float | None:
     if len(votes) < 2:
         return None
     symbols = to_symbols(votes, setup)
-    several = np.asarray((symbols != SILENT).sum(axis=0) >= 2)
+    voices: NDArray[np.int64] = (symbols != SILENT).sum(axis=0)
     admitted = np.ones((*symbols.shape[1:], setup.tables()[0].shares.shape[1]), dtype=bool)
     for layer, table in zip(symbols, setup.tables(), strict=True):
         admitted &= (layer == SILENT)[..., None] | (table.shares > 0)[np.maximum(layer, 0)]
-    agreed = admitted.any(axis=-1)[several]
+    agreed = admitted.any(axis=-1)[voices >= 2]
     return float(np.mean(agreed)) if agreed.size else None

@@ -8,6 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bounds = tuple[float, float, float, float]
+FALSE_NORTHING_M = 10_000_000.0
+"""Northings of 327zz are those of 326zz plus this."""
+
+
+def is_same_zone(epsg_a: int, epsg_b: int) -> bool:
+    """Whether two codes mean one UTM zone, in either hemisphere's numbers."""
+    return epsg_a == epsg_b or (epsg_a % 100 == epsg_b % 100 and {epsg_a // 100, epsg_b // 100} == {326, 327})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +48,11 @@ class GeoRef:
 
     def x_centres(self) -> NDArray[np.float64]:
         """(columns,) x of the pixel centres."""
-        return self.x0 + (np.arange(self.shape_yx[1]) + 0.5) * self.pixel_size
+        return np.asarray(self.x0 + (np.arange(self.shape_yx[1]) + 0.5) * self.pixel_size, dtype=np.float64)
 
     def y_centres(self) -> NDArray[np.float64]:
         """(rows,) y of the pixel centres, falling."""
-        return self.y0 - (np.arange(self.shape_yx[0]) + 0.5) * self.pixel_size
+        return np.asarray(self.y0 - (np.arange(self.shape_yx[0]) + 0.5) * self.pixel_size, dtype=np.float64)
 
     def union(self, other: GeoRef) -> GeoRef:
         """Smallest grid on the same lattice that holds both.
@@ -69,6 +76,22 @@ class GeoRef:
         dx = (other.x0 - self.x0) / self.pixel_size
         dy = (other.y0 - self.y0) / self.pixel_size
         return abs(dx - round(dx)) < tolerance and abs(dy - round(dy)) < tolerance
+
+    def in_zone(self, epsg: int) -> GeoRef | None:
+        """The same lattice in another code of its UTM zone, or None where the zones differ.
+
+        326zz and 327zz are one projection with northings 10,000,000 m apart, exactly.
+
+        Example:
+            >>> GeoRef(32634, 300015.0, -3749985.0, 30.0, (2, 3)).in_zone(32734).y0
+            6250015.0
+        """
+        if self.epsg == epsg:
+            return self
+        if not is_same_zone(self.epsg, epsg):
+            return None
+        shift = FALSE_NORTHING_M if epsg > self.epsg else -FALSE_NORTHING_M
+        return GeoRef(epsg, self.x0, self.y0 + shift, self.pixel_size, self.shape_yx)
 
     def offset_yx(self, inner: GeoRef) -> tuple[int, int]:
         """Row and column in this grid where an aligned grid begins."""

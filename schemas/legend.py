@@ -82,9 +82,7 @@ def known_tables(prefix: str) -> list[str]:
     """Names of the tables that start with ``legend_`` or ``crosswalk_``."""
     names = [entry.name for entry in resources.files("schemas").iterdir()]
     return sorted(
-        n.removeprefix(prefix).removesuffix(".yaml")
-        for n in names
-        if n.startswith(prefix) and n.endswith(".yaml")
+        n.removeprefix(prefix).removesuffix(".yaml") for n in names if n.startswith(prefix) and n.endswith(".yaml")
     )
 
 

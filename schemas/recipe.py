@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from schemas.errors import RecipeError
 
@@ -26,6 +35,10 @@ def _check_name(value: str) -> str:
     if not NAME.fullmatch(value):
         raise ValueError("a name has 1-64 characters of a-z, 0-9, _ and -, and begins with a letter or digit")
     return value
+
+
+def _off(value: object) -> object:
+    return "off" if value is False else value
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
@@ -190,8 +203,8 @@ class Modality(Model):
 class Register(Model):
     """Measurement of residual shifts."""
 
-    mode: Literal["off", "measure", "correct", "reject"] = "measure"
-    """What to do with them."""
+    mode: Annotated[Literal["off", "measure", "correct", "reject"], BeforeValidator(_off)] = "measure"
+    """What to do with them. YAML reads a bare ``off`` as false; both are taken."""
     reference: Name | None = None
     """Modality that the others are measured against; the first optical one where absent."""
     min_reliability: Fraction = 0.3
@@ -391,9 +404,7 @@ class Recipe(Model):
                 raise ValueError(f"{where}.catalog is {catalog!r}, but catalogs has {sorted(self.catalogs)}")
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
-            raise ValueError(
-                f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}"
-            )
+            raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
         return self

@@ -22,9 +22,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not allowed in a recipe", problem_mark=event.start_mark
+                problem="anchors and aliases are not allowed in a recipe", problem_mark=_mark(event.start_mark)
             )
         return super().compose_node(parent, index)
 
@@ -33,11 +33,13 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _mark(mark: Any) -> yaml.Mark:
+    return yaml.Mark(mark.name, mark.index, mark.line, mark.column, None, None)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -51,9 +53,7 @@ def load_recipe(path: Path) -> Recipe:
     except FileNotFoundError as error:
         raise RecipeError("there is no such recipe", where=str(path), mend="check the path") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise RecipeError(
-            "this is no readable file", where=str(path), mend="give the path of a .yaml file"
-        ) from error
+        raise RecipeError("this is no readable file", where=str(path), mend="give the path of a .yaml file") from error
     if len(raw) > MAX_BYTES:
         raise RecipeError(
             f"a recipe of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
@@ -70,22 +70,18 @@ def parse_recipe(raw: bytes, name: str) -> Recipe:
     try:
         text = raw.decode("utf-8")
         root = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        data = yaml.load(text, Loader=_Loader)
     except UnicodeDecodeError as error:
         raise RecipeError("not UTF-8 text", where=name, mend="save it as UTF-8") from error
     except RecursionError as error:
         raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RecipeError(
-            f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax"
-        ) from error
+        raise RecipeError(f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
     if not isinstance(data, dict):
-        raise RecipeError(
-            "a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'"
-        )
+        raise RecipeError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -126,9 +122,7 @@ def _line_of(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
 
 
 def _key_line(node: yaml.Node, line: int) -> int:
-    return (
-        line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
-    )
+    return line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
 
 
 def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:

@@ -94,9 +94,9 @@ def find_band(item: Mapping[str, Any], band: Band) -> BandInfo:
             if fits and _centre_agrees(info, band):
                 return _allowed(item, info)
     for info in _listed(item):
-        if info.name in names or (info.common_name and info.common_name == band.common_name):
-            if _centre_agrees(info, band):
-                return _allowed(item, info)
+        is_named = info.name in names or (info.common_name and info.common_name == band.common_name)
+        if is_named and _centre_agrees(info, band):
+            return _allowed(item, info)
     have = ", ".join(sorted(item["assets"])) or "none"
     raise AssetMissingError(f"item {item['id']}: no asset for band {band.name}; it has {have}")
 

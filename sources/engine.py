@@ -2,16 +2,21 @@
 
 Contract: the bands of ONE item on ONE target grid, as stored.
 
-- Aligned lattices (same zone, in either hemisphere's numbers, same pixel size, whole pixels apart): copied, bit for bit.
+- Aligned lattices (same zone, in either hemisphere's numbers, same pixel size, whole pixels apart): copied, bit for
+  bit.
 - Others: one resampling, from the source window that is needed; no-data pixels never enter a weighted mean.
-- Outside the raster stands ``fill`` if given, else the ref's no-data value, else NaN for floats and 0 for integers: where
-  a product has no no-data value, `sources.lattice.coverage` tells what lies outside.
+- Outside the raster stands ``fill`` if given, else the ref's no-data value, else NaN for floats and 0 for integers:
+  where a product has no no-data value, `sources.lattice.coverage` tells what lies outside.
 
-All engines give the same arrays on aligned grids, and with ``nearest`` between zones. With ``bilinear`` and ``cubic``
-they differ where GDAL approximates the transformation (up to an eighth of a source pixel in stackstac and odc-stac, not
-at all in the direct engine) and beside no-data pixels that only the catalog names and not the file's own tag. odc-stac
-moves ``nearest`` reads of the same zone by whole pixels. Neither of these two reads several bands of one file: such refs
-are read by the direct engine.
+All engines give the same arrays on aligned grids, and with ``nearest`` between zones. What differs, measured:
+
+- ``bilinear`` and ``cubic`` between zones: GDAL approximates the transformation in stackstac and odc-stac (by up to an
+  eighth of a source pixel), not in the direct engine.
+- Beside no-data pixels that only the catalog names: without a tag in the file, stackstac and odc-stac let them bleed.
+- stackstac with a no-data tag: ``cubic`` deviates from the kernel everywhere (GDAL's warped VRT), the others do not.
+- odc-stac moves ``nearest`` reads on half-shifted lattices of one zone by whole pixels (each is as near).
+
+Neither of these two reads several bands of one file here: such refs are read by the direct engine.
 """
 
 from __future__ import annotations
@@ -61,7 +66,8 @@ class Engine(Protocol):
             fill: value outside the raster.
 
         Raises:
-            AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError, DecodeError: see `sources.faults`.
+            SourceError: AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError or DecodeError, as
+                `sources.faults` decides; UnsupportedItemError where the opener refuses the address.
         """
         ...
 

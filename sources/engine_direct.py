@@ -26,7 +26,7 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import blank
 from sources.faults import as_source_error
 from sources.lattice import common_window, in_zone_of
-from sources.openers import DRIVERS, unsigned
+from sources.openers import driver_of, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class DirectEngine:
         """The pixels of one file that the target needs; None where they do not meet."""
         resolved = opener.resolve(href)
         try:
-            with rasterio.open(resolved, driver=list(DRIVERS)) as file:
+            with rasterio.open(resolved, driver=driver_of(href)) as file:
                 source = _file_georef(file, refs[0])
                 near = in_zone_of(source, target) or source
                 window = _needed_window(near, target, resampling)

@@ -20,7 +20,9 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import blank, outside_value, single_band
 from sources.engine_direct import DirectEngine
 from sources.faults import as_source_error
-from sources.lattice import coverage
+from sources.lattice import coverage, in_zone_of
+
+PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 
 class OdcEngine:
@@ -43,7 +45,7 @@ class OdcEngine:
         for place, ref in enumerate(refs):
             if alone[place]:
                 inside = coverage(ref.georef, target)
-                layer = self._load(ref, target, resampling, opener, fill)
+                layer = self._load(ref, in_zone_of(target, ref.georef) or target, resampling, opener, fill)
                 answer[place] = layer if inside is None else np.where(inside, layer, answer[place])
         return answer
 
@@ -59,7 +61,14 @@ class OdcEngine:
         address = opener.resolve(ref.href)
         item = pystac.Item(ref.item_id, None, [-180.0, -90.0, 180.0, 90.0], datetime(2000, 1, 1, tzinfo=UTC), {})
         item.collection_id = "terraweft"
-        item.add_asset("band", pystac.Asset(address, media_type="image/tiff", roles=["data"]))
+        item.stac_extensions = [PROJECTION_EXTENSION]
+        lattice = {
+            "proj:code": f"EPSG:{ref.georef.epsg}",
+            "proj:shape": list(ref.georef.shape_yx),
+            "proj:transform": list(ref.georef.transform),
+        }
+        asset = pystac.Asset(address, media_type="image/tiff", roles=["data"], extra_fields=lattice)
+        item.add_asset("band", asset)
         empty = outside_value(ref, fill)
         config = {"terraweft": {"assets": {"band": {"data_type": ref.dtype, "nodata": empty}}}}
         box = GeoBox(target.shape_yx, Affine(*target.transform), f"EPSG:{target.epsg}")
@@ -73,6 +82,7 @@ class OdcEngine:
                 resampling=resampling,
                 dtype=ref.dtype,
                 nodata=empty,
+                groupby="id",
                 stac_cfg=config,
                 fail_on_error=True,
                 use_overviews=False,

@@ -21,7 +21,7 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import blank, outside_value, single_band
 from sources.engine_direct import DirectEngine
 from sources.faults import as_source_error
-from sources.lattice import coverage
+from sources.lattice import coverage, in_zone_of
 
 CHUNK = 2048
 """Target pixels per side and task: one task per band of a tile."""
@@ -44,12 +44,15 @@ class StackstacEngine:
         shared = [place for place, is_alone in enumerate(alone) if not is_alone]
         if shared:
             answer[shared] = DirectEngine().read([refs[p] for p in shared], target, resampling, opener, fill)
-        groups: dict[float, list[int]] = {}
+        groups: dict[tuple[str, int], list[int]] = {}
         for place, ref in enumerate(refs):
             if alone[place]:
-                groups.setdefault(ref.nodata if ref.nodata is not None else outside_value(ref, fill), []).append(place)
+                groups.setdefault((repr(outside_value(ref, fill)), ref.georef.epsg), []).append(place)
         for places in groups.values():
-            pixels = self._stack([refs[place] for place in places], target, resampling, opener, fill)
+            near = in_zone_of(target, refs[places[0]].georef) or target
+            pixels = self._stack([refs[place] for place in places], near, resampling, opener, fill)
+            if pixels is None:
+                continue
             for place, layer in zip(places, pixels, strict=True):
                 inside = coverage(refs[place].georef, target)
                 answer[place] = layer if inside is None else np.where(inside, layer, answer[place])
@@ -57,7 +60,8 @@ class StackstacEngine:
 
     def _stack(
         self, refs: Sequence[SceneRef], target: GeoRef, resampling: str, opener: Opener, fill: float | None
-    ) -> NDArray[Any]:
+    ) -> NDArray[Any] | None:
+        """(refs, y, x) of single-band files; None where none of them meets the target."""
         try:
             import stackstac
         except ImportError as error:
@@ -85,6 +89,8 @@ class StackstacEngine:
                 gdal_env=env,
                 errors_as_nodata=(),
             )
+            if lazy.sizes["time"] == 0:
+                return None
             pixels: NDArray[Any] = lazy.data[0].compute(scheduler="synchronous")
         except RuntimeError as error:
             named = next((ref for ref in refs if addresses[ref.href] in str(error)), refs[0])
@@ -103,8 +109,7 @@ def _item(refs: Sequence[SceneRef], addresses: dict[str, str]) -> dict[str, Any]
             "href": addresses[ref.href],
             "type": "image/tiff",
             "proj:epsg": ref.georef.epsg,
-            "proj:shape": list(ref.georef.shape_yx),
-            "proj:transform": list(ref.georef.transform),
+            "proj:bbox": list(ref.georef.bounds_xyxy),
         }
         for place, ref in enumerate(refs)
     }

@@ -293,8 +293,8 @@ def _window(raster: xr.DataArray, target: GeoRef) -> tuple[slice, slice] | None:
     to_source = pyproj.Transformer.from_crs(target.epsg, raster.rio.crs.to_wkt(), always_xy=True)
     left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
     transform = raster.rio.transform()
-    corners = [~transform * corner for corner in ((left, top), (right, bottom), (left, bottom), (right, top))]
-    columns, rows = zip(*corners, strict=True)
+    columns = [(x - transform.c) / transform.a for x in (left, right)]
+    rows = [(y - transform.f) / transform.e for y in (bottom, top)]
     first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
     last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.rio.width)
     first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)

@@ -11,8 +11,6 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from schemas.errors import UnsupportedItemError
 
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
-DRIVERS = ("GTiff", "JP2OpenJPEG")
-"""Formats that are opened: a virtual format could name other files."""
 SIGNATURE_KEYS = frozenset(
     {
         "sig", "se", "st", "sp", "sv", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv", "spr", "sip", "signature",
@@ -34,11 +32,10 @@ GDAL_OPTIONS: dict[str, str] = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "CPL_VSIL_CURL_USE_HEAD": "NO",
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
-    "GDAL_CACHEMAX": "256",
 }
 """No directory listing, merged ranges, no retries of its own (ours are counted), nothing remembered of a closed file.
 
-GDAL remembers that a file was missing or broken; without the last-but-one line a second attempt would never ask again.
+GDAL remembers that a file was missing or broken; without the last line a second attempt would never ask again.
 """
 
 
@@ -69,6 +66,11 @@ class PlainOpener:
     def gdal_options(self) -> dict[str, str]:
         """GDAL configuration for reads."""
         return dict(GDAL_OPTIONS)
+
+
+def driver_of(href: str) -> str:
+    """The one GDAL format in which an address is opened: a virtual format could name other files."""
+    return "JP2OpenJPEG" if urlsplit(href).path.lower().endswith(".jp2") else "GTiff"
 
 
 def refusal(href: str, allow_local: bool) -> str:

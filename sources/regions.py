@@ -34,9 +34,7 @@ def read_regions(recipe: Recipe, folder: Path) -> dict[str, BaseGeometry]:
 def _read_file(path: Path, name: str) -> BaseGeometry:
     where = f"regions.{name}.geojson"
     if not path.is_file():
-        raise RecipeError(
-            f"there is no file {path.name}", where=where, mend="give its path relative to the recipe"
-        )
+        raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
     try:
         table = geopandas.read_file(path)
     except Exception as error:  # pyogrio raises errors of many classes for a file it cannot parse

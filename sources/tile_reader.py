@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -20,16 +21,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from chips.convert import Stored, is_missing, to_stored
-from chips.plan import LayerPlan, layer_georef, same_zone
+from chips.plan import LayerPlan, layer_georef
 from chips.screen import DateCandidate, clear_fraction, nodata_fraction, screen_dates, select_dates
 from schemas.chip import Chip, ChipSpec, Outcome, Tile, Valid, check_layer
 from schemas.errors import SourceError
-from schemas.georef import GeoRef
+from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem, SceneRef
-from schemas.sensor import load_sensor
+from schemas.sensor import Band, load_sensor
 from sources.engine import Engine, open_engine
-from sources.masks import resample_valid, to_valid
+from sources.lattice import coverage
+from sources.masks import pixel_codes, resample_valid, to_valid, worst_of
+from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ class _ModalityRead:
         items: Sequence[SceneItem],
     ) -> None:
         self.reader, self.name, self.modality, self.groups, self.chips = reader, name, modality, groups, chips
+        self.items = tuple(items)
         self.engine: Engine = open_engine(modality.engine)
         self.profile = load_sensor(modality.sensor)
         self.steps: list[dict[str, Any]] = []
@@ -225,15 +229,13 @@ class _ModalityRead:
         def rank(item: SceneItem) -> tuple[bool, float, str]:
             valid = self._valid_on_mask_grid(chip, item)
             return (
-                not same_zone(item.refs[0].georef.epsg, chip.epsg),
+                not is_same_zone(item.refs[0].georef.epsg, chip.epsg),
                 nodata_fraction(valid) if valid is not None else 1.0,
                 item.item_id,
             )
 
         usable = [
-            i
-            for i in acquisition.items
-            if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures
+            i for i in acquisition.items if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures
         ]
         return tuple(sorted(usable, key=rank))
 
@@ -242,23 +244,21 @@ class _ModalityRead:
         if mask is not None:
             return mask[0]
         pixels = self.pixels.get((item.item_id, chip.chip_id, self.groups[0].group))
-        return None if pixels is None else self._valid_of(pixels, None, self.groups[0].nodata)
+        if pixels is None:
+            return None
+        return self._valid_of(pixels, None, _refs_of(item, self.groups[0]), self._georef(chip, self.groups[0]))
 
     def _choose(self, chip: ChipSpec) -> list[Acquisition]:
         """Acquisitions that the chip keeps, in time order."""
         candidates, behind = [], []
         for acquisition in self.acquisitions:
-            valids = [
-                v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None
-            ]
+            valids = [v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None]
             if not valids:
                 continue
             best = _merged(valids)
             clear = clear_fraction(best, self.modality.select.snow_is_clear)
             candidates.append(
-                DateCandidate(
-                    acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best)
-                )
+                DateCandidate(acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best))
             )
             behind.append(acquisition)
         return [behind[i] for i in select_dates(candidates, self.modality.select, chip.reference_utc)]
@@ -288,39 +288,15 @@ class _ModalityRead:
     def _assemble(self, chip: ChipSpec, layer: LayerPlan, chosen: Sequence[Acquisition]) -> xr.Dataset:
         georef = self._georef(chip, layer)
         dates = [self._date(chip, layer, georef, self._ordered(chip, acquisition)) for acquisition in chosen]
-        bands = [self.profile_band(layer, name) for name in layer.bands]
-        nodata = dates[0][0].nodata if dates else layer.nodata
-        unit = dates[0][0].unit if dates else layer.unit
-        shape = (0, len(layer.bands), *georef.shape_yx)
-        times = [
-            self._ordered(chip, acquisition)[0].datetime_utc.replace(tzinfo=None) for acquisition in chosen
-        ]
-        return check_layer(
-            xr.Dataset(
-                {
-                    "data": (("time", "band", "y", "x"), np.stack([d[0].data for d in dates]) if dates else np.zeros(shape, layer.dtype)),
-                    "valid": (("time", "y", "x"), np.stack([d[1] for d in dates]) if dates else np.zeros((0, *georef.shape_yx), np.uint8)),
-                    "scale": (("time",), np.array([d[0].scale for d in dates], dtype=np.float64)),
-                    "offset": (("time",), np.array([d[0].offset for d in dates], dtype=np.float64)),
-                },
-                coords={
-                    "time": np.array(times, dtype="datetime64[ns]"),
-                    "band": np.array(layer.bands, dtype=np.str_),
-                    "common_name": ("band", np.array([b.common_name if b else "" for b in bands], dtype=np.str_)),
-                    "wavelength_nm": ("band", np.array([b.centre_nm if b and b.centre_nm else np.nan for b in bands], dtype=np.float64)),
-                    "y": georef.y_centres(),
-                    "x": georef.x_centres(),
-                },
-                attrs={
-                    "modality": self.name, "group": layer.group, "georef": georef, "gsd_m": layer.gsd_m,
-                    "nodata": nodata, "unit": unit, "kind": self.profile.kind,
-                },
-            )
-        )  # fmt: skip
+        times = [self._ordered(chip, acquisition)[0].datetime_utc for acquisition in chosen]
+        attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
+        return to_layer(layer, georef, times, dates, self._bands(chosen, layer), attrs)
 
-    def profile_band(self, layer: LayerPlan, name: str) -> Any:
-        """The profile's band, or None for sensors whose items list their own."""
-        return next((band for band in self.profile.bands if band.name == name), None)
+    def _bands(self, chosen: Sequence[Acquisition], layer: LayerPlan) -> list[Band]:
+        """Name and wavelengths of the layer's bands: the item's own where its sensor's items bring them."""
+        scene = chosen[0].items[0] if chosen else next(iter(self.items), None)
+        known = {band.name: band for band in (scene_bands(scene) if scene else self.profile.bands)}
+        return [known.get(name) or Band(name=name, gsd_m=layer.gsd_m) for name in layer.bands]
 
     def _date(
         self, chip: ChipSpec, layer: LayerPlan, georef: GeoRef, items: Sequence[SceneItem]
@@ -334,9 +310,7 @@ class _ModalityRead:
                 continue
             refs = _refs_of(item, layer)
             mask = self.masks.get((item.item_id, chip.chip_id))
-            seen = self._valid_of(
-                pixels, resample_valid(mask[0], mask[1], georef) if mask else None, layer.nodata
-            )
+            seen = self._valid_of(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, refs, georef)
             missing = is_missing(pixels, layer.nodata) | (seen == Valid.NODATA)[np.newaxis]
             given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
             part = to_stored(given, missing, self.modality)
@@ -351,18 +325,51 @@ class _ModalityRead:
         return stored, valid
 
     def _valid_of(
-        self, pixels: NDArray[Any], mask: NDArray[np.uint8] | None, nodata: float | None
+        self, pixels: NDArray[Any], mask: NDArray[np.uint8] | None, refs: Sequence[SceneRef], georef: GeoRef
     ) -> NDArray[np.uint8]:
-        """Validity of one date: the mask's codes, defective values, and missing pixels over all."""
-        missing = is_missing(pixels, nodata)
-        gone = missing.any(axis=0) if self.profile.nodata_rule == "any" else missing.all(axis=0)
-        valid = np.full(pixels.shape[1:], Valid.CLEAR, np.uint8) if mask is None else mask.copy()
-        if self.profile.valid_range is not None:
-            low, high = self.profile.valid_range
-            outside = (((pixels < low) | (pixels > high)) & ~missing).any(axis=0)
-            valid[outside & (valid != Valid.NODATA)] = Valid.DEFECTIVE
-        valid[gone] = Valid.NODATA
-        return valid
+        """Validity of one date: what the mask says and what the numbers say, the worse of both.
+
+        A product without a no-data value is missing where its raster does not reach.
+        """
+        codes = pixel_codes(pixels, refs[0].nodata, self.profile.nodata_rule, self.profile.valid_range)
+        if refs[0].nodata is None and (covered := coverage(refs[0].georef, georef)) is not None:
+            codes[~covered] = Valid.NODATA
+        return codes if mask is None else worst_of(mask, codes)
+
+
+def to_layer(
+    layer: LayerPlan,
+    georef: GeoRef,
+    times: Sequence[datetime],
+    dates: Sequence[tuple[Stored, NDArray[np.uint8]]],
+    bands: Sequence[Band],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """The dates of one layer as the dataset that `check_layer` describes; without dates, arrays of length 0."""
+    data = np.zeros((len(dates), len(layer.bands), *georef.shape_yx), dates[0][0].data.dtype if dates else layer.dtype)
+    valid = np.zeros((len(dates), *georef.shape_yx), np.uint8)
+    for index, (stored, seen) in enumerate(dates):
+        data[index], valid[index] = stored.data, seen
+    first = dates[0][0] if dates else Stored(data, 1.0, 0.0, layer.nodata, layer.unit)
+    return check_layer(
+        xr.Dataset(
+            {
+                "data": (("time", "band", "y", "x"), data),
+                "valid": (("time", "y", "x"), valid),
+                "scale": (("time",), np.array([stored.scale for stored, _ in dates], dtype=np.float64)),
+                "offset": (("time",), np.array([stored.offset for stored, _ in dates], dtype=np.float64)),
+            },
+            coords={
+                "time": np.array([moment.replace(tzinfo=None) for moment in times], dtype="datetime64[ns]"),
+                "band": np.array(layer.bands, dtype=np.str_),
+                "common_name": ("band", np.array([band.common_name for band in bands], dtype=np.str_)),
+                "wavelength_nm": ("band", np.array([band.centre_nm or np.nan for band in bands], dtype=np.float64)),
+                "y": georef.y_centres(),
+                "x": georef.x_centres(),
+            },
+            attrs={**attrs, "georef": georef, "nodata": first.nodata, "unit": first.unit},
+        )
+    )
 
 
 def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
@@ -430,9 +437,7 @@ def _covering(chips: Sequence[ChipSpec], items: Sequence[SceneItem]) -> Mapping[
     covering = {}
     for chip in chips:
         here = shapely.from_wkb(chip.footprint_wkb)
-        covering[chip.chip_id] = frozenset(
-            i for i, footprint in footprints.items() if footprint.intersects(here)
-        )
+        covering[chip.chip_id] = frozenset(i for i, footprint in footprints.items() if footprint.intersects(here))
     return covering
 
 
@@ -440,6 +445,4 @@ def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[Geo
     """Lattices of the items, those of the chips' zone first."""
     zone = chips[0].epsg if chips else 0
     refs = [ref.georef for item in items for ref in item.refs]
-    return sorted(
-        dict.fromkeys(refs), key=lambda g: (not same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0)
-    )
+    return sorted(dict.fromkeys(refs), key=lambda g: (not is_same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0))

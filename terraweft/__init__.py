@@ -3,3 +3,39 @@
 Belongs here: open_dataset, the training stream, reading the environment once, argument parsing.
 Does not: logic; that lives in the rooms.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from shards.check import check_dataset as check
+    from shards.reader import Dataset, open_dataset
+    from terraweft.torch_data import ChipStream, StreamOptions
+
+try:
+    __version__ = version("terraweft")
+except PackageNotFoundError:  # a source tree that was not installed
+    __version__ = "0+unknown"
+
+__all__ = ["ChipStream", "Dataset", "StreamOptions", "__version__", "check", "open_dataset"]
+
+_PLACES = {
+    "open_dataset": ("shards.reader", "open_dataset"),
+    "Dataset": ("shards.reader", "Dataset"),
+    "check": ("shards.check", "check_dataset"),
+    "ChipStream": ("terraweft.torch_data", "ChipStream"),
+    "StreamOptions": ("terraweft.torch_data", "StreamOptions"),
+}
+"""Public name -> where it lives; imported when first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'terraweft' has no attribute {name!r}")
+    module, attribute = _PLACES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value

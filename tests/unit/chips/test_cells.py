@@ -1,0 +1,126 @@
+"""Cells: the grid's index and bounds are inverses, on Sentinel-2's lattice, at every seam."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chips.cells import cell_at, cells_in, check_chip_size, footprint_lonlat, majortom_cell, utm_epsg
+from schemas.errors import RecipeError
+
+EPSG = st.integers(1, 60).flatmap(lambda zone: st.sampled_from([32600 + zone, 32700 + zone]))
+SIZES = st.sampled_from([60.0, 960.0, 1200.0, 2520.0, 2640.0])
+
+
+@given(EPSG, SIZES, st.floats(100_000, 900_000), st.floats(0, 9_999_999))
+def test_cell_of_a_point_holds_the_point(epsg: int, size: float, x: float, y: float) -> None:
+    left, bottom, right, top = cell_at(x, y, epsg, size).bounds_xyxy
+    assert left <= x < right
+    assert bottom <= y < top
+
+
+@given(EPSG, SIZES, st.integers(150, 800), st.integers(-4000, 9000))
+def test_cell_of_its_centre_is_the_cell(epsg: int, size: float, column: int, row: int) -> None:
+    left, bottom, right, top = cell_at(column * size, row * size, epsg, size).bounds_xyxy
+    cell = cell_at((left + right) / 2, (bottom + top) / 2, epsg, size)
+    assert cell.bounds_xyxy == (left, bottom, right, top)
+
+
+@given(EPSG, SIZES, st.floats(100_000, 900_000), st.floats(0, 9_999_999))
+def test_edges_are_pixel_edges_of_all_three_resolutions(epsg: int, size: float, x: float, y: float) -> None:
+    left, bottom, _, top = cell_at(x, y, epsg, size).bounds_xyxy
+    anchor = 10_000_000 if epsg >= 32700 else 0
+    for gsd in (10, 20, 60):
+        assert left % gsd == 0
+        assert (bottom - anchor) % gsd == 0
+        assert (top - anchor) % gsd == 0
+
+
+def test_southern_sixty_metre_edges_lie_at_forty() -> None:
+    assert cell_at(300_000.0, 6_240_000.0, 32734, 960.0).bounds_xyxy[1] % 60 == 40
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "epsg"),
+    [
+        (5.0, 60.0, 32632),  # Norway: zone 32 reaches west to 3 E
+        (2.9, 60.0, 32631),
+        (5.0, 55.9, 32631),
+        (8.0, 78.0, 32631),  # Svalbard
+        (10.0, 78.0, 32633),
+        (22.0, 78.0, 32635),
+        (34.0, 78.0, 32637),
+        (11.999, 47.8, 32632),
+        (12.0, 47.8, 32633),
+        (-180.0, 10.0, 32601),
+        (180.0, 10.0, 32601),
+        (179.99, -10.0, 32760),
+        (19.0, -33.9, 32734),
+        (0.0, 0.0, 32631),
+    ],
+)
+def test_zone_of_a_point_follows_the_exceptions(lon: float, lat: float, epsg: int) -> None:
+    assert utm_epsg(lon, lat) == epsg
+
+
+@given(st.floats(-179.9, 179.9), st.floats(-79, 83))
+def test_zone_holds_its_point_within_its_reach(lon: float, lat: float) -> None:
+    epsg = utm_epsg(lon, lat)
+    central = (epsg % 100) * 6 - 183
+    assert abs(lon - central) <= (9.01 if lat >= 56 else 3.0001)
+    assert (epsg >= 32700) == (lat < 0)
+
+
+def test_cells_of_a_region_on_a_zone_border_do_not_overlap() -> None:
+    region = shapely.box(11.95, 47.80, 12.05, 47.85)
+    cells = list(cells_in(region, 960.0))
+    assert {cell.epsg for cell in cells} == {32632, 32633}
+    prints = [footprint_lonlat(cell.bounds_xyxy, cell.epsg) for cell in cells]
+    assert all(region.covers(footprint) for footprint in prints)
+    tree = shapely.STRtree(prints)
+    pairs = tree.query(prints, predicate="intersects")
+    for one, other in pairs.T:
+        if one < other:
+            assert prints[one].intersection(prints[other]).area < 1e-9 * prints[one].area
+
+
+def test_names_of_cells_are_unique_and_fit_a_shard_key() -> None:
+    cells = [*cells_in(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0), *cells_in(shapely.box(19, -34, 19.05, -33.95), 960.0)]
+    names = [cell.name for cell in cells]
+    assert len(set(names)) == len(names)
+    assert all(name.replace("_", "").isalnum() for name in names)
+
+
+def test_size_that_no_gsd_divides_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"2520 m \(252 px\) or 2580 m \(258 px\)"):
+        check_chip_size(2560.0, [10.0, 20.0, 60.0])
+    check_chip_size(2640.0, [10.0, 20.0, 60.0])
+
+
+@pytest.mark.parametrize(
+    ("lon", "lat", "name"),
+    [(9.845, 57.23, "637U_59R"), (-72.48, -38.83, "433D_629L"), (-48.105, -25.32, "282D_485L")],
+)
+def test_major_tom_names_are_those_of_published_patches(lon: float, lat: float, name: str) -> None:
+    # names of three TerraMesh patches, whose place is known from their files
+    assert majortom_cell(lon, lat) == name
+
+
+@given(st.floats(-179, 179), st.floats(-80, 80))
+def test_major_tom_cells_are_ten_kilometres(lon: float, lat: float) -> None:
+    step = 180 / math.ceil(math.pi * 6378.137 / 10)
+    row = majortom_cell(lon, lat).split("_")[0]
+    south = (int(row[:-1]) if row.endswith("U") else -int(row[:-1])) * step
+    assert south - 1e-9 <= lat <= south + step + 1e-9
+
+
+def test_footprint_is_the_square_seen_in_degrees() -> None:
+    footprint = footprint_lonlat((500_000.0, 5_300_000.0, 500_960.0, 5_301_920.0), 32632)
+    west, south, east, north = footprint.bounds
+    assert np.isclose((north - south) * 111_195, 1920, rtol=0.01)
+    assert np.isclose((east - west) * 111_195 * math.cos(math.radians(south)), 960, rtol=0.01)

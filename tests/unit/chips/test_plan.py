@@ -1,0 +1,125 @@
+"""The plan: layers on their own lattices, tiles of neighbours, nothing shifted silently."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chips.plan import LayerPlan, layer_georef, plan_chips, plan_tiles
+from schemas.chip import ChipSpec
+from schemas.errors import RecipeError
+from schemas.georef import GeoRef
+from schemas.recipe import Modality, Recipe
+
+RECIPE = {
+    "format": 1,
+    "name": "x",
+    "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
+    "regions": [{"name": "north", "bbox": [11.95, 47.80, 12.05, 47.85]}],
+    "grid": {"chip_m": 960, "tile_chips": 3},
+    "time": {"start": "2021-01-01", "end": "2021-12-31"},
+    "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s"}},
+}
+NORTH = shapely.box(11.95, 47.80, 12.05, 47.85)
+
+
+def _recipe(**changes: object) -> Recipe:
+    return Recipe.model_validate({**RECIPE, **changes})
+
+
+def _spec(epsg: int, bounds: tuple[float, float, float, float]) -> ChipSpec:
+    now = datetime(2021, 6, 1, tzinfo=UTC)
+    return ChipSpec("a", epsg, bounds, "r", "train", "b", now, now, now, b"")
+
+
+def _layer(sensor: str, gsd: float) -> LayerPlan:
+    return LayerPlan("m", "m", sensor, gsd, ("B",), "uint16", 0, "reflectance")
+
+
+def _modality(grid: str = "native") -> Modality:
+    return Modality(sensor="x", catalog="c", collection="s", grid=grid)  # type: ignore[arg-type]
+
+
+def test_chips_are_ordered_and_planned_once() -> None:
+    chips = plan_chips(_recipe(), {"north": NORTH})
+    ids = [chip.chip_id for chip in chips]
+    assert ids == sorted(set(ids))
+    assert all(chip.split in {"train", "val", "test"} for chip in chips)
+
+
+def test_larger_region_keeps_every_split() -> None:
+    small = {c.chip_id: c.split for c in plan_chips(_recipe(), {"north": NORTH})}
+    large = {c.chip_id: c.split for c in plan_chips(_recipe(), {"north": NORTH.buffer(0.02)})}
+    assert all(large[chip_id] == split for chip_id, split in small.items())
+
+
+def test_region_without_a_chip_is_one_line() -> None:
+    with pytest.raises(RecipeError, match="no chip fits"):
+        plan_chips(_recipe(), {"north": shapely.box(11.95, 47.80, 11.951, 47.801)})
+
+
+def test_absurd_region_is_refused_with_the_estimate() -> None:
+    with pytest.raises(RecipeError, match="chips are more than"):
+        plan_chips(_recipe(), {"all": shapely.box(-179, -80, 179, 80)})
+
+
+def test_tiles_hold_every_chip_once() -> None:
+    chips = plan_chips(_recipe(), {"north": NORTH})
+    tiles = plan_tiles(_recipe(), chips, {})
+    assert sorted(c.chip_id for tile in tiles for c in tile.chips) == [c.chip_id for c in chips]
+    assert all(len(tile.chips) <= 9 for tile in tiles)
+    assert all(chip.epsg == tile.epsg for tile in tiles for chip in tile.chips)
+
+
+def test_native_thirty_metre_layer_overhangs_on_both_sides() -> None:
+    spec = _spec(32632, (722_880.0, 5_299_200.0, 723_840.0, 5_300_160.0))
+    georef = layer_georef(spec, _layer("landsat-c2-l2-sr", 30.0), _modality(), ())
+    assert georef == GeoRef(32632, 722_865.0, 5_300_175.0, 30.0, (33, 33))
+
+
+def test_southern_landsat_in_northern_numbers_is_moved_by_the_false_northing_alone() -> None:
+    spec = _spec(32734, (300_480.0, 6_240_160.0, 301_440.0, 6_241_120.0))
+    lattice = GeoRef(32634, 290_985.0, -3_750_015.0, 30.0, (500, 600))
+    georef = layer_georef(spec, _layer("landsat-c2-l2-sr", 30.0), _modality(), (lattice,))
+    assert (georef.y0 - 10_000_000 - lattice.y0) % 30 == 0
+    assert (georef.x0 - lattice.x0) % 30 == 0
+    assert georef.bounds_xyxy[1] <= spec.bounds_xyxy[1]
+    assert georef.bounds_xyxy[3] >= spec.bounds_xyxy[3]
+
+
+def test_snapped_layer_lies_on_the_chip() -> None:
+    spec = _spec(32632, (722_880.0, 5_299_200.0, 723_840.0, 5_300_160.0))
+    georef = layer_georef(spec, _layer("landsat-c2-l2-sr", 30.0), _modality("snapped"), ())
+    assert georef.bounds_xyxy == spec.bounds_xyxy
+
+
+@given(
+    st.floats(0, 29.99), st.floats(0, 29.99), st.sampled_from([10.0, 20.0, 30.0]), st.integers(1, 40), st.integers(1, 40)
+)
+def test_native_layer_covers_the_chip_with_less_than_a_pixel_to_spare(
+    dx: float, dy: float, gsd: float, rows: int, columns: int
+) -> None:
+    spec = _spec(32632, (600_000.0, 5_300_000.0, 600_000.0 + 60 * columns, 5_300_000.0 + 60 * rows))
+    lattice = GeoRef(32632, 599_000.0 + dx, 5_400_000.0 + dy, gsd, (10_000, 10_000))
+    georef = layer_georef(spec, _layer("sentinel-2-l2a", gsd), _modality(), (lattice,))
+    assert georef.is_aligned(lattice)
+    left, bottom, right, top = georef.bounds_xyxy
+    want = spec.bounds_xyxy
+    slack = 1e-3 * gsd
+    assert want[0] - gsd < left <= want[0] + slack
+    assert want[1] - gsd < bottom <= want[1] + slack
+    assert want[2] - slack <= right < want[2] + gsd
+    assert want[3] - slack <= top < want[3] + gsd
+
+
+@given(st.integers(1, 60), st.floats(-1e6, 1e6), st.integers(0, 10**7))
+def test_zone_numbers_are_inverses(zone: int, x0: float, y0: int) -> None:
+    georef = GeoRef(32600 + zone, x0, float(y0), 30.0, (3, 4))
+    there = georef.in_zone(32700 + zone)
+    assert there is not None
+    assert there.in_zone(32600 + zone) == georef
+    assert georef.in_zone(32600 + zone % 60 + 1) is None

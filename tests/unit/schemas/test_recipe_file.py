@@ -1,0 +1,127 @@
+"""Recipes: every mistake is one line with the line number and the mend; the hash holds what decides pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import RecipeError
+from schemas.recipe import Recipe, fill
+from schemas.recipe_file import load_recipe, parse_recipe
+
+GOOD = """\
+format: 1
+name: small
+catalogs:
+  main: {kind: stac-api, href: "https://stac.example.org"}
+regions:
+  - name: north
+    bbox: [11.9, 47.8, 12.1, 47.9]
+grid:
+  chip_m: 960
+time: {start: 2021-01-01, end: 2022-12-31}
+modalities:
+  s2: {sensor: sentinel-2-l2a, catalog: main, collection: sentinel-2-l2a}
+"""
+
+BROKEN = {
+    "unknown key": (GOOD.replace("chip_m: 960", "chip_n: 960"), "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
+    "missing key": (GOOD.replace("format: 1\n", ""), "x.yaml:1: 'format' is missing (add 'format')"),
+    "wrong box": (GOOD.replace("[11.9,", "[14.9,"), "x.yaml:6: regions.0: bbox is west, south, east, north in degrees"),
+    "unknown catalog": (GOOD.replace("catalog: main", "catalog: man"), "modalities.s2.catalog is 'man', but catalogs has ['main']"),
+    "duplicate key": (GOOD + "name: again\n", "x.yaml:13: not valid YAML: key 'name' stands twice"),
+    "path traversal": (GOOD.replace("name: small", "name: ../small"), "x.yaml:2: name: a name has 1-64 characters"),
+    "time backwards": (GOOD.replace("end: 2022", "end: 2020"), "time.end lies before time.start"),
+    "bad yaml": (GOOD + "  - : [", "x.yaml:13: not valid YAML"),
+    "alias bomb": ("a: &a [1]\nb: [*a, *a]\n", "x.yaml:2: not valid YAML: anchors and aliases are not allowed"),
+    "negative size": (GOOD.replace("960", "-960"), "x.yaml:9: grid.chip_m: Input should be greater than 0, got -960"),
+    "no mapping": ("- 1\n", "x.yaml:1: a recipe is a mapping"),
+    "secret field": (GOOD + "api_key: abc\n", "x.yaml:13: unknown key 'api_key'"),
+    "wrong choice": (GOOD.replace("kind: stac-api", "kind: stac"), "x.yaml:4: catalogs.main.kind: Input should be 'stac-api' or 'static'"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_recipe_gives_one_line(name: str) -> None:
+    text, expected = BROKEN[name]
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text.encode(), "x.yaml")
+    line = caught.value.line()
+    assert "\n" not in line
+    assert expected in line
+
+
+def test_deep_nesting_is_refused_without_a_crash() -> None:
+    with pytest.raises(RecipeError):
+        parse_recipe(b"a: " + b"[" * 5000, "x.yaml")
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    with pytest.raises(RecipeError, match="no readable file"):
+        load_recipe(tmp_path)
+
+
+def test_oversized_recipe_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "big.yaml"
+    path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(RecipeError, match="1,000,001 bytes"):
+        load_recipe(path)
+
+
+def _good(**changes: str) -> Recipe:
+    text = GOOD
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return parse_recipe(text.encode(), "x.yaml")
+
+
+def test_hash_ignores_what_cannot_change_a_pixel() -> None:
+    recipe = _good()
+    assert _good(**{"stac.example.org": "mirror.example.org"}).hash() == recipe.hash()
+    assert _good(**{"name: small\n": "name: small\ntitle: Small\n"}).hash() == recipe.hash()
+    engine = "collection: sentinel-2-l2a, engine: stackstac}"
+    assert _good(**{"collection: sentinel-2-l2a}": engine}).hash() == recipe.hash()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("960", "1200"), ("2021-01-01", "2021-01-02"), ("[11.9,", "[11.8,"), ("name: small\n", "name: small\nseed: 8\n")],
+)
+def test_hash_changes_with_what_decides_pixels(old: str, new: str) -> None:
+    assert _good(**{old: new}).hash() != _good().hash()
+
+
+def test_tiny_recipe_is_a_valid_smaller_recipe() -> None:
+    tiny = _good().tiny()
+    assert tiny.write.kinds == ("webdataset",)
+    assert tiny.modalities["s2"].select.max_dates == 1
+    box = tiny.regions[0].bbox
+    assert box is not None
+    assert (box[2] - box[0]) * (box[3] - box[1]) < 0.01
+
+
+def test_shipped_recipes_can_be_read() -> None:
+    folder = Path(__file__).parents[3] / "recipes"
+    names = {load_recipe(path).name for path in sorted(folder.glob("*.yaml"))}
+    assert {"sandbox", "real-wervik", "real-terramesh", "real-bigearthnet", "real-potsdam"} <= names
+
+
+def test_bare_off_means_off() -> None:
+    assert _good(**{"name: small\n": "name: small\nregister: {mode: off}\n"}).register_shifts.mode == "off"
+
+
+def test_variable_that_is_not_set_is_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"TERRAWEFT_REALDATA is not set \(export TERRAWEFT_REALDATA=\.\.\. and run again\)"):
+        fill("${TERRAWEFT_REALDATA}/catalog.json", {}, "catalogs.real.href")
+    assert fill("${TERRAWEFT_A}/x", {"TERRAWEFT_A": "/data"}) == "/data/x"
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_reader(text: str) -> None:
+    with pytest.raises(RecipeError):
+        parse_recipe(text.encode("utf-8", "surrogatepass"), "x.yaml")
