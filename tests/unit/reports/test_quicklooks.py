@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reports.quicklooks import EDGE_PX, quicklooks, sample_pictures
+from schemas.dataset import BandTable, LayerTable
+from schemas.georef import GeoRef
+from schemas.legend import load_legend
+from schemas.sample import LayerArrays, Sample
+
+TIMES = np.array(["2022-06-16T10:00:00", "2022-07-01T10:00:00"], dtype="datetime64[ns]")
+
+
+def table(group: str, modality: str, bands: list[BandTable], gsd_m: float, unit: str) -> LayerTable:
+    return LayerTable(
+        group=group,
+        modality=modality,
+        sensor=modality,
+        gsd_m=gsd_m,
+        dtype="uint16",
+        unit=unit,
+        nodata=0,
+        bands=tuple(bands),
+        max_dates=2,
+        shape_yx=(6, 8),
+    )
+
+
+def layer(bands: int, shape_yx: tuple[int, int], dates: int = 2, scale: float = 1e-4) -> LayerArrays:
+    rng = np.random.default_rng(3)
+    return LayerArrays(
+        data=rng.integers(500, 3000, (dates, bands, *shape_yx)).astype(np.uint16),
+        valid=np.ones((dates, *shape_yx), np.uint8),
+        time_utc=TIMES[:dates],
+        scale=np.full(dates, scale),
+        offset=np.zeros(dates),
+        georef=GeoRef(32632, 300000.0, 5300000.0, 10.0, shape_yx),
+    )
+
+
+OPTICAL = [
+    BandTable(name="B02", common_name="blue", centre_nm=492.7),
+    BandTable(name="B03", common_name="green", centre_nm=559.8),
+    BandTable(name="B04", common_name="red", centre_nm=664.6),
+]
+SAR = [BandTable(name="VV", polarisation="VV"), BandTable(name="VH", polarisation="VH")]
+
+
+@pytest.fixture
+def sample() -> Sample:
+    codes = np.full((6, 8), 40, np.uint8)
+    codes[:2] = 80
+    return Sample(
+        chip_id="u32-0001",
+        split="train",
+        layers={"s2_10m": layer(3, (6, 8)), "s2_20m": layer(1, (3, 4)), "s1": layer(2, (6, 8), 1, 1e-4)},
+        labels={"worldcover": codes},
+        label=np.where(codes == 80, 7, 3).astype(np.uint8),
+    )
+
+
+@pytest.fixture
+def layers() -> list[LayerTable]:
+    swir = [BandTable(name="B11", common_name="swir16", centre_nm=1613.7)]
+    return [
+        table("s2_10m", "s2", OPTICAL, 10.0, "reflectance"),
+        table("s2_20m", "s2", swir, 20.0, "reflectance"),
+        table("s1", "s1", SAR, 10.0, "linear"),
+    ]
+
+
+@pytest.fixture
+def legends() -> dict[str, object]:
+    names = {"worldcover": "worldcover", "label": "worldcover-11"}
+    return {key: load_legend(name).model_dump(mode="json") for key, name in names.items()}
+
+
+def test_each_date_of_each_modality_has_one_picture_then_each_label(
+    sample: Sample, layers: list[LayerTable], legends: dict[str, object]
+) -> None:
+    titles = [title for title, _ in sample_pictures(sample, layers, legends)]
+    assert titles == ["s2 2022-06-16", "s2 2022-07-01", "s1 2022-06-16", "worldcover", "label"]
+
+
+def test_product_codes_and_fused_indices_show_the_same_colours(
+    sample: Sample, layers: list[LayerTable], legends: dict[str, object]
+) -> None:
+    pictures = dict(sample_pictures(sample, layers, legends))
+    assert pictures["worldcover"].shape == (6, 8, 3)
+    assert np.array_equal(pictures["worldcover"], pictures["label"])
+    assert tuple(pictures["label"][0, 0]) == (0x00, 0x64, 0xC8)  # water, official colour
+
+
+def test_pictures_become_png_with_their_proportions(
+    sample: Sample, layers: list[LayerTable], legends: dict[str, object]
+) -> None:
+    for picture in quicklooks(sample, layers, legends):
+        columns, rows = Image.open(io.BytesIO(picture.png)).size
+        assert max(columns, rows) <= EDGE_PX
+        assert columns * 6 == rows * 8
+
+
+def test_a_modality_without_dates_has_no_picture(layers: list[LayerTable], legends: dict[str, object]) -> None:
+    empty = Sample(chip_id="u32-0002", split="val", layers={"s2_10m": layer(3, (6, 8), dates=0)})
+    assert list(sample_pictures(empty, layers, legends)) == []
