@@ -1,0 +1,44 @@
+"""What captions will cost before any call is made: for ``terraweft plan``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.recipe import Captions
+
+PROMPT_TOKENS = (900, 2600)
+"""Tokens of the constant part and one chip's facts: a chip with two classes, one with ten and map features.
+
+Measured on the rendered prompts of the sandbox's kind of chip at four characters a token.
+"""
+ANSWER_TOKENS = {"short": (30, 90), "long": (150, 400), "qa": (60, 200)}
+"""Tokens of the answer by kind, sentence objects and fact ids included."""
+REPAIR_SHARE = (0.0, 1.0)
+"""Share of chips that need the one repair round, which costs as much as the first call and its answer again."""
+
+
+def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
+    """Calls, tokens and price of so many chips, as (least, most); zeros for the template.
+
+    Args:
+        captions: the recipe's section.
+        chips: number of chips planned.
+    """
+    if captions.backend == "template":
+        zero = [0, 0]
+        return {"backend": "template", "model": "", "calls": zero, "tokens_in": zero, "tokens_out": zero,
+                "cost": [0.0, 0.0], "max_cost": captions.max_cost}  # fmt: skip
+    answer = [sum(ANSWER_TOKENS[kind][end] for kind in captions.kinds) for end in (0, 1)]
+    rounds = [1.0 + share for share in REPAIR_SHARE]
+    calls = [round(chips * r) for r in rounds]
+    tokens_in = [
+        round(chips * PROMPT_TOKENS[0]),
+        round(chips * (PROMPT_TOKENS[1] * rounds[1] + answer[1] * REPAIR_SHARE[1])),
+    ]
+    tokens_out = [round(chips * answer[end] * rounds[end]) for end in (0, 1)]
+    cost = [
+        round((i * captions.price_per_million_in + o * captions.price_per_million_out) / 1e6, 6)
+        for i, o in zip(tokens_in, tokens_out, strict=True)
+    ]
+    return {"backend": captions.backend, "model": captions.model, "calls": calls, "tokens_in": tokens_in,
+            "tokens_out": tokens_out, "cost": cost, "max_cost": captions.max_cost}  # fmt: skip

@@ -1,0 +1,154 @@
+"""Facts from the images themselves: dates, clear sky, vegetation and water index, radar level, terrain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chips.render import normalised_difference, pick
+from schemas.chip import Valid
+from schemas.facts import Fact
+from schemas.georef import GeoRef
+
+_CLEAR = (int(Valid.CLEAR), int(Valid.WATER))
+_MISSING = (int(Valid.NODATA), int(Valid.DEFECTIVE))
+MIN_CLEAR_PERCENT = 10.0
+"""With less clear ground a date has no index facts: they would speak of a corner."""
+GREEN_NDVI = 0.5
+"""Pixels above it count as green vegetation."""
+WATER_NDWI = 0.0
+"""Pixels above it count as open water (McFeeters 1996)."""
+TROPIC_DEGREES = 23.44
+
+
+@dataclass(frozen=True)
+class DatedBands:
+    """One date of one sensor over the chip."""
+
+    source: str
+    """Modality: s2, l8, s1."""
+    day: str
+    """ISO date of acquisition."""
+    bands: Mapping[str, NDArray[Any]]
+    """Name -> (H, W) physical values on one grid: common names, or any with ``wavelengths_nm``; ``vv``, ``vh``."""
+    valid: NDArray[Any] | None = None
+    """(H, W) codes of `schemas.chip.Valid`; None: all clear."""
+    unit: str = "reflectance"
+    """reflectance, linear or dB."""
+    wavelengths_nm: Mapping[str, float] | None = None
+    """Centre wavelengths where names do not tell."""
+
+
+def scene_facts(scenes: Sequence[DatedBands], georef: GeoRef) -> list[Fact]:
+    """Facts of every date, in the order given; a sensor's second scene on one day is numbered."""
+    facts: list[Fact] = []
+    seen: dict[str, int] = {}
+    for scene in scenes:
+        tag = f"{scene.source}.{scene.day}"
+        seen[tag] = seen.get(tag, 0) + 1
+        if seen[tag] > 1:
+            tag = f"{tag}.{seen[tag]}"
+        source = f"{scene.source} {scene.day}"
+        facts.append(Fact(f"date.{tag}", "date", scene.source, scene.day, "date", "chip", source))
+        season = season_of(scene.day, latitude_degrees(georef))
+        if season:
+            facts.append(Fact(f"season.{tag}", "season", scene.source, season, "season", "chip", source))
+        if pick("vv", scene.bands) or pick("vh", scene.bands):
+            facts += _radar_facts(scene, tag, source)
+        else:
+            facts += _optical_facts(scene, tag, source)
+    return facts
+
+
+def _optical_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
+    """Clear share, cloud share, mean NDVI and NDWI and their green and wet shares over clear pixels."""
+    some = next(iter(scene.bands.values()))
+    valid = np.full(some.shape, int(Valid.CLEAR), np.uint8) if scene.valid is None else scene.valid
+    clear, cloudy = np.isin(valid, _CLEAR), valid == int(Valid.CLOUD)
+    percent = round(100.0 * float(clear.mean()), 4)
+    facts = [
+        Fact(f"clear.{tag}", "clear", "clear sky", percent, "percent", "chip", source),
+        Fact(f"cloud.{tag}", "cloud", "cloud", round(100.0 * float(cloudy.mean()), 4), "percent", "chip", source),
+    ]
+    if percent < MIN_CLEAR_PERCENT:
+        return facts
+    for name, roles, limit, word in (
+        ("ndvi", ("nir", "red"), GREEN_NDVI, "green"),
+        ("ndwi", ("green", "nir"), WATER_NDWI, "water"),
+    ):
+        bands = [pick(role, scene.bands, scene.wavelengths_nm) for role in roles]
+        if None in bands:
+            continue
+        first, second = (scene.bands[str(band)] for band in bands)
+        if first.shape != second.shape or first.shape != valid.shape:
+            continue
+        index = normalised_difference(first, second)[clear]
+        known = np.isfinite(index)
+        if not known.any():
+            continue
+        mean, share = round(float(index[known].mean(dtype=np.float64)), 4), 100.0 * float((index > limit).mean())
+        facts.append(Fact(f"index.{name}.{tag}", "index", name, mean, "1", "chip", source))
+        facts.append(Fact(f"index.{name}.{word}.{tag}", "index", name, round(share, 4), "percent", "chip", source))
+    return facts
+
+
+def _radar_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
+    """Mean backscatter in dB, averaged as power, and its coefficient of variation (roughness of the ground)."""
+    facts = []
+    for role in ("vv", "vh"):
+        name = pick(role, scene.bands)
+        if name is None:
+            continue
+        values = np.asarray(scene.bands[name], dtype=np.float64)
+        power = 10.0 ** (values / 10.0) if scene.unit == "dB" else values
+        usable = np.isfinite(power) & (power > 0)
+        if scene.valid is not None and scene.valid.shape == power.shape:
+            usable &= ~np.isin(scene.valid, _MISSING)
+        if not usable.any():
+            continue
+        mean = float(power[usable].mean())
+        level, variation = round(10.0 * float(np.log10(mean)), 3), round(float(power[usable].std()) / mean, 4)
+        facts.append(Fact(f"sar.{role}.{tag}", "sar", role.upper(), level, "dB", "chip", source))
+        facts.append(Fact(f"sar.{role}.variation.{tag}", "sar", role.upper(), variation, "1", "chip", source))
+    return facts
+
+
+def terrain_facts(elevation: NDArray[Any], source: str) -> list[Fact]:
+    """Lowest, mean and highest ground and the relief between, in metres."""
+    height = np.asarray(elevation, dtype=np.float64)
+    height = height[np.isfinite(height)]
+    if height.size == 0:
+        return []
+    low, high = float(height.min()), float(height.max())
+    values = {"low": low, "mean": float(height.mean()), "high": high, "relief": high - low}
+    return [
+        Fact(f"terrain.{name}", "terrain", "ground", round(value, 2), "m", "chip", source)
+        for name, value in values.items()
+    ]
+
+
+def latitude_degrees(georef: GeoRef) -> float:
+    """Latitude of the chip's centre, to about half a degree, from its UTM northing; NaN outside UTM.
+
+    A southern zone (327xx) counts from 10,000,000 m; a northern one may have negative northings (Landsat).
+    """
+    northing = (georef.bounds_xyxy[1] + georef.bounds_xyxy[3]) / 2
+    if 32601 <= georef.epsg <= 32660:
+        return northing / 110_800.0
+    if 32701 <= georef.epsg <= 32760:
+        return (northing - 10_000_000.0) / 110_800.0
+    return float("nan")
+
+
+def season_of(day: str, latitude: float) -> str:
+    """Meteorological season (winter = December to February in the north), empty between the tropics."""
+    if not abs(latitude) > TROPIC_DEGREES:
+        return ""
+    quarter = (date.fromisoformat(day).month % 12) // 3
+    names = ("winter", "spring", "summer", "autumn")
+    return names[quarter if latitude > 0 else (quarter + 2) % 4]

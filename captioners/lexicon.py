@@ -1,0 +1,89 @@
+"""Concepts of land cover, read from ``lexicon.yaml``: how to name a class, and which words mention one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A way to name a class in a sentence."""
+
+    text: str
+    """Without article."""
+    plural: bool
+    """Whether its verb is plural."""
+    full: str
+    """With the article that a countable singular needs."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One idea of land cover, shared by legends."""
+
+    name: str
+    """Key in the table."""
+    nouns: tuple[str, ...]
+    """Legend nouns that are this very concept."""
+    say: tuple[Noun, ...]
+    """Ways to name it."""
+    synonyms: tuple[str, ...]
+    """Words that mention it."""
+    kin: tuple[str, ...]
+    """Parts of other nouns that bring it with them."""
+    broader: tuple[str, ...]
+    """Concepts that hold wherever this one does."""
+
+
+@cache
+def _table() -> Any:
+    return yaml.safe_load((resources.files("captioners") / "lexicon.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def concepts() -> Mapping[str, Concept]:
+    """All concepts by name."""
+    return {
+        name: Concept(
+            name=name,
+            nouns=tuple(row["nouns"]),
+            say=tuple(Noun(n["text"], bool(n.get("plural", False)), n["text"]) for n in row["say"]),
+            synonyms=tuple(str(word) for word in row["synonyms"]),
+            kin=tuple(row["kin"]),
+            broader=tuple(row["broader"]),
+        )
+        for name, row in _table()["concepts"].items()
+    }
+
+
+@cache
+def nouns_of(noun: str) -> tuple[Noun, ...]:
+    """Ways to name a class whose legend noun is given; the noun itself where the lexicon has no other."""
+    concept = next((c for c in concepts().values() if noun in c.nouns and c.say), None)
+    if concept is not None:
+        return concept.say
+    table = _table()
+    looks_plural = noun.endswith("s") and not noun.endswith("ss") and noun not in table["singular"]
+    plural = noun in table["plural"] or looks_plural
+    return (Noun(noun, plural, table["article"].get(noun, noun)),)
+
+
+@cache
+def concepts_of(noun: str, *, own: bool = False) -> frozenset[str]:
+    """Names of the concepts that a class or map feature of this noun brings with it.
+
+    Args:
+        noun: legend or map noun.
+        own: leave out the broader ones (mangroves are trees, but trees are not the class's own idea).
+    """
+    words = noun.lower()
+    found = {c.name for c in concepts().values() if words in c.nouns or any(part in words for part in c.kin)}
+    if not own:
+        found |= {wider for name in found for wider in concepts()[name].broader}
+    return frozenset(found)

@@ -1,0 +1,174 @@
+"""Questions whose answers are computed from the facts: presence, share, comparison, count, position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from captioners.facts_osm import kinds
+from captioners.lexicon import Noun, concepts_of, nouns_of
+from captioners.number_words import Choice
+from captioners.reading import ClassReading, Reading
+from captioners.regions import PLACE_WORDS, QUADRANTS, SPREAD
+
+COMPARE_GAP = 2.0
+"""Points of share by which two classes must differ before they are compared."""
+THRESHOLDS = (10, 25, 50, 75)
+"""Percent that yes-or-no questions about a share ask for; the share must lie 2 points away."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its computed answer."""
+
+    style: str
+    """bool, share, comparison, count, position."""
+    question: str
+    """The question."""
+    answer: str
+    """The answer."""
+    facts: tuple[str, ...]
+    """Ids of the facts that give the answer."""
+    options: tuple[str, ...] = ()
+    """Choices offered, the answer among them."""
+    visible: bool = True
+    """Whether the picture alone could prove it."""
+
+
+def questions(reading: Reading, choice: Choice) -> list[Question]:
+    """At most eight questions, of every style that the facts allow."""
+    if not reading.classes:
+        return []
+    makers = (_presence, _share, _threshold, _comparison, _quadrant, _place, _patches, _buildings)
+    return [question for maker in makers for question in maker(reading, choice)]
+
+
+def _noun(one: ClassReading | str, choice: Choice, slot: str) -> Noun:
+    return choice.one(f"qa/{slot}", nouns_of(one if isinstance(one, str) else one.noun))
+
+
+def _ground(reading: Reading) -> str:
+    return "the scene" if reading.is_complete else "the mapped part of the scene"
+
+
+def _presence(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """Is there any ...? A class of at least 1 %, or one that is surely absent: as the chip's own coin falls.
+
+    Surely absent: every pixel has another class, and neither another class nor the map brings the idea with it
+    (no "no trees" over mangroves, no "nothing built" where the map has a house).
+    """
+    held_nouns = (*(one.noun for one in reading.classes), *(one.noun for one in reading.features))
+    held_concepts = frozenset().union(*map(concepts_of, held_nouns))
+    absent = [(code, noun) for code, noun in reading.absent if not held_concepts & concepts_of(noun, own=True)]
+    if choice.number("qa/coin") % 2 and reading.is_complete and absent:
+        code, noun = choice.one("qa/absent", absent)
+        name = _noun(noun, choice, "absent")
+        answer = "No"
+    else:
+        held = [one for one in reading.classes if one.share >= 1.0]
+        one = choice.one("qa/held", held)
+        code, name, answer = one.code, _noun(one, choice, "held"), "Yes"
+    verb = "Are" if name.plural else "Is"
+    rows = (f"{verb} there any {name.text} in the scene?", f"Does the scene contain any {name.text}?")
+    yield Question("bool", choice.one("qa/presence", rows), answer, (f"share.{code}",))
+
+
+def _share(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """What share ...? Answered to the nearest percent."""
+    one = choice.one("qa/share", [c for c in reading.classes if c.share >= 1.0])
+    name, ground = _noun(one, choice, "share"), _ground(reading)
+    rows = (
+        f"What percentage of {ground} is covered by {name.full}?",
+        f"How much of {ground} is {name.full}, in percent?",
+        f"What share of {ground} {'do' if name.plural else 'does'} {name.full} take up, in percent?",
+    )
+    yield Question("share", choice.one("qa/share/row", rows), f"{round(one.share)}%", (one.share_id,))
+
+
+def _threshold(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """Is more than so much ...? Where the share is not too near the threshold."""
+    able = [(c, t) for c in reading.classes if c.share >= 2.0 for t in THRESHOLDS if abs(c.share - t) >= 2.0]
+    want = "Yes" if choice.number("qa/threshold/coin") % 2 else "No"
+    fitting = [(c, t) for c, t in able if ("Yes" if c.share > t else "No") == want] or able
+    one, threshold = choice.one("qa/threshold", fitting)
+    name = _noun(one, choice, "threshold")
+    quantity = "half" if threshold == 50 else f"{threshold}%"
+    text = f"Is more than {quantity} of {_ground(reading)} covered by {name.full}?"
+    yield Question("bool", text, "Yes" if one.share > threshold else "No", (one.share_id,))
+
+
+def _comparison(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """Which of two classes covers more? In an order that does not give it away."""
+    classes = reading.classes
+    pairs = [(a, b) for i, a in enumerate(classes) for b in classes[i + 1 :] if a.share - b.share >= COMPARE_GAP]
+    if not pairs:
+        return
+    larger, smaller = choice.one("qa/comparison", pairs)
+    names = [_noun(one, choice, "comparison").full for one in (larger, smaller)]
+    first, second = names if choice.number("qa/comparison/order") % 2 else names[::-1]
+    rows = (
+        f"Which covers more ground, {first} or {second}?",
+        f"Of {first} and {second}, which takes up more of {_ground(reading)}?",
+    )
+    text, facts = choice.one("qa/comparison/row", rows), (larger.share_id, smaller.share_id)
+    yield Question("comparison", text, _capital(names[0]), facts, (_capital(first), _capital(second)))
+
+
+def _quadrant(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """What covers most of one quadrant? Where its leader is ahead by 5 points."""
+    able = []
+    for region in QUADRANTS:
+        shares = sorted(
+            ((reading.region_share(one.code, region) or 0.0, one) for one in reading.classes),
+            key=lambda row: (-row[0], row[1].code),
+        )
+        if shares[0][0] >= (shares[1][0] if len(shares) > 1 else 0.0) + 5.0:
+            able.append((region, shares[0][1]))
+    if not able:
+        return
+    region, one = choice.one("qa/quadrant", able)
+    name = _noun(one, choice, "quadrant")
+    where = {"nw": "north-western", "ne": "north-eastern", "sw": "south-western", "se": "south-eastern"}[region]
+    text = f"Which land cover takes up most ground in the {where} quarter?"
+    facts = tuple(
+        f"share.{c.code}.{region}" for c in reading.classes if reading.region_share(c.code, region) is not None
+    )
+    yield Question("position", text, _capital(name.full), facts)
+
+
+def _place(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """Where does most of a class lie?"""
+    able = [one for one in reading.classes if one.place and one.place != SPREAD and one.share < 75.0]
+    if not able:
+        return
+    one = choice.one("qa/place", able)
+    name = _noun(one, choice, "place")
+    text = f"Where {'do' if name.plural else 'does'} most of the {name.text} lie?"
+    facts = (f"place.{one.code}", f"place.{one.code}.fraction")
+    yield Question("position", text, _capital(PLACE_WORDS[one.place][0]), facts)
+
+
+def _patches(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """How many separate patches? Only where a person could count them (at most ten)."""
+    able = [one for one in reading.classes if 1 <= int(one.patches.get("count", 0)) <= 10 and one.share >= 1.0]
+    if not able:
+        return
+    one = choice.one("qa/patches", able)
+    name = _noun(one, choice, "patches")
+    text = f"How many separate patches of {name.text} are there?"
+    yield Question("count", text, str(one.patches["count"]), (f"patches.{one.code}.count",))
+
+
+def _buildings(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """How many of a kind does the map show? Asked of the map, since the map may lack some."""
+    able = [one for one in reading.features if "count" in one.values]
+    if not able:
+        return
+    one = choice.one("qa/osm", able)
+    noun = next(kind.plural for kind in kinds() if kind.name == one.kind)
+    text = f"How many {noun} does OpenStreetMap show here?"
+    yield Question("count", text, str(one.values["count"]), (f"osm.{one.kind}.count",), visible=False)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
