@@ -1,0 +1,88 @@
+"""``README.md`` of a version: the dataset card, from ``card.md.j2``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from schemas.dataset import DatasetDocument
+from shards.stac_collection import bbox_of, interval_of
+
+STANDING_LIMITS = (
+    "Weak labels are made from products and map data, not from visits on the ground: they hold errors, some of them "
+    "where the products agree.",
+    "Dates are chosen per sensor: gap_days says how far each lies from the chip's reference time.",
+    "Missing dates and pixels are marked 0 in the validity mask and are never filled.",
+)
+
+
+def write_card(
+    path: Path,
+    document: DatasetDocument,
+    rows: Sequence[Mapping[str, Any]],
+    description: str,
+    limits: Sequence[str],
+) -> None:
+    """Write the card of a version."""
+    path.write_text(render_card(document, rows, description, limits), encoding="utf-8")
+
+
+def render_card(
+    document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, limits: Sequence[str]
+) -> str:
+    """The card as Markdown. Values are escaped where they could break a table."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters["cell"] = _cell
+    environment.filters["size"] = _size
+    template = environment.from_string((resources.files("shards") / "card.md.j2").read_text(encoding="utf-8"))
+    first, last = interval_of(rows, document)
+    return template.render(
+        document=document,
+        description=description,
+        limits=[*limits, *STANDING_LIMITS],
+        bbox=bbox_of(rows),
+        first=(first or "")[:10],
+        last=(last or "")[:10],
+        shard_bytes=sum(record.bytes for record in document.shards),
+        licences=_licences(document),
+    )
+
+
+def _licences(document: DatasetDocument) -> list[dict[str, Any]]:
+    """One line per layer and licence."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for source in document.sources:
+        terms = [
+            *(["share alike"] if source.share_alike else []),
+            *(["not for commercial use"] if source.non_commercial else []),
+            *([] if source.redistributable else ["may not be given on"]),
+        ]
+        lines[source.layer, source.collection] = {
+            "layer": source.layer,
+            "collection": source.collection,
+            "licence": source.licence,
+            "attribution": source.attribution,
+            "terms": ", ".join(terms),
+            "items": len(source.items),
+        }
+    return list(lines.values())
+
+
+def _cell(value: Any) -> str:
+    """A value in a Markdown table: one line, no bar, no markup."""
+    text = " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
+
+
+def _size(count: int) -> str:
+    """Bytes for people."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

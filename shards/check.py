@@ -1,0 +1,280 @@
+"""`check_dataset`: every file, hash, count and promise of a dataset that can be seen from disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import pyarrow.parquet as pq
+
+from schemas.dataset import DatasetDocument, ShardRecord
+from schemas.errors import DatasetError, IntegrityError
+from schemas.sample import Sample
+from shards import layout
+from shards.check_samples import Problem, check_segment
+from shards.check_tables import chips_faults, outcome_faults, rows_differ, text_faults
+from shards.check_zarr import ZarrCheck
+from shards.document import content_hash_of, read_document, unwanted_in
+from shards.tar_reader import ShardFiles, scan
+from shards.zarr_store import tags
+
+log = logging.getLogger(__name__)
+
+LIMIT = 200
+"""Problems that are kept; what comes after is counted."""
+
+
+@dataclass
+class CheckReport:
+    """What `check_dataset` found."""
+
+    version: str = ""
+    """The version that was read sample by sample."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is not as it must be."""
+    notes: list[str] = field(default_factory=list)
+    """What is no fault: leftovers, what could not be checked."""
+    files: int = 0
+    """Files whose hash was computed."""
+    bytes: int = 0
+    """Their bytes."""
+    chips: int = 0
+    """Samples that were decoded."""
+    dropped: int = 0
+    """Problems beyond the limit."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, where: str, faults: Iterable[str]) -> None:
+        """Note problems, up to the limit."""
+        for what in faults:
+            self.take(Problem(where, what))
+
+    def take(self, problem: Problem) -> None:
+        """Note a problem, up to the limit."""
+        if len(self.problems) < LIMIT:
+            self.problems.append(problem)
+        else:
+            self.dropped += 1
+
+
+def _quiet(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def check_dataset(uri: str | Path, *, on_shard: Callable[[int, int], None] = _quiet) -> CheckReport:
+    """Check a dataset: files and hashes of all versions, and every sample, table and Zarr chip of the current
+    one.
+
+    Args:
+        uri: the dataset's folder.
+        on_shard: told (shards done, all shards), for progress.
+
+    Raises:
+        DatasetError: there is no dataset to check.
+    """
+    root = layout.local_root(uri)
+    pointer = layout.read_pointer(root)
+    if pointer is None:
+        raise DatasetError("there is no dataset", where=str(root), mend="terraweft build RECIPE --out FOLDER")
+    report = CheckReport(pointer.current)
+    documents: dict[str, DatasetDocument] = {}
+    for version in sorted({*layout.list_versions(root), pointer.current}):
+        try:
+            documents[version] = read_document(layout.version_path(root, version))
+        except DatasetError as error:
+            report.take(Problem(f"versions/{version}", error.what))
+            continue
+        _check_files(root, version, documents[version], report)
+    records = {record.path: record for document in documents.values() for record in document.shards}
+    for path, record in sorted(records.items()):
+        _check_hash(root, path, record.bytes, record.sha256, report)
+    if pointer.current in documents:
+        _check_content(root, documents[pointer.current], report, on_shard)
+    _note_leftovers(root, pointer.current, records, documents, report)
+    if report.dropped:
+        report.notes.append(f"{report.dropped} further problem(s) are not listed")
+    return report
+
+
+def _check_hash(root: Path, name: str, size: int, sha256: str, report: CheckReport) -> None:
+    path = root / name
+    if not path.is_file():
+        report.take(Problem(name, "is not there"))
+        return
+    found = path.stat().st_size
+    report.files, report.bytes = report.files + 1, report.bytes + found
+    if found != size:
+        report.take(Problem(name, f"has {found} bytes, the manifest says {size}"))
+    elif layout.sha256_of(path) != sha256:
+        report.take(Problem(name, "its sha256 is not the manifest's"))
+
+
+def _check_files(root: Path, version: str, document: DatasetDocument, report: CheckReport) -> None:
+    """Files of a version, its names and hashes, and that no secret stands in them."""
+    where = f"{layout.VERSIONS}/{version}"
+    folder = root / where
+    listed = {layout.DOCUMENT, *document.tables}
+    for name, entry in sorted(document.tables.items()):
+        _check_hash(root, f"{where}/{name}", int(entry["bytes"]), str(entry["sha256"]), report)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name not in listed:
+            report.take(Problem(f"{where}/{name}", "is not listed in dataset.json"))
+    wanted = {*layout.TABLES, "run.parquet", "collection.json", "croissant.json", "README.md"}
+    report.add(where, (f"{name} is not listed in dataset.json" for name in sorted(wanted - listed)))
+    if document.version != version:
+        report.take(Problem(where, f"dataset.json says version {document.version}"))
+    if not version.endswith(document.content_hash[:8]):
+        report.take(Problem(where, f"its name does not end with the content hash {document.content_hash[:8]}"))
+    if wanted <= listed:
+        expected = content_hash_of(
+            {name: str(document.tables[name]["sha256"]) for name in layout.TABLES},
+            {record.path: record.sha256 for record in document.shards},
+            str(document.zarr.get("digest", "")),
+            document.recipe_hash,
+        )
+        if expected != document.content_hash:
+            report.take(Problem(where, "content_hash does not follow from tables, shards, Zarr and recipe"))
+    for name, what in unwanted_in(root, folder).items():
+        report.take(Problem(f"{where}/{name}", f"holds {'; '.join(what[:3])}"))
+    for source in document.sources:
+        if not source.redistributable and not document.private:
+            report.take(Problem(where, f"{source.layer} may not be given on, and the version is not private"))
+
+
+def _check_content(
+    root: Path, document: DatasetDocument, report: CheckReport, on_shard: Callable[[int, int], None]
+) -> None:
+    """Tables, samples and Zarr of one version."""
+    where = f"{layout.VERSIONS}/{document.version}"
+    folder = root / where
+    try:
+        table = pq.read_table(folder / "chips.parquet")
+        rows = table.to_pylist()
+        report.add(f"{where}/chips.parquet", chips_faults(folder / "chips.parquet", document))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        report.take(Problem(f"{where}/chips.parquet", f"cannot be read: {str(error).splitlines()[0]}"))
+        return
+    places = {row["chip_id"]: row for row in rows}
+    stored = _open_zarr(root, document, list(places), report)
+    texts: dict[str, list[Any]] = {}
+    order = list(dict.fromkeys(n for layer in document.modalities for n in (layer.modality, layer.group)))
+    with ShardFiles(root) as files:
+        for number, record in enumerate(document.shards):
+            metas: dict[str, Mapping[str, Any]] = {}
+            for sample in _shard_samples(files, record, places, document, report):
+                texts[sample.chip_id], metas[sample.chip_id] = list(sample.texts), sample.row
+                if stored is not None:
+                    index = places[sample.chip_id]["zarr_index"]
+                    report.add(f"zarr {sample.chip_id}", stored.differences(index, sample))
+            if metas:
+                report.add(record.path, rows_differ(table, metas, order))
+            on_shard(number + 1, len(document.shards))
+    stray = sorted(set(places) - set(texts))
+    if stray:
+        report.take(Problem(where, f"{len(stray)} chip(s) of chips.parquet are in no shard, first {stray[0]}"))
+    for name, faults in (
+        ("outcomes.parquet", outcome_faults(folder / "outcomes.parquet", set(places), document)),
+        ("texts.parquet", text_faults(folder / "texts.parquet", texts)),
+    ):
+        try:
+            report.add(f"{where}/{name}", faults)
+        except (OSError, ValueError, KeyError) as error:
+            report.take(Problem(f"{where}/{name}", f"cannot be read: {str(error).splitlines()[0]}"))
+
+
+def _open_zarr(root: Path, document: DatasetDocument, chip_ids: list[str], report: CheckReport) -> ZarrCheck | None:
+    if not document.zarr:
+        return None
+    try:
+        stored = ZarrCheck(root, document)
+        report.add(layout.ZARR, stored.faults(chip_ids))
+    except DatasetError as error:
+        report.take(Problem(layout.ZARR, error.what))
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, icechunk.IcechunkError) as error:
+        report.take(Problem(layout.ZARR, f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}"))
+        return None
+    return stored
+
+
+def _shard_samples(
+    files: ShardFiles,
+    record: ShardRecord,
+    places: Mapping[str, Mapping[str, Any]],
+    document: DatasetDocument,
+    report: CheckReport,
+) -> Iterator[Sample]:
+    """Samples of a shard that can be decoded; whatever is wrong with it goes to the report."""
+    try:
+        descriptor, size = files.descriptor(record.path)
+        members = list(scan(descriptor, 0, size))
+    except IntegrityError as error:
+        report.take(Problem(record.path, str(error)))
+        return
+    runs = [(chip_id, list(found)) for chip_id, found in groupby(members, key=lambda m: m.chip_id)]
+    keys = tuple(chip_id for chip_id, _ in runs)
+    if keys != record.chip_ids or list(keys) != sorted(set(keys)):
+        report.take(Problem(record.path, f"holds {len(keys)} keys that are not those of the manifest, in order"))
+    start = 0
+    for position, (chip_id, found) in enumerate(runs):
+        end = found[-1].end
+        place = places.get(chip_id)
+        if place is None:
+            report.take(Problem(record.path, f"{chip_id} is not in chips.parquet"))
+        elif (place["shard"], place["shard_index"], place["shard_offset"], place["shard_length"]) != (
+            record.path,
+            position,
+            start,
+            end - start,
+        ):
+            report.take(Problem(record.path, f"{chip_id} does not lie where chips.parquet says"))
+        elif place["split"] != record.split:
+            report.take(Problem(record.path, f"{chip_id} is of split {place['split']}"))
+        else:
+            sample, problems = check_segment(files.segment(record.path, start, end - start), place, document)
+            report.chips += 1
+            for problem in problems:
+                report.take(problem)
+            if sample is not None:
+                yield sample
+        start = end
+
+
+def _note_leftovers(
+    root: Path,
+    current: str,
+    records: Mapping[str, ShardRecord],
+    documents: Mapping[str, DatasetDocument],
+    report: CheckReport,
+) -> None:
+    """What lies about and belongs to no version: no fault, but worth a word."""
+    stray = sorted(p.relative_to(root).as_posix() for p in (root / layout.SHARDS).rglob("*") if p.is_file())
+    unlisted = [name for name in stray if name not in records]
+    if unlisted:
+        report.notes.append(f"{len(unlisted)} file(s) in shards/ belong to no version, first {unlisted[0]}")
+    for path in sorted((root / layout.VERSIONS).glob(f"*{layout.UNFINISHED}")):
+        report.notes.append(f"versions/{path.name} was never finished; the next publish removes it")
+    later = [version for version in documents if version > current]
+    if later:
+        report.notes.append(f"{len(later)} version(s) are newer than the current one, last {later[-1]}")
+    if (root / layout.ZARR).is_dir():
+        try:
+            dangling = sorted(tags(root) - set(documents))
+        except DatasetError:
+            dangling = []
+        if dangling:
+            report.notes.append(f"zarr/ holds {len(dangling)} tag(s) of no version, first {dangling[0]}")
+    work = [p for p in (root / layout.WORK).rglob("*") if p.is_file() and p.stat().st_size]
+    if work:
+        size = sum(path.stat().st_size for path in work)
+        report.notes.append(f"work/ holds {len(work)} file(s), {size} bytes; it may be deleted")

@@ -1,0 +1,190 @@
+"""``dataset.json`` and the papers beside it: read, made of a draft, written, and searched for what may not be
+in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from schemas.dataset import DatasetDocument
+from schemas.errors import DatasetError
+from shards import layout
+from shards.card import write_card
+from shards.croissant import write_croissant
+from shards.draft import Draft
+from shards.guard import findings_in
+from shards.stac_collection import write_collection
+from shards.zarr_prepare import PreparedZarr
+
+PAPERS = ("*.json", "*.md", "*.html")
+"""Files of a version that are searched for secrets and local paths."""
+
+
+def current_document(root: Path) -> DatasetDocument | None:
+    """``dataset.json`` of the version that the pointer names, or None before the first publish.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    pointer = layout.read_pointer(root)
+    return None if pointer is None else read_document(layout.version_path(root, pointer.current))
+
+
+def read_document(folder: Path) -> DatasetDocument:
+    """``dataset.json`` of a version's folder.
+
+    Raises:
+        DatasetError: absent or not of format 1.
+    """
+    path = folder / layout.DOCUMENT
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return DatasetDocument.model_validate(content)
+    except FileNotFoundError as error:
+        raise DatasetError("there is no such version", where=str(folder), mend="see terraweft show") from error
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=str(path)) from error
+
+
+def content_hash_of(
+    table_hashes: Mapping[str, str], shards: Mapping[str, str], zarr_digest: str, recipe_hash: str
+) -> str:
+    """sha256 that names a version: over its tables, shards, Zarr and recipe, and nothing of the run.
+
+    Args:
+        table_hashes: file name -> sha256 of `shards.layout.TABLES`.
+        shards: path -> sha256.
+        zarr_digest: `shards.zarr_store.store_digest`, or empty.
+        recipe_hash: as in ``dataset.json``.
+    """
+    content = {
+        "format": 1,
+        "tables": dict(table_hashes),
+        "shards": dict(shards),
+        "zarr": zarr_digest,
+        "recipe": recipe_hash,
+    }
+    return hashlib.sha256(layout.canonical_json(content)).hexdigest()
+
+
+def diff_of(
+    root: Path, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None, folder: Path
+) -> dict[str, Any]:
+    """What changed against the parent: chips added, changed, unchanged, removed; bytes written."""
+    new = {row["chip_id"]: row["sample_sha256"] for row in rows}
+    old: dict[str, str] = {}
+    if parent is not None:
+        path = layout.version_path(root, parent.version) / "chips.parquet"
+        table = pq.read_table(path, columns=["chip_id", "sample_sha256"])
+        old = dict(zip(table["chip_id"].to_pylist(), table["sample_sha256"].to_pylist(), strict=True))
+    known = {record.path for record in parent.shards} if parent is not None else set()
+    both = new.keys() & old.keys()
+    changed = sum(new[chip_id] != old[chip_id] for chip_id in both)
+    return {
+        "added": len(new.keys() - old.keys()),
+        "changed": changed,
+        "unchanged": len(both) - changed,
+        "removed": len(old.keys() - new.keys()),
+        "shard_bytes_written": sum(s.record.bytes for s in draft.shards if s.record.path not in known),
+        "table_bytes_written": sum((folder / name).stat().st_size for name in layout.TABLES),
+    }
+
+
+def make_document(
+    draft: Draft,
+    version: str,
+    content_hash: str,
+    stored: PreparedZarr,
+    diff: dict[str, Any],
+    parent: DatasetDocument | None,
+) -> DatasetDocument:
+    """``dataset.json`` of a draft, less the list of files, which are not all written yet."""
+    counts: dict[str, int] = {}
+    for row in draft.chips:
+        counts[str(row["split"])] = counts.get(str(row["split"]), 0) + 1
+    return DatasetDocument(
+        name=draft.name,
+        title=draft.title,
+        version=version,
+        parent_version=parent.version if parent is not None else "",
+        created=f"{draft.created:%Y-%m-%dT%H:%M:%SZ}",
+        recipe=layout.plain(draft.recipe),
+        recipe_hash=draft.recipe_hash,
+        code_version=draft.code_version,
+        steps=dict(draft.steps),
+        software=dict(draft.software),
+        content_hash=content_hash,
+        counts=draft.counts(),
+        modalities=draft.layers,
+        legends=layout.plain(draft.legends),
+        crosswalk=layout.plain(draft.crosswalk),
+        fusion=layout.plain(draft.fusion),
+        splits={"counts": dict(sorted(counts.items())), **layout.plain(draft.splits)},
+        texts=layout.plain(draft.text_summary),
+        shards=tuple(s.record for s in sorted(draft.shards, key=lambda s: s.record.path)),
+        zarr=stored.as_document(version),
+        sources=draft.sources,
+        diff=diff,
+        run=layout.plain(draft.run),
+        private=draft.private,
+    )
+
+
+def write_documents(
+    root: Path,
+    folder: Path,
+    draft: Draft,
+    document: DatasetDocument,
+    rows: list[dict[str, Any]],
+    counted: Mapping[str, int],
+    on_step: Callable[[str], None],
+) -> None:
+    """Write collection, Croissant, card, report and, listing them all, ``dataset.json`` into a version's
+    folder.
+
+    Raises:
+        DatasetError: a file holds a secret or a local path.
+    """
+    write_collection(folder / "collection.json", document, rows, draft.description)
+    write_croissant(folder / "croissant.json", document, folder, draft.description)
+    write_card(folder / "README.md", document, rows, draft.description, draft.limits)
+    (folder / layout.DOCUMENT).write_bytes(layout.pretty_json(document.model_dump(mode="json")))
+    if draft.report is not None:
+        on_step("report")
+        draft.report(folder)
+    listed = document.model_copy(update={"tables": _files_of(folder, counted)})
+    (folder / layout.DOCUMENT).write_bytes(layout.pretty_json(listed.model_dump(mode="json")))
+    on_step("guard")
+    found = unwanted_in(root, folder)
+    if found:
+        file, what = next(iter(found.items()))
+        raise DatasetError(
+            f"{'; '.join(what[:3])} must not be published",
+            where=file,
+            mend="take it out of the recipe or the sources",
+        )
+
+
+def unwanted_in(root: Path, folder: Path) -> dict[str, list[str]]:
+    """File of a version -> secrets and local paths in it."""
+    papers = sorted(path for pattern in PAPERS for path in folder.rglob(pattern))
+    found = findings_in(papers, [str(root.resolve())])
+    return {path.relative_to(folder).as_posix(): what for path, what in found.items()}
+
+
+def _files_of(folder: Path, counted: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """File -> bytes, sha256 and rows, for every file of the version but dataset.json."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if name != layout.DOCUMENT:
+            found[name] = {"bytes": path.stat().st_size, "sha256": layout.sha256_of(path)}
+            if name in counted:
+                found[name]["rows"] = counted[name]
+    return found

@@ -1,0 +1,152 @@
+"""What the pipeline hands in to publish: `Draft`, and whether it holds together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from schemas.chip import Outcome
+from schemas.dataset import LayerTable, SourceTable
+from schemas.errors import DatasetError, IntegrityError
+from schemas.text import TextRecord
+from shards.tar import WrittenShard
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A version, ready to be published: its shards are on disk, all else is here."""
+
+    name: str
+    """Name of the dataset."""
+    created: datetime
+    """UTC time of the version; gives its name."""
+    recipe: Mapping[str, Any]
+    """Resolved recipe, without secrets and local paths."""
+    recipe_hash: str
+    """What names the run."""
+    code_version: str
+    """Version of Terraweft."""
+    layers: tuple[LayerTable, ...]
+    """Band tables with statistics, in the recipe's order."""
+    chips: Sequence[Mapping[str, Any]]
+    """One row per kept chip: `shards.tables.ROW_KEYS`."""
+    outcomes: Sequence[Outcome]
+    """One per planned chip."""
+    shards: Sequence[WrittenShard]
+    """What `shards.tar.write_shard` returned."""
+    sources: tuple[SourceTable, ...]
+    """What was read, with licences."""
+    texts: Sequence[TextRecord | Mapping[str, Any]] = ()
+    """Text records."""
+    run_rows: Sequence[Mapping[str, Any]] = ()
+    """Rows of run.parquet: chip_id, step, attempts, urls, seconds, bytes, tokens, cost."""
+    title: str = ""
+    """For people."""
+    description: str = ""
+    """For people: stands in the card."""
+    limits: tuple[str, ...] = ()
+    """Known limits: sentences for the card."""
+    steps: Mapping[str, str] = field(default_factory=dict)
+    """Step -> declared version."""
+    software: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what touched pixels."""
+    legends: Mapping[str, Any] = field(default_factory=dict)
+    """Label source -> legend as JSON; ``label`` -> the fused one."""
+    crosswalk: Mapping[str, Any] = field(default_factory=dict)
+    """Source -> crosswalk."""
+    fusion: Mapping[str, Any] = field(default_factory=dict)
+    """Method, estimated parameters, disagreement."""
+    splits: Mapping[str, Any] = field(default_factory=dict)
+    """Method and leakage; counts are added."""
+    text_summary: Mapping[str, Any] = field(default_factory=dict)
+    """counts, models, tokens, cost, verification rates."""
+    run: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from run to run."""
+    private: bool = False
+    """Allow layers that may not be given on."""
+    zarr_shard_chips: int | None = 16
+    """Chips per Zarr shard; None: no Zarr."""
+    label_nodata: Mapping[str, int] = field(default_factory=dict)
+    """Label source -> value that pads it in Zarr, where the legend's first nodata code is not right."""
+    report: Callable[[Path], None] | None = None
+    """Writes ``report/index.html`` below the folder it is given, which `shards.reader.open_dataset` opens by
+    name."""
+
+    def counts(self) -> dict[str, Any]:
+        """planned, kept, rejected by reason, failed by class."""
+        states = Counter(outcome.state for outcome in self.outcomes)
+        return {
+            "planned": len(self.outcomes),
+            "kept": states["kept"],
+            "rejected": _count(o.reason for o in self.outcomes if o.state == "rejected"),
+            "failed": _count(o.error_class or "unknown" for o in self.outcomes if o.state == "failed"),
+        }
+
+
+def _count(words: Any) -> dict[str, int]:
+    return dict(sorted(Counter(words).items()))
+
+
+def check_draft(draft: Draft) -> None:
+    """Raise where a draft may not become a version.
+
+    Raises:
+        IntegrityError: rows, outcomes and shards do not name the same chips, or a chip twice.
+        DatasetError: nothing was kept; or a layer may not be given on and the recipe does not say private.
+    """
+    planned = _once("outcomes", [outcome.chip_id for outcome in draft.outcomes])
+    kept = {outcome.chip_id for outcome in draft.outcomes if outcome.state == "kept"}
+    rows = _once("chips", [str(row["chip_id"]) for row in draft.chips])
+    stored = _once("shards", [chip_id for shard in draft.shards for chip_id in shard.record.chip_ids])
+    if not planned:
+        raise DatasetError("nothing was planned", where=draft.name, mend="the recipe's regions hold no chip")
+    for what, found in (("chips.parquet", rows), ("the shards", stored)):
+        if found != kept:
+            odd = sorted(found ^ kept)
+            raise IntegrityError(f"{what} and the kept outcomes differ by {len(odd)} chip(s), first {odd[0]}")
+    if not kept:
+        reasons = draft.counts()
+        raise DatasetError(
+            f"no chip was kept of {len(planned)}: rejected {reasons['rejected']}, failed {reasons['failed']}",
+            where=draft.name,
+            mend="loosen the recipe's screen, or widen its time window",
+        )
+    strangers = sorted({record_chip(text) for text in draft.texts} - kept)
+    if strangers:
+        raise IntegrityError(f"texts of {len(strangers)} chip(s) that were not kept, first {strangers[0]}")
+    splits = {record.split for record in (shard.record for shard in draft.shards)}
+    of_rows = {str(row["split"]) for row in draft.chips}
+    if splits != of_rows:
+        raise IntegrityError(f"shards hold the splits {sorted(splits)}, rows {sorted(of_rows)}")
+    _refuse_closed_layers(draft)
+
+
+def record_chip(text: TextRecord | Mapping[str, Any]) -> str:
+    """The chip a text is about."""
+    return text.chip_id if isinstance(text, TextRecord) else str(text["chip_id"])
+
+
+def _once(what: str, chip_ids: list[str]) -> set[str]:
+    twice = [chip_id for chip_id, times in Counter(chip_ids).items() if times > 1]
+    if twice:
+        raise IntegrityError(f"{what} name {len(twice)} chip(s) twice, first {sorted(twice)[0]}")
+    return set(chip_ids)
+
+
+def _refuse_closed_layers(draft: Draft) -> None:
+    closed = {source.layer: source.licence for source in draft.sources if not source.redistributable}
+    for row in draft.chips:
+        licences = row.get("licences") or ()
+        entries = licences.items() if isinstance(licences, Mapping) else ((e.get("layer"), e) for e in licences)
+        closed |= {str(layer): str(e.get("id")) for layer, e in entries if e.get("redistributable") is False}
+    if closed and not draft.private:
+        named = ", ".join(f"{layer} ({licence})" for layer, licence in sorted(closed.items()))
+        raise DatasetError(
+            f"may not be given on: {named}",
+            where=draft.name,
+            mend="leave it out, or set publish.private: true",
+        )

@@ -1,0 +1,77 @@
+"""What may appear in no file of a dataset: signed addresses, tokens, keys, user names in paths, local paths.
+What may appear in no file of a dataset: signed addresses, tokens, keys, user names in paths, local paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+SIGNED = re.compile(
+    r"[?&](?:sig|se|sv|st|sp|spr|X-Amz-[A-Za-z]+|X-Goog-[A-Za-z]+|AWSAccessKeyId|Signature|Expires|token|access_token"
+    r"|subscription-key|api[-_]?key|key|password|secret)=",
+    re.IGNORECASE,
+)
+TOKENS: dict[str, re.Pattern[str]] = {
+    "an address with a password": re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@\"']+:[^/\s@\"']+@", re.IGNORECASE),
+    "an API key": re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"),
+    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "a bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9._~+/-]{16,}"),
+    "a JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+}
+LOCAL_PATH = re.compile(
+    r"file://[^\s\"'<>)]*"
+    r"|(?<![\w/.:-])/(?:home|root|Users|tmp|var|mnt|opt|data|work|srv|media|private|scratch|workspace)"
+    r"(?:/[^\s\"'<>),;]*)"
+    r"|\b[A-Za-z]:\\(?:Users|Windows|Temp|Data)\\[^\s\"'<>)]*"
+)
+_DATA_URI = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=]+")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]+", re.IGNORECASE)
+
+
+def without_query(url: str) -> str:
+    """An address without query string, fragment, user and password.
+
+    >>> without_query("https://me:pw@host/a.tif?sig=1")
+    'https://host/a.tif'
+    """
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", bare, flags=re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """A message without query strings, passwords, tokens and local paths.
+
+    >>> redact("no such file: /home/me/x.tif")
+    'no such file: <path>'
+    """
+    text = _URL.sub(lambda match: without_query(match.group()), LOCAL_PATH.sub("<path>", text))
+    for pattern in TOKENS.values():
+        text = pattern.sub("<secret>", text)
+    return text
+
+
+def findings(text: str, forbidden: Iterable[str] = ()) -> list[str]:
+    """What stands in ``text`` that may not; empty when it is clean. Secrets themselves are not repeated.
+
+    Args:
+        text: content of a file; pictures inside it (data URIs) are not searched.
+        forbidden: further strings that may not appear, such as the folder of the dataset.
+    """
+    text = _DATA_URI.sub("data:", text)
+    found = [what for what, pattern in TOKENS.items() if pattern.search(text)]
+    signed = SIGNED.search(text)
+    if signed:
+        found.append(f"a signed address ({signed.group()[1:]}...)")
+    found += [f"the local path {match.group()!r}" for match in LOCAL_PATH.finditer(text)]
+    found += [f"the local path {word!r}" for word in forbidden if len(word) > 1 and word in text]
+    return list(dict.fromkeys(found))
+
+
+def findings_in(files: Iterable[Path], forbidden: Iterable[str] = ()) -> dict[Path, list[str]]:
+    """File -> what may not stand in it, for those that hold something."""
+    words = tuple(forbidden)
+    found = {file: findings(file.read_text(encoding="utf-8", errors="replace"), words) for file in files}
+    return {file: what for file, what in found.items() if what}

@@ -1,0 +1,173 @@
+"""Where the files of a dataset lie below its root, canonical JSON, and writes that survive a power cut.
+
+Object stores are one seam: `local_root` turns an address into a folder, and says so where it cannot yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from schemas.dataset import Pointer
+from schemas.errors import DatasetError
+
+POINTER = "terraweft.json"
+VERSIONS = "versions"
+SHARDS = "shards"
+ZARR = "zarr"
+WORK = "work"
+DOCUMENT = "dataset.json"
+TABLES = ("chips.parquet", "outcomes.parquet", "texts.parquet")
+"""What the content hash covers. ``run.parquet`` differs from run to run and is left out."""
+
+VERSION_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+UNFINISHED = ".tmp"
+"""Ending of a version folder that is still being written."""
+
+
+def local_root(uri: str | Path) -> Path:
+    """The folder behind a dataset's address: a path or a ``file://`` URI.
+
+    Raises:
+        DatasetError: another scheme.
+    """
+    text = os.fspath(uri)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme == "file":
+        return Path(unquote(urlsplit(text).path))
+    if scheme:
+        raise DatasetError(
+            f"{scheme}:// is not supported yet",
+            where=text.split("?")[0],
+            mend="copy the dataset to a local folder",
+        )
+    return Path(text)
+
+
+def shard_path(split: str, bucket: int, sha256: str) -> str:
+    """``shards/<split>/<bucket>-<id>.tar``, relative to the root."""
+    return f"{SHARDS}/{split}/{bucket:05d}-{sha256[:16]}.tar"
+
+
+def version_path(root: Path, version: str) -> Path:
+    """Folder of a version, finished or (ending ``.tmp``) not.
+
+    Raises:
+        DatasetError: that is no version's name.
+    """
+    if not VERSION_ID.fullmatch(version.removesuffix(UNFINISHED)):
+        raise DatasetError(f"{version!r} is no version's name", where=str(root), mend="see terraweft show")
+    return root / VERSIONS / version
+
+
+def list_versions(root: Path) -> list[str]:
+    """Names of the finished versions on disk, oldest first."""
+    folder = root / VERSIONS
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and VERSION_ID.fullmatch(p.name))
+
+
+def read_pointer(root: Path) -> Pointer | None:
+    """The pointer, or None where nothing was published yet.
+
+    Raises:
+        DatasetError: a pointer that cannot be read or is of an unknown format.
+    """
+    path = root / POINTER
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise DatasetError(f"the pointer cannot be read: {error}", where=str(path)) from error
+    if not isinstance(content, dict) or content.get("format") != 1:
+        found = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise DatasetError(f"format {found!r} is unknown", where=str(path), mend="this software reads format 1")
+    try:
+        return Pointer.model_validate(content)
+    except ValueError as error:
+        raise DatasetError("the pointer does not hold name and current", where=str(path)) from error
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: NumPy scalars and arrays, tuples, times (ISO, UTC as ``Z``); NaN becomes
+    None.
+
+    Raises:
+        TypeError: there is no such form.
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else f"{np.datetime_as_string(value)}Z"
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in (value if value.dtype.kind == "M" else value.tolist())]
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one form of ``value`` as JSON: keys sorted, no spaces, UTF-8, no NaN."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def pretty_json(value: Any) -> bytes:
+    """``value`` as JSON for people: two spaces, keys as given."""
+    return (json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_durably(path: Path, content: bytes) -> None:
+    """Replace a file at once: readers see the old content or the new, never a part."""
+    beside = path.with_name(path.name + UNFINISHED)
+    write_durably(beside, content)
+    os.replace(beside, path)
+    sync_folder(path.parent)

@@ -1,0 +1,94 @@
+"""One build at a time per dataset: a locked file in ``work/`` that names its owner.
+
+The kernel frees the lock when its holder dies, so a stale file stops nobody.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from schemas.errors import DatasetError
+from shards.layout import WORK
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class DatasetLock:
+    """Held while a build or publish writes into a dataset: ``with DatasetLock(root, "build"): ...``.
+
+    Args:
+        root: the dataset's folder; made where it is missing.
+        owner: what holds it, for the message that another one gets.
+    """
+
+    def __init__(self, root: Path, owner: str) -> None:
+        self.path = root / WORK / "lock.json"
+        self.owner = owner
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> DatasetLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def acquire(self) -> None:
+        """Take the lock, at once or not at all.
+
+        Raises:
+            DatasetError: another process holds it; names its owner.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = _holder(file)
+            file.close()
+            raise DatasetError(
+                f"another build holds this dataset: {holder}",
+                where=str(self.path),
+                mend="wait for it, or end it",
+            ) from error
+        file.seek(0)
+        file.truncate()
+        boot = BOOT_ID.read_text().strip() if BOOT_ID.is_file() else ""
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {
+            "owner": self.owner,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "boot_id": boot,
+            "started": started,
+        }
+        file.write(json.dumps(entry))
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back. The file stays, empty."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.close()
+            self._file = None
+
+
+def _holder(file: IO[str]) -> str:
+    """The owner of a lock in words."""
+    file.seek(0)
+    try:
+        entry = json.loads(file.read())
+        return f"{entry['owner']}, process {entry['pid']} on {entry['host']}, since {entry['started']}"
+    except (ValueError, KeyError, TypeError):
+        return "an owner who has not yet said its name"

@@ -1,0 +1,211 @@
+"""`Sample` <-> the members of a shard, in the order that DATASET_FORMAT.md fixes.
+
+    <key>.<group>.npy, <key>.<group>_valid.npy      per modality group, in the recipe's order
+    <key>.label_<source>.npy                        per label source
+    <key>.label.npy, <key>.confidence.npy
+    <key>.osm.json, <key>.texts.json, <key>.meta.json
+
+``meta.json`` is the chip's row less what only the finished shard knows (`LATE_KEYS`): a file cannot hold its own hash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from schemas.errors import IntegrityError
+from schemas.georef import GeoRef
+from schemas.sample import LayerArrays, Sample
+from shards.layout import canonical_json
+from shards.npy import decode_npy, encode_npy
+
+CHIP_ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
+"""What a key may be: no dot, for WebDataset ends the key at the first one; short, for USTAR names end at 100
+bytes."""
+SUFFIX = re.compile(r"[a-z0-9_-]{1,32}\.(npy|json)")
+LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_length", "zarr_index")
+"""Columns of chips.parquet that stand in no ``meta.json``."""
+RESERVED = ("label", "confidence", "osm", "texts", "meta")
+"""Names that no modality group may have; nor may one begin with ``label_`` or end in ``_valid``."""
+
+Content = tuple[bytes, bytes | memoryview]
+
+
+def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
+    """(suffix, (head, body)) of every member, in order; the bytes depend on nothing but the sample.
+
+    Raises:
+        ValueError: a name, dtype or shape that the format forbids.
+    """
+    if not CHIP_ID.fullmatch(sample.chip_id):
+        raise ValueError(f"chip id {sample.chip_id!r}: 1 to 60 of letters, digits, _ and -")
+    for group, layer in sample.layers.items():
+        if group in RESERVED or group.startswith("label_") or group.endswith("_valid"):
+            raise ValueError(f"{group!r} cannot name a modality group: the format uses it")
+        _check_layer(sample.chip_id, group, layer)
+        yield _named(f"{group}.npy"), encode_npy(layer.data)
+        yield _named(f"{group}_valid.npy"), encode_npy(layer.valid)
+    for source, codes in sample.labels.items():
+        yield _named(f"label_{source}.npy"), encode_npy(codes)
+    if sample.label is not None:
+        yield "label.npy", encode_npy(sample.label)
+    if sample.confidence is not None:
+        yield "confidence.npy", encode_npy(sample.confidence)
+    if sample.osm is not None:
+        yield "osm.json", (b"", canonical_json(sample.osm))
+    if sample.texts:
+        yield "texts.json", (b"", canonical_json(list(sample.texts)))
+    yield "meta.json", (b"", canonical_json(meta_of(sample)))
+
+
+def meta_of(sample: Sample) -> dict[str, Any]:
+    """The chip's row as ``meta.json`` holds it: the geometry as GeoJSON, and nothing that only the shard
+    knows.
+    """
+    row = {key: value for key, value in sample.row.items() if key not in LATE_KEYS and key != "geometry_wkb"}
+    if "geometry_wkb" in sample.row:
+        row["geometry"] = json.loads(shapely.to_geojson(shapely.from_wkb(sample.row["geometry_wkb"])))
+    return row | {"chip_id": sample.chip_id, "split": sample.split}
+
+
+def row_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The row that `meta_of` was made from: the geometry as WKB again."""
+    row = {key: value for key, value in meta.items() if key != "geometry"}
+    if "geometry" in meta:
+        row["geometry_wkb"] = shapely.to_wkb(shapely.from_geojson(json.dumps(meta["geometry"])))
+    return row
+
+
+def _named(suffix: str) -> str:
+    if not SUFFIX.fullmatch(suffix):
+        raise ValueError(f"member {suffix!r}: lower case letters, digits, _ and -, at most 32")
+    return suffix
+
+
+def _check_layer(chip_id: str, group: str, layer: LayerArrays) -> None:
+    dates = layer.data.shape[0] if layer.data.ndim else 0
+    if layer.data.ndim != 4 or layer.valid.shape != (dates, *layer.data.shape[2:]) or layer.valid.dtype != np.uint8:
+        raise ValueError(
+            f"{chip_id} {group}: data {layer.data.shape} and valid {layer.valid.dtype} {layer.valid.shape}, "
+            "wanted (T, C, H, W) and uint8 (T, H, W)"
+        )
+    if layer.data.shape[2:] != tuple(layer.georef.shape_yx):
+        raise ValueError(f"{chip_id} {group}: {layer.data.shape[2:]} pixels, georeference {layer.georef.shape_yx}")
+    if not (len(layer.time_utc) == len(layer.scale) == len(layer.offset) == dates):
+        raise ValueError(f"{chip_id} {group}: times, scales or offsets are not {dates}")
+
+
+def decode_sample(chip_id: str, members: Mapping[str, bytes | memoryview], modality_of: Mapping[str, str]) -> Sample:
+    """The sample in its members (all, or those that were read; ``meta.json`` is always needed).
+
+    Args:
+        chip_id: key of the sample.
+        members: suffix -> bytes, in the order of the shard.
+        modality_of: modality group -> modality, whose lists of dates the row holds.
+
+    Raises:
+        IntegrityError: members that do not fit together.
+    """
+    meta = decode_json(members.get("meta.json", b""), dict)
+    row = row_of(meta)
+    layers: dict[str, LayerArrays] = {}
+    labels: dict[str, NDArray[Any]] = {}
+    for suffix, content in members.items():
+        name, _, ending = suffix.rpartition(".")
+        if ending != "npy" or name in ("label", "confidence") or name.endswith("_valid"):
+            continue
+        if name.startswith("label_"):
+            labels[name.removeprefix("label_")] = decode_npy(content)
+        else:
+            mask = members.get(f"{name}_valid.npy")
+            if mask is None:
+                raise IntegrityError(f"{chip_id}: {name} has no validity mask")
+            layers[name] = _layer(name, modality_of.get(name, name), row, decode_npy(content), decode_npy(mask))
+    return Sample(
+        chip_id=chip_id,
+        split=str(meta.get("split", "")),
+        layers=layers,
+        labels=labels,
+        label=decode_npy(members["label.npy"]) if "label.npy" in members else None,
+        confidence=decode_npy(members["confidence.npy"]) if "confidence.npy" in members else None,
+        osm=decode_json(members["osm.json"], dict) if "osm.json" in members else None,
+        texts=tuple(decode_json(members["texts.json"], list)) if "texts.json" in members else (),
+        row=row,
+    )
+
+
+def decode_json(content: bytes | memoryview, kind: type[Any]) -> Any:
+    """The JSON value in ``content``.
+
+    Raises:
+        IntegrityError: no JSON, or of another kind.
+    """
+    try:
+        value = json.loads(bytes(content))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"unreadable JSON member: {str(error)[:80]}") from error
+    if not isinstance(value, kind):
+        raise IntegrityError(f"JSON member holds a {type(value).__name__}, wanted {kind.__name__}")
+    return value
+
+
+def georef_of(row: Mapping[str, Any], group: str) -> GeoRef:
+    """The georeference of a layer, from ``<group>.transform`` and ``<group>.shape_yx``.
+
+    Raises:
+        IntegrityError: the row holds none, or one that is not north-up.
+    """
+    transform, shape_yx = row.get(f"{group}.transform"), row.get(f"{group}.shape_yx")
+    if transform is None or shape_yx is None or len(transform) != 6 or len(shape_yx) != 2:
+        raise IntegrityError(f"{row.get('chip_id')}: no {group}.transform of 6 numbers with {group}.shape_yx of 2")
+    a, b, c, d, e, f = (float(value) for value in transform)
+    if b or d or a <= 0 or e != -a:
+        raise IntegrityError(f"{row.get('chip_id')}: {group}.transform {transform} is not north-up with square pixels")
+    return GeoRef(int(row["epsg"]), c, f, a, (int(shape_yx[0]), int(shape_yx[1])))
+
+
+def _layer(group: str, modality: str, row: Mapping[str, Any], data: NDArray[Any], valid: NDArray[Any]) -> LayerArrays:
+    georef = georef_of(row, group)
+    dates = data.shape[0] if data.ndim else 0
+    if data.ndim != 4 or valid.shape != (dates, *data.shape[2:]) or data.shape[2:] != georef.shape_yx:
+        raise IntegrityError(
+            f"{row.get('chip_id')}: {group} {data.shape}, its mask {valid.shape} and {group}.shape_yx "
+            f"{georef.shape_yx} do not fit together"
+        )
+    times = _per_date(row, group, modality, "datetimes", dates)
+    return LayerArrays(
+        data=data,
+        valid=valid,
+        time_utc=np.array([str(t).removesuffix("Z").removesuffix("+00:00") for t in times], "datetime64[ns]"),
+        scale=np.array(_per_date(row, group, modality, "scale", dates), np.float64),
+        offset=np.array(_per_date(row, group, modality, "offset", dates), np.float64),
+        georef=georef,
+    )
+
+
+def _per_date(row: Mapping[str, Any], group: str, modality: str, name: str, dates: int) -> list[Any]:
+    """A list over the dates: the group's own where the row has one, else the modality's."""
+    values = row.get(f"{group}.{name}", row.get(f"{modality}.{name}"))
+    if values is None and dates == 0:
+        return []
+    if values is None or len(values) != dates:
+        raise IntegrityError(
+            f"{row.get('chip_id')}: {modality}.{name} has {'no' if values is None else len(values)} values "
+            f"for {dates} date(s) of {group}"
+        )
+    return list(values)
+
+
+def to_physical(layer: LayerArrays) -> NDArray[np.float32]:
+    """(T, C, H, W) float32 physical values: stored * scale + offset; NaN where the mask says no data (0)."""
+    scale = layer.scale.astype(np.float64)[:, None, None, None]
+    offset = layer.offset.astype(np.float64)[:, None, None, None]
+    physical: NDArray[np.float32] = (layer.data * scale + offset).astype(np.float32)
+    physical[np.broadcast_to((layer.valid == 0)[:, None], physical.shape)] = np.nan
+    return physical

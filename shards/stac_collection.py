@@ -1,0 +1,192 @@
+"""``collection.json``: the dataset as a STAC 1.1 collection, assets relative to its version's folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from schemas.dataset import DatasetDocument, LayerTable
+from shards.layout import plain, pretty_json
+
+SPDX = re.compile(r"(CC0|CC-BY|CC-BY-SA|CC-BY-NC|CC-BY-NC-SA|ODbL|ODC-By|PDDL|Apache|MIT|DL-DE-BY|OGL-UK)-[0-9.]+")
+"""Licence ids in use here that SPDX knows; anything else makes the collection's licence ``other``."""
+EXTENSIONS = (
+    "https://stac-extensions.github.io/table/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/version/v1.2.0/schema.json",
+)
+COLUMNS = {
+    "chips.parquet": (
+        ("chip_id", "byte_array", "Key of the sample in the shards"),
+        ("geometry", "byte_array", "Footprint, EPSG:4326"),
+        ("split", "byte_array", "train, val or test"),
+        ("shard", "byte_array", "Shard that holds the sample, relative to the dataset's root"),
+    ),
+    "texts.parquet": (
+        ("text_id", "byte_array", "Id of the text"),
+        ("chip_id", "byte_array", "Chip it is about"),
+        ("text", "byte_array", "The text"),
+    ),
+    "outcomes.parquet": (
+        ("chip_id", "byte_array", "Planned chip"),
+        ("state", "byte_array", "kept, rejected or failed"),
+    ),
+}
+
+
+def write_collection(
+    path: Path, document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str
+) -> None:
+    """Write the collection of a version."""
+    path.write_bytes(pretty_json(collection_of(document, rows, description)))
+
+
+def collection_of(document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str) -> dict[str, Any]:
+    """The collection as JSON.
+
+    Args:
+        document: the version; its ``tables`` are not needed.
+        rows: rows of chips.parquet.
+        description: for people; the title where empty.
+    """
+    title = document.title or document.name
+    return {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS),
+        "id": document.name,
+        "title": title,
+        "description": description or title,
+        "keywords": sorted({"earth observation", "training data", *(m.sensor for m in document.modalities)}),
+        "license": licence_of(document),
+        "version": document.version,
+        "providers": _providers(document),
+        "extent": {
+            "spatial": {"bbox": [list(bbox_of(rows))]},
+            "temporal": {"interval": [list(interval_of(rows, document))]},
+        },
+        "summaries": _summaries(document),
+        "item_assets": {layer.group: _item_asset(layer) for layer in document.modalities},
+        "assets": _assets(document, len(rows)),
+        "links": [],
+    }
+
+
+def licence_of(document: DatasetDocument) -> str:
+    """One SPDX expression over all layers, or ``other``."""
+    found = sorted({source.licence for source in document.sources if source.licence})
+    return " AND ".join(found) if found and all(SPDX.fullmatch(licence) for licence in found) else "other"
+
+
+def bbox_of(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float, float, float]:
+    """West, south, east, north of all footprints."""
+    bounds = shapely.bounds(shapely.from_wkb([row["geometry_wkb"] for row in rows]))
+    west, south = bounds[:, :2].min(axis=0)
+    east, north = bounds[:, 2:].max(axis=0)
+    return float(west), float(south), float(east), float(north)
+
+
+def interval_of(rows: Iterable[Mapping[str, Any]], document: DatasetDocument) -> tuple[str | None, str | None]:
+    """First and last acquisition, ISO; (None, None) where no layer has a date."""
+    keys = sorted({f"{name}.datetimes" for layer in document.modalities for name in (layer.modality, layer.group)})
+    times = [str(time) for row in rows for key in keys for time in plain(row.get(key)) or () if time]
+    stamps = sorted(_rfc3339(time) for time in times)
+    return (stamps[0], stamps[-1]) if stamps else (None, None)
+
+
+def _rfc3339(time: str) -> str:
+    text = time.removesuffix("Z").removesuffix("+00:00")
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction[:6].ljust(6, '0')}Z" if fraction else f"{whole}.000000Z"
+
+
+def _providers(document: DatasetDocument) -> list[dict[str, Any]]:
+    found: dict[str, list[str]] = {}
+    for source in document.sources:
+        found.setdefault(source.attribution or source.collection, []).append(source.layer)
+    named = [
+        {
+            "name": name,
+            "roles": ["licensor", "producer"],
+            "description": f"Source of {', '.join(sorted(set(layers)))}",
+        }
+        for name, layers in sorted(found.items())
+    ]
+    return [*named, {"name": f"Terraweft {document.code_version}", "roles": ["processor"]}]
+
+
+def _summaries(document: DatasetDocument) -> dict[str, Any]:
+    bands = [_band(band) for layer in document.modalities for band in layer.bands]
+    summaries: dict[str, Any] = {
+        "gsd": sorted({layer.gsd_m for layer in document.modalities}),
+        "terraweft:splits": document.splits.get("counts", {}),
+        "terraweft:counts": document.counts,
+    }
+    if bands:
+        summaries["bands"] = [dict(entry) for entry in dict.fromkeys(tuple(band.items()) for band in bands)]
+    return summaries
+
+
+def _band(band: Any) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": band.name}
+    if band.common_name:
+        entry["eo:common_name"] = band.common_name
+    if band.centre_nm is not None:
+        entry["eo:center_wavelength"] = round(band.centre_nm / 1000, 6)
+    if band.fwhm_nm is not None:
+        entry["eo:full_width_half_max"] = round(band.fwhm_nm / 1000, 6)
+    return entry
+
+
+def _item_asset(layer: LayerTable) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "title": f"{layer.group}: {layer.sensor}",
+        "type": "application/x-npy",
+        "gsd": layer.gsd_m,
+        "data_type": layer.dtype,
+        "unit": layer.unit,
+        "bands": [_band(band) for band in layer.bands],
+        "roles": ["data"],
+    }
+    return entry if layer.nodata is None else entry | {"nodata": layer.nodata}
+
+
+def _assets(document: DatasetDocument, chips: int) -> dict[str, Any]:
+    def asset(href: str, kind: str, title: str, *roles: str, **more: Any) -> dict[str, Any]:
+        return {"href": href, "type": kind, "title": title, "roles": list(roles), **more}
+
+    parquet = "application/vnd.apache.parquet"
+    rows = {"chips.parquet": chips, "outcomes.parquet": document.counts.get("planned", 0)}
+    assets = {
+        name.partition(".")[0]: asset(
+            f"./{name}",
+            parquet,
+            name,
+            "data" if name != "outcomes.parquet" else "metadata",
+            **{"table:columns": [{"name": n, "type": t, "description": d} for n, t, d in columns]},
+            **({"table:row_count": rows[name]} if name in rows else {}),
+        )
+        for name, columns in COLUMNS.items()
+    }
+    assets["manifest"] = asset("./dataset.json", "application/json", "Manifest", "metadata")
+    assets["croissant"] = asset("./croissant.json", "application/ld+json", "MLCommons Croissant", "metadata")
+    assets["card"] = asset("./README.md", "text/markdown", "Dataset card", "overview")
+    assets["report"] = asset("./report/index.html", "text/html", "Report", "overview")
+    for record in document.shards:
+        name = record.path.rpartition("/")[2].removesuffix(".tar")
+        assets[f"shard-{record.split}-{name}"] = asset(
+            f"../../{record.path}",
+            "application/x-tar",
+            f"WebDataset shard, {record.split}, {len(record.chip_ids)} samples",
+            "data",
+            **{"file:size": record.bytes, "file:checksum": f"1220{record.sha256}"},
+        )
+    if document.zarr:
+        assets["zarr"] = asset(
+            "../../zarr", "application/vnd+zarr", f"Icechunk repository, tag {document.zarr['tag']}", "data"
+        )
+    return assets

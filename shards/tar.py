@@ -1,0 +1,183 @@
+"""WebDataset shards, written so that the same samples give the same bytes.
+
+USTAR headers with fixed time, owner and mode; samples ordered by chip id whatever order they arrive in; the file's name
+is its own sha256. A sample's bytes (`segment`) do not depend on where they stand in the file, so a range read finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from schemas.dataset import ShardRecord
+from schemas.sample import Sample
+from shards.layout import sha256_of, shard_path, sync_folder
+from shards.samples import sample_members
+
+log = logging.getLogger(__name__)
+
+BLOCK = 512
+"""Everything in a tar is padded to this many bytes."""
+RECORD = 20 * BLOCK
+"""A tar file ends in zeros up to a whole record, as tar itself writes it."""
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where one sample lies in its shard."""
+
+    offset: int
+    """First byte of its first header."""
+    length: int
+    """Bytes of all its members, headers and padding included."""
+    sha256: str
+    """Of exactly these bytes: the chip's ``sample_sha256``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenShard:
+    """A finished shard and where its samples lie."""
+
+    record: ShardRecord
+    """What the manifest says of it."""
+    index: dict[str, Segment]
+    """Chip id -> its bytes, in the order of the file."""
+    written: bool = True
+    """False where the identical file was there already."""
+
+
+def header_of(name: str, size: int) -> bytes:
+    """The 512 bytes before a member.
+
+    Raises:
+        ValueError: a name or size that USTAR cannot hold.
+    """
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o644, 0
+    return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
+def segment_parts(sample: Sample) -> Iterator[bytes | memoryview]:
+    """The bytes of one sample in a shard, in pieces."""
+    for suffix, (head, body) in sample_members(sample):
+        size = len(head) + len(body)
+        yield header_of(f"{sample.chip_id}.{suffix}", size)
+        yield head
+        yield body
+        yield bytes(-size % BLOCK)
+
+
+def segment_length(sample: Sample) -> int:
+    """Bytes that a sample takes in a shard."""
+    return sum(len(part) for part in segment_parts(sample))
+
+
+def sample_sha256(sample: Sample) -> str:
+    """sha256 of the sample's bytes in a shard."""
+    digest = hashlib.sha256()
+    for part in segment_parts(sample):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def write_shard(root: Path, split: str, bucket: int, samples: Iterable[Sample], *, scratch: Path) -> WrittenShard:
+    """Write the samples of one bucket as ``shards/<split>/<bucket>-<id>.tar``.
+
+    Args:
+        root: the dataset's folder.
+        split: train, val or test; every sample must be of it.
+        bucket: number of the bucket.
+        samples: in any order; one is held in memory at a time.
+        scratch: folder for the unfinished file, on the file system of ``root`` (below its ``work/``).
+
+    Returns:
+        The record, and each chip's offset, length and hash. An identical file that exists is kept as it is.
+
+    Raises:
+        ValueError: no sample, a chip twice, a sample of another split, or one that the format forbids.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{split}-{bucket:05d}-", dir=scratch) as folder:
+        part = Path(folder) / "arrival.tar"
+        with part.open("wb") as file:
+            arrived = _spool(file, split, samples)
+            if not arrived:
+                raise ValueError(f"no samples for bucket {bucket} of {split}")
+            in_order = list(arrived) == sorted(arrived)
+            if in_order:
+                _finish(file)
+        ordered = part if in_order else _reorder(part, arrived, Path(folder) / "ordered.tar")
+        index = _laid_out(arrived)
+        sha256, size = sha256_of(ordered), ordered.stat().st_size
+        path = shard_path(split, bucket, sha256)
+        written = _move_into_place(ordered, root / path, sha256)
+    log.info("shard %s: %d chips, %d bytes%s", path, len(index), size, "" if written else ", as before")
+    record = ShardRecord(path=path, bytes=size, sha256=sha256, split=split, bucket=bucket, chip_ids=tuple(index))
+    return WrittenShard(record, index, written)
+
+
+def _spool(file: IO[bytes], split: str, samples: Iterable[Sample]) -> dict[str, Segment]:
+    """Write samples as they arrive; where each of them lies."""
+    arrived: dict[str, Segment] = {}
+    position = 0
+    for sample in samples:
+        if sample.split != split:
+            raise ValueError(f"{sample.chip_id} is of split {sample.split!r}, not {split!r}")
+        if sample.chip_id in arrived:
+            raise ValueError(f"{sample.chip_id} came twice")
+        digest, start = hashlib.sha256(), position
+        for part in segment_parts(sample):
+            file.write(part)
+            digest.update(part)
+            position += len(part)
+        arrived[sample.chip_id] = Segment(start, position - start, digest.hexdigest())
+    return arrived
+
+
+def _laid_out(arrived: dict[str, Segment]) -> dict[str, Segment]:
+    """The index of the file in which samples stand by chip id."""
+    index: dict[str, Segment] = {}
+    position = 0
+    for chip_id, segment in sorted(arrived.items()):
+        index[chip_id] = Segment(position, segment.length, segment.sha256)
+        position += segment.length
+    return index
+
+
+def _reorder(source: Path, arrived: dict[str, Segment], target: Path) -> Path:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        for _, segment in sorted(arrived.items()):
+            reader.seek(segment.offset)
+            left = segment.length
+            while left:
+                piece = reader.read(min(left, _COPY_BYTES))
+                writer.write(piece)
+                left -= len(piece)
+        _finish(writer)
+    return target
+
+
+def _finish(file: IO[bytes]) -> None:
+    """The end of a tar: two empty blocks, then zeros to a whole record; and all of it on the disk."""
+    end = file.tell() + 2 * BLOCK
+    file.write(bytes(2 * BLOCK + -end % RECORD))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _move_into_place(finished: Path, target: Path, sha256: str) -> bool:
+    """Rename to the final name; False where the same bytes are there already."""
+    if target.is_file() and target.stat().st_size == finished.stat().st_size and sha256_of(target) == sha256:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(finished, target)
+    sync_folder(target.parent)
+    return True
