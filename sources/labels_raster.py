@@ -201,7 +201,7 @@ def read_label_raster(
     codes = np.full(target.shape_yx, nodata, dtype=_dtype_of(table))
     used = []
     for item in in_order(items):
-        part = _read_one(item, target, opener, nodata, codes.dtype, Resampling[resampling])
+        part = _read_one(item, target, opener, nodata, codes.dtype, resampling)
         if part is None:
             continue
         fresh = (codes == nodata) & (part != nodata)
@@ -241,7 +241,7 @@ def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:
 
 
 def _read_one(
-    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: Resampling
+    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: str
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
     href = item.refs[0].href
@@ -257,16 +257,34 @@ def _read_one(
             raise as_source_error(error, href, opener.resolve(href)) from error
         stored = item.refs[0].nodata if raster.rio.nodata is None else float(raster.rio.nodata)
         part = part.copy(data=_as_codes(part.values, stored, nodata, href)).rio.write_nodata(nodata)
-        # tolerance 0: GDAL's default approximates the projection by up to an eighth of a pixel
-        warped = part.rio.reproject(
-            f"EPSG:{target.epsg}",
-            transform=Affine(*target.transform),
-            shape=target.shape_yx,
-            resampling=resampling,
-            nodata=nodata,
-            tolerance=0,
-        )
-        return np.asarray(warped.values, dtype=dtype)
+    if resampling == "nearest":
+        return _at_centres(part, target, nodata, dtype)
+    warped = part.rio.reproject(
+        f"EPSG:{target.epsg}",
+        transform=Affine(*target.transform),
+        shape=target.shape_yx,
+        resampling=Resampling[resampling],
+        nodata=nodata,
+    )
+    return np.asarray(warped.values, dtype=dtype)
+
+
+def _at_centres(part: xr.DataArray, target: GeoRef, nodata: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """(H, W) the code in whose pixel each centre of the target lies.
+
+    Not by a warp: GDAL approximates the projection between the ends of a row, and rasterio lets nobody turn that
+    off; measured on WorldCover, 1 label in 10,000 came from the neighbouring pixel.
+    """
+    to_source = pyproj.Transformer.from_crs(target.epsg, part.rio.crs.to_wkt(), always_xy=True)
+    x, y = to_source.transform(*np.meshgrid(target.x_centres(), target.y_centres()))
+    transform = part.rio.transform()
+    columns = np.floor((x - transform.c) / transform.a).astype(np.int64)
+    rows = np.floor((y - transform.f) / transform.e).astype(np.int64)
+    height, width = part.shape
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    codes = np.full(target.shape_yx, nodata, dtype=dtype)
+    codes[inside] = part.values[rows[inside], columns[inside]]
+    return codes
 
 
 def _opened(href: str, opener: Opener) -> xr.DataArray:

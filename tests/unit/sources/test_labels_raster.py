@@ -1,0 +1,243 @@
+"""Class rasters: which items, and every pixel checked against an independent computation of its centre."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+from numpy.typing import NDArray
+from rasterio.transform import from_origin
+
+from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
+from schemas.georef import GeoRef
+from schemas.recipe import LabelSource
+from schemas.scene import SceneItem
+from sources.labels_raster import choose_label_items, read_label_raster, to_label_item, to_label_item_of_file
+from sources.openers import PlainOpener
+
+OPENER = PlainOpener(allow_local=True)
+
+
+def source_of(kind: str, **more: Any) -> LabelSource:
+    return LabelSource.model_validate({"kind": kind, "catalog": "c", "collection": "x"} | more)
+
+
+def write_raster(
+    path: Path, codes: NDArray[Any], epsg: int, x0: float, y0: float, size: float, nodata: Any = None
+) -> Path:
+    with rasterio.open(
+        path, "w", driver="GTiff", width=codes.shape[1], height=codes.shape[0], count=1, dtype=codes.dtype,
+        crs=f"EPSG:{epsg}", transform=from_origin(x0, y0, size, size), nodata=nodata,
+    ) as raster:  # fmt: skip
+        raster.write(codes, 1)
+    return path
+
+
+def item_of(path: Path, kind: str = "raster", **more: Any) -> SceneItem:
+    source = LabelSource.model_validate({"kind": kind, "href": str(path), "legend": "worldcover"} | more)
+    return to_label_item_of_file(str(path), "labels", source, OPENER)
+
+
+def codes_at_centres(path: Path, target: GeoRef, nodata: int) -> NDArray[Any]:
+    """Independent reading: rasterio samples the file at the projected centre of every target pixel."""
+    with rasterio.open(path) as raster:
+        to_source = pyproj.Transformer.from_crs(target.epsg, raster.crs.to_epsg(), always_xy=True)
+        x, y = np.meshgrid(target.x_centres(), target.y_centres())
+        places = np.column_stack(to_source.transform(x.ravel(), y.ravel()))
+        found = np.array([value[0] for value in raster.sample(places)], dtype=np.int64).reshape(target.shape_yx)
+        left, bottom, right, top = raster.bounds
+    inside = (places[:, 0] >= left) & (places[:, 0] < right) & (places[:, 1] > bottom) & (places[:, 1] <= top)
+    return np.where(inside.reshape(target.shape_yx), found, nodata)
+
+
+WORLDCOVER = "worldcover/ESA_WorldCover_10m_{}_Map_SaoTome.tif"
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("version", ["2020_v100_N00E006", "2021_v200_N00E006"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        GeoRef(32632, 245_000.0, 38_600.0, 10.0, (150, 220)),
+        GeoRef(32732, 245_503.7, 10_038_001.3, 20.0, (90, 71)),
+    ],
+    ids=["utm-north", "utm-south-off-lattice"],
+)
+def test_worldcover_pixels_are_those_under_the_centres(realdata: Path, version: str, target: GeoRef) -> None:
+    path = realdata / WORLDCOVER.format(version)
+    layer = read_label_raster([item_of(path)], target, OPENER, legend="worldcover")
+    assert layer is not None
+    assert layer.codes.dtype == np.uint8
+    assert len(np.unique(layer.codes)) > 3
+    np.testing.assert_array_equal(layer.codes, codes_at_centres(path, target, 0))
+
+
+@pytest.mark.realdata
+def test_corine_in_epsg_3042_is_not_transposed(realdata: Path) -> None:
+    path = realdata / "corine" / "clc.tif"
+    target = GeoRef(32630, 459_000.0, 4_094_000.0, 10.0, (310, 470))
+    layer = read_label_raster(
+        [item_of(path, "corine", legend="corine-44", year=2018)], target, OPENER, legend="corine-44"
+    )
+    assert layer is not None
+    assert layer.codes.dtype == np.uint16
+    assert layer.nodata == 999
+    expected = codes_at_centres(path, target, 999)
+    np.testing.assert_array_equal(layer.codes, np.where(expected == 4_294_967_295, 999, expected))
+    assert len(np.unique(layer.codes)) >= 10
+
+
+@pytest.mark.realdata
+def test_labels_on_the_chips_own_lattice_are_the_stored_bits(realdata: Path) -> None:
+    path = realdata / "catalog/lc-label/data/LABEL_wervik_2018/LC.tif"
+    target = GeoRef(32631, 501_400.0, 5_629_600.0, 10.0, (20, 31))
+    layer = read_label_raster([item_of(path)], target, OPENER, legend="lc-label")
+    assert layer is not None
+    with rasterio.open(path) as raster:
+        np.testing.assert_array_equal(layer.codes, raster.read(1)[8:28, 4:35])
+
+
+def test_corine_on_its_own_grid_in_3035_lands_under_the_centres(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    path = write_raster(
+        tmp_path / "clc.tif", rng.integers(1, 45, (60, 83)).astype(np.int8), 3035, 4_321_000.0, 2_900_000.0, 100.0, -128
+    )
+    to_utm = pyproj.Transformer.from_crs(3035, 32632, always_xy=True)
+    x, y = to_utm.transform(4_325_000.0, 2_897_000.0)
+    target = GeoRef(32632, round(x, -1), round(y, -1), 10.0, (70, 111))
+    layer = read_label_raster([item_of(path, "corine", legend="corine-44")], target, OPENER, legend="corine-44")
+    assert layer is not None
+    np.testing.assert_array_equal(layer.codes, codes_at_centres(path, target, 999))
+
+
+def test_nothing_covers_the_chip(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((5, 7), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0, 0)
+    far = GeoRef(32632, 600_000.0, 5_000_000.0, 10.0, (3, 4))
+    assert read_label_raster([item_of(path)], far, OPENER, legend="worldcover") is None
+    assert read_label_raster([], far, OPENER, legend="worldcover") is None
+
+
+def test_a_raster_without_data_on_the_chip_covers_nothing(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.zeros((5, 7), np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0)
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4))
+    assert read_label_raster([item_of(path)], target, OPENER, legend="worldcover") is None
+
+
+def test_items_are_mosaicked_and_the_rest_is_no_data(tmp_path: Path) -> None:
+    left = write_raster(tmp_path / "l.tif", np.full((4, 3), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0, 0)
+    right = write_raster(tmp_path / "r.tif", np.full((4, 3), 80, np.uint8), 32632, 500_030.0, 5_000_000.0, 10.0, 0)
+    target = GeoRef(32632, 500_010.0, 5_000_000.0, 10.0, (3, 7))
+    layer = read_label_raster([item_of(left), item_of(right)], target, OPENER, legend="worldcover")
+    assert layer is not None
+    np.testing.assert_array_equal(layer.codes, np.tile([10, 10, 80, 80, 80, 0, 0], (3, 1)).astype(np.uint8))
+
+
+def test_mode_takes_the_most_frequent_code_under_a_coarse_pixel(tmp_path: Path) -> None:
+    codes = np.full((6, 9), 30, np.uint8)
+    codes[:3, :3] = 10
+    codes[1, 1] = 50
+    path = write_raster(tmp_path / "a.tif", codes, 32632, 500_000.0, 5_000_000.0, 10.0, 0)
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 30.0, (2, 3))
+    nearest = read_label_raster([item_of(path)], target, OPENER, legend="worldcover")
+    mode = read_label_raster([item_of(path)], target, OPENER, legend="worldcover", resampling="mode")
+    assert nearest is not None
+    assert mode is not None
+    assert nearest.codes[0, 0] == 50
+    assert mode.codes[0, 0] == 10
+
+
+def test_values_beyond_16_bits_are_no_codes(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((4, 3), 70_000, np.uint32), 32632, 500_000.0, 5_000_000.0, 10.0)
+    with pytest.raises(DecodeError, match="70000"):
+        read_label_raster(
+            [item_of(path)], GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 2)), OPENER, legend="worldcover"
+        )
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AssetMissingError):
+        item_of(tmp_path / "gone.tif")
+
+
+def test_a_file_that_is_no_raster_is_a_decode_error(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"not a raster at all")
+    with pytest.raises(DecodeError):
+        item_of(tmp_path / "a.tif")
+
+
+def worldcover_item(year: int, version: str, tile: str = "N45E012", **properties: Any) -> dict[str, Any]:
+    name = f"ESA_WorldCover_10m_{year}_{version}_{tile}"
+    transform = [1 / 12_000, 0.0, 12.0, 0.0, -1 / 12_000, 48.0]
+    return {
+        "id": name, "collection": "esa-worldcover", "bbox": [12.0, 45.0, 15.0, 48.0],
+        "geometry": {"type": "Polygon", "coordinates": [[[12, 45], [15, 45], [15, 48], [12, 48], [12, 45]]]},
+        "properties": {"datetime": None, "start_datetime": f"{year}-01-01T00:00:00Z", "end_datetime": f"{year}-12-31T23:59:59Z"} | properties,
+        "assets": {
+            "map": {"href": f"https://host/{name}_Map.tif", "proj:epsg": 4326, "proj:transform": transform, "proj:shape": [36000, 36000], "roles": ["data"],
+                    "raster:bands": [{"nodata": 0, "data_type": "uint8"}], "file:checksum": "1220ab"},
+            "input_quality": {"href": "https://host/q.tif", "roles": ["metadata"]},
+        },
+    }  # fmt: skip
+
+
+def test_one_vintage_only_the_newest_or_the_recipes() -> None:
+    items = [worldcover_item(2020, "v100"), worldcover_item(2021, "v200")]
+    newest = choose_label_items(items, "worldcover", source_of("worldcover"), "pc")
+    asked = choose_label_items(items, "worldcover", source_of("worldcover", year=2020), "pc")
+    assert [item.item_id for item in newest] == ["ESA_WorldCover_10m_2021_v200_N45E012"]
+    assert [item.item_id for item in asked] == ["ESA_WorldCover_10m_2020_v100_N45E012"]
+
+
+def test_the_newest_version_of_a_year_comes_first() -> None:
+    items = [worldcover_item(2021, v, esa_worldcover_version="x") for v in ("v200", "v1000", "v300")]
+    found = choose_label_items(items, "worldcover", source_of("worldcover"), "pc")
+    assert [dict(item.extra)["version"] for item in found] == ["v1000", "v300", "v200"]
+
+
+def test_an_item_says_what_has_to_be_cited() -> None:
+    item = to_label_item(worldcover_item(2021, "v200"), "wc", source_of("worldcover"), "pc")
+    assert item.licence == "CC-BY-4.0"
+    assert "2021" in item.attribution
+    assert item.refs[0].asset_key == "map"
+    assert item.refs[0].nodata == 0
+    assert item.refs[0].georef.shape_yx == (36000, 36000)
+    assert dict(item.extra) == {"year": "2021", "version": "v200", "gsd_m": "10.0", "checksum": "1220ab"}
+
+
+def test_an_item_without_the_asset_is_refused_by_name() -> None:
+    with pytest.raises(AssetMissingError, match="'landcover'.*input_quality"):
+        to_label_item(worldcover_item(2021, "v200"), "wc", source_of("worldcover", asset="landcover"), "pc")
+
+
+def test_an_item_without_time_is_refused() -> None:
+    item = worldcover_item(2021, "v200")
+    item["properties"] = {}
+    with pytest.raises(UnsupportedItemError, match="N45E012"):
+        to_label_item(item, "wc", source_of("worldcover"), "pc")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("collection", "asset", "legend", "count"),
+    [("lc-label", "LC", "lc-label", 2), ("terramesh-lulc", None, "terramesh-lulc", 3), ("enmap-landcover", None, "enmap-landcover", 1)],
+)  # fmt: skip
+def test_real_label_items_are_read_whole(
+    realdata: Path, collection: str, asset: str | None, legend: str, count: int
+) -> None:
+    paths = sorted((realdata / "catalog" / collection / "items").glob("*.json"))
+    assert len(paths) == count
+    for path in paths:
+        item = json.loads(path.read_text())
+        for stated in item["assets"].values():
+            stated["href"] = str((path.parent / stated["href"]).resolve())
+        scene = to_label_item(item, "labels", source_of("raster", asset=asset, legend=legend), "real")
+        layer = read_label_raster([scene], scene.refs[0].georef, OPENER, legend=legend)
+        assert layer is not None
+        assert layer.attribution
+        with rasterio.open(scene.refs[0].href) as raster:
+            np.testing.assert_array_equal(layer.codes, raster.read(1))
