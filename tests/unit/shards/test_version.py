@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.chip import Outcome
+from schemas.errors import DatasetError, IntegrityError
+from schemas.sample import Sample
+from shards.check import check_dataset
+from shards.layout import TABLES, list_versions, local_root, read_pointer, version_path
+from shards.reader import open_dataset
+from shards.version import publish
+from tests.unit.shards import made_up
+
+LATER = made_up.CREATED + timedelta(days=1)
+
+
+def samples_of(count: int, seed: int = 1) -> list[Sample]:
+    return [made_up.sample(n, seed=seed) for n in range(count)]
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file of a dataset but Icechunk's and work/, with its hash."""
+    files = (p for p in root.rglob("*") if p.is_file() and p.relative_to(root).parts[0] not in ("zarr", "work"))
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+class Killed(BaseException):
+    """As if the process died."""
+
+
+def killer(at: str) -> Any:
+    def on_step(step: str) -> None:
+        if step == at:
+            raise Killed(step)
+
+    return on_step
+
+
+def test_a_version_holds_every_file_of_the_format(dataset_root: Path) -> None:
+    pointer = read_pointer(dataset_root)
+    assert pointer is not None
+    folder = dataset_root / "versions" / pointer.current
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md",
+        "chips.parquet",
+        "collection.json",
+        "croissant.json",
+        "dataset.json",
+        "outcomes.parquet",
+        "run.parquet",
+        "texts.parquet",
+    ]
+    document = json.loads((folder / "dataset.json").read_text())
+    assert pointer.current == f"20261120T101500Z-{document['content_hash'][:8]}"
+    assert document["counts"] == {
+        "planned": 12,
+        "kept": 10,
+        "rejected": {"clear_fraction": 1},
+        "failed": {"AssetMissingError": 1},
+    }
+    assert document["splits"]["counts"] == {"test": 2, "train": 6, "val": 2}
+    assert set(document["tables"]) == {p.name for p in folder.iterdir()} - {"dataset.json"}
+    assert document["diff"]["added"] == 10
+
+
+def test_two_builds_give_the_same_files_whatever_the_order(tmp_path: Path) -> None:
+    samples = samples_of(10)
+    for name, order in (("a", samples), ("b", samples[::-1])):
+        publish(tmp_path / name, made_up.draft(tmp_path / name, order))
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_what_belongs_to_the_run_changes_no_name_and_no_table(tmp_path: Path) -> None:
+    first = publish(tmp_path / "a", made_up.draft(tmp_path / "a", samples_of(4)))
+    other = made_up.draft(tmp_path / "b", samples_of(4), run={"host": "other", "seconds": 99.0}, run_rows=[])
+    second = publish(tmp_path / "b", other)
+    assert first.version == second.version
+    for name in TABLES:
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
+
+
+def test_the_same_content_again_publishes_nothing(dataset_root: Path) -> None:
+    before = tree(dataset_root)
+    chunks = {p.name for p in (dataset_root / "zarr/chunks").iterdir()}
+    steps: list[str] = []
+    result = publish(
+        dataset_root, made_up.draft(dataset_root, samples_of(10), created=LATER), on_step=steps.append
+    )
+    assert (result.published, result.version) == (False, open_dataset(dataset_root).version)
+    assert tree(dataset_root) == before
+    assert {p.name for p in (dataset_root / "zarr/chunks").iterdir()} == chunks
+    assert steps == ["tables", "zarr"]
+
+
+def test_a_changed_chip_makes_a_version_that_shares_the_other_shards(dataset_root: Path) -> None:
+    old = open_dataset(dataset_root)
+    samples = samples_of(10)
+    samples[3] = made_up.sample(3, seed=2)
+    result = publish(dataset_root, made_up.draft(dataset_root, samples, created=LATER))
+    new = open_dataset(dataset_root)
+    assert new.document.parent_version == old.version
+    assert {k: result.diff[k] for k in ("added", "changed", "unchanged", "removed")} == {
+        "added": 0,
+        "changed": 1,
+        "unchanged": 9,
+        "removed": 0,
+    }
+    changed = {r.path for r in new.document.shards} - {r.path for r in old.document.shards}
+    assert [path.split("/")[1] for path in changed] == ["val"]
+    assert result.diff["shard_bytes_written"] == sum(r.bytes for r in new.document.shards if r.path in changed)
+    assert check_dataset(dataset_root).problems == []
+
+
+def test_a_reader_stays_with_its_version_while_another_is_published(dataset_root: Path) -> None:
+    old = open_dataset(dataset_root)
+    layer = old.xarray("s2_10m")
+    ids = old.chip_ids("val")
+    expected = {chip_id: old.sample(chip_id).layers["s2_10m"].data.copy() for chip_id in ids}
+    late = open_dataset(dataset_root)
+    publish(dataset_root, made_up.draft(dataset_root, samples_of(10, seed=2), created=LATER))
+    for reader in (old, late):
+        for chip_id in ids:
+            np.testing.assert_array_equal(reader.sample(chip_id).layers["s2_10m"].data, expected[chip_id])
+    rows = dict(zip(old.chips["chip_id"], old.chips["zarr_index"], strict=True))
+    for chip_id in ids:
+        data = layer["data"].isel(chip=rows[chip_id]).values
+        np.testing.assert_array_equal(data[: len(expected[chip_id])], expected[chip_id])
+    assert open_dataset(dataset_root).version != old.version
+    assert open_dataset(dataset_root, old.version).version == old.version
+    assert not np.array_equal(open_dataset(dataset_root).sample(ids[0]).layers["s2_10m"].data, expected[ids[0]])
+
+
+STEPS = ["tables", "zarr", "documents", "report", "guard", "sync", "zarr tag", "rename", "pointer"]
+
+
+def write_report(folder: Path) -> None:
+    (folder / "report").mkdir()
+    (folder / "report" / "index.html").write_text("<html></html>")
+
+
+def test_the_steps_are_told_in_order(tmp_path: Path) -> None:
+    steps: list[str] = []
+    publish(tmp_path, made_up.draft(tmp_path, samples_of(3), report=write_report), on_step=steps.append)
+    assert steps == STEPS
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_whoever_dies_in_between_leaves_the_last_version(dataset_root: Path, step: str) -> None:
+    before = open_dataset(dataset_root)
+    new = made_up.draft(dataset_root, samples_of(10, seed=2), created=LATER, report=write_report)
+    with pytest.raises(Killed):
+        publish(dataset_root, new, on_step=killer(step))
+    report = check_dataset(dataset_root)
+    assert report.problems == []
+    assert open_dataset(dataset_root).version == before.version
+    result = publish(dataset_root, replace(new, created=LATER + timedelta(hours=1)))
+    assert result.published
+    assert open_dataset(dataset_root).version == result.version
+    after = check_dataset(dataset_root)
+    assert after.problems == []
+    assert len(list_versions(dataset_root)) == 2
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_whoever_dies_in_the_first_publish_leaves_no_dataset_and_can_go_on(tmp_path: Path, step: str) -> None:
+    draft = made_up.draft(tmp_path, samples_of(5), report=write_report)
+    with pytest.raises(Killed):
+        publish(tmp_path, draft, on_step=killer(step))
+    with pytest.raises(DatasetError, match="no dataset"):
+        open_dataset(tmp_path)
+    assert publish(tmp_path, draft).published
+    assert check_dataset(tmp_path).problems == []
+
+
+def test_what_a_killed_process_left_is_swept_and_named(dataset_root: Path) -> None:
+    leftover = version_path(dataset_root, "20250101T000000Z-00000000.tmp")
+    leftover.mkdir()
+    assert any("never finished" in note for note in check_dataset(dataset_root).notes)
+    publish(dataset_root, made_up.draft(dataset_root, samples_of(10)))
+    assert not leftover.exists()
+
+
+def test_a_layer_that_may_not_be_given_on_is_refused_unless_private(tmp_path: Path) -> None:
+    closed = (*made_up.SOURCES, made_up.SOURCES[0].model_copy(update={"layer": "enmap", "redistributable": False}))
+    with pytest.raises(DatasetError, match="may not be given on: enmap"):
+        publish(tmp_path, made_up.draft(tmp_path, samples_of(3), sources=closed))
+    assert list_versions(tmp_path) == []
+    result = publish(tmp_path, made_up.draft(tmp_path, samples_of(3), sources=closed, private=True))
+    assert "**Private**" in (result.path / "README.md").read_text()
+
+
+def test_a_closed_licence_of_one_chip_is_enough_to_refuse(tmp_path: Path) -> None:
+    samples = samples_of(3)
+    licence = {"layer": "x", "id": "proprietary", "redistributable": False}
+    samples[1] = replace(samples[1], row={**samples[1].row, "licences": [licence]})
+    with pytest.raises(DatasetError, match="proprietary"):
+        publish(tmp_path, made_up.draft(tmp_path, samples))
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "/home/someone/data",
+        "https://me:pw@host/x",
+        "https://host/a.tif?sig=abc",
+        "sk-abcdefghijklmnopqrstuvwxyz",
+        "file:///x",
+        "AKIAIOSFODNN7EXAMPLE",
+    ],
+)
+def test_secrets_and_local_paths_are_not_published(tmp_path: Path, secret: str) -> None:
+    with pytest.raises(DatasetError, match="must not be published") as caught:
+        publish(tmp_path, made_up.draft(tmp_path, samples_of(3), recipe={"href": secret}))
+    assert "\n" not in caught.value.line()
+    assert list_versions(tmp_path) == []
+    assert not list((tmp_path / "versions").iterdir())
+
+
+def test_messages_and_addresses_of_a_run_lose_their_signatures(dataset_root: Path) -> None:
+    dataset = open_dataset(dataset_root)
+    failed = dataset.outcomes.set_index("chip_id").loc["u31_failed"]
+    assert failed["reason"] == "404 at https://host/a.tif"
+    assert {url for urls in dataset.run["urls"] for url in urls} == {"https://host/a.tif"}
+
+
+def test_a_draft_that_does_not_hold_together_is_refused(tmp_path: Path) -> None:
+    draft = made_up.draft(tmp_path, samples_of(4))
+    kept = list(draft.outcomes)
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"outcomes": kept[1:]}, "differ by 1 chip"),
+        ({"outcomes": [*kept, kept[0]]}, "twice"),
+        ({"chips": draft.chips[1:]}, "chips.parquet"),
+        ({"chips": [*draft.chips, draft.chips[0]]}, "twice"),
+        ({"shards": draft.shards[1:]}, "the shards"),
+        ({"texts": made_up.texts(77)}, "not kept"),
+    ]
+    for change, message in wrong:
+        with pytest.raises(IntegrityError, match=message):
+            publish(tmp_path, replace(draft, **change))
+    nothing = replace(draft, outcomes=[Outcome("x", "rejected", "clear_fraction")], chips=[], shards=[], texts=[])
+    with pytest.raises(DatasetError, match="no chip was kept of 1"):
+        publish(tmp_path, nothing)
+
+
+def test_without_zarr_there_is_no_zarr(tmp_path: Path) -> None:
+    publish(tmp_path, made_up.draft(tmp_path, samples_of(3), zarr_shard_chips=None))
+    assert not (tmp_path / "zarr").exists()
+    assert check_dataset(tmp_path).problems == []
+    with pytest.raises(DatasetError, match="no Zarr"):
+        open_dataset(tmp_path).xarray("s2_10m")
+
+
+def test_object_stores_are_named_as_not_yet_supported() -> None:
+    with pytest.raises(DatasetError, match=r"s3:// is not supported yet") as caught:
+        open_dataset("s3://bucket/dataset?token=1")
+    assert "token" not in caught.value.line()
+    assert local_root("file:///a%20b") == Path("/a b")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "name": "x", "current": "y"}', '{"format": 1}'])
+def test_an_unreadable_pointer_is_one_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "terraweft.json").write_text(content)
+    with pytest.raises(DatasetError) as caught:
+        open_dataset(tmp_path)
+    assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize("version", ["../../etc", "20261120T101500Z-00000000", "latest"])
+def test_a_version_that_is_not_there_is_one_line(dataset_root: Path, version: str) -> None:
+    with pytest.raises(DatasetError, match="no such version|no version's name"):
+        open_dataset(dataset_root, version)
