@@ -5,12 +5,10 @@ All measures are taken in the chip's own UTM zone, in pixels of equal size or in
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from shapely import convex_hull, line_merge
-from shapely.geometry import LineString, MultiPoint
+from shapely import convex_hull, line_merge, multipoints
+from shapely.geometry import LineString
 from shapely.geometry.base import BaseGeometry
 
 from schemas.georef import Bounds
@@ -87,18 +85,14 @@ def shape_word(mask: NDArray[np.bool_]) -> str:
 
 def hull_area(mask: NDArray[np.bool_]) -> float:
     """Area in pixels of the convex hull around the pixels' corners."""
-    rows, columns = np.nonzero(mask)
-    corners = [(c + dx, r + dy) for r, c in _outline(rows, columns) for dx in (0, 1) for dy in (0, 1)]
-    return float(convex_hull(MultiPoint(corners)).area)
-
-
-def _outline(rows: NDArray[Any], columns: NDArray[Any]) -> list[tuple[int, int]]:
-    """First and last pixel of every row: their hull is the hull of all."""
-    out: list[tuple[int, int]] = []
-    for row in np.unique(rows):
-        inside = columns[rows == row]
-        out += [(int(row), int(inside.min())), (int(row), int(inside.max()))]
-    return out
+    rows = np.nonzero(mask.any(axis=1))[0]
+    if rows.size == 0:
+        return 0.0
+    first = mask[rows].argmax(axis=1)
+    last = mask.shape[1] - mask[rows, ::-1].argmax(axis=1)  # one past the last pixel of the row
+    x = np.concatenate([first, first, last, last])
+    y = np.concatenate([rows, rows + 1, rows, rows + 1])
+    return float(convex_hull(multipoints(np.stack([x, y], axis=1).astype(np.float64))).area)
 
 
 def edges_touched(geometry: BaseGeometry, bounds_xyxy: Bounds, tolerance_m: float = 0.01) -> str:

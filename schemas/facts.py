@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -28,6 +28,9 @@ class Fact:
     """Layer it was computed from: label, worldcover, osm, s2 2022-06-16."""
 
 
+_FIELDS = tuple(field.name for field in fields(Fact))
+
+
 @dataclass(frozen=True, slots=True)
 class FactSheet:
     """All facts of one chip, in a fixed order."""
@@ -43,7 +46,7 @@ class FactSheet:
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Plain dictionaries, for prompts and tables."""
-        return [asdict(fact) for fact in self.facts]
+        return [{name: getattr(fact, name) for name in _FIELDS} for fact in self.facts]
 
     def sha256(self) -> str:
         """Hash of the sheet's canonical JSON."""
