@@ -32,8 +32,8 @@ def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Cl
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.daemon": True,
         "temporary-directory": str(scratch),
-        "logging.distributed": "error",
     }
+    quieten()
     with (
         dask.config.set(settings),
         LocalCluster(  # type: ignore[no-untyped-call]
@@ -48,6 +48,13 @@ def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Cl
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
+
+
+def quieten() -> None:
+    """Dask reports its own comings and goings at INFO on loggers that it sets up itself; ours is the ledger."""
+    for name in list(logging.root.manager.loggerDict):
+        if name == "distributed" or name.startswith("distributed."):
+            logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def default_workers() -> int:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from chips import statistics
 from chips.plan import LayerPlan
-from chips.register import correct_chip, measure_layers
+from chips.register import measure_layers, screen_shifts
 from chips.rows import chip_row, input_hash, items_over
 from chips.screen import screen
 from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers
@@ -33,6 +33,8 @@ from schemas.labels import LabelLayer
 from schemas.recipe import Recipe
 from schemas.sample import LayerArrays
 from schemas.scene import Opener
+from schemas.sensor import load_sensor
+from sources.correction import corrected
 from sources.label_reader import LabelReader
 from sources.tile_reader import TileReader
 
@@ -69,9 +71,10 @@ class Job:
             self.folder / "first" / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
         )
 
-    def second_folder(self, tile: Tile, model_key: str) -> Path:
+    def second_folder(self, first: Path, model_key: str) -> Path:
         """Final path of a tile's fragments of the second pass."""
-        return self.folder / "second" / f"{tile.tile_id}-{key_of(self.first_folder(tile).name, model_key, STEPS)}"
+        tile_id = first.name.partition("-")[0]
+        return self.folder / "second" / f"{tile_id}-{key_of(first.name, model_key, STEPS)}"
 
 
 def first_pass(job: Job, tile: Tile) -> Path:
@@ -81,10 +84,10 @@ def first_pass(job: Job, tile: Tile) -> Path:
         return final
     began = time.monotonic()
     writer = FragmentWriter(final)
-    reader = TileReader(job.recipe, job.layers, job.opener)
-    read = reader.read(tile)
+    read = TileReader(job.recipe, job.layers, job.opener).read(tile)
     outcomes = list(read.outcomes)
-    pixel_sums, votes = [], []
+    pixel_sums: list[statistics.Statistics] = []
+    votes: list[FusionStatistics] = []
     labels = _labels_or_failures(job, tile, read.chips)
     for chip in read.chips:
         found = labels[chip.spec.chip_id]
@@ -92,7 +95,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
             outcomes.append(found)
             continue
         chip = replace(chip, rasters=found[0], features=found[1])
-        outcome = _finish_chip(job, tile, chip, reader, writer, pixel_sums, votes)
+        outcome = _finish_chip(job, tile, chip, writer, pixel_sums, votes)
         outcomes.append(outcome)
     splits = {chip.chip_id: chip.split for chip in tile.chips}
     summary = {
@@ -135,18 +138,18 @@ def _finish_chip(
     job: Job,
     tile: Tile,
     chip: Chip,
-    reader: TileReader,
     writer: FragmentWriter,
-    pixel_sums: list[Mapping[statistics.Key, statistics.Moments]],
+    pixel_sums: list[statistics.Statistics],
     votes: list[FusionStatistics],
 ) -> Outcome:
     """Register, screen and label one chip, and store what is kept."""
     recipe, chip_id = job.recipe, chip.spec.chip_id
     if recipe.register_shifts.mode != "off":
-        chip = replace(chip, shifts=measure_layers(chip, recipe.register_shifts))
-        if recipe.register_shifts.mode == "correct":
-            chip = correct_chip(chip, recipe.register_shifts, reader.read_again)
-    rejected = screen(chip_id, chip.layers, recipe.screen) or _too_far(chip, recipe)
+        profiles = {name: load_sensor(modality.sensor) for name, modality in recipe.modalities.items()}
+        chip = replace(chip, shifts=measure_layers(chip.layers, recipe.register_shifts, profiles))
+        chip = corrected(chip, recipe, job.layers, job.opener)
+    rejected = screen(chip_id, chip.layers, recipe.screen)
+    rejected = rejected or screen_shifts(chip_id, chip.shifts, recipe.register_shifts)
     if rejected is not None:
         return rejected
     if recipe.labels is not None:
@@ -169,23 +172,6 @@ def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
         if given is not None:
             found[name] = make_labeler(source).label(given, georef)
     return found
-
-
-def _too_far(chip: Chip, recipe: Recipe) -> Outcome | None:
-    """The rejection of a chip whose layers lie reliably apart (mode ``reject``)."""
-    register = recipe.register_shifts
-    if register.mode != "reject":
-        return None
-    reliable = [
-        (float(np.hypot(shift.dx_m, shift.dy_m)), modality)
-        for modality, shifts in chip.shifts.items()
-        for shift in shifts
-        if shift.status == "measured"
-    ]
-    worst, modality = max(reliable, default=(0.0, ""))
-    if worst <= register.max_shift_m:
-        return None
-    return Outcome(chip.spec.chip_id, "rejected", f"{modality}.max_shift_m", round(worst, 2), register.max_shift_m)
 
 
 def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:

@@ -24,7 +24,7 @@ from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
 from schemas.scene import SceneItem
 from sources.base import CatalogClient
 from sources.catalog import open_catalog
-from sources.duplicates import drop_superseded
+from sources.duplicates import resolve_duplicates
 from sources.labels_raster import choose_label_items
 from sources.regions import read_regions
 from sources.sensors import to_scene_item
@@ -137,8 +137,8 @@ def _search_modality(
             scenes.append(to_scene_item(found[item_id], name, modality, modality.catalog))
         except SourceError as error:
             notes.append(f"{name}: {error.what}")
-    kept, dropped = drop_superseded(scenes)
-    notes += [f"{name}: {gone.item.item_id} is not read, {gone.winner.item_id} is: {gone.why}" for gone in dropped]
+    kept, dropped = resolve_duplicates(scenes)
+    notes += [f"{name}: {line}" for line in dropped]
     return tuple(kept)
 
 

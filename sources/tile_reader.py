@@ -102,19 +102,6 @@ class TileReader:
                 result.chips.append(Chip(chip, layers[chip.chip_id], provenance[chip.chip_id]))
         return result
 
-    def read_again(self, chip: Chip, group: str, time_index: int, target: GeoRef) -> NDArray[Any]:
-        """One date of one layer on another grid of the same shape: the one resampling of a correction.
-
-        Returns:
-            (band, y, x) as delivered by the first item of that date.
-        """
-        layer = next(plan for plans in self.layers.values() for plan in plans if plan.group == group)
-        modality = self.recipe.modalities[layer.modality]
-        item = chip.provenance[layer.modality][time_index]
-        refs = _refs_of(item, layer)
-        engine = open_engine("direct")
-        return engine.read(refs, target, modality.resampling, self.opener, _fill_value(layer))
-
 
 class _ModalityRead:
     """One modality over one tile."""
@@ -171,7 +158,7 @@ class _ModalityRead:
         arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
         grids: dict[str, GeoRef] = {}
         for ref in item.masks:
-            plan = _mask_plan(self.groups[0], ref)
+            plan = mask_plan(self.groups[0], ref)
             native = self.modality.model_copy(update={"grid": "native"})
             for chip in chips:
                 grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
@@ -192,7 +179,7 @@ class _ModalityRead:
             grids = {chip.chip_id: self._georef(chip, layer) for chip in chips}
             union = reduce(GeoRef.union, grids.values())
             block = self.engine.read(
-                _refs_of(item, layer), union, self.modality.resampling, self.reader.opener, _fill_value(layer)
+                refs_of(item, layer), union, self.modality.resampling, self.reader.opener, layer.nodata
             )
             read_bytes += block.nbytes
             for chip in chips:
@@ -246,7 +233,7 @@ class _ModalityRead:
         pixels = self.pixels.get((item.item_id, chip.chip_id, self.groups[0].group))
         if pixels is None:
             return None
-        return self._valid_of(pixels, None, _refs_of(item, self.groups[0]), self._georef(chip, self.groups[0]))
+        return self._valid_of(pixels, None, refs_of(item, self.groups[0]), self._georef(chip, self.groups[0]))
 
     def _choose(self, chip: ChipSpec) -> list[Acquisition]:
         """Acquisitions that the chip keeps, in time order."""
@@ -308,7 +295,7 @@ class _ModalityRead:
             pixels = self.pixels.get((item.item_id, chip.chip_id, layer.group))
             if pixels is None:
                 continue
-            refs = _refs_of(item, layer)
+            refs = refs_of(item, layer)
             mask = self.masks.get((item.item_id, chip.chip_id))
             seen = self._valid_of(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, refs, georef)
             missing = is_missing(pixels, layer.nodata) | (seen == Valid.NODATA)[np.newaxis]
@@ -383,7 +370,8 @@ def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
     )
 
 
-def _mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
+def mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
+    """A mask as if it were a group of its own, for its grid."""
     return LayerPlan(
         layer.group,
         layer.modality,
@@ -396,13 +384,10 @@ def _mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
     )
 
 
-def _refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
+def refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
+    """The item's bands of a group, in stored order."""
     by_name = {ref.band: ref for ref in item.refs}
     return [by_name[name] for name in layer.bands]
-
-
-def _fill_value(layer: LayerPlan) -> float | None:
-    return layer.nodata
 
 
 def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:

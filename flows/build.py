@@ -1,0 +1,300 @@
+"""The build flow: plan -> first pass -> reduce -> second pass -> write -> publish.
+
+Prefect sees stages, Dask sees tiles and shards (docs/adr/0002): a Prefect task here holds one stage, submits its
+units to Dask, and watches them. Fragments on disk carry everything between stages, so a run that was killed starts
+again where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from distributed import Client, as_completed
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from chips.plan import LayerPlan
+from flows.captioning import caption_tiles
+from flows.cluster import dask_client
+from flows.fragments import finished, sweep
+from flows.passes import Job, first_pass
+from flows.planning import RunPlan, make_plan, write_plan
+from flows.progress import current
+from flows.publishing import Published, publish_run
+from flows.reduce import Estimated, estimate_run
+from flows.second_pass import chip_places, second_pass, write_bucket
+from schemas.chip import Tile
+from schemas.errors import UserError
+from schemas.recipe import Recipe
+from shards.buckets import bucket_count, bucket_of
+from shards.lock import DatasetLock
+from shards.tar import WrittenShard
+from sources.openers import PlainOpener
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+SUBMITTED_AHEAD = 4
+"""Units in flight per worker: enough to keep it busy, few enough to stop soon."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the lobby asks for."""
+
+    recipe: Recipe
+    """The recipe."""
+    recipe_folder: Path
+    """Where its relative paths begin."""
+    root: Path
+    """Root of the dataset."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of ``${TERRAWEFT_...}``."""
+    workers: int = 2
+    """Worker processes of a local cluster."""
+    dask_address: str | None = None
+    """Scheduler of a cluster that is there already."""
+    ledger: Path | None = None
+    """Paid-answer ledger."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build ended in."""
+
+    root: Path
+    """Root of the dataset."""
+    version: str
+    """Current version."""
+    published: bool
+    """False where nothing had changed."""
+    counts: Mapping[str, Any]
+    """planned, kept, rejected by reason, failed by class."""
+    notes: tuple[str, ...]
+    """What a person should know."""
+    seconds: float
+    """Wall time."""
+    tiles_done: int
+    """Tiles of the first pass done by this run."""
+    tiles_reused: int
+    """Tiles of the first pass that an earlier run had finished."""
+
+
+def run_folder(request: BuildRequest) -> Path:
+    """Where the run's fragments lie: named by the recipe, so that a second run finds the first one's."""
+    return request.root / "work" / "runs" / request.recipe.hash()[:16]
+
+
+@task(name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan_stage(request: BuildRequest) -> RunPlan:
+    """Hops 1 and 2."""
+    plan = make_plan(request.recipe, request.recipe_folder, request.variables)
+    write_plan(plan, run_folder(request) / "plan")
+    return plan
+
+
+@task(name="first pass", cache_policy=NO_CACHE, persist_result=False)
+def first_stage(client: Client, job: Job, tiles: Sequence[Tile]) -> tuple[dict[str, Path], int]:
+    """Hops 3 to 5 of every tile: tile id -> fragments, and how many of them an earlier run had finished."""
+    folder = job.folder / "first"
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    there = {path.name for path in finished(folder)}
+    done = {tile.tile_id: job.first_folder(tile) for tile in tiles if job.first_folder(tile).name in there}
+    todo = [tile for tile in tiles if tile.tile_id not in done]
+
+    def submit(tile: Tile) -> Any:
+        return client.submit(first_pass, job, tile, pure=False)
+
+    return done | _spread(client, "read", submit, todo, _tile_id, len(done)), len(done)
+
+
+@task(name="reduce", cache_policy=NO_CACHE, persist_result=False)
+def reduce_stage(job: Job, first: Mapping[str, Path]) -> Estimated:
+    """What needs the whole dataset: fusion parameters and band statistics."""
+    return estimate_run(job, first)
+
+
+@task(name="second pass", cache_policy=NO_CACHE, persist_result=False)
+def second_stage(
+    client: Client, job: Job, tiles: Sequence[Tile], first: Mapping[str, Path], estimated: Estimated
+) -> dict[str, Path]:
+    """Fuse, facts and template captions of every tile, from the fragments."""
+    folder = job.folder / "second"
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    there = {path.name for path in finished(folder)}
+    finals = {tile.tile_id: job.second_folder(first[tile.tile_id], estimated.key) for tile in tiles}
+    done = {tile_id: path for tile_id, path in finals.items() if path.name in there}
+    todo = [tile for tile in tiles if tile.tile_id not in done]
+
+    def submit(tile: Tile) -> Any:
+        return client.submit(second_pass, job, first[tile.tile_id], finals[tile.tile_id], estimated.fusion, pure=False)
+
+    return done | _spread(client, "label", submit, todo, _tile_id, len(done))
+
+
+@task(name="caption", cache_policy=NO_CACHE, persist_result=False)
+def caption_stage(job: Job, second: Mapping[str, Path], ledger: Path | None) -> dict[str, Any]:
+    """Texts of a paid model; what they cost."""
+    return caption_tiles(job, second, ledger)
+
+
+@task(name="write", cache_policy=NO_CACHE, persist_result=False)
+def write_stage(client: Client, job: Job, first: Mapping[str, Path], second: Mapping[str, Path]) -> list[WrittenShard]:
+    """Hop 7, the tars: one unit per bucket."""
+    if "webdataset" not in job.recipe.write.kinds:
+        return []
+    places = chip_places(first, second)
+    buckets = _buckets(job, places)
+
+    def submit(bucket: tuple[str, int]) -> Any:
+        return client.submit(write_bucket, job, bucket[0], bucket[1], buckets[bucket], pure=False)
+
+    written = _spread(client, "write", submit, sorted(buckets), lambda bucket: bucket, 0)
+    return [written[bucket] for bucket in sorted(written)]
+
+
+@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+def publish_stage(
+    job: Job,
+    plan: RunPlan,
+    first: Mapping[str, Path],
+    second: Mapping[str, Path],
+    estimated: Estimated,
+    shards: Sequence[WrittenShard],
+    run: Mapping[str, Any],
+) -> Published:
+    """Tables, Zarr, metadata and report, verified; then the pointer."""
+    return publish_run(job, plan, first, second, estimated, shards, run)
+
+
+@flow(name="build", validate_parameters=False, persist_result=False)
+def build(request: BuildRequest) -> BuildResult:
+    """A dataset from a recipe: built, or resumed, and published.
+
+    Raises:
+        UserError: a mistake of the user's; nothing is lost.
+    """
+    began = time.monotonic()
+    if "://" in str(request.root):
+        raise UserError(f"{request.root} is no local folder", mend="object stores are not supported yet")
+    request.root.mkdir(parents=True, exist_ok=True)
+    owner = f"build {request.recipe.name} on {socket.gethostname()} pid {os.getpid()}"
+    with DatasetLock(request.root, owner):
+        progress = current()
+        progress.start("plan", 1)
+        plan = plan_stage(request)
+        progress.finish("plan")
+        job = make_job(request, plan.layers)
+        scratch = request.root / "work" / "dask"
+        with dask_client(request.dask_address, request.workers, scratch) as client:
+            first, reused = first_stage(client, job, plan.tiles)
+            estimated = reduce_stage(job, first)
+            second = second_stage(client, job, plan.tiles, first, estimated)
+            paid = caption_stage(job, second, request.ledger)
+            shards = write_stage(client, job, first, second)
+        progress.start("publish", 1)
+        published = publish_stage(
+            job, plan, first, second, estimated, shards, _run_section(request, began, reused, paid)
+        )
+        progress.finish("publish")
+        shutil.rmtree(scratch, ignore_errors=True)
+    return BuildResult(
+        root=request.root,
+        version=published.version,
+        published=published.published,
+        counts=published.counts,
+        notes=plan.notes + published.notes,
+        seconds=time.monotonic() - began,
+        tiles_done=len(first) - reused,
+        tiles_reused=reused,
+    )
+
+
+def _run_section(request: BuildRequest, began: float, reused: int, paid: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from run to run, for ``dataset.json``."""
+    return {
+        "seconds": round(time.monotonic() - began, 1),
+        "workers": request.workers,
+        "tiles_reused": reused,
+        "texts": dict(paid),
+    }
+
+
+def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
+    """What the workers are told; secrets are not among it."""
+    return Job(
+        recipe=request.recipe,
+        layers=tuple(layers),
+        opener=PlainOpener(allow_local=any(c.allow_local for c in request.recipe.catalogs.values())),
+        root=request.root,
+        folder=run_folder(request),
+        cache=request.root / "work" / "cache",
+        variables=dict(request.variables),
+    )
+
+
+def _spread(
+    client: Client,
+    stage: str,
+    submit: Callable[[Any], Any],
+    units: Sequence[Any],
+    name: Callable[[Any], Any],
+    done: int,
+) -> dict[Any, Any]:
+    """Results of all units by name; a bounded number is in flight, and an error cancels the rest."""
+    progress = current()
+    progress.start(stage, len(units) + done, done)
+    waiting = list(reversed(units))
+    names: dict[Any, Any] = {}
+    results: dict[Any, Any] = {}
+    limit = SUBMITTED_AHEAD * max(1, len(client.scheduler_info()["workers"]))
+
+    def next_one() -> Any:
+        unit = waiting.pop()
+        future = submit(unit)
+        names[future.key] = name(unit)
+        return future
+
+    running: Any = as_completed([next_one() for _ in range(min(limit, len(waiting)))])  # type: ignore[no-untyped-call]
+    try:
+        for future in running:
+            results[names.pop(future.key)] = future.result()
+            progress.advance(stage)
+            if waiting:
+                running.add(next_one())
+    except BaseException:
+        client.cancel(list(running.futures), force=True)  # type: ignore[no-untyped-call]
+        raise
+    progress.finish(stage)
+    return results
+
+
+def _tile_id(tile: Tile) -> str:
+    return tile.tile_id
+
+
+def _buckets(
+    job: Job, places: Mapping[str, tuple[str, Path, Path]]
+) -> dict[tuple[str, int], list[tuple[str, Path, Path]]]:
+    """(split, bucket) -> chips with their fragments; the count comes from the bytes of the split."""
+    buckets: dict[tuple[str, int], list[tuple[str, Path, Path]]] = {}
+    for split in sorted({place[0] for place in places.values()}):
+        members = {chip_id: place for chip_id, place in places.items() if place[0] == split}
+        size = sum(_fragment_bytes(chip_id, place[1:]) for chip_id, place in members.items())
+        count = bucket_count(size, job.recipe.write.shard_bytes)
+        for chip_id, (_, one, two) in members.items():
+            buckets.setdefault((split, bucket_of(chip_id, count)), []).append((chip_id, one, two))
+    return buckets
+
+
+def _fragment_bytes(chip_id: str, folders: Iterable[Path]) -> int:
+    return sum((folder / f"{chip_id}.npz").stat().st_size for folder in folders)

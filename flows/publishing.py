@@ -1,0 +1,249 @@
+"""The last stage of a build: the run's fragments become a draft, and the draft becomes a version."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from captioners.statistics import text_statistics
+from chips.convert import stored_form
+from chips.plan import LayerPlan
+from chips.rows import licence_entry
+from chips.splits import leakage_report
+from flows.fragments import read_json
+from flows.passes import Job
+from flows.planning import RunPlan
+from flows.reduce import Estimated
+from flows.reporting import write_html
+from flows.second_pass import chip_places, load_texts
+from flows.steps import STEPS
+from labelers.base import legend_name
+from labelers.fuse import FusionModel
+from schemas.chip import Outcome
+from schemas.dataset import BandTable, LayerTable, SourceTable
+from schemas.legend import load_crosswalk, load_legend
+from schemas.sensor import load_sensor
+from shards.draft import Draft
+from shards.tar import WrittenShard
+from shards.version import publish
+from sources.scenes import scene_bands
+
+log = logging.getLogger(__name__)
+
+SOFTWARE = (
+    "numpy",
+    "rasterio",
+    "stackstac",
+    "odc-stac",
+    "xarray",
+    "rioxarray",
+    "pyproj",
+    "shapely",
+    "osmium",
+    "zarr",
+    "icechunk",
+    "scikit-image",
+)
+"""Packages whose version may change a pixel or a label."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publish ended in."""
+
+    version: str
+    """Current version."""
+    published: bool
+    """False where nothing had changed."""
+    counts: Mapping[str, Any]
+    """planned, kept, rejected by reason, failed by class."""
+    notes: tuple[str, ...] = ()
+    """What a person should know."""
+
+
+def publish_run(
+    job: Job,
+    plan: RunPlan,
+    first: Mapping[str, Path],
+    second: Mapping[str, Path],
+    estimated: Estimated,
+    shards: Sequence[WrittenShard],
+    run: Mapping[str, Any],
+) -> Published:
+    """Make the version of a run, verified, and the current one."""
+    recipe = job.recipe
+    places = chip_places(first, second)
+    rows, texts = [], []
+    for chip_id, (_, _, folder) in places.items():
+        written = load_texts(chip_id, folder)
+        row = dict(read_json(folder / f"{chip_id}.json")["row"])
+        short = next((t["text"] for t in written if t["kind"] == "caption" and t["style"] == "short"), None)
+        rows.append(row | ({"caption": short} if short is not None else {}))
+        texts += written
+    outcomes = [Outcome(**o) for folder in first.values() for o in read_json(folder / "tile.json")["outcomes"]]
+    legends, crosswalk = _legends(job)
+    draft = Draft(
+        name=recipe.name,
+        created=datetime.now(UTC),
+        recipe=recipe.model_dump(mode="json", by_alias=True),
+        recipe_hash=recipe.hash(),
+        code_version=code_version(),
+        layers=tuple(_layer_tables(job, plan, estimated, rows)),
+        chips=rows,
+        outcomes=sorted(outcomes, key=lambda o: o.chip_id),
+        shards=list(shards),
+        sources=tuple(_sources(plan, rows)),
+        texts=texts,
+        run_rows=list(_run_rows(first)),
+        title=recipe.title,
+        description=recipe.description,
+        limits=tuple(_limits(job, outcomes)),
+        steps=STEPS,
+        software=_software(),
+        legends=legends,
+        crosswalk=crosswalk,
+        fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
+        splits=_splits(job, rows),
+        text_summary=text_statistics(texts) if texts else {},
+        run={**run, "host": platform.platform(terse=True), "python": platform.python_version()},
+        private=recipe.publish.private,
+        zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
+        report=lambda folder: write_html(job.root, folder),
+    )
+    result = publish(job.root, draft)
+    notes = () if result.published else ("nothing had changed: the current version stays",)
+    return Published(result.version, result.published, draft.counts(), notes)
+
+
+def code_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("terraweft")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _software() -> dict[str, str]:
+    found = {}
+    for name in SOFTWARE:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _layer_tables(
+    job: Job, plan: RunPlan, estimated: Estimated, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[LayerTable]:
+    for layer in job.layers:
+        dtype, nodata, unit = stored_form(layer.dtype, layer.nodata, layer.unit, job.recipe.modalities[layer.modality])
+        shapes = [row[f"{layer.group}.shape_yx"] for row in rows if row.get(f"{layer.group}.shape_yx")]
+        dates = [len(row.get(f"{layer.modality}.item_ids") or ()) for row in rows]
+        yield LayerTable(
+            group=layer.group,
+            modality=layer.modality,
+            sensor=layer.sensor,
+            gsd_m=layer.gsd_m,
+            dtype=dtype,
+            unit=unit,
+            nodata=nodata,
+            bands=tuple(_band_table(name, layer, plan, estimated) for name in layer.bands),
+            max_dates=max(dates, default=0),
+            shape_yx=(max((s[0] for s in shapes), default=0), max((s[1] for s in shapes), default=0)),
+        )
+
+
+def _band_table(name: str, layer: LayerPlan, plan: RunPlan, estimated: Estimated) -> BandTable:
+    summary = estimated.bands.get((layer.group, name))
+    band = next(band for band in scene_bands(plan.items[layer.modality][0]) if band.name == name)
+    return BandTable(
+        name=name,
+        common_name=band.common_name,
+        centre_nm=band.centre_nm,
+        fwhm_nm=band.fwhm_nm,
+        polarisation=band.polarisation,
+        mean=None if summary is None else summary.mean,
+        std=None if summary is None else summary.std,
+        count=0 if summary is None else summary.count,
+    )
+
+
+def _legends(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
+    labels = job.recipe.labels
+    if labels is None:
+        return {}, {}
+    names = {name: legend_name(source) for name, source in labels.sources.items()}
+    legends = {name: load_legend(legend).model_dump(mode="json") for name, legend in names.items()}
+    if labels.fuse is None:
+        return legends, {}
+    target = labels.fuse.legend
+    crosswalk = {name: load_crosswalk(legend, target).model_dump(mode="json") for name, legend in names.items()}
+    return legends | {"label": load_legend(target).model_dump(mode="json")}, crosswalk
+
+
+def _sources(plan: RunPlan, rows: Sequence[Mapping[str, Any]]) -> Iterator[SourceTable]:
+    """One entry per layer and collection, with the items that kept chips were cut from."""
+    for layer, items in sorted(plan.items.items()):
+        used = {item for row in rows for item in row.get(f"{layer}.item_ids") or ()}
+        for key in sorted({(item.catalog, item.collection, item.licence) for item in items}):
+            members = [item for item in items if (item.catalog, item.collection, item.licence) == key]
+            modality = plan.recipe.modalities.get(layer)
+            redistributable = load_sensor(modality.sensor).redistributable if modality else True
+            entry = licence_entry(layer, key[2], "; ".join(sorted({i.attribution for i in members})), redistributable)
+            yield SourceTable(
+                layer=layer,
+                catalog=key[0],
+                collection=key[1],
+                licence=key[2],
+                attribution=entry["attribution"],
+                share_alike=entry["share_alike"],
+                non_commercial=entry["non_commercial"],
+                redistributable=redistributable,
+                items=tuple(sorted(i.item_id for i in members if i.item_id in used or modality is None)),
+            )
+
+
+def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
+    """One row per planned chip and step of this run: reads by chip, and its share of the tile's time."""
+    for folder in first.values():
+        tile = read_json(folder / "tile.json")
+        outcomes = tile["outcomes"]
+        for outcome in outcomes:
+            reads = [read for read in tile["reads"] if outcome["chip_id"] in read["chips"]]
+            yield {
+                "chip_id": outcome["chip_id"],
+                "step": "first pass",
+                "attempts": outcome["attempts"],
+                "urls": [outcome["url"]] if outcome["url"] else [read["item_id"] for read in reads],
+                "seconds": round(tile["seconds"] / max(1, len(outcomes)), 4),
+                "bytes": sum(read["bytes"] // len(read["chips"]) for read in reads),
+                "tokens": 0,
+                "cost": 0.0,
+            }
+
+
+def _splits(job: Job, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rule = job.recipe.split
+    footprints = [shapely.from_wkb(row["geometry_wkb"]) for row in rows]
+    items = [[i for name in job.recipe.modalities for i in row.get(f"{name}.item_ids") or ()] for row in rows]
+    report = leakage_report([row["split"] for row in rows], footprints, [row["block_id"] for row in rows], items)
+    return {"method": rule.method, "block_m": rule.block_m, "buffer_m": rule.buffer_m, "leakage": report}
+
+
+def _limits(job: Job, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    failed = sum(1 for outcome in outcomes if outcome.state == "failed")
+    if failed:
+        yield f"{failed} planned chip(s) failed to be read; outcomes.parquet says which and why."
+    if job.recipe.labels is not None:
+        yield "Labels are weak: they come from products with known errors, not from people looking at these pictures."
+    if job.recipe.captions is not None and job.recipe.captions.backend == "template":
+        yield "Captions are written from the labels by rules; they are as true as the labels."

@@ -1,0 +1,243 @@
+"""The second pass: fuse, facts, captions, from the fragments alone (no imagery is read again), and the tars.
+
+Everything a sample holds stands in two fragments of its chip: pixels and product labels from the first pass, the
+fused label, texts and the finished row from the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from captioners.base import CaptionInput, make_captioner
+from captioners.facts import fact_sheet
+from captioners.facts_scene import DatedBands
+from flows.captioning import TEXTS
+from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_features, unpack_layers
+from flows.passes import Job
+from labelers import derived, fuse
+from labelers.pixel_features import to_pixel_geojson
+from schemas.georef import GeoRef
+from schemas.labels import LabelLayer
+from schemas.legend import load_legend
+from schemas.sample import LayerArrays, Sample
+from shards.samples import to_physical
+from shards.tar import WrittenShard, write_shard
+
+Place = tuple[str, Path, Path]
+"""Chip id and the folders of its fragments of the first and the second pass."""
+
+
+def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None) -> Path:
+    """One tile: fused label, facts, template captions and the finished row of each kept chip.
+
+    Args:
+        job: the run.
+        first: the tile's fragments of the first pass.
+        final: where the fragments of this pass go.
+        model: the estimated fusion, as JSON; None where the recipe fuses nothing.
+    """
+    if final.exists():
+        return final
+    writer = FragmentWriter(final)
+    fusion = fuse.FusionModel.from_dict(model) if model is not None else None
+    kept = sorted(read_json(first / "tile.json")["kept"])
+    inputs: list[CaptionInput] = []
+    finished: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
+    for chip_id in kept:
+        facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
+        labels = _labels(facts, arrays)
+        fused, written = _fused(fusion, labels, facts["row"]["region"])
+        row = dict(facts["row"]) | _label_columns(fusion, fused, labels)
+        extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts)}
+        if job.recipe.captions is not None:
+            inputs.append(_caption_input(job, chip_id, facts, arrays, labels, fused))
+        finished[chip_id] = (written, extra)
+    if job.recipe.captions is not None and job.recipe.captions.backend == "template":
+        _caption(job, inputs, finished)
+    for chip_id, (written, extra) in finished.items():
+        writer.add(chip_id, written, extra)
+    waiting = [given for given in inputs if "texts" not in finished[given.chip_id][1]]
+    pending = {g.chip_id: {"facts": g.facts.as_dicts(), "legend": g.legend, "licence": g.licence} for g in waiting}
+    return writer.commit({"chips": kept, "pending": pending})
+
+
+def _labels(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, LabelLayer]:
+    layers = {}
+    for name, fields in facts["labels"].items():
+        epsg, x0, y0, size, shape = fields["georef"]
+        known = {key: value for key, value in fields.items() if key != "georef"}
+        layers[name] = LabelLayer(
+            classes=arrays[f"label/{name}"], georef=GeoRef(epsg, x0, y0, size, (shape[0], shape[1])), **known
+        )
+    return layers
+
+
+def _fused(
+    fusion: fuse.FusionModel | None, labels: Mapping[str, LabelLayer], region: str
+) -> tuple[LabelLayer | None, dict[str, NDArray[Any]]]:
+    """The fused layer, and the arrays to store of it."""
+    if fusion is None or not labels:
+        return None, {}
+    layer = fuse.fused_layer(fusion, list(labels.values()), region)
+    return layer, {"label": layer.classes} | ({} if layer.confidence is None else {"confidence": layer.confidence})
+
+
+def _label_columns(
+    fusion: fuse.FusionModel | None, fused: LabelLayer | None, labels: Mapping[str, LabelLayer]
+) -> dict[str, Any]:
+    if fusion is None or fused is None or fused.confidence is None:
+        return {}
+    return {
+        "label.fractions": derived.class_fractions(fused.classes, load_legend(fused.legend)),
+        "label.agreement": derived.agreement(list(labels.values()), fusion.setup),
+        "label.mean_confidence": round(derived.mean_confidence(fused.confidence), 6),
+    }
+
+
+def _osm(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    table = unpack_features(facts["features"])
+    if table is None:
+        return None
+    left, bottom, right, top = facts["row"]["bounds_xyxy"]
+    gsd = job.recipe.grid.gsd_m
+    shape_yx = (round((top - bottom) / gsd), round((right - left) / gsd))
+    return to_pixel_geojson(table, GeoRef(facts["row"]["epsg"], left, top, gsd, shape_yx))
+
+
+def _caption_input(
+    job: Job,
+    chip_id: str,
+    facts: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    labels: Mapping[str, LabelLayer],
+    fused: LabelLayer | None,
+) -> CaptionInput:
+    """What the captioner is told of one chip."""
+    spoken = fused if fused is not None else next(iter(labels.values()))
+    legend = load_legend(spoken.legend)
+    sheet = fact_sheet(
+        chip_id,
+        spoken.classes,
+        legend,
+        spoken.georef,
+        by="index" if fused is not None else "code",
+        label_source="label" if fused is not None else spoken.source,
+        features=unpack_features(facts["features"]),
+        scenes=_scenes(job, facts, arrays),
+    )
+    licence = "ODbL-1.0" if any(layer.share_alike for layer in labels.values()) else spoken.licence
+    captions = job.recipe.captions
+    kinds = captions.kinds if captions is not None else ()
+    return CaptionInput(chip_id, sheet, legend=legend.name, kinds=kinds, licence=licence, seed=job.recipe.seed)
+
+
+def _scenes(job: Job, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> list[DatedBands]:
+    """Every date of the finest group of each modality, in physical values."""
+    layers = unpack_layers(arrays, facts["georefs"])
+    scenes: list[DatedBands] = []
+    for modality in job.recipe.modalities:
+        groups = [plan for plan in job.layers if plan.modality == modality and plan.group in layers]
+        if groups:
+            scenes += dated_bands(modality, layers[groups[0].group], facts, groups[0].group)
+    return scenes
+
+
+def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], group: str) -> list[DatedBands]:
+    """The dates of a layer with physical values, bands by common name (or by wavelength where there is none)."""
+    attrs = facts["layer_attrs"][group]
+    if attrs["kind"] == "elevation":
+        return []
+    physical = to_physical(layer)
+    common, bands = facts["common_names"][group], facts["bands"][group]
+    names = [name or band for name, band in zip(common, bands, strict=True)]
+    if len(set(names)) < len(names):
+        names = bands
+    wavelengths = {n: w for n, w in zip(names, facts["wavelengths_nm"][group], strict=True) if w is not None}
+    days = [str(day) for day in layer.time_utc.astype("datetime64[D]")]
+    return [
+        DatedBands(
+            source=modality,
+            day=days[t],
+            bands=dict(zip(names, physical[t], strict=True)),
+            valid=layer.valid[t],
+            unit=attrs["unit"],
+            wavelengths_nm=wavelengths or None,
+        )
+        for t in range(len(days))
+    ]
+
+
+def _caption(
+    job: Job,
+    inputs: Sequence[CaptionInput],
+    finished: Mapping[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]],
+) -> None:
+    """Texts of the template, put beside the rows."""
+    captions = job.recipe.captions
+    if captions is None:
+        return
+    for given, records in zip(inputs, make_captioner(captions).write(inputs), strict=True):
+        finished[given.chip_id][1]["texts"] = [record.model_dump(mode="json") for record in records]
+
+
+@lru_cache(maxsize=8)
+def _paid_texts(second: Path) -> Mapping[str, Any]:
+    """Texts that a paid model wrote for a tile, or none."""
+    path = second / TEXTS
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def chip_places(first: Mapping[str, Path], second: Mapping[str, Path]) -> dict[str, tuple[str, Path, Path]]:
+    """Kept chip -> split and the folders of its fragments, by chip id."""
+    places = {}
+    for tile_id, folder in first.items():
+        for chip_id, split in read_json(folder / "tile.json")["kept"].items():
+            places[chip_id] = (split, folder, second[tile_id])
+    return dict(sorted(places.items()))
+
+
+def load_texts(chip_id: str, second: Path) -> list[dict[str, Any]]:
+    """Text records of a chip: the template's, or those a paid model wrote."""
+    extra = read_json(second / f"{chip_id}.json")
+    return list(extra.get("texts") or _paid_texts(second).get(chip_id, ()))
+
+
+def load_sample(place: Place) -> Sample:
+    """A finished chip, from its two fragments."""
+    chip_id, first, second = place
+    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
+    extra, fused = read_json(second / f"{chip_id}.json"), read_arrays(second / f"{chip_id}.npz")
+    texts = tuple(load_texts(chip_id, second))
+    row = dict(extra["row"])
+    short = next((text["text"] for text in texts if text["kind"] == "caption" and text["style"] == "short"), None)
+    if short is not None:
+        row["caption"] = short
+    return Sample(
+        chip_id=chip_id,
+        split=facts["split"],
+        layers=unpack_layers(arrays, facts["georefs"]),
+        labels={name: arrays[f"label/{name}"] for name in facts["labels"]},
+        label=fused.get("label"),
+        confidence=fused.get("confidence"),
+        osm=extra["osm"],
+        texts=texts,
+        row=row,
+    )
+
+
+def load_samples(places: Sequence[Place]) -> Iterator[Sample]:
+    """Finished chips, one at a time."""
+    for place in places:
+        yield load_sample(place)
+
+
+def write_bucket(job: Job, split: str, bucket: int, places: Sequence[Place]) -> WrittenShard:
+    """One tar of one bucket."""
+    scratch = job.root / "work" / "shards"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return write_shard(job.root, split, bucket, load_samples(places), scratch=scratch)

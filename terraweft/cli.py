@@ -1,0 +1,143 @@
+"""The command line: `terraweft demo | plan | build | check | show | report | sandbox`.
+
+Errors of the user print one line and end with exit code 2; an interrupt leaves a run that can be resumed (130).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from schemas.errors import UserError
+
+app = typer.Typer(
+    name="terraweft",
+    help="A region and a recipe become a versioned, validated, training-ready dataset.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+Result = TypeVar("Result")
+
+RecipeArgument = Annotated[
+    Path, typer.Argument(help="A recipe (.yaml), or the name of one that is shipped.", show_default=False)
+]
+DatasetArgument = Annotated[str, typer.Argument(help="Folder of a dataset.", show_default=False)]
+VersionOption = Annotated[str | None, typer.Option("--version", help="A version instead of the current one.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Worker processes; one per core by default.")
+]
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option("--out", help="Folder for the world and the dataset.")] = Path("build/demo"),
+    size: Annotated[str, typer.Option(help="tiny, demo, or the north's WxH in km, e.g. 40x40.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Seed of the simulated world.")] = 7,
+    workers: WorkersOption = None,
+) -> None:
+    """Build a dataset from the simulated world: every hop real, no network, no key."""
+    from terraweft.commands import run_demo
+
+    run_demo(to, size, seed, workers, out)
+
+
+@app.command()
+def plan(recipe: RecipeArgument) -> None:
+    """Say what a recipe would do and cost. Reads no pixel, writes nothing."""
+    from terraweft.commands import show_plan
+
+    show_plan(recipe, out)
+
+
+@app.command()
+def build(
+    recipe: RecipeArgument,
+    to: Annotated[Path, typer.Option("--out", help="Root of the dataset.", show_default=False)],
+    workers: WorkersOption = None,
+    dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler to use.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Shrink the recipe to a smoke test.")] = False,
+) -> None:
+    """Build a dataset, or resume a build that was stopped."""
+    from terraweft.commands import run_build
+
+    run_build(recipe, to, workers, dask, tiny, out)
+
+
+@app.command()
+def check(dataset: DatasetArgument) -> None:
+    """Check every file, hash, count and promise of a dataset. Exit 1 where something is wrong."""
+    from terraweft.commands import run_check
+
+    if not run_check(dataset, out):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    dataset: DatasetArgument,
+    chip: Annotated[str | None, typer.Argument(help="Chip id; without one, the dataset.")] = None,
+    version: VersionOption = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Write the chip's picture here instead.")] = None,
+) -> None:
+    """Show what is in a dataset, or one chip with its pictures and texts."""
+    from terraweft.show import show_chip, show_dataset
+
+    if chip is None:
+        show_dataset(dataset, version, out)
+    else:
+        show_chip(dataset, chip, version, png, out)
+
+
+@app.command()
+def report(dataset: DatasetArgument, version: VersionOption = None) -> None:
+    """Write the HTML report of a version anew, and say where it is."""
+    from terraweft.commands import write_report
+
+    write_report(dataset, version, out)
+
+
+@app.command()
+def sandbox(
+    to: Annotated[Path, typer.Option("--out", help="Folder for the world.")] = Path("build/sandbox"),
+    size: Annotated[str, typer.Option(help="tiny, demo, or the north's WxH in km, e.g. 40x40.")] = "demo",
+    seed: Annotated[int, typer.Option(help="Seed.")] = 7,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve it until interrupted.")] = False,
+) -> None:
+    """Make a simulated world, and serve it as a STAC API on loopback."""
+    from terraweft.commands import run_sandbox
+
+    run_sandbox(to, size, seed, serve, out)
+
+
+def guarded(command: Callable[[], Result]) -> Result:
+    """Run a command; a user's mistake becomes one line and exit code 2.
+
+    Raises:
+        SystemExit: with 2 or 130.
+    """
+    try:
+        return command()
+    except UserError as error:
+        err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        err.print("terraweft: interrupted; run the same command again to go on where it stopped", markup=False)
+        raise SystemExit(130) from None
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point of the console script."""
+    level = os.environ.get("TERRAWEFT_LOG", "WARNING").upper()
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    return guarded(lambda: app(arguments))

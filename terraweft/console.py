@@ -1,0 +1,107 @@
+"""What the command line prints: progress with rate and time left, and the closing account of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+
+class RateColumn(TextColumn):
+    """Units per second of a task."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Any) -> Any:
+        """``3.1/s``, or nothing before the first unit."""
+        from rich.text import Text
+
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="cyan")
+
+
+class Bars:
+    """Draws one bar per stage; a context manager. The stages are those of `flows.progress.Progress`."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """A stage begins."""
+        self._tasks[stage] = self._progress.add_task(stage, total=max(total, 1), completed=done)
+
+    def advance(self, stage: str, units: int = 1) -> None:
+        """Units of a stage are finished."""
+        if stage in self._tasks:
+            self._progress.advance(self._tasks[stage], units)
+
+    def finish(self, stage: str) -> None:
+        """A stage ends."""
+        if stage in self._tasks:
+            task = self._tasks[stage]
+            total = self._progress.tasks[self._progress.task_ids.index(task)].total
+            self._progress.update(task, completed=total)
+
+
+def human_bytes(amount: float) -> str:
+    """``1.5 GB``: decimal units, three digits."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(amount) < 1000 or unit == "TB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} PB"
+
+
+def account(counts: Mapping[str, Any]) -> str:
+    """``planned 102 = kept 98 + rejected 3 + failed 1``, with the reasons."""
+    rejected, failed = counts.get("rejected", {}), counts.get("failed", {})
+    line = (
+        f"planned {counts['planned']} = kept {counts['kept']} "
+        f"+ rejected {sum(rejected.values())} + failed {sum(failed.values())}"
+    )
+    reasons = [f"{name}: {number}" for name, number in {**rejected, **failed}.items()]
+    return f"{line} ({', '.join(reasons)})" if reasons else line
+
+
+def two_columns(title: str, rows: Mapping[str, str]) -> Table:
+    """A table of names and values."""
+    table = Table(title=title, show_header=False, box=None, title_justify="left", padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column()
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,98 @@
+"""`terraweft show`: what is in a dataset, or one chip with its pictures and texts, in the terminal or as a PNG."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
+
+from schemas.errors import DatasetError
+from shards.reader import open_dataset
+
+if TYPE_CHECKING:
+    from schemas.sample import Sample
+
+PICTURE_PX = 160
+"""Edge of one picture on the contact sheet."""
+
+
+def show_dataset(uri: str, version: str | None, out: Console) -> None:
+    """Counts, layers, splits, licences."""
+    from reports.terminal import describe
+
+    with closing(open_dataset(uri, version=version)) as dataset:
+        out.print(describe(dataset.document.model_dump(mode="json")))
+        ids = list(dataset.chips["chip_id"][:3])
+    out.print(f"one chip: terraweft show {uri} {ids[0]}" if ids else "no chips", style="dim", markup=False)
+
+
+def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out: Console) -> None:
+    """Pictures of every date and label layer, then the chip's row and texts.
+
+    Raises:
+        DatasetError: there is no such chip.
+    """
+    from reports.quicklooks import sample_pictures
+    from reports.terminal import half_blocks
+
+    with closing(open_dataset(uri, version=version)) as dataset:
+        if chip_id not in set(dataset.chips["chip_id"]):
+            near = ", ".join(sorted(dataset.chips["chip_id"])[:5])
+            raise DatasetError(f"there is no chip {chip_id!r}", where=uri, mend=f"for example: {near}")
+        sample = dataset.sample(chip_id)
+        pictures = list(sample_pictures(sample, dataset.document.modalities, dataset.document.legends))
+    if png is not None:
+        png.write_bytes(contact_sheet(pictures))
+        out.print(str(png), markup=False)
+        return
+    width = max(20, min(64, out.width))
+    for title, picture in pictures[:1] + [pair for pair in pictures if pair[0] == "label"]:
+        out.print(title, style="bold", markup=False)
+        out.print(Text.from_ansi(half_blocks(picture, width)))
+    _print_facts(sample, [title for title, _ in pictures], out)
+
+
+def _print_facts(sample: Sample, titles: list[str], out: Console) -> None:
+    out.print(f"{sample.chip_id} ({sample.split}): {', '.join(titles)}", markup=False)
+    for name, layer in sample.layers.items():
+        dates = ", ".join(str(day) for day in layer.time_utc.astype("datetime64[D]"))
+        out.print(f"  {name}: {tuple(layer.data.shape)} {layer.data.dtype} on {dates or 'no date'}", markup=False)
+    for text in sample.texts:
+        out.print(f"  [{text['kind']}/{text['style']}] {text['text']}", markup=False)
+
+
+def contact_sheet(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int = 4) -> bytes:
+    """All pictures on one PNG, each under its title.
+
+    Raises:
+        MissingExtraError: pillow is not installed.
+    """
+    from chips.render import fit, to_png
+
+    line, gap = 14, 6
+    cells: list[NDArray[np.uint8]] = []
+    for title, picture in pictures:
+        cell = np.full((PICTURE_PX + line, PICTURE_PX, 3), 255, np.uint8)
+        small = fit(picture, PICTURE_PX)
+        cell[line : line + small.shape[0], : small.shape[1]] = small
+        cell[:line] = _words(title, PICTURE_PX, line)
+        cells.append(cell)
+    rows = -(-len(cells) // columns)
+    sheet = np.full((rows * (PICTURE_PX + line + gap), columns * (PICTURE_PX + gap), 3), 255, np.uint8)
+    for index, cell in enumerate(cells):
+        y, x = (index // columns) * (PICTURE_PX + line + gap), (index % columns) * (PICTURE_PX + gap)
+        sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    return to_png(sheet)
+
+
+def _words(text: str, width: int, height: int) -> NDArray[Any]:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(image).text((1, 1), text, fill="black")
+    return np.asarray(image)

@@ -1,0 +1,61 @@
+"""What this installation and this shell bring: the one place where the environment is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from schemas.errors import RecipeError
+from schemas.recipe import Recipe
+from schemas.recipe_file import load_recipe
+
+
+def variables() -> dict[str, str]:
+    """Values of ``${TERRAWEFT_...}`` in recipes: the environment's variables of that prefix."""
+    return {name: value for name, value in os.environ.items() if name.startswith("TERRAWEFT_")}
+
+
+def find_recipe(given: Path) -> tuple[Recipe, Path]:
+    """A recipe from a file, or from the shipped ones by name; and the folder in which its relative paths begin.
+
+    Raises:
+        RecipeError: there is none of that name, or it is broken.
+    """
+    if given.suffix or given.exists():
+        return load_recipe(given), given.resolve().parent
+    shipped = resources.files("recipes")
+    path = Path(str(shipped.joinpath(f"{given}.yaml")))
+    if not path.is_file():
+        known = ", ".join(sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml")))
+        raise RecipeError(f"there is no recipe {str(given)!r}", mend=f"give a .yaml file, or one of: {known}")
+    return load_recipe(path), path.parent
+
+
+def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
+    """The key of the language model's server, from the variable that the recipe names.
+
+    Raises:
+        RecipeError: the recipe names a variable that is not set.
+    """
+    captions = recipe.captions
+    if captions is None or not captions.api_key_env:
+        return None
+    if captions.api_key_env not in environment:
+        raise RecipeError(
+            f"{captions.api_key_env} is not set",
+            where="captions.api_key_env",
+            mend=f"export {captions.api_key_env}=...",
+        )
+    return environment[captions.api_key_env]
+
+
+def ledger_path(recipe: Recipe, environment: Mapping[str, str]) -> Path:
+    """File of the paid-answer ledger: the recipe's, else the site's, which serves every dataset."""
+    if recipe.captions is not None and recipe.captions.ledger:
+        return Path(recipe.captions.ledger)
+    if "TERRAWEFT_LEDGER" in environment:
+        return Path(environment["TERRAWEFT_LEDGER"])
+    base = environment.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "terraweft" / "ledger.sqlite"
