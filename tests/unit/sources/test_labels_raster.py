@@ -43,16 +43,18 @@ def item_of(path: Path, kind: str = "raster", **more: Any) -> SceneItem:
     return to_label_item_of_file(str(path), "labels", source, OPENER)
 
 
-def codes_at_centres(path: Path, target: GeoRef, nodata: int) -> NDArray[Any]:
-    """Independent reading: rasterio samples the file at the projected centre of every target pixel."""
+def assert_codes_under_centres(codes: NDArray[Any], path: Path, target: GeoRef, nodata: int) -> None:
+    """Independent reading: rasterio samples the file at the projected centres of 5000 of the target's pixels."""
+    picked = np.random.default_rng(5).choice(codes.size, min(5000, codes.size), replace=False)
     with rasterio.open(path) as raster:
         to_source = pyproj.Transformer.from_crs(target.epsg, raster.crs.to_epsg(), always_xy=True)
         x, y = np.meshgrid(target.x_centres(), target.y_centres())
-        places = np.column_stack(to_source.transform(x.ravel(), y.ravel()))
-        found = np.array([value[0] for value in raster.sample(places)], dtype=np.int64).reshape(target.shape_yx)
+        places = np.column_stack(to_source.transform(x.ravel()[picked], y.ravel()[picked]))
+        found = np.array([value[0] for value in raster.sample(places)], dtype=np.int64)
         left, bottom, right, top = raster.bounds
+        missing = found == raster.nodata
     inside = (places[:, 0] >= left) & (places[:, 0] < right) & (places[:, 1] > bottom) & (places[:, 1] <= top)
-    return np.where(inside.reshape(target.shape_yx), found, nodata)
+    np.testing.assert_array_equal(codes.ravel()[picked], np.where(inside & ~missing, found, nodata))
 
 
 WORLDCOVER = "worldcover/ESA_WorldCover_10m_{}_Map_SaoTome.tif"
@@ -74,7 +76,7 @@ def test_worldcover_pixels_are_those_under_the_centres(realdata: Path, version: 
     assert layer is not None
     assert layer.codes.dtype == np.uint8
     assert len(np.unique(layer.codes)) > 3
-    np.testing.assert_array_equal(layer.codes, codes_at_centres(path, target, 0))
+    assert_codes_under_centres(layer.codes, path, target, 0)
 
 
 @pytest.mark.realdata
@@ -87,8 +89,7 @@ def test_corine_in_epsg_3042_is_not_transposed(realdata: Path) -> None:
     assert layer is not None
     assert layer.codes.dtype == np.uint16
     assert layer.nodata == 999
-    expected = codes_at_centres(path, target, 999)
-    np.testing.assert_array_equal(layer.codes, np.where(expected == 4_294_967_295, 999, expected))
+    assert_codes_under_centres(layer.codes, path, target, 999)
     assert len(np.unique(layer.codes)) >= 10
 
 
@@ -112,7 +113,7 @@ def test_corine_on_its_own_grid_in_3035_lands_under_the_centres(tmp_path: Path) 
     target = GeoRef(32632, round(x, -1), round(y, -1), 10.0, (70, 111))
     layer = read_label_raster([item_of(path, "corine", legend="corine-44")], target, OPENER, legend="corine-44")
     assert layer is not None
-    np.testing.assert_array_equal(layer.codes, codes_at_centres(path, target, 999))
+    assert_codes_under_centres(layer.codes, path, target, 999)
 
 
 def test_nothing_covers_the_chip(tmp_path: Path) -> None:
@@ -176,10 +177,15 @@ def worldcover_item(year: int, version: str, tile: str = "N45E012", **properties
     return {
         "id": name, "collection": "esa-worldcover", "bbox": [12.0, 45.0, 15.0, 48.0],
         "geometry": {"type": "Polygon", "coordinates": [[[12, 45], [15, 45], [15, 48], [12, 48], [12, 45]]]},
-        "properties": {"datetime": None, "start_datetime": f"{year}-01-01T00:00:00Z", "end_datetime": f"{year}-12-31T23:59:59Z"} | properties,
+        "properties": {
+            "datetime": None, "start_datetime": f"{year}-01-01T00:00:00Z", "end_datetime": f"{year}-12-31T23:59:59Z"
+        } | properties,
         "assets": {
-            "map": {"href": f"https://host/{name}_Map.tif", "proj:epsg": 4326, "proj:transform": transform, "proj:shape": [36000, 36000], "roles": ["data"],
-                    "raster:bands": [{"nodata": 0, "data_type": "uint8"}], "file:checksum": "1220ab"},
+            "map": {
+                "href": f"https://host/{name}_Map.tif", "proj:epsg": 4326, "proj:transform": transform,
+                "proj:shape": [36000, 36000], "roles": ["data"], "file:checksum": "1220ab",
+                "raster:bands": [{"nodata": 0, "data_type": "uint8"}],
+            },
             "input_quality": {"href": "https://host/q.tif", "roles": ["metadata"]},
         },
     }  # fmt: skip
@@ -210,7 +216,7 @@ def test_an_item_says_what_has_to_be_cited() -> None:
 
 
 def test_an_item_without_the_asset_is_refused_by_name() -> None:
-    with pytest.raises(AssetMissingError, match="'landcover'.*input_quality"):
+    with pytest.raises(AssetMissingError, match=r"'landcover'.*input_quality"):
         to_label_item(worldcover_item(2021, "v200"), "wc", source_of("worldcover", asset="landcover"), "pc")
 
 
@@ -224,8 +230,12 @@ def test_an_item_without_time_is_refused() -> None:
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("collection", "asset", "legend", "count"),
-    [("lc-label", "LC", "lc-label", 2), ("terramesh-lulc", None, "terramesh-lulc", 3), ("enmap-landcover", None, "enmap-landcover", 1)],
-)  # fmt: skip
+    [
+        ("lc-label", "LC", "lc-label", 2),
+        ("terramesh-lulc", None, "terramesh-lulc", 3),
+        ("enmap-landcover", None, "enmap-landcover", 1),
+    ],
+)
 def test_real_label_items_are_read_whole(
     realdata: Path, collection: str, asset: str | None, legend: str, count: int
 ) -> None:

@@ -46,7 +46,8 @@ def osm_xml(*parts: str) -> str:
     """A small world around 12 E, 48 N: nodes 1..6 of a ring, and what is given."""
     ring = [(0, 0), (40, 0), (40, 30), (0, 30), (10, 10), (20, 20)]
     nodes = "".join(
-        f'<node id="{i + 1}" lat="{48 + y * 1e-4:.6f}" lon="{12 + x * 1e-4:.6f}" version="1" timestamp="2021-03-04T05:06:07Z"/>'
+        f'<node id="{i + 1}" lat="{48 + y * 1e-4:.6f}" lon="{12 + x * 1e-4:.6f}" version="1"'
+        ' timestamp="2021-03-04T05:06:07Z"/>'
         for i, (x, y) in enumerate(ring)
     )
     return f'<?xml version="1.0"?><osm version="0.6">{nodes}{"".join(parts)}</osm>'
@@ -256,9 +257,12 @@ def test_a_server_that_refuses_is_not_waited_for(status: int, error: type[Except
 
 def test_a_remark_that_data_is_missing_is_an_error() -> None:
     remark = "runtime error: Query timed out in query at line 1"
-    with overpass_stub(answer_with({"type": "node", "id": 1, "lat": 48.0, "lon": 12.0, "tags": {"natural": "tree"}}, remark=remark)) as (url, _):  # fmt: skip
-        with pytest.raises(TransientSourceError, match="timed out"):
-            query_area(AREA, TAGS, url)
+    tree = {"type": "node", "id": 1, "lat": 48.0, "lon": 12.0, "tags": {"natural": "tree"}}
+    with (
+        overpass_stub(answer_with(tree, remark=remark)) as (url, _),
+        pytest.raises(TransientSourceError, match="timed out"),
+    ):
+        query_area(AREA, TAGS, url)
 
 
 def test_no_server_is_a_transient_error() -> None:
