@@ -25,7 +25,7 @@ BASE_HEIGHT_M = 1300.0
 
 CLOUD_NM = (400.0, 700.0, 1000.0, 1300.0, 1600.0, 1900.0, 2200.0, 2500.0)
 CLOUD_REFLECTANCE = (0.92, 0.93, 0.88, 0.76, 0.55, 0.36, 0.42, 0.26)
-"""Bright water cloud, falling in the short-wave infrared. Source: King et al. 1992, IEEE TGRS 30 (MODIS cloud products)."""
+"""Bright water cloud, falling in the short-wave infrared. Source: King et al. 1992, IEEE TGRS 30."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ def sun_at(moment: datetime, lon: float, lat: float) -> Sun:
     angle = 2 * math.pi * (day - 1) / 365.24
     declination = 0.006918 - 0.399912 * math.cos(angle) + 0.070257 * math.sin(angle) - 0.006758 * math.cos(2 * angle)
     minutes = 229.18 * (
-        0.000075 + 0.001868 * math.cos(angle) - 0.032077 * math.sin(angle) - 0.014615 * math.cos(2 * angle)
+        0.000075
+        + 0.001868 * math.cos(angle)
+        - 0.032077 * math.sin(angle)
+        - 0.014615 * math.cos(2 * angle)
         - 0.040849 * math.sin(2 * angle)
     )
     solar_hour = moment.hour + moment.minute / 60 + lon / 15 + minutes / 60
@@ -92,7 +95,10 @@ class CloudField:
         """Clouds that hide ``cover`` of ``truth``, and thin cirrus over ``cirrus`` of it."""
         x0, y0, x1, y1 = truth.bounds_xyxy
         left, top = x0 - REACH_M, y1 + REACH_M
-        width, height = math.ceil((x1 - x0 + 2 * REACH_M) / CLOUD_GRID_M), math.ceil((y1 - y0 + 2 * REACH_M) / CLOUD_GRID_M)
+        width, height = (
+            math.ceil((x1 - x0 + 2 * REACH_M) / CLOUD_GRID_M),
+            math.ceil((y1 - y0 + 2 * REACH_M) / CLOUD_GRID_M),
+        )
         grid = Grid(truth.epsg, left, top, CLOUD_GRID_M, width, height)
         xs, ys = grid.xs(), grid.ys()
         margin = round(REACH_M / CLOUD_GRID_M)
@@ -109,7 +115,9 @@ class CloudField:
         bright = np.clip(0.78 + 0.13 * noise.fractal(xs, ys, 700.0, seed + 5, 4) + 0.1 * opacity, 0.4, 1.1)
         length = BASE_HEIGHT_M / math.tan(math.radians(max(sun.elevation_deg, 18.0)))
         azimuth = math.radians(sun.azimuth_deg)
-        return cls(grid, opacity, bright.astype(np.float32), thin, (length * math.sin(azimuth), length * math.cos(azimuth)))
+        return cls(
+            grid, opacity, bright.astype(np.float32), thin, (length * math.sin(azimuth), length * math.cos(azimuth))
+        )
 
     def on(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> Sky:
         """The sky over points (H, W) in the truth's frame."""
@@ -130,7 +138,7 @@ class CloudField:
         return np.stack([rows, cols])
 
 
-def _smooth(t: Array) -> Array:
+def _smooth(t: npt.NDArray[np.floating]) -> Array:
     """Smooth step from 0 at ``t`` = 0 to 1 at ``t`` = 1."""
     clipped = np.clip(t, 0, 1).astype(np.float32)
     out: Array = clipped * clipped * (3 - 2 * clipped)

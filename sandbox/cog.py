@@ -39,18 +39,41 @@ class CogWriter:
     """
 
     def __init__(
-        self, path: Path, grid: Grid, dtype: str, *, count: int = 1, nodata: float | None = None, categorical: bool = False,
-        tags: Mapping[str, str] | None = None, band_tags: list[dict[str, str]] | None = None,
+        self,
+        path: Path,
+        grid: Grid,
+        dtype: str,
+        *,
+        count: int = 1,
+        nodata: float | None = None,
+        categorical: bool = False,
+        tags: Mapping[str, str] | None = None,
+        band_tags: list[dict[str, str]] | None = None,
         colours: Mapping[int, tuple[int, int, int, int]] | None = None,
     ) -> None:
         self.path, self.grid, self.dtype, self.categorical = path, grid, dtype, categorical
         size = grid.width * grid.height * count * np.dtype(dtype).itemsize
         path.parent.mkdir(parents=True, exist_ok=True)
         self._scratch = f"/vsimem/{uuid.uuid4().hex}.tif" if size <= IN_MEMORY_BYTES else str(path) + ".part.tif"
-        layout: dict[str, Any] = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "pixel" if count > 1 else "band"}
+        layout: dict[str, Any] = {
+            "tiled": True,
+            "blockxsize": 256,
+            "blockysize": 256,
+            "interleave": "pixel" if count > 1 else "band",
+        }
         self._data = rasterio.open(
-            self._scratch, "w", driver="GTiff", width=grid.width, height=grid.height, count=count, dtype=dtype,
-            crs=f"EPSG:{grid.epsg}", transform=Affine(*grid.transform), nodata=nodata, bigtiff="if_safer", **layout,
+            self._scratch,
+            "w",
+            driver="GTiff",
+            width=grid.width,
+            height=grid.height,
+            count=count,
+            dtype=dtype,
+            crs=f"EPSG:{grid.epsg}",
+            transform=Affine(*grid.transform),
+            nodata=nodata,
+            bigtiff="if_safer",
+            **layout,
         )
         self._data.update_tags(AREA_OR_POINT="Area", **(tags or {}))
         for i, extra in enumerate(band_tags or []):
@@ -70,8 +93,15 @@ class CogWriter:
         resampling = "NEAREST" if self.categorical else "AVERAGE"
         predictor = "FLOATING_POINT" if self.dtype.startswith("float") else "STANDARD"
         rasterio.shutil.copy(
-            self._scratch, str(self.path), driver="COG", BLOCKSIZE=str(self._block), COMPRESS="DEFLATE", LEVEL="5",
-            PREDICTOR="NO" if self.dtype == "uint8" else predictor, OVERVIEW_RESAMPLING=resampling, NUM_THREADS="1",
+            self._scratch,
+            str(self.path),
+            driver="COG",
+            BLOCKSIZE=str(self._block),
+            COMPRESS="DEFLATE",
+            LEVEL="5",
+            PREDICTOR="NO" if self.dtype == "uint8" else predictor,
+            OVERVIEW_RESAMPLING=resampling,
+            NUM_THREADS="1",
         )
         rasterio.shutil.delete(self._scratch)
         return file_fields(self.path)

@@ -6,11 +6,8 @@ hold a stratum, a vigour between two covers, and a tone.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +19,18 @@ from .noise import Array
 from .place import TRUTH_GSD_M, Grid, QuadraticMap
 from .scenes import Scene, scene_named
 from .spectra import (
-    VARIANTS, Cover, bands_of, class_index, cover_on, endmember_backscatter, endmember_bands, endmember_kelvin,
-    endmember_names, worldcover_codes,
+    VARIANTS,
+    Cover,
+    bands_of,
+    class_index,
+    cover_on,
+    endmember_backscatter,
+    endmember_bands,
+    endmember_kelvin,
+    endmember_names,
+    worldcover_codes,
 )
 from .world import Landscape, Strata, open_landscape
-
-log = logging.getLogger(__name__)
 
 PSF_SIGMA = {"sentinel-2": 0.42, "landsat": 0.42, "enmap": 0.46, "sentinel-1": 0.80}
 """Gaussian part of the point spread in pixels, beside the pixel's own square; sets the MTF at Nyquist to about 0.25
@@ -312,7 +315,9 @@ def _enmap_quality(look: Look, parts: Array, active: npt.NDArray[np.int64]) -> d
         "quality_cloud": (sky.cloud > 0.3).astype(np.uint8),
         "quality_cloud_shadow": (sky.shadow > 0.35).astype(np.uint8),
         "quality_haze": ((sky.cloud > 0.06) & (sky.cloud <= 0.3)).astype(np.uint8),
-        "quality_cirrus": np.where(thin > 0.5, 3, np.where(thin > 0.3, 2, np.where(thin > 0.12, 1, 0))).astype(np.uint8),
+        "quality_cirrus": np.where(thin > 0.5, 3, np.where(thin > 0.3, 2, np.where(thin > 0.12, 1, 0))).astype(
+            np.uint8
+        ),
         "quality_snow": (snow > 0.4).astype(np.uint8),
         "quality_testflags": empty,
     }
@@ -352,7 +357,7 @@ def _facing(ascending: bool) -> Array:
 
 
 def speckle(shape: tuple[int, ...], looks: float, rng: np.random.Generator) -> Array:
-    """Multiplicative speckle of mean 1 and variance 1/looks, correlated over neighbouring pixels as in resampled data."""
+    """Multiplicative speckle of mean 1 and variance 1/looks, correlated over neighbours as in resampled data."""
     weights = np.array([0.25, 0.5, 0.25])
     single = looks * float((weights**2).sum()) ** 2
     raw = rng.standard_gamma(single, size=shape, dtype=np.float32) / np.float32(single)
@@ -361,7 +366,9 @@ def speckle(shape: tuple[int, ...], looks: float, rng: np.random.Generator) -> A
     return out
 
 
-def true_reflectance(root: Path, item_id: str, names: list[str] | None = None, shifted: bool = True) -> tuple[Array, Grid]:
+def true_reflectance(
+    root: Path, item_id: str, names: list[str] | None = None, shifted: bool = True
+) -> tuple[Array, Grid]:
     """Surface reflectance that an item would show without sky and without noise.
 
     Args:
@@ -383,17 +390,9 @@ def true_reflectance(root: Path, item_id: str, names: list[str] | None = None, s
     gsd = next(b.gsd_m for b in table if b.name == chosen[0])
     cover = cover_on(scene.time.timetuple().tm_yday, region.southern, scene.snow)
     zero = np.zeros((1, 1), dtype=np.float32)
-    look = Look(scene, land, grid, ground_under(land, grid), cover, Sky(zero, zero, zero, zero), np.random.default_rng(0))
+    look = Look(
+        scene, land, grid, ground_under(land, grid), cover, Sky(zero, zero, zero, zero), np.random.default_rng(0)
+    )
     shift = scene.shift_m if shifted else (0.0, 0.0)
     target = grid.at_gsd(gsd)
     return clean_reflectance(look, scene.sensor, target, chosen, shift), target
-
-
-Imager = Callable[[Look], dict[str, Array]]
-IMAGERS: dict[str, Imager] = {"sentinel-2": sentinel2_block, "landsat": landsat_block, "sentinel-1": sentinel1_block}
-"""Sensor -> what makes one block of its rasters; EnMAP, one cube, has :func:`enmap_block`."""
-
-
-def moment(text: str) -> datetime:
-    """A time of the acquisition table."""
-    return datetime.fromisoformat(text)

@@ -47,14 +47,22 @@ def footprint(grid: Grid, scene: Scene | None = None) -> Polygon:
     far = 4 * max(region.size_m)
     base = (cx + nx * edge, cy + ny * edge)
     corners = [(base[0] - ny * far, base[1] + nx * far), (base[0] + ny * far, base[1] - nx * far)]
-    corners += [(corners[1][0] - nx * far, corners[1][1] - ny * far), (corners[0][0] - nx * far, corners[0][1] - ny * far)]
+    corners += [
+        (corners[1][0] - nx * far, corners[1][1] - ny * far),
+        (corners[0][0] - nx * far, corners[0][1] - ny * far),
+    ]
     kept = Polygon(np.stack(project(region.truth_epsg, 4326, *np.array(corners).T), axis=1))
     cut = ring.intersection(kept)
     return cut if cut.geom_type == "Polygon" and not cut.is_empty else ring
 
 
 def item(
-    item_id: str, collection: str, shape: Polygon, properties: Mapping[str, Any], assets: Mapping[str, Any], extensions: tuple[str, ...]
+    item_id: str,
+    collection: str,
+    shape: Polygon,
+    properties: Mapping[str, Any],
+    assets: Mapping[str, Any],
+    extensions: tuple[str, ...],
 ) -> Item:
     """A STAC item of version 1.0.0, the version that these providers serve."""
     return {
@@ -91,7 +99,14 @@ def cog_asset(href: str, fields: Mapping[str, Any], title: str, roles: list[str]
 
 
 def sentinel2_item(
-    scene: Scene, tile: str, grid: Grid, baseline: str, made: datetime, assets: Mapping[str, Any], shares: Mapping[int, float], sun: Sun
+    scene: Scene,
+    tile: str,
+    grid: Grid,
+    baseline: str,
+    made: datetime,
+    assets: Mapping[str, Any],
+    shares: Mapping[int, float],
+    sun: Sun,
 ) -> Item:
     """Item of a Sentinel-2 tile, in the form of Planetary Computer."""
     row = scene.row
@@ -235,7 +250,8 @@ def sentinel1_item(scene: Scene, assets: Mapping[str, Any]) -> Item:
 def enmap_id(scene: Scene) -> str:
     """Product identifier of an EnMAP tile."""
     row = scene.row
-    return f"ENMAP01-____L2A-DT{row['datatake']:010d}_{scene.time:%Y%m%dT%H%M%S}Z_{row['tile']:03d}_V010402_20240115T094512Z"
+    taken = f"DT{row['datatake']:010d}_{scene.time:%Y%m%dT%H%M%S}Z_{row['tile']:03d}"
+    return f"ENMAP01-____L2A-{taken}_V010402_20240115T094512Z"
 
 
 def enmap_item(scene: Scene, assets: Mapping[str, Any], covers: Mapping[str, float], sun: Sun) -> Item:
@@ -283,8 +299,11 @@ def enmap_bands() -> list[dict[str, Any]]:
     """``eo:bands`` of the image: integer names and wavelengths in nanometres, as DLR writes them."""
     return [
         {
-            "name": int(b.name), "center_wavelength": b.centre_nm, "full_width_half_max": b.fwhm_nm,
-            "enmap:gain_of_band": 0.0001, "enmap:offset_of_band": 0,
+            "name": int(b.name),
+            "center_wavelength": b.centre_nm,
+            "full_width_half_max": b.fwhm_nm,
+            "enmap:gain_of_band": 0.0001,
+            "enmap:offset_of_band": 0,
         }
         for b in bands_of("enmap")
     ]

@@ -14,7 +14,7 @@ Array = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 SPLINE_GAIN = 315.0 / 151.0
-"""1 over the mean of the summed squares of the four cubic B-spline weights; squared over two axes its root is itself."""
+"""1 over the mean of the summed squares of cubic B-spline weights: over two axes, 1 over one sigma."""
 
 
 def hash_uniform(seed: int, *keys: npt.ArrayLike) -> Array:
@@ -45,9 +45,7 @@ def _spline_matrix(coords: npt.NDArray[np.float64], first: int, count: int) -> s
     """(n, count) cubic B-spline weights of node numbers ``first`` .. at ``coords`` in node units."""
     base = np.floor(coords).astype(np.int64)
     t = coords - base
-    weights = np.stack(
-        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1
-    ) / 6.0
+    weights = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6.0
     columns = base[:, None] + np.arange(-1, 3)[None, :] - first
     rows = np.repeat(np.arange(len(coords)), 4)
     shape = (len(coords), count)

@@ -19,7 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from . import items
 from .cog import file_fields
-from .deliver import Made
+from .delivery import Made
 from .noise import hash_uniform
 from .place import inner_bbox, project, truth_grid, zone_bounds
 from .settlement import Feature
@@ -28,7 +28,17 @@ from .world import Landscape
 
 EXTRACT_TIME = "2022-07-01T20:21:02Z"
 
-DROP_RATE = {"building": 0.18, "highway": 0.03, "track": 0.30, "waterway": 0.10, "water": 0.08, "forest": 0.15, "farmland": 0.55, "meadow": 0.60, "other": 0.20}
+DROP_RATE = {
+    "building": 0.18,
+    "highway": 0.03,
+    "track": 0.30,
+    "waterway": 0.10,
+    "water": 0.08,
+    "forest": 0.15,
+    "farmland": 0.55,
+    "meadow": 0.60,
+    "other": 0.20,
+}
 """Share of the true objects of a kind that nobody has mapped."""
 
 POLYGONS = {
@@ -51,31 +61,29 @@ class _Writer:
 
     def __init__(self, epsg: int) -> None:
         self.epsg = epsg
-        self.nodes: list[Node] = []
         self.ways: list[Way] = []
         self.relations: list[Relation] = []
-        self._known: dict[tuple[int, int], int] = {}
+        self._nodes: dict[tuple[int, int], int] = {}
+        self._tags: dict[int, dict[str, str]] = {}
 
     def _refs(self, coords: np.ndarray) -> list[int]:
-        lon, lat = project(self.epsg, 4326, coords[:, 0], coords[:, 1])
-        out = []
-        for a, b in zip(lon, lat, strict=True):
-            key = (round(float(a) * 1e7), round(float(b) * 1e7))
-            if key not in self._known:
-                self._known[key] = len(self.nodes) + 1
-                self.nodes.append(Node(id=len(self.nodes) + 1, location=(key[0] / 1e7, key[1] / 1e7), version=1, timestamp=EXTRACT_TIME))
-            if not out or out[-1] != self._known[key]:
-                out.append(self._known[key])
+        """Node numbers of points in metres; points closer than a centimetre are one node."""
+        out: list[int] = []
+        for x, y in np.round(coords * 100).astype(np.int64).tolist():
+            number = self._nodes.setdefault((x, y), len(self._nodes) + 1)
+            if not out or out[-1] != number:
+                out.append(number)
         return out
 
     def point(self, x: float, y: float, tags: dict[str, str]) -> None:
         """A node with tags."""
-        number = self._refs(np.array([[x, y]]))[0]
-        self.nodes[number - 1].tags = tags
+        self._tags[self._refs(np.array([[x, y]]))[0]] = tags
 
     def way(self, coords: np.ndarray, tags: dict[str, str]) -> int:
         """A way; its id."""
-        self.ways.append(Way(id=len(self.ways) + 1, nodes=self._refs(coords), tags=tags, version=1, timestamp=EXTRACT_TIME))
+        self.ways.append(
+            Way(id=len(self.ways) + 1, nodes=self._refs(coords), tags=tags, version=1, timestamp=EXTRACT_TIME)
+        )
         return len(self.ways)
 
     def area(self, polygon: Polygon, tags: dict[str, str]) -> None:
@@ -86,7 +94,9 @@ class _Writer:
         members = [("w", self.way(np.asarray(polygon.exterior.coords), {}), "outer")]
         members += [("w", self.way(np.asarray(ring.coords), {}), "inner") for ring in polygon.interiors]
         every = {"type": "multipolygon", **tags}
-        self.relations.append(Relation(id=len(self.relations) + 1, members=members, tags=every, version=1, timestamp=EXTRACT_TIME))
+        self.relations.append(
+            Relation(id=len(self.relations) + 1, members=members, tags=every, version=1, timestamp=EXTRACT_TIME)
+        )
 
     def save(self, path: Path) -> None:
         """Writes the file."""
@@ -95,12 +105,16 @@ class _Writer:
         header = osmium.io.Header()
         header.set("generator", "terraweft-sandbox")
         writer = osmium.SimpleWriter(str(path), header=header)
-        for one in self.nodes:
-            writer.add_node(one)
-        for one in self.ways:
-            writer.add_way(one)
-        for one in self.relations:
-            writer.add_relation(one)
+        metres = np.array(list(self._nodes), dtype=np.float64) / 100
+        lon, lat = project(self.epsg, 4326, metres[:, 0], metres[:, 1])
+        for number, place in enumerate(zip(lon.tolist(), lat.tolist(), strict=True), start=1):
+            writer.add_node(
+                Node(id=number, location=place, tags=self._tags.get(number, {}), version=1, timestamp=EXTRACT_TIME)
+            )
+        for way in self.ways:
+            writer.add_way(way)
+        for relation in self.relations:
+            writer.add_relation(relation)
         writer.close()
 
 
@@ -126,19 +140,32 @@ def write_extract(land: Landscape, seed: int, files: Path) -> list[Made]:
             tally[0] += 1
             if hash_uniform(seed + 902, zlib.crc32(kind.encode()), number) >= DROP_RATE.get(kind, DROP_RATE["other"]):
                 tally[1] += 1
-                extra = {"leaf_type": ("broadleaved", "needleleaved", "mixed")[number % 3]} if kind == "forest" and number % 4 else {}
+                extra = (
+                    {"leaf_type": ("broadleaved", "needleleaved", "mixed")[number % 3]}
+                    if kind == "forest" and number % 4
+                    else {}
+                )
                 writer.area(polygon, {**tags, **extra, "source": "aerial imagery"})
     _draw_oddities(writer, land)
     path = files / "osm-extract" / f"osm-{region.name}" / f"{region.name}.osm.pbf"
     writer.save(path)
     asset = {
-        "href": path.relative_to(files).as_posix(), "type": "application/vnd.openstreetmap.data+pbf", "title": "OpenStreetMap extract",
-        "roles": ["data"], **file_fields(path),
+        "href": path.relative_to(files).as_posix(),
+        "type": "application/vnd.openstreetmap.data+pbf",
+        "title": "OpenStreetMap extract",
+        "roles": ["data"],
+        **file_fields(path),
     }
-    properties = {"datetime": EXTRACT_TIME, "description": "Extract of the simulated region, incomplete as maps are", "osm:timestamp": EXTRACT_TIME}
+    properties = {
+        "datetime": EXTRACT_TIME,
+        "description": "Extract of the simulated region, incomplete as maps are",
+        "osm:timestamp": EXTRACT_TIME,
+    }
     outline = shapely.box(*inner_bbox(region))
     one = items.item(f"osm-{region.name}", "osm-extract", outline, properties, {"pbf": asset}, ("file/v2.1.0",))
-    kinds = {k: {"true": t, "mapped": m, "drop_rate": DROP_RATE.get(k, DROP_RATE["other"])} for k, (t, m) in counts.items()}
+    kinds = {
+        k: {"true": t, "mapped": m, "drop_rate": DROP_RATE.get(k, DROP_RATE["other"])} for k, (t, m) in counts.items()
+    }
     return [Made(one, {"region": region.name, "kinds": kinds}, "osm")]
 
 

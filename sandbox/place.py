@@ -90,11 +90,11 @@ class Grid:
 
     def xs(self) -> npt.NDArray[np.float64]:
         """x of the column centres."""
-        return self.left + (np.arange(self.width) + 0.5) * self.gsd
+        return np.asarray(self.left + (np.arange(self.width) + 0.5) * self.gsd, dtype=np.float64)
 
     def ys(self) -> npt.NDArray[np.float64]:
         """y of the row centres, downwards."""
-        return self.top - (np.arange(self.height) + 0.5) * self.gsd
+        return np.asarray(self.top - (np.arange(self.height) + 0.5) * self.gsd, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -188,16 +188,26 @@ def truth_grid(region: Region) -> Grid:
 
 def inner_bbox(region: Region) -> Bounds:
     """Longitudes and latitudes that every product of the region covers wholly (clouds and gaps aside)."""
-    west, south, east, north = -180.0, -90.0, 180.0, 90.0
+    boxes = []
     for epsg in region.epsgs:
         x0, y0, x1, y1 = zone_bounds(region, epsg)
-        steps = np.linspace(0, 1, 9)
-        xs, ys = x0 + (x1 - x0) * steps, y0 + (y1 - y0) * steps
-        west = max(west, float(project(epsg, 4326, np.full(9, x0), ys)[0].max()))
-        east = min(east, float(project(epsg, 4326, np.full(9, x1), ys)[0].min()))
-        south = max(south, float(project(epsg, 4326, xs, np.full(9, y0))[1].max()))
-        north = min(north, float(project(epsg, 4326, xs, np.full(9, y1))[1].min()))
+        whole = Grid(epsg, x0, y1, 10.0, round((x1 - x0) / 10), round((y1 - y0) / 10))
+        boxes.append(inscribed_bounds(whole, 4326, 0.0))
+    west, south = max(b[0] for b in boxes), max(b[1] for b in boxes)
+    east, north = min(b[2] for b in boxes), min(b[3] for b in boxes)
     return (west, south, east, north)
+
+
+def inscribed_bounds(grid: Grid, epsg: int, inward: float) -> Bounds:
+    """A box of another CRS inside a grid whose sides it nearly follows, and ``inward`` further inside."""
+    x0, y0, x1, y1 = grid.bounds_xyxy
+    steps = np.linspace(0, 1, 9)
+    xs, ys = x0 + (x1 - x0) * steps, y0 + (y1 - y0) * steps
+    west = project(grid.epsg, epsg, np.full(9, x0), ys)[0].max()
+    east = project(grid.epsg, epsg, np.full(9, x1), ys)[0].min()
+    south = project(grid.epsg, epsg, xs, np.full(9, y0))[1].max()
+    north = project(grid.epsg, epsg, xs, np.full(9, y1))[1].min()
+    return (float(west) + inward, float(south) + inward, float(east) - inward, float(north) - inward)
 
 
 @dataclass(frozen=True)

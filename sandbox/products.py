@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
@@ -18,11 +18,13 @@ import numpy as np
 from . import landcover, osm
 from .clouds import CloudField, sun_at
 from .cog import CogWriter
-from .deliver import Made, deliver
+from .deliver_sentinel import deliver_sentinel1, deliver_sentinel2
+from .deliver_spectral import deliver_enmap, deliver_landsat
+from .delivery import Job, Made
 from .items import Item, collection
 from .place import Bounds, inner_bbox, regions_of
 from .scenes import Scene, scenes_of
-from .spectra import worldcover_codes, VARIANTS
+from .spectra import VARIANTS, class_names, worldcover_codes
 from .world import Landscape, build_landscape
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,14 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         if index is not None and all(found.get(key) == value for key, value in wanted.items()):
             return index
         (root / MARKER).unlink()
-    truth: dict[str, Any] = {**wanted, "conventions": CONVENTIONS, "items": {}, "labels": {}, "osm": {}}
+    truth: dict[str, Any] = {
+        **wanted,
+        "conventions": CONVENTIONS,
+        "subclasses": list(class_names()),
+        "items": {},
+        "labels": {},
+        "osm": {},
+    }
     made: list[Made] = []
     lands = {r.name: build_landscape(r, seed, root / "truth", workers) for r in regions}
     scenes = scenes_of(size)
@@ -117,7 +126,10 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
             skies[scene.sky_number] = _sky_of(scene, lands[scene.region.name], seed)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
-            pool.submit(deliver, scene, lands[scene.region.name], skies[scene.sky_number], seed, root / "files")
+            pool.submit(
+                DELIVERIES[scene.sensor],
+                Job(scene, lands[scene.region.name], skies[scene.sky_number], seed, root / "files"),
+            )
             for scene in sorted(scenes, key=_heaviest_first)
         ]
         for land in lands.values():
@@ -131,17 +143,32 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         truth[one.chapter][one.item["id"]] = one.truth
     _write_json(root / "truth" / "truth.json", truth)
     _write_stac(root / "stac", [m.item for m in made])
-    held = sum(path.stat().st_size for folder in ("files", "stac", "truth") for path in (root / folder).rglob("*") if path.is_file())
+    held = sum(
+        path.stat().st_size
+        for folder in ("files", "stac", "truth")
+        for path in (root / folder).rglob("*")
+        if path.is_file()
+    )
     names = sorted({m.item["collection"] for m in made})
     boxes = {r.name: inner_bbox(r) for r in regions}
-    _write_json(root / MARKER, {**wanted, "regions": boxes, "collections": names, "item_count": len(made), "bytes": held})
+    _write_json(
+        root / MARKER, {**wanted, "regions": boxes, "collections": names, "item_count": len(made), "bytes": held}
+    )
     log.info("sandbox %s in %s: %d items, %.1f MB", size, root, len(made), held / 1e6)
     return SandboxIndex(root, size, seed, boxes, tuple(names), len(made), held)
 
 
+DELIVERIES: dict[str, Callable[[Job], list[Made]]] = {
+    "sentinel-2": deliver_sentinel2,
+    "landsat": deliver_landsat,
+    "sentinel-1": deliver_sentinel1,
+    "enmap": deliver_enmap,
+}
+"""Sensor -> what writes all products of one of its scenes under ``files/<collection>/<item id>/``."""
+
 CONVENTIONS = {
     "shift_m": "[east, north] metres in the item's own CRS: the ground at p appears at p + shift_m",
-    "truth_classes": "<region>_classes.tif: band 1 WorldCover code, 5 m; <region>_subclasses.tif: position in `subclasses`",
+    "truth_classes": "<region>_classes.tif: WorldCover code, 5 m; <region>_subclasses.tif: position in `subclasses`",
     "confusion": "rows: true code, columns: mapped code, in the order of `codes`; rows sum to 1",
 }
 

@@ -1,4 +1,4 @@
-"""Which scenes a world holds: the acquisition table turned into scenes with their grids, and the footprints of products."""
+"""Which scenes a world holds: the acquisition table turned into scenes with their grids."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ SEAM_OVERLAP_M = 600.0
 BORDER_OVERLAP_M = 1200.0
 """How far Sentinel-2's tiles reach over the border between UTM zones, at most a quarter of the region."""
 
-MGRS_TILES = {(32632, "upper"): "32UQU", (32632, "lower"): "32TQT", (32633, "upper"): "33UTP", (32633, "lower"): "33TTN"}
+MGRS_TILES = {
+    (32632, "upper"): "32UQU",
+    (32632, "lower"): "32TQT",
+    (32633, "upper"): "33UTP",
+    (32633, "lower"): "33TTN",
+}
 MGRS_SOUTH = "34HCH"
 
 TRACK_NORMAL = (0.974, -0.225)
@@ -164,7 +169,7 @@ def scenes_of(size: str) -> list[Scene]:
 def mgrs_tiles(scene: Scene) -> list[tuple[str, Grid]]:
     """Sentinel-2's tiles of a scene: name and 10 m grid; two where the scene crosses the seam."""
     grid = scene.grid
-    x0, y0, x1, y1 = grid.bounds_xyxy
+    _, y0, _, y1 = grid.bounds_xyxy
     if scene.region.southern:
         return [(MGRS_SOUTH, grid)]
     out = []

@@ -81,13 +81,23 @@ class SandboxServer:
             log.warning("sandbox servers did not answer, attempt %d; see %s", attempt + 1, self.root / "logs")
         raise RuntimeError(f"the sandbox servers did not start: see {self.root / 'logs'}")
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _start(self, files_port: int, stac_port: int, documents: list[Path]) -> None:
-        command = [sys.executable, "-m", "sandbox.serve", str(self.root), str(files_port), str(stac_port), *map(str, documents)]
+        command = [
+            sys.executable,
+            "-m",
+            "sandbox.serve",
+            str(self.root),
+            str(files_port),
+            str(stac_port),
+            *map(str, documents),
+        ]
         with (self.root / "logs" / f"servers-{files_port}.log").open("ab") as errors:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, cwd=Path(__file__).resolve().parent.parent
@@ -121,7 +131,7 @@ class SandboxServer:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310: loopback, built here
+        with urllib.request.urlopen(url, timeout=1) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
@@ -159,7 +169,7 @@ def _rewritten(stac: Path, files_url: str, folder: Path) -> list[Path]:
     return out
 
 
-def file_app(root: Path, record: Callable[[str], None]) -> Any:
+def file_app(root: Path, record: Callable[[str], object]) -> Any:
     """An ASGI application that serves ``root/files`` with ranges and records every request."""
     from starlette.applications import Starlette
     from starlette.requests import Request
@@ -198,12 +208,20 @@ def _supervise(root: Path, files_port: int, stac_port: int, documents: list[str]
 
     rustac = shutil.which("rustac", path=os.pathsep.join([sysconfig.get_path("scripts"), os.defpath])) or "rustac"
     api = subprocess.Popen(
-        [rustac, "serve", "--addr", f"{HOST}:{stac_port}", *documents], stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent  # noqa: PLW1509: one thread here
+        [rustac, "serve", "--addr", f"{HOST}:{stac_port}", *documents],
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,
     )
     with (root / "logs" / f"files-{files_port}.log").open("a", buffering=1, encoding="utf-8") as access:
         config = uvicorn.Config(
-            file_app(root, lambda line: None if access.write(line) else None), host=HOST, port=files_port, log_level="warning",
-            access_log=False, lifespan="off", timeout_graceful_shutdown=1, timeout_keep_alive=30,
+            file_app(root, access.write),
+            host=HOST,
+            port=files_port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=30,
         )
         server = uvicorn.Server(config)
 

@@ -20,7 +20,7 @@ class Feature:
     """One thing on the ground, in the truth's frame (metres)."""
 
     kind: str
-    """``road``, ``track``, ``street``, ``building``, ``river``, ``stream``, ``lake``, ``pond``, ``yard``, ``quarry``."""
+    """What it is: road, track, street, building, river, stream, lake, pond, yard or quarry."""
     geometry: BaseGeometry
     """Line or polygon."""
     ground: str
@@ -71,8 +71,10 @@ NAMES_SOUTH = ("Riebeeks", "Wel", "Moor", "Klip", "Vrede", "Olifants", "Bo", "Nu
 ENDS_SOUTH = ("rivier", "dal", "burg", "fontein", "hoek", "vlei", "berg", "kloof")
 
 
-def place_villages(bounds: Bounds, anchor: tuple[float, float], southern: bool, rng: np.random.Generator) -> list[Village]:
-    """Settlements at least 1.9 km apart over ``bounds`` and 3 km around; the first one at ``anchor`` is a small town."""
+def place_villages(
+    bounds: Bounds, anchor: tuple[float, float], southern: bool, rng: np.random.Generator
+) -> list[Village]:
+    """Settlements about 2 km apart over ``bounds`` and 3 km around it; a small town at ``anchor``."""
     starts, ends = (NAMES_SOUTH, ENDS_SOUTH) if southern else (NAMES_NORTH, ENDS_NORTH)
     names = [start + end for start in starts for end in ends]
     rng.shuffle(names)
@@ -84,7 +86,9 @@ def place_villages(bounds: Bounds, anchor: tuple[float, float], southern: bool, 
         near = min((v.x - x) ** 2 + (v.y - y) ** 2 for v in found) < spacing**2
         if not near:
             radius = float(rng.choice([170.0, 210.0, 260.0, 330.0, 460.0], p=[0.2, 0.3, 0.25, 0.17, 0.08]))
-            found.append(Village(float(x), float(y), radius * (0.8 if southern else 1.0), names[len(found) % len(names)]))
+            found.append(
+                Village(float(x), float(y), radius * (0.8 if southern else 1.0), names[len(found) % len(names)])
+            )
     return found
 
 
@@ -92,9 +96,7 @@ def _bent(start: tuple[float, float], end: tuple[float, float], bend: float, rng
     """A line from ``start`` to ``end`` with three gentle harmonics of total size ``bend`` x length."""
     length = math.dist(start, end)
     t = np.linspace(0, 1, max(4, int(length / 25)))
-    off = sum(
-        bend * length * float(rng.normal()) / order**1.4 * np.sin(math.pi * order * t) for order in (1, 2, 3, 5)
-    )
+    off = sum(bend * length * float(rng.normal()) / order**1.4 * np.sin(math.pi * order * t) for order in (1, 2, 3, 5))
     ux, uy = (end[0] - start[0]) / length, (end[1] - start[1]) / length
     x = start[0] + ux * length * t - uy * off
     y = start[1] + uy * length * t + ux * off
@@ -132,7 +134,10 @@ def motorway_through(bounds: Bounds, rng: np.random.Generator) -> list[Feature]:
     end = (bounds[2] + 1500.0, bounds[1] + height * 0.62)
     axis = _bent(start, end, 0.012, rng)
     tags = {"highway": "motorway", "ref": "A 98", "oneway": "yes", "lanes": "2"}
-    return [Feature("road", axis.parallel_offset(off, side), "road", 11.0, tags) for off, side in ((9.0, "left"), (9.0, "right"))]
+    return [
+        Feature("road", axis.parallel_offset(off, side), "road", 11.0, tags)
+        for off, side in ((9.0, "left"), (9.0, "right"))
+    ]
 
 
 def village_streets(village: Village, roads: list[Feature], rng: np.random.Generator) -> list[Feature]:
@@ -167,11 +172,15 @@ def _box(x: float, y: float, length: float, width: float, angle: float) -> Polyg
     """A rectangle about (x, y) whose long side points along ``angle``."""
     c, s = math.cos(angle), math.sin(angle)
     corners = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    return Polygon([(x + a * length / 2 * c - b * width / 2 * s, y + a * length / 2 * s + b * width / 2 * c) for a, b in corners])
+    return Polygon(
+        [(x + a * length / 2 * c - b * width / 2 * s, y + a * length / 2 * s + b * width / 2 * c) for a, b in corners]
+    )
 
 
 def _roof(rng: np.random.Generator, southern: bool) -> str:
-    return str(rng.choice(["roof_tile", "roof_dark", "roof_metal"], p=[0.3, 0.4, 0.3] if southern else [0.72, 0.24, 0.04]))
+    return str(
+        rng.choice(["roof_tile", "roof_dark", "roof_metal"], p=[0.3, 0.4, 0.3] if southern else [0.72, 0.24, 0.04])
+    )
 
 
 def buildings_along(
@@ -202,7 +211,15 @@ def buildings_along(
                 if taken.meets(shape.buffer(1.2, join_style="mitre")):
                     continue
                 taken.add(shape)
-                out.append(Feature("building", shape, _roof(rng, southern), 0.0, {"building": "house" if rng.random() < 0.5 else "yes"}))
+                out.append(
+                    Feature(
+                        "building",
+                        shape,
+                        _roof(rng, southern),
+                        0.0,
+                        {"building": "house" if rng.random() < 0.5 else "yes"},
+                    )
+                )
             position += float(rng.uniform(17, 27) - 5 * central)
     return out
 
@@ -216,7 +233,11 @@ def works_beside(village: Village, roads: list[Feature], taken: Taken, rng: np.r
         return []
     path = near[int(rng.integers(len(near)))].geometry
     start = path.project(Point(village.x, village.y))
-    along = start + village.radius_m * 1.15 if start + village.radius_m * 1.6 < path.length else start - village.radius_m * 1.15
+    along = (
+        start + village.radius_m * 1.15
+        if start + village.radius_m * 1.6 < path.length
+        else start - village.radius_m * 1.15
+    )
     out: list[Feature] = []
     for row in range(3):
         for hall in range(int(rng.integers(2, 4))):
@@ -235,7 +256,9 @@ def works_beside(village: Village, roads: list[Feature], taken: Taken, rng: np.r
     return out
 
 
-def farmsteads(bounds: Bounds, roads: list[Feature], taken: Taken, southern: bool, rng: np.random.Generator) -> list[Feature]:
+def farmsteads(
+    bounds: Bounds, roads: list[Feature], taken: Taken, southern: bool, rng: np.random.Generator
+) -> list[Feature]:
     """Lonely farms: a house, two barns and a yard, a short lane from the road."""
     out: list[Feature] = []
     area_km2 = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1]) / 1e6
@@ -252,5 +275,7 @@ def farmsteads(bounds: Bounds, roads: list[Feature], taken: Taken, southern: boo
         for dx, dy, long, wide, kind in ((-22, 14, 16, 11, "farm"), (18, 12, 34, 15, "barn"), (2, -18, 44, 14, "barn")):
             bx = x + dx * math.cos(angle) - dy * math.sin(angle)
             by = y + dx * math.sin(angle) + dy * math.cos(angle)
-            out.append(Feature("building", _box(bx, by, long, wide, angle), _roof(rng, southern), 0.0, {"building": kind}))
+            out.append(
+                Feature("building", _box(bx, by, long, wide, angle), _roof(rng, southern), 0.0, {"building": kind})
+            )
     return out

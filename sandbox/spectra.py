@@ -28,7 +28,7 @@ FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 def table(name: str) -> dict[str, Any]:
     """One of the room's YAML tables: ``bands``, ``landscape`` or ``acquisitions``."""
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506: both are safe loaders
+    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return loaded
 
 
@@ -145,14 +145,23 @@ def _cover_on(calendar: dict[int, dict[str, float]], day: float) -> npt.NDArray[
             values[i, names.index(name)] = fraction
     circle = np.array([days[-1] - 365.25, *days, days[0] + 365.25])
     values = np.concatenate([values[-1:], values, values[:1]])
-    return np.array([np.interp(day % 365.25, circle, column) for column in values.T])
+    after = int(np.clip(np.searchsorted(circle, day % 365.25), 1, len(circle) - 1))
+    part = (day % 365.25 - circle[after - 1]) / (circle[after] - circle[after - 1])
+    return np.asarray(values[after - 1] * (1 - part) + values[after] * part)
+
+
+@lru_cache(maxsize=1)
+def _green_and_dead() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which endmembers grow, and which lie bare or dry."""
+    names = endmember_names()
+    green = np.array([n.startswith("gv_") or n == "rape_flower" for n in names])
+    return green, np.array([n.startswith(("soil_", "npv_")) for n in names])
 
 
 def _stressed(cover: npt.NDArray[np.float64], wave: float, sign: int) -> npt.NDArray[np.float64]:
     """Cover where growth is poorer (-1) or better (+1) than the class's calendar says."""
     names = endmember_names()
-    green = np.array([n.startswith("gv_") or n == "rape_flower" for n in names])
-    dead = np.array([n.startswith(("soil_", "npv_")) for n in names])
+    green, dead = _green_and_dead()
     out = cover.copy()
     if not green @ cover > 0.02:
         return np.asarray(out * (1.0 + 0.22 * wave * sign))
@@ -178,6 +187,7 @@ class Cover:
     """(256, K) where vigour is 1."""
 
 
+@lru_cache(maxsize=64)
 def cover_on(day_of_year: float, southern: bool, snow: float = 0.0) -> Cover:
     """Cover of every stratum on a day.
 

@@ -40,7 +40,9 @@ def meander(
     s = np.arange(0, length_m, step)
     slow = np.interp(s, np.linspace(0, length_m, 9), rng.normal(0, 0.16, 9))
     strength = np.interp(s, np.linspace(0, length_m, 24), rng.uniform(0.45, 1.15, 24)) * swing
-    phase = np.cumsum(step * 2 * math.pi / wave_m * np.interp(s, np.linspace(0, length_m, 30), rng.uniform(0.7, 1.35, 30)))
+    phase = np.cumsum(
+        step * 2 * math.pi / wave_m * np.interp(s, np.linspace(0, length_m, 30), rng.uniform(0.7, 1.35, 30))
+    )
     angle = heading + slow - slow[0] + strength * np.sin(phase)
     x = start[0] + np.cumsum(step * np.cos(angle))
     y = start[1] + np.cumsum(step * np.sin(angle))
@@ -87,7 +89,9 @@ def lakes_of(bounds: Bounds, taken: Taken, southern: bool, rng: np.random.Genera
     out: list[Feature] = []
     x0, y0, x1, y1 = bounds
     area_km2 = (x1 - x0) * (y1 - y0) / 1e6
-    wanted = [("pond", 45.0)] * max(2, int(area_km2 / 7)) + [("lake", 330.0)] * (0 if southern else round(area_km2 / 38))
+    wanted = [("pond", 45.0)] * max(2, int(area_km2 / 7)) + [("lake", 330.0)] * (
+        0 if southern else round(area_km2 / 38)
+    )
     wanted = [("pond", 75.0)] * (4 if southern else 0) + [("lake", 150.0)] * max(1, round(area_km2 / 30)) + wanted
     for kind, size in wanted:
         for _ in range(60):
@@ -237,7 +241,7 @@ def parcels_of(xs: Floats, ys: Floats, seed: int, strip_scale: float = 1.0) -> P
     strip, edge, side = _cut(v / wide_m[near], number[near], seed + 36)
     lane = near.astype(np.int64) * 4_099 + strip
     piece, _, _ = _cut(u / long_m[near], number[near] * 4_099 + strip, seed + 37)
-    local, first, index = np.unique(lane * 8_209 + piece, return_index=True, return_inverse=True)
+    _, first, index = np.unique(lane * 8_209 + piece, return_index=True, return_inverse=True)
     at, i, j = near.ravel()[first], strip.ravel()[first], piece.ravel()[first]
     mu, mv = (j + 0.5) * long_m[at], (i + 0.5) * wide_m[at]
     key = (number[at] * 4_099 + i) * 8_209 + j

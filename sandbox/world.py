@@ -32,7 +32,15 @@ BLOCK_PX = 1280
 MARGIN_PX = 72
 """What a block looks at beyond its edge: 360 m, for distances to water."""
 
-CROPS_NORTH = (("wheat", 0.30), ("maize", 0.24), ("barley", 0.13), ("rape", 0.13), ("beet", 0.06), ("clover", 0.08), ("meadow", 0.06))
+CROPS_NORTH = (
+    ("wheat", 0.30),
+    ("maize", 0.24),
+    ("barley", 0.13),
+    ("rape", 0.13),
+    ("beet", 0.06),
+    ("clover", 0.08),
+    ("meadow", 0.06),
+)
 CROPS_SOUTH = (("vineyard", 0.40), ("wheat", 0.22), ("clover", 0.08), ("orchard", 0.12), ("veld", 0.13), ("bare", 0.05))
 
 Strata = npt.NDArray[np.uint8]
@@ -144,7 +152,9 @@ def build_landscape(region: Region, seed: int, folder: Path, workers: int = 2) -
         list(pool.map(paint, [(r, h, c, w) for r, h in rows for c, w in cols]))
     for layer in layers:
         layer.flush()
-    log.info("landscape %s: %d x %d at %g m, %d vectors", region.name, grid.width, grid.height, TRUTH_GSD_M, len(features))
+    log.info(
+        "landscape %s: %d x %d at %g m, %d vectors", region.name, grid.width, grid.height, TRUTH_GSD_M, len(features)
+    )
     return Landscape(region, grid, layers[0], layers[1], layers[2], features)
 
 
@@ -188,7 +198,13 @@ def _paint_block(
     stratum = code * np.int16(VARIANTS) + variant
     gardens = _gardens(near, wide, xs, ys, seed)
     stratum = np.where(gardens >= 0, gardens, stratum)
-    for kinds in (("river", "stream", "lake", "pond", "quarry"), ("track",), ("yard",), ("road", "street"), ("building",)):
+    for kinds in (
+        ("river", "stream", "lake", "pond", "quarry"),
+        ("track",),
+        ("yard",),
+        ("road", "street"),
+        ("building",),
+    ):
         chosen = [f for f in near if f.kind in kinds]
         numbers = [class_index(f.ground) * VARIANTS + zlib.crc32(f.geometry.wkb) % VARIANTS for f in chosen]
         if kinds[0] == "river":
@@ -223,7 +239,7 @@ def _open_land(
     share_of_grass = np.where(damp < 190, np.float32(0.72), np.where(brook < 90, np.float32(0.45), np.float32(0.13)))
     code[parcels.luck(seed + 44)[parcels.index] < share_of_grass] = at("veld" if southern else "meadow")
     wood = noise.scattered(parcels.x, parcels.y, 2300.0, seed + 51, 3) + 0.38 * (parcels.luck(seed + 41) - 0.5)
-    grown = noise.fractal(xs, ys, 1250.0, seed + 52, 5)
+    grown = noise.fractal(xs, ys, 1250.0, seed + 52, 5) + _middle_wood(region, xs, ys)
     forest = (wood > (1.25 if southern else 0.66))[parcels.index] | (grown > (1.9 if southern else 1.22))
     kind = noise.fractal(xs, ys, 900.0, seed + 54, 3) + (0.9 * (parcels.luck(seed + 45) - 0.5))[parcels.index]
     trees = np.where(kind > 0.35, at("broadleaf"), np.where(kind < -0.25, at("conifer"), at("mixed_forest")))
@@ -242,6 +258,13 @@ def _open_land(
     marsh = ((lake < 75) & (wet + 0.006 * (30 - lake) > 0.75)) | ((river < 80) & (river > 4) & (wet > 1.15))
     code[marsh] = at("reed")
     return code
+
+
+def _middle_wood(region: Region, xs: Floats, ys: Floats) -> Array:
+    """What makes sure of a wood near the middle, so that the smallest world has one."""
+    cx, cy = (float(v) for v in project(4326, region.truth_epsg, *region.centre_lonlat))
+    along = np.exp(-(((xs - cx - 780.0) / 420.0) ** 2)).astype(np.float32)
+    return np.float32(2.6) * np.exp(-(((ys - cy + 520.0) / 300.0) ** 2)).astype(np.float32)[:, None] * along[None, :]
 
 
 def _gardens(near: list[Feature], grid: Grid, xs: Floats, ys: Floats, seed: int) -> npt.NDArray[np.int16]:
