@@ -127,14 +127,14 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "maps": tables.region_maps(inputs.chips),
         "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
         "split_order": tables.split_order(split_sizes),
-        "split_facts": [leaf for leaf in tables.leaves(split_table) if not leaf[0].startswith("leakage")],
-        "leakage": tables.leaves(split_table["leakage"]) if split_table.get("leakage") else [],
+        "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),
+        "leakage": tables.blocks(split_table.get("leakage") or {}),
         "cards": cards,
         "cards_left_out": left_out,
         "legend": list(tables.legend_colours(legend).items()),
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
-        "fusion": tables.leaves(document["fusion"]) if document.get("fusion") else [],
+        "fusion": tables.blocks(document.get("fusion") or {}),
         "layers": list(document.get("modalities", ())),
         "modality_rows": tables.modality_rows(inputs.chips),
         "shift_histograms": tables.shift_histograms(inputs.chips),
@@ -144,7 +144,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "text_counts": [
             (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
         ],
-        "text_facts": tables.leaves(document["texts"]) if document.get("texts") else [],
+        "text_facts": tables.blocks(document.get("texts") or {}),
         "text_samples": tables.text_samples(inputs.texts),
         "sources": list(document.get("sources", ())),
         "has_shards": bool(document.get("shards")),
@@ -171,17 +171,16 @@ def _tiles(inputs: ReportInputs) -> list[tuple[str, str]]:
     """(number, what it counts), the headline figures."""
     document = inputs.dataset_json
     shards = document.get("shards", ())
-    megabytes = sum(int(shard.get("bytes", 0)) for shard in shards) / 1e6
-    modalities = {str(layer.get("modality", "")) for layer in document.get("modalities", ())}
     figures = [
-        (f"{len(inputs.chips):,}", "chips kept"),
-        (str(len(modalities)), "modalities"),
-        (str(len(tables.region_maps(inputs.chips))), "regions"),
-        (f"{len(inputs.texts):,}", "texts"),
-        (f"{len(shards):,}", "tar shards"),
-        (f"{megabytes:,.0f} MB" if megabytes >= 10 else f"{megabytes:,.1f} MB", "in tar shards"),
+        (len(inputs.chips), "chip", " kept"),
+        (len({str(layer.get("modality", "")) for layer in document.get("modalities", ())}), "modality", ""),
+        (len(tables.region_maps(inputs.chips)), "region", ""),
+        (len(inputs.texts), "text", ""),
+        (len(shards), "tar shard", ""),
     ]
-    return [(number, what) for number, what in figures if number != "0"]
+    shown = [(f"{count:,}", tables.plural(count, noun) + rest) for count, noun, rest in figures if count]
+    megabytes = sum(int(shard.get("bytes", 0)) for shard in shards) / 1e6
+    return [*shown, (f"{megabytes:,.1f} MB", "in tar shards")] if shards else shown
 
 
 def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card], int]:

@@ -75,7 +75,7 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
         ("splits", ", ".join(f"{name} {count}" for name, count in splits.items())),
         ("tar shards", f"{len(shards):,}, {size_mb:,.1f} MB" if shards else ""),
         ("zarr", document.get("zarr", {}).get("path", "")),
-        ("texts", ", ".join(f"{k} {v}" for k, v in document.get("texts", {}).get("counts", {}).items())),
+        ("texts", ", ".join(f"{kind} {count}" for kind, count in document.get("texts", {}).get("kinds", {}).items())),
     ):
         if value:
             head.add_row(Text(name, style="dim"), Text(printable(value)))

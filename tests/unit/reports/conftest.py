@@ -96,13 +96,21 @@ def dataset_document() -> dict[str, Any]:
         },
         "modalities": layers,
         "legends": {"label": {"title": "WorldCover", "classes": [{"name": n, "colour": c} for n, c in CLASSES]}},
-        "fusion": {"method": "dawid-skene", "disagreement": {"worldcover~corine": 0.21}},
+        "fusion": {
+            "method": "dawid-skene",
+            "sources": [{"source": "worldcover", "weight": 1.0}, {"source": "corine", "weight": 0.5, "note": HOSTILE}],
+            "disagreement": [{"a": "worldcover", "b": "corine", "pixels": 9000, "disagree": 0.21}],
+            "confusion": {"worldcover": [[0.9, 0.1], [0.2, 0.8]]},
+        },
         "splits": {
             "method": "blocks",
             "counts": {"train": 16, "val": 5, "test": 5},
-            "leakage": {"pairs closer than 1000 m": 0, "shared items": 4},
+            "leakage": {
+                "val": {"chips": 5, "min_distance_m": None, "overlapping_pairs": 0},
+                "test": {"chips": 5, "min_distance_m": 1240.5, "overlapping_pairs": 0},
+            },
         },
-        "texts": {"counts": {"caption": 26}, "hallucination_rate": 0.0},
+        "texts": {"count": 3, "kinds": {"caption/short": 1, "caption/long": 1, "qa/share": 1}, "models": {}},
         "shards": [{"path": "shards/train/000-ab.tar", "bytes": 12_300_000}],
         "zarr": {"path": "zarr", "tag": "20261120T101500Z-3f9a1c0b"},
         "sources": [

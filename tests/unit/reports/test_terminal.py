@@ -58,7 +58,7 @@ def test_describe_names_counts_layers_and_sources(inputs: ReportInputs) -> None:
     text = shown(dict(inputs.dataset_json))
     assert "30 planned = 26 kept + 3 rejected + 1 failed" in text
     assert "does not add up" not in text
-    for word in ("s2_10m", "B02", "10.0 m", "uint16", "osm-extract", "ODbL-1.0"):
+    for word in ("s2_10m", "B02", "10.0 m", "uint16", "osm-extract", "ODbL-1.0", "caption/short 1"):
         assert word in text, word
 
 
