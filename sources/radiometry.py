@@ -122,7 +122,8 @@ def _sentinel2_offset(
             )
         if is_new:
             raise UnsupportedItemError(
-                f"item {item_id}: {flag} is false with baseline {baseline}: metadata cannot tell whether the offset is in the pixels"
+                f"item {item_id}: {flag} is false with baseline {baseline}:"
+                " metadata cannot tell whether the offset is in the pixels"
             )
         return 0.0, f"offset 0: {flag} is false and baseline {baseline or 'not stated'} knows no offset"
     if baseline:
@@ -203,8 +204,8 @@ def to_baseline(
 def to_decibel(power: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.float32]:
     """10 log10 of linear power as float32; no data, zero and negative power become ``nodata`` (NaN where None).
 
-    >>> to_decibel(np.array([[0.1, -32768.0]]), -32768.0)
-    array([[   -10., -32768.]], dtype=float32)
+    >>> to_decibel(np.array([[0.1, -32768.0]]), -32768.0).tolist()
+    [[-10.0, -32768.0]]
     """
     missing = ~(power > 0) if nodata is None else ~(power > 0) | (power == nodata)
     decibel = 10.0 * np.log10(np.where(missing, 1.0, power))
