@@ -48,7 +48,7 @@ def is_same_acquisition(one: SceneItem, other: SceneItem) -> bool:
     tile, other_tile = dict(one.extra).get("tile"), dict(other.extra).get("tile")
     if tile and other_tile and tile != other_tile:
         return False
-    if abs((one.datetime_utc - other.datetime_utc).total_seconds()) > 60:
+    if abs((one.datetime_utc - other.datetime_utc).total_seconds()) > 5:
         return False
     return _share_of_ground(one, other) >= SAME_GROUND
 

@@ -34,6 +34,7 @@ from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.base import load_target
+from sources.openers import FORGET_OPTIONS
 
 ENGINES: dict[str, str] = {
     "direct": "sources.engine_direct:DirectEngine",
@@ -43,6 +44,26 @@ ENGINES: dict[str, str] = {
 """Name in the recipe -> class without arguments."""
 ENTRY_POINTS = "terraweft.engines"
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
+
+
+class FailedReads:
+    """Addresses whose last read failed, so that the next one asks the server and not GDAL's memory of the failure."""
+
+    def __init__(self) -> None:
+        self._hrefs: set[str] = set()
+
+    def options(self, refs: Sequence[SceneRef], opener: Opener) -> dict[str, str]:
+        """GDAL configuration for a read of these refs."""
+        is_second = any(ref.href in self._hrefs for ref in refs)
+        return {**opener.gdal_options(), **FORGET_OPTIONS} if is_second else opener.gdal_options()
+
+    def note(self, refs: Sequence[SceneRef]) -> None:
+        """The read of these refs failed."""
+        self._hrefs.update(ref.href for ref in refs)
+
+    def clear(self, refs: Sequence[SceneRef]) -> None:
+        """The read of these refs went well."""
+        self._hrefs.difference_update([ref.href for ref in refs])
 
 
 class Engine(Protocol):

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import blank
+from sources.engine import FailedReads, blank
 from sources.faults import as_source_error
 from sources.lattice import common_window, in_zone_of
 from sources.openers import driver_of, unsigned
@@ -47,6 +47,9 @@ class _Patch:
 class DirectEngine:
     """See `sources.engine.Engine`."""
 
+    def __init__(self) -> None:
+        self._failed = FailedReads()
+
     def read(
         self,
         refs: Sequence[SceneRef],
@@ -61,7 +64,7 @@ class DirectEngine:
         for place, ref in enumerate(refs):
             files.setdefault(ref.href, []).append(place)
         warps: dict[GeoRef, list[tuple[list[int], _Patch]]] = {}
-        with rasterio.Env(**opener.gdal_options()):
+        with rasterio.Env(**self._failed.options(refs, opener)):
             for href, places in files.items():
                 patch = self._read_file(href, [refs[place] for place in places], target, resampling, opener)
                 if patch is None:
@@ -102,7 +105,9 @@ class DirectEngine:
                     )
                 pixels = file.read([ref.band_index for ref in refs], window=window)
         except (RasterioError, OSError) as error:
+            self._failed.note(refs)
             raise as_source_error(error, href, resolved) from error
+        self._failed.clear(refs)
         wanted = np.dtype(refs[0].dtype)
         if not np.can_cast(pixels.dtype, wanted, "safe"):
             raise DecodeError(f"the file holds {pixels.dtype}, the item says {wanted}", unsigned(href))
@@ -183,7 +188,7 @@ def _warp(
     target: GeoRef,
     resampling: str,
 ) -> None:
-    """One resampling of all bands together; the transformation is exact (tolerance 0), no-data pixels have no weight."""
+    """One resampling of all bands together, with the exact transformation; no-data pixels have no weight."""
     nodata = {ref.nodata for ref in refs}
     outside = {float(answer[place, 0, 0]) for place in places}
     if len(nodata) > 1 or len({repr(value) for value in outside}) > 1:
@@ -193,8 +198,11 @@ def _warp(
     empty = nodata.pop()
     if empty is None and patch.pixels.dtype.kind == "f":
         empty = float("nan")
+    pixels = patch.pixels
+    if empty is not None and pixels.dtype.kind == "f":
+        pixels = np.where(np.isnan(pixels), pixels.dtype.type(empty), pixels)
     moved, _ = reproject(
-        patch.pixels,
+        pixels,
         answer[list(places)],
         src_transform=Affine(*patch.georef.transform),
         src_crs=RasterioCRS.from_epsg(patch.georef.epsg),

@@ -17,8 +17,7 @@ from rasterio.errors import RasterioError
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import blank, outside_value, single_band
-from sources.engine_direct import DirectEngine
+from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage, in_zone_of
 
@@ -27,6 +26,9 @@ PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/sche
 
 class OdcEngine:
     """See `sources.engine.Engine`."""
+
+    def __init__(self) -> None:
+        self._failed = FailedReads()
 
     def read(
         self,
@@ -41,7 +43,7 @@ class OdcEngine:
         alone = single_band(refs)
         shared = [place for place, is_alone in enumerate(alone) if not is_alone]
         if shared:
-            answer[shared] = DirectEngine().read([refs[p] for p in shared], target, resampling, opener, fill)
+            answer[shared] = open_engine("direct").read([refs[p] for p in shared], target, resampling, opener, fill)
         for place, ref in enumerate(refs):
             if alone[place]:
                 inside = coverage(ref.georef, target)
@@ -72,7 +74,7 @@ class OdcEngine:
         empty = outside_value(ref, fill)
         config = {"terraweft": {"assets": {"band": {"data_type": ref.dtype, "nodata": empty}}}}
         box = GeoBox(target.shape_yx, Affine(*target.transform), f"EPSG:{target.epsg}")
-        options: dict[str, Any] = {**opener.gdal_options()}
+        options: dict[str, Any] = {**self._failed.options([ref], opener)}
         configure_rio(cloud_defaults=False, verbose=False, **options)
         try:
             loaded = odc.stac.load(
@@ -90,6 +92,8 @@ class OdcEngine:
                 pool=1,
             )
         except (RasterioError, OSError) as error:
+            self._failed.note([ref])
             raise as_source_error(error, ref.href, address) from error
         pixels: NDArray[Any] = loaded["band"].values[0]
+        self._failed.clear([ref])
         return pixels

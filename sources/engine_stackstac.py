@@ -1,9 +1,9 @@
 """stackstac 0.5.1 behind the engine's contract, called as it must be to be exact.
 
-Plain item dicts with ``proj:epsg``; always ``epsg``, ``resolution`` and ``bounds`` snapped to the grid (without bounds it
-takes a wrong extent in silence); ``snap_bounds=False``; ``rescale=False``; NumPy scalars as ``fill_value``;
-``errors_as_nodata=()``, because its default turns a missing file into NaN. Several bands of one file it refuses: such
-refs are read by the direct engine.
+Plain item dicts with ``proj:epsg``; always ``epsg``, ``resolution`` and ``bounds`` snapped to the grid (without
+bounds it takes a wrong extent in silence); ``snap_bounds=False``; ``rescale=False``; NumPy scalars as ``fill_value``;
+``errors_as_nodata=()``, because its default turns a missing file into NaN. Several bands of one file it refuses:
+such refs are read by the direct engine.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from rasterio.enums import Resampling
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import blank, outside_value, single_band
-from sources.engine_direct import DirectEngine
+from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage, in_zone_of
 
@@ -29,6 +28,9 @@ CHUNK = 2048
 
 class StackstacEngine:
     """See `sources.engine.Engine`."""
+
+    def __init__(self) -> None:
+        self._failed = FailedReads()
 
     def read(
         self,
@@ -43,7 +45,7 @@ class StackstacEngine:
         alone = single_band(refs)
         shared = [place for place, is_alone in enumerate(alone) if not is_alone]
         if shared:
-            answer[shared] = DirectEngine().read([refs[p] for p in shared], target, resampling, opener, fill)
+            answer[shared] = open_engine("direct").read([refs[p] for p in shared], target, resampling, opener, fill)
         groups: dict[tuple[str, int], list[int]] = {}
         for place, ref in enumerate(refs):
             if alone[place]:
@@ -67,8 +69,7 @@ class StackstacEngine:
         except ImportError as error:
             raise MissingExtraError.of("stackstac", "build") from error
         dtype = np.dtype(refs[0].dtype)
-        options = {**opener.gdal_options()}
-        env = stackstac.DEFAULT_GDAL_ENV.updated(always=options)
+        env = stackstac.DEFAULT_GDAL_ENV.updated(always=self._failed.options(refs, opener))
         addresses = {ref.href: opener.resolve(ref.href) for ref in refs}
         try:
             lazy = stackstac.stack(
@@ -93,8 +94,10 @@ class StackstacEngine:
                 return None
             pixels: NDArray[Any] = lazy.data[0].compute(scheduler="synchronous")
         except RuntimeError as error:
+            self._failed.note(refs)
             named = next((ref for ref in refs if addresses[ref.href] in str(error)), refs[0])
             raise as_source_error(error, named.href, addresses[named.href]) from error
+        self._failed.clear(refs)
         return pixels
 
 

@@ -28,7 +28,8 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
     number = collection_number(item)
     if number != wanted:
         raise UnsupportedItemError(
-            f"item {item['id']}: Landsat collection {number or 'not stated'}, {modality.sensor} is of collection {wanted}"
+            f"item {item['id']}: Landsat collection {number or 'not stated'},"
+            f" {modality.sensor} is of collection {wanted}"
         )
     bands = found_bands(item, wanted_bands(profile, modality))
     infos = [info for _, info in bands]

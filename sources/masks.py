@@ -211,7 +211,10 @@ def _pixel_qa_c1(arrays: Layers) -> Codes:
 
 
 def _fmask_hls(arrays: Layers) -> Codes:
-    """Bits: 0 cirrus, 1 cloud, 2 beside cloud or shadow, 3 shadow, 4 snow, 5 water; 255 fill. Source: HLS user guide 2.0."""
+    """Bits: 0 cirrus, 1 cloud, 2 beside cloud or shadow, 3 shadow, 4 snow, 5 water; 255 fill.
+
+    Source: HLS user guide 2.0.
+    """
     qa = arrays["fmask"].astype(np.uint8)
     return _paint(
         np.full(qa.shape, Valid.CLEAR, np.uint8),

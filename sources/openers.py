@@ -14,7 +14,8 @@ REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
 SIGNATURE_KEYS = frozenset(
     {
         "sig", "se", "st", "sp", "sv", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv", "spr", "sip", "signature",
-        "expires", "awsaccesskeyid", "googleaccessid", "key-pair-id", "policy", "token", "access_token", "apikey", "api_key",
+        "expires", "awsaccesskeyid", "googleaccessid", "key-pair-id", "policy", "token", "access_token", "apikey",
+        "api_key",
     }
 )  # fmt: skip
 """Query keys of signed addresses; they never reach a ref, a log or a file."""
@@ -30,13 +31,11 @@ GDAL_OPTIONS: dict[str, str] = {
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1024",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
 }
-"""No directory listing, merged ranges, no retries of its own (ours are counted), nothing remembered of a closed file.
+"""No directory listing, merged ranges, no retries of its own (ours are counted)."""
 
-GDAL remembers that a file was missing or broken; without the last line a second attempt would never ask again.
-"""
+FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"}
+"""For a second attempt: GDAL remembers a failed file for the life of the process and would not ask the server again."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ def refusal(href: str, allow_local: bool) -> str:
     """
     parts = urlsplit(href)
     scheme = parts.scheme.lower()
-    if not href or href.startswith("/vsi") or "<" in href or (scheme and len(scheme) > 1 and not _is_plain(scheme)):
+    has_prefix = ":" in href.split("/", 1)[0][2:]  # a drive letter is none
+    if not href or href.startswith("/vsi") or "<" in href or (has_prefix and not _is_plain(scheme)):
         return f"{href[:80]!r} is no address of a file or of object storage"
     if scheme in ("http", "https"):
         host = parts.hostname or ""

@@ -1,0 +1,68 @@
+"""Which processing of one acquisition is read, whatever the order in which a catalog names them."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime, timedelta
+
+import shapely
+
+from schemas.georef import GeoRef
+from schemas.scene import SceneItem, SceneRef
+from sources.duplicates import resolve_duplicates
+
+MOMENT = datetime(2021, 6, 1, 10, 20, tzinfo=UTC)
+
+
+def scene(
+    item_id: str,
+    baseline: str = "03.01",
+    *,
+    datatake: str = "GS2A_20210601",
+    tile: str = "32TQT",
+    epsg: int = 32632,
+    box: tuple[float, float, float, float] = (11.0, 47.0, 12.0, 48.0),
+    made: str = "",
+    after_s: float = 0.0,
+) -> SceneItem:
+    ref = SceneRef(item_id, "B02", "a.tif", "B02", 1, GeoRef(epsg, 0, 0, 10, (3, 4)), "uint16", 0.0)
+    return SceneItem(
+        catalog="c", collection="c", item_id=item_id, modality="s2", sensor="sentinel-2-l2a",
+        datetime_utc=MOMENT + timedelta(seconds=after_s), end_utc=None,
+        footprint_wkb=shapely.to_wkb(shapely.box(*box)), refs=(ref,), baseline=baseline, datatake=datatake,
+        extra=(("generation_time", made), ("tile", tile)),
+    )  # fmt: skip
+
+
+def test_the_newest_baseline_wins_in_any_order_and_the_loser_is_named() -> None:
+    items = [scene("a", "03.01"), scene("b", "05.00"), scene("c", "04.00")]
+    for order in itertools.permutations(items):
+        kept, lines = resolve_duplicates(order)
+        assert [item.item_id for item in kept] == ["b"]
+        assert lines == [
+            "a is replaced by b: baseline 03.01 is older than 05.00",
+            "c is replaced by b: baseline 04.00 is older than 05.00",
+        ]
+
+
+def test_of_one_baseline_the_later_generation_wins() -> None:
+    kept, lines = resolve_duplicates([scene("z", made="2021-06-01T12"), scene("a", made="2021-06-02T12")])
+    assert [item.item_id for item in kept] == ["a"]
+    assert lines == ["z is replaced by a: generated 2021-06-01T12, the other 2021-06-02T12"]
+
+
+def test_what_is_no_duplicate_is_kept() -> None:
+    items = [
+        scene("first"),
+        scene("other tile", tile="33UUP"),
+        scene("other zone", epsg=32633),
+        scene("other datatake", datatake="GS2B_20210601"),
+        scene("other part", box=(11.9, 47.0, 12.9, 48.0)),
+        scene("later", after_s=7200),
+        scene("without datatake", datatake=""),
+        scene("without datatake 2", datatake=""),
+    ]
+    kept, lines = resolve_duplicates(items)
+    assert len(kept) == len(items)
+    assert lines == []
+    assert [item.item_id for item in kept][-1] == "later"

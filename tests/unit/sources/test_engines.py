@@ -1,0 +1,257 @@
+"""The three engines against rasterio, against each other, and against the kernels' own formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyproj import Transformer
+
+from schemas.errors import AssetMissingError, DecodeError, RecipeError, UnsupportedItemError
+from schemas.georef import GeoRef
+from schemas.scene import SceneRef
+from sources import engine_direct
+from sources.engine import ENGINES, open_engine
+from sources.lattice import coverage
+from sources.openers import PlainOpener
+
+MakeRaster = Callable[..., SceneRef]
+
+# odc-geo calls shapely.ops.transform and Affine.__mul__, both deprecated in the versions that are pinned.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+SOURCE = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (90, 70))
+OPENER = PlainOpener()
+ALIGNED = {
+    "inside": GeoRef(32633, 400_130.0, 5_299_880.0, 10.0, (23, 31)),
+    "overhanging": GeoRef(32633, 399_930.0, 5_300_050.0, 10.0, (40, 30)),
+    "around": GeoRef(32633, 399_950.0, 5_300_040.0, 10.0, (100, 90)),
+    "beside": GeoRef(32633, 410_000.0, 5_299_880.0, 10.0, (5, 7)),
+    "southern numbers": GeoRef(32733, 400_130.0, 15_299_880.0, 10.0, (23, 31)),
+}
+
+
+def numbers(shape: tuple[int, ...] = SOURCE.shape_yx, seed: int = 3) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(1, 10_000, shape, dtype=np.uint16)
+
+
+def expected_copy(pixels: np.ndarray[Any, Any], target: GeoRef, fill: float) -> np.ndarray[Any, Any]:
+    """What a copy must be, pixel by pixel, without any code under test."""
+    answer = np.full(target.shape_yx, fill, pixels.dtype)
+    shift = 10_000_000 if target.epsg == 32733 else 0
+    for row in range(target.shape_yx[0]):
+        for column in range(target.shape_yx[1]):
+            source_row = round((SOURCE.y0 - (target.y0 - shift - row * 10)) / 10)
+            source_column = round((target.x0 + column * 10 - SOURCE.x0) / 10)
+            if 0 <= source_row < SOURCE.shape_yx[0] and 0 <= source_column < SOURCE.shape_yx[1]:
+                answer[row, column] = pixels[source_row, source_column]
+    return answer
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("place", ALIGNED)
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic"])
+def test_aligned_reads_are_copies_bit_for_bit(
+    make_raster: MakeRaster, engine: str, place: str, resampling: str
+) -> None:
+    pixels = numbers()
+    pixels[20:30, 10:60] = 0
+    refs = [make_raster(pixels, SOURCE, tag=0, nodata=0.0), make_raster(pixels + 7, SOURCE, name="b", nodata=0.0)]
+    target = ALIGNED[place]
+    answer = open_engine(engine).read(refs, target, resampling, OPENER)
+    assert answer.dtype == np.uint16
+    np.testing.assert_array_equal(answer[0], expected_copy(pixels, target, 0))
+    np.testing.assert_array_equal(answer[1], expected_copy(pixels + 7, target, 0))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_stored_type_comes_back_as_it_is(make_raster: MakeRaster, engine: str, dtype: str) -> None:
+    pixels = np.random.default_rng(5).normal(0, 60, SOURCE.shape_yx).astype(dtype)
+    ref = make_raster(pixels, SOURCE)
+    answer = open_engine(engine).read([ref], ALIGNED["overhanging"], "nearest", OPENER)
+    outside = np.nan if np.dtype(dtype).kind == "f" else 0
+    np.testing.assert_array_equal(answer[0], expected_copy(pixels, ALIGNED["overhanging"], outside))
+    assert answer.dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_outside_the_raster_stands_the_fill_and_coverage_tells_it(make_raster: MakeRaster, engine: str) -> None:
+    ref = make_raster(numbers(), SOURCE)
+    target = ALIGNED["overhanging"]
+    answer = open_engine(engine).read([ref], target, "nearest", OPENER, 65_535.0)[0]
+    inside = coverage(SOURCE, target)
+    assert inside is not None
+    np.testing.assert_array_equal(answer != 65_535, inside)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nearest_between_zones_takes_the_pixel_under_the_centre(make_raster: MakeRaster, engine: str) -> None:
+    pixels = numbers()
+    ref = make_raster(pixels, SOURCE, tag=0, nodata=0.0)
+    x, y = Transformer.from_crs(32633, 32632, always_xy=True).transform(400_350.0, 5_299_550.0)
+    target = GeoRef(32632, round(x, -1) - 200, round(y, -1) + 260, 10.0, (57, 43))
+    answer = open_engine(engine).read([ref], target, "nearest", OPENER)[0]
+    back = Transformer.from_crs(32632, 32633, always_xy=True)
+    px, py = back.transform(*np.meshgrid(target.x_centres(), target.y_centres()))
+    rows, columns = np.floor((SOURCE.y0 - py) / 10).astype(int), np.floor((px - SOURCE.x0) / 10).astype(int)
+    inside = (rows >= 0) & (rows < 90) & (columns >= 0) & (columns < 70)
+    wanted = np.where(inside, pixels[rows.clip(0, 89), columns.clip(0, 69)], 0)
+    assert inside.mean() > 0.8
+    np.testing.assert_array_equal(answer, wanted)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(row=st.integers(-40, 110), column=st.integers(-40, 110), height=st.integers(1, 60), width=st.integers(1, 60))
+def test_any_aligned_window_equals_rasterio(
+    make_raster: MakeRaster, row: int, column: int, height: int, width: int
+) -> None:
+    ref = make_raster(numbers(), SOURCE, nodata=0.0)
+    target = GeoRef(32633, SOURCE.x0 + 10 * column, SOURCE.y0 - 10 * row, 10.0, (height, width))
+    answer = open_engine("direct").read([ref], target, "bilinear", OPENER)[0]
+    with rasterio.open(ref.href) as file:
+        window = rasterio.windows.Window(column, row, width, height)
+        wanted = file.read(1, window=window, boundless=True, fill_value=0)
+    np.testing.assert_array_equal(answer, wanted)
+
+
+@pytest.mark.parametrize("nodata", [None, 0.0])
+def test_half_shifted_kernels_equal_their_formulas(make_raster: MakeRaster, nodata: float | None) -> None:
+    pixels = np.random.default_rng(1).uniform(1, 9_000, (60, 50)).astype(np.float32)
+    source = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (60, 50))
+    ref = make_raster(pixels, source, tag=nodata, nodata=nodata)
+    target = GeoRef(32633, 400_105.0, 5_299_895.0, 10.0, (30, 20))
+    cubic = np.array([-1.0, 9.0, 9.0, -1.0]) / 16
+    linear = np.array([0.0, 0.5, 0.5, 0.0])
+    for name, weights in (("bilinear", linear), ("cubic", cubic)):
+        wanted = sum(
+            weights[i] * weights[j] * pixels[9 + i : 39 + i, 9 + j : 29 + j].astype(np.float64)
+            for i in range(4)
+            for j in range(4)
+        )
+        answer = open_engine("direct").read([ref], target, name, OPENER)[0]
+        np.testing.assert_allclose(answer, wanted, rtol=1e-6)
+
+
+def test_no_data_never_bleeds_even_where_only_the_catalog_names_it(make_raster: MakeRaster) -> None:
+    pixels = np.full(SOURCE.shape_yx, 500, np.uint16)
+    pixels[:, 30:40] = 0
+    ref = make_raster(pixels, SOURCE, nodata=0.0)
+    target = GeoRef(32633, 400_105.0, 5_299_895.0, 10.0, (40, 55))
+    for name in ("bilinear", "cubic"):
+        answer = open_engine("direct").read([ref], target, name, OPENER)[0]
+        assert set(np.unique(answer)) <= {0, 500}
+        assert 0.1 < (answer == 0).mean() < 0.2
+
+
+def test_bands_of_one_file_come_from_one_open(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cube = np.random.default_rng(2).integers(0, 3_000, (5, *SOURCE.shape_yx)).astype(np.int16)
+    first = make_raster(cube, SOURCE, nodata=-32768.0)
+    refs = [SceneRef("item", "a", first.href, f"b{i}", i, SOURCE, "int16", -32768.0) for i in (5, 2, 3)]
+    opened: list[str] = []
+    real_open = rasterio.open
+
+    def counting_open(path: str, *args: Any, **options: Any) -> Any:
+        opened.append(path)
+        return real_open(path, *args, **options)
+
+    monkeypatch.setattr(engine_direct.rasterio, "open", counting_open)
+    answer = open_engine("direct").read(refs, ALIGNED["inside"], "nearest", OPENER)
+    assert opened == [first.href]
+    for layer, band in zip(answer, (5, 2, 3), strict=True):
+        np.testing.assert_array_equal(layer, expected_copy(cube[band - 1], ALIGNED["inside"], -32768))
+
+
+@pytest.mark.parametrize("engine", ["stackstac", "odc-stac"])
+def test_stackers_hand_bands_of_one_file_to_the_direct_engine(make_raster: MakeRaster, engine: str) -> None:
+    cube = numbers((3, *SOURCE.shape_yx))
+    first = make_raster(cube, SOURCE, name="cube")
+    refs = [
+        make_raster(cube[0] + 1, SOURCE, name="alone"),
+        SceneRef("item", "cube", first.href, "b2", 2, SOURCE, "uint16", None),
+        SceneRef("item", "cube", first.href, "b3", 3, SOURCE, "uint16", None),
+    ]
+    answer = open_engine(engine).read(refs, ALIGNED["inside"], "nearest", OPENER)
+    wanted = open_engine("direct").read(refs, ALIGNED["inside"], "nearest", OPENER)
+    np.testing.assert_array_equal(answer, wanted)
+
+
+def test_warped_bands_keep_their_own_holes(make_raster: MakeRaster) -> None:
+    cube = np.full((2, *SOURCE.shape_yx), 100, np.int16)
+    cube[0, :, :20] = -32768
+    cube[1, :, 40:] = -32768
+    first = make_raster(cube, SOURCE)
+    refs = [SceneRef("item", "a", first.href, f"b{i}", i, SOURCE, "int16", -32768.0) for i in (1, 2)]
+    target = GeoRef(32633, 400_005.0, 5_299_995.0, 10.0, (20, 69))
+    answer = open_engine("direct").read(refs, target, "bilinear", OPENER)
+    assert set(np.unique(answer)) == {-32768, 100}
+    assert (answer[0, :, :18] == -32768).all()
+    assert (answer[0, :, 41:] == 100).all()
+    assert (answer[1, :, 42:] == -32768).all()
+    assert (answer[1, :, :38] == 100).all()
+
+
+def test_only_the_needed_window_is_read(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = make_raster(numbers(), SOURCE, nodata=0.0)
+    read: list[tuple[int, ...]] = []
+    real_warp = engine_direct.reproject
+
+    def watching_warp(source: Any, *args: Any, **options: Any) -> Any:
+        read.append(source.shape)
+        return real_warp(source, *args, **options)
+
+    monkeypatch.setattr(engine_direct, "reproject", watching_warp)
+    target = GeoRef(32633, 400_305.0, 5_299_595.0, 10.0, (8, 6))
+    open_engine("direct").read([ref], target, "bilinear", OPENER)
+    assert read == [(1, 8 + 1 + 8, 6 + 1 + 8)]
+
+
+def test_the_file_is_believed_before_the_catalog(make_raster: MakeRaster, caplog: pytest.LogCaptureFixture) -> None:
+    pixels = numbers()
+    ref = make_raster(pixels, SOURCE)
+    stale = GeoRef(32633, 400_020.0, 5_300_000.0, 10.0, SOURCE.shape_yx)
+    moved = SceneRef("item", "a", ref.href, "a", 1, stale, "uint16", None)
+    answer = open_engine("direct").read([moved], ALIGNED["inside"], "nearest", OPENER)[0]
+    np.testing.assert_array_equal(answer, expected_copy(pixels, ALIGNED["inside"], 0))
+    assert "not at" in caplog.text
+
+
+def test_a_file_of_another_type_than_the_item_says_is_an_error(make_raster: MakeRaster) -> None:
+    ref = make_raster(numbers().astype(np.int32), SOURCE)
+    wrong = SceneRef("item", "a", ref.href, "a", 1, SOURCE, "uint16", None)
+    with pytest.raises(DecodeError, match="int32"):
+        open_engine("direct").read([wrong], SOURCE, "nearest", OPENER)
+
+
+def test_a_band_that_the_file_does_not_have_is_an_error(make_raster: MakeRaster) -> None:
+    ref = make_raster(numbers(), SOURCE)
+    beyond = SceneRef("item", "a", ref.href, "a", 4, SOURCE, "uint16", None)
+    with pytest.raises(DecodeError, match="1 bands"):
+        open_engine("direct").read([beyond], SOURCE, "nearest", OPENER)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_missing_local_file_is_a_missing_asset(make_raster: MakeRaster, engine: str) -> None:
+    ref = make_raster(numbers(), SOURCE)
+    gone = SceneRef("item", "a", ref.href + ".gone.tif", "a", 1, SOURCE, "uint16", None)
+    with pytest.raises(AssetMissingError, match="no such file"):
+        open_engine(engine).read([gone], ALIGNED["inside"], "nearest", OPENER)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_opener_that_refuses_stops_every_engine(make_raster: MakeRaster, engine: str) -> None:
+    ref = make_raster(numbers(), SOURCE)
+    with pytest.raises(UnsupportedItemError, match="local file"):
+        open_engine(engine).read([ref], ALIGNED["inside"], "nearest", PlainOpener(allow_local=False))
+
+
+def test_unknown_engines_name_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match="direct, odc-stac, stackstac"):
+        open_engine("gdalwarp")

@@ -1,0 +1,154 @@
+"""Reads over HTTP: ranges, and what every failure of a server means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.errors import (
+    AccessDeniedError,
+    AssetMissingError,
+    DecodeError,
+    SourceError,
+    ThrottledError,
+    TransientSourceError,
+)
+from schemas.georef import GeoRef
+from schemas.scene import SceneRef
+from sources.engine import ENGINES, open_engine
+from sources.faults import error_of_status
+from sources.openers import PlainOpener
+from sources.retry import Backoff, call_with_retries
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+]
+MakeRaster = Callable[..., SceneRef]
+SOURCE = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (512, 480))
+TARGET = GeoRef(32633, 400_500.0, 5_299_000.0, 10.0, (30, 40))
+OPENER = PlainOpener(allow_local=True)
+
+
+@pytest.fixture
+def remote(make_raster: MakeRaster, loopback: Any) -> SceneRef:
+    pixels = np.random.default_rng(4).integers(1, 60_000, SOURCE.shape_yx, dtype=np.uint16)
+    make_raster(pixels, SOURCE, name="scene")
+    return SceneRef("item", "scene", f"{loopback.url}/scene.tif", "scene", 1, SOURCE, "uint16", 0.0)
+
+
+def read(ref: SceneRef, engine: str = "direct") -> Any:
+    return open_engine(engine).read([ref], TARGET, "nearest", OPENER)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_window_over_http_is_that_of_the_file_and_not_the_whole_file(
+    remote: SceneRef, loopback: Any, engine: str
+) -> None:
+    pixels = read(remote, engine)
+    local = SceneRef("item", "scene", str(loopback.root / "scene.tif"), "scene", 1, SOURCE, "uint16", 0.0)
+    np.testing.assert_array_equal(pixels, read(local))
+    assert {path for _, path, _ in loopback.seen} == {"/scene.tif"}, "no sidecar file is asked for"
+    assert all(wanted for method, _, wanted in loopback.seen if method == "GET"), "every request is a range"
+
+
+def test_a_second_read_of_a_file_asks_for_its_blocks_alone(remote: SceneRef, loopback: Any) -> None:
+    read(remote)
+    first = len(loopback.seen)
+    open_engine("direct").read([remote], replace(TARGET, x0=403_000.0), "nearest", OPENER)
+    assert first <= 5
+    assert [method for method, _, _ in loopback.seen[first:]] == ["GET"] * 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (404, AssetMissingError),
+        (403, AccessDeniedError),
+        (401, AccessDeniedError),
+        (429, ThrottledError),
+        (503, ThrottledError),
+        (500, TransientSourceError),
+    ],
+)
+def test_a_status_has_its_error(
+    remote: SceneRef, loopback: Any, engine: str, status: int, kind: type[SourceError]
+) -> None:
+    loopback.faults["/scene.tif"] = [(status, {})] * 30
+    with pytest.raises(SourceError) as caught:
+        read(remote, engine)
+    assert type(caught.value) is kind
+    assert caught.value.url == remote.href
+
+
+def test_the_servers_retry_after_is_known(remote: SceneRef, loopback: Any) -> None:
+    loopback.faults["/scene.tif"] = [(503, {"Retry-After": "7"})] * 30
+    with pytest.raises(ThrottledError) as caught:
+        read(remote)
+    assert caught.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_second_attempt_asks_the_server_again(remote: SceneRef, loopback: Any, engine: str) -> None:
+    loopback.faults["/scene.tif"] = [(503, {"Retry-After": "3"})] * 30
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        loopback.faults.clear()
+
+    pixels = call_with_retries(lambda: read(remote, engine), sleep=sleep, backoff=Backoff(first_s=0.1))
+    assert slept == [3.0]
+    assert pixels.any()
+
+
+def test_bytes_that_are_no_raster_are_a_decode_error(remote: SceneRef, loopback: Any) -> None:
+    (loopback.root / "scene.tif").write_bytes(b"<html>sign in first</html>" * 400)
+    with pytest.raises(DecodeError, match="not readable as a raster"):
+        read(remote)
+
+
+def test_a_torn_file_is_a_decode_error(remote: SceneRef, loopback: Any) -> None:
+    path = loopback.root / "scene.tif"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 5])
+    with pytest.raises(DecodeError):
+        open_engine("direct").read([remote], SOURCE, "nearest", OPENER)
+
+
+def test_a_virtual_raster_is_not_opened(remote: SceneRef, loopback: Any) -> None:
+    (loopback.root / "scene.tif").write_text(
+        '<VRTDataset rasterXSize="480" rasterYSize="512"><VRTRasterBand dataType="UInt16" band="1"><SimpleSource>'
+        "<SourceFilename>/etc/hostname</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(DecodeError):
+        read(remote)
+
+
+def test_nobody_there_is_transient(remote: SceneRef) -> None:
+    silent = SceneRef("item", "a", "http://127.0.0.1:9/a.tif", "a", 1, SOURCE, "uint16", 0.0)
+    with pytest.raises(TransientSourceError):
+        read(silent)
+
+
+def test_errors_never_carry_a_signature(remote: SceneRef, loopback: Any) -> None:
+    loopback.faults["/scene.tif"] = [(403, {})] * 30
+    signed = SceneRef("item", "a", f"{remote.href}?sig=secret&v=1", "a", 1, SOURCE, "uint16", 0.0)
+    with pytest.raises(AccessDeniedError) as caught:
+        read(signed)
+    assert "secret" not in str(caught.value)
+    assert caught.value.url.endswith("/scene.tif?v=1")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(410, AssetMissingError), (407, AccessDeniedError), (502, TransientSourceError), (408, TransientSourceError)],
+)
+def test_other_statuses(status: int, kind: type[SourceError]) -> None:
+    assert type(error_of_status(status, "u")) is kind
+    assert type(error_of_status(418, "u")) is SourceError

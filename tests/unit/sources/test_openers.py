@@ -1,0 +1,97 @@
+"""Which addresses are opened, and that no secret leaves with them."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from schemas.errors import UnsupportedItemError
+from sources.openers import PlainOpener, driver_of, is_private_host, refusal, unsigned
+
+LOCAL = [
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "data/a.tif",
+    "http://127.0.0.1/a.tif",
+    "http://localhost:8080/a.tif",
+    "http://[::1]/a.tif",
+    "http://[::ffff:10.0.0.1]/a.tif",
+    "http://10.1.2.3/a.tif",
+    "http://192.168.0.1/a.tif",
+    "http://169.254.169.254/latest/meta-data",
+    "http://2130706433/a.tif",
+    "http://0x7f.1/a.tif",
+    "http://127.1/a.tif",
+    "http://intranet/a.tif",
+    "https://nas.local/a.tif",
+    "https://metadata.google.internal/x",
+]
+NEVER = [
+    "/vsicurl/http://h/a.tif",
+    "/vsizip//etc/a.zip",
+    "vrt://a.tif?bands=1",
+    "GTIFF_DIR:1:a.tif",
+    "<VRTDataset/>",
+    "ftp://h/a.tif",
+    "javascript:alert(1)",
+    "",
+]
+
+
+@pytest.mark.parametrize("href", LOCAL)
+def test_local_and_private_addresses_need_leave(href: str) -> None:
+    assert refusal(href, allow_local=False)
+    assert not refusal(href, allow_local=True)
+    with pytest.raises(UnsupportedItemError):
+        PlainOpener(allow_local=False).resolve(href)
+
+
+@pytest.mark.parametrize("href", NEVER)
+def test_gdals_own_language_is_never_opened(href: str) -> None:
+    assert refusal(href, allow_local=True)
+    assert refusal(href, allow_local=False)
+
+
+@pytest.mark.parametrize("href", ["https://8.8.8.8/a.tif", "s3://bucket/a.tif", "https://example.org/a.tif"])
+def test_public_addresses_are_opened_as_they_are(href: str) -> None:
+    assert not refusal(href, allow_local=False)
+    assert PlainOpener(allow_local=True).resolve(href) == href
+
+
+def test_file_addresses_become_paths() -> None:
+    assert PlainOpener(allow_local=True).resolve("file:///data/with%20blank/a.tif") == "/data/with blank/a.tif"
+
+
+def test_host_names_are_judged_as_they_stand() -> None:
+    assert not is_private_host("earth-search.aws.element84.com")
+    assert is_private_host("")
+
+
+@pytest.mark.parametrize(
+    ("signed", "plain"),
+    [
+        ("https://h/a.tif?st=1&se=2&sp=r&sv=3&sr=c&skoid=x&sig=secret", "https://h/a.tif"),
+        ("https://h/a.tif?X-Amz-Signature=secret&X-Amz-Date=1&versionId=7", "https://h/a.tif?versionId=7"),
+        ("https://name:secret@h:8080/a.tif", "https://h:8080/a.tif"),
+        ("https://h/odata/v1/Products(1)/$value", "https://h/odata/v1/Products(1)/$value"),
+        ("/data/a.tif", "/data/a.tif"),
+        ("s3://bucket/a.tif", "s3://bucket/a.tif"),
+    ],
+)
+def test_signatures_and_names_are_taken_off(signed: str, plain: str) -> None:
+    assert unsigned(signed) == plain
+    assert unsigned(unsigned(signed)) == plain
+
+
+def test_an_opener_pickles_and_gives_gdal_no_retries_and_no_listing() -> None:
+    opener = pickle.loads(pickle.dumps(PlainOpener(allow_local=False)))
+    options = opener.gdal_options()
+    assert (options["GDAL_HTTP_MAX_RETRY"], options["GDAL_DISABLE_READDIR_ON_OPEN"]) == ("0", "EMPTY_DIR")
+    options["GDAL_HTTP_MAX_RETRY"] = "9"
+    assert opener.gdal_options()["GDAL_HTTP_MAX_RETRY"] == "0"
+
+
+def test_the_format_follows_the_address_alone() -> None:
+    assert driver_of("s3://b/B02.jp2") == "JP2OpenJPEG"
+    assert driver_of("https://h/B02.tif?x=a.jp2") == "GTiff"

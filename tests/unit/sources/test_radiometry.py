@@ -1,0 +1,146 @@
+"""Who says what about the offset, and what is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from schemas.errors import UnsupportedItemError
+from schemas.sensor import load_sensor
+from sources.assets import BandInfo
+from sources.radiometry import (
+    Radiometry,
+    dark_pixel_offset,
+    decide_sentinel2,
+    from_item_or_document,
+    to_baseline,
+    to_decibel,
+    to_power,
+)
+
+
+def info(offset: float | None = None, scale: float | None = None, key: str = "B02", unit: str = "") -> BandInfo:
+    return BandInfo(key, 1, 1, "B02", scale=scale, offset=offset, unit=unit)
+
+
+def item(href: str = "B02.tif", **properties: Any) -> dict[str, Any]:
+    named = {name.replace("__", ":"): value for name, value in properties.items()}
+    return {"id": "x", "properties": named, "assets": {"B02": {"href": href}}}
+
+
+FLAG, BASELINE, MEASURED = "earthsearch__boa_offset_applied", "s2__processing_baseline", "s2__radiometric_offset_dn"
+
+
+@pytest.mark.parametrize(
+    ("properties", "listed", "offset", "words"),
+    [
+        ({BASELINE: "03.01"}, None, 0.0, "before 04.00"),
+        ({BASELINE: "04.00"}, None, -0.1, "04.00 or later"),
+        ({BASELINE: "05.10"}, -0.1, -0.1, "04.00 or later"),
+        ({BASELINE: "05.10"}, 0.0, -0.1, "raster:bands beside it says 0"),
+        (
+            {FLAG: True, BASELINE: "05.11"},
+            -0.1,
+            0.0,
+            "already shifted (baseline 05.11); raster:bands beside it says -0.1",
+        ),
+        ({FLAG: False, BASELINE: "02.14"}, 0.0, 0.0, "false and baseline 02.14"),
+        (
+            {MEASURED: 1000, BASELINE: "02.14"},
+            0.0,
+            -0.1,
+            "s2:radiometric_offset_dn is 1000; raster:bands beside it says 0",
+        ),
+        ({MEASURED: 0}, None, 0.0, "s2:radiometric_offset_dn is 0"),
+        ({}, -0.1, -0.1, "raster:bands, no baseline"),
+        ({}, 0.0, 0.0, "raster:bands, no baseline"),
+        ({"s2__product_uri": "S2A_MSIL2A_20200302T102021_N0500_R065_T32UNU_20230101T000000.SAFE"}, None, -0.1, "05.00"),
+    ],
+)
+def test_the_order_of_evidence(properties: dict[str, Any], listed: float | None, offset: float, words: str) -> None:
+    decided = decide_sentinel2(item(**properties), [info(listed)])
+    assert (decided.scale, decided.offset) == (1e-4, offset)
+    assert words in decided.why
+
+
+def test_a_date_alone_decides_nothing() -> None:
+    with pytest.raises(UnsupportedItemError, match="no baseline, no flag and no raster:bands"):
+        decide_sentinel2(item(datetime="2023-01-01T00:00:00Z"), [info()])
+
+
+def test_an_unshifted_flag_with_a_new_baseline_is_refused() -> None:
+    with pytest.raises(UnsupportedItemError, match=r"false with baseline 05\.09"):
+        decide_sentinel2(item(**{FLAG: False, BASELINE: "05.09"}), [info(-0.1)])
+
+
+def test_the_flag_speaks_of_geotiffs_and_not_of_their_jpeg_2000_twins() -> None:
+    assert decide_sentinel2(item("B02.jp2", **{FLAG: True, BASELINE: "05.11"}), [info()]).offset == -0.1
+
+
+def test_bands_that_state_different_offsets_are_refused() -> None:
+    with pytest.raises(UnsupportedItemError, match="different offsets"):
+        decide_sentinel2(item(**{BASELINE: "05.11"}), [info(-0.1), info(0.0)])
+
+
+def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
+    profile = load_sensor("landsat-c2-l2-st")
+    decided = from_item_or_document("x", [info(0.0, 1.0)], profile, "K")
+    assert (decided.scale, decided.offset) == (1.0, 0.0)
+    assert decided.why.endswith("the product's document has 0.00341802 and 149")
+    assert from_item_or_document("x", [info()], profile, "K").offset == 149.0
+
+
+@given(
+    arrays(np.uint16, (3, 4), elements=st.integers(0, 20_000)),
+    st.sampled_from([0.0, -0.1]),
+    st.sampled_from(["pre04", "post04"]),
+)
+def test_one_baseline_keeps_every_reflectance_and_every_hole(dn: Any, offset: float, want: Any) -> None:
+    moved, nodata, after = to_baseline(dn, 0.0, Radiometry(1e-4, offset, "reflectance", "x"), want)
+    np.testing.assert_array_equal(moved == nodata, dn == 0)
+    there = dn != 0
+    before_value = dn[there] * 1e-4 + offset
+    np.testing.assert_allclose(moved[there] * after.scale + after.offset, before_value, atol=1e-9)
+    assert moved.dtype == (np.int16 if want == "pre04" else np.uint16)
+
+
+def test_a_valid_1000_is_not_lost_to_the_old_baseline() -> None:
+    moved, nodata, _ = to_baseline(np.array([[0, 1000, 900]], np.uint16), 0.0, Radiometry(1e-4, -0.1, "", ""), "pre04")
+    np.testing.assert_array_equal(moved, [[-32768, 0, -100]])
+    assert nodata == -32768.0
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(-60, 30, width=32)))
+def test_decibel_and_power_are_inverses(decibel: Any) -> None:
+    np.testing.assert_allclose(to_decibel(to_power(decibel, None), None), decibel, atol=1e-4)
+
+
+def test_missing_backscatter_stays_missing() -> None:
+    power = np.array([[1.0, -32768.0, 0.0, np.nan]], np.float32)
+    np.testing.assert_array_equal(to_decibel(power, -32768.0), [[0.0, -32768.0, -32768.0, -32768.0]])
+    np.testing.assert_array_equal(to_power(np.array([[0.0, -32768.0]]), -32768.0), [[1.0, -32768.0]])
+
+
+@pytest.mark.parametrize(
+    ("levels", "offset"),
+    [
+        ({"B02": 300, "B04": 200, "B10": 12}, 0),
+        ({"B02": 1300, "B04": 1200, "B10": 1012}, -1000),
+        ({"B02": 300, "B04": 200}, 0),
+        ({"B02": 1080, "B12": 1020}, -1000),
+        ({"B02": 1080, "B12": 4000}, None),  # a bright desert whose blue happens to be 0.108
+        ({"B02": 7000, "B12": 5000}, None),  # cloud over all
+        ({"B02": 0, "B12": 0}, None),  # nothing but no data
+    ],
+)
+def test_dark_pixels_tell_the_offset_or_nothing(levels: dict[str, int], offset: int | None) -> None:
+    spread = np.random.default_rng(0).integers(0, 60, (len(levels), 30, 40))
+    dn = np.array(list(levels.values()))[:, None, None] + np.where(
+        np.array(list(levels.values()))[:, None, None], spread, 0
+    )
+    assert dark_pixel_offset(dn.astype(np.uint16), list(levels)) == offset
