@@ -72,14 +72,21 @@ def collection_of(document: DatasetDocument, rows: Sequence[Mapping[str, Any]], 
         "summaries": _summaries(document),
         "item_assets": {layer.group: _item_asset(layer) for layer in document.modalities},
         "assets": _assets(document, len(rows)),
-        "links": [],
+        "links": [
+            {
+                "rel": "license",
+                "href": "./README.md",
+                "type": "text/markdown",
+                "title": "Sources, licences, attributions",
+            }
+        ],
     }
 
 
 def licence_of(document: DatasetDocument) -> str:
-    """One SPDX expression over all layers, or ``other``."""
+    """The SPDX id where all layers share one, else ``other``: STAC's schema takes no SPDX expression."""
     found = sorted({source.licence for source in document.sources if source.licence})
-    return " AND ".join(found) if found and all(SPDX.fullmatch(licence) for licence in found) else "other"
+    return found[0] if len(found) == 1 and SPDX.fullmatch(found[0]) else "other"
 
 
 def bbox_of(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float, float, float]:
@@ -125,6 +132,7 @@ def _summaries(document: DatasetDocument) -> dict[str, Any]:
         "gsd": sorted({layer.gsd_m for layer in document.modalities}),
         "terraweft:splits": document.splits.get("counts", {}),
         "terraweft:counts": document.counts,
+        "terraweft:licences": sorted({s.licence for s in document.sources if s.licence}),
     }
     if bands:
         summaries["bands"] = [dict(entry) for entry in dict.fromkeys(tuple(band.items()) for band in bands)]

@@ -336,11 +336,10 @@ def write_texts(path: Path, records: Sequence[TextRecord | Mapping[str, Any]]) -
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Write a table with settings that are all fixed here, so that its bytes follow from its rows."""
-    rows = max(1, int(ROW_GROUP_BYTES / max(1, table.nbytes / max(1, table.num_rows))))
     pq.write_table(
         table,
         path,
-        row_group_size=rows,
+        row_group_size=rows_per_group(table.num_rows, table.nbytes),
         version="2.6",
         compression="zstd",
         compression_level=3,
@@ -348,3 +347,12 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         write_statistics=True,
         data_page_version="1.0",
     )
+
+
+def rows_per_group(rows: int, size: int) -> int:
+    """Rows that a row group takes so that it holds about `ROW_GROUP_BYTES` in memory; at least one.
+
+    >>> rows_per_group(rows=1000, size=4 * ROW_GROUP_BYTES)
+    250
+    """
+    return max(1, ROW_GROUP_BYTES * max(1, rows) // max(1, size))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,17 @@ from shards.version import publish
 from tests.unit.shards import made_up
 
 
-@pytest.fixture
-def dataset_root(tmp_path: Path) -> Path:
-    """A published dataset of ten chips with shards and Zarr."""
-    root = tmp_path / "dataset"
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published dataset of ten chips with shards and Zarr; tests that write get a copy, `dataset_root`."""
+    root = tmp_path_factory.mktemp("published") / "dataset"
     publish(root, made_up.draft(root, [made_up.sample(n) for n in range(10)]))
+    return root
+
+
+@pytest.fixture
+def dataset_root(published: Path, tmp_path: Path) -> Path:
+    """A copy of the published dataset."""
+    root = tmp_path / "dataset"
+    shutil.copytree(published, root)
     return root

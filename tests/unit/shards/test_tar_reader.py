@@ -130,7 +130,12 @@ def test_a_range_that_is_not_the_sample_is_refused(tmp_path: Path) -> None:
     path, index = one_shard(tmp_path)
     (first, a), (second, b) = index.items()
     with ShardFiles(tmp_path) as files:
-        for place in ((b.offset, b.length, first), (a.offset + 512, a.length, first), (0, 10**9, second), (0, 0, first)):
+        for place in (
+            (b.offset, b.length, first),
+            (a.offset + 512, a.length, first),
+            (0, 10**9, second),
+            (0, 0, first),
+        ):
             with pytest.raises(IntegrityError):
                 files.members(path, *place)
         with pytest.raises(IntegrityError):

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.errors import DatasetError
+from schemas.sample import LayerArrays, Sample
+from shards.check import check_dataset
+from shards.reader import open_dataset
+from shards.version import publish
+from tests.unit.shards import made_up
+
+
+def folder_of(root: Path) -> Path:
+    return open_dataset(root).folder
+
+
+def words(root: Path) -> str:
+    return "\n".join(str(problem) for problem in check_dataset(root).problems)
+
+
+def test_a_sound_dataset_has_no_problem(dataset_root: Path) -> None:
+    told: list[tuple[int, int]] = []
+    report = check_dataset(dataset_root, on_shard=lambda done, total: told.append((done, total)))
+    assert report.ok
+    assert report.notes == []
+    assert report.chips == 10
+    assert report.files == 4 + 7
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    shards = sum(p.stat().st_size for p in (dataset_root / "shards").rglob("*.tar"))
+    assert report.bytes > shards
+
+
+def test_there_must_be_a_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there is no dataset"):
+        check_dataset(tmp_path)
+
+
+def _flip_pixel(root: Path) -> None:
+    path = sorted((root / "shards").rglob("*.tar"))[0]
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1
+    path.write_bytes(content)
+
+
+def _cut_shard(root: Path) -> None:
+    path = sorted((root / "shards").rglob("*.tar"))[0]
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def _lose_shard(root: Path) -> None:
+    sorted((root / "shards").rglob("*.tar"))[0].unlink()
+
+
+def _lose_table(root: Path) -> None:
+    (folder_of(root) / "texts.parquet").unlink()
+
+
+def _change_card(root: Path) -> None:
+    path = folder_of(root) / "README.md"
+    path.write_text(path.read_text().replace("made-up", "made-op"))
+
+
+def _add_file(root: Path) -> None:
+    (folder_of(root) / "notes.txt").write_text("x")
+
+
+def _add_secret(root: Path) -> None:
+    (folder_of(root) / "extra.json").write_text('{"href": "https://h/a?sig=1"}')
+
+
+def _edit_document(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    def edit(root: Path) -> None:
+        path = folder_of(root) / "dataset.json"
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    return edit
+
+
+def _lose_version(root: Path) -> None:
+    shutil.rmtree(folder_of(root))
+
+
+def _lose_zarr(root: Path) -> None:
+    shutil.rmtree(root / "zarr")
+
+
+def _lose_tag(root: Path) -> None:
+    shutil.rmtree(next((root / "zarr/refs").glob("tag.*")))
+
+
+def _lose_chunk(root: Path) -> None:
+    max((root / "zarr/chunks").iterdir(), key=lambda p: p.stat().st_size).unlink()
+
+
+def _other_table(root: Path) -> None:
+    path = folder_of(root) / "chips.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(1), path)
+
+
+BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a flipped bit": (_flip_pixel, "sha256 is not the manifest's"),
+    "a cut shard": (_cut_shard, "has 5000 bytes"),
+    "a lost shard": (_lose_shard, "is not there"),
+    "a lost table": (_lose_table, "texts.parquet: is not there"),
+    "a changed card": (_change_card, "README.md: its sha256"),
+    "an unlisted file": (_add_file, "notes.txt: is not listed"),
+    "a secret": (_add_secret, "a signed address"),
+    "a lost version": (_lose_version, "there is no such version"),
+    "no Zarr": (_lose_zarr, "this dataset has no Zarr"),
+    "no tag": (_lose_tag, "has no tag"),
+    "a lost chunk": (_lose_chunk, "zarr: cannot be read"),
+    "another table": (_other_table, "is not in chips.parquet"),
+    "wrong counts": (_edit_document(lambda d: d["counts"].update(planned=99)), "planned 99 is not"),
+    "wrong version": (_edit_document(lambda d: d.update(version="x")), "dataset.json says version x"),
+    "wrong recipe": (_edit_document(lambda d: d.update(recipe_hash="b" * 64)), "content_hash does not follow"),
+    "wrong band": (_edit_document(lambda d: d["modalities"][0]["bands"].pop()), "2 bands, dataset.json lists 1"),
+    "wrong digest": (_edit_document(lambda d: d["zarr"].update(digest="0" * 64)), "zarr: digest"),
+    "wrong dtype": (_edit_document(lambda d: d["modalities"][0].update(dtype="int16")), "stored as uint16"),
+    "wrong legend": (_edit_document(lambda d: d["legends"]["label"]["classes"].pop()), "label holds class 1"),
+    "no document": (_edit_document(lambda d: d.pop("name")), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_what_is_broken_is_found(dataset_root: Path, what: str) -> None:
+    damage, message = BREAKS[what]
+    damage(dataset_root)
+    assert message in words(dataset_root)
+
+
+def _sample_with(change: Callable[[LayerArrays], LayerArrays]) -> Sample:
+    sample = made_up.sample(2)
+    return replace(sample, layers={**sample.layers, "s2_10m": change(sample.layers["s2_10m"])})
+
+
+def _silent_zero(layer: LayerArrays) -> LayerArrays:
+    data = layer.data.copy()
+    data[1, 0, 10, 11:14] = 0
+    return replace(layer, data=data)
+
+
+def _unknown_validity(layer: LayerArrays) -> LayerArrays:
+    valid = layer.valid.copy()
+    valid[0, 9, 9] = 8
+    return replace(layer, valid=valid)
+
+
+def _moved(sample: Sample) -> Sample:
+    row = {**sample.row, "s2_10m.transform": [10.0, 0.0, 499_970.0, 0.0, -10.0, 5_600_240.0]}
+    return replace(sample, row=row)
+
+
+def _row(**more: Any) -> Callable[[], Sample]:
+    return lambda: replace(made_up.sample(2), row={**made_up.sample(2).row, **more})
+
+
+def _silent_nan() -> Sample:
+    sample = made_up.sample(2)
+    data = sample.layers["s1"].data.copy()
+    data[1, 1, 7, 8] = np.nan
+    return replace(sample, layers={**sample.layers, "s1": replace(sample.layers["s1"], data=data)})
+
+
+def _no_confidence() -> Sample:
+    return replace(made_up.sample(2), confidence=None)
+
+
+def _texts_of(**more: Any) -> Callable[[], Sample]:
+    def make() -> Sample:
+        sample = made_up.sample(2)
+        grounded = {**sample.texts[1], **more}
+        return replace(sample, texts=(sample.texts[0], grounded))
+
+    return make
+
+
+SPAN = {"start": 0, "end": 5, "phrase": "Trees", "targets": [0], "fact_ids": [], "class_name": "Tree"}
+BOX = {"kind": "box", "values": [1.0, 2.0, 30.0, 20.0], "shape_yx": [24, 36], "source": "label", "rle": []}
+
+BROKEN_SAMPLES: dict[str, tuple[Callable[[], Sample], str]] = {
+    "a zero that no mask tells of": (lambda: _sample_with(_silent_zero), "3 pixel(s) hold no data or NaN"),
+    "a NaN that no mask tells of": (_silent_nan, "1 pixel(s) hold no data or NaN"),
+    "a validity of 8": (lambda: _sample_with(_unknown_validity), "up to 8"),
+    "a layer beside its chip": (lambda: _moved(made_up.sample(2)), "off by more than a pixel"),
+    "a label without confidence": (_no_confidence, "one is there without the other"),
+    "a footprint elsewhere": (
+        _row(geometry_wkb=made_up.footprint((5e5, 5.7e6, 5e5 + 360, 5.7e6 + 240))),
+        "from bounds_xyxy",
+    ),
+    "a span that is not its phrase": (_texts_of(spans=[{**SPAN, "end": 4}]), "is not 'Trees'"),
+    "a target that is not there": (_texts_of(spans=[{**SPAN, "targets": [5]}]), "points to [5]"),
+    "a box outside": (
+        _texts_of(geometries=[{**BOX, "values": [1.0, 2.0, 40.0, 20.0]}, BOX]),
+        "does not lie inside 36 x 24",
+    ),
+    "a mask too short": (
+        _texts_of(geometries=[{**BOX, "kind": "mask", "values": [], "rle": [3]}, BOX]),
+        "mask 0 has 3 pixels",
+    ),
+    "a revision of nothing": (_texts_of(parent_id="none"), "revises none"),
+    "a text of another chip": (_texts_of(chip_id=made_up.chip_id(0)), "texts.json holds"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_SAMPLES)
+def test_a_sample_that_breaks_a_promise_is_found(tmp_path: Path, what: str) -> None:
+    make, message = BROKEN_SAMPLES[what]
+    samples = [made_up.sample(0), made_up.sample(1), make()]
+    publish(tmp_path, made_up.draft(tmp_path, samples, zarr_shard_chips=None))
+    assert message in words(tmp_path)
+
+
+def test_a_hostile_shard_is_refused_and_named(dataset_root: Path) -> None:
+    path = sorted((dataset_root / "shards").rglob("*.tar"))[0]
+    content = bytearray(path.read_bytes())
+    content[156:157] = b"2"
+    content[148:156] = b"%06o\0 " % (sum(content[:148]) + 8 * 32 + sum(content[156:512]))
+    path.write_bytes(content)
+    found = words(dataset_root)
+    assert "is no plain file" in found
+    assert "are in no shard" in found
+
+
+def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
+    (dataset_root / "shards/train/00009-aaaaaaaaaaaaaaaa.tar").write_bytes(b"x")
+    (dataset_root / "work").mkdir(exist_ok=True)
+    (dataset_root / "work/fragment").write_bytes(b"xyz")
+    report = check_dataset(dataset_root)
+    assert report.ok
+    assert any("1 file(s) in shards/ belong to no version" in note for note in report.notes)
+    assert any("work/ holds 1 file(s), 3 bytes" in note for note in report.notes)
+
+
+def test_problems_are_listed_up_to_a_limit(dataset_root: Path) -> None:
+    for number in range(250):
+        (folder_of(dataset_root) / f"x{number}.txt").write_text("")
+    report = check_dataset(dataset_root)
+    assert len(report.problems) == 200
+    assert report.notes[-1] == "50 further problem(s) are not listed"
+
+
+def test_zarr_that_is_not_its_shard_is_found(dataset_root: Path) -> None:
+    """The same dataset, but the tag holds the arrays of other samples."""
+    other = dataset_root.parent / "other"
+    publish(other, made_up.draft(other, [made_up.sample(n, seed=9) for n in range(10)]))
+    version = open_dataset(dataset_root).version
+    shutil.rmtree(dataset_root / "zarr")
+    shutil.copytree(other / "zarr", dataset_root / "zarr")
+    tag = next((dataset_root / "zarr/refs").glob("tag.*"))
+    tag.rename(tag.with_name(f"tag.{version}"))
+    found = words(dataset_root)
+    for name in ("s2_10m/data", "s1/data", "label", "label_worldcover", "confidence"):
+        assert f"zarr {name} differs" in found

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from shards.guard import findings, redact, without_query
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see https://h/a.tif?sv=2026&sig=x%2B",
+        "https://h/a?X-Amz-Signature=1",
+        '"https://user:word@host/x"',
+        "Authorization: Bearer abcdefghijklmnopqrst",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "(/home/me/x.tif)",
+        '"/work/x/y"',
+        "file:///x/y",
+        "C:\\Users\\me\\x",
+        "hf_abcdefghijklmnopqrstuvwxyzabcdefgh",
+    ],
+)
+def test_what_may_not_be_published_is_found_and_redacted(text: str) -> None:
+    assert findings(text)
+    assert not findings(redact(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://stac.example.org/collections/s2/items/x",
+        "https://host/data/tmp/home/x.tif",
+        "versions/20261120T101500Z-3f9a1c0b/chips.parquet",
+        "../../shards/train/00000-0123456789abcdef.tar",
+        "risk-adjusted-tasks-are-not-keys",
+        "1/2 of the chip, and/or/none",
+        "</option>",
+        "https://h/search?collections=a&limit=10",
+    ],
+)
+def test_what_is_harmless_passes(text: str) -> None:
+    assert findings(text) == []
+    assert "<path>" not in redact(text)
+
+
+def test_pictures_are_not_searched_but_what_is_around_them_is() -> None:
+    page = '<img src="data:image/png;base64,AAAA/tmp/AKIAIOSFODNN7EXAMPLE+/=">'
+    assert findings(page) == []
+    assert findings(page + " /tmp/x/y")
+
+
+def test_the_datasets_own_folder_is_forbidden() -> None:
+    assert findings("made in /very/special/place", ["/very/special/place"]) == ["the local path '/very/special/place'"]
+
+
+def test_addresses_lose_query_fragment_and_password() -> None:
+    assert without_query("s3://me:pw@b/k.tif?x=1#f") == "s3://b/k.tif"
+    assert without_query("https://h/@2x.png") == "https://h/@2x.png"

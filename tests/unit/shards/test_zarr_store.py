@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from schemas.errors import DatasetError, IntegrityError
+from shards.zarr_groups import LabelTable, ZarrPlan, padding_of
+from shards.zarr_store import open_store, store_digest, tags, write_zarr
+from tests.unit.shards import made_up
+
+LABELS = {"label": LabelTable("uint8", 255, (24, 36)), "label_worldcover": LabelTable("uint8", 0, (24, 36))}
+TAG = "20261120T101500Z-00000000"
+
+
+def plan_of(count: int, shard_chips: int = 4) -> ZarrPlan:
+    return ZarrPlan(made_up.LAYERS, LABELS, tuple(made_up.chip_id(n) for n in range(count)), shard_chips)
+
+
+def test_two_writes_give_the_same_metadata_and_encoded_chunks(tmp_path: Path) -> None:
+    found = [write_zarr(tmp_path / name, plan_of(9), map(made_up.sample, range(9))).digest for name in "ab"]
+    assert found[0] == found[1]
+    other = write_zarr(tmp_path / "c", plan_of(9), (made_up.sample(n, seed=2) for n in range(9)))
+    assert other.digest != found[0]
+
+
+def test_nothing_is_seen_before_the_tag(tmp_path: Path) -> None:
+    result = write_zarr(tmp_path, plan_of(3), map(made_up.sample, range(3)))
+    assert tags(tmp_path) == set()
+    with pytest.raises(DatasetError, match="has no tag"):
+        open_store(tmp_path, TAG)
+    result.tag(TAG)
+    assert tags(tmp_path) == {TAG}
+    assert store_digest(open_store(tmp_path, TAG)) == result.digest
+
+
+def test_one_chip_is_one_inner_chunk_and_shards_hold_several(tmp_path: Path) -> None:
+    write_zarr(tmp_path, plan_of(9), map(made_up.sample, range(9))).tag(TAG)
+    store = open_store(tmp_path, TAG)
+    data = zarr.open_array(store, path="s2_10m/data", mode="r")
+    assert data.chunks == (1, 3, 2, 24, 36)
+    assert data.shards == (4, 3, 2, 24, 36)
+    assert data.metadata.zarr_format == 3
+    assert zarr.open_array(store, path="label/data", mode="r").shards == (4, 24, 36)
+
+
+def test_smaller_chips_and_fewer_dates_are_padded_and_say_so(tmp_path: Path) -> None:
+    large = tuple(layer.model_copy(update={"shape_yx": (26, 40)}) for layer in made_up.LAYERS)
+    labels = {"label": LabelTable("uint8", 255, (30, 50))}
+    plan = ZarrPlan(large, labels, (made_up.chip_id(3),), 4)
+    write_zarr(tmp_path, plan, [made_up.sample(3)]).tag(TAG)
+    group = zarr.open_group(open_store(tmp_path, TAG), mode="r")
+    sample = made_up.sample(3)
+    layer = sample.layers["s2_10m"]
+    dates = layer.data.shape[0]
+    data, valid = np.asarray(group["s2_10m/data"]), np.asarray(group["s2_10m/valid"])
+    np.testing.assert_array_equal(data[0, :dates, :, :24, :36], layer.data)
+    assert (data[0, dates:] == 0).all()
+    assert (valid[0, dates:] == 0).all()
+    assert (valid[0, :, 24:] == 0).all()
+    assert (valid[0, :, :, 36:] == 0).all()
+    assert (int(group["s2_10m/rows"][0]), int(group["s2_10m/columns"][0])) == (24, 36)
+    assert (np.asarray(group["label/data"])[0, 24:] == 255).all()
+    assert (float(group["s1/x0"][0]), float(group["s1/y0"][0])) == (sample.layers["s1"].georef.x0, 5_600_245.0)
+    assert (float(group["label/x0"][0]), float(group["label/y0"][0])) == (501_080.0, 5_600_240.0)
+
+
+def test_a_layer_that_a_chip_lacks_is_padding(tmp_path: Path) -> None:
+    sample = replace(made_up.sample(1), layers={"s2_10m": made_up.sample(1).layers["s2_10m"]}, label=None)
+    write_zarr(tmp_path, ZarrPlan(made_up.LAYERS, LABELS, (sample.chip_id,), 4), [sample]).tag(TAG)
+    group = zarr.open_group(open_store(tmp_path, TAG), mode="r")
+    assert (np.asarray(group["s1/data"]) == -32768).all()
+    assert not np.asarray(group["s1/valid"]).any()
+    assert (np.asarray(group["label/data"]) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "message"),
+    [(3, [0, 2, 1], "came as"), (3, [0, 1], "2 samples came"), (2, [0, 1, 2], "came as")],
+)
+def test_samples_follow_the_plan(tmp_path: Path, count: int, given: list[int], message: str) -> None:
+    with pytest.raises(IntegrityError, match=message):
+        write_zarr(tmp_path, plan_of(count), map(made_up.sample, given))
+
+
+def test_a_sample_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
+    small = tuple(layer.model_copy(update={"max_dates": 1}) for layer in made_up.LAYERS)
+    with pytest.raises(IntegrityError, match="does not fit"):
+        write_zarr(tmp_path, ZarrPlan(small, {}, (made_up.chip_id(2),), 4), [made_up.sample(2)])
+    with pytest.raises(IntegrityError, match="wanted LabelTable"):
+        plan = ZarrPlan((), {"label": LabelTable("uint16", 0, (24, 36))}, (made_up.chip_id(2),), 4)
+        write_zarr(tmp_path, plan, [made_up.sample(2)])
+
+
+def test_padding_is_no_data() -> None:
+    layer = made_up.LAYERS[0]
+    assert padding_of(layer) == 0
+    assert padding_of(made_up.LAYERS[2]) == -32768.0
+    assert padding_of(layer.model_copy(update={"nodata": None})) == 0
+    assert np.isnan(padding_of(layer.model_copy(update={"nodata": None, "dtype": "float32"})))
