@@ -103,16 +103,16 @@ class CloudField:
         xs, ys = grid.xs(), grid.ys()
         margin = round(REACH_M / CLOUD_GRID_M)
         inner = (slice(margin, -margin), slice(margin, -margin))
-        lumps = noise.fractal(xs, ys, 1500.0, seed + 1, 4) + 0.8 * noise.fractal(xs, ys, 5200.0, seed + 2, 2)
+        lumps = noise.fractal(xs, ys, 1150.0, seed + 1, 5) + 0.55 * noise.fractal(xs, ys, 4600.0, seed + 2, 2)
         opacity = np.zeros_like(lumps)
         if cover > 0:
             edge = float(np.quantile(lumps[inner], 1 - cover))
-            opacity = _smooth((lumps - edge + 0.12) / 0.45)
+            opacity = _smooth((lumps - edge + 0.10) / 0.38)
         veil = noise.fractal(xs, ys, 6000.0, seed + 3, 3) + 0.35 * noise.fractal(xs * 0.3, ys, 900.0, seed + 4, 3)
         thin = np.zeros_like(veil)
         if cirrus > 0:
             thin = _smooth((veil - float(np.quantile(veil[inner], 1 - cirrus)) + 0.1) / 1.4)
-        bright = np.clip(0.78 + 0.13 * noise.fractal(xs, ys, 700.0, seed + 5, 4) + 0.1 * opacity, 0.4, 1.1)
+        bright = np.clip(0.60 + 0.15 * noise.fractal(xs, ys, 520.0, seed + 5, 4) + 0.14 * opacity, 0.3, 1.05)
         length = BASE_HEIGHT_M / math.tan(math.radians(max(sun.elevation_deg, 18.0)))
         azimuth = math.radians(sun.azimuth_deg)
         return cls(

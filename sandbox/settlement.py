@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import shapely
+import shapely.affinity
 from scipy.spatial import Delaunay
 from shapely.geometry import LineString, Point, Polygon
 from shapely.geometry.base import BaseGeometry
@@ -63,6 +64,21 @@ class Village:
     radius_m: float
     """Where its streets end."""
     name: str
+    lean: float = 0.0
+    """Direction of its long axis, radians."""
+
+    def outline(self, scale: float = 1.0) -> Polygon:
+        """An ellipse of the village's area, half as wide as it is long."""
+        disc = Point(0, 0).buffer(self.radius_m * scale)
+        long = shapely.affinity.scale(disc, 1.35, 0.72)
+        return shapely.affinity.translate(shapely.affinity.rotate(long, self.lean, use_radians=True), self.x, self.y)
+
+    def centrality(self, x: float, y: float) -> float:
+        """1 in the middle, 0 on the outline and beyond."""
+        dx, dy = x - self.x, y - self.y
+        u = dx * math.cos(self.lean) + dy * math.sin(self.lean)
+        v = dy * math.cos(self.lean) - dx * math.sin(self.lean)
+        return 1.0 - min(1.0, math.hypot(u / 1.35, v / 0.72) / self.radius_m)
 
 
 NAMES_NORTH = ("Ober", "Unter", "Alten", "Neu", "Wald", "See", "Stein", "Buch", "Erl", "Mühl", "Kirch", "Lang")
@@ -125,6 +141,17 @@ def link_villages(villages: list[Village], rng: np.random.Generator) -> list[Fea
     return roads
 
 
+def leaning(village: Village, roads: list[Feature]) -> Village:
+    """The village with its long axis along the road that passes through it."""
+    here = Point(village.x, village.y)
+    passing = [r.geometry for r in roads if r.geometry.distance(here) < 5]
+    if not passing:
+        return village
+    start = passing[0].project(here)
+    there = passing[0].interpolate(start + 150 if start + 150 < passing[0].length else start - 150)
+    return replace(village, lean=math.atan2(there.y - village.y, there.x - village.x))
+
+
 def motorway_through(bounds: Bounds, rng: np.random.Generator) -> list[Feature]:
     """Two carriageways across a world that is wide enough for one."""
     if bounds[2] - bounds[0] < 6000:
@@ -142,7 +169,7 @@ def motorway_through(bounds: Bounds, rng: np.random.Generator) -> list[Feature]:
 
 def village_streets(village: Village, roads: list[Feature], rng: np.random.Generator) -> list[Feature]:
     """Side streets of a village: they leave the through roads at about right angles and branch once."""
-    disc = Point(village.x, village.y).buffer(village.radius_m)
+    disc = village.outline()
     parents = [line for road in roads if not (line := road.geometry.intersection(disc)).is_empty and line.length > 40]
     streets: list[Feature] = []
     queue = [(line, 0) for line in parents]
@@ -155,7 +182,7 @@ def village_streets(village: Village, roads: list[Feature], rng: np.random.Gener
             here, ahead = line.interpolate(position), line.interpolate(min(position + 5, line.length))
             heading = math.atan2(ahead.y - here.y, ahead.x - here.x)
             angle = heading + (1 if rng.random() < 0.5 else -1) * (math.pi / 2 + float(rng.normal(0, 0.16)))
-            inside = 1.0 - math.dist((here.x, here.y), (village.x, village.y)) / village.radius_m
+            inside = village.centrality(here.x, here.y)
             length = float(rng.uniform(70, 110 + 1.0 * village.radius_m * max(inside, 0.1)))
             end = (here.x + length * math.cos(angle), here.y + length * math.sin(angle))
             street = _bent((here.x, here.y), end, 0.05, rng)
@@ -188,22 +215,22 @@ def buildings_along(
 ) -> list[Feature]:
     """Houses on both sides of the streets of a village, denser and larger towards its middle."""
     out: list[Feature] = []
-    disc = Point(village.x, village.y).buffer(village.radius_m * 1.05)
+    disc = village.outline(1.08)
     for line in lines:
         path = line.geometry.intersection(disc)
         if path.geom_type != "LineString":
             continue
         position = float(rng.uniform(8, 18))
         while position < path.length:
-            here, ahead = path.interpolate(position), path.interpolate(position + 4)
-            angle = math.atan2(ahead.y - here.y, ahead.x - here.x) if position + 4 < path.length else 0.0
-            central = 1.0 - min(1.0, math.dist((here.x, here.y), (village.x, village.y)) / village.radius_m)
+            here, behind = path.interpolate(position), path.interpolate(position - 4)
+            angle = math.atan2(here.y - behind.y, here.x - behind.x)
+            central = village.centrality(here.x, here.y)
             for side in (-1, 1):
-                if rng.random() > 0.82:
+                if rng.random() > 0.55 + 0.45 * central**0.5:
                     continue
                 length = float(rng.uniform(10, 15) + 7 * central * rng.random())
                 width = float(rng.uniform(8.5, 11))
-                back = line.width_m / 2 + width / 2 + float(rng.uniform(3, 10)) * (1.2 - central)
+                back = line.width_m / 2 + width / 2 + 4.2 + float(rng.uniform(0, 8)) * (1.15 - central)
                 x = here.x - side * back * math.sin(angle)
                 y = here.y + side * back * math.cos(angle)
                 turned = angle + (math.pi / 2 if rng.random() < 0.35 else 0.0)

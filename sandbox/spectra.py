@@ -213,7 +213,7 @@ def cover_on(day_of_year: float, southern: bool, snow: float = 0.0) -> Cover:
                 if southern:
                     ends[sand] += 0.55 * ends[loam]
                     ends[loam] *= 0.45
-                lying = np.clip(snow * held * (1.25 if sign < 0 else 0.75), 0, 0.97)
+                lying = held * np.clip(2.2 * snow - (0.0 if sign < 0 else 0.9), 0, 0.97)
                 ends = ends * (1 - lying)
                 ends[white] += lying
                 out[i * VARIANTS + variant] = ends

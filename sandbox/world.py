@@ -82,17 +82,17 @@ def features_of(region: Region, seed: int) -> tuple[Feature, ...]:
     if not region.southern:
         roads += settlement.motorway_through(bounds, rng)
     frame = shapely.box(*bounds).buffer(700)
-    here = [v for v in villages if frame.contains(shapely.Point(v.x, v.y))]
+    here = [settlement.leaning(v, roads) for v in villages if frame.contains(shapely.Point(v.x, v.y))]
     streets = [street for v in here for street in settlement.village_streets(v, roads, rng)]
     ways = [f.geometry.buffer(f.width_m / 2 + 2.5, quad_segs=2) for f in roads + streets]
     taken = settlement.Taken([*ways, water])
     houses: list[Feature] = []
     for village in here:
-        disc = shapely.Point(village.x, village.y).buffer(village.radius_m * 1.2)
+        disc = village.outline(1.2)
         near = [f for f in roads + streets if f.geometry.intersects(disc) and f.tags.get("highway") != "motorway"]
         houses += settlement.buildings_along(village, near, taken, region.southern, rng)
         houses += settlement.works_beside(village, roads, taken, rng)
-    towns = [shapely.Point(v.x, v.y).buffer(v.radius_m + 60) for v in here]
+    towns = [v.outline().buffer(60) for v in here]
     taken.add(*towns)
     farms = settlement.farmsteads(bounds, roads, taken, region.southern, rng)
     lakes = terrain.lakes_of(bounds, taken, region.southern, rng)
@@ -263,8 +263,8 @@ def _open_land(
 def _middle_wood(region: Region, xs: Floats, ys: Floats) -> Array:
     """What makes sure of a wood near the middle, so that the smallest world has one."""
     cx, cy = (float(v) for v in project(4326, region.truth_epsg, *region.centre_lonlat))
-    along = np.exp(-(((xs - cx - 780.0) / 420.0) ** 2)).astype(np.float32)
-    return np.float32(2.6) * np.exp(-(((ys - cy + 520.0) / 300.0) ** 2)).astype(np.float32)[:, None] * along[None, :]
+    along = np.exp(-(((xs - cx - 760.0) / 560.0) ** 2)).astype(np.float32)
+    return np.float32(1.9) * np.exp(-(((ys - cy + 560.0) / 380.0) ** 2)).astype(np.float32)[:, None] * along[None, :]
 
 
 def _gardens(near: list[Feature], grid: Grid, xs: Floats, ys: Floats, seed: int) -> npt.NDArray[np.int16]:
@@ -276,7 +276,7 @@ def _gardens(near: list[Feature], grid: Grid, xs: Floats, ys: Floats, seed: int)
     away = _distance(_burn(houses, grid, [1] * len(houses)) >= 0)
     plots = noise.fractal(xs, ys, 26.0, seed + 61, 3)
     leaf = noise.fractal(xs, ys, 15.0, seed + 62, 2)
-    settled = ndimage.uniform_filter((away < 26).astype(np.float32), 13) > 0.42
+    settled = ndimage.uniform_filter((away < 28).astype(np.float32), 17) > 0.40
     inside = (away < 15 + 4 * plots) | settled
     pick = np.full(grid.shape_yx, class_index("lawn"), dtype=np.int16)
     pick[leaf > 0.62] = class_index("trees")

@@ -80,8 +80,8 @@ def test_enmap_integrated_to_sentinel2_agrees_with_sentinel2(tiny: SandboxIndex,
     (cube_item,) = pick(items, "enmap-l2a", "20220619")
     (optical,) = pick(items, "sentinel-2-l2a", "20220620T101039_R022_T32UQU")
     enmap = bands_of("enmap")
-    cube, grid = true_reflectance(tiny.root, cube_item["id"], [b.name for b in enmap], shifted=False)
-    centres = np.array([b.centre_nm for b in enmap])
+    cube, grid = true_reflectance(tiny.root, cube_item["id"], [b.name for b in enmap[:91]], shifted=False)
+    centres = np.array([b.centre_nm for b in enmap[:91]])
     for name in ("B02", "B04", "B08"):
         want, fine = true_reflectance(tiny.root, optical["id"], [name], shifted=False)
         wide = next(b for b in bands_of("sentinel-2") if b.name == name)
@@ -89,15 +89,13 @@ def test_enmap_integrated_to_sentinel2_agrees_with_sentinel2(tiny: SandboxIndex,
         order = np.argsort(centres)
         weight[order] *= np.gradient(centres[order])
         got = np.tensordot(weight / weight.sum(), cube, axes=1)
-        row, col = round((grid.top - fine.top) / 30 + 0.5), round((fine.left - grid.left) / 30 + 0.5)
-        down, right = round((grid.top - row * 30 - fine.top) / -10), round((grid.left + col * 30 - fine.left) / 10)
-        part = want[0][down:, right:]
-        part = pool(part[: part.shape[0] // 3 * 3, : part.shape[1] // 3 * 3], 3)
-        same = got[row : row + part.shape[0], col : col + part.shape[1]]
-        part = part[: same.shape[0], : same.shape[1]]
-        error = (same - part)[3:-3, 3:-3]
-        assert abs(error.mean()) < 0.002
-        assert error.std() < 0.012
+        first, left = round((grid.top - fine.top) / 30), round((fine.left - grid.left) / 30)
+        height, width = got.shape[0] // 2 // 5 - 3, got.shape[1] // 2 // 5 - 3
+        same = pool(got[2 - first : 2 - first + 5 * height, 2 + left : 2 + left + 5 * width], 5)
+        part = pool(want[0][6 : 6 + 15 * height, 6 : 6 + 15 * width], 15)
+        inner = (slice(1, -1), slice(1, -1))
+        assert abs((same - part)[inner].mean()) < 0.002
+        assert np.corrcoef(same[inner].ravel(), part[inner].ravel())[0, 1] > 0.985
 
 
 def test_both_zones_see_the_same_ground(items: Items, files: Path) -> None:
