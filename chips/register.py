@@ -1,0 +1,271 @@
+"""Residual shifts of a chip's layers against one reference date, and what a recipe does about them.
+
+    shifts = measure_layers(layers, recipe.register_shifts, profiles)      # modality -> one Shift per date
+
+The reference is the clearest date of one optical modality; every other date of it and of the other modalities is
+measured against that date. Sign: the content of the layer must move ``dx_m`` east and ``dy_m`` north to match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from chips.screen import clear_fraction, is_clear
+from chips.shift import Image, Kind, estimate_shift
+from schemas.chip import Outcome, Shift, Valid
+from schemas.georef import GeoRef
+from schemas.recipe import Register
+from schemas.sensor import SensorProfile
+
+WINDOWS_NM: dict[str, tuple[float, float]] = {
+    "nir": (800.0, 900.0),
+    "red": (640.0, 685.0),
+    "green": (535.0, 585.0),
+    "swir16": (1560.0, 1660.0),
+}
+"""What two optical sensors both see, best first: near infrared separates fields in every season, red separates
+soil from plants. A sensor's picture of a window is the mean of its bands whose centres lie inside, so a
+hyperspectral sensor gives a broad band; the windows hold the bands of Sentinel-2, Landsat and MODIS heritage."""
+MAX_WINDOWS = 2
+"""Windows compared at once."""
+MIN_POWER = 1e-5
+"""Least linear backscatter (-50 dB): below it is no signal but rounding."""
+APPROXIMATE = "approximate"
+"""Value of a layer's attribute ``geocoding`` that says: warped by tie points alone, its shift means nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Which groups of two modalities are compared, in which windows."""
+
+    moving: str
+    """Group of the moving modality."""
+    reference: str
+    """Group of the reference."""
+    windows: tuple[str, ...]
+    """Names in `WINDOWS_NM`; for radar the reference's alone."""
+
+
+def measure_layers(
+    layers: Mapping[str, xr.Dataset], register: Register, profiles: Mapping[str, SensorProfile]
+) -> dict[str, tuple[Shift, ...]]:
+    """Modality -> the residual shift of each of its dates.
+
+    Args:
+        layers: group name -> layer (`schemas.chip.check_layer`). A coordinate ``wavelength_nm`` along ``band``
+            goes before the profile's wavelengths (EnMAP lists its bands per item).
+        register: the recipe's wishes.
+        profiles: modality -> sensor profile, in the recipe's order.
+
+    Returns:
+        Every modality that has a layer. ``measured`` or ``unreliable`` against the reference;
+        ``not_applicable`` where the mode is off, the sensor sees no edges of the ground (thermal, elevation),
+        the geocoding is approximate, or too few pixels are clear on both dates. The reference date itself has
+        shift 0 and reliability 1.
+    """
+    groups = _groups_by_modality(layers, profiles)
+    reference = None if register.mode == "off" else _reference(groups, layers, register, profiles)
+    shifts: dict[str, tuple[Shift, ...]] = {}
+    for modality, names in groups.items():
+        times = layers[names[0]]["time"].values
+        if reference is None:
+            shifts[modality] = tuple(_not_applicable() for _ in times)
+            continue
+        chosen, date = reference
+        pair = _pair(names, groups[chosen], layers, profiles[modality], profiles[chosen])
+        label = f"{chosen} {_text(layers[groups[chosen][0]]['time'].values[date])}"
+        shifts[modality] = tuple(
+            Shift(0.0, 0.0, 1.0, "measured", label, "reference")
+            if modality == chosen and index == date
+            else _measure(pair, index, date, layers, (profiles[modality], profiles[chosen]), register, label)
+            for index in range(len(times))
+        )
+    return shifts
+
+
+def to_correct(shift: Shift, register: Register) -> bool:
+    """Whether a recipe in mode ``correct`` wants this date read again on a shifted grid."""
+    size = float(np.hypot(shift.dx_m, shift.dy_m))
+    return (
+        register.mode == "correct"
+        and shift.status == "measured"
+        and shift.reliability >= register.min_reliability
+        and register.correct_above_m < size <= register.max_shift_m
+    )
+
+
+def shifted_georef(georef: GeoRef, shift: Shift) -> GeoRef:
+    """Where to read so that the pixels, laid on ``georef``, lie where the reference has them.
+
+    One resampling in all: read this grid with the modality's kernel, then keep ``georef`` as the layer's own.
+
+    Example:
+        >>> shifted_georef(GeoRef(32632, 500.0, 900.0, 10.0, (3, 4)), Shift(4.0, -3.0, 1.0, "measured"))
+        GeoRef(epsg=32632, x0=496.0, y0=903.0, pixel_size=10.0, shape_yx=(3, 4))
+    """
+    return replace(georef, x0=georef.x0 - shift.dx_m, y0=georef.y0 - shift.dy_m)
+
+
+def screen_shifts(chip_id: str, shifts: Mapping[str, Sequence[Shift]], register: Register) -> Outcome | None:
+    """The rejection, in mode ``reject``, of a chip with a reliable shift beyond the limit, or None."""
+    if register.mode != "reject":
+        return None
+    sizes = [
+        (float(np.hypot(shift.dx_m, shift.dy_m)), modality)
+        for modality in sorted(shifts)
+        for shift in shifts[modality]
+        if shift.status == "measured"
+    ]
+    worst, modality = max(sizes, key=lambda pair: pair[0], default=(0.0, ""))
+    if worst <= register.max_shift_m:
+        return None
+    return Outcome(chip_id, "rejected", f"{modality}.max_shift_m", worst, register.max_shift_m)
+
+
+def windows_of(centres_nm: Sequence[float | None]) -> dict[str, tuple[int, ...]]:
+    """Window name -> indices of the bands whose centre lies in it, best window first.
+
+    Example:
+        >>> windows_of([492.4, 559.8, 664.6, 832.8, None])
+        {'nir': (3,), 'red': (2,), 'green': (1,)}
+    """
+    found = {
+        name: tuple(i for i, nm in enumerate(centres_nm) if nm is not None and low <= nm <= high)
+        for name, (low, high) in WINDOWS_NM.items()
+    }
+    return {name: bands for name, bands in found.items() if bands}
+
+
+def _groups_by_modality(
+    layers: Mapping[str, xr.Dataset], profiles: Mapping[str, SensorProfile]
+) -> dict[str, list[str]]:
+    """Modality -> its groups, the finest first, in the order of the profiles."""
+    groups: dict[str, list[str]] = {modality: [] for modality in profiles}
+    for name in sorted(layers, key=lambda n: (float(layers[n].attrs["georef"].pixel_size), n)):
+        groups[layers[name].attrs["modality"]].append(name)
+    return {modality: names for modality, names in groups.items() if names}
+
+
+def _reference(
+    groups: Mapping[str, Sequence[str]],
+    layers: Mapping[str, xr.Dataset],
+    register: Register,
+    profiles: Mapping[str, SensorProfile],
+) -> tuple[str, int] | None:
+    """Modality and index of the date that the others are measured against, the clearest (the first of equals)."""
+    wanted = [register.reference] if register.reference else list(groups)
+    for modality in wanted:
+        if modality not in groups or profiles[modality].kind != "optical":
+            continue
+        valid = layers[groups[modality][0]]["valid"].values
+        clear = [clear_fraction(date) for date in valid]
+        if clear and max(clear) > 0:
+            return modality, int(np.argmax(clear))
+    return None
+
+
+def _pair(
+    moving: Sequence[str],
+    reference: Sequence[str],
+    layers: Mapping[str, xr.Dataset],
+    moving_profile: SensorProfile,
+    reference_profile: SensorProfile,
+) -> Pair | None:
+    """The finest groups that see the same windows; None where there are none or the geocoding is approximate."""
+    if moving_profile.kind not in ("optical", "sar"):
+        return None
+    for ours in moving:
+        if layers[ours].attrs.get("geocoding") == APPROXIMATE:
+            continue
+        for theirs in reference:
+            shared = list(_windows(layers[theirs], reference_profile))
+            if moving_profile.kind == "optical":
+                seen = _windows(layers[ours], moving_profile)
+                shared = [name for name in shared if name in seen]
+            if shared:
+                return Pair(ours, theirs, tuple(shared[:MAX_WINDOWS]))
+    return None
+
+
+def _windows(layer: xr.Dataset, profile: SensorProfile) -> dict[str, tuple[int, ...]]:
+    if "wavelength_nm" in layer.coords:
+        return windows_of([float(nm) for nm in layer["wavelength_nm"].values])
+    known = {band.name: band.centre_nm for band in profile.bands}
+    return windows_of([known.get(str(name)) for name in layer["band"].values])
+
+
+def _measure(
+    pair: Pair | None,
+    index: int,
+    reference_index: int,
+    layers: Mapping[str, xr.Dataset],
+    profiles: tuple[SensorProfile, SensorProfile],
+    register: Register,
+    label: str,
+) -> Shift:
+    """The shift of one date against the reference date."""
+    if pair is None:
+        return _not_applicable()
+    kind: Kind = "optical" if profiles[0].kind == "optical" else "optical-sar"
+    reference = _optical_image(layers[pair.reference], reference_index, profiles[1], pair.windows)
+    if kind == "optical":
+        moving = _optical_image(layers[pair.moving], index, profiles[0], pair.windows)
+    else:
+        moving = _radar_image(layers[pair.moving], index, len(pair.windows))
+    estimate = estimate_shift(moving, reference, kind=kind)
+    if estimate is None:
+        return _not_applicable()
+    return Shift(
+        dx_m=estimate.dx_m,
+        dy_m=estimate.dy_m,
+        reliability=estimate.reliability,
+        status="measured" if estimate.reliability >= register.min_reliability else "unreliable",
+        reference=label,
+        method=f"edges {'+'.join(pair.windows)} {pair.moving} on {pair.reference}",
+    )
+
+
+def _optical_image(layer: xr.Dataset, date: int, profile: SensorProfile, windows: Sequence[str]) -> Image:
+    """One picture per window: the mean of its bands, less those that hold nothing on this date."""
+    data, valid = layer["data"].values[date], layer["valid"].values[date]
+    clear, found = is_clear(valid), _windows(layer, profile)
+    pictures = []
+    for name in windows:
+        bands = data[list(found[name])].astype(np.float32)
+        known = _known(bands, layer.attrs["nodata"])
+        kept = known[:, clear].any(axis=1)
+        clear = clear & known[kept].all(axis=0)
+        pictures.append(bands[kept].mean(axis=0) if kept.any() else np.zeros(clear.shape, np.float32))
+    return Image(np.stack(pictures), clear, layer.attrs["georef"], float(layer.attrs["gsd_m"]))
+
+
+def _radar_image(layer: xr.Dataset, date: int, copies: int) -> Image:
+    """The mean backscatter of all polarisations in dB (less speckle than each), repeated for every window."""
+    data, valid = layer["data"].values[date], layer["valid"].values[date]
+    stored = data.astype(np.float32)
+    clear = (valid == Valid.CLEAR) & _known(stored, layer.attrs["nodata"]).all(axis=0)
+    scale, offset = float(layer["scale"].values[date]), float(layer["offset"].values[date])
+    physical = np.where(clear, stored * np.float32(scale) + np.float32(offset), np.float32(1))
+    decibel = physical if layer.attrs["unit"] == "dB" else 10 * np.log10(np.maximum(physical, MIN_POWER))
+    picture = np.repeat(decibel.mean(axis=0, keepdims=True), copies, axis=0)
+    return Image(picture.astype(np.float32), clear, layer.attrs["georef"], float(layer.attrs["gsd_m"]))
+
+
+def _known(stored: NDArray[np.float32], nodata: float | None) -> NDArray[np.bool_]:
+    known = np.isfinite(stored)
+    if nodata is not None and np.isfinite(nodata):
+        known &= stored != np.float32(nodata)
+    return known
+
+
+def _not_applicable() -> Shift:
+    return Shift(0.0, 0.0, 0.0, "not_applicable")
+
+
+def _text(time: np.datetime64) -> str:
+    return f"{np.datetime_as_string(time, unit='s')}Z"

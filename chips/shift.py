@@ -1,0 +1,205 @@
+"""Residual shift between two pictures of one place, in metres on the ground, from any two lattices.
+
+A 30 m picture and a 10 m picture lie half a fine pixel apart by construction, not by error. So neither is
+resampled to the other: the finer one is averaged over the coarse pixel's area *at every place the coarse
+pixel might be shifted to*, and the coarse samples are looked up there (`Lattice`). What is then measured is a
+shift on the ground, whatever the origins of the two grids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chips.correlation import NO_MATCH, Edges, Match, correlate, find_edges, find_match
+from schemas.georef import GeoRef
+
+Kind = Literal["optical", "optical-sar"]
+
+SEARCH_PIXELS = (4, 10)
+"""Least and largest search radius, in pixels of the coarser picture; between them a quarter of the chip."""
+MIN_PIXELS = 100
+"""Fewer common valid pixels of the coarser picture cannot be matched."""
+MIN_COVER = 0.5
+"""Share of a window that must be valid for its average to count."""
+MAX_STEP = 3
+"""Densest sampling of the finer picture: samples per coarse pixel."""
+MAX_SAMPLES = 200
+"""Pictures that would have more samples along an edge are sampled less densely: they have pixels enough."""
+BLUR: dict[Kind, float] = {"optical": 0.8, "optical-sar": 1.0}
+"""Gaussian of the gradient, in pixels of the coarser picture; speckle needs more."""
+TOLERANCE: dict[Kind, float] = {"optical": 0.3, "optical-sar": 0.6}
+"""Standard deviation at which an estimate is worth nothing, in pixels of the coarser picture."""
+SOUTH_M = 10_000_000.0
+"""EPSG:327zz northing less EPSG:326zz northing of one place."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """Bands of one date with where they lie."""
+
+    pixels: NDArray[np.float32]
+    """(band, y, x) in any linear unit; SAR in dB."""
+    valid: NDArray[np.bool_]
+    """(y, x) where the ground is seen in every band."""
+    georef: GeoRef
+    """Where the pixels lie."""
+    gsd_m: float
+    """What the sensor resolves; may be more than the pixel size of a resampled product."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How far the moving picture lies from the reference."""
+
+    dx_m: float
+    """Its content must move this far east."""
+    dy_m: float
+    """Its content must move this far north."""
+    reliability: float
+    """0..1."""
+    match: Match
+    """What was found, in samples of the search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """The samples on which two pictures are compared."""
+
+    x: float
+    """Easting of the first sample."""
+    y: float
+    """Northing of the first sample, the northernmost."""
+    pixel_m: float
+    """Pixel of the coarser picture."""
+    step: int
+    """Samples per coarse pixel."""
+    shape_yx: tuple[int, int]
+    """Samples down and across; both pictures lie inside."""
+
+    @property
+    def spacing_m(self) -> float:
+        """Distance of two samples."""
+        return self.pixel_m / self.step
+
+
+def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -> Estimate | None:
+    """How far the content of ``moving`` must go, in metres east and north, to match ``reference``.
+
+    Args:
+        moving: its bands are matched one by one with those of ``reference``.
+        reference: same number of bands; another pixel size or origin is fine.
+        kind: ``optical-sar`` where one of the two is radar.
+
+    Returns:
+        None where too few common pixels are valid; reliability 0 where there is no texture or no clear peak.
+
+    Raises:
+        ValueError: different zones, or different numbers of bands.
+    """
+    if moving.pixels.shape[0] != reference.pixels.shape[0]:
+        raise ValueError(f"{moving.pixels.shape[0]} bands cannot match {reference.pixels.shape[0]}")
+    moving = replace(moving, georef=_in_zone_of(moving.georef, reference.georef))
+    lattice = _lattice(moving, reference)
+    search = int(np.clip(min(lattice.shape_yx) // lattice.step // 4, *SEARCH_PIXELS)) * lattice.step
+    (edges, remainder), (reference_edges, reference_remainder) = (
+        _edges_on(image, lattice, BLUR[kind]) for image in (moving, reference)
+    )
+    correlation, overlap = correlate(edges, reference_edges, search)
+    if overlap.max() < MIN_PIXELS:
+        return None
+    match = find_match(correlation, lattice.step)
+    if match is NO_MATCH:
+        return Estimate(0.0, 0.0, 0.0, NO_MATCH)
+    down = match.dy - remainder[0] + reference_remainder[0]
+    right = match.dx - remainder[1] + reference_remainder[1]
+    return Estimate(right * lattice.spacing_m, -down * lattice.spacing_m, match.reliability(TOLERANCE[kind]), match)
+
+
+def _in_zone_of(georef: GeoRef, other: GeoRef) -> GeoRef:
+    """The same place in the other's CRS, exact where both are the two halves of one UTM zone."""
+    if georef.epsg == other.epsg:
+        return georef
+    halves = {georef.epsg // 100, other.epsg // 100}
+    if georef.epsg % 100 != other.epsg % 100 or halves != {326, 327}:
+        raise ValueError(f"cannot compare EPSG:{georef.epsg} with EPSG:{other.epsg}")
+    return replace(georef, epsg=other.epsg, y0=georef.y0 + (SOUTH_M if other.epsg // 100 == 327 else -SOUTH_M))
+
+
+def _lattice(moving: Image, reference: Image) -> Lattice:
+    """Samples at the coarser picture's pixel centres, and between them where the other one is finer."""
+    pixel_m = max(i.georef.pixel_size for i in (moving, reference))
+    pixel_m = max(pixel_m, moving.gsd_m, reference.gsd_m)
+    anchor = moving.georef if moving.georef.pixel_size > reference.georef.pixel_size else reference.georef
+    finest = min(moving.georef.pixel_size, reference.georef.pixel_size)
+    bounds = np.array([moving.georef.bounds_xyxy, reference.georef.bounds_xyxy])
+    left, bottom = bounds[:, :2].min(axis=0)
+    right, top = bounds[:, 2:].max(axis=0)
+    densest = MAX_SAMPLES * pixel_m / max(right - left, top - bottom)
+    step = int(np.clip(min(round(pixel_m / finest), int(densest)), 1, MAX_STEP))
+    spacing = pixel_m / step
+    x, y = anchor.x0 + anchor.pixel_size / 2, anchor.y0 - anchor.pixel_size / 2
+    x -= np.ceil((x - left) / spacing - 0.5) * spacing
+    y += np.ceil((top - y) / spacing - 0.5) * spacing
+    shape_yx = (int(np.ceil((y - bottom) / spacing + 0.5)), int(np.ceil((right - x) / spacing + 0.5)))
+    return Lattice(float(x), float(y), float(pixel_m), step, shape_yx)
+
+
+def _edges_on(image: Image, lattice: Lattice, blur: float) -> tuple[Edges, tuple[float, float]]:
+    """Edges on the lattice, and how far (rows down, columns right) the true samples lie off it."""
+    if image.georef.pixel_size > 0.99 * lattice.pixel_m:
+        return _placed(find_edges(image.pixels, image.valid, blur=blur), image.georef, lattice)
+    pixels, valid = _averaged(image, lattice)
+    return find_edges(pixels, valid, step=lattice.step, blur=blur), (0.0, 0.0)
+
+
+def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> tuple[Edges, tuple[float, float]]:
+    """Edges of a coarse picture at their places in the lattice, nothing between them."""
+    row = (lattice.y - (georef.y0 - georef.pixel_size / 2)) / lattice.spacing_m
+    column = (georef.x0 + georef.pixel_size / 2 - lattice.x) / lattice.spacing_m
+    first = round(row), round(column)
+    values = np.zeros((edges.values.shape[0], *lattice.shape_yx), np.complex64)
+    weight = np.zeros(lattice.shape_yx, np.bool_)
+    rows, columns = edges.weight.shape
+    window = tuple(
+        slice(start, start + (count - 1) * lattice.step + 1, lattice.step)
+        for start, count in zip(first, (rows, columns), strict=True)
+    )
+    values[:, *window], weight[window] = edges.values, edges.weight
+    return Edges(values, weight), (row - first[0], column - first[1])
+
+
+def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Means of a fine picture over windows of the coarse pixel's size, one around each sample."""
+    georef, (rows, columns), half = image.georef, lattice.shape_yx, lattice.pixel_m / 2
+    down = georef.y0 - lattice.y + np.arange(rows) * lattice.spacing_m
+    right = lattice.x - georef.x0 + np.arange(columns) * lattice.spacing_m
+    planes = np.concatenate([np.where(image.valid, image.pixels, 0), image.valid[None]])
+    for axis, centres in ((1, down), (2, right)):
+        low, high = (centres - half) / georef.pixel_size, (centres + half) / georef.pixel_size
+        planes = _window_means(planes, low, high, axis)
+    sums, cover = planes[:-1], planes[-1]
+    valid = cover >= MIN_COVER
+    return np.where(valid, sums / np.where(valid, cover, 1), 0).astype(np.float32), valid
+
+
+def _window_means(
+    planes: NDArray[Any], low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], axis: int
+) -> NDArray[np.float64]:
+    """Means over windows low..high along an axis, in pixels from its first edge; 0 is counted beyond the ends.
+
+    Differences of the running sum, which is linear inside a pixel: exact for windows that cut pixels.
+    """
+    planes = np.moveaxis(planes, axis, -1)
+    total = np.zeros((*planes.shape[:-1], planes.shape[-1] + 1))
+    np.cumsum(planes, axis=-1, out=total[..., 1:])
+
+    def upto(place: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        place = np.clip(place, 0.0, planes.shape[-1])
+        first = np.minimum(place.astype(np.intp), planes.shape[-1] - 1)
+        return np.asarray(total[..., first] + (place - first) * planes[..., first])
+
+    return np.moveaxis((upto(high) - upto(low)) / (high - low), -1, axis)
