@@ -10,6 +10,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy import fft, ndimage
+from scipy.spatial import KDTree
 
 from chips.shift import MIN_PIXELS, Estimate, Image, estimate_shift
 from schemas.georef import GeoRef
@@ -21,9 +22,9 @@ METRES = st.floats(-28, 28)
 def fields(seed: int, shape: tuple[int, int]) -> Array:
     """Parcels of different brightness with a little texture, at 10 m."""
     rng = np.random.default_rng(seed)
-    seeds = rng.uniform(0, 1, (max(shape[0] * shape[1] // 150, 4), 2)) * shape
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    nearest = np.argmin((rows[..., None] - seeds[:, 0]) ** 2 + 1.7 * (columns[..., None] - seeds[:, 1]) ** 2, axis=-1)
+    seeds = rng.uniform(0, 1, (max(shape[0] * shape[1] // 150, 4), 2)) * shape * (1.0, 1.4)
+    places = np.indices(shape).reshape(2, -1).T
+    nearest = KDTree(seeds).query(places * (1.0, 1.4))[1].reshape(shape)
     parcels = rng.uniform(500, 3000, len(seeds))[nearest]
     texture = 60 * ndimage.gaussian_filter(rng.normal(size=shape), 1.0) * 3
     return np.asarray(ndimage.gaussian_filter(parcels + texture, 0.6))
