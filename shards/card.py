@@ -44,6 +44,7 @@ def render_card(
         document=document,
         description=description,
         limits=[*limits, *STANDING_LIMITS],
+        split="train" if "train" in document.splits["counts"] else min(document.splits["counts"]),
         bbox=bbox_of(rows),
         first=(first or "")[:10],
         last=(last or "")[:10],

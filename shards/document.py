@@ -151,7 +151,7 @@ def write_documents(
     Raises:
         DatasetError: a file holds a secret or a local path.
     """
-    write_collection(folder / "collection.json", document, rows, draft.description)
+    write_collection(folder / "collection.json", document, rows, draft.description, draft.report is not None)
     write_croissant(folder / "croissant.json", document, folder, draft.description)
     write_card(folder / "README.md", document, rows, draft.description, draft.limits)
     (folder / layout.DOCUMENT).write_bytes(layout.pretty_json(document.model_dump(mode="json")))

@@ -36,7 +36,7 @@ UNFINISHED = ".tmp"
 
 
 def local_root(uri: str | Path) -> Path:
-    """The folder behind a dataset's address: a path or a ``file://`` URI.
+    """The folder behind a dataset's address, absolute: a path or a ``file://`` URI.
 
     Raises:
         DatasetError: another scheme.
@@ -51,7 +51,7 @@ def local_root(uri: str | Path) -> Path:
             where=text.split("?")[0],
             mend="copy the dataset to a local folder",
         )
-    return Path(text)
+    return Path(text).absolute()
 
 
 def shard_path(split: str, bucket: int, sha256: str) -> str:

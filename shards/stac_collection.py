@@ -15,6 +15,7 @@ from shards.layout import plain, pretty_json
 SPDX = re.compile(r"(CC0|CC-BY|CC-BY-SA|CC-BY-NC|CC-BY-NC-SA|ODbL|ODC-By|PDDL|Apache|MIT|DL-DE-BY|OGL-UK)-[0-9.]+")
 """Licence ids in use here that SPDX knows; anything else makes the collection's licence ``other``."""
 EXTENSIONS = (
+    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
     "https://stac-extensions.github.io/table/v1.2.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/version/v1.2.0/schema.json",
@@ -39,19 +40,22 @@ COLUMNS = {
 
 
 def write_collection(
-    path: Path, document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str
+    path: Path, document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, has_report: bool
 ) -> None:
     """Write the collection of a version."""
-    path.write_bytes(pretty_json(collection_of(document, rows, description)))
+    path.write_bytes(pretty_json(collection_of(document, rows, description, has_report)))
 
 
-def collection_of(document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str) -> dict[str, Any]:
+def collection_of(
+    document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, has_report: bool
+) -> dict[str, Any]:
     """The collection as JSON.
 
     Args:
         document: the version; its ``tables`` are not needed.
         rows: rows of chips.parquet.
         description: for people; the title where empty.
+        has_report: whether ``report/index.html`` will stand beside it.
     """
     title = document.title or document.name
     return {
@@ -71,7 +75,7 @@ def collection_of(document: DatasetDocument, rows: Sequence[Mapping[str, Any]], 
         },
         "summaries": _summaries(document),
         "item_assets": {layer.group: _item_asset(layer) for layer in document.modalities},
-        "assets": _assets(document, len(rows)),
+        "assets": _assets(document, len(rows), has_report),
         "links": [
             {
                 "rel": "license",
@@ -163,7 +167,7 @@ def _item_asset(layer: LayerTable) -> dict[str, Any]:
     return entry if layer.nodata is None else entry | {"nodata": layer.nodata}
 
 
-def _assets(document: DatasetDocument, chips: int) -> dict[str, Any]:
+def _assets(document: DatasetDocument, chips: int, has_report: bool) -> dict[str, Any]:
     def asset(href: str, kind: str, title: str, *roles: str, **more: Any) -> dict[str, Any]:
         return {"href": href, "type": kind, "title": title, "roles": list(roles), **more}
 
@@ -183,7 +187,8 @@ def _assets(document: DatasetDocument, chips: int) -> dict[str, Any]:
     assets["manifest"] = asset("./dataset.json", "application/json", "Manifest", "metadata")
     assets["croissant"] = asset("./croissant.json", "application/ld+json", "MLCommons Croissant", "metadata")
     assets["card"] = asset("./README.md", "text/markdown", "Dataset card", "overview")
-    assets["report"] = asset("./report/index.html", "text/html", "Report", "overview")
+    if has_report:
+        assets["report"] = asset("./report/index.html", "text/html", "Report", "overview")
     for record in document.shards:
         name = record.path.rpartition("/")[2].removesuffix(".tar")
         assets[f"shard-{record.split}-{name}"] = asset(

@@ -158,8 +158,9 @@ WGS84 = json.loads(
     '{"$schema":"https://proj.org/schemas/v0.7/projjson.schema.json","type":"GeographicCRS","name":"WGS 84",'
     '"datum":{"type":"GeodeticReferenceFrame","name":"World Geodetic System 1984","ellipsoid":{"name":"WGS 84",'
     '"semi_major_axis":6378137,"inverse_flattening":298.257223563}},"coordinate_system":{"subtype":"ellipsoidal",'
-    '"axis":[{"name":"Geodetic latitude","abbreviation":"Lat","direction":"north","unit":"degree"},{"name":'
-    '"Geodetic longitude","abbreviation":"Lon","direction":"east","unit":"degree"}]},"id":{"authority":"EPSG","code":4326}}'
+    '"axis":[{"name":"Geodetic latitude","abbreviation":"Lat","direction":"north","unit":"degree"},'
+    '{"name":"Geodetic longitude","abbreviation":"Lon","direction":"east","unit":"degree"}]},'
+    '"id":{"authority":"EPSG","code":4326}}'
 )
 """EPSG:4326 as PROJJSON, written out so that another PROJ does not change the table's bytes."""
 

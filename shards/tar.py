@@ -108,15 +108,17 @@ def write_shard(root: Path, split: str, bucket: int, samples: Iterable[Sample], 
     with tempfile.TemporaryDirectory(prefix=f"{split}-{bucket:05d}-", dir=scratch) as folder:
         part = Path(folder) / "arrival.tar"
         with part.open("wb") as file:
-            arrived = _spool(file, split, samples)
+            digest = hashlib.sha256()
+            arrived = _spool(file, split, samples, digest)
             if not arrived:
                 raise ValueError(f"no samples for bucket {bucket} of {split}")
             in_order = list(arrived) == sorted(arrived)
             if in_order:
-                _finish(file)
+                digest.update(_finish(file))
         ordered = part if in_order else _reorder(part, arrived, Path(folder) / "ordered.tar")
         index = _laid_out(arrived)
-        sha256, size = sha256_of(ordered), ordered.stat().st_size
+        sha256 = digest.hexdigest() if in_order else sha256_of(ordered)
+        size = ordered.stat().st_size
         path = shard_path(split, bucket, sha256)
         written = _move_into_place(ordered, root / path, sha256)
     log.info("shard %s: %d chips, %d bytes%s", path, len(index), size, "" if written else ", as before")
@@ -124,8 +126,8 @@ def write_shard(root: Path, split: str, bucket: int, samples: Iterable[Sample], 
     return WrittenShard(record, index, written)
 
 
-def _spool(file: IO[bytes], split: str, samples: Iterable[Sample]) -> dict[str, Segment]:
-    """Write samples as they arrive; where each of them lies."""
+def _spool(file: IO[bytes], split: str, samples: Iterable[Sample], whole: hashlib._Hash) -> dict[str, Segment]:
+    """Write samples as they arrive; where each of them lies. ``whole`` takes in every byte."""
     arrived: dict[str, Segment] = {}
     position = 0
     for sample in samples:
@@ -137,6 +139,7 @@ def _spool(file: IO[bytes], split: str, samples: Iterable[Sample]) -> dict[str, 
         for part in segment_parts(sample):
             file.write(part)
             digest.update(part)
+            whole.update(part)
             position += len(part)
         arrived[sample.chip_id] = Segment(start, position - start, digest.hexdigest())
     return arrived
@@ -165,12 +168,14 @@ def _reorder(source: Path, arrived: dict[str, Segment], target: Path) -> Path:
     return target
 
 
-def _finish(file: IO[bytes]) -> None:
-    """The end of a tar: two empty blocks, then zeros to a whole record; and all of it on the disk."""
+def _finish(file: IO[bytes]) -> bytes:
+    """Write the end of a tar: two empty blocks, then zeros to a whole record; and all of it is on the disk."""
     end = file.tell() + 2 * BLOCK
-    file.write(bytes(2 * BLOCK + -end % RECORD))
+    zeros = bytes(2 * BLOCK + -end % RECORD)
+    file.write(zeros)
     file.flush()
     os.fsync(file.fileno())
+    return zeros
 
 
 def _move_into_place(finished: Path, target: Path, sha256: str) -> bool:

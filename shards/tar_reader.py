@@ -1,8 +1,7 @@
-"""Reading shards without trust: plain files with the names that the format knows, each once, of sizes that
-are there.
+"""Reading shards without trust: plain files with names of the format, each once, of sizes that are there.
 
-Links, devices, folders, absolute or climbing paths, long-name tricks and sizes beyond the file are refused before a byte
-of content is used.
+Links, devices, folders, absolute or climbing paths, long-name tricks and sizes beyond the file are refused before
+a byte of content is used.
 """
 
 from __future__ import annotations

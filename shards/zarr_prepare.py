@@ -70,33 +70,30 @@ def prepare_zarr(root: Path, draft: Draft, rows: list[dict[str, Any]], parent: D
     """
     if draft.zarr_shard_chips is None:
         return PreparedZarr()
+    input_hash = _input_hash(draft, [row["chip_id"] for row in rows], draft.zarr_shard_chips)
+    before = parent.zarr if parent is not None else {}
+    if before.get("input_hash") == input_hash:
+        snapshot = tagged_snapshot(root, str(before["tag"]))
+        groups = tuple(before["groups"])
+        return PreparedZarr(before["digest"], groups, input_hash, draft.zarr_shard_chips, snapshot)
     with ShardFiles(root) as files:
-        plan = ZarrPlan(
-            draft.layers,
-            _label_tables(files, rows, draft),
-            tuple(r["chip_id"] for r in rows),
-            draft.zarr_shard_chips,
-        )
-        input_hash = _zarr_input_hash(plan, draft)
-        before = parent.zarr if parent is not None else {}
-        if before.get("input_hash") == input_hash:
-            snapshot = tagged_snapshot(root, str(before["tag"]))
-            groups = tuple(before["groups"])
-            return PreparedZarr(before["digest"], groups, input_hash, plan.shard_chips, snapshot)
+        labels = _label_tables(files, rows, draft)
+        plan = ZarrPlan(draft.layers, labels, tuple(row["chip_id"] for row in rows), draft.zarr_shard_chips)
         result = write_zarr(root, plan, _samples(files, rows, draft))
     return PreparedZarr(result.digest, result.groups, input_hash, plan.shard_chips, result=result)
 
 
-def _zarr_input_hash(plan: ZarrPlan, draft: Draft) -> str:
+def _input_hash(draft: Draft, chip_ids: list[str], shard_chips: int) -> str:
+    """sha256 over all that the groups follow from; statistics of bands are not among it."""
     measured = {"mean", "std", "count"}
-    layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in plan.layers]
-    labels = {n: [t.dtype, t.nodata, t.shape_yx, t.legend] for n, t in plan.labels.items()}
+    layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in draft.layers]
+    sources = ["label", *sorted(draft.legends)]
     content = {
         "shards": sorted(shard.record.sha256 for shard in draft.shards),
-        "chips": plan.chip_ids,
+        "chips": chip_ids,
         "layers": layers,
-        "labels": labels,
-        "shard_chips": plan.shard_chips,
+        "labels": [[s, _label_nodata(f"label_{s}", "", draft), _legend_name(s, draft)] for s in sources],
+        "shard_chips": shard_chips,
         "software": {name: installed(name) for name in ("zarr", "numcodecs")},
     }
     return hashlib.sha256(canonical_json(content)).hexdigest()

@@ -54,7 +54,7 @@ def test_pickled_arrays_are_refused() -> None:
 def test_an_npy_that_promises_another_size_is_refused(shape: tuple[int, int]) -> None:
     head, body = encode_npy(np.zeros((3, 4), np.uint8))
     wrong = head.replace(b"(3, 4)", str(shape).encode())
-    with pytest.raises(IntegrityError, match="follow|header"):
+    with pytest.raises(IntegrityError, match=r"follow|header"):
         decode_npy(wrong + bytes(body))
 
 
@@ -121,7 +121,7 @@ def test_ids_that_a_shard_cannot_hold_are_refused(change: dict[str, Any], messag
 @pytest.mark.parametrize("name", ["label", "meta", "label_x", "s2_valid", "S2", "a.b"])
 def test_group_names_that_mean_something_else_are_refused(name: str) -> None:
     sample = made_up.sample(0)
-    with pytest.raises(ValueError, match="group|member"):
+    with pytest.raises(ValueError, match=r"group|member"):
         members_of(replace(sample, layers={name: sample.layers["s2_10m"]}))
 
 

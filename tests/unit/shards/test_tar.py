@@ -30,7 +30,8 @@ def test_the_same_samples_give_the_same_bytes_in_whatever_order_they_come(tmp_pa
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     here = write_shard(tmp_path / "a", "train", 0, [made_up.sample(n) for n in TRAIN], scratch=tmp_path / "a/work")
     code = (
-        "import sys; from pathlib import Path; from shards.tar import write_shard; from tests.unit.shards import made_up;"
+        "import sys; from pathlib import Path; from shards.tar import write_shard;"
+        "from tests.unit.shards import made_up;"
         f"root = Path(sys.argv[1]); samples = [made_up.sample(n) for n in {TRAIN[::-1]}];"
         "print(write_shard(root, 'train', 0, samples, scratch=root / 'work').record.sha256)"
     )

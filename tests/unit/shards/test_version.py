@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -261,6 +262,7 @@ def test_object_stores_are_named_as_not_yet_supported() -> None:
         open_dataset("s3://bucket/dataset?token=1")
     assert "token" not in caught.value.line()
     assert local_root("file:///a%20b") == Path("/a b")
+    assert local_root("x") == Path.cwd() / "x"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "name": "x", "current": "y"}', '{"format": 1}'])
@@ -273,5 +275,46 @@ def test_an_unreadable_pointer_is_one_line(tmp_path: Path, content: str) -> None
 
 @pytest.mark.parametrize("version", ["../../etc", "20261120T101500Z-00000000", "latest"])
 def test_a_version_that_is_not_there_is_one_line(dataset_root: Path, version: str) -> None:
-    with pytest.raises(DatasetError, match="no such version|no version's name"):
+    with pytest.raises(DatasetError, match=r"no such version|no version's name"):
         open_dataset(dataset_root, version)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*unclosed file:ResourceWarning",  # webdataset leaves closing to the garbage collector
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+def test_the_card_says_what_is_in_it_and_its_code_runs(
+    dataset_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = (open_dataset(dataset_root).folder / "README.md").read_text()
+    assert "planned 12 = kept 10 + rejected 1 + failed 1" in card
+    assert "| osm | extract | 0 | ODbL-1.0 | share alike | (c) OpenStreetMap contributors |" in card
+    assert "\n\n\n" not in card
+    blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert len(blocks) == 3
+    monkeypatch.chdir(dataset_root)
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(block, names)
+    assert capsys.readouterr().out.count("(1, 2, 24, 36)") == 2
+    assert names["layer"]["data"].dims == ("chip", "time", "band", "y", "x")
+    assert names["sample"].chip_id == names["dataset"].chips["chip_id"].iloc[0]
+
+
+def test_names_in_the_card_cannot_break_its_tables(tmp_path: Path) -> None:
+    hostile = made_up.SOURCES[0].model_copy(update={"attribution": "a | b\n# c <script>x</script> [d](e)"})
+    result = publish(tmp_path, made_up.draft(tmp_path, samples_of(2), sources=(hostile,)))
+    card = (result.path / "README.md").read_text()
+    assert r"a \| b # c &lt;script>x&lt;/script> \[d](e) |" in card
+
+
+def test_an_unchanged_zarr_is_tagged_again_and_not_written(dataset_root: Path) -> None:
+    chunks = {p.name for p in (dataset_root / "zarr/chunks").iterdir()}
+    old = open_dataset(dataset_root)
+    result = publish(dataset_root, made_up.draft(dataset_root, samples_of(10), created=LATER, recipe_hash="c" * 64))
+    assert result.published
+    assert {p.name for p in (dataset_root / "zarr/chunks").iterdir()} == chunks
+    new = open_dataset(dataset_root)
+    assert new.document.zarr["digest"] == old.document.zarr["digest"]
+    assert new.document.zarr["tag"] == new.version
+    assert check_dataset(dataset_root).problems == []

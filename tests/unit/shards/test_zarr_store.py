@@ -90,8 +90,8 @@ def test_a_sample_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
     small = tuple(layer.model_copy(update={"max_dates": 1}) for layer in made_up.LAYERS)
     with pytest.raises(IntegrityError, match="does not fit"):
         write_zarr(tmp_path, ZarrPlan(small, {}, (made_up.chip_id(2),), 4), [made_up.sample(2)])
+    plan = ZarrPlan((), {"label": LabelTable("uint16", 0, (24, 36))}, (made_up.chip_id(2),), 4)
     with pytest.raises(IntegrityError, match="wanted LabelTable"):
-        plan = ZarrPlan((), {"label": LabelTable("uint16", 0, (24, 36))}, (made_up.chip_id(2),), 4)
         write_zarr(tmp_path, plan, [made_up.sample(2)])
 
 
