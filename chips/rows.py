@@ -101,7 +101,7 @@ def licences(chip: Chip) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, items in chip.provenance.items():
         if items:
-            redistributable = load_sensor(items[0].sensor).redistributable
+            redistributable = load_sensor(items[0].sensor).may_be_given_on(items[0].licence)
             attributions = "; ".join(sorted({item.attribution for item in items}))
             found[name] = licence_entry(name, items[0].licence, attributions, redistributable)
     for name, raster in chip.rasters.items():

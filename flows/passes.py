@@ -36,6 +36,7 @@ from schemas.scene import Opener
 from schemas.sensor import load_sensor
 from sources.correction import corrected
 from sources.label_reader import LabelReader
+from sources.retry import call_with_retries
 from sources.tile_reader import TileReader
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
         return {spec.chip_id: ({}, None) for spec in specs}
     try:
         reader = LabelReader(job.recipe, job.opener, job.cache, job.variables, tags_wanted())
-        return dict(reader.read(tile, specs))
+        return dict(call_with_retries(lambda: reader.read(tile, specs), sleep=time.sleep))
     except SourceError as error:
         return {
             spec.chip_id: Outcome(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import geopandas
@@ -19,14 +20,16 @@ from shapely.geometry.base import BaseGeometry
 from chips.estimate import Estimate, estimate
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
 from schemas.chip import ChipSpec, Tile
-from schemas.errors import SourceError
+from schemas.errors import RecipeError, SourceError, UserError
 from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
 from schemas.scene import SceneItem
+from schemas.sensor import load_sensor
 from sources.base import CatalogClient
 from sources.catalog import open_catalog
 from sources.duplicates import resolve_duplicates
 from sources.labels_raster import choose_label_items
 from sources.regions import read_regions
+from sources.retry import call_with_retries
 from sources.sensors import to_scene_item
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,9 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
     for name, source in (recipe.labels.sources if recipe.labels else {}).items():
         if source.catalog and source.collection:
             items[name] = _search_labels(catalogs, name, source, boxes, notes)
+            if not items[name]:
+                notes.append(f"{name}: no item of {source.collection} lies here; the layer will hold no data")
+    _refuse_closed(recipe, items)
     layers = plan_layers(recipe, items)
     tiles = plan_tiles(recipe, chips, items)
     splits = {chip.split for chip in chips}
@@ -101,6 +107,24 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
         ]
         notes += [f"split {name} is empty: take a smaller split.block_m or another seed" for name in empty]
     return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+
+
+def _refuse_closed(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> None:
+    """Stop before anything is read where a layer could not be published.
+
+    Raises:
+        RecipeError: naming the layer and its licence.
+    """
+    if recipe.publish.private:
+        return
+    for name, modality in recipe.modalities.items():
+        closed = [i.licence for i in items[name] if not load_sensor(modality.sensor).may_be_given_on(i.licence)]
+        if closed:
+            raise RecipeError(
+                f"items of licence {closed[0]} may not be given on",
+                where=f"modalities.{name}",
+                mend="leave it out, or set publish.private: true",
+            )
 
 
 def search_boxes(chips: Sequence[ChipSpec]) -> list[tuple[float, float, float, float]]:
@@ -118,6 +142,24 @@ def _window(window: Time) -> tuple[datetime, datetime]:
     return datetime.combine(window.start, time.min, UTC), datetime.combine(window.end, time.max, UTC)
 
 
+def _search(
+    client: CatalogClient,
+    collection: str,
+    box: tuple[float, float, float, float],
+    window: tuple[datetime, datetime],
+    where: Mapping[str, str | int | float | bool],
+) -> list[dict[str, Any]]:
+    """One search, tried again while the catalog is unwell.
+
+    Raises:
+        UserError: the catalog cannot be used; one line for a person.
+    """
+    try:
+        return call_with_retries(lambda: client.search(collection, box, *window, where), sleep=sleep)
+    except SourceError as error:
+        raise UserError(error.what, where=error.url or collection, mend="check the catalog in the recipe") from error
+
+
 def _search_modality(
     catalogs: Catalogs,
     recipe: Recipe,
@@ -129,7 +171,7 @@ def _search_modality(
     start, end = _window(modality.time or recipe.time)
     found: dict[str, dict[str, Any]] = {}
     for box in boxes:
-        for item in catalogs[modality.catalog].search(modality.collection, box, start, end, modality.where):
+        for item in _search(catalogs[modality.catalog], modality.collection, box, (start, end), modality.where):
             found[item["id"]] = item
     scenes = []
     for item_id in sorted(found):
@@ -151,7 +193,7 @@ def _search_labels(
 ) -> tuple[SceneItem, ...]:
     found: dict[str, dict[str, Any]] = {}
     for box in boxes:
-        for item in catalogs[str(source.catalog)].search(str(source.collection), box, *ALWAYS):
+        for item in _search(catalogs[str(source.catalog)], str(source.collection), box, ALWAYS, {}):
             found[item["id"]] = item
     try:
         return tuple(choose_label_items([found[key] for key in sorted(found)], name, source, str(source.catalog)))

@@ -197,7 +197,7 @@ def _sources(plan: RunPlan, rows: Sequence[Mapping[str, Any]]) -> Iterator[Sourc
         for key in sorted({(item.catalog, item.collection, item.licence) for item in items}):
             members = [item for item in items if (item.catalog, item.collection, item.licence) == key]
             modality = plan.recipe.modalities.get(layer)
-            redistributable = load_sensor(modality.sensor).redistributable if modality else True
+            redistributable = load_sensor(modality.sensor).may_be_given_on(key[2]) if modality else True
             entry = licence_entry(layer, key[2], "; ".join(sorted({i.attribution for i in members})), redistributable)
             yield SourceTable(
                 layer=layer,

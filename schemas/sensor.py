@@ -88,6 +88,10 @@ class SensorProfile(BaseModel):
                 return band
         raise KeyError(name)
 
+    def may_be_given_on(self, licence: str) -> bool:
+        """Whether derived pixels may be redistributed, under the licence that an item names."""
+        return self.redistributable or licence != self.licence
+
 
 def known_sensors() -> list[str]:
     """Names of all sensor profiles."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -70,7 +70,7 @@ def choose_label_items(
         AssetMissingError, UnsupportedItemError: as `to_label_item`.
     """
     found = [to_label_item(item, name, source, catalog) for item in items]
-    wanted = [item for item in found if source.year in (None, item.datetime_utc.year)]
+    wanted = [item for item in found if source.year is None or dict(item.extra)["year"] == str(source.year)]
     return in_order(wanted)
 
 
@@ -91,7 +91,7 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
     asset = item["assets"][key]
     if is_refused(asset):
         raise UnsupportedItemError(f"item {item['id']}: asset {key} refused: {is_refused(asset)}")
-    year = str(start.year)
+    year = str(_reference_year(start, end))
     licence = str(properties.get("license") or LICENCE.get(source.kind, ""))
     ref = SceneRef(
         item_id=item["id"],
@@ -338,6 +338,11 @@ def _dtype_of(legend: Legend) -> np.dtype[Any]:
     return np.dtype(np.uint8 if highest < 256 else np.uint16)
 
 
+def _reference_year(start: datetime, end: datetime | None) -> int:
+    """Year that a product speaks of: the last one it saw (CLC2018 rests on images of 2017 and 2018)."""
+    return start.year if end is None else max(start.year, (end - timedelta(seconds=1)).year)
+
+
 def _asset_key(item: dict[str, Any], source: LabelSource) -> str:
     """The recipe's asset, the product's usual one, or the only one with the role ``data``."""
     assets: dict[str, Any] = item.get("assets", {})
@@ -396,6 +401,8 @@ def _version_key(item: SceneItem) -> tuple[int, ...]:
 
 
 def _attribution(item: dict[str, Any], kind: str, year: str) -> str:
+    if stated := item.get("properties", {}).get("attribution"):
+        return str(stated)
     if kind in ATTRIBUTION:
         return ATTRIBUTION[kind].format(year=year)
     providers = item.get("properties", {}).get("providers", [])

@@ -183,6 +183,8 @@ def _licence(item: Item, profile: SensorProfile, year: int) -> tuple[str, str]:
     attribution = profile.attribution.format(year=year)
     if named.lower() in _UNSAID_LICENCES:
         return profile.licence, attribution
+    if stated := item["properties"].get("attribution"):
+        return named, str(stated)
     owners = [
         str(provider["name"])
         for provider in item["properties"].get("providers") or ()

@@ -8,8 +8,10 @@ handed out in slices.
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -32,6 +34,7 @@ from schemas.sensor import Band, load_sensor
 from sources.engine import Engine, open_engine
 from sources.lattice import coverage
 from sources.masks import pixel_codes, resample_valid, to_valid, worst_of
+from sources.retry import call_with_retries
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
@@ -66,10 +69,17 @@ class TileReader:
         recipe: the recipe.
         layers: the modality groups.
         opener: how hrefs are opened.
+        sleep: how to wait between tries.
     """
 
-    def __init__(self, recipe: Recipe, layers: Sequence[LayerPlan], opener: Opener) -> None:
-        self.recipe, self.opener = recipe, opener
+    def __init__(
+        self,
+        recipe: Recipe,
+        layers: Sequence[LayerPlan],
+        opener: Opener,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.recipe, self.opener, self.sleep = recipe, opener, sleep
         self.layers: dict[str, list[LayerPlan]] = defaultdict(list)
         for layer in layers:
             self.layers[layer.modality].append(layer)
@@ -141,7 +151,7 @@ class _ModalityRead:
         if item.item_id in self.failures:
             return
         try:
-            step(item)
+            call_with_retries(lambda: step(item), sleep=self.reader.sleep, jitter=random.random)
         except SourceError as error:
             log.warning("%s: %s", item.item_id, error)
             self.failures[item.item_id] = error

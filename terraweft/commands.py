@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from schemas.errors import MissingExtraError
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, Region
 from terraweft.console import Bars, account, human_bytes, two_columns
 from terraweft.site import api_key, find_recipe, ledger_path, variables
 
@@ -126,6 +126,8 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         f"world: {index.item_count} items, {human_bytes(index.bytes)}, {time.monotonic() - began:.0f} s", markup=False
     )
     recipe, folder = find_recipe(Path("sandbox"))
+    regions = tuple(Region(name=name, bbox=box) for name, box in index.regions.items())
+    recipe = recipe.model_copy(update={"regions": regions})
     with SandboxServer(world) as server:
         known = {**variables(), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, dataset, known, workers, None, out)

@@ -100,8 +100,8 @@ def account(counts: Mapping[str, Any]) -> str:
 def two_columns(title: str, rows: Mapping[str, str]) -> Table:
     """A table of names and values."""
     table = Table(title=title, show_header=False, box=None, title_justify="left", padding=(0, 2, 0, 0))
-    table.add_column(style="dim")
-    table.add_column()
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, value)
     return table

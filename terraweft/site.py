@@ -23,7 +23,7 @@ def find_recipe(given: Path) -> tuple[Recipe, Path]:
     Raises:
         RecipeError: there is none of that name, or it is broken.
     """
-    if given.suffix or given.exists():
+    if given.suffix or given.is_file():
         return load_recipe(given), given.resolve().parent
     shipped = resources.files("recipes")
     path = Path(str(shipped.joinpath(f"{given}.yaml")))
