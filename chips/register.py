@@ -216,7 +216,7 @@ def _measure(
     if kind == "optical":
         moving = _optical_image(layers[pair.moving], index, profiles[0], pair.windows)
     else:
-        moving = _radar_image(layers[pair.moving], index, len(pair.windows))
+        moving = _radar_image(layers[pair.moving], index, profiles[0], len(pair.windows))
     estimate = estimate_shift(moving, reference, kind=kind)
     if estimate is None:
         return _not_applicable()
@@ -241,10 +241,10 @@ def _optical_image(layer: xr.Dataset, date: int, profile: SensorProfile, windows
         kept = known[:, clear].any(axis=1)
         clear = clear & known[kept].all(axis=0)
         pictures.append(bands[kept].mean(axis=0) if kept.any() else np.zeros(clear.shape, np.float32))
-    return Image(np.stack(pictures), clear, layer.attrs["georef"], float(layer.attrs["gsd_m"]))
+    return Image(np.stack(pictures), clear, layer.attrs["georef"], _resolved_m(layer, profile))
 
 
-def _radar_image(layer: xr.Dataset, date: int, copies: int) -> Image:
+def _radar_image(layer: xr.Dataset, date: int, profile: SensorProfile, copies: int) -> Image:
     """The mean backscatter of all polarisations in dB (less speckle than each), repeated for every window."""
     data, valid = layer["data"].values[date], layer["valid"].values[date]
     stored = data.astype(np.float32)
@@ -253,7 +253,13 @@ def _radar_image(layer: xr.Dataset, date: int, copies: int) -> Image:
     physical = np.where(clear, stored * np.float32(scale) + np.float32(offset), np.float32(1))
     decibel = physical if layer.attrs["unit"] == "dB" else 10 * np.log10(np.maximum(physical, MIN_POWER))
     picture = np.repeat(decibel.mean(axis=0, keepdims=True), copies, axis=0)
-    return Image(picture.astype(np.float32), clear, layer.attrs["georef"], float(layer.attrs["gsd_m"]))
+    return Image(picture.astype(np.float32), clear, layer.attrs["georef"], _resolved_m(layer, profile))
+
+
+def _resolved_m(layer: xr.Dataset, profile: SensorProfile) -> float:
+    """What the layer's bands resolve: the sensor's GSD, also where they were put on a finer grid."""
+    native = {band.name: band.gsd_m for band in profile.bands}
+    return max(float(layer.attrs["gsd_m"]), *(native.get(str(name), 0.0) for name in layer["band"].values))
 
 
 def _known(stored: NDArray[np.float32], nodata: float | None) -> NDArray[np.bool_]:

@@ -135,8 +135,7 @@ def test_any_order_and_grouping_of_chips_gives_the_same_bytes(arrays: Any, rando
 @given(st.lists(numbers, min_size=1, max_size=3))
 def test_from_dict_is_the_inverse_of_to_dict(arrays: Any) -> None:
     together = merge(
-        measure_layer(layer(array.reshape(1, 1, 3, 4), np.ones((1, 3, 4)), [1e-4], [0.0], None))
-        for array in arrays
+        measure_layer(layer(array.reshape(1, 1, 3, 4), np.ones((1, 3, 4)), [1e-4], [0.0], None)) for array in arrays
     )
     assert from_dict(json.loads(json.dumps(to_dict(together)))) == together
 
