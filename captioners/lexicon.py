@@ -17,9 +17,9 @@ class Noun:
 
     text: str
     """Without article."""
-    plural: bool
+    plural: bool = False
     """Whether its verb is plural."""
-    full: str
+    full: str = ""
     """With the article that a countable singular needs."""
 
 
@@ -42,7 +42,8 @@ class Concept:
 
 
 @cache
-def _table() -> Any:
+def word_table() -> Any:
+    """The whole table, for the sections that hold plain words."""
     return yaml.safe_load((resources.files("captioners") / "lexicon.yaml").read_text(encoding="utf-8"))
 
 
@@ -58,7 +59,7 @@ def concepts() -> Mapping[str, Concept]:
             kin=tuple(row["kin"]),
             broader=tuple(row["broader"]),
         )
-        for name, row in _table()["concepts"].items()
+        for name, row in word_table()["concepts"].items()
     }
 
 
@@ -68,7 +69,7 @@ def nouns_of(noun: str) -> tuple[Noun, ...]:
     concept = next((c for c in concepts().values() if noun in c.nouns and c.say), None)
     if concept is not None:
         return concept.say
-    table = _table()
+    table = word_table()
     looks_plural = noun.endswith("s") and not noun.endswith("ss") and noun not in table["singular"]
     plural = noun in table["plural"] or looks_plural
     return (Noun(noun, plural, table["article"].get(noun, noun)),)

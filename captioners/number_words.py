@@ -125,10 +125,10 @@ def count_phrase(count: int) -> str:
 def day_phrase(day: str) -> str:
     """``2022-06-16`` -> ``16 June 2022``."""
     when = date.fromisoformat(day)
-    return f"{when.day} {_MONTHS[when.month - 1]} {when.year}"
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}"
 
 
-_MONTHS = (
+MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from captioners.number_words import Choice
 from captioners.qa import Question, questions
 from captioners.reading import read_sheet
 from captioners.sentences import Sentence, Writer, unmark
+from captioners.verify import Verifier, Violation, as_checks
 from schemas.text import TextRecord, Verification
 
 LONG_EXTRAS = 4
@@ -48,7 +49,7 @@ def template_records(
         captions.append(("short", short_caption(writer)))
     if "long" in one.kinds:
         captions.append(("long", long_caption(writer)))
-    common = _Common(one, one.facts.sha256(), verification, checks or {})
+    common = _Common(one, Verifier(reading), verification, checks or {})
     records = [common.caption(number, style, list_) for number, (style, list_) in enumerate(captions, 1)]
     if "qa" in one.kinds:
         records += [common.question(number, q) for number, q in enumerate(questions(reading, choice), 1)]
@@ -88,9 +89,10 @@ class _Common:
     """What all records of a chip share."""
 
     def __init__(
-        self, one: CaptionInput, facts_sha256: str, verification: Verification, checks: dict[str, Any]
+        self, one: CaptionInput, verifier: Verifier, verification: Verification, checks: dict[str, Any]
     ) -> None:
-        self.one, self.facts_sha256, self.verification, self.checks = one, facts_sha256, verification, checks
+        self.one, self.verifier, self.verification, self.checks = one, verifier, verification, checks
+        self.facts_sha256 = one.facts.sha256()
 
     def licence(self, facts: Sequence[str]) -> str:
         """Licence of the label, and of the map where a map fact is used."""
@@ -99,16 +101,16 @@ class _Common:
             ids.add(self.one.osm_licence)
         return " AND ".join(sorted(ids))
 
-    def record(self, text_id: str, facts: tuple[str, ...], **fields: Any) -> TextRecord:
-        """A record with what is common filled in."""
+    def record(self, text_id: str, facts: tuple[str, ...], found: Sequence[Violation], **fields: Any) -> TextRecord:
+        """A record with what is common filled in; one that the verifier doubts does not count as verified."""
         return TextRecord(
             text_id=text_id,
             chip_id=self.one.chip_id,
             facts=facts,
             facts_sha256=self.facts_sha256,
             backend="template",
-            verification=self.verification,
-            checks=self.checks,
+            verification="not_checked" if found else self.verification,
+            checks={**self.checks, "violations": as_checks(found)},
             licence=self.licence(facts),
             **fields,
         )
@@ -119,9 +121,11 @@ class _Common:
         facts = tuple(dict.fromkeys(fact for sentence in sentences for fact in sentence.facts))
         nouns = {f.fact_id: f.subject for f in self.one.facts.facts if f.kind == "share" and f.region == "chip"}
         named = tuple(span.model_copy(update={"class_name": nouns[span.fact_ids[0]]}) for span in spans)
+        found = [v for s in sentences for v in self.verifier.sentence(unmark(s.text)[0], s.facts)]
         return self.record(
             f"{self.one.chip_id}-caption-{number}",
             facts,
+            found,
             kind="caption",
             style=style,
             text=text,
@@ -134,6 +138,7 @@ class _Common:
         return self.record(
             f"{self.one.chip_id}-qa-{number}",
             question.facts,
+            (),
             kind="qa",
             style=question.style,
             text=f"{question.question} {question.answer}",

@@ -1,0 +1,305 @@
+"""A model's answer: parsed, judged sentence by sentence, and turned into records; the template fills what fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from captioners.base import CaptionInput
+from captioners.mentions import find_mentions, find_numbers, find_places
+from captioners.prompt import Request
+from captioners.qa import Question
+from captioners.template import template_records
+from captioners.verify import Verifier, Violation, as_checks
+from schemas.text import Span, TextRecord, Verification
+
+SHORT_WORDS = 45
+"""A short caption with more words is none."""
+LONG_LEAST = 3
+"""A long caption of which fewer sentences hold is replaced."""
+
+
+class DraftSentence(BaseModel):
+    """A sentence as a model wrote it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    """The sentence."""
+    facts: list[str]
+    """Ids it says it rests on."""
+
+
+class DraftQuestion(BaseModel):
+    """A question as a model put it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    """q1, q2, ..."""
+    question: str
+    """In its words."""
+
+
+class Draft(BaseModel):
+    """A whole answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    short: list[DraftSentence] = []
+    """Sentences of the short caption."""
+    long: list[DraftSentence] = []
+    """Sentences of the long caption."""
+    questions: list[DraftQuestion] = []
+    """Questions in other words."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server sent, read."""
+
+    content: str
+    """Text of the message; empty for a refusal."""
+    model: str
+    """Model name as the server returned it."""
+    problem: str
+    """Why there is no draft; empty where there is one."""
+    draft: Draft | None
+    """The answer, where it fits the schema."""
+
+
+@dataclass
+class Judged:
+    """A draft with what is wrong with each part."""
+
+    captions: dict[str, list[tuple[DraftSentence, list[Violation]]]] = field(default_factory=dict)
+    """Kind -> sentences and their violations."""
+    questions: dict[str, tuple[str, list[Violation]]] = field(default_factory=dict)
+    """Id -> wording and its violations."""
+    missing: list[str] = field(default_factory=list)
+    """Kinds or question ids that the draft lacks."""
+
+    def problems(self) -> list[dict[str, str]]:
+        """All violations, for the repair round."""
+        rows = [
+            {"where": kind, "text": sentence.text, "why": "; ".join(v.detail for v in found)}
+            for kind, sentences in self.captions.items()
+            for sentence, found in sentences
+            if found
+        ]
+        rows += [
+            {"where": f"question {name}", "text": text, "why": "; ".join(v.detail for v in found)}
+            for name, (text, found) in self.questions.items()
+            if found
+        ]
+        return rows + [{"where": name, "text": "", "why": "is missing"} for name in self.missing]
+
+
+def read_reply(body: bytes) -> Reply:
+    """The reply in a raw body; never raises, whatever the body holds."""
+    try:
+        data = json.loads(body)
+        choice = data["choices"][0]
+        message = choice["message"]
+        content, model = message.get("content") or "", str(data.get("model") or "")
+        refusal, finish = message.get("refusal"), str(choice.get("finish_reason") or "")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return Reply("", "", "is no chat completion", None)
+    if not isinstance(content, str) or refusal:
+        return Reply("", model, "refusal" if refusal else "has no text", None)
+    if finish == "length":
+        return Reply(content, model, "was cut off: be shorter", None)
+    if finish == "content_filter":
+        return Reply(content, model, "refusal", None)
+    fenced = re.search(r"```(?:json)?\s*(\{.*\})\s*```", content, re.DOTALL)
+    try:
+        return Reply(content, model, "", Draft.model_validate_json(fenced.group(1) if fenced else content))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        return Reply(content, model, f"does not fit the schema: {where}: {first['msg']}", None)
+
+
+def read_usage(body: bytes) -> tuple[int, int] | None:
+    """(input, output) tokens that a raw body says were billed; None where it does not say."""
+    try:
+        usage = json.loads(body)["usage"]
+        tokens_in, tokens_out = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return (tokens_in, tokens_out) if tokens_in >= 0 and tokens_out >= 0 else None
+
+
+def judge(draft: Draft, kinds: Sequence[str], request: Request, verifier: Verifier) -> Judged:
+    """Every sentence and question of a draft, recomputed."""
+    judged = Judged()
+    for kind in ("short", "long"):
+        if kind in kinds:
+            sentences: list[DraftSentence] = getattr(draft, kind)
+            judged.captions[kind] = [(s, verifier.sentence(s.text, s.facts)) for s in sentences]
+            if not sentences:
+                judged.missing.append(kind)
+    short = judged.captions.get("short", [])
+    if sum(len(s.text.split()) for s, _ in short) > SHORT_WORDS:
+        short[0][1].append(Violation("form", "the short caption is too long"))
+    given = {q.id: q.question for q in draft.questions}
+    for number, question in enumerate(request.questions, 1):
+        name = f"q{number}"
+        if name in given:
+            judged.questions[name] = (given[name], check_question(question, given[name], verifier))
+        else:
+            judged.missing.append(f"question {name}")
+    return judged
+
+
+_POLAR = r"\b(not?|never|without|less|fewer|smaller|least|fewest|lowest|except|other than|isn't|doesn't|aren't)\b"
+_MORE = r"\b(more than|over|above|exceeds?|greater than|at least|in excess of)\b"
+
+
+def check_question(original: Question, text: str, verifier: Verifier) -> list[Violation]:
+    """Whether a question in other words still asks the same: same covers, figures, places and direction."""
+    found = [
+        v
+        for v in verifier.sentence(text.replace("?", "."), original.facts)
+        if v.rule in ("leak", "hedge", "echo", "form", "name")
+    ]
+    if not text.strip().endswith("?"):
+        found.append(Violation("form", "is no question"))
+
+    def meaning(question: str) -> tuple[Any, ...]:
+        covers = sorted({m.concept for m in find_mentions(question, verifier.nouns)})
+        figures = sorted(
+            (round(n.low, 1), round(n.high, 1)) for n in find_numbers(re.sub(_MORE, "more than", question))
+        )
+        places = sorted({p.region for p in find_places(question)})
+        polar = bool(re.search(_POLAR, question, re.IGNORECASE))
+        return (
+            covers,
+            figures,
+            places,
+            polar,
+            bool(re.search(_MORE, question, re.IGNORECASE)),
+            "OpenStreetMap" in question,
+        )
+
+    if meaning(text) != meaning(original.question):
+        found.append(Violation("number", f"does not ask the same as {original.question!r}"))
+    return found
+
+
+class Recorder:
+    """Makes one chip's records from what holds of a model's drafts.
+
+    Args:
+        one: the chip.
+        request: what was asked.
+        verifier: the chip's facts.
+    """
+
+    def __init__(self, one: CaptionInput, request: Request, verifier: Verifier) -> None:
+        self.one, self.request, self.verifier = one, request, verifier
+        self.prompt_sha256 = request.sha256()
+
+    def fallback(self, reason: str) -> list[TextRecord]:
+        """All records from the template, with the reason."""
+        return template_records(self.one, verification="fallback", checks={"fallback": reason})
+
+    def records(self, rounds: Sequence[Judged], key: str, model: str) -> list[TextRecord]:
+        """The records: from the last round what holds, from the template what does not.
+
+        Args:
+            rounds: the judged answers in order: one, or two where a repair was asked for.
+            key: ledger key of the last answer.
+            model: model name as the server returned it.
+        """
+        last = rounds[-1]
+        records = []
+        for spare in template_records(self.one, verification="fallback"):
+            if spare.kind == "caption":
+                violations = [v for r in rounds for _, found in r.captions.get(spare.style, []) for v in found]
+                checks: dict[str, Any] = {"rounds": len(rounds), "violations": as_checks(violations)}
+                written = self._caption(spare, last.captions.get(spare.style, []), len(rounds), checks)
+            else:
+                name = f"q{spare.text_id.rsplit('-', 1)[1]}"
+                violations = [v for r in rounds if name in r.questions for v in r.questions[name][1]]
+                checks = {"rounds": len(rounds), "violations": as_checks(violations)}
+                written = self._question(spare, last.questions.get(name), len(rounds), checks)
+            common = {"request_key": key, "prompt_sha256": self.prompt_sha256, "checks": checks}
+            if written is None:
+                records.append(spare.model_copy(update={**common, "checks": {**checks, "fallback": "violations"}}))
+            else:
+                seen = {"backend": "openai", "model": model, "seen_by_model": self.request.seen}
+                records.append(written.model_copy(update={**common, **seen}))
+        return records
+
+    def _caption(
+        self,
+        spare: TextRecord,
+        sentences: Sequence[tuple[DraftSentence, list[Violation]]],
+        rounds: int,
+        checks: dict[str, Any],
+    ) -> TextRecord | None:
+        """A caption of the sentences that hold; None where too few do."""
+        kept = [sentence for sentence, found in sentences if not found]
+        least = min(LONG_LEAST, len(sentences)) if spare.style == "long" else len(sentences)
+        if not kept or len(kept) < least or 2 * len(kept) < len(sentences):
+            return None
+        dropped = len(sentences) - len(kept)
+        if dropped:
+            checks["dropped"] = dropped
+        text, spans = "", []
+        for sentence in kept:
+            clean = " ".join(sentence.text.split())
+            begin = len(text) + (1 if text else 0)
+            text = f"{text} {clean}".strip()
+            spans += self._spans(clean, begin, sentence.facts)
+        facts = tuple(dict.fromkeys(f for sentence in kept for f in sentence.facts))
+        status: Verification = "pass" if rounds == 1 and not dropped else "repaired"
+        visible = all(self.verifier.reading.by_id[f].kind in _VISIBLE for f in facts)
+        licences = {self.one.licence} | ({self.one.osm_licence} if any(f.startswith("osm.") for f in facts) else set())
+        return spare.model_copy(
+            update={
+                "text": text, "spans": tuple(spans), "facts": facts, "verification": status,
+                "visually_verifiable": visible, "licence": " AND ".join(sorted(licences - {""})),
+            }
+        )  # fmt: skip
+
+    def _spans(self, sentence: str, begin: int, facts: Sequence[str]) -> list[Span]:
+        """Spans of the covers that a sentence mentions, with the facts among its own that speak of them."""
+        spans = []
+        for mention in find_mentions(sentence, self.verifier.nouns):
+            classes = self.verifier.classes_of(mention.concept)
+            if mention.negated or not classes:
+                continue
+            nouns = {one.noun for one in classes}
+            ids = tuple(f for f in facts if self.verifier.reading.by_id[f].subject in nouns)
+            spans.append(
+                Span(
+                    start=begin + mention.start,
+                    end=begin + mention.end,
+                    phrase=sentence[mention.start : mention.end],
+                    class_name=classes[0].noun,
+                    fact_ids=ids,
+                )
+            )
+        return spans
+
+    def _question(
+        self, spare: TextRecord, given: tuple[str, list[Violation]] | None, rounds: int, checks: dict[str, Any]
+    ) -> TextRecord | None:
+        """The question in the model's words with the computed answer; None where it does not hold."""
+        if given is None or given[1]:
+            return None
+        question = " ".join(given[0].split())
+        status: Verification = "repaired" if checks["violations"] else "pass"
+        return spare.model_copy(
+            update={"question": question, "text": f"{question} {spare.answer}", "verification": status}
+        )
+
+
+_VISIBLE = frozenset({"share", "dominant", "place", "patches", "adjacency", "classes", "labelled"})

@@ -1,0 +1,263 @@
+"""What a sentence says: classes it mentions, numbers it states, places it names. Reading only, no judgement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from captioners.lexicon import concepts
+
+NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain"]
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A word that names a concept of land cover."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    concept: str
+    """Key in ``lexicon.yaml``, or ``class:<code>`` for a noun of the chip's own legend."""
+    negated: bool
+    """Whether the sentence says that it is not there."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A quantity, as the range of true values that its words allow."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    kind: NumberKind
+    """What it measures."""
+    low: float
+    """Least true value in percent, m2, m, 1, dB."""
+    high: float
+    """Greatest true value."""
+    text: str
+    """As written."""
+
+    def allows(self, value: float) -> bool:
+        """Whether a true value fits the words."""
+        return self.low - 1e-9 <= value <= self.high + 1e-9
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of the chip that is named."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    region: str
+    """nw, ne, sw, se, n, s, e, w or middle."""
+    form: str
+    """edge, corner, half or empty."""
+    text: str
+    """As written."""
+
+
+_NEGATION = re.compile(
+    r"(?:\b(?:no|not any|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|neither|nor|never|not contain|"
+    r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no)\b(?! quite)"
+    r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
+    re.IGNORECASE,
+)
+_DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:]*\bwithout\b[^.;:]*$", re.IGNORECASE)
+_ABSENT_AFTER = re.compile(
+    r"^\s+(?:cover\s+)?(?:is|are|remains?)\s+(?:entirely |completely |wholly )?"
+    r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere)",
+    re.IGNORECASE,
+)
+
+
+@cache
+def _owners() -> Mapping[str, str]:
+    """Every synonym in lower case and its concept."""
+    return {word.lower(): name for name, one in concepts().items() for word in one.synonyms}
+
+
+@cache
+def _pattern(nouns: frozenset[tuple[str, str]]) -> tuple[re.Pattern[str], Mapping[str, str]]:
+    """One pattern over synonyms and a legend's own nouns, longer ones first, and the owner of each."""
+    owner = {**_owners(), **{noun.lower(): name for noun, name in nouns}}
+    ordered = sorted(owner, key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + r")(?![\w-])", re.IGNORECASE), owner
+
+
+def is_synonym(noun: str) -> bool:
+    """Whether a noun is itself a word of the lexicon."""
+    return noun.lower() in _owners()
+
+
+def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()) -> list[Mention]:
+    """Concepts of land cover in a sentence, in order, each with whether it is denied.
+
+    Args:
+        sentence: the sentence.
+        nouns: (noun, ``class:<code>``) of the legend; they win over synonyms that they contain.
+    """
+    pattern, owner = _pattern(nouns)
+    found = []
+    blanked = pattern.sub(lambda match: "x" * len(match.group(0)), sentence)  # "land without crops" denies nothing
+    for match in pattern.finditer(sentence):
+        before = re.split(r"[.;:]", blanked[: match.start()])[-1]
+        denied = bool(_NEGATION.search(before)) and not _DOUBLE.search(before)
+        denied = denied or bool(_ABSENT_AFTER.match(sentence[match.end() :]))
+        found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], denied))
+    return found
+
+
+_FRACTION_WORDS = {
+    "a tenth": 10.0, "one tenth": 10.0, "an eighth": 12.5, "a sixth": 100 / 6, "a fifth": 20.0, "one fifth": 20.0,
+    "a quarter": 25.0, "one quarter": 25.0, "a fourth": 25.0, "one fourth": 25.0, "a third": 100 / 3,
+    "one third": 100 / 3, "two fifths": 40.0, "half": 50.0, "one half": 50.0, "three fifths": 60.0,
+    "two thirds": 200 / 3, "two-thirds": 200 / 3, "three quarters": 75.0, "three-quarters": 75.0,
+    "three fourths": 75.0, "four fifths": 80.0, "nine tenths": 90.0, "one-third": 100 / 3, "one-quarter": 25.0,
+    "one-fifth": 20.0,
+}  # fmt: skip
+_ABOVE = r"more than|over|above|at least|upwards of|in excess of"
+_BELOW = r"less than|under|below|at most|fewer than|up to"
+_JUST_ABOVE = r"just over|slightly (?:more than|over|above)|a little (?:more than|over)|a bit more than"
+_JUST_BELOW = (
+    r"just under|slightly (?:less than|under|below)|a little (?:less than|under)|not quite|nearly|almost|close to"
+)
+_ABOUT = r"about|roughly|approximately|around|some|circa|an estimated"
+_HEDGED = rf"(?:\b(?P<hedge>{_JUST_ABOVE}|{_JUST_BELOW}|{_ABOVE}|{_BELOW}|{_ABOUT})\s+)?"
+_FIGURE = r"(?P<sign>[−-])?(?<![\w.])(?P<figure>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)"
+_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+_COUNT_WORDS = {
+    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12, "a dozen": 12, "twenty": 20,
+}  # fmt: skip
+_COUNTABLE = (
+    r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
+    r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
+    r"covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|orchards?|"
+    r"quarries|cemeteries)"
+)  # fmt: skip
+
+_DATE = re.compile(
+    rf"\b(?:(?P<d>\d{{1,2}}) )?(?P<m>{_MONTHS})(?: (?P<d2>\d{{1,2}}),)? (?P<y>\d{{4}})\b|\b\d{{4}}-\d\d-\d\d\b"
+)
+_PERCENT = re.compile(rf"{_HEDGED}{_FIGURE}\s?(?:%|per ?cent\b)", re.IGNORECASE)
+_FRACTION = re.compile(
+    rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
+    r"(?!\s+(?:of neighbours|of the (?:north|south|east|west)))",
+    re.IGNORECASE,
+)
+_HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
+_AREA = re.compile(
+    rf"{_HEDGED}{_FIGURE}\s?(?P<unit>ha|hectares?|km²|km2|square kilomet(?:re|er)s?|m²|m2|square met(?:re|er)s?)(?!\w)",
+    re.IGNORECASE,
+)
+_LENGTH = re.compile(rf"{_HEDGED}{_FIGURE}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE)
+_DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE}\s?dB\b")
+_PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
+_COUNT_WORD = re.compile(
+    rf"{_HEDGED}\b(?P<word>{'|'.join(sorted(_COUNT_WORDS, key=len, reverse=True))})\s+(?={_COUNTABLE}\b)", re.IGNORECASE
+)
+
+
+def find_numbers(sentence: str) -> list[Number]:
+    """All quantities of a sentence in order; each stretch of text is read once, the most telling pattern first."""
+    found: list[Number] = []
+    taken = [False] * len(sentence)
+    for kind, pattern in (
+        ("date", _DATE), ("percent", _PERCENT), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
+        ("decibel", _DECIBEL), ("count", _COUNT_WORD), ("plain", _PLAIN),
+    ):  # fmt: skip
+        for match in pattern.finditer(sentence):
+            if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
+                continue
+            found.append(_number(kind, match))
+            taken[match.start() : match.end()] = [True] * (match.end() - match.start())
+    return sorted(found, key=lambda number: number.start)
+
+
+def _is_place(sentence: str, match: re.Match[str]) -> bool:
+    """Whether a fraction word is part of a place: ``the northern half``, ``the south-eastern quarter``."""
+    return bool(_HALF_PLACE.search(sentence[: match.start("word")]))
+
+
+def _number(kind: str, match: re.Match[str]) -> Number:
+    text, start, end = match.group(0), match.start(), match.end()
+    if kind == "date":
+        return Number(start, end, "date", 0.0, 0.0, text)
+    hedge = (match.group("hedge") or "").lower()
+    if kind == "fraction":
+        value = _FRACTION_WORDS[match.group("word").lower()]
+        low, high = _range(value, hedge, 4.0 if hedge else 2.0, 4.0)
+        return Number(start, end, "percent", low, high, text)
+    if kind == "count":
+        value = float(_COUNT_WORDS[match.group("word").lower()])
+        low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, value)
+        return Number(start, end, "count", low, high, text)
+    figure = match.group("figure").replace(",", "")
+    value = float(figure) * (-1.0 if match.group("sign") else 1.0)
+    digits = len(figure.split(".")[1]) if "." in figure else 0
+    half_unit = 0.5 * 10.0**-digits
+    if kind == "percent":
+        slack = (3.0 if value >= 10 else 1.0) if hedge else max(0.5, half_unit)
+        return Number(start, end, "percent", *_range(value, hedge, slack, 100.0), text)
+    if kind in ("area", "length"):
+        unit = match.group("unit").lower()
+        if kind == "area":
+            worth = 1.0 if unit.startswith(("m", "square m")) else 1e4 if unit.startswith("h") else 1e6
+        else:
+            worth = 1e3 if unit.startswith("k") else 1.0
+        trailing = 10.0 ** (len(figure) - len(figure.rstrip("0"))) / 2 if not digits and worth == 1.0 else half_unit
+        slack = max(trailing * worth, (0.1 if hedge else 0.02) * abs(value * worth))
+        return Number(start, end, kind, *_range(value * worth, hedge, slack, 1e12), text)  # type: ignore[arg-type]
+    if kind == "decibel":
+        return Number(start, end, "decibel", *_range(value, hedge, half_unit + (0.5 if hedge else 0.0), 100.0), text)
+    if digits:
+        return Number(start, end, "index", *_range(value, hedge, half_unit + (0.03 if hedge else 0.0), 1e3), text)
+    slack = 0.1 * value if hedge else 0.0
+    return Number(start, end, "count", *_range(value, hedge, slack, 1e12), text)
+
+
+def _range(value: float, hedge: str, slack: float, most: float) -> tuple[float, float]:
+    """True values that a hedged figure allows."""
+    if re.fullmatch(_JUST_ABOVE, hedge):
+        return value, value + max(slack, 4.0)
+    if re.fullmatch(_JUST_BELOW, hedge):
+        return value - max(slack, 4.0), value
+    if re.fullmatch(_ABOVE, hedge):
+        return value, most
+    if re.fullmatch(_BELOW, hedge):
+        return 0.0, value
+    return value - slack, value + slack
+
+
+_COMPASS = {
+    "north-west": "nw", "northwest": "nw", "north-east": "ne", "northeast": "ne", "south-west": "sw",
+    "southwest": "sw", "south-east": "se", "southeast": "se", "north": "n", "south": "s", "east": "e", "west": "w",
+    "centre": "middle", "center": "middle", "middle": "middle", "central": "middle", "upper left": "nw",
+    "upper right": "ne", "lower left": "sw", "lower right": "se", "top left": "nw", "top right": "ne",
+    "bottom left": "sw", "bottom right": "se", "top": "n", "bottom": "s",
+}  # fmt: skip
+_PLACE = re.compile(
+    r"(?<![\w-])(?P<word>" + "|".join(sorted(_COMPASS, key=len, reverse=True)) + r")(?:ern)?(?![\w-])"
+    r"(?:\s+(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third))?",
+    re.IGNORECASE,
+)
+
+
+def find_places(sentence: str) -> list[Place]:
+    """Parts of the chip that a sentence names, in order."""
+    found = []
+    for match in _PLACE.finditer(sentence):
+        form = (match.group("form") or "").lower()
+        shape = "edge" if form.startswith(("edge", "border", "margin")) else form if form in ("corner", "half") else ""
+        region = _COMPASS[match.group("word").lower()]
+        found.append(Place(match.start(), match.end(), region, shape, match.group(0)))
+    return found

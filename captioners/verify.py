@@ -1,0 +1,328 @@
+"""Every sentence of a model is recomputed from the facts: what it may not say, and what does not fit them.
+
+Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
+hold), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``, ``visibility``, ``leak``,
+``hedge``, ``name``, ``echo``, ``subjective``, ``form``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from captioners.lexicon import Noun, concepts_of, nouns_of, word_table
+from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_synonym
+from captioners.number_words import MONTHS
+from captioners.reading import ClassReading, Reading
+from schemas.facts import Fact
+
+MAX_CHARACTERS = 400
+"""Longer sentences are no sentences."""
+STRONG = re.compile(
+    r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
+)
+SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
+_UNITS = {
+    "area": ("m2",),
+    "length": ("m",),
+    "decibel": ("dB",),
+    "index": ("1", "m", "dB", "count"),
+    "count": ("count", "m"),
+}
+"""Kind of number -> units of the facts that may bear it out."""
+_NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
+_QUANTITY_WORDS = (
+    (re.compile(r"\b(?:almost|nearly|virtually) (?:all|entirely|the entire|the whole|everything)\b", re.I), 88.0),
+    (
+        re.compile(
+            r"(?<!almost )(?<!nearly )(?<!virtually )\b(?:entirely|completely|exclusively|the whole of|the entire) ",
+            re.I,
+        ),
+        99.5,
+    ),
+    (
+        re.compile(r"\b(?:the majority of|most of) the (?:scene|area|ground|chip|image|landscape|land|view)\b", re.I),
+        50.0,
+    ),
+    (re.compile(r"\bdominat(?:es|ed by|ing)\b|\bdominate\b", re.I), 35.0),
+)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that a sentence breaks."""
+
+    rule: str
+    """Name of the rule."""
+    detail: str
+    """What broke it, in words for the repair round."""
+
+
+@cache
+def _words(section: str) -> re.Pattern[str]:
+    listed = sorted((str(word) for word in word_table()[section]), key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, listed)) + r")(?![\w-])", re.IGNORECASE)
+
+
+@cache
+def _invisible(gsd_m: float) -> re.Pattern[str] | None:
+    """Words for what cannot be seen at this pixel size."""
+    listed = [str(w) for limit, words in word_table()["visibility"].items() if gsd_m > float(limit) for w in words]
+    if not listed:
+        return None
+    return re.compile(
+        r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(listed, key=len, reverse=True))) + r")(?![\w-])", re.I
+    )
+
+
+class Verifier:
+    """Checks sentences about one chip.
+
+    Args:
+        reading: the chip's facts.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        features = [concepts_of(one.noun) for one in reading.features]
+        self.mapped = frozenset().union(*features) if features else frozenset()
+        names = [str(f.value) for f in reading.sheet.facts if f.kind == "name"]
+        self.names = tuple(name for group in names for name in group.split(" | ") if name)
+        present = [
+            (noun.text, f"class:{c.code}") for c in reading.classes for noun in (*nouns_of(c.noun), Noun(c.noun))
+        ]
+        skipped = {"clouds"} if any(f.kind == "cloud" for f in reading.sheet.facts) else set()
+        absent = [(n, f"class:{code}") for code, n in reading.absent if n not in skipped and not is_synonym(n)]
+        self.nouns = frozenset((*absent, *present))
+        gsd = reading.by_id.get("ground.gsd")
+        self.gsd_m = 10.0 if gsd is None else float(gsd.value)
+
+    def sentence(self, text: str, fact_ids: Sequence[str]) -> list[Violation]:
+        """Everything that is wrong with one sentence; empty where it holds."""
+        known = [self.reading.by_id[fact_id] for fact_id in fact_ids if fact_id in self.reading.by_id]
+        found = [
+            Violation("unknown_fact", f"no fact has the id {i!r}") for i in fact_ids if i not in self.reading.by_id
+        ]
+        if not known:
+            found.append(Violation("no_fact", "names no fact that it rests on"))
+        plain = self._without_names(text)
+        even = _NO_HALF.search(plain)
+        if even:
+            plain = plain.replace(even.group(0), " " * len(even.group(0)))
+            if self.reading.classes and self.reading.classes[0].share >= 50.0:
+                found.append(Violation("number", f"{even.group(0)!r}, but {self.reading.classes[0].noun} does"))
+        found += self._style(text, plain)
+        mentions = find_mentions(plain, self.nouns)
+        found += self._classes(mentions)
+        found += self._numbers(plain, mentions, known)
+        found += self._places(plain, mentions, known)
+        return found
+
+    def _without_names(self, text: str) -> str:
+        """The sentence with names that are facts blanked out: a name is a name, whatever it says."""
+        for name in self.names:
+            text = text.replace(name, " " * len(name))
+        return text
+
+    def _style(self, text: str, plain: str) -> Iterable[Violation]:
+        """Words that have no place in a caption, names that nothing backs, and broken form."""
+        stripped = text.strip()
+        if not stripped or len(stripped) > MAX_CHARACTERS or stripped[-1] not in ".!":
+            yield Violation("form", "is not one finished sentence")
+        if re.search(r"[{}\[\]<>|`]|\\n|\bNone\b|\bnull\b|\w\.\w+\.\w", stripped.replace("OpenStreetMap.", "")):
+            yield Violation("form", "holds markup or a fact id")
+        for rule, section in (("leak", "leak"), ("hedge", "hedges"), ("echo", "echo"), ("subjective", "subjective")):
+            match = _words(section).search(plain)
+            if match:
+                yield Violation(rule, f"says {match.group(0)!r}")
+        invisible = _invisible(self.gsd_m)
+        match = invisible.search(plain) if invisible else None
+        if match:
+            yield Violation("visibility", f"{match.group(0)!r} cannot be seen at {self.gsd_m:g} m")
+        allowed = {str(word).lower() for word in word_table()["proper"]}
+        for word in re.finditer(r"(?<![.!?:]\s)(?<!^)(?<![\"“(])\b([A-Z][\w'-]+)", plain):
+            parts = word.group(1).lower()
+            if parts not in allowed:
+                yield Violation("name", f"{word.group(1)!r} is a name that no fact holds")
+
+    def _classes(self, mentions: Sequence[Mention]) -> Iterable[Violation]:
+        """Classes that are not there, and absences that are not so."""
+        for one in mentions:
+            there = bool(self.classes_of(one.concept)) or one.concept in self.mapped
+            if one.negated and there:
+                yield Violation("absence", f"denies {one.concept}, which is there")
+            elif one.negated and not self.reading.is_complete:
+                yield Violation("absence", f"denies {one.concept}, but part of the ground has no class")
+            elif not one.negated and not there:
+                yield Violation("class", f"mentions {one.concept}, which is not there")
+
+    def classes_of(self, concept: str) -> list[ClassReading]:
+        """Classes that a mention may mean: the very class, or all that bring the concept with them."""
+        if concept.startswith("class:"):
+            return [one for one in self.reading.classes if one.code == int(concept.removeprefix("class:"))]
+        return [one for one in self.reading.classes if concept in concepts_of(one.noun)]
+
+    def _shares(self, concept: str, regions: Iterable[str]) -> list[float]:
+        """True shares that a figure beside a concept may mean: of one class, of all its classes, here or there."""
+        classes = self.classes_of(concept)
+        values = [one.share for one in classes]
+        values.append(sum(values))
+        for region in regions:
+            part = [s for one in classes if (s := self.reading.region_share(one.code, region)) is not None]
+            values += [*part, sum(part)]
+        return values
+
+    def _numbers(self, text: str, mentions: Sequence[Mention], cited: Sequence[Fact]) -> Iterable[Violation]:
+        """Figures that no fact bears out."""
+        numbers = find_numbers(text)
+        asserted = [m for m in mentions if not m.negated]
+        percents = [n for n in numbers if n.kind == "percent"]
+        regions = [p.region for p in find_places(text)]
+        paired = len(percents) == len(asserted)
+        for rank, number in enumerate(percents):
+            near = [asserted[rank]] if paired else _neighbours(number, asserted)
+            if not any(number.allows(v) for v in self._percent_values(near, regions, cited, text, paired)):
+                yield Violation("number", f"{number.text!r} fits no fact")
+        for number in numbers:
+            if number.kind != "percent" and not self._is_borne_out(number, asserted, cited, text):
+                yield Violation("number", f"{number.text!r} fits no fact")
+        if asserted and not STRONG.search(text):
+            best = max((sum(c.share for c in self.classes_of(m.concept)) for m in asserted), default=0.0)
+            together = sum({c.code: c.share for m in asserted for c in self.classes_of(m.concept)}.values())
+            for pattern, least in _QUANTITY_WORDS:
+                match = pattern.search(text)
+                if match and (together if len(asserted) > 1 else best) < least and self.reading.classes:
+                    yield Violation("number", f"{match.group(0).strip()!r} says too much")
+
+    def _percent_values(
+        self, near: Sequence[Mention], regions: Sequence[str], cited: Sequence[Fact], text: str, paired: bool
+    ) -> list[float]:
+        values = [v for m in near for v in self._shares(m.concept, regions)]
+        other = [float(f.value) for f in cited if f.unit == "percent" and f.kind != "share"]
+        values += other + [100.0 - float(f.value) for f in cited if f.kind in ("labelled", "clear")]
+        shares = [float(f.value) for f in cited if f.kind == "share" and f.region == "chip"]
+        if not near or not paired:
+            values += [sum(shares), 100.0 - sum(shares)] if shares else []
+        if not near:
+            values += shares
+        if SUM.search(text):
+            values.append(sum(shares))
+        return values
+
+    def _is_borne_out(self, number: Number, mentions: Sequence[Mention], cited: Sequence[Fact], text: str) -> bool:
+        if number.kind == "date":
+            return any(_same_day(number.text, str(f.value)) for f in self.reading.sheet.facts if f.unit == "date")
+        units = _UNITS[number.kind]
+        values = [float(f.value) for f in cited if f.unit in units]
+        if number.kind == "index":
+            values += [float(f.value) for f in cited if f.kind in ("share", "clear", "cloud")]
+        if number.kind == "area":
+            ground = [self.reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
+            whole = float(ground[0].value) * float(ground[1].value) if ground[0] and ground[1] else 0.0
+            shares = [s for m in mentions for s in self._shares(m.concept, ())]
+            values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
+        if number.kind == "count" and re.match(r"\s*(?:kinds|types|classes|covers)", text[number.end :]):
+            values += [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
+        return any(number.allows(value) for value in values)
+
+    def _places(self, text: str, mentions: Sequence[Mention], cited: Sequence[Fact]) -> Iterable[Violation]:
+        """Places where the thing spoken of does not lie."""
+        places = find_places(text)
+        asserted = [m for m in mentions if not m.negated]
+        paired = len(places) == len(asserted)
+        strong = bool(STRONG.search(text))
+        for rank, place in enumerate(places):
+            if any(_tells(fact, place) for fact in cited):
+                continue
+            before = [m for m in asserted if m.end <= place.start]
+            near = [asserted[rank]] if paired else (before[-1:] or asserted[:1])
+            classes = [c for m in near for c in self.classes_of(m.concept)]
+            if not any(self._lies(one, place, strong) for one in classes):
+                yield Violation("place", f"{place.text!r} is not borne out")
+
+    def _lies(self, one: ClassReading, place: Place, strong: bool) -> bool:
+        """Whether a class lies in a place: its greater part for strong words, its fair share for others."""
+        if _compatible(one.place, place):
+            return True
+        part = self._part(one, place)
+        if part is None:
+            return False
+        inside, area = part
+        top = self.reading.by_id.get(f"dominant.{place.region}")
+        if strong:
+            return inside >= 0.49 or (top is not None and top.subject == one.noun)
+        return inside >= 0.8 * area
+
+    def _part(self, one: ClassReading, place: Place) -> tuple[float, float] | None:
+        """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
+        cells: tuple[str, ...] | None
+        if place.form == "edge":
+            cells = {
+                "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"),
+                "w": ("r1c1", "r2c1", "r3c1"), "e": ("r1c3", "r2c3", "r3c3"),
+            }.get(place.region)  # fmt: skip
+            weight = 1 / 9
+        else:
+            quadrants = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}
+            cells = quadrants.get(place.region, (place.region,))
+            weight = 0.25
+        if cells is None or one.share <= 0:
+            return None
+        shares = [self.reading.region_share(one.code, cell) for cell in cells]
+        if any(share is None for share in shares):
+            return None
+        return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
+
+
+def _neighbours(number: Number, mentions: Sequence[Mention]) -> list[Mention]:
+    """The mention before and the one after a number."""
+    before = [m for m in mentions if m.end <= number.start]
+    after = [m for m in mentions if m.start >= number.end]
+    return before[-1:] + after[:1]
+
+
+def _same_day(text: str, day: str) -> bool:
+    """Whether a date as written names an ISO day (or its month)."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return text == day
+    name = next(m for m in MONTHS if m in text)
+    figures = [int(f) for f in re.findall(r"\d+", text)]
+    year, month, number = (int(part) for part in day.split("-"))
+    fits = year in figures and MONTHS.index(name) + 1 == month
+    return fits and (len(figures) < 2 or number in figures)
+
+
+def _tells(fact: Fact, place: Place) -> bool:
+    """Whether a cited fact names this place in its own words."""
+    value = str(fact.value)
+    if fact.unit == "region":
+        return _compatible(value, place)
+    if fact.unit == "position":
+        short = "middle" if value == "centre" else "".join(part[0] for part in value.split("-"))
+        return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")
+    if fact.unit == "edges":
+        return place.region in value
+    return fact.unit == "axis" and place.text.lower().split()[0] in value
+
+
+def _compatible(stored: str, place: Place) -> bool:
+    """Whether a place that is a fact bears out a place that is named."""
+    if not stored or stored == "spread":
+        return False
+    short = stored.split("-")[0]
+    if place.form == "edge":
+        return stored == f"{place.region}-edge"
+    if place.form == "corner":
+        return False
+    return short == place.region or (len(place.region) == 1 and place.region in short and short != "middle")
+
+
+def as_checks(violations: Iterable[Violation]) -> dict[str, Any]:
+    """Rule -> number of violations."""
+    counts: dict[str, Any] = {}
+    for one in violations:
+        counts[one.rule] = counts.get(one.rule, 0) + 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,383 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioners.base import CaptionInput, make_captioner
+from captioners.llm import OpenAICaptioner
+from captioners.number_words import Choice
+from captioners.prompt import make_request
+from captioners.reading import read_sheet
+from captioners.sentences import Writer, unmark
+from captioners.template import TemplateCaptioner, long_caption, short_caption
+from schemas.errors import RecipeError
+from schemas.recipe import Captions
+from tests.fake_openai import FakeOpenAI, Fault
+from tests.unit.captioners.worlds import caption_input, make_world
+
+
+def inputs(count: int, **fields: Any) -> list[CaptionInput]:
+    return [caption_input(make_world(seed), f"u31-{seed:04d}", **fields) for seed in range(count)]
+
+
+def good_draft(one: CaptionInput) -> dict[str, Any]:
+    """What a faithful model would answer: other true sentences, questions hardly changed."""
+    reading = read_sheet(one.facts)
+    writer = Writer(reading, Choice(99, one.chip_id))
+
+    def plain(sentences: list[Any]) -> list[dict[str, Any]]:
+        return [{"text": unmark(s.text)[0], "facts": list(s.facts)} for s in sentences]
+
+    request = make_request(one, reading)
+    asked = [{"id": f"q{n}", "question": q.question} for n, q in enumerate(request.questions, 1)]
+    draft = {"short": plain(short_caption(writer)[:1]), "long": plain(long_caption(writer)), "questions": asked}
+    wanted = {"short": "short", "long": "long", "qa": "questions"}
+    return {name: draft[name] for kind, name in wanted.items() if kind in one.kinds}
+
+
+def user_text(request: dict[str, Any]) -> str:
+    content = request["messages"][1]["content"]
+    return str(content if isinstance(content, str) else content[-1]["text"])
+
+
+def answers(
+    chips: list[CaptionInput], change: Callable[[dict[str, Any], int], Any] | None = None
+) -> Callable[..., str]:
+    """The server's mind: knows each chip by its facts; ``change`` spoils a draft, given the round (0: first)."""
+    table = {}
+    for one in chips:
+        content = make_request(one, read_sheet(one.facts)).messages[1]["content"]
+        table[content if isinstance(content, str) else content[-1]["text"]] = one
+
+    def answer(request: dict[str, Any]) -> str:
+        draft = good_draft(table[user_text(request)])
+        changed = change(draft, (len(request["messages"]) - 2) // 2) if change else draft
+        return changed if isinstance(changed, str) else json.dumps(changed)
+
+    return answer
+
+
+class Waits:
+    """Stands in for sleep and remembers."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def section(**fields: Any) -> Captions:
+    base = {
+        "backend": "openai", "base_url": "http://unused/v1", "model": "m", "price_per_million_in": 1.0,
+        "price_per_million_out": 2.0, "max_cost": 10.0, "concurrency": 4,
+    }  # fmt: skip
+    return Captions.model_validate(base | fields)
+
+
+def captioner(
+    server: FakeOpenAI, folder: Path, *, waits: Waits | None = None, purse: str = "", **fields: Any
+) -> OpenAICaptioner:
+    return OpenAICaptioner(
+        section(**fields), api_key="key-123", base_url=server.base_url, ledger_path=folder / "ledger.sqlite",
+        sleep=waits or Waits(), timeout_s=5.0, purse=purse,
+    )  # fmt: skip
+
+
+def test_a_faithful_model_passes_with_one_call_per_chip(tmp_path: Path) -> None:
+    chips = inputs(6)
+    with FakeOpenAI(answers(chips)) as server:
+        made = captioner(server, tmp_path)
+        records = made.write(chips)
+    assert [rows[0].chip_id for rows in records] == [one.chip_id for one in chips]
+    rows = [row for one in records for row in one]
+    assert {row.verification for row in rows} == {"pass"}
+    assert {row.backend for row in rows} == {"openai"}
+    assert {row.model for row in rows} == {"fake-1"}
+    assert all(len(row.request_key) == 64 and len(row.prompt_sha256) == 64 for row in rows)
+    assert len(server.requests) == len(chips)
+    for row in rows:
+        assert all(row.text[span.start : span.end] == span.phrase for span in row.spans)
+    cost = made.cost()
+    assert cost["calls"] == 6
+    assert (cost["tokens_in"], cost["tokens_out"]) == (server.tokens_in, server.tokens_out)
+    assert cost["cost"] == pytest.approx((server.tokens_in + 2 * server.tokens_out) / 1e6)
+    assert sum(one["cost"] for one in cost["chips"].values()) == pytest.approx(cost["cost"])
+
+
+def test_the_request_is_strict_and_carries_no_secret_but_the_key(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips)) as server:
+        captioner(server, tmp_path).write(chips)
+    schema = server.requests[0]["response_format"]["json_schema"]
+    assert schema["strict"] is True
+    assert schema["schema"]["required"] == ["short", "long", "questions"]
+    assert schema["schema"]["additionalProperties"] is False
+    assert server.request_headers[0]["authorization"] == "Bearer key-123"
+    ledger = (tmp_path / "ledger.sqlite").read_bytes()
+    assert b"key-123" not in ledger
+    assert b"secret=1" not in ledger, "cookies are not kept"
+
+
+def test_answers_are_never_paid_twice(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        first = captioner(server, tmp_path).write(chips)
+        again = captioner(server, tmp_path)
+        second = again.write(chips)
+        assert len(server.requests) == 4
+    assert second == first
+    assert again.cost()["calls"] == 0
+    assert again.cost()["reused"] == 4
+    assert again.cost()["cost"] == 0.0
+
+
+def test_hallucinations_are_mended_in_one_round(tmp_path: Path) -> None:
+    chips = inputs(3)
+
+    def change(draft: dict[str, Any], round_: int) -> dict[str, Any]:
+        if round_ == 0:
+            draft["long"][1]["text"] = "Several people walk along a beautiful glacier."
+        return draft
+
+    with FakeOpenAI(answers(chips, change)) as server:
+        records = captioner(server, tmp_path).write(chips)
+        assert len(server.requests) == 6
+        repair = server.requests[-1]["messages"][-1]["content"]
+    assert "cannot be seen at 10 m" in repair
+    longs = [row for one in records for row in one if row.style == "long"]
+    assert {row.verification for row in longs} == {"repaired"}
+    assert all(row.checks["violations"]["visibility"] == 1 for row in longs)
+    assert not any("people" in row.text for row in longs)
+    assert {row.verification for one in records for row in one if row.style == "short"} == {"repaired"}
+
+
+def test_a_sentence_that_stays_false_is_dropped_and_a_caption_that_does_is_replaced(tmp_path: Path) -> None:
+    chips = [one for one in inputs(12) if len(good_draft(one)["long"]) >= 5][:2]
+
+    def change(draft: dict[str, Any], round_: int) -> dict[str, Any]:
+        draft["long"][2]["text"] = "A glacier of 7,000 km² fills the scene."
+        draft["short"][0]["text"] = "This could be a desert with probably no people."
+        return draft
+
+    with FakeOpenAI(answers(chips, change)) as server:
+        made = captioner(server, tmp_path)
+        records = made.write(chips)
+    for rows in records:
+        short, long = rows[0], rows[1]
+        assert short.verification == "fallback"
+        assert short.backend == "template"
+        assert (
+            short.text == TemplateCaptioner().write([next(c for c in chips if c.chip_id == short.chip_id)])[0][0].text
+        )
+        assert long.verification == "repaired"
+        assert long.checks["dropped"] == 1
+        assert "glacier" not in long.text.lower()
+    assert made.cost()["fallbacks"]["violations"] == 2
+
+
+def test_a_changed_question_falls_back_alone(tmp_path: Path) -> None:
+    chips = inputs(1)
+
+    def change(draft: dict[str, Any], round_: int) -> dict[str, Any]:
+        draft["questions"][0]["question"] = "Is there any lava in the scene?"
+        return draft
+
+    with FakeOpenAI(answers(chips, change)) as server:
+        rows = captioner(server, tmp_path).write(chips)[0]
+    questions = [row for row in rows if row.kind == "qa"]
+    assert questions[0].verification == "fallback"
+    assert {row.verification for row in questions[1:]} == {"pass"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "waited"),
+    [
+        (Fault("status", 429, {"retry-after": "7"}), 7.0),
+        (Fault("status", 500), None),
+        (Fault("status", 503, {"retry-after": "3"}), 3.0),
+        (Fault("reset"), None),
+    ],
+)
+def test_passing_faults_are_waited_out(tmp_path: Path, fault: Fault, waited: float | None) -> None:
+    chips, waits = inputs(1), Waits()
+    with FakeOpenAI(answers(chips), [fault]) as server:
+        rows = captioner(server, tmp_path, waits=waits).write(chips)[0]
+    assert {row.verification for row in rows} == {"pass"}
+    assert len(waits.seconds) == 1
+    if waited is not None:
+        assert waits.seconds == [waited]
+    else:
+        assert 0.5 <= waits.seconds[0] <= 0.625
+
+
+def test_a_wait_that_is_too_long_is_left_to_the_template(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips), [Fault("status", 429, {"retry-after": "4000"})]) as server:
+        rows = captioner(server, tmp_path).write(chips)[0]
+    assert {row.verification for row in rows} == {"fallback"}
+    assert rows[0].checks["fallback"] == "backend"
+
+
+def test_a_stalled_call_is_in_doubt_costs_its_worst_and_is_asked_once_more(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips), [Fault("stall"), Fault("stall")]) as server:
+        made = OpenAICaptioner(
+            section(),
+            api_key=None,
+            base_url=server.base_url,
+            ledger_path=tmp_path / "l.sqlite",
+            sleep=Waits(),
+            timeout_s=0.3,
+        )
+        rows = made.write(chips)[0]
+        assert len(server.requests) == 2, "asked again at most once"
+    assert {row.verification for row in rows} == {"fallback"}
+    assert made.cost()["events"] == {"in doubt": 2}
+    assert made.cost()["cost"] > 0
+    with sqlite3.connect(tmp_path / "l.sqlite") as db:
+        states = db.execute("SELECT state, cost_nano > 0 FROM attempts").fetchall()
+    db.close()
+    assert states == [("doubt", 1), ("doubt", 1)]
+
+
+@pytest.mark.parametrize("kind", ["length", "broken"])
+def test_an_answer_that_cannot_be_read_is_kept_and_asked_for_once_more_in_other_words(
+    tmp_path: Path, kind: str
+) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips), [Fault(kind)]) as server:
+        rows = captioner(server, tmp_path).write(chips)[0]
+        assert len(server.requests) == 2
+        assert len(server.requests[1]["messages"]) == 4
+    assert {row.verification for row in rows} == {"pass"}
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("refusal", "refusal"), ("html", "unreadable")])
+def test_a_refusal_or_rubbish_is_replaced_by_the_template(tmp_path: Path, kind: str, reason: str) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips), [Fault(kind), Fault(kind)]) as server:
+        rows = captioner(server, tmp_path).write(chips)[0]
+    assert {row.checks["fallback"] for row in rows} == {reason}
+    assert {row.backend for row in rows} == {"template"}
+
+
+def test_a_server_without_schemas_is_asked_another_way(tmp_path: Path) -> None:
+    chips = inputs(2)
+    refuse = Fault("status", 400, message="response_format json_schema is not supported")
+    names = Fault("status", 400, message="Unsupported parameter max_tokens: use max_completion_tokens")
+    with FakeOpenAI(answers(chips), [refuse, names]) as server:
+        records = captioner(server, tmp_path, concurrency=1).write(chips)
+    assert {row.verification for one in records for row in one} == {"pass"}
+    last = server.requests[-1]
+    assert last["response_format"] == {"type": "json_object"}
+    assert "max_completion_tokens" in last
+    assert "max_tokens" not in last
+
+
+def test_an_answer_in_a_code_fence_is_read(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips, lambda draft, _: f"Here you are:\n```json\n{json.dumps(draft)}\n```")) as server:
+        rows = captioner(server, tmp_path).write(chips)[0]
+    assert {row.verification for row in rows} == {"pass"}
+
+
+def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path) -> None:
+    chips = inputs(3)
+    with (
+        FakeOpenAI(answers(chips), [Fault("status", 401)] * 9) as server,
+        pytest.raises(RecipeError, match="refused the key"),
+    ):
+        captioner(server, tmp_path).write(chips)
+
+
+def test_the_budget_is_never_exceeded_and_the_rest_is_the_templates(tmp_path: Path) -> None:
+    chips = inputs(8)
+    with FakeOpenAI(answers(chips)) as server:
+        made = captioner(server, tmp_path, max_cost=0.02, concurrency=3, purse="run")
+        records = made.write(chips)
+        few = len(server.requests)
+        assert 0 < few < 8
+        assert made.cost()["cost"] <= 0.02
+        resumed = captioner(server, tmp_path, max_cost=0.02, concurrency=3, purse="run")
+        resumed.write(chips)
+        spent = made.cost()["cost"] + resumed.cost()["cost"]
+    assert spent <= 0.02, "a restart does not fill the purse again"
+    reasons = [rows[0].checks.get("fallback") for rows in records]
+    assert reasons.count("budget") == 8 - few
+    assert reasons.count(None) == few
+
+
+def test_no_budget_lets_only_free_calls_through(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips)) as server:
+        paid = captioner(server, tmp_path, max_cost=0.0)
+        assert paid.write(chips)[0][0].checks["fallback"] == "budget"
+        assert server.requests == []
+        free = captioner(server, tmp_path, max_cost=0.0, price_per_million_in=0.0, price_per_million_out=0.0)
+        assert free.write(chips)[0][0].verification == "pass"
+
+
+def test_an_answer_without_usage_counts_at_its_worst(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips)) as server:
+        exact = captioner(server, tmp_path / "one")
+        exact.write(chips)
+    with FakeOpenAI(answers(chips), [Fault("no_usage")]) as server:
+        worst = captioner(server, tmp_path / "two")
+        worst.write(chips)
+    assert worst.cost()["cost"] > exact.cost()["cost"] > 0
+
+
+def test_no_more_calls_in_flight_than_allowed(tmp_path: Path) -> None:
+    chips = inputs(8, kinds=("short",))
+    with FakeOpenAI(answers(chips)) as server:
+        captioner(server, tmp_path, concurrency=2).write(chips)
+    assert len(server.requests) == 8
+    assert server.most_in_flight <= 2
+
+
+def test_pictures_are_sent_as_png_and_enter_the_key_by_their_hash(tmp_path: Path) -> None:
+    one = inputs(1)[0]
+    seeing = [
+        CaptionInput(one.chip_id, one.facts, views={"true_colour": png}, kinds=one.kinds)
+        for png in (b"\x89PNG one", b"\x89PNG two")
+    ]
+    with FakeOpenAI(answers(seeing)) as server:
+        made = captioner(server, tmp_path)
+        first, second = (made.write([s])[0] for s in seeing)
+        assert len(server.requests) == 2, "another picture is another request"
+    part = server.requests[0]["messages"][1]["content"][0]
+    assert part["image_url"]["url"].startswith("data:image/png;base64,")
+    assert "Natural colours" in server.requests[0]["messages"][0]["content"]
+    assert first[0].request_key != second[0].request_key
+    assert first[0].seen_by_model == "rgb"
+
+
+def test_the_lobby_makes_either_captioner(tmp_path: Path) -> None:
+    assert isinstance(make_captioner(Captions()), TemplateCaptioner)
+    made = make_captioner(section(), api_key="k", base_url="http://127.0.0.1:1/v1", ledger_path=tmp_path / "l.sqlite")
+    assert isinstance(made, OpenAICaptioner)
+    with pytest.raises(RecipeError, match="ledger"):
+        make_captioner(section(), api_key="k", base_url="http://127.0.0.1:1/v1", ledger_path=None)
+
+
+def test_a_server_that_is_not_there_is_the_templates_turn(tmp_path: Path) -> None:
+    chips, waits = inputs(1), Waits()
+    made = OpenAICaptioner(
+        section(),
+        api_key=None,
+        base_url="http://127.0.0.1:9/v1",
+        ledger_path=tmp_path / "l.sqlite",
+        sleep=waits,
+        timeout_s=2.0,
+    )
+    rows = made.write(chips)[0]
+    assert rows[0].checks["fallback"] == "backend"
+    assert made.cost()["cost"] == 0.0, "what never left costs nothing"
+    assert made.cost()["events"]["unreachable"] == len(waits.seconds) > 3
