@@ -29,6 +29,13 @@ LICENCES = {
     "osm-extract": ("ODbL-1.0", "(c) OpenStreetMap contributors (simulated)"),
 }
 
+SIMULATED = {
+    "license": "CC0-1.0",
+    "attribution": "Simulated by the Terraweft sandbox, no real measurement",
+    "providers": [{"name": "Terraweft sandbox (simulated)", "roles": ["producer", "licensor"]}],
+}
+"""What every item says of itself, so that nobody credits or blames a real provider."""
+
 
 def utc(moment: datetime) -> str:
     """RFC 3339 with Z."""
@@ -73,7 +80,7 @@ def item(
         "collection": collection,
         "geometry": shapely.geometry.mapping(shape),
         "bbox": [round(v, 8) for v in shape.bounds],
-        "properties": dict(properties),
+        "properties": {**SIMULATED, **properties},
         "assets": dict(assets),
         "links": [],
     }
