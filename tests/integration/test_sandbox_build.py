@@ -1,0 +1,289 @@
+"""The main job on the tiny world: complete, correct to the bit, the same after kills, unchanged when repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pystac_client
+import pytest
+import rasterio
+from rasterio.windows import Window
+
+from shards.check import check_dataset
+from shards.reader import Dataset, open_dataset
+from tests.integration.support import Build, Terraweft, World
+
+TABLES = ("chips.parquet", "texts.parquet", "outcomes.parquet")
+
+
+@pytest.fixture(scope="module")
+def dataset(build: Build) -> Iterator[Dataset]:
+    opened = open_dataset(build.root)
+    yield opened
+    opened.close()
+
+
+def _version(root: Path) -> Path:
+    return root / "versions" / json.loads((root / "terraweft.json").read_text())["current"]
+
+
+def _fingerprint(root: Path) -> dict[str, str]:
+    """What promise 2 speaks of: every tar, the three tables, and the arrays and chunks of Zarr."""
+    folder = _version(root)
+    document = json.loads((folder / "dataset.json").read_text())
+    files = sorted((root / "shards").rglob("*.tar"))
+    hashes = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    hashes |= {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in TABLES}
+    return hashes | {"zarr": document["zarr"]["digest"], "content": document["content_hash"]}
+
+
+def test_check_finds_nothing(build: Build, terraweft: Terraweft) -> None:
+    report = check_dataset(build.root)
+    assert report.problems == []
+    done = terraweft("check", build.root)
+    assert done.returncode == 0
+    assert "nothing wrong" in done.stdout
+
+
+def test_check_finds_one_flipped_byte(build: Build, terraweft: Terraweft, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", str(build.root), str(copy)], check=True)
+    shard = next(iter(sorted((copy / "shards").rglob("*.tar"))))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    done = terraweft("check", copy)
+    assert done.returncode == 1
+    assert shard.name in done.stdout
+
+
+def test_every_planned_chip_is_accounted_for(build: Build, dataset: Dataset) -> None:
+    counts = dataset.document.counts
+    planned, kept = counts["planned"], counts["kept"]
+    assert planned == kept + sum(counts["rejected"].values()) + sum(counts["failed"].values())
+    assert len(dataset.outcomes) == planned
+    assert kept == len(dataset.chips) > 5
+    assert f"planned {planned} = kept {kept} + rejected" in build.output
+
+
+def test_all_sensors_labels_and_texts_are_there(dataset: Dataset) -> None:
+    assert {layer.modality for layer in dataset.document.modalities} == {"s2", "s1_asc", "s1_desc", "landsat", "enmap"}
+    assert {"s2_10m", "s2_20m", "s2_60m"} <= set(dataset.groups)
+    sample = dataset.sample(dataset.chip_ids()[0])
+    assert set(sample.labels) == {"worldcover", "corine", "osm"}
+    assert sample.label is not None
+    assert sample.confidence is not None
+    assert {(text["kind"], text["style"]) for text in sample.texts} >= {("caption", "short"), ("caption", "long")}
+    enmap = dataset.layer("enmap")
+    assert len(enmap.bands) == 224
+    centres = [band.centre_nm for band in enmap.bands if band.centre_nm is not None]
+    assert any(later < earlier for earlier, later in itertools.pairwise(centres))  # VNIR/SWIR overlap
+
+
+def test_both_regions_and_both_zones_are_there(dataset: Dataset) -> None:
+    assert set(dataset.chips["region"]) == {"north", "south"}
+    assert set(dataset.chips["epsg"]) == {32632, 32633, 32734}
+
+
+def test_corine_is_absent_in_the_south_and_that_is_no_error(dataset: Dataset) -> None:
+    south = dataset.chips[dataset.chips["region"] == "south"]["chip_id"]
+    legend = dataset.document.legends["corine"]
+    for chip_id in south:
+        assert set(np.unique(dataset.sample(chip_id).labels["corine"])) <= set(legend["nodata"])
+
+
+def _source_window(path: Path, band: int, transform: list[float], shape: tuple[int, int], epsg: int) -> Any:
+    """A direct read of the source, or None where the chip's lattice is not the file's."""
+    with rasterio.open(path) as file:
+        zone = file.crs.to_epsg()
+        if zone % 100 != epsg % 100:
+            return None
+        y0 = transform[5] - (10_000_000 if epsg >= 32700 and zone < 32700 else 0)
+        column = (transform[2] - file.transform.c) / file.transform.a
+        row = (file.transform.f - y0) / file.transform.a
+        if abs(column - round(column)) > 1e-6 or abs(row - round(row)) > 1e-6 or file.transform.a != transform[0]:
+            return None
+        window = Window(round(column), round(row), shape[1], shape[0])
+        if window.col_off < 0 or window.row_off < 0:
+            return None
+        if window.col_off + shape[1] > file.width or window.row_off + shape[0] > file.height:
+            return None
+        return file.read(band, window=window)
+
+
+def test_pixels_equal_a_direct_read_of_the_source(dataset: Dataset, world: World) -> None:
+    """Bit for bit, for every modality, wherever no resampling is due; nothing of ours reads the source here."""
+    catalog = pystac_client.Client.open(world.stac_url)
+    items: dict[str, Any] = {}
+    compared: dict[str, int] = {}
+    whole: dict[str, int] = {}
+    for chip_id in dataset.chip_ids():
+        sample = dataset.sample(chip_id)
+        for layer in dataset.document.modalities:
+            stored = sample.layers[layer.group]
+            for t, item_id in enumerate(sample.row[f"{layer.modality}.item_ids"]):
+                if item_id not in items:
+                    items[item_id] = next(iter(catalog.search(ids=[item_id]).items()))
+                for b, band in list(enumerate(layer.bands))[:: 1 if len(layer.bands) < 20 else 37]:
+                    key, index = (band.name, 1) if band.name in items[item_id].assets else ("image", b + 1)
+                    path = world.path_of(items[item_id].assets[key].href)
+                    direct = _source_window(
+                        path, index, sample.row[f"{layer.group}.transform"], stored.data.shape[-2:], sample.row["epsg"]
+                    )
+                    if direct is None:
+                        continue
+                    filled = direct != (layer.nodata if layer.nodata is not None else 0)
+                    np.testing.assert_array_equal(
+                        stored.data[t, b][filled], direct[filled], err_msg=f"{chip_id} {item_id}"
+                    )
+                    compared[layer.modality] = compared.get(layer.modality, 0) + int(filled.sum())
+                    whole[layer.modality] = whole.get(layer.modality, 0) + int(filled.all())
+    assert set(compared) == {"s2", "s1_asc", "s1_desc", "landsat", "enmap"}, compared
+    assert all(count > 1000 for count in compared.values()), compared
+    assert all(count > 0 for count in whole.values()), whole
+
+
+def test_native_thirty_metre_layers_keep_their_own_lattice(dataset: Dataset) -> None:
+    for row in dataset.chips.to_dict("records"):
+        for group in ("landsat", "enmap"):
+            pixel, _, x0, _, _, y0 = row[f"{group}.transform"]
+            rows, columns = row[f"{group}.shape_yx"]
+            left, bottom, right, top = row["bounds_xyxy"]
+            assert pixel == 30
+            assert x0 % 30 == 15
+            assert (rows, columns) == (17, 17)  # 480 m are 16 pixels; one more, overhanging on both sides
+            assert x0 < left < right < x0 + 30 * columns
+            assert y0 - 30 * rows < bottom < top < y0
+
+
+def test_repeating_the_build_publishes_nothing(
+    build: Build, terraweft: Terraweft, world: World, sandbox_recipe: Path
+) -> None:
+    before, versions = _fingerprint(build.root), sorted((build.root / "versions").iterdir())
+    done = terraweft("build", sandbox_recipe, "--out", build.root, TERRAWEFT_SANDBOX_STAC=world.stac_url)
+    assert done.returncode == 0, done.stderr
+    assert "nothing had changed" in done.stdout
+    assert _fingerprint(build.root) == before
+    assert sorted((build.root / "versions").iterdir()) == versions
+
+
+def _run_until(command: list[str], environment: dict[str, str], stop: Any, number: int) -> tuple[int, str]:
+    """Start a build, send the signal to the process as soon as ``stop`` holds; exit code and standard error."""
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not stop():
+        try:
+            process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.poll() is None:
+        os.kill(process.pid, number)
+    _, error = process.communicate(timeout=120)
+    return process.returncode, error
+
+
+def _complete(root: Path, stage: str) -> dict[str, float]:
+    folders = root.glob(f"work/runs/*/{stage}/*")
+    return {path.name: path.stat().st_mtime for path in folders if ".tmp-" not in path.name}
+
+
+@pytest.mark.parametrize(("stage", "enough", "workers"), [("first", 1, 1), ("first", 4, 2), ("second", 2, 4)])
+def test_killed_build_resumes_to_the_same_dataset(
+    build: Build,
+    terraweft: Terraweft,
+    environment: dict[str, str],
+    command: list[str],
+    world: World,
+    tmp_path: Path,
+    stage: str,
+    enough: int,
+    workers: int,
+) -> None:
+    root = tmp_path / "dataset"
+    arguments = ["build", str(build.recipe), "--out", str(root), "--workers", str(workers)]
+    variables = {"TERRAWEFT_SANDBOX_STAC": world.stac_url}
+    code, _ = _run_until(
+        [*command, *arguments],
+        {**environment, **variables},
+        lambda: len(_complete(root, stage)) >= enough,
+        signal.SIGKILL,
+    )
+    assert code == -signal.SIGKILL
+    assert not (root / "terraweft.json").exists()
+    done_before = _complete(root, "first")
+    assert len(done_before) >= 1
+    done = terraweft(*arguments, **variables)
+    assert done.returncode == 0, done.stderr
+    assert _fingerprint(root) == _fingerprint(build.root)
+    after = _complete(root, "first")
+    assert all(after[name] == written for name, written in done_before.items()), "a finished tile was done again"
+    reused = re.search(r"(\d+) of them from an earlier run", done.stdout)
+    assert reused is not None
+    assert int(reused.group(1)) >= len(done_before)
+    assert check_dataset(root).problems == []
+
+
+def test_interrupt_leaves_a_run_that_can_be_resumed(
+    build: Build, terraweft: Terraweft, environment: dict[str, str], command: list[str], world: World, tmp_path: Path
+) -> None:
+    root = tmp_path / "dataset"
+    arguments = ["build", str(build.recipe), "--out", str(root)]
+    variables = {"TERRAWEFT_SANDBOX_STAC": world.stac_url}
+    code, error = _run_until(
+        [*command, *arguments], {**environment, **variables}, lambda: _complete(root, "first"), signal.SIGINT
+    )
+    assert code == 130, error
+    assert "run the same command again" in error
+    assert "Traceback" not in error
+    done = terraweft(*arguments, **variables)
+    assert done.returncode == 0, done.stderr
+    assert "from an earlier run" in done.stdout
+    assert _fingerprint(root) == _fingerprint(build.root)
+
+
+def test_nothing_of_this_machine_stands_in_the_dataset(build: Build, world: World) -> None:
+    forbidden = [str(build.root.parent).encode(), b"127.0.0.1", str(world.index.root).encode(), b"localhost"]
+    for path in build.root.rglob("*"):
+        if path.is_file() and "work" not in path.relative_to(build.root).parts:
+            content = path.read_bytes()
+            for word in forbidden:
+                assert word not in content, f"{word!r} in {path.relative_to(build.root)}"
+
+
+def test_show_and_report_work_from_the_command_line(build: Build, terraweft: Terraweft, tmp_path: Path) -> None:
+    shown = terraweft("show", build.root)
+    assert shown.returncode == 0, shown.stderr
+    assert "s2_10m" in shown.stdout
+    chip_id = pd.read_parquet(_version(build.root) / "chips.parquet", columns=["chip_id"])["chip_id"][0]
+    png = tmp_path / "chip.png"
+    assert terraweft("show", build.root, chip_id, "--png", png).returncode == 0
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "▀" in terraweft("show", build.root, chip_id).stdout
+    missing = terraweft("show", build.root, "no-such-chip")
+    assert missing.returncode == 2
+    assert len(missing.stderr.strip().splitlines()) == 1
+    report = terraweft("report", build.root)
+    assert report.returncode == 0, report.stderr
+    assert Path(report.stdout.strip()).read_text().startswith("<!DOCTYPE html>")
+
+
+def test_plan_writes_nothing(
+    terraweft: Terraweft, world: World, sandbox_recipe: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = terraweft("plan", sandbox_recipe, TERRAWEFT_SANDBOX_STAC=world.stac_url)
+    assert done.returncode == 0, done.stderr
+    for word in ("chips", "items", "to read", "requests", "on disk", "LLM calls", "tokens", "price"):
+        assert word in done.stdout
+    assert list(tmp_path.iterdir()) == []
