@@ -17,6 +17,7 @@ from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards import layout
 from shards.check_samples import Problem, check_segment
+from shards.check_statistics import StatisticsCheck
 from shards.check_tables import chips_faults, outcome_faults, rows_differ, text_faults
 from shards.check_zarr import ZarrCheck
 from shards.document import content_hash_of, read_document, unwanted_in
@@ -70,12 +71,15 @@ def _quiet(done: int, total: int) -> None:
     """Nobody listens."""
 
 
-def check_dataset(uri: str | Path, *, on_shard: Callable[[int, int], None] = _quiet) -> CheckReport:
+def check_dataset(
+    uri: str | Path, *, statistics: bool = False, on_shard: Callable[[int, int], None] = _quiet
+) -> CheckReport:
     """Check a dataset: files and hashes of all versions, and every sample, table and Zarr chip of the current
     one.
 
     Args:
         uri: the dataset's folder.
+        statistics: also measure mean and deviation of every band again.
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
@@ -98,7 +102,7 @@ def check_dataset(uri: str | Path, *, on_shard: Callable[[int, int], None] = _qu
     for path, record in sorted(records.items()):
         _check_hash(root, path, record.bytes, record.sha256, report)
     if pointer.current in documents:
-        _check_content(root, documents[pointer.current], report, on_shard)
+        _check_content(root, documents[pointer.current], report, on_shard, statistics)
     _note_leftovers(root, pointer.current, records, documents, report)
     if report.dropped:
         report.notes.append(f"{report.dropped} further problem(s) are not listed")
@@ -144,6 +148,8 @@ def _check_files(root: Path, version: str, document: DatasetDocument, report: Ch
         )
         if expected != document.content_hash:
             report.take(Problem(where, "content_hash does not follow from tables, shards, Zarr and recipe"))
+    if "report/index.html" not in listed:
+        report.notes.append(f"{where} has no report/index.html")
     for name, what in unwanted_in(root, folder).items():
         report.take(Problem(f"{where}/{name}", f"holds {'; '.join(what[:3])}"))
     for source in document.sources:
@@ -152,7 +158,11 @@ def _check_files(root: Path, version: str, document: DatasetDocument, report: Ch
 
 
 def _check_content(
-    root: Path, document: DatasetDocument, report: CheckReport, on_shard: Callable[[int, int], None]
+    root: Path,
+    document: DatasetDocument,
+    report: CheckReport,
+    on_shard: Callable[[int, int], None],
+    statistics: bool,
 ) -> None:
     """Tables, samples and Zarr of one version."""
     where = f"{layout.VERSIONS}/{document.version}"
@@ -166,6 +176,7 @@ def _check_content(
         return
     places = {row["chip_id"]: row for row in rows}
     stored = _open_zarr(root, document, list(places), report)
+    measured = StatisticsCheck(document) if statistics else None
     texts: dict[str, list[Any]] = {}
     order = list(dict.fromkeys(n for layer in document.modalities for n in (layer.modality, layer.group)))
     with ShardFiles(root) as files:
@@ -173,12 +184,16 @@ def _check_content(
             metas: dict[str, Mapping[str, Any]] = {}
             for sample in _shard_samples(files, record, places, document, report):
                 texts[sample.chip_id], metas[sample.chip_id] = list(sample.texts), sample.row
+                if measured is not None:
+                    measured.add(sample)
                 if stored is not None:
                     index = places[sample.chip_id]["zarr_index"]
                     report.add(f"zarr {sample.chip_id}", stored.differences(index, sample))
             if metas:
                 report.add(record.path, rows_differ(table, metas, order))
             on_shard(number + 1, len(document.shards))
+    if measured is not None:
+        report.add(f"{where}/{layout.DOCUMENT}", measured.faults())
     stray = sorted(set(places) - set(texts))
     if stray:
         report.take(Problem(where, f"{len(stray)} chip(s) of chips.parquet are in no shard, first {stray[0]}"))

@@ -202,10 +202,17 @@ def _per_date(row: Mapping[str, Any], group: str, modality: str, name: str, date
     return list(values)
 
 
-def to_physical(layer: LayerArrays) -> NDArray[np.float32]:
-    """(T, C, H, W) float32 physical values: stored * scale + offset; NaN where the mask says no data (0)."""
+def to_physical(layer: LayerArrays, nodata: float | None = None) -> NDArray[np.float32]:
+    """(T, C, H, W) float32 physical values: stored * scale + offset; NaN where the mask says no data (0).
+
+    Args:
+        layer: as stored.
+        nodata: stored value of no data: a single band may hold it where the others, and the mask, do not.
+    """
     scale = layer.scale.astype(np.float64)[:, None, None, None]
     offset = layer.offset.astype(np.float64)[:, None, None, None]
     physical: NDArray[np.float32] = (layer.data * scale + offset).astype(np.float32)
     physical[np.broadcast_to((layer.valid == 0)[:, None], physical.shape)] = np.nan
+    if nodata is not None:
+        physical[layer.data == np.asarray(nodata).astype(layer.data.dtype)] = np.nan
     return physical

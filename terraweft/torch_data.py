@@ -165,7 +165,7 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         if not self.options.physical and not self.options.normalise:
             kind = np.float32 if layer.data.dtype.kind == "f" else np.int32
             return np.ascontiguousarray(layer.data, dtype=kind) if kind != layer.data.dtype else layer.data.copy()
-        values = to_physical(layer)
+        values = to_physical(layer, table.nodata)
         if self.options.normalise:
             mean, std = self._statistics[table.group]
             values = (values - mean[:, None, None]) / std[:, None, None]

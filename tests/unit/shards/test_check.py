@@ -33,7 +33,7 @@ def test_a_sound_dataset_has_no_problem(dataset_root: Path) -> None:
     assert report.ok
     assert report.notes == []
     assert report.chips == 10
-    assert report.files == 4 + 7
+    assert report.files == 4 + 8
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     shards = sum(p.stat().st_size for p in (dataset_root / "shards").rglob("*.tar"))
     assert report.bytes > shards
@@ -237,8 +237,11 @@ def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
     (dataset_root / "shards/train/00009-aaaaaaaaaaaaaaaa.tar").write_bytes(b"x")
     (dataset_root / "work").mkdir(exist_ok=True)
     (dataset_root / "work/fragment").write_bytes(b"xyz")
+    shutil.rmtree(folder_of(dataset_root) / "report")
     report = check_dataset(dataset_root)
-    assert report.ok
+    assert [str(problem) for problem in report.problems] == [
+        f"versions/{report.version}/report/index.html: is not there"
+    ]
     assert any("1 file(s) in shards/ belong to no version" in note for note in report.notes)
     assert any("work/ holds 1 file(s), 3 bytes" in note for note in report.notes)
 
@@ -249,6 +252,34 @@ def test_problems_are_listed_up_to_a_limit(dataset_root: Path) -> None:
     report = check_dataset(dataset_root)
     assert len(report.problems) == 200
     assert report.notes[-1] == "50 further problem(s) are not listed"
+
+
+def test_statistics_are_measured_again_when_asked_for(dataset_root: Path, tmp_path: Path) -> None:
+    samples = [made_up.sample(n) for n in range(4)]
+    layers = []
+    for layer in made_up.LAYERS:
+        bands = []
+        for number, band in enumerate(layer.bands):
+            values = [
+                arrays.data[t, number][np.isin(arrays.valid[t], (1, 6))] * arrays.scale[t] + arrays.offset[t]
+                for arrays in (s.layers[layer.group] for s in samples if s.split == "train")
+                for t in range(arrays.data.shape[0])
+            ]
+            flat = np.concatenate(values).astype(np.float64)
+            update = {"mean": float(flat.mean()), "std": float(flat.std()), "count": flat.size}
+            bands.append(band.model_copy(update=update))
+        layers.append(layer.model_copy(update={"bands": tuple(bands)}))
+    root = tmp_path / "measured"
+    publish(root, made_up.draft(root, samples, layers=tuple(layers), zarr_shard_chips=None))
+    assert check_dataset(root, statistics=True).problems == []
+    found = "\n".join(str(p) for p in check_dataset(dataset_root, statistics=True).problems)
+    assert "s2_10m B02" in found
+    assert "dataset.json says 9" in found
+    shifted = (layers[0].bands[0].model_copy(update={"mean": 0.5}), layers[0].bands[1])
+    wrong = layers[0].model_copy(update={"bands": shifted})
+    other = tmp_path / "wrong"
+    publish(other, made_up.draft(other, samples, layers=(wrong, *layers[1:]), zarr_shard_chips=None))
+    assert "0.5, " in "\n".join(str(p) for p in check_dataset(other, statistics=True).problems)
 
 
 def test_zarr_that_is_not_its_shard_is_found(dataset_root: Path) -> None:

@@ -142,6 +142,15 @@ def test_physical_values_are_scaled_and_missing_ones_are_not_numbers() -> None:
     assert np.isfinite(physical[1:]).all()
 
 
+def test_a_band_that_alone_has_no_data_is_not_a_number() -> None:
+    layer = made_up.sample(1).layers["s2_10m"]
+    data = layer.data.copy()
+    data[1, 0, 9, 8] = 0
+    physical = to_physical(replace(layer, data=data), 0.0)
+    assert np.isnan(physical[1, 0, 9, 8])
+    assert np.isfinite(physical[1, 1, 9, 8])
+
+
 def test_canonical_json_has_one_form() -> None:
     value = {"b": np.float32(0.5), "a": [np.int16(3), float("nan"), np.datetime64("2026-01-02T03:04:05", "s")], "c": ()}
     assert canonical_json(value) == b'{"a":[3,null,"2026-01-02T03:04:05Z"],"b":0.5,"c":[]}'

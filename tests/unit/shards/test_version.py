@@ -56,6 +56,7 @@ def test_a_version_holds_every_file_of_the_format(dataset_root: Path) -> None:
         "croissant.json",
         "dataset.json",
         "outcomes.parquet",
+        "report",
         "run.parquet",
         "texts.parquet",
     ]
@@ -68,7 +69,9 @@ def test_a_version_holds_every_file_of_the_format(dataset_root: Path) -> None:
         "failed": {"AssetMissingError": 1},
     }
     assert document["splits"]["counts"] == {"test": 2, "train": 6, "val": 2}
-    assert set(document["tables"]) == {p.name for p in folder.iterdir()} - {"dataset.json"}
+    assert set(document["tables"]) == {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != "dataset.json"
+    }
     assert document["diff"]["added"] == 10
 
 
@@ -140,21 +143,16 @@ def test_a_reader_stays_with_its_version_while_another_is_published(dataset_root
 STEPS = ["tables", "zarr", "documents", "report", "guard", "sync", "zarr tag", "rename", "pointer"]
 
 
-def write_report(folder: Path) -> None:
-    (folder / "report").mkdir()
-    (folder / "report" / "index.html").write_text("<html></html>")
-
-
 def test_the_steps_are_told_in_order(tmp_path: Path) -> None:
     steps: list[str] = []
-    publish(tmp_path, made_up.draft(tmp_path, samples_of(3), report=write_report), on_step=steps.append)
+    publish(tmp_path, made_up.draft(tmp_path, samples_of(3), report=made_up.write_report), on_step=steps.append)
     assert steps == STEPS
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_whoever_dies_in_between_leaves_the_last_version(dataset_root: Path, step: str) -> None:
     before = open_dataset(dataset_root)
-    new = made_up.draft(dataset_root, samples_of(10, seed=2), created=LATER, report=write_report)
+    new = made_up.draft(dataset_root, samples_of(10, seed=2), created=LATER, report=made_up.write_report)
     with pytest.raises(Killed):
         publish(dataset_root, new, on_step=killer(step))
     report = check_dataset(dataset_root)
@@ -170,7 +168,7 @@ def test_whoever_dies_in_between_leaves_the_last_version(dataset_root: Path, ste
 
 @pytest.mark.parametrize("step", ["zarr", "rename", "pointer"])
 def test_whoever_dies_in_the_first_publish_leaves_no_dataset_and_can_go_on(tmp_path: Path, step: str) -> None:
-    draft = made_up.draft(tmp_path, samples_of(5), report=write_report)
+    draft = made_up.draft(tmp_path, samples_of(5), report=made_up.write_report)
     with pytest.raises(Killed):
         publish(tmp_path, draft, on_step=killer(step))
     with pytest.raises(DatasetError, match="no dataset"):
