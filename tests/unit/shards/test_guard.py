@@ -15,7 +15,7 @@ from shards.guard import findings, redact, without_query
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2",
         "-----BEGIN RSA PRIVATE KEY-----",
         "(/home/me/x.tif)",
-        '"/work/x/y"',
+        '"/srv/x/y"',
         "file:///x/y",
         "C:\\Users\\me\\x",
         "hf_abcdefghijklmnopqrstuvwxyzabcdefgh",
