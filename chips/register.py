@@ -208,7 +208,7 @@ def _measure(
     register: Register,
     label: str,
 ) -> Shift:
-    """The shift of one date against the reference date."""
+    """The shift of one date against the reference date, to the centimetre: what lies below differs by machine."""
     if pair is None:
         return _not_applicable()
     kind: Kind = "optical" if profiles[0].kind == "optical" else "optical-sar"
@@ -220,11 +220,12 @@ def _measure(
     estimate = estimate_shift(moving, reference, kind=kind)
     if estimate is None:
         return _not_applicable()
+    reliability = round(estimate.reliability, 3)
     return Shift(
-        dx_m=estimate.dx_m,
-        dy_m=estimate.dy_m,
-        reliability=estimate.reliability,
-        status="measured" if estimate.reliability >= register.min_reliability else "unreliable",
+        dx_m=round(estimate.dx_m, 2) + 0.0,
+        dy_m=round(estimate.dy_m, 2) + 0.0,
+        reliability=reliability,
+        status="measured" if reliability >= register.min_reliability else "unreliable",
         reference=label,
         method=f"edges {'+'.join(pair.windows)} {pair.moving} on {pair.reference}",
     )

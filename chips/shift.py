@@ -103,6 +103,8 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
     if moving.pixels.shape[0] != reference.pixels.shape[0]:
         raise ValueError(f"{moving.pixels.shape[0]} bands cannot match {reference.pixels.shape[0]}")
     moving = replace(moving, georef=_in_zone_of(moving.georef, reference.georef))
+    if not _overlap(moving.georef, reference.georef):
+        return None
     lattice = _lattice(moving, reference)
     search = int(np.clip(min(lattice.shape_yx) // lattice.step // 4, *SEARCH_PIXELS)) * lattice.step
     (edges, remainder), (reference_edges, reference_remainder) = (
@@ -127,6 +129,12 @@ def _in_zone_of(georef: GeoRef, other: GeoRef) -> GeoRef:
     if georef.epsg % 100 != other.epsg % 100 or halves != {326, 327}:
         raise ValueError(f"cannot compare EPSG:{georef.epsg} with EPSG:{other.epsg}")
     return replace(georef, epsg=other.epsg, y0=georef.y0 + (SOUTH_M if other.epsg // 100 == 327 else -SOUTH_M))
+
+
+def _overlap(one: GeoRef, other: GeoRef) -> bool:
+    """Whether two grids of one CRS share any ground."""
+    bounds = np.array([one.bounds_xyxy, other.bounds_xyxy])
+    return bool(np.all(bounds[:, :2].max(axis=0) < bounds[:, 2:].min(axis=0)))
 
 
 def _lattice(moving: Image, reference: Image) -> Lattice:

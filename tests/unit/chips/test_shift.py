@@ -147,6 +147,7 @@ def test_too_few_common_pixels_give_no_estimate() -> None:
     left, right = np.zeros((40, 50), bool), np.zeros((40, 50), bool)
     left[:, :25], right[:, 45:] = True, True
     assert estimate_shift(image(scene, valid=left), image(scene, valid=right)) is None
+    assert estimate_shift(image(scene), image(scene, x0=700_000.0)) is None
     few = image(fields(10, (9, 11)))
     assert few.valid.size < MIN_PIXELS
     assert estimate_shift(few, few) is None
