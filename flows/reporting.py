@@ -13,30 +13,31 @@ GALLERY = 12
 """Chips with pictures, spread over the table's order."""
 
 
-def write_html(root: Path, folder: Path) -> None:
-    """Write ``report/index.html`` below a version's folder.
+def report_inputs(root: Path, version: str) -> ReportInputs:
+    """What the report of a version shows.
 
     Args:
         root: the dataset.
-        folder: the version's folder, published or about to be.
+        version: a version, published or about to be.
     """
-    with closing(open_dataset(root, version=folder.name)) as dataset:
+    with closing(open_dataset(root, version=version)) as dataset:
         chips = dataset.chips
         ids = list(chips["chip_id"])
         step = max(1, len(ids) // GALLERY)
         document = dataset.document
-        legends = document.legends
         pictures = {
-            chip_id: quicklooks(dataset.sample(chip_id), document.modalities, legends)
+            chip_id: quicklooks(dataset.sample(chip_id), document.modalities, document.legends)
             for chip_id in ids[::step][:GALLERY]
         }
-        write_report(
-            folder,
-            ReportInputs(
-                dataset_json=document.model_dump(mode="json"),
-                chips=chips,
-                outcomes=dataset.outcomes,
-                texts=dataset.texts,
-                quicklooks=pictures,
-            ),
+        return ReportInputs(
+            dataset_json=document.model_dump(mode="json"),
+            chips=chips,
+            outcomes=dataset.outcomes,
+            texts=dataset.texts,
+            quicklooks=pictures,
         )
+
+
+def write_html(root: Path, folder: Path) -> None:
+    """Write ``report/index.html`` into a version that is being published."""
+    write_report(folder, report_inputs(root, folder.name))

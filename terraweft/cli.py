@@ -100,11 +100,15 @@ def show(
 
 
 @app.command()
-def report(dataset: DatasetArgument, version: VersionOption = None) -> None:
-    """Write the HTML report of a version anew, and say where it is."""
+def report(
+    dataset: DatasetArgument,
+    version: VersionOption = None,
+    to: Annotated[Path | None, typer.Option("--out", help="File to write; below work/ by default.")] = None,
+) -> None:
+    """Render the HTML report of a version anew, and say where it is. Published versions bring their own."""
     from terraweft.commands import write_report
 
-    write_report(dataset, version, out)
+    write_report(dataset, version, to, out)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from schemas.errors import MissingExtraError
 from schemas.recipe import Recipe, Region
-from terraweft.console import Bars, account, human_bytes, two_columns
+from terraweft.console import Bars, account, human_bytes, print_pairs
 from terraweft.site import api_key, find_recipe, ledger_path, variables
 
 if TYPE_CHECKING:
@@ -95,21 +95,20 @@ def report_build(result: BuildResult, out: Console) -> None:
     """The closing account: planned = kept + rejected + failed, and where everything is."""
     out.print(account(result.counts), markup=False)
     for note in result.notes:
-        out.print(f"note: {note}", style="yellow", markup=False)
+        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     word = "published" if result.published else "unchanged"
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
-    out.print(
-        two_columns(
-            f"{word} {result.version} in {result.seconds:.0f} s ({tiles} tiles{reused})",
-            {
-                "dataset": str(result.root),
-                "report": str(result.root / "versions" / result.version / "report" / "index.html"),
-                "card": str(result.root / "versions" / result.version / "README.md"),
-                "look": f"terraweft show {result.root}",
-                "check": f"terraweft check {result.root}",
-            },
-        )
+    print_pairs(
+        out,
+        f"{word} {result.version} in {result.seconds:.0f} s ({tiles} tiles{reused})",
+        {
+            "dataset": str(result.root),
+            "report": str(result.root / "versions" / result.version / "report" / "index.html"),
+            "card": str(result.root / "versions" / result.version / "README.md"),
+            "look": f"terraweft show {result.root}",
+            "check": f"terraweft check {result.root}",
+        },
     )
 
 
@@ -174,9 +173,9 @@ def show_plan(recipe: Path, out: Console) -> None:
         rows["LLM calls"] = _span(calls["calls"])
         rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
         rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})"
-    out.print(two_columns(f"{loaded.name}: plan of recipe {loaded.hash()[:12]} (nothing was written)", rows))
+    print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} (nothing was written)", rows)
     for note in plan.notes:
-        out.print(f"note: {note}", style="yellow", markup=False)
+        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _layer_line(layer: Any, items: int) -> str:
@@ -197,21 +196,24 @@ def run_check(dataset: str, out: Console) -> bool:
     with out.status("checking every file, hash and count"):
         found = check_dataset(dataset)
     for note in found.notes:
-        out.print(f"note: {note}", style="yellow", markup=False)
+        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:
-        out.print(f"problem: {problem}", style="red", markup=False)
+        out.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
     verdict = f"{len(found.problems)} problem(s)" if found.problems else "nothing wrong"
     out.print(f"checked {found.files} files, {human_bytes(found.bytes)}, {found.chips} chips: {verdict}", markup=False)
     return not found.problems
 
 
-def write_report(dataset: str, version: str | None, out: Console) -> None:
-    """`terraweft report`."""
+def write_report(dataset: str, version: str | None, to: Path | None, out: Console) -> None:
+    """`terraweft report`: beside the published version, which stays as it is."""
     with needs_build():
-        from flows.reporting import write_html
+        from flows.reporting import report_inputs
+        from reports.html import render_report
     from shards.reader import open_dataset
 
     with contextlib.closing(open_dataset(dataset, version=version)) as opened:
         root, name = Path(opened.root), opened.version
-    write_html(root, root / "versions" / name)
-    out.print(str(root / "versions" / name / "report" / "index.html"), markup=False)
+    path = to or root / "work" / "reports" / f"{name}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(report_inputs(root, name)), encoding="utf-8")
+    out.print(str(path), markup=False, soft_wrap=True)

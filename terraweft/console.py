@@ -17,7 +17,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 
 class RateColumn(TextColumn):
@@ -97,11 +96,9 @@ def account(counts: Mapping[str, Any]) -> str:
     return f"{line} ({', '.join(reasons)})" if reasons else line
 
 
-def two_columns(title: str, rows: Mapping[str, str]) -> Table:
-    """A table of names and values."""
-    table = Table(title=title, show_header=False, box=None, title_justify="left", padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+def print_pairs(out: Console, title: str, rows: Mapping[str, str]) -> None:
+    """A title and a line for each name and value; long values are never cut or wrapped, so that they can be copied."""
+    out.print(title, style="bold", markup=False, soft_wrap=True)
+    width = max(map(len, rows), default=0) + 2
     for name, value in rows.items():
-        table.add_row(name, value)
-    return table
+        out.print(f"{name:<{width}}{value}", markup=False, soft_wrap=True)
