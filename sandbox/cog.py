@@ -89,6 +89,7 @@ class CogWriter:
 
     def close(self) -> dict[str, Any]:
         """Makes the COG; its href relative to nothing yet, size and checksum as STAC asset fields."""
+        count = self._data.count
         self._data.close()
         resampling = "NEAREST" if self.categorical else "AVERAGE"
         predictor = "FLOATING_POINT" if self.dtype.startswith("float") else "STANDARD"
@@ -98,7 +99,7 @@ class CogWriter:
             driver="COG",
             BLOCKSIZE=str(self._block),
             COMPRESS="DEFLATE",
-            LEVEL="5",
+            LEVEL="1" if count > 8 else "5",
             PREDICTOR="NO" if self.dtype == "uint8" else predictor,
             OVERVIEW_RESAMPLING=resampling,
             NUM_THREADS="1",

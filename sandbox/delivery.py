@@ -14,8 +14,8 @@ from .place import Grid
 from .scenes import Scene
 from .world import Landscape
 
-BLOCK_M = 15_360
-"""Side of a block of work, a multiple of every pixel size but Sentinel-2's 60 m, which takes 15,360 as 256 pixels."""
+BLOCK_M = 7_680
+"""Side of a block of work, a multiple of every pixel size but Sentinel-2's 60 m, which takes 7,680 as 128 pixels."""
 
 
 @dataclass(frozen=True)

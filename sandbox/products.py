@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         index = read_index(root)
         if index is not None and all(found.get(key) == value for key, value in wanted.items()):
             return index
-        (root / MARKER).unlink()
+    _clear(root)
     truth: dict[str, Any] = {
         **wanted,
         "conventions": CONVENTIONS,
@@ -120,16 +121,9 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
     made: list[Made] = []
     lands = {r.name: build_landscape(r, seed, root / "truth", workers) for r in regions}
     scenes = scenes_of(size)
-    skies: dict[int, CloudField] = {}
-    for scene in scenes:
-        if scene.sky_number not in skies:
-            skies[scene.sky_number] = _sky_of(scene, lands[scene.region.name], seed)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
-            pool.submit(
-                DELIVERIES[scene.sensor],
-                Job(scene, lands[scene.region.name], skies[scene.sky_number], seed, root / "files"),
-            )
+            pool.submit(_deliver, scene, lands[scene.region.name], seed, root / "files")
             for scene in sorted(scenes, key=_heaviest_first)
         ]
         for land in lands.values():
@@ -154,6 +148,7 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
     _write_json(
         root / MARKER, {**wanted, "regions": boxes, "collections": names, "item_count": len(made), "bytes": held}
     )
+    (root / UNFINISHED).unlink()
     log.info("sandbox %s in %s: %d items, %.1f MB", size, root, len(made), held / 1e6)
     return SandboxIndex(root, size, seed, boxes, tuple(names), len(made), held)
 
@@ -166,6 +161,9 @@ DELIVERIES: dict[str, Callable[[Job], list[Made]]] = {
 }
 """Sensor -> what writes all products of one of its scenes under ``files/<collection>/<item id>/``."""
 
+UNFINISHED = "sandbox.unfinished"
+"""Stands in a folder while a sandbox is being written there."""
+
 CONVENTIONS = {
     "shift_m": "[east, north] metres in the item's own CRS: the ground at p appears at p + shift_m",
     "truth_classes": "<region>_classes.tif: WorldCover code, 5 m; <region>_subclasses.tif: position in `subclasses`",
@@ -173,16 +171,26 @@ CONVENTIONS = {
 }
 
 
+def _clear(root: Path) -> None:
+    """Removes an earlier sandbox, whole or broken off, and marks the folder as being written."""
+    if (root / MARKER).exists() or (root / UNFINISHED).exists():
+        (root / MARKER).unlink(missing_ok=True)
+        for name in ("files", "stac", "truth"):
+            shutil.rmtree(root / name, ignore_errors=True)
+    _write_text(root / UNFINISHED, "")
+
+
 def _heaviest_first(scene: Scene) -> tuple[float, str]:
     weight = {"enmap": 224 * 0.1, "sentinel-2": 8.0, "sentinel-1": 4.0, "landsat": 1.0}[scene.sensor]
     return (-weight * scene.grid.width * scene.grid.height, scene.key)
 
 
-def _sky_of(scene: Scene, land: Landscape, seed: int) -> CloudField:
+def _deliver(scene: Scene, land: Landscape, seed: int, files: Path) -> list[Made]:
+    """Writes all products of a scene, under the clouds of its moment."""
+    cover, cirrus = float(scene.row.get("cloud", 0.0)), float(scene.row.get("cirrus", 0.0))
     sun = sun_at(scene.time, *scene.region.centre_lonlat)
-    row = scene.row
-    cover, cirrus = float(row.get("cloud", 0.0)), float(row.get("cirrus", 0.0))
-    return CloudField.over(land.grid, seed * 7919 + scene.sky_number, cover, cirrus, sun)
+    sky = CloudField.over(land.grid, seed * 7919 + scene.sky_number, cover, cirrus, sun)
+    return DELIVERIES[scene.sensor](Job(scene, land, sky, seed, files))
 
 
 def _write_truth_rasters(land: Landscape, folder: Path) -> list[Made]:

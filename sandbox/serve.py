@@ -100,7 +100,12 @@ class SandboxServer:
         ]
         with (self.root / "logs" / f"servers-{files_port}.log").open("ab") as errors:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, cwd=Path(__file__).resolve().parent.parent
+                command,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=errors,
+                stderr=errors,
+                cwd=Path(__file__).resolve().parent.parent,
             )
 
     def _await_health(self) -> bool:
@@ -210,7 +215,7 @@ def _supervise(root: Path, files_port: int, stac_port: int, documents: list[str]
     api = subprocess.Popen(
         [rustac, "serve", "--addr", f"{HOST}:{stac_port}", *documents],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
     with (root / "logs" / f"files-{files_port}.log").open("a", buffering=1, encoding="utf-8") as access:
         config = uvicorn.Config(
@@ -253,7 +258,6 @@ def main() -> None:
     parser.add_argument("stac_port", type=int)
     parser.add_argument("documents", nargs="*")
     given = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to end
     _supervise(given.root, given.files_port, given.stac_port, given.documents)
 
 

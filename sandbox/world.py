@@ -87,9 +87,11 @@ def features_of(region: Region, seed: int) -> tuple[Feature, ...]:
     ways = [f.geometry.buffer(f.width_m / 2 + 2.5, quad_segs=2) for f in roads + streets]
     taken = settlement.Taken([*ways, water])
     houses: list[Feature] = []
+    paved = [f for f in roads + streets if f.tags["highway"] != "motorway"]
+    streets_at = shapely.STRtree([f.geometry for f in paved])
     for village in here:
         disc = village.outline(1.2)
-        near = [f for f in roads + streets if f.geometry.intersects(disc) and f.tags.get("highway") != "motorway"]
+        near = [paved[i] for i in sorted(streets_at.query(disc, predicate="intersects"))]
         houses += settlement.buildings_along(village, near, taken, region.southern, rng)
         houses += settlement.works_beside(village, roads, taken, rng)
     towns = [v.outline().buffer(60) for v in here]

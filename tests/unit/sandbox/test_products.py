@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from sandbox.place import regions_of
-from sandbox.products import SandboxIndex, read_index, write_sandbox
+from sandbox.products import SandboxIndex, _clear, read_index, write_sandbox
 from sandbox.scenes import scenes_of
 from schemas.errors import UserError
 
@@ -42,6 +42,15 @@ def test_a_second_call_finds_what_is_there(tiny: SandboxIndex) -> None:
     before = (tiny.root / "sandbox.json").stat().st_mtime_ns
     assert write_sandbox(tiny.root, size="tiny", seed=7) == tiny == read_index(tiny.root)
     assert (tiny.root / "sandbox.json").stat().st_mtime_ns == before
+
+
+def test_a_sandbox_that_was_broken_off_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.unfinished").touch()
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "torn.tif").touch()
+    (tmp_path / "mine.txt").touch()
+    _clear(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "sandbox.unfinished"]
 
 
 def test_every_item_is_valid_json_for_pystac_and_keeps_its_links(items: Items) -> None:
@@ -187,7 +196,7 @@ def test_corine_is_european_only_and_holds_no_patch_under_its_unit(items: Items,
     assert rasterio.features.sieve(codes.astype("int16"), 25, connectivity=4).tolist() == codes.tolist()
 
 
-def test_same_seed_same_bytes_and_another_seed_another_world(tiny: SandboxIndex, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_bytes_whatever_the_workers(tiny: SandboxIndex, tmp_path: Path) -> None:
     again = write_sandbox(tmp_path / "again", size="tiny", seed=7, workers=1)
 
     def hashes(root: Path) -> dict[str, str]:
