@@ -59,6 +59,7 @@ def make_captioner(
     api_key: str | None = None,
     base_url: str = "",
     ledger_path: Path | None = None,
+    purse: str = "",
 ) -> Captioner:
     """The captioner that a recipe asks for.
 
@@ -67,6 +68,7 @@ def make_captioner(
         api_key: key of the server, read by the caller; never stored.
         base_url: root of the server with its variables filled in; the recipe's where empty.
         ledger_path: SQLite file of the paid-answer ledger, needed by every backend that pays.
+        purse: name under which the budget is kept over restarts, best the run's hash; a new one where empty.
 
     Raises:
         RecipeError: a paid backend without a ledger.
@@ -84,4 +86,6 @@ def make_captioner(
         )
     from captioners.llm import OpenAICaptioner
 
-    return OpenAICaptioner(captions, api_key=api_key, base_url=base_url or captions.base_url, ledger_path=ledger_path)
+    return OpenAICaptioner(
+        captions, api_key=api_key, base_url=base_url or captions.base_url, ledger_path=ledger_path, purse=purse
+    )

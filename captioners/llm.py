@@ -99,8 +99,20 @@ class OpenAICaptioner:
         Raises:
             RecipeError: the server refuses the key, the model or the address: no chip could be written.
         """
+        running: dict[str, Any] = {}
+
+        async def main() -> list[list[TextRecord]]:
+            running.update(loop=asyncio.get_running_loop(), task=asyncio.current_task())
+            return await self._write(inputs)
+
         with ThreadPoolExecutor(1, "captions") as thread:  # a loop of its own, whoever calls
-            return thread.submit(lambda: asyncio.run(self._write(inputs))).result()
+            future = thread.submit(lambda: asyncio.run(main()))
+            try:
+                return future.result()
+            except BaseException:  # Ctrl-C: calls in flight are given up (and in doubt), answers on disk stay
+                if not future.done() and running:
+                    running["loop"].call_soon_threadsafe(running["task"].cancel)
+                raise
 
     def cost(self) -> dict[str, Any]:
         """Calls, tokens and cost of this captioner so far, with what was reused, refused, in doubt or replaced."""
@@ -128,7 +140,7 @@ class OpenAICaptioner:
             api_key=self._api_key, base_url=self._base_url, max_retries=0, timeout=self._timeout_s
         )
         client.organization = client.project = None  # never taken from the environment
-        with ThreadPoolExecutor(1, "ledger") as ledger_thread, Ledger(self._ledger_path) as ledger:
+        with Ledger(self._ledger_path) as ledger, ThreadPoolExecutor(1, "ledger") as ledger_thread:
             session = _Session(self, client, ledger, ledger_thread, asyncio.Semaphore(self._captions.concurrency))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -150,8 +162,9 @@ class _Session:
         self.purse = owner._purse or ledger.owner
 
     async def _on_disk(self, call: Callable[..., T], *values: Any, **named: Any) -> T:
-        """A ledger call in the ledger's own thread: a sync to disk must not stop the loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.thread, lambda: call(*values, **named))
+        """A ledger call in the ledger's own thread: a sync to disk must not stop the loop, nor Ctrl-C the sync."""
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self.thread, lambda: call(*values, **named)))
 
     async def chip(self, one: CaptionInput) -> list[TextRecord]:
         """The records of one chip; the template's where the model cannot deliver."""

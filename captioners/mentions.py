@@ -71,7 +71,7 @@ _NEGATION = re.compile(
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,
 )
-_DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:]*\bwithout\b[^.;:]*$", re.IGNORECASE)
+_DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
 _ABSENT_AFTER = re.compile(
     r"^\s+(?:cover\s+)?(?:is|are|remains?)\s+(?:entirely |completely |wholly )?"
     r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere)",
@@ -195,18 +195,18 @@ def _number(kind: str, match: re.Match[str]) -> Number:
     hedge = (match.group("hedge") or "").lower()
     if kind == "fraction":
         value = _FRACTION_WORDS[match.group("word").lower()]
-        low, high = _range(value, hedge, 4.0 if hedge else 2.0, 4.0)
+        low, high = _range(value, hedge, 4.0 if hedge else 2.0, 100.0)
         return Number(start, end, "percent", low, high, text)
     if kind == "count":
         value = float(_COUNT_WORDS[match.group("word").lower()])
-        low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, value)
+        low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, 1e12)
         return Number(start, end, "count", low, high, text)
     figure = match.group("figure").replace(",", "")
     value = float(figure) * (-1.0 if match.group("sign") else 1.0)
     digits = len(figure.split(".")[1]) if "." in figure else 0
     half_unit = 0.5 * 10.0**-digits
     if kind == "percent":
-        slack = (3.0 if value >= 10 else 1.0) if hedge else max(0.5, half_unit)
+        slack = (3.0 if value >= 10 else 1.0) if hedge else 0.1 if digits else 0.5
         return Number(start, end, "percent", *_range(value, hedge, slack, 100.0), text)
     if kind in ("area", "length"):
         unit = match.group("unit").lower()

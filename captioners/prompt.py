@@ -21,13 +21,13 @@ from captioners.reading import Reading
 from captioners.regions import QUADRANTS
 from chips.views import VIEWS
 from schemas.facts import Fact
+from schemas.legend import load_legend
 
 Messages = list[dict[str, Any]]
 Seen = Literal["text_only", "label_map", "rgb", "pseudo_images"]
 
 MAX_TOKENS = {"short": 300, "long": 1200, "qa": 1200}
 """Longest answer allowed, by kind; an answer cut off there is paid and lost, so these are generous."""
-LABEL_GUIDE = "Each colour stands for one land cover; neutral grey has none."
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,9 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
     asked = tuple(questions(reading, Choice(one.seed, one.chip_id))) if "qa" in one.kinds else ()
     gsd = reading.by_id.get("ground.gsd")
     views = [
-        {
-            "title": VIEWS[name].title if name in VIEWS else "Land cover",
-            "guide": VIEWS[name].guide if name in VIEWS else LABEL_GUIDE,
-        }
+        {"title": VIEWS[name].title, "guide": VIEWS[name].guide}
+        if name in VIEWS
+        else {"title": "Land cover", "guide": colour_key(one.legend, reading)}
         for name in one.views
     ]
     system = render_prompt(
@@ -95,6 +94,15 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
     messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
     tokens = sum(MAX_TOKENS[kind] for kind in one.kinds)
     return Request(messages, answer_schema(one.kinds), asked, tokens, seen_by(one.views), len(one.views))
+
+
+def colour_key(legend: str, reading: Reading) -> str:
+    """Guide to a label map: the colour of every class that the chip holds."""
+    if not legend:
+        return "Each colour stands for one land cover; neutral grey has none."
+    colours = {entry.code: entry.colour for entry in load_legend(legend).classes}
+    listed = ", ".join(f"{colours[one.code]} {one.noun}" for one in reading.classes if one.code in colours)
+    return f"Colours: {listed}; neutral grey has no class."
 
 
 def told_facts(reading: Reading) -> list[Fact]:

@@ -86,9 +86,9 @@ def _share(reading: Reading, choice: Choice) -> Iterator[Question]:
 
 
 def _threshold(reading: Reading, choice: Choice) -> Iterator[Question]:
-    """Is more than so much ...? Where the share is not too near the threshold."""
+    """Is more than so much ...? Where the share is not too near the threshold; answered other than the first."""
     able = [(c, t) for c in reading.classes if c.share >= 2.0 for t in THRESHOLDS if abs(c.share - t) >= 2.0]
-    want = "Yes" if choice.number("qa/threshold/coin") % 2 else "No"
+    want = "No" if next(_presence(reading, choice)).answer == "Yes" else "Yes"
     fitting = [(c, t) for c, t in able if ("Yes" if c.share > t else "No") == want] or able
     one, threshold = choice.one("qa/threshold", fitting)
     name = _noun(one, choice, "threshold")

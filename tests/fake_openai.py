@@ -45,6 +45,7 @@ class FakeOpenAI:
         self.answer, self.faults, self.model = answer, list(faults or []), model
         self.requests: list[Request] = []
         self.request_headers: list[dict[str, str]] = []
+        self.arrived = threading.Event()
         self.answered = 0
         self.tokens_in = self.tokens_out = 0
         self.in_flight = self.most_in_flight = 0
@@ -88,6 +89,7 @@ class FakeOpenAI:
             self.requests.append(request)
             self.request_headers.append({name.lower(): value for name, value in handler.headers.items()})
             number = len(self.requests)
+            self.arrived.set()
             fault = self.faults[number - 1] if number <= len(self.faults) else None
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)

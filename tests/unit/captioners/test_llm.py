@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from captioners.base import CaptionInput, make_captioner
+from captioners.ledger import Ledger
 from captioners.llm import OpenAICaptioner
 from captioners.number_words import Choice
 from captioners.prompt import make_request
@@ -16,6 +20,7 @@ from captioners.reading import read_sheet
 from captioners.sentences import Writer, unmark
 from captioners.template import TemplateCaptioner, long_caption, short_caption
 from schemas.errors import RecipeError
+from schemas.legend import load_legend
 from schemas.recipe import Captions
 from tests.fake_openai import FakeOpenAI, Fault
 from tests.unit.captioners.worlds import caption_input, make_world
@@ -381,3 +386,40 @@ def test_a_server_that_is_not_there_is_the_templates_turn(tmp_path: Path) -> Non
     assert rows[0].checks["fallback"] == "backend"
     assert made.cost()["cost"] == 0.0, "what never left costs nothing"
     assert made.cost()["events"]["unreachable"] == len(waits.seconds) > 3
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from captioners.ledger import Ledger
+from captioners.llm import OpenAICaptioner
+from tests.unit.captioners.test_llm import inputs, section
+if __name__ == "__main__":
+    made = OpenAICaptioner(section(), api_key=None, base_url={url!r}, ledger_path=Path({path!r}))
+    try:
+        made.write(inputs(1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def test_ctrl_c_ends_at_once_and_leaves_the_call_in_doubt(tmp_path: Path) -> None:
+    path, root = tmp_path / "l.sqlite", str(Path(__file__).parents[3])
+    with FakeOpenAI(answers(inputs(1)), [Fault("stall")]) as server:
+        script = INTERRUPTED.format(root=root, url=server.base_url, path=str(path))
+        process = subprocess.Popen([sys.executable, "-c", script], cwd=root)
+        assert server.arrived.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    with Ledger(path) as ledger:
+        assert ledger.totals()["attempts"] == {"doubt": 1}
+
+
+def test_a_label_map_comes_with_the_key_of_its_colours() -> None:
+    one = inputs(1)[0]
+    seeing = CaptionInput(one.chip_id, one.facts, legend="worldcover-11", views={"labels": b"png"})
+    system = make_request(seeing, read_sheet(one.facts)).messages[0]["content"]
+    held = read_sheet(one.facts).classes[0]
+    colour = next(c.colour for c in load_legend("worldcover-11").classes if c.code == held.code)
+    assert f"{colour} {held.noun}" in system

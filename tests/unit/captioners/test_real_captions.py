@@ -1,0 +1,63 @@
+"""Captions over real pixels: shares and index recomputed by a plain read of the files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from captioners.base import CaptionInput
+from captioners.facts import fact_sheet
+from captioners.facts_scene import DatedBands
+from captioners.reading import read_sheet
+from captioners.template import template_records
+from schemas.georef import GeoRef
+from schemas.legend import load_legend
+
+LABELS = {
+    "lc-label": "lc-label/data/LABEL_wervik_2018",
+    "terramesh-lulc": "terramesh-lulc/data",
+    "enmap-landcover": "enmap-landcover/data/LANDCOVER_potsdam",
+}
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("legend", sorted(LABELS))
+def test_real_labels_give_true_shares_and_texts_that_pass(legend: str, realdata: Path) -> None:
+    paths = sorted(p for p in (realdata / "catalog" / LABELS[legend]).rglob("*.tif") if p.stem != "CT")
+    assert paths
+    for path in paths:
+        with rasterio.open(path) as source:
+            codes, transform, epsg = source.read(1), source.transform, source.crs.to_epsg()
+        georef = GeoRef(epsg, transform.c, transform.f, transform.a, codes.shape)
+        sheet = fact_sheet(path.stem, codes, load_legend(legend), georef, by="code", label_source=legend)
+        known = [entry.code for entry in load_legend(legend).classes]
+        counts = Counter(int(v) for v in codes.ravel() if int(v) in known)
+        for one in read_sheet(sheet).classes:
+            assert one.share == pytest.approx(100 * counts[one.code] / counts.total(), abs=1e-5)
+        assert {one.code for one in read_sheet(sheet).classes} == set(counts)
+        for row in template_records(CaptionInput(path.stem, sheet, legend=legend)):
+            assert row.verification == "pass", (row.text, row.checks)
+
+
+@pytest.mark.realdata
+def test_the_index_of_a_real_clear_date_agrees_with_a_plain_computation(realdata: Path) -> None:
+    folder = next((realdata / "catalog" / "sentinel-2-l2a" / "data").glob("*20180802*wervik"))
+    bands = {}
+    for name, key in (("red", "B04"), ("nir", "B08"), ("green", "B03")):
+        with rasterio.open(folder / f"{key}.tif") as source:
+            bands[name] = source.read(1).astype(np.float32) * 1e-4
+            transform, epsg = source.transform, source.crs.to_epsg()
+    georef = GeoRef(epsg, transform.c, transform.f, transform.a, bands["red"].shape)
+    scene = DatedBands("s2", "2018-08-02", bands, np.ones(bands["red"].shape, np.uint8))
+    sheet = fact_sheet("wervik", None, None, georef, scenes=[scene])
+    truth = np.mean((bands["nir"].astype(float) - bands["red"]) / (bands["nir"].astype(float) + bands["red"]))
+    fact = sheet.get("index.ndvi.s2.2018-08-02")
+    assert fact is not None
+    assert float(fact.value) == pytest.approx(truth, abs=2e-4)
+    season = sheet.get("season.s2.2018-08-02")
+    assert season is not None
+    assert season.value == "summer"
