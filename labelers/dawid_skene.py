@@ -32,8 +32,15 @@ from numpy.typing import NDArray
 from labelers.marks import LEVELS, FusionStatistics, symbols_of_marks
 from labelers.voters import SILENT, FusionSetup, VoteTable
 
-PRIOR_SHARE = 0.1
-"""Weight of the start values as a share of a source's pixels."""
+PRIOR_SHARE = 0.2
+"""Weight of the start values of a source as a share of its pixels, where two or more sources speak for themselves."""
+
+PRIOR_SHARE_ALONE = 3.0
+"""The same of the only source that is no context: nothing but its published accuracy tells its errors from the
+truth. Measured in the sandbox: with less, one map's errors are taken for truth wherever CORINE is coarse."""
+
+PRIOR_SHARE_CONTEXT = 0.1
+"""The same of context sources: their crosswalk is a judgement, and the counts know better."""
 
 MAX_ITERATIONS = 300
 TOLERANCE = 1e-7
@@ -44,6 +51,9 @@ DIGITS = 10
 
 NO_PARENT = -2
 """First part of a key of a source that depends on no other."""
+
+NEVER = 1e-300
+"""Stands for the share of a class that no source ever admits, so that its logarithm is finite."""
 
 FLOOR = 1e-9
 """Smallest probability: no single mark decides for ever."""
@@ -169,14 +179,17 @@ def estimate_model(stats: FusionStatistics, setup: FusionSetup) -> Estimate:
         regions=regions,
         place=tuple(place),
     )
-    start = [_start(rows, position, keys[position], setup) for position in range(len(keys))]
-    values = [_normalised(joint, keys[position]) for position, joint in enumerate(start)]
     priors = _start_priors(rows, keys, setup)
+    weight = np.bincount(rows.region, weights=rows.counts, minlength=len(regions))
+    overall = (weight[:, None] * priors).sum(axis=0) / weight.sum()
+    start = [_start(rows, position, keys[position], setup, overall) for position in range(len(keys))]
+    held = [share * joint for share, joint in zip(prior_shares(setup), start, strict=True)]
+    values = [_normalised(joint, keys[position]) for position, joint in enumerate(start)]
     posterior, mean = _expect(rows, priors, values)
     iterations, gain = 0, np.inf
     while gain > TOLERANCE and iterations < MAX_ITERATIONS:
         before = mean
-        priors, values = _maximise(rows, posterior, start, keys)
+        priors, values = _maximise(rows, posterior, held, keys)
         posterior, mean = _expect(rows, priors, values)
         iterations, gain = iterations + 1, mean - before
     overall = (posterior * rows.counts[:, None]).sum(axis=0) / rows.counts.sum()
@@ -197,13 +210,13 @@ def posterior_of(
     A combination of marks that the estimate never met speaks through the crosswalk alone.
     """
     prior = np.array(found.priors.get(region, found.priors[""]))
-    log = np.tile(np.log(np.maximum(prior, FLOOR)), (len(marks), 1))
+    log = np.tile(np.log(np.maximum(prior, NEVER)), (len(marks), 1))
     symbols = symbols_of_marks(marks)
     for position, table in enumerate(found.tables):
         where = {key: i for i, key in enumerate(table.keys)}
         spoken = marks[:, position] != SILENT
         above = symbols[:, table.parent] if table.parent is not None else np.full(len(marks), NO_PARENT)
-        votes = _supposed(setup.tables()[position], setup.voters[position].accuracy)
+        votes = _supposed(setup.tables()[position], setup.voters[position].accuracy, prior)
         for row in np.flatnonzero(spoken):
             place = where.get((int(above[row]), int(marks[row, position])))
             likelihood = votes[symbols[row, position]] if place is None else table.values[place]
@@ -224,6 +237,13 @@ def parents_of(setup: FusionSetup) -> tuple[int | None, ...]:
     return tuple(parents)
 
 
+def prior_shares(setup: FusionSetup) -> tuple[float, ...]:
+    """How firmly each voter's start values are held, as a share of its pixels."""
+    alone = sum(not voter.is_context for voter in setup.voters) < 2
+    direct = PRIOR_SHARE_ALONE if alone else PRIOR_SHARE
+    return tuple(PRIOR_SHARE_CONTEXT if voter.is_context else direct for voter in setup.voters)
+
+
 def _keys_of(
     marks: NDArray[np.int64], position: int, parent: int | None
 ) -> tuple[tuple[tuple[int, int], ...], NDArray[np.int64]]:
@@ -237,27 +257,36 @@ def _keys_of(
     return tuple((int(a), int(b)) for a, b in distinct), place
 
 
-def _supposed(table: VoteTable, accuracy: float) -> NDArray[np.float64]:
+def _supposed(table: VoteTable, accuracy: float, overall: NDArray[np.float64]) -> NDArray[np.float64]:
     """(symbols, classes) probability of each class where a source shows a symbol, before anything is
     estimated.
     """
-    classes = table.shares.shape[1]
-    supposed: NDArray[np.float64] = accuracy * table.shares + (1 - accuracy) / classes
+    elsewhere = np.where(table.shares > 0, 0.0, overall)
+    rest = elsewhere.sum(axis=1, keepdims=True)
+    error = np.divide(elsewhere, rest, out=np.zeros_like(elsewhere), where=rest > 0)
+    right = np.where(rest > 0, accuracy, 1.0)
+    supposed: NDArray[np.float64] = right * table.shares + (1 - right) * error
     return supposed
 
 
-def _start(rows: _Rows, position: int, keys: tuple[tuple[int, int], ...], setup: FusionSetup) -> NDArray[np.float64]:
+def _start(
+    rows: _Rows,
+    position: int,
+    keys: tuple[tuple[int, int], ...],
+    setup: FusionSetup,
+    overall: NDArray[np.float64],
+) -> NDArray[np.float64]:
     """(keys, classes) pixels expected under each key and class before anything is estimated.
 
     How often a key occurs is observed; the crosswalk says to which classes those pixels belong.
     """
     spoken = rows.place[position] != SILENT
     seen = np.bincount(rows.place[position][spoken], weights=rows.counts[spoken], minlength=len(keys))
-    votes = _supposed(setup.tables()[position], setup.voters[position].accuracy)
+    votes = _supposed(setup.tables()[position], setup.voters[position].accuracy, overall)
     parent = parents_of(setup)[position]
     share = votes[[mark // LEVELS for _, mark in keys]].reshape(len(keys), votes.shape[1])
     if parent is not None:
-        above = _supposed(setup.tables()[parent], setup.voters[parent].accuracy)
+        above = _supposed(setup.tables()[parent], setup.voters[parent].accuracy, overall)
         context = [above[symbol] if symbol >= 0 else np.ones(votes.shape[1]) for symbol, _ in keys]
         share = share * np.array(context).reshape(share.shape)
         share = share / share.sum(axis=1, keepdims=True)
@@ -266,15 +295,14 @@ def _start(rows: _Rows, position: int, keys: tuple[tuple[int, int], ...], setup:
 
 
 def _start_priors(rows: _Rows, keys: Sequence[tuple[tuple[int, int], ...]], setup: FusionSetup) -> NDArray[np.float64]:
-    """(regions, classes) mean of what the sources suppose."""
+    """(regions, classes) mean of the classes that the sources' codes admit; 0 for those that none admits."""
     tables = setup.tables()
-    sums = np.full((len(rows.regions), tables[0].shares.shape[1]), FLOOR)
+    sums = np.zeros((len(rows.regions), tables[0].shares.shape[1]))
     for position, table in enumerate(tables):
-        votes = _supposed(table, setup.voters[position].accuracy)
         spoken = np.flatnonzero(rows.place[position] != SILENT)
         symbols = np.array([mark // LEVELS for _, mark in keys[position]], dtype=np.int64)
-        shown = symbols[rows.place[position][spoken]]
-        np.add.at(sums, rows.region[spoken], rows.counts[spoken, None] * votes[shown])
+        shown = table.shares[symbols[rows.place[position][spoken]]]
+        sums += _summed(rows.counts[spoken, None] * shown, rows.region[spoken], len(rows.regions))
     shares: NDArray[np.float64] = sums / sums.sum(axis=1, keepdims=True)
     return shares
 
@@ -283,7 +311,7 @@ def _expect(
     rows: _Rows, priors: NDArray[np.float64], values: Sequence[NDArray[np.float64]]
 ) -> tuple[NDArray[np.float64], float]:
     """(rows, classes) posterior, and the mean log likelihood of a pixel."""
-    log = np.log(np.maximum(priors, FLOOR))[rows.region]
+    log = np.log(np.maximum(priors, NEVER))[rows.region]
     for place, table in zip(rows.place, values, strict=True):
         spoken = place != SILENT
         log[spoken] += np.log(np.maximum(table, FLOOR))[place[spoken]]
@@ -294,18 +322,16 @@ def _expect(
 def _maximise(
     rows: _Rows,
     posterior: NDArray[np.float64],
-    start: Sequence[NDArray[np.float64]],
+    held: Sequence[NDArray[np.float64]],
     keys: Sequence[tuple[tuple[int, int], ...]],
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Class shares and tables that suit the posterior best, the start values weighing `PRIOR_SHARE`."""
+    """Class shares and tables that suit the posterior and the held start values best."""
     weighted = posterior * rows.counts[:, None]
-    shares = np.full((len(rows.regions), posterior.shape[1]), FLOOR)
-    np.add.at(shares, rows.region, weighted)
+    shares = _summed(weighted, rows.region, len(rows.regions))
     values = []
     for position, place in enumerate(rows.place):
         spoken = place != SILENT
-        expected = PRIOR_SHARE * start[position]
-        np.add.at(expected, place[spoken], weighted[spoken])
+        expected = held[position] + _summed(weighted[spoken], place[spoken], len(keys[position]))
         values.append(_normalised(expected, keys[position]))
     return shares / shares.sum(axis=1, keepdims=True), values
 
@@ -313,10 +339,17 @@ def _maximise(
 def _normalised(expected: NDArray[np.float64], keys: tuple[tuple[int, int], ...]) -> NDArray[np.float64]:
     """Divided so that, for each class, the marks of one parent symbol sum to 1."""
     _, group = np.unique([parent for parent, _ in keys], return_inverse=True)
-    totals = np.zeros((int(group.max(initial=-1)) + 1, expected.shape[1]))
-    np.add.at(totals, group, expected)
+    totals = _summed(expected, group, int(group.max(initial=-1)) + 1)
     shares: NDArray[np.float64] = expected / np.maximum(totals, 1e-300)[group]
     return shares
+
+
+def _summed(values: NDArray[np.float64], group: NDArray[np.int64], groups: int) -> NDArray[np.float64]:
+    """(groups, classes) sums of the rows of each group, in the order of the rows."""
+    classes = values.shape[1]
+    flat = (group[:, None] * classes + np.arange(classes)).ravel()
+    sums = np.bincount(flat, weights=values.ravel(), minlength=groups * classes).astype(np.float64)
+    return sums.reshape(groups, classes)
 
 
 def _softmax(log: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -60,9 +60,9 @@ def agreement(votes: Sequence[LabelLayer], setup: FusionSetup) -> float | None:
     if len(votes) < 2:
         return None
     symbols = to_symbols(votes, setup)
-    voices: NDArray[np.int64] = (symbols != SILENT).sum(axis=0)
+    several = np.count_nonzero(symbols != SILENT, axis=0) > 1
     admitted = np.ones((*symbols.shape[1:], setup.tables()[0].shares.shape[1]), dtype=bool)
     for layer, table in zip(symbols, setup.tables(), strict=True):
         admitted &= (layer == SILENT)[..., None] | (table.shares > 0)[np.maximum(layer, 0)]
-    agreed = admitted.any(axis=-1)[voices >= 2]
+    agreed = np.asarray(admitted.any(axis=-1))[several]
     return float(np.mean(agreed)) if agreed.size else None

@@ -215,6 +215,20 @@ def test_an_item_says_what_has_to_be_cited() -> None:
     assert dict(item.extra) == {"year": "2021", "version": "v200", "gsd_m": "10.0", "checksum": "1220ab"}
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "year"),
+    [
+        ("2017-01-01T00:00:00Z", "2018-12-31T23:59:59Z", "2018"),
+        ("2021-01-01T00:00:00Z", "2022-01-01T00:00:00Z", "2021"),
+        ("2021-01-01T00:00:00Z", "2021-01-01T00:00:00Z", "2021"),
+    ],
+)
+def test_the_year_of_a_product_is_the_last_that_it_saw(start: str, end: str, year: str) -> None:
+    item = worldcover_item(2021, "v200", start_datetime=start, end_datetime=end)
+    found = to_label_item(item, "wc", source_of("worldcover"), "pc")
+    assert dict(found.extra)["year"] == year
+
+
 def test_an_item_without_the_asset_is_refused_by_name() -> None:
     with pytest.raises(AssetMissingError, match=r"'landcover'.*input_quality"):
         to_label_item(worldcover_item(2021, "v200"), "wc", source_of("worldcover", asset="landcover"), "pc")
