@@ -125,31 +125,35 @@ class StaticCatalog:
         return _select(self._items[collection], "", self.allow_local, (bbox, start, end, where or {}))
 
     def _read_items(self, collection: str) -> Iterator[Item]:
+        with httpx.Client(timeout=TIMEOUT_S, follow_redirects=True) as client:
+            yield from self._read_items_with(client, collection)
+
+    def _read_items_with(self, client: httpx.Client, collection: str) -> Iterator[Item]:
         if not self._addresses:
-            self._addresses = dict(self._collections(self.href, depth=4))
+            self._addresses = dict(self._collections(client, self.href, depth=4))
         address = self._addresses.get(collection)
         if address is None:
             have = ", ".join(sorted(self._addresses)) or "none"
             raise CatalogError(f"no collection {collection!r}; the catalog has {have}", unsigned(self.href))
-        for href, item in self._items_below(address, depth=6):
+        for href, item in self._items_below(client, address, depth=6):
             yield normalise_item(item, href)
 
-    def _collections(self, href: str, depth: int) -> Iterator[tuple[str, str]]:
-        document = _read_json(href)
+    def _collections(self, client: httpx.Client, href: str, depth: int) -> Iterator[tuple[str, str]]:
+        document = _read_json(client, href)
         if document.get("type") == "Collection":
             yield str(document.get("id")), href
         elif depth > 0:
             for child in _links(document, "child"):
-                yield from self._collections(absolute_href(child, href), depth - 1)
+                yield from self._collections(client, absolute_href(child, href), depth - 1)
 
-    def _items_below(self, href: str, depth: int) -> Iterator[tuple[str, Item]]:
-        document = _read_json(href)
+    def _items_below(self, client: httpx.Client, href: str, depth: int) -> Iterator[tuple[str, Item]]:
+        document = _read_json(client, href)
         for link in _links(document, "item"):
             address = absolute_href(link, href)
-            yield address, _read_json(address)
+            yield address, _read_json(client, address)
         if depth > 0:
             for child in _links(document, "child"):
-                yield from self._items_below(absolute_href(child, href), depth - 1)
+                yield from self._items_below(client, absolute_href(child, href), depth - 1)
 
 
 def _select(
@@ -194,7 +198,7 @@ def _document(href: str) -> str:
     return str(path / "catalog.json" if path.is_dir() else path)
 
 
-def _read_json(href: str) -> dict[str, Any]:
+def _read_json(client: httpx.Client, href: str) -> dict[str, Any]:
     """A JSON document of a folder or a server.
 
     Raises:
@@ -202,7 +206,9 @@ def _read_json(href: str) -> dict[str, Any]:
         ThrottledError, TransientSourceError, AccessDeniedError: as the server said.
     """
     try:
-        document = json.loads(_fetch(href) if urlsplit(href).scheme in ("http", "https") else Path(href).read_bytes())
+        document = json.loads(
+            _fetch(client, href) if urlsplit(href).scheme in ("http", "https") else Path(href).read_bytes()
+        )
     except OSError as error:
         raise CatalogError(f"cannot read the catalog: {error.strerror}", unsigned(href)) from error
     except ValueError as error:
@@ -212,9 +218,9 @@ def _read_json(href: str) -> dict[str, Any]:
     return document
 
 
-def _fetch(href: str) -> bytes:
+def _fetch(client: httpx.Client, href: str) -> bytes:
     try:
-        answer = httpx.get(href, timeout=TIMEOUT_S, follow_redirects=True)
+        answer = client.get(href)
     except httpx.HTTPError as error:
         raise TransientSourceError(f"no answer from the catalog: {type(error).__name__}", unsigned(href)) from error
     if answer.status_code >= 400:

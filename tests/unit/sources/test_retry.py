@@ -60,8 +60,10 @@ def test_other_exceptions_pass_through() -> None:
 
 
 def test_names_of_the_predicates() -> None:
-    assert is_throttled(ThrottledError("429")) and not is_throttled(TransientSourceError("500"))
-    assert is_transient(ThrottledError("429")) and is_transient(TransientSourceError("500"))
+    assert is_throttled(ThrottledError("429"))
+    assert not is_throttled(TransientSourceError("500"))
+    assert is_transient(ThrottledError("429"))
+    assert is_transient(TransientSourceError("500"))
     assert not is_transient(AccessDeniedError("403"))
 
 
