@@ -44,6 +44,7 @@ def test_what_lies_under_an_invalid_pixel_changes_nothing() -> None:
     spoilt = np.where(valid, picture, np.float32(1e6))
     ours, theirs = edges(picture, valid), edges(spoilt, valid)
     assert np.array_equal(ours.values, theirs.values)
+    assert ours.weight[0].all()  # the outer border keeps its weight
     assert not ours.weight[9:21, 14:31][1:-1, :].any()
     assert not ours.values[0][~ours.weight].any()
 
