@@ -222,7 +222,7 @@ def _scene_classes(look: Look, bands: dict[str, Array]) -> Array:
     scl = np.where(ndvi > 0.42, 4, 5).astype(np.float32)
     scl[(nir < 0.11) & (red < 0.035)] = 2
     scl[(nir < 0.09) & (green > nir)] = 6
-    scl[(ndsi > 0.42) & (green > 0.28)] = 11
+    scl[(ndsi > 0.22) & (green > 0.2)] = 11
     scl[sky.shadow > 0.35] = 3
     scl[sky.cirrus > 0.25] = 10
     near = ndimage.maximum_filter(sky.cloud, 5)
@@ -255,11 +255,11 @@ def _quality_bits(look: Look, bands: dict[str, Array]) -> Array:
 
     Source: Landsat 8-9 Collection 2 Level 2 Science Product Guide, table of QA_PIXEL bits and common values.
     """
-    green, swir, nir, red = bands["green"], bands["swir16"], bands["nir08"], bands["red"]
+    green, swir, nir = bands["green"], bands["swir16"], bands["nir08"]
     ndsi = (green - swir) / np.maximum(green + swir, 0.01)
     bits = np.full(green.shape, 21824.0, dtype=np.float32)
     bits[(nir < 0.08) & (green > nir)] = 21952
-    bits[(ndsi > 0.42) & (nir > 0.2) & (red > 0.2)] = 30048
+    bits[(ndsi > 0.22) & (nir > 0.15) & (green > 0.2)] = 30048
     bits[look.sky.cirrus > 0.3] = 54596
     bits[look.sky.shadow > 0.35] = 23888
     bits[ndimage.maximum_filter(look.sky.cloud, 5) > 0.3] = 21762

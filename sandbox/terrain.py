@@ -14,7 +14,7 @@ from shapely.geometry import LineString, Point, Polygon, box
 
 from . import noise
 from .noise import Array, hash_uniform
-from .place import Bounds
+from .place import Bounds, Grid
 from .settlement import Feature, Taken
 
 Floats = npt.NDArray[np.float64]
@@ -180,6 +180,13 @@ def _nearest_block(sx: Floats, sy: Floats, x: Floats, y: Floats) -> npt.NDArray[
     rows, cols = ((top - sy) / CELL_M).astype(np.int32), ((sx - left) / CELL_M).astype(np.int32)
     out: npt.NDArray[np.int32] = burnt[rows, cols]
     return out
+
+
+def field_blocks(grid: Grid, seed: int) -> npt.NDArray[np.int32]:
+    """(H, W) number of the field block of each pixel, its borders left straight."""
+    xs, ys = np.meshgrid(grid.xs(), grid.ys())
+    x, y, _ = block_seeds(grid.bounds_xyxy, seed)
+    return _nearest_block(xs, ys, x, y)
 
 
 @dataclass(frozen=True)
