@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,15 @@ class Disagreement:
     def share(self) -> float:
         """Disagreeing share, 0 where they never meet."""
         return self.disagree / self.pixels if self.pixels else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"matrix": [list(row) for row in self.matrix]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Disagreement:
+        """What `to_dict` wrote."""
+        return cls(**{**data, "matrix": tuple(tuple(row) for row in data["matrix"])})
 
 
 def disagreements(stats: FusionStatistics, setup: FusionSetup) -> tuple[Disagreement, ...]:

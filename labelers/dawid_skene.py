@@ -295,14 +295,21 @@ def _start(
 
 
 def _start_priors(rows: _Rows, keys: Sequence[tuple[tuple[int, int], ...]], setup: FusionSetup) -> NDArray[np.float64]:
-    """(regions, classes) mean of the classes that the sources' codes admit; 0 for those that none admits."""
+    """(regions, classes) mean of the classes that the sources' codes admit.
+
+    A class that no code met anywhere names first has no share: it is only ever a coarse code's second thought, and
+    would gather what no other class explains.
+    """
     tables = setup.tables()
     sums = np.zeros((len(rows.regions), tables[0].shares.shape[1]))
+    named = np.zeros(sums.shape[1], dtype=bool)
     for position, table in enumerate(tables):
         spoken = np.flatnonzero(rows.place[position] != SILENT)
         symbols = np.array([mark // LEVELS for _, mark in keys[position]], dtype=np.int64)
+        named[table.shares[symbols].argmax(axis=1)] = True
         shown = table.shares[symbols[rows.place[position][spoken]]]
         sums += _summed(rows.counts[spoken, None] * shown, rows.region[spoken], len(rows.regions))
+    sums[:, ~named] = 0.0
     shares: NDArray[np.float64] = sums / sums.sum(axis=1, keepdims=True)
     return shares
 

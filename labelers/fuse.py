@@ -56,7 +56,7 @@ class FusionModel:
         return {
             "setup": asdict(self.setup),
             "estimate": self.estimate.to_dict() if self.estimate else None,
-            "disagreement": [asdict(pair) for pair in self.disagreement],
+            "disagreement": [pair.to_dict() for pair in self.disagreement],
             "pixels": self.pixels,
         }
 
@@ -69,7 +69,7 @@ class FusionModel:
         return cls(
             setup=FusionSetup(**setup),
             estimate=Estimate.from_dict(data["estimate"]) if data["estimate"] else None,
-            disagreement=tuple(Disagreement(**pair) for pair in data["disagreement"]),
+            disagreement=tuple(Disagreement.from_dict(pair) for pair in data["disagreement"]),
             pixels=data["pixels"],
         )
 
@@ -85,7 +85,7 @@ class FusionModel:
             "priority": list(self.setup.order),
             "abstain_below": self.setup.abstain_below,
             "pixels": self.pixels,
-            "disagreement": [asdict(pair) | {"share": pair.share} for pair in self.disagreement],
+            "disagreement": [pair.to_dict() | {"share": pair.share} for pair in self.disagreement],
         }
         if self.estimate:
             found |= self.estimate.summary(self.setup, [entry.name for entry in legend.classes])

@@ -1,0 +1,174 @@
+"""OpenStreetMap on the grid: tag rules, widths, order of painting, and geometry against plain point-in-polygon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.geometry import LineString, Point, Polygon, box
+from shapely.geometry.base import BaseGeometry
+
+from labelers.osm import OsmLabeler, load_rules, tags_wanted
+from labelers.pixel_features import to_pixel_geojson
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable
+from schemas.legend import load_legend
+
+GRID = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (12, 17))
+CODE = {entry.name: entry.code for entry in load_legend("osm").classes}
+
+
+def table_of(*parts: tuple[BaseGeometry, Mapping[str, str]], epsg: int = 32632) -> FeatureTable:
+    features = tuple(Feature(f"way/{i}", geometry, tags) for i, (geometry, tags) in enumerate(parts))
+    return FeatureTable("osm", epsg, features, "2024-05-06T07:08:09Z")
+
+
+def at(x: float, y: float) -> tuple[float, float]:
+    """Map coordinates of a place given in pixels from the upper left corner."""
+    return GRID.x0 + 10 * x, GRID.y0 - 10 * y
+
+
+def pixels(x0: float, y0: float, x1: float, y1: float) -> Polygon:
+    return box(*at(x0, y1), *at(x1, y0))
+
+
+def line(*places: tuple[float, float]) -> LineString:
+    return LineString([at(*place) for place in places])
+
+
+def painted(*parts: tuple[BaseGeometry, Mapping[str, str]], grid: GeoRef = GRID) -> np.ndarray:
+    return OsmLabeler().label(table_of(*parts), grid).classes
+
+
+def test_every_rule_names_a_class_of_the_legend_and_every_class_has_a_rule() -> None:
+    rules = load_rules()
+    named = {rule.class_name for rule in (*rules.areas, *rules.lines, *rules.top)}
+    assert named == set(CODE)
+    assert {"building", "highway", "landuse", "natural", "waterway"} <= set(tags_wanted())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(-5, 22), st.floats(-5, 17)), min_size=3, max_size=7))
+def test_an_area_covers_the_pixels_whose_centres_lie_in_it(places: list[tuple[float, float]]) -> None:
+    shape = shapely.convex_hull(shapely.MultiPoint([at(*place) for place in places]))
+    if shape.geom_type != "Polygon" or shape.area < 1:
+        return
+    x, y = np.meshgrid(GRID.x_centres(), GRID.y_centres())
+    inside = shapely.contains_xy(shape, x, y)
+    near = shapely.distance(shapely.points(x, y), shape.exterior) < 1e-3
+    found = painted((shape, {"natural": "water"})) == CODE["Water"]
+    np.testing.assert_array_equal(found[~near], inside[~near])
+
+
+def test_absence_is_no_data_and_not_a_class() -> None:
+    label = OsmLabeler().label(table_of(), GRID)
+    assert label.nodata == 0
+    assert not label.classes.any()
+    assert label.share_alike
+    assert (label.licence, label.vintage) == ("ODbL-1.0", "2024-05-06")
+
+
+def test_smaller_and_more_specific_areas_lie_on_top_and_buildings_over_all() -> None:
+    codes = painted(
+        (pixels(4, 4, 5, 5), {"building": "yes"}),
+        (line((0, 4.5), (17, 4.5)), {"highway": "motorway"}),
+        (pixels(2, 2, 8, 8), {"landuse": "forest"}),
+        (pixels(0, 0, 17, 12), {"landuse": "residential"}),
+    )
+    assert codes[0, 0] == CODE["Residential land"]
+    assert codes[2, 2] == CODE["Forest"]
+    assert codes[4, 3] == CODE["Road"]
+    assert codes[4, 4] == CODE["Building"]
+
+
+def test_in_one_step_the_smaller_area_covers_the_larger() -> None:
+    inner, outer = (pixels(3, 3, 5, 5), {"landuse": "meadow"}), (pixels(0, 0, 9, 9), {"landuse": "grass"})
+    assert (painted(inner, outer) == painted(outer, inner)).all()
+
+
+@pytest.mark.parametrize(
+    "tags", [{"highway": "motorway", "tunnel": "yes"}, {"railway": "abandoned"}, {"highway": "proposed"}]
+)
+def test_what_is_not_seen_from_above_is_not_painted(tags: dict[str, str]) -> None:
+    assert not painted((line((0, 4.5), (17, 4.5)), tags)).any()
+
+
+def test_a_tunnel_that_is_none_is_painted() -> None:
+    assert painted((line((0, 4.5), (17, 4.5)), {"highway": "motorway", "tunnel": "no"})).any()
+
+
+def test_a_line_is_as_wide_as_its_class_or_its_tag_says() -> None:
+    across = line((0, 6), (17, 6))
+    motorway = (painted((across, {"highway": "motorway"})) > 0).sum(axis=0)
+    tagged = (painted((across, {"highway": "motorway", "width": "58 m"})) > 0).sum(axis=0)
+    silly = (painted((across, {"highway": "motorway", "width": "wide"})) > 0).sum(axis=0)
+    assert set(motorway) == {2}
+    assert set(tagged) == {6}
+    assert (silly == motorway).all()
+
+
+def test_a_path_is_not_painted_at_10_m_but_at_1_m() -> None:
+    path = (line((0, 6), (17, 6)), {"highway": "footway"})
+    fine = GeoRef(32632, GRID.x0, GRID.y0, 1.0, (120, 170))
+    assert not painted(path).any()
+    assert painted(path, grid=fine).any()
+
+
+def test_points_and_untold_tags_paint_nothing() -> None:
+    assert not painted((Point(at(3, 3)), {"building": "yes"}), (pixels(0, 0, 9, 9), {"building": "no"})).any()
+    assert not painted((pixels(0, 0, 9, 9), {"landuse": "<script>"})).any()
+
+
+def test_features_in_another_coordinate_system_are_an_error() -> None:
+    with pytest.raises(ValueError, match="32633"):
+        OsmLabeler().label(table_of(epsg=32633), GRID)
+    with pytest.raises(ValueError, match="32633"):
+        to_pixel_geojson(table_of(epsg=32633), GRID)
+
+
+def test_pixel_coordinates_run_right_and_down_from_the_corner() -> None:
+    found = to_pixel_geojson(table_of((pixels(1, 2, 4, 3), {"building": "yes", "name": "<b>"})), GRID)
+    (feature,) = found["features"]
+    ring = {tuple(place) for place in feature["geometry"]["coordinates"][0]}
+    assert ring == {(1.0, 2.0), (4.0, 2.0), (4.0, 3.0), (1.0, 3.0)}
+    assert feature["id"] == "way/0"
+    assert feature["properties"]["tags"] == {"building": "yes", "name": "<b>"}
+    assert found["shape_yx"] == [12, 17]
+    assert found["extract_date"] == "2024-05-06T07:08:09Z"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(-9, 26), st.floats(-9, 21)), min_size=2, max_size=6))
+def test_pixel_geometries_stay_in_the_chip_and_come_back_to_the_map(places: list[tuple[float, float]]) -> None:
+    course = line(*places)
+    frame = box(*GRID.bounds_xyxy)
+    found = to_pixel_geojson(table_of((course, {"highway": "path"})), GRID)["features"]
+    met = shapely.get_parts(course.intersection(frame))
+    expected = shapely.union_all([part for part in met if part.geom_type == "LineString"])
+    if not found:
+        assert expected.length < 0.2
+        return
+    geometry = shapely.geometry.shape(found[0]["geometry"])
+    left, top, right, bottom = geometry.bounds
+    assert left >= 0
+    assert top >= 0
+    assert right <= 17
+    assert bottom <= 12
+    back = shapely.transform(geometry, lambda xy: np.column_stack([GRID.x0 + 10 * xy[:, 0], GRID.y0 - 10 * xy[:, 1]]))
+    assert back.length == pytest.approx(expected.length, abs=0.5 + 0.2 * len(places))
+    assert shapely.hausdorff_distance(back, expected) < 0.2
+
+
+def test_a_feature_that_only_touches_the_edge_is_not_in_the_chip() -> None:
+    assert to_pixel_geojson(table_of((pixels(-3, 0, 0, 5), {"building": "yes"})), GRID)["features"] == []
+
+
+def test_a_clipped_feature_says_so() -> None:
+    found = to_pixel_geojson(
+        table_of((pixels(-3, 0, 2, 5), {"building": "yes"}), (pixels(1, 1, 2, 2), {"building": "yes"})), GRID
+    )
+    assert [feature["properties"]["clipped"] for feature in found["features"]] == [True, False]
