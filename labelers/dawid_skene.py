@@ -1,19 +1,14 @@
 """Estimate from the counts alone how each source errs, and what the truth probably is (Dawid and Skene 1979).
 
 The model: a pixel has a true class t, drawn from the class shares of its region; source s then shows mark m
-with
-probability P(m | t). Context sources (CORINE, OSM) are not independent of each other given the truth: inside
-one
-village both say "residential" of the same garden. So the later of two context sources has P(m | t, what the
-earlier
-one says). A silent source contributes nothing: absence is no evidence.
+with probability P(m | t). Context sources (CORINE, OSM) are not independent of each other given the truth:
+inside one village both say "residential" of the same garden. So the later of two context sources has P(m |
+t, what the earlier one says). A silent source contributes nothing: absence is no evidence.
 
 Expectation-maximisation over the distinct combinations of marks, whatever the number of pixels. It starts
-from the
-crosswalk and the published accuracies, and these keep the weight of `PRIOR_SHARE` of each source's pixels,
-so that a
-class cannot drift to another meaning. Everything is summed in a fixed order: the same counts give the same
-model.
+from the crosswalk and the published accuracies, and these keep the weight of a share (`prior_shares`) of each source's
+pixels, so that a class cannot drift to another meaning. Everything is summed in a fixed order: the same
+counts give the same model.
 
 Source: A. P. Dawid and A. M. Skene, Maximum likelihood estimation of observer error-rates using the EM
 algorithm,

@@ -6,12 +6,10 @@
     fused_layer(model, votes)  per chip: class indices and confidence
 
 ``priority``: the strongest source decides; where it admits several classes the next ones narrow them down.
-``vote``:
-each source divides its weight among the classes that its code admits. ``dawid-skene``: the posterior under
-confusion
-matrices that were estimated from the counts (`labelers.dawid_skene`). A source without data at a pixel says
-nothing
-there. Confidence is lower where classes meet, and a pixel below the setup's threshold abstains.
+``vote``: each source divides its weight among the classes that its code admits. ``dawid-skene``: the
+posterior under confusion matrices that were estimated from the counts (`labelers.dawid_skene`). A source
+without data at a pixel says nothing there. Confidence is lower where classes meet, and a pixel below the
+setup's threshold abstains.
 """
 
 from __future__ import annotations

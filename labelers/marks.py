@@ -1,10 +1,8 @@
 """What a fusion counts: at each pixel, what every source says and how steadily it says so around the pixel.
 
 A mark is ``symbol * LEVELS + level``; `SILENT` where a source has no data. The level tells how many of the
-eight
-neighbours say the same: in the middle of a patch, at its edge, or alone. Edges and specks of a map are more
-often
-wrong than its middles, and counting them apart lets an estimate find out by how much.
+eight neighbours say the same: in the middle of a patch, at its edge, or alone. Edges and specks of a map
+are more often wrong than its middles, and counting them apart lets an estimate find out by how much.
 """
 
 from __future__ import annotations

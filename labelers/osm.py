@@ -1,10 +1,8 @@
 """OpenStreetMap: features with tags in, classes of legend ``osm`` out.
 
 The rule at every GSD: a pixel takes the class of what covers its centre, so that shares of area stay true;
-lines are
-buffered by half their width first, and lines narrower than half a pixel are not painted. Where nothing is
-mapped the
-layer is no data: absence is no evidence.
+lines are buffered by half their width first, and lines narrower than half a pixel are not painted. Where
+nothing is mapped the layer is no data: absence is no evidence.
 """
 
 from __future__ import annotations

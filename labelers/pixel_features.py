@@ -21,10 +21,8 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
     """A FeatureCollection of what lies in the chip, clipped to it.
 
     Coordinates are pixels: x right, y down, (0, 0) the outer corner of the upper left pixel, so that the
-    centre of
-    that pixel is (0.5, 0.5) and the lower right corner is (columns, rows). Each feature has its OSM id and
-    tags;
-    tags are data as found. Order is that of the table.
+    centre of that pixel is (0.5, 0.5) and the lower right corner is (columns, rows). Each feature has its
+    OSM id and tags; tags are data as found. Order is that of the table.
 
     Args:
         table: features in the coordinate system of the grid.
@@ -32,8 +30,7 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
 
     Returns:
         GeoJSON with the foreign members ``coordinates``, ``shape_yx``, ``gsd_m``, ``extract_date``,
-        ``licence`` and
-        ``attribution``.
+        ``licence`` and ``attribution``.
 
     Raises:
         ValueError: another coordinate system.

@@ -174,10 +174,9 @@ def read_label_raster(
     """Codes of a class raster on the target grid.
 
     Each target pixel takes the code of the source pixel in which its centre lies (``nearest``), or, for a
-    product
-    much finer than the grid, the most frequent code under it (``mode``). Only the window that the target
-    needs is
-    read. Several items are mosaicked: the first of `in_order` that has data at a pixel gives it.
+    product much finer than the grid, the most frequent code under it (``mode``). Only the window that the
+    target needs is read. Several items are mosaicked: the first of `in_order` that has data at a pixel
+    gives it.
 
     Args:
         items: of one label source.
@@ -231,8 +230,7 @@ def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:
     """The items to read, the preferred first: the newest year, in it the newest version, then by id.
 
     WorldCover and CORINE of two years never stand in one layer (their changes are partly the algorithm's),
-    so only
-    the newest year is left of them.
+    so only the newest year is left of them.
     """
     newest = max((dict(item.extra)["year"] for item in items), default="")
     kept = [i for i in items if dict(i.extra)["year"] == newest or i.sensor not in ("worldcover", "corine")]
@@ -305,8 +303,7 @@ def _window(raster: xr.DataArray, target: GeoRef) -> tuple[slice, slice] | None:
     """Rows and columns of the raster that the target needs, or None where they do not meet.
 
     The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
-    first
-    while every raster's transform is easting first.
+    first while every raster's transform is easting first.
     """
     to_source = pyproj.Transformer.from_crs(target.epsg, raster.rio.crs.to_wkt(), always_xy=True)
     left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)

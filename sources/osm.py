@@ -44,10 +44,9 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
     """Features of an extract that meet a box, whole (not clipped to it), in EPSG:4326.
 
     Nodes become points, ways lines or polygons, multipolygon and boundary relations polygons. A ring that
-    crosses
-    itself is repaired; a way with missing nodes keeps the nodes that are there if it is a line, and is left
-    out if it
-    is an area; a relation with missing members is left out. What is left out is counted in the log.
+    crosses itself is repaired; a way with missing nodes keeps the nodes that are there if it is a line, and
+    is left out if it is an area; a relation with missing members is left out. What is left out is counted
+    in the log.
 
     Args:
         path: ``.osm.pbf``, ``.osm``, ``.osm.gz`` or ``.osm.bz2``.
@@ -57,8 +56,7 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
 
     Returns:
         The table. Its date is the file's replication time if the header states one, else the newest edit of
-        any
-        feature with a wanted tag, else empty.
+        any feature with a wanted tag, else empty.
 
     Raises:
         AssetMissingError: there is no such file.
@@ -149,9 +147,8 @@ class _Collected:
 def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | None = None) -> Path:
     """A whole extract as a local file: itself where it is local, else fetched once into a folder.
 
-    The file's name in the folder is its checksum, or the hash of its address where none is known. It appears
-    there
-    whole or not at all, and two processes that fetch it at once do not disturb each other.
+    The file's name in the folder is its checksum, or the hash of its address where none is known. It
+    appears there whole or not at all, and two processes that fetch it at once do not disturb each other.
 
     Args:
         href: local path, ``file://``, ``http(s)://`` or any address that fsspec opens.

@@ -31,9 +31,8 @@ QUERY_SECONDS = 180
 def query_area(
     polygon_lonlat: BaseGeometry, tags: TagsWanted, overpass_url: str, *, source: str = "osm"
 ) -> FeatureTable:
-    """Features that meet a polygon, whole, in EPSG:4326: the table that `sources.osm.read_extract`
-    gives for
-    the same data.
+    """Features that meet a polygon, whole, in EPSG:4326: the table that `sources.osm.read_extract` gives
+    for the same data.
 
     Overpass sends no edit times unless asked in another way, so `Feature.timestamp` is empty; the date of the
     table is the server's ``timestamp_osm_base``.

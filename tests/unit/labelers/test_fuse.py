@@ -286,7 +286,6 @@ def test_the_same_counts_give_the_same_model_through_json_too() -> None:
 
 
 def test_marks_that_were_never_counted_speak_through_the_crosswalk() -> None:
-    _, votes = simulated(1)
     model = estimated(1)
     fresh = [
         layer("osm", np.full((3, 4), 16, np.uint8), "osm", 0),
