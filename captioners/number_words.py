@@ -75,7 +75,7 @@ def percent_phrases(percent: float) -> list[str]:
         return [f"{percent:.1f}%"]
     phrases = [f"about {whole}%", f"{whole}%"]
     five = 5 * round(percent / 5)
-    if 12.5 <= percent < 90 and five != whole and abs(percent - five) <= 2.5 - 1e-9:
+    if 12.5 <= percent < 90 and five != whole:
         phrases += [f"about {five}%", f"roughly {five}%"]
     elif percent >= 10:
         phrases.append(f"roughly {whole}%")

@@ -26,6 +26,8 @@ from schemas.legend import load_legend
 Messages = list[dict[str, Any]]
 Seen = Literal["text_only", "label_map", "rgb", "pseudo_images"]
 
+BORDERS = 4
+"""So many of the longest boundaries are told."""
 MAX_TOKENS = {"short": 300, "long": 1200, "qa": 1200}
 """Longest answer allowed, by kind; an answer cut off there is paid and lost, so these are generous."""
 
@@ -74,14 +76,15 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
     views = [
         {"title": VIEWS[name].title, "guide": VIEWS[name].guide}
         if name in VIEWS
-        else {"title": "Land cover", "guide": colour_key(one.legend, reading)}
+        else {"title": "Land cover", "guide": colour_key(one.legend)}
         for name in one.views
     ]
     system = render_prompt(
         "prompt_system.jinja", kinds=one.kinds, gsd_m=f"{10.0 if gsd is None else float(gsd.value):g}", views=views
     )
     listed = [{"id": f"q{number}", "text": q.question} for number, q in enumerate(asked, 1)]
-    text = render_prompt("prompt.jinja", facts=told_facts(reading), questions=listed)
+    facts = [[f.fact_id, f.subject, _short(f.value), f.unit, f.region] for f in told_facts(reading)]
+    text = render_prompt("prompt.jinja", facts=facts, questions=listed)
     content: Any = text
     if one.views:
         content = [
@@ -96,18 +99,19 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
     return Request(messages, answer_schema(one.kinds), asked, tokens, seen_by(one.views), len(one.views))
 
 
-def colour_key(legend: str, reading: Reading) -> str:
-    """Guide to a label map: the colour of every class that the chip holds."""
+def colour_key(legend: str) -> str:
+    """Guide to a label map: the colour of every class, the same for all chips, so that a server can cache it."""
     if not legend:
         return "Each colour stands for one land cover; neutral grey has none."
-    colours = {entry.code: entry.colour for entry in load_legend(legend).classes}
-    listed = ", ".join(f"{colours[one.code]} {one.noun}" for one in reading.classes if one.code in colours)
+    listed = ", ".join(f"{c.colour} {c.noun or c.name.lower()}" for c in load_legend(legend).classes)
     return f"Colours: {listed}; neutral grey has no class."
 
 
 def told_facts(reading: Reading) -> list[Fact]:
-    """The facts worth a prompt's tokens: no zero shares, no 3x3 grid, no details of classes under 1 %."""
+    """The facts worth a prompt's tokens: no zero shares, no 3x3 grid, no details of classes under 1 %, few borders."""
     main = {one.code for one in reading.classes if one.share >= 1.0}
+    borders = sorted((f for f in reading.sheet.facts if f.kind == "adjacency"), key=lambda f: -float(f.value))
+    longest = {f.fact_id for f in borders[:BORDERS]}
     told = []
     for fact in reading.sheet.facts:
         parts = fact.fact_id.split(".")
@@ -119,12 +123,17 @@ def told_facts(reading: Reading) -> list[Fact]:
         elif fact.kind == "dominant":
             keep = fact.region in ("chip", *QUADRANTS, "middle")
         elif fact.kind == "adjacency":
-            keep = {int(code) for code in parts[1:]} <= main
+            keep = fact.fact_id in longest
         else:
             keep = True
         if keep:
             told.append(fact)
     return told
+
+
+def _short(value: float | int | str | bool) -> float | int | str | bool:
+    """A value with the digits that a sentence could use."""
+    return round(value, 2) if isinstance(value, float) else value
 
 
 def seen_by(views: Mapping[str, bytes]) -> Seen:
