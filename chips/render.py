@@ -39,9 +39,7 @@ INVALID_RGB = (128, 128, 128)
 _NOT_SHOWN = (int(Valid.NODATA), int(Valid.DEFECTIVE))
 
 
-def pick(
-    role: str, bands: Mapping[str, Any], wavelengths_nm: Mapping[str, float] | None = None
-) -> str | None:
+def pick(role: str, bands: Mapping[str, Any], wavelengths_nm: Mapping[str, float] | None = None) -> str | None:
     """Name of the band that fills a role, or None.
 
     Common names win; else the band whose centre wavelength is nearest, within the role's reach, among those
@@ -246,9 +244,7 @@ def _hillshade(height: NDArray[Any], pixel_size_m: float) -> NDArray[Any]:
     filled = np.nan_to_num(height, nan=float(np.nanmean(height)) if np.isfinite(height).any() else 0.0)
     down, right = np.gradient(3.0 * filled, pixel_size_m)
     normal = np.sqrt(1.0 + down**2 + right**2)
-    light = (right + down) / np.sqrt(2.0) * np.sqrt(0.5) + np.sqrt(
-        0.5
-    )  # light from the north-west: (-x, +y, up)
+    light = (right + down) / np.sqrt(2.0) * np.sqrt(0.5) + np.sqrt(0.5)  # light from the north-west: (-x, +y, up)
     return np.asarray(np.clip(0.45 + 0.7 * light / normal, 0.45, 1.15))
 
 

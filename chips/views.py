@@ -80,8 +80,7 @@ VIEWS: dict[str, View] = {
         title="Short-wave infrared",
         kind="composite",
         roles=("swir22", "nir", "red_or_edge"),
-        formula="R = 2.2 um 0..0.4, G = near infrared 0..0.5, B = red, or red edge if red is absent, 0..0.3; "
-        "gamma 1.3",
+        formula="R = 2.2 um 0..0.4, G = near infrared 0..0.5, B = red, or red edge if red is absent, 0..0.3; gamma 1.3",
         stretch=((0.0, 0.4), (0.0, 0.5), (0.0, 0.3)),
         gamma=1.3,
         guide="Vegetation is green, dry soil and built-up land pink to violet, moist ground darker, water "
@@ -143,8 +142,7 @@ VIEWS: dict[str, View] = {
         formula="tint by metres above sea level, 0..3000 on a root scale; shaded by a sun in the north-west",
         stretch=((0.0, 3000.0),),
         guide="Height of the ground: green lowland, yellow and brown hills, white high mountains, blue at "
-        "or below sea level; slopes facing north-west are lit, those facing south-east lie in shade. "
-        + _GREY,
+        "or below sea level; slopes facing north-west are lit, those facing south-east lie in shade. " + _GREY,
     ),
 }
 """Name -> view, in the order in which a page shows them."""
