@@ -159,15 +159,25 @@ def test_an_unknown_collection_is_an_error_that_names_the_known_ones(case: Case)
         case.open().search("sentinel-9", EARTH)
 
 
-def test_every_item_is_a_scene_whose_pixels_are_those_of_its_file(case: Case) -> None:
+def test_every_item_is_a_scene(case: Case) -> None:
+    for collection, (sensor, bands) in case.sensors.items():
+        modality = Modality(sensor=sensor, catalog="c", collection=collection, bands=bands)
+        for item in case.open().search(collection, EARTH):
+            scene = to_scene_item(item, "m", modality, "c")
+            assert (scene.item_id, scene.sensor) == (item["id"], sensor)
+
+
+@pytest.mark.parametrize("name", [pytest.param("folder_case", marks=pytest.mark.realdata), "sandbox_case"])
+def test_pixels_of_a_scene_are_those_of_its_file(name: str, request: pytest.FixtureRequest) -> None:
+    case: Case = request.getfixturevalue(name)
     opener = PlainOpener(allow_local=True)
     for collection, (sensor, bands) in case.sensors.items():
         modality = Modality(sensor=sensor, catalog="c", collection=collection, bands=bands)
-        scenes = [to_scene_item(i, "m", modality, "c") for i in case.open().search(collection, EARTH)]
-        ref = scenes[-1].refs[-1]
-        pixels = open_engine("direct").read([ref], ref.georef, "nearest", opener)[0]
-        with rasterio.open(ref.href) as file:
-            np.testing.assert_array_equal(pixels, file.read(ref.band_index))
+        scene = to_scene_item(case.open().search(collection, EARTH)[-1], "m", modality, "c")
+        for ref in (scene.refs[-1], *scene.masks[:1]):
+            pixels = open_engine("direct").read([ref], ref.georef, "nearest", opener)[0]
+            with rasterio.Env(**opener.gdal_options()), rasterio.open(ref.href) as file:
+                np.testing.assert_array_equal(pixels, file.read(ref.band_index))
 
 
 def test_a_client_pickles_without_what_it_has_read(case: Case) -> None:
