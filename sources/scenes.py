@@ -11,6 +11,7 @@ from typing import Any
 import shapely
 
 from schemas.errors import AssetMissingError, RecipeError
+from schemas.georef import GeoRef
 from schemas.recipe import Modality
 from schemas.scene import MaskKind, SceneItem, SceneRef
 from schemas.sensor import Band, SensorProfile, load_sensor
@@ -87,6 +88,7 @@ def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name:
     properties = item["properties"]
     start, end = item_times(item)
     licence, attribution = _licence(item, profile, start.year)
+    lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
     return SceneItem(
         catalog=catalog_name,
         collection=str(item.get("collection") or modality.collection),
@@ -96,7 +98,7 @@ def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name:
         datetime_utc=start,
         end_utc=end,
         footprint_wkb=shapely.to_wkb(item_geometry(item), byte_order=1),
-        refs=tuple(_ref(item, name, info, profile.nodata, product) for name, info in product.bands),
+        refs=tuple(_ref(item, band, lattices[band[1].asset_key], profile.nodata, product) for band in product.bands),
         mask_kind=product.mask_kind,
         masks=_masks(item, profile, product.mask_kind),
         platform=platform_name(properties.get("platform")),
@@ -133,14 +135,15 @@ def platform_name(platform: Any) -> str:
     return re.sub(r"[\s_]+", "-", str(platform or "").strip().lower())
 
 
-def _ref(item: Item, name: str, info: BandInfo, nodata: float | None, product: Product) -> SceneRef:
+def _ref(item: Item, band: tuple[str, BandInfo], georef: GeoRef, nodata: float | None, product: Product) -> SceneRef:
+    name, info = band
     return SceneRef(
         item_id=item["id"],
         asset_key=info.asset_key,
         href=item["assets"][info.asset_key]["href"],
         band=name,
         band_index=info.index,
-        georef=asset_georef(item, info.asset_key),
+        georef=georef,
         dtype=info.dtype or product.dtype,
         nodata=info.nodata if info.nodata is not None else nodata,
         scale=product.radiometry.scale,
