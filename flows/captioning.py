@@ -38,7 +38,9 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: Path | None) -> 
     if captions is None or captions.backend == "template":
         return {}
     base_url = fill(captions.base_url, job.variables, "captions.base_url")
-    captioner = make_captioner(captions, api_key=api_key.get(), base_url=base_url, ledger_path=ledger)
+    captioner = make_captioner(
+        captions, api_key=api_key.get(), base_url=base_url, ledger_path=ledger, purse=job.recipe.hash()
+    )
     progress = current()
     progress.start("caption", len(second))
     for tile_id in sorted(second):

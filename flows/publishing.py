@@ -102,7 +102,7 @@ def publish_run(
         shards=list(shards),
         sources=tuple(_sources(plan, rows)),
         texts=texts,
-        run_rows=list(_run_rows(first)),
+        run_rows=[*_run_rows(first), *_paid_rows(run)],
         title=recipe.title,
         description=recipe.description,
         limits=tuple(_limits(job, outcomes)),
@@ -113,7 +113,7 @@ def publish_run(
         fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
         splits=_splits(job, rows),
         text_summary=text_statistics(texts) if texts else {},
-        run={**run, "host": platform.platform(terse=True), "python": platform.python_version()},
+        run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},
         private=recipe.publish.private,
         zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
         report=lambda folder: write_html(job.root, folder),
@@ -229,6 +229,27 @@ def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
                 "tokens": 0,
                 "cost": 0.0,
             }
+
+
+def _run_summary(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The run's section of ``dataset.json``: what stands per chip in run.parquet is left out."""
+    texts = {name: value for name, value in run.get("texts", {}).items() if name != "chips"}
+    return {**run, "texts": texts}
+
+
+def _paid_rows(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row per chip whose texts a model was paid for: their costs sum to what the ledger says of this run."""
+    for chip_id, spent in run.get("texts", {}).get("chips", {}).items():
+        yield {
+            "chip_id": chip_id,
+            "step": "caption",
+            "attempts": spent["calls"],
+            "urls": [],
+            "seconds": 0.0,
+            "bytes": 0,
+            "tokens": spent["tokens_in"] + spent["tokens_out"],
+            "cost": spent["cost"],
+        }
 
 
 def _splits(job: Job, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -193,8 +193,10 @@ def run_check(dataset: str, out: Console) -> bool:
     """`terraweft check`: True where nothing is wrong."""
     from shards.check import check_dataset
 
-    with out.status("checking every file, hash and count"):
-        found = check_dataset(dataset)
+    with Bars(out) as bars:
+        bars.start("check", 1)
+        found = check_dataset(dataset, statistics=True, on_shard=bars.reach)
+        bars.finish("check")
     for note in found.notes:
         out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:

@@ -68,6 +68,10 @@ class Bars:
         if stage in self._tasks:
             self._progress.advance(self._tasks[stage], units)
 
+    def reach(self, done: int, total: int) -> None:
+        """The stage that began last has so many of its units behind it."""
+        self._progress.update(list(self._tasks.values())[-1], completed=done, total=max(total, 1))
+
     def finish(self, stage: str) -> None:
         """A stage ends."""
         if stage in self._tasks:
