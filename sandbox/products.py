@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class SandboxIndex:
     """Size of all files."""
 
 
+@lru_cache(maxsize=1)
 def code_version() -> str:
     """Hash of everything in this room that can change a byte of a sandbox."""
     digest = hashlib.sha256()

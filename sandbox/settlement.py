@@ -33,26 +33,42 @@ class Feature:
 
 
 class Taken:
-    """Ground that is built on already: geometries added one by one, asked whether a shape meets any of them."""
+    """Ground that is built on already: geometries added one by one, asked whether a shape meets any of them.
+
+    Indexes double in size, so that adding n geometries one by one costs n log n.
+    """
 
     def __init__(self, geometries: Sequence[BaseGeometry]) -> None:
-        self._geometries = list(geometries)
-        self._tree = shapely.STRtree(self._geometries)
+        self._indexes = [shapely.STRtree(list(geometries))]
         self._new: list[BaseGeometry] = []
 
     def add(self, *geometries: BaseGeometry) -> None:
-        """Takes more ground; the index is rebuilt once in a while."""
+        """Takes more ground."""
         self._new.extend(geometries)
-        if len(self._new) > 60:
-            self._geometries += self._new
-            self._tree = shapely.STRtree(self._geometries)
-            self._new = []
+        if len(self._new) < 48:
+            return
+        held, self._new = self._new, []
+        while self._indexes and len(self._indexes[-1]) <= 2 * len(held):
+            held = [*self._indexes.pop().geometries, *held]
+        self._indexes.append(shapely.STRtree(held))
 
     def meets(self, shape: BaseGeometry) -> bool:
         """Whether ``shape`` touches ground that is taken."""
-        if len(self._tree.query(shape, predicate="intersects")):
+        if self._new and shapely.intersects(np.array(self._new, dtype=object), shape).any():
             return True
-        return any(shape.intersects(g) for g in self._new)
+        return any(len(index.query(shape, predicate="intersects")) for index in self._indexes)
+
+
+class Near:
+    """Features by place."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self._features = list(features)
+        self._tree = shapely.STRtree([f.geometry for f in features])
+
+    def to(self, shape: BaseGeometry) -> list[Feature]:
+        """Those that meet ``shape``, in their own order."""
+        return [self._features[i] for i in sorted(self._tree.query(shape, predicate="intersects"))]
 
 
 @dataclass(frozen=True)
@@ -98,9 +114,12 @@ def place_villages(
     x0, y0, x1, y1 = bounds[0] - margin, bounds[1] - margin, bounds[2] + margin, bounds[3] + margin
     tries = int(40 * (x1 - x0) * (y1 - y0) / spacing**2)
     found = [Village(anchor[0], anchor[1], 430.0 if southern else 520.0, names[0])]
+    places = np.full((tries + 1, 2), np.inf)
+    places[0] = anchor
     for x, y in zip(rng.uniform(x0, x1, tries), rng.uniform(y0, y1, tries), strict=True):
-        near = min((v.x - x) ** 2 + (v.y - y) ** 2 for v in found) < spacing**2
+        near = np.sum((places[: len(found)] - (x, y)) ** 2, axis=1).min() < spacing**2
         if not near:
+            places[len(found)] = (x, y)
             radius = float(rng.choice([170.0, 210.0, 260.0, 330.0, 460.0], p=[0.2, 0.3, 0.25, 0.17, 0.08]))
             found.append(
                 Village(float(x), float(y), radius * (0.8 if southern else 1.0), names[len(found) % len(names)])

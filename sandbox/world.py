@@ -82,28 +82,33 @@ def features_of(region: Region, seed: int) -> tuple[Feature, ...]:
     if not region.southern:
         roads += settlement.motorway_through(bounds, rng)
     frame = shapely.box(*bounds).buffer(700)
-    here = [settlement.leaning(v, roads) for v in villages if frame.contains(shapely.Point(v.x, v.y))]
-    streets = [street for v in here for street in settlement.village_streets(v, roads, rng)]
+    roads_at = settlement.Near(roads)
+    inside = [v for v in villages if frame.contains(shapely.Point(v.x, v.y))]
+    here = [settlement.leaning(v, roads_at.to(v.outline())) for v in inside]
+    streets = [street for v in here for street in settlement.village_streets(v, roads_at.to(v.outline()), rng)]
     ways = [f.geometry.buffer(f.width_m / 2 + 2.5, quad_segs=2) for f in roads + streets]
     taken = settlement.Taken([*ways, water])
     houses: list[Feature] = []
     paved = [f for f in roads + streets if f.tags["highway"] != "motorway"]
-    streets_at = shapely.STRtree([f.geometry for f in paved])
+    paved_at = settlement.Near(paved)
     for village in here:
         disc = village.outline(1.2)
-        near = [paved[i] for i in sorted(streets_at.query(disc, predicate="intersects"))]
+        near = paved_at.to(disc)
         houses += settlement.buildings_along(village, near, taken, region.southern, rng)
-        houses += settlement.works_beside(village, roads, taken, rng)
+        houses += settlement.works_beside(village, roads_at.to(village.outline()), taken, rng)
     towns = [v.outline().buffer(60) for v in here]
     taken.add(*towns)
     farms = settlement.farmsteads(bounds, roads, taken, region.southern, rng)
     lakes = terrain.lakes_of(bounds, taken, region.southern, rng)
     taken.add(*(f.geometry.buffer(40) for f in lakes))
     pits = terrain.quarry_of(bounds, taken, rng)
-    blocked = shapely.union_all([f.geometry for f in lakes + pits] + [water, *towns])
+    blocked = [f.geometry for f in lakes + pits] + [*getattr(water, "geoms", [water]), *towns]
+    blocked_at = shapely.STRtree(blocked)
     tracks = []
     for track in terrain.field_tracks(bounds, seed):
-        path = track.geometry.difference(blocked)
+        path = track.geometry
+        for i in sorted(blocked_at.query(path, predicate="intersects")):
+            path = path.difference(blocked[i])
         parts = [path] if path.geom_type == "LineString" else list(getattr(path, "geoms", []))
         tracks += [Feature("track", p, "track", track.width_m, track.tags) for p in parts if p.length > 40]
     yards = [f for f in houses + farms if f.kind == "yard"]
