@@ -82,8 +82,8 @@ class OsmRules:
     """Version of the table: part of the label's inputs."""
     hidden: Mapping[str, tuple[str, ...]]
     """Tags of what is not seen from above."""
-    areas: tuple[AreaRule, ...]
-    """In the order of painting."""
+    areas: tuple[tuple[AreaRule, ...], ...]
+    """Groups in the order of painting; inside a group larger areas come first."""
     lines: tuple[LineRule, ...]
     """After the areas."""
     top: tuple[AreaRule, ...]
@@ -105,7 +105,7 @@ def load_rules() -> OsmRules:
     return OsmRules(
         version=data["version"],
         hidden={key: tuple(values) for key, values in data["hidden"].items()},
-        areas=tuple(area_rule(entry) for entry in data["areas"]),
+        areas=tuple(tuple(area_rule(entry) for entry in group) for group in data["areas"]),
         lines=tuple(LineRule(entry.pop("class"), entry) for entry in data["lines"]),
         top=tuple(area_rule(entry) for entry in data["top"]),
         min_area_m2=data["min_area_m2"],
@@ -116,7 +116,7 @@ def load_rules() -> OsmRules:
 def tags_wanted() -> dict[str, bool]:
     """Keys that the rules look at, in the form that `sources.osm` and osmnx take: key -> every value."""
     rules = load_rules()
-    keys = {key for rule in (*rules.areas, *rules.top) for key in rule.values}
+    keys = {key for group in (*rules.areas, rules.top) for rule in group for key in rule.values}
     keys |= {key for rule in rules.lines for key in rule.width_m}
     return dict.fromkeys(sorted(keys), True)
 
@@ -165,14 +165,12 @@ class OsmLabeler:
     def _painted(self, feature: Feature, georef: GeoRef) -> Painted | None:
         geometry, rules = feature.geometry, self.rules
         if geometry.geom_type in ("Polygon", "MultiPolygon"):
-            steps = [
-                *enumerate(rules.areas),
-                *enumerate(rules.top, start=len(rules.areas) + len(rules.lines)),
-            ]
-            # the last rule that holds: it would be painted over the others anyway
-            for step, rule in reversed(steps):
-                if rule.holds(feature.tags) and geometry.area >= rules.min_area_m2:
-                    return Painted(step, self._code_of[rule.class_name], geometry)
+            groups = [*enumerate(rules.areas), (len(rules.areas) + len(rules.lines), rules.top)]
+            # the last group and rule that holds: it would be painted over the others anyway
+            for step, group in reversed(groups):
+                held = [rule for rule in group if rule.holds(feature.tags)]
+                if held and geometry.area >= rules.min_area_m2:
+                    return Painted(step, self._code_of[held[-1].class_name], geometry)
         elif geometry.geom_type in ("LineString", "MultiLineString"):
             for step, line_rule in enumerate(rules.lines, start=len(rules.areas)):
                 width = line_rule.width_of(feature.tags)

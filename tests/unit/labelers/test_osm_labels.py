@@ -46,7 +46,7 @@ def painted(*parts: tuple[BaseGeometry, Mapping[str, str]], grid: GeoRef = GRID)
 
 def test_every_rule_names_a_class_of_the_legend_and_every_class_has_a_rule() -> None:
     rules = load_rules()
-    named = {rule.class_name for rule in (*rules.areas, *rules.lines, *rules.top)}
+    named = {rule.class_name for group in (*rules.areas, rules.lines, rules.top) for rule in group}
     assert named == set(CODE)
     assert {"building", "highway", "landuse", "natural", "waterway"} <= set(tags_wanted())
 
@@ -85,9 +85,13 @@ def test_smaller_and_more_specific_areas_lie_on_top_and_buildings_over_all() -> 
     assert codes[4, 4] == CODE["Building"]
 
 
-def test_in_one_step_the_smaller_area_covers_the_larger() -> None:
-    inner, outer = (pixels(3, 3, 5, 5), {"landuse": "meadow"}), (pixels(0, 0, 9, 9), {"landuse": "grass"})
-    assert (painted(inner, outer) == painted(outer, inner)).all()
+@pytest.mark.parametrize(("inner", "outer"), [("meadow", "forest"), ("forest", "meadow"), ("basin", "farmland")])
+def test_of_two_covers_the_smaller_lies_on_top_whatever_their_order(inner: str, outer: str) -> None:
+    parts = [(pixels(3, 3, 5, 5), {"landuse": inner}), (pixels(0, 0, 9, 9), {"landuse": outer})]
+    names = {"meadow": "Meadow or grass", "forest": "Forest", "basin": "Water", "farmland": "Farmland"}
+    for codes in (painted(*parts), painted(*reversed(parts))):
+        assert codes[3, 3] == CODE[names[inner]]
+        assert codes[0, 0] == CODE[names[outer]]
 
 
 @pytest.mark.parametrize(
