@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyproj
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
 from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
@@ -91,6 +94,24 @@ def test_corine_in_epsg_3042_is_not_transposed(realdata: Path) -> None:
     assert layer.nodata == 999
     assert_codes_under_centres(layer.codes, path, target, 999)
     assert len(np.unique(layer.codes)) >= 10
+
+
+@pytest.mark.realdata
+def test_corines_raster_lies_where_its_own_polygons_lie(realdata: Path) -> None:
+    path = realdata / "corine" / "clc.tif"
+    target = GeoRef(32630, 456_000.0, 4_096_000.0, 25.0, (300, 400))
+    layer = read_label_raster([item_of(path, "corine", legend="corine-44")], target, OPENER, legend="corine-44")
+    assert layer is not None
+    polygons = geopandas.read_file(realdata / "corine" / "clc.gpkg", layer="clc").to_crs(32630)
+    shapes = [(shape, int(code)) for shape, code in zip(polygons.geometry, polygons.CODE_18, strict=True)]
+    agreement = {}
+    for dx, dy in itertools.product((-25, 0, 25), (-25, 0, 25)):
+        place = from_origin(target.x0 + dx, target.y0 + dy, 25, 25)
+        codes = rasterize(shapes, target.shape_yx, transform=place, fill=999, dtype="uint16")
+        both = (codes != 999) & (layer.codes != 999)
+        agreement[dx, dy] = (codes == layer.codes)[both].mean()
+    assert max(agreement, key=lambda shift: agreement[shift]) == (0, 0)
+    assert agreement[0, 0] > 0.96
 
 
 @pytest.mark.realdata
