@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 
 from . import landcover, osm
 from .clouds import CloudField, sun_at
@@ -123,7 +124,7 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
     made: list[Made] = []
     lands = {r.name: build_landscape(r, seed, root / "truth", workers) for r in regions}
     scenes = scenes_of(size)
-    with ThreadPoolExecutor(workers) as pool:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ThreadPoolExecutor(workers) as pool:
         jobs = [
             pool.submit(_deliver, scene, lands[scene.region.name], seed, root / "files")
             for scene in sorted(scenes, key=_heaviest_first)
@@ -162,6 +163,9 @@ DELIVERIES: dict[str, Callable[[Job], list[Made]]] = {
     "enmap": deliver_enmap,
 }
 """Sensor -> what writes all products of one of its scenes under ``files/<collection>/<item id>/``."""
+
+CACHE_BYTES = 256_000_000
+"""Block cache of GDAL while writing; its default, a twentieth of the memory, would be most of what this takes."""
 
 UNFINISHED = "sandbox.unfinished"
 """Stands in a folder while a sandbox is being written there."""
