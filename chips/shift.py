@@ -33,8 +33,6 @@ BLUR: dict[Kind, float] = {"optical": 0.8, "optical-sar": 1.0}
 """Gaussian of the gradient, in pixels of the coarser picture; speckle needs more."""
 TOLERANCE: dict[Kind, float] = {"optical": 0.3, "optical-sar": 0.6}
 """Standard deviation at which an estimate is worth nothing, in pixels of the coarser picture."""
-SOUTH_M = 10_000_000.0
-"""EPSG:327zz northing less EPSG:326zz northing of one place."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,10 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
     """
     if moving.pixels.shape[0] != reference.pixels.shape[0]:
         raise ValueError(f"{moving.pixels.shape[0]} bands cannot match {reference.pixels.shape[0]}")
-    moving = replace(moving, georef=_in_zone_of(moving.georef, reference.georef))
+    here = moving.georef.in_zone(reference.georef.epsg)
+    if here is None:
+        raise ValueError(f"cannot compare EPSG:{moving.georef.epsg} with EPSG:{reference.georef.epsg}")
+    moving = replace(moving, georef=here)
     if not _overlap(moving.georef, reference.georef):
         return None
     lattice = _lattice(moving, reference)
@@ -119,16 +120,6 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
     down = match.dy - remainder[0] + reference_remainder[0]
     right = match.dx - remainder[1] + reference_remainder[1]
     return Estimate(right * lattice.spacing_m, -down * lattice.spacing_m, match.reliability(TOLERANCE[kind]), match)
-
-
-def _in_zone_of(georef: GeoRef, other: GeoRef) -> GeoRef:
-    """The same place in the other's CRS, exact where both are the two halves of one UTM zone."""
-    if georef.epsg == other.epsg:
-        return georef
-    halves = {georef.epsg // 100, other.epsg // 100}
-    if georef.epsg % 100 != other.epsg % 100 or halves != {326, 327}:
-        raise ValueError(f"cannot compare EPSG:{georef.epsg} with EPSG:{other.epsg}")
-    return replace(georef, epsg=other.epsg, y0=georef.y0 + (SOUTH_M if other.epsg // 100 == 327 else -SOUTH_M))
 
 
 def _overlap(one: GeoRef, other: GeoRef) -> bool:

@@ -24,7 +24,8 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not allowed in a recipe", problem_mark=_mark(event.start_mark)
+                problem="anchors and aliases are not allowed in a recipe",
+                problem_mark=event.start_mark,  # type: ignore[arg-type]
             )
         return super().compose_node(parent, index)
 
@@ -36,10 +37,6 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-def _mark(mark: Any) -> yaml.Mark:
-    return yaml.Mark(mark.name, mark.index, mark.line, mark.column, None, None)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -25,7 +25,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.engine import FailedReads, blank
 from sources.faults import as_source_error
-from sources.lattice import common_window, in_zone_of
+from sources.lattice import common_window
 from sources.openers import driver_of, unsigned
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class DirectEngine:
         try:
             with rasterio.open(resolved, driver=driver_of(href)) as file:
                 source = _file_georef(file, refs[0])
-                near = in_zone_of(source, target) or source
+                near = source.in_zone(target.epsg) or source
                 window = _needed_window(near, target, resampling)
                 if window is None:
                     return None
@@ -130,7 +130,7 @@ def _file_georef(file: Any, ref: SceneRef) -> GeoRef:
         )
     code = file.crs.to_epsg() if file.crs else None
     own = GeoRef(int(code or ref.georef.epsg), float(x0), float(y0), float(a), (file.height, file.width))
-    said = in_zone_of(ref.georef, own)
+    said = ref.georef.in_zone(own.epsg)
     if (
         said is None
         or not own.is_aligned(said)

@@ -19,7 +19,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
-from sources.lattice import coverage, in_zone_of
+from sources.lattice import coverage
 
 PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
@@ -47,7 +47,7 @@ class OdcEngine:
         for place, ref in enumerate(refs):
             if alone[place]:
                 inside = coverage(ref.georef, target)
-                layer = self._load(ref, in_zone_of(target, ref.georef) or target, resampling, opener, fill)
+                layer = self._load(ref, target.in_zone(ref.georef.epsg) or target, resampling, opener, fill)
                 answer[place] = layer if inside is None else np.where(inside, layer, answer[place])
         return answer
 

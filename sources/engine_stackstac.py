@@ -20,7 +20,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
-from sources.lattice import coverage, in_zone_of
+from sources.lattice import coverage
 
 CHUNK = 2048
 """Target pixels per side and task: one task per band of a tile."""
@@ -51,7 +51,7 @@ class StackstacEngine:
             if alone[place]:
                 groups.setdefault((repr(outside_value(ref, fill)), ref.georef.epsg), []).append(place)
         for places in groups.values():
-            near = in_zone_of(target, refs[places[0]].georef) or target
+            near = target.in_zone(refs[places[0]].georef.epsg) or target
             pixels = self._stack([refs[place] for place in places], near, resampling, opener, fill)
             if pixels is None:
                 continue

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
 
-FALSE_NORTHING_M = 10_000_000.0
-"""Northings of 327zz are those of 326zz plus this, exactly."""
-
 
 @dataclass(frozen=True, slots=True)
 class CommonWindow:
@@ -25,20 +22,6 @@ class CommonWindow:
     """Rows of the target."""
     target_columns: slice
     """Columns of the target."""
-
-
-def in_zone_of(georef: GeoRef, other: GeoRef) -> GeoRef | None:
-    """The lattice in the numbers of the other's CRS, if both are one zone; None if they are not.
-
-    326zz and 327zz are the same projection with northings 10,000,000 m apart, exactly.
-    """
-    if georef.epsg == other.epsg:
-        return georef
-    if 32601 <= georef.epsg <= 32660 and other.epsg == georef.epsg + 100:
-        return GeoRef(other.epsg, georef.x0, georef.y0 + 10_000_000, georef.pixel_size, georef.shape_yx)
-    if 32701 <= georef.epsg <= 32760 and other.epsg == georef.epsg - 100:
-        return GeoRef(other.epsg, georef.x0, georef.y0 - 10_000_000, georef.pixel_size, georef.shape_yx)
-    return None
 
 
 def common_window(source: GeoRef, target: GeoRef) -> CommonWindow | None:
@@ -65,7 +48,7 @@ def coverage(source: GeoRef, target: GeoRef) -> NDArray[np.bool_] | None:
 
     What tells a missing pixel from a zero where the product has no no-data value.
     """
-    near = in_zone_of(source, target)
+    near = source.in_zone(target.epsg)
     if near is None:
         return None
     left, bottom, right, top = near.bounds_xyxy

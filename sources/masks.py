@@ -15,7 +15,6 @@ from schemas.chip import VALID_PRECEDENCE, Valid
 from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import MaskKind
-from sources.lattice import in_zone_of
 
 Codes = NDArray[np.uint8]
 Layers = Mapping[str, NDArray[Any]]
@@ -134,7 +133,7 @@ def resample_valid(valid: Codes, from_georef: GeoRef, to_georef: GeoRef) -> Code
     """
     if valid.shape != tuple(from_georef.shape_yx):
         raise ValueError(f"codes of shape {valid.shape} on a lattice of {from_georef.shape_yx}")
-    source = in_zone_of(from_georef, to_georef)
+    source = from_georef.in_zone(to_georef.epsg)
     if source is None:
         raise ValueError(f"masks of EPSG:{from_georef.epsg} cannot be put on EPSG:{to_georef.epsg} without a warp")
     factor = to_georef.pixel_size / source.pixel_size

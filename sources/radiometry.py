@@ -177,48 +177,6 @@ def dark_pixel_offset(dn: NDArray[np.integer[Any]], bands: Sequence[str]) -> int
     return -1000 if sum(900 <= half <= 1250 for half, _ in land) >= 2 else None
 
 
-def to_baseline(
-    dn: NDArray[Any],
-    nodata: float | None,
-    radiometry: Radiometry,
-    want: Literal["as_delivered", "pre04", "post04"],
-) -> tuple[NDArray[Any], float | None, Radiometry]:
-    """Sentinel-2 digital numbers brought to one baseline, with their no-data value and radiometry.
-
-    ``pre04`` is int16 without offset and with -32768 as no data, so that negative reflectances and 0 live;
-    ``post04`` is uint16 with offset -0.1 and 0 as no data. No-data pixels stay no data. Values beyond the type are
-    clipped to its ends (reflectance above 3.27 or below -0.1).
-    """
-    if want == "as_delivered":
-        return dn, nodata, radiometry
-    target_offset = 0.0 if want == "pre04" else S2_OFFSET
-    shift = round((radiometry.offset - target_offset) / radiometry.scale)
-    missing = np.zeros(dn.shape, bool) if nodata is None else dn == nodata
-    dtype, empty, low, high = (np.int16, PRE04_NODATA, -32767, 32767) if want == "pre04" else (np.uint16, 0, 1, 65535)
-    moved = np.clip(dn.astype(np.int32) + shift, low, high).astype(dtype)
-    moved[missing] = empty
-    why = f"{radiometry.why}; brought to {want} by {shift:+d} DN"
-    return moved, float(empty), Radiometry(radiometry.scale, target_offset, radiometry.unit, why)
-
-
-def to_decibel(power: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.float32]:
-    """10 log10 of linear power as float32; no data, zero and negative power become ``nodata`` (NaN where None).
-
-    >>> to_decibel(np.array([[0.1, -32768.0]]), -32768.0).tolist()
-    [[-10.0, -32768.0]]
-    """
-    missing = ~(power > 0) if nodata is None else ~(power > 0) | (power == nodata)
-    decibel = 10.0 * np.log10(np.where(missing, 1.0, power))
-    return np.where(missing, np.nan if nodata is None else nodata, decibel).astype(np.float32)
-
-
-def to_power(decibel: NDArray[np.floating[Any]], nodata: float | None) -> NDArray[np.float32]:
-    """Linear power of decibels as float32; ``nodata`` and NaN stay as they are."""
-    missing = np.isnan(decibel) if nodata is None else np.isnan(decibel) | (decibel == nodata)
-    power = np.power(10.0, np.where(missing, 0.0, decibel) / 10.0)
-    return np.where(missing, decibel, power).astype(np.float32)
-
-
 def _baseline_key(baseline: str) -> tuple[int, int]:
     major, minor = baseline.split(".")
     return int(major), int(minor)

@@ -81,7 +81,7 @@ def test_all_sensors_labels_and_texts_are_there(dataset: Dataset) -> None:
     assert {layer.modality for layer in dataset.document.modalities} == {"s2", "s1_asc", "s1_desc", "landsat", "enmap"}
     assert {"s2_10m", "s2_20m", "s2_60m"} <= set(dataset.groups)
     sample = dataset.sample(dataset.chip_ids()[0])
-    assert set(sample.labels) == {"worldcover", "corine", "osm"}
+    assert set(sample.labels) == {"worldcover", "worldcover_2020", "corine", "osm"}
     assert sample.label is not None
     assert sample.confidence is not None
     assert {(text["kind"], text["style"]) for text in sample.texts} >= {("caption", "short"), ("caption", "long")}
@@ -276,7 +276,7 @@ def test_show_and_report_work_from_the_command_line(build: Build, terraweft: Ter
     assert len(missing.stderr.strip().splitlines()) == 1
     report = terraweft("report", build.root)
     assert report.returncode == 0, report.stderr
-    assert Path(report.stdout.strip()).read_text().startswith("<!DOCTYPE html>")
+    assert Path(report.stdout.strip()).read_text().startswith("<!doctype html>")
 
 
 def test_plan_writes_nothing(

@@ -90,7 +90,10 @@ def test_cells_of_a_region_on_a_zone_border_do_not_overlap() -> None:
 
 
 def test_names_of_cells_are_unique_and_fit_a_shard_key() -> None:
-    cells = [*cells_in(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0), *cells_in(shapely.box(19, -34, 19.05, -33.95), 960.0)]
+    cells = [
+        *cells_in(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0),
+        *cells_in(shapely.box(19, -34, 19.05, -33.95), 960.0),
+    ]
     names = [cell.name for cell in cells]
     assert len(set(names)) == len(names)
     assert all(name.replace("_", "").isalnum() for name in names)

@@ -98,7 +98,11 @@ def test_snapped_layer_lies_on_the_chip() -> None:
 
 
 @given(
-    st.floats(0, 29.99), st.floats(0, 29.99), st.sampled_from([10.0, 20.0, 30.0]), st.integers(1, 40), st.integers(1, 40)
+    st.floats(0, 29.99),
+    st.floats(0, 29.99),
+    st.sampled_from([10.0, 20.0, 30.0]),
+    st.integers(1, 40),
+    st.integers(1, 40),
 )
 def test_native_layer_covers_the_chip_with_less_than_a_pixel_to_spare(
     dx: float, dy: float, gsd: float, rows: int, columns: int

@@ -52,7 +52,9 @@ def test_leakage_report_finds_a_planted_leak() -> None:
     assert abs(clean["test"]["min_distance_m"] - 6 * 960) < 60
     assert clean["test"]["share_with_shared_items"] == 0.0
     shifted = shapely.transform(footprints[1], lambda xy: xy + 0.001)
-    planted = leakage_report(["train", "train", "test"], [*footprints[:2], shifted], ["a", "a", "a"], [["x"], ["y"], ["y"]])
+    planted = leakage_report(
+        ["train", "train", "test"], [*footprints[:2], shifted], ["a", "a", "a"], [["x"], ["y"], ["y"]]
+    )
     assert planted["test"]["overlapping_pairs"] > 0
     assert planted["test"]["shared_blocks"] == 1
     assert planted["test"]["min_distance_m"] == 0.0

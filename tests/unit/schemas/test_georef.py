@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from schemas.georef import GeoRef
 
 GRIDS = st.builds(
-    lambda column, row, rows, columns: GeoRef(32632, 600_000 + 10.0 * column, 5_300_000 - 10.0 * row, 10.0, (rows, columns)),
+    lambda column, row, rows, columns: GeoRef(
+        32632, 600_000 + 10.0 * column, 5_300_000 - 10.0 * row, 10.0, (rows, columns)
+    ),
     st.integers(-50, 50),
     st.integers(-50, 50),
     st.integers(1, 20),

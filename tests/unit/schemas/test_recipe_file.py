@@ -28,27 +28,27 @@ modalities:
 """
 
 BROKEN = {
-    "unknown key": (GOOD.replace("chip_m: 960", "chip_n: 960"), "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
-    "missing key": (GOOD.replace("format: 1\n", ""), "x.yaml:1: 'format' is missing (add 'format')"),
-    "wrong box": (GOOD.replace("[11.9,", "[14.9,"), "x.yaml:6: regions.0: bbox is west, south, east, north in degrees"),
-    "unknown catalog": (GOOD.replace("catalog: main", "catalog: man"), "modalities.s2.catalog is 'man', but catalogs has ['main']"),
-    "duplicate key": (GOOD + "name: again\n", "x.yaml:13: not valid YAML: key 'name' stands twice"),
-    "path traversal": (GOOD.replace("name: small", "name: ../small"), "x.yaml:2: name: a name has 1-64 characters"),
-    "time backwards": (GOOD.replace("end: 2022", "end: 2020"), "time.end lies before time.start"),
-    "bad yaml": (GOOD + "  - : [", "x.yaml:13: not valid YAML"),
-    "alias bomb": ("a: &a [1]\nb: [*a, *a]\n", "x.yaml:2: not valid YAML: anchors and aliases are not allowed"),
-    "negative size": (GOOD.replace("960", "-960"), "x.yaml:9: grid.chip_m: Input should be greater than 0, got -960"),
-    "no mapping": ("- 1\n", "x.yaml:1: a recipe is a mapping"),
-    "secret field": (GOOD + "api_key: abc\n", "x.yaml:13: unknown key 'api_key'"),
-    "wrong choice": (GOOD.replace("kind: stac-api", "kind: stac"), "x.yaml:4: catalogs.main.kind: Input should be 'stac-api' or 'static'"),
+    "unknown key": ("chip_m: 960", "chip_n: 960", "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
+    "missing key": ("format: 1\n", "", "x.yaml:1: 'format' is missing (add 'format')"),
+    "wrong box": ("[11.9,", "[14.9,", "x.yaml:6: regions.0: bbox is west, south, east, north in degrees"),
+    "unknown catalog": ("catalog: main", "catalog: man", "modalities.s2.catalog is 'man', but catalogs has ['main']"),
+    "duplicate key": ("grid:\n", "name: again\ngrid:\n", "x.yaml:8: not valid YAML: key 'name' stands twice"),
+    "path traversal": ("name: small", "name: ../small", "x.yaml:2: name: a name has 1-64 characters"),
+    "time backwards": ("end: 2022", "end: 2020", "time.end lies before time.start"),
+    "bad yaml": ("chip_m: 960", "chip_m: [", "not valid YAML"),
+    "alias bomb": (GOOD, "a: &a [1]\nb: [*a, *a]\n", "x.yaml:2: not valid YAML: anchors and aliases are not allowed"),
+    "negative size": ("960", "-960", "x.yaml:9: grid.chip_m: Input should be greater than 0, got -960"),
+    "no mapping": (GOOD, "- 1\n", "x.yaml:1: a recipe is a mapping"),
+    "secret field": ("format: 1", "api_key: abc\nformat: 1", "x.yaml:1: unknown key 'api_key'"),
+    "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_recipe_gives_one_line(name: str) -> None:
-    text, expected = BROKEN[name]
+    old, new, expected = BROKEN[name]
     with pytest.raises(RecipeError) as caught:
-        parse_recipe(text.encode(), "x.yaml")
+        parse_recipe(GOOD.replace(old, new).encode(), "x.yaml")
     line = caught.value.line()
     assert "\n" not in line
     assert expected in line
@@ -116,7 +116,7 @@ def test_bare_off_means_off() -> None:
 
 
 def test_variable_that_is_not_set_is_one_line() -> None:
-    with pytest.raises(RecipeError, match=r"TERRAWEFT_REALDATA is not set \(export TERRAWEFT_REALDATA=\.\.\. and run again\)"):
+    with pytest.raises(RecipeError, match=r"TERRAWEFT_REALDATA is not set \(export TERRAWEFT_REALDATA="):
         fill("${TERRAWEFT_REALDATA}/catalog.json", {}, "catalogs.real.href")
     assert fill("${TERRAWEFT_A}/x", {"TERRAWEFT_A": "/data"}) == "/data/x"
 

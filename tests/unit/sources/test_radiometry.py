@@ -6,21 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from schemas.errors import UnsupportedItemError
 from schemas.sensor import load_sensor
 from sources.assets import BandInfo
 from sources.radiometry import (
-    Radiometry,
     dark_pixel_offset,
     decide_sentinel2,
     from_item_or_document,
-    to_baseline,
-    to_decibel,
-    to_power,
 )
 
 
@@ -93,37 +86,6 @@ def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
     assert (decided.scale, decided.offset) == (1.0, 0.0)
     assert decided.why.endswith("the product's document has 0.00341802 and 149")
     assert from_item_or_document("x", [info()], profile, "K").offset == 149.0
-
-
-@given(
-    arrays(np.uint16, (3, 4), elements=st.integers(0, 20_000)),
-    st.sampled_from([0.0, -0.1]),
-    st.sampled_from(["pre04", "post04"]),
-)
-def test_one_baseline_keeps_every_reflectance_and_every_hole(dn: Any, offset: float, want: Any) -> None:
-    moved, nodata, after = to_baseline(dn, 0.0, Radiometry(1e-4, offset, "reflectance", "x"), want)
-    np.testing.assert_array_equal(moved == nodata, dn == 0)
-    there = dn != 0
-    before_value = dn[there] * 1e-4 + offset
-    np.testing.assert_allclose(moved[there] * after.scale + after.offset, before_value, atol=1e-9)
-    assert moved.dtype == (np.int16 if want == "pre04" else np.uint16)
-
-
-def test_a_valid_1000_is_not_lost_to_the_old_baseline() -> None:
-    moved, nodata, _ = to_baseline(np.array([[0, 1000, 900]], np.uint16), 0.0, Radiometry(1e-4, -0.1, "", ""), "pre04")
-    np.testing.assert_array_equal(moved, [[-32768, 0, -100]])
-    assert nodata == -32768.0
-
-
-@given(arrays(np.float32, (3, 4), elements=st.floats(-60, 30, width=32)))
-def test_decibel_and_power_are_inverses(decibel: Any) -> None:
-    np.testing.assert_allclose(to_decibel(to_power(decibel, None), None), decibel, atol=1e-4)
-
-
-def test_missing_backscatter_stays_missing() -> None:
-    power = np.array([[1.0, -32768.0, 0.0, np.nan]], np.float32)
-    np.testing.assert_array_equal(to_decibel(power, -32768.0), [[0.0, -32768.0, -32768.0, -32768.0]])
-    np.testing.assert_array_equal(to_power(np.array([[0.0, -32768.0]]), -32768.0), [[1.0, -32768.0]])
 
 
 @pytest.mark.parametrize(
