@@ -23,6 +23,10 @@ IN_MEMORY_BYTES = 96_000_000
 """Rasters up to this size are gathered in memory, larger ones in a file beside the target."""
 
 
+OVERVIEW_PX = 512
+"""Rasters up to this side have no overviews, as providers' COGs of 512-pixel blocks have none."""
+
+
 class CogWriter:
     """One raster that becomes a COG when it is closed.
 
@@ -89,7 +93,6 @@ class CogWriter:
 
     def close(self) -> dict[str, Any]:
         """Makes the COG; its href relative to nothing yet, size and checksum as STAC asset fields."""
-        count = self._data.count
         self._data.close()
         resampling = "NEAREST" if self.categorical else "AVERAGE"
         predictor = "FLOATING_POINT" if self.dtype.startswith("float") else "STANDARD"
@@ -99,9 +102,10 @@ class CogWriter:
             driver="COG",
             BLOCKSIZE=str(self._block),
             COMPRESS="DEFLATE",
-            LEVEL="1" if count > 8 else "5",
+            LEVEL="1",
             PREDICTOR="NO" if self.dtype == "uint8" else predictor,
             OVERVIEW_RESAMPLING=resampling,
+            OVERVIEWS="AUTO" if max(self.grid.width, self.grid.height) > OVERVIEW_PX else "NONE",
             NUM_THREADS="1",
         )
         rasterio.shutil.delete(self._scratch)

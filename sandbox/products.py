@@ -122,7 +122,9 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         "osm": {},
     }
     made: list[Made] = []
-    lands = {r.name: build_landscape(r, seed, root / "truth", workers) for r in regions}
+    with ThreadPoolExecutor(workers) as pool:
+        drawn = list(pool.map(lambda region: build_landscape(region, seed, root / "truth", workers), regions))
+    lands = {land.region.name: land for land in drawn}
     scenes = scenes_of(size)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ThreadPoolExecutor(workers) as pool:
         jobs = [

@@ -270,8 +270,8 @@ def _open_land(
 def _middle_wood(region: Region, xs: Floats, ys: Floats) -> Array:
     """What makes sure of a wood near the middle, so that the smallest world has one."""
     cx, cy = (float(v) for v in project(4326, region.truth_epsg, *region.centre_lonlat))
-    along = np.exp(-(((xs - cx - 760.0) / 560.0) ** 2)).astype(np.float32)
-    return np.float32(1.9) * np.exp(-(((ys - cy + 560.0) / 380.0) ** 2)).astype(np.float32)[:, None] * along[None, :]
+    along = np.exp(-(((xs - cx - 760.0) / 430.0) ** 2)).astype(np.float32)
+    return np.float32(3.1) * np.exp(-(((ys - cy + 560.0) / 300.0) ** 2)).astype(np.float32)[:, None] * along[None, :]
 
 
 def _gardens(near: list[Feature], grid: Grid, xs: Floats, ys: Floats, seed: int) -> npt.NDArray[np.int16]:
