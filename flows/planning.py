@@ -19,8 +19,11 @@ from shapely.geometry.base import BaseGeometry
 
 from chips.estimate import Estimate, estimate
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
+from labelers.base import legend_name
+from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError, SourceError, UserError
+from schemas.legend import load_legend
 from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
@@ -83,6 +86,7 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
         folder: where relative paths in it begin.
         variables: values of ``${TERRAWEFT_...}``.
     """
+    _check_labels(recipe)
     chips = plan_chips(recipe, read_regions(recipe, folder))
     boxes = search_boxes(chips)
     catalogs = Catalogs(recipe, variables)
@@ -107,6 +111,21 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
         ]
         notes += [f"split {name} is empty: take a smaller split.block_m or another seed" for name in empty]
     return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+
+
+def _check_labels(recipe: Recipe) -> None:
+    """Stop before anything is read where a legend or crosswalk is missing.
+
+    Raises:
+        RecipeError: naming the known ones.
+    """
+    if recipe.labels is None:
+        return
+    for source in recipe.labels.sources.values():
+        load_legend(legend_name(source))
+    if recipe.labels.fuse is not None:
+        load_legend(recipe.labels.fuse.legend)
+        setup_of(recipe.labels)
 
 
 def _refuse_closed(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> None:
@@ -173,12 +192,19 @@ def _search_modality(
     for box in boxes:
         for item in _search(catalogs[modality.catalog], modality.collection, box, (start, end), modality.where):
             found[item["id"]] = item
-    scenes = []
+    scenes, refused = [], []
     for item_id in sorted(found):
         try:
             scenes.append(to_scene_item(found[item_id], name, modality, modality.catalog))
         except SourceError as error:
-            notes.append(f"{name}: {error.what}")
+            refused.append(error.what)
+    if refused and not scenes:
+        raise RecipeError(
+            f"all {len(refused)} items were refused, the first: {refused[0]}",
+            where=f"modalities.{name}",
+            mend=f"another collection; for this machine's own files catalogs.{modality.catalog}.allow_local: true",
+        )
+    notes += [f"{name}: {reason}" for reason in refused]
     kept, dropped = resolve_duplicates(scenes)
     notes += [f"{name}: {line}" for line in dropped]
     return tuple(kept)

@@ -63,7 +63,7 @@ def plan(recipe: RecipeArgument) -> None:
 @app.command()
 def build(
     recipe: RecipeArgument,
-    to: Annotated[Path, typer.Option("--out", help="Root of the dataset.", show_default=False)],
+    to: Annotated[str, typer.Option("--out", help="Root of the dataset: a local folder.", show_default=False)],
     workers: WorkersOption = None,
     dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler to use.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Shrink the recipe to a smoke test.")] = False,

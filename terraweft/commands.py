@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from schemas.errors import MissingExtraError
+from schemas.errors import MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from terraweft.console import Bars, account, human_bytes, print_pairs
 from terraweft.site import api_key, find_recipe, ledger_path, variables
@@ -39,10 +39,12 @@ def needs_build() -> Iterator[None]:
         raise MissingExtraError.of(str(error.name), "build") from error
 
 
-def run_build(recipe: Path, root: Path, workers: int | None, dask: str | None, tiny: bool, out: Console) -> None:
+def run_build(recipe: Path, root: str, workers: int | None, dask: str | None, tiny: bool, out: Console) -> None:
     """`terraweft build`."""
+    if "://" in root:
+        raise UserError(f"{root} is no local folder", where="--out", mend="object stores are not written to yet")
     loaded, folder = find_recipe(recipe)
-    report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(), workers, dask, out), out)
+    report_build(_build(loaded.tiny() if tiny else loaded, folder, Path(root), variables(), workers, dask, out), out)
 
 
 def _build(
@@ -65,7 +67,7 @@ def _build(
         request = BuildRequest(
             recipe=recipe,
             recipe_folder=folder,
-            root=root if "://" in str(root) else root.resolve(),
+            root=root.resolve(),
             variables=known,
             workers=workers or default_workers(),
             dask_address=dask,

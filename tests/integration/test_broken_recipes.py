@@ -74,3 +74,14 @@ def test_dataset_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.Ca
         main(["check", str(tmp_path / "none")])
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_object_store_is_refused_and_leaves_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "sandbox", "--out", "s3://bucket/dataset"])
+    assert ended.value.code == 2
+    assert "s3://bucket/dataset is no local folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
