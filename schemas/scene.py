@@ -105,15 +105,3 @@ class Opener(Protocol):
     def gdal_options(self) -> dict[str, str]:
         """GDAL configuration for reads through this opener."""
         ...
-
-
-class Limiter(Protocol):
-    """How many requests per host at once."""
-
-    def acquire(self, host: str) -> None:
-        """Wait for a place."""
-        ...
-
-    def release(self, host: str) -> None:
-        """Give the place back."""
-        ...
