@@ -74,7 +74,8 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
         ("chips", equation if counts["adds_up"] else f"{equation}  (does not add up)"),
         ("splits", ", ".join(f"{name} {count}" for name, count in splits.items())),
         ("tar shards", f"{len(shards):,}, {size_mb:,.1f} MB" if shards else ""),
-        ("zarr", document.get("zarr", {}).get("path", "")),
+        ("zarr", _zarr_line(document.get("zarr") or {})),
+        ("labels", ", ".join(document.get("legends") or ())),
         ("texts", ", ".join(f"{kind} {count}" for kind, count in document.get("texts", {}).get("kinds", {}).items())),
     ):
         if value:
@@ -91,6 +92,11 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
         rows = ((s.get("layer"), s.get("collection"), s.get("licence"), s.get("attribution")) for s in sources)
         parts += [Text(), _table("source", "collection", "licence", "attribution", rows=rows)]
     return Group(*parts)
+
+
+def _zarr_line(zarr: Mapping[str, Any]) -> str:
+    """``zarr/, 12 groups``, or nothing."""
+    return f"{zarr['path']}/, {len(zarr.get('groups', ()))} groups" if zarr else ""
 
 
 def _layer(layer: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ Errors of the user print one line and end with exit code 2; an interrupt leaves 
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -15,11 +16,12 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
-from schemas.errors import UserError
+from schemas.errors import TerraweftError, UserError
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="terraweft",
-    help="A region and a recipe become a versioned, validated, training-ready dataset.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,13 +32,33 @@ err = Console(stderr=True, highlight=False)
 Result = TypeVar("Result")
 
 RecipeArgument = Annotated[
-    Path, typer.Argument(help="A recipe (.yaml), or the name of one that is shipped.", show_default=False)
+    Path,
+    typer.Argument(
+        help="A recipe (.yaml), or the name of a shipped one: sandbox, real-wervik, ...", show_default=False
+    ),
 ]
 DatasetArgument = Annotated[str, typer.Argument(help="Folder of a dataset.", show_default=False)]
 VersionOption = Annotated[str | None, typer.Option("--version", help="A version instead of the current one.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; one per core by default.")
 ]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from terraweft import __version__
+
+        out.print(f"terraweft {__version__}", markup=False)
+        raise typer.Exit
+
+
+@app.callback()
+def terraweft(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and leave.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A region and a recipe become a versioned, validated, training-ready dataset."""
 
 
 @app.command()
@@ -88,7 +110,7 @@ def show(
     dataset: DatasetArgument,
     chip: Annotated[str | None, typer.Argument(help="Chip id; without one, the dataset.")] = None,
     version: VersionOption = None,
-    png: Annotated[Path | None, typer.Option("--png", help="Write the chip's picture here instead.")] = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Write the chip's pictures here instead.")] = None,
 ) -> None:
     """Show what is in a dataset, or one chip with its pictures and texts."""
     from terraweft.show import show_chip, show_dataset
@@ -127,13 +149,26 @@ def sandbox(
 def guarded(command: Callable[[], Result]) -> Result:
     """Run a command; a user's mistake becomes one line and exit code 2.
 
+    A source that fails, damaged bytes and the like are one line too, with exit code 1; a path that cannot be read or
+    written is the user's to mend. ``TERRAWEFT_LOG=debug`` brings the traceback back.
+
     Raises:
-        SystemExit: with 2 or 130.
+        SystemExit: with 1, 2 or 130.
     """
     try:
         return command()
     except UserError as error:
         err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except TerraweftError as error:
+        log.debug("ended by an error", exc_info=True)
+        err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        log.debug("ended by an error", exc_info=True)
+        err.print(f"terraweft: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         err.print("terraweft: interrupted; run the same command again to go on where it stopped", markup=False)
@@ -143,5 +178,8 @@ def guarded(command: Callable[[], Result]) -> Result:
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the console script."""
     level = os.environ.get("TERRAWEFT_LOG", "WARNING").upper()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     return guarded(lambda: app(arguments))

@@ -17,7 +17,7 @@ from rich.console import Console
 from schemas.errors import MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from terraweft.console import Bars, account, human_bytes, print_pairs
-from terraweft.site import api_key, find_recipe, ledger_path, variables
+from terraweft.site import api_key, find_recipe, ledger_path, require_variables, variables
 
 if TYPE_CHECKING:
     from flows.build import BuildRequest, BuildResult
@@ -60,6 +60,7 @@ def _build(
     from flows.prefect_api import prefect_api, private_home
 
     key = api_key(recipe, os.environ)
+    require_variables(recipe, known)
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
         from flows.build import BuildRequest
         from flows.cluster import default_workers
@@ -174,7 +175,7 @@ def show_plan(recipe: Path, out: Console) -> None:
         calls = estimate_calls(loaded.captions, cost.chips)
         rows["LLM calls"] = _span(calls["calls"])
         rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
-        rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})"
+        rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})" if calls["calls"][1] else "0"
     print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} (nothing was written)", rows)
     for note in plan.notes:
         out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
@@ -195,10 +196,17 @@ def run_check(dataset: str, out: Console) -> bool:
     """`terraweft check`: True where nothing is wrong."""
     from shards.check import check_dataset
 
+    started = False
+
+    def reach(done: int, total: int) -> None:
+        nonlocal started
+        if not started:
+            bars.start("check", total)
+            started = True
+        bars.reach(done, total)
+
     with Bars(out) as bars:
-        bars.start("check", 1)
-        found = check_dataset(dataset, statistics=True, on_shard=bars.reach)
-        bars.finish("check")
+        found = check_dataset(dataset, statistics=True, on_shard=reach)
     for note in found.notes:
         out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,23 +48,63 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
         sample = dataset.sample(chip_id)
         pictures = list(sample_pictures(sample, dataset.document.modalities, dataset.document.legends))
     if png is not None:
+        png.parent.mkdir(parents=True, exist_ok=True)
         png.write_bytes(contact_sheet(pictures))
-        out.print(str(png), markup=False)
+        out.print(str(png), markup=False, soft_wrap=True)
         return
-    width = max(20, min(64, out.width))
-    for title, picture in pictures[:1] + [pair for pair in pictures if pair[0] == "label"]:
-        out.print(title, style="bold", markup=False)
-        out.print(Text.from_ansi(half_blocks(picture, width)))
+    if can_draw(out):
+        width = max(20, min(64, out.width))
+        for title, picture in _best(pictures, sample.row):
+            out.print(title, style="bold", markup=False)
+            out.print(Text.from_ansi(half_blocks(picture, width)))
+    else:
+        line = f"no colours here, so no pictures: terraweft show {uri} {chip_id} --png FILE"
+        out.print(line, style="dim", markup=False, soft_wrap=True)
     _print_facts(sample, [title for title, _ in pictures], out)
 
 
+def _best(pictures: list[tuple[str, NDArray[np.uint8]]], row: Mapping[str, Any]) -> list[tuple[str, NDArray[np.uint8]]]:
+    """The clearest date of the first modality, and the fused label."""
+    modality = pictures[0][0].partition(" ")[0] if pictures else ""
+    dates = [pair for pair in pictures if pair[0].partition(" ")[0] == modality]
+    clear: list[float] = list(row.get(f"{modality}.clear_fraction") or ())
+    best = dates[clear.index(max(clear))] if clear and len(clear) == len(dates) else None
+    return [best or pair for pair in dates[:1]] + [pair for pair in pictures if pair[0] == "label"]
+
+
+def can_draw(out: Console) -> bool:
+    """Whether pictures in half blocks would be seen: a terminal with colours, and an encoding that has the block."""
+    return out.color_system is not None and not out.no_color and out.encoding.lower().startswith("utf")
+
+
 def _print_facts(sample: Sample, titles: list[str], out: Console) -> None:
-    out.print(f"{sample.chip_id} ({sample.split}): {', '.join(titles)}", markup=False)
+    row = sample.row
+    out.print(f"{sample.chip_id} ({', '.join(_place(sample))})", style="bold", markup=False, soft_wrap=True)
+    out.print(f"  pictures: {', '.join(titles)}", markup=False)
     for name, layer in sample.layers.items():
         dates = ", ".join(str(day) for day in layer.time_utc.astype("datetime64[D]"))
         out.print(f"  {name}: {tuple(layer.data.shape)} {layer.data.dtype} on {dates or 'no date'}", markup=False)
+    fractions: Mapping[str, float] = row.get("label.fractions") or {}
+    if fractions:
+        shares = sorted(fractions.items(), key=lambda pair: -pair[1])
+        out.print(f"  label: {', '.join(f'{name} {_percent(share)}' for name, share in shares)}", markup=False)
     for text in sample.texts:
         out.print(f"  [{text['kind']}/{text['style']}] {text['text']}", markup=False)
+
+
+def _percent(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def _place(sample: Sample) -> list[str]:
+    """Split, region, zone and corner of a chip, as far as its row says."""
+    row = sample.row
+    parts = [sample.split]
+    if row.get("region"):
+        parts.append(f"region {row['region']}")
+    if row.get("epsg") and row.get("bounds_xyxy") is not None:
+        parts.append(f"EPSG:{row['epsg']} " + " ".join(f"{edge:.0f}" for edge in row["bounds_xyxy"]))
+    return parts
 
 
 def contact_sheet(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int = 4) -> bytes:

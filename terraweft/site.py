@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from schemas.errors import RecipeError
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, fill
 from schemas.recipe_file import load_recipe
 
 
@@ -31,6 +31,16 @@ def find_recipe(given: Path) -> tuple[Recipe, Path]:
         known = ", ".join(sorted(Path(entry.name).stem for entry in shipped.iterdir() if entry.name.endswith(".yaml")))
         raise RecipeError(f"there is no recipe {str(given)!r}", mend=f"give a .yaml file, or one of: {known}")
     return load_recipe(path), path.parent
+
+
+def require_variables(recipe: Recipe, known: Mapping[str, str]) -> None:
+    """Stop before a server or a cluster is started where a catalog's address cannot be filled in.
+
+    Raises:
+        RecipeError: a variable that a catalog's ``href`` names is not set.
+    """
+    for name, catalog in recipe.catalogs.items():
+        fill(catalog.href, known, f"catalogs.{name}.href")
 
 
 def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:

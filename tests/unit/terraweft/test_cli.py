@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from schemas.errors import CatalogError, RecipeError
+from schemas.recipe import Recipe
+from terraweft import __version__
+from terraweft.cli import guarded, main
+from terraweft.show import _best, _place, can_draw, contact_sheet
+from terraweft.site import require_variables
+from tests.unit.terraweft.support import RECIPE, sample_of
+
+
+def ended(call: object, capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str]:
+    """Exit code and what stands on standard error."""
+    with pytest.raises(SystemExit) as end:
+        call()  # type: ignore[operator]
+    return end.value.code, capsys.readouterr().err
+
+
+def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    code, err = ended(lambda: guarded((tmp_path / "file" / "below").mkdir), capsys)
+    assert code == 2
+    assert err.strip() == f"terraweft: {tmp_path / 'file' / 'below'}: Not a directory"
+
+
+def test_a_catalog_that_does_not_answer_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        raise CatalogError("no answer\nat all", url="http://127.0.0.1:9/")
+
+    code, err = ended(lambda: guarded(command), capsys)
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+    assert "no answer at all" in err
+
+
+def test_an_error_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        guarded(lambda: 1 // 0)
+    with pytest.raises(OSError, match="without a file"):
+        guarded(lambda: (_ for _ in ()).throw(OSError("without a file")))
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.strip() == f"terraweft {__version__}"
+
+
+def test_a_variable_that_is_not_set_stops_before_anything_starts() -> None:
+    recipe = Recipe.model_validate(RECIPE)
+    require_variables(recipe, {"TERRAWEFT_SOMEWHERE": "http://127.0.0.1:9"})
+    with pytest.raises(RecipeError, match=r"catalogs\.c\.href: TERRAWEFT_SOMEWHERE is not set"):
+        require_variables(recipe, {})
+
+
+@pytest.mark.parametrize(
+    ("encoding", "colours", "no_color", "drawn"),
+    [
+        ("utf-8", "truecolor", False, True),
+        ("utf-8", None, False, False),
+        ("utf-8", "truecolor", True, False),
+        ("ascii", "truecolor", False, False),
+    ],
+)
+def test_pictures_are_drawn_only_where_they_can_be_seen(
+    encoding: str, colours: str | None, no_color: bool, drawn: bool
+) -> None:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=file, color_system=colours, no_color=no_color, force_terminal=True)  # type: ignore[arg-type]
+    assert can_draw(console) is drawn
+
+
+def test_the_clearest_date_is_shown() -> None:
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    pictures = [("s2 2021-01-01", pixels), ("s2 2021-02-01", pixels), ("s1 2021-01-02", pixels), ("label", pixels)]
+    assert [t for t, _ in _best(pictures, {"s2.clear_fraction": [0.2, 0.9]})] == ["s2 2021-02-01", "label"]
+    assert [t for t, _ in _best(pictures, {})] == ["s2 2021-01-01", "label"]
+    assert _best([], {}) == []
+
+
+def test_a_chip_says_where_it_lies() -> None:
+    sample = sample_of(region="north", epsg=32633, bounds_xyxy=[300000.0, 5300040.0, 300960.0, 5301000.0])
+    assert _place(sample) == ["train", "region north", "EPSG:32633 300000 5300040 300960 5301000"]
+    assert _place(sample_of()) == ["train"]
+
+
+def test_a_contact_sheet_is_a_png() -> None:
+    assert contact_sheet([("one", np.zeros((20, 30, 3), np.uint8))]).startswith(b"\x89PNG")
