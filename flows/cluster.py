@@ -41,7 +41,7 @@ def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Cl
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=MEMORY_PER_WORKER,
             silence_logs=logging.ERROR,
         ) as cluster,
