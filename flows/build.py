@@ -149,8 +149,6 @@ def caption_stage(job: Job, second: Mapping[str, Path], ledger: Path | None) -> 
 @task(name="write", cache_policy=NO_CACHE, persist_result=False)
 def write_stage(client: Client, job: Job, first: Mapping[str, Path], second: Mapping[str, Path]) -> list[WrittenShard]:
     """Hop 7, the tars: one unit per bucket."""
-    if "webdataset" not in job.recipe.write.kinds:
-        return []
     places = chip_places(first, second)
     buckets = _buckets(job, places)
 

@@ -335,11 +335,17 @@ class Write(Model):
     """Shape of the output."""
 
     kinds: tuple[Literal["webdataset", "zarr"], ...] = ("webdataset", "zarr")
-    """Which shard kinds."""
+    """Which shard kinds; Zarr is made from the tars, so ``webdataset`` is always among them."""
     shard_bytes: PositiveInt = 64 * 1024 * 1024
     """Aim for the size of a tar: decides the number of buckets per split."""
     zarr_shard_chips: PositiveInt = 16
     """Chips in one Zarr shard."""
+
+    @model_validator(mode="after")
+    def _has_tars(self) -> Write:
+        if "webdataset" not in self.kinds:
+            raise ValueError("write.kinds needs webdataset: Zarr is made from the tars")
+        return self
 
 
 class Publish(Model):
