@@ -15,13 +15,37 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from schemas.errors import TerraweftError, UserError
 
 log = logging.getLogger(__name__)
 
+RESUMABLE = ("build", "demo")
+"""Commands that go on where they were stopped."""
+
+
+class Commands(TyperGroup):
+    """The group of commands; Typer itself would end an interrupt without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            typer.Exit: with 130, after an interrupt.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            more = "; run the same command again to go on where it stopped"
+            line = f"terraweft: interrupted{more if ctx.invoked_subcommand in RESUMABLE else ''}"
+            err.print(line, markup=False, soft_wrap=True)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="terraweft",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -153,7 +177,7 @@ def guarded(command: Callable[[], Result]) -> Result:
     written is the user's to mend. ``TERRAWEFT_LOG=debug`` brings the traceback back.
 
     Raises:
-        SystemExit: with 1, 2 or 130.
+        SystemExit: with 1 or 2.
     """
     try:
         return command()
@@ -170,9 +194,6 @@ def guarded(command: Callable[[], Result]) -> Result:
         log.debug("ended by an error", exc_info=True)
         err.print(f"terraweft: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        err.print("terraweft: interrupted; run the same command again to go on where it stopped", markup=False)
-        raise SystemExit(130) from None
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -94,3 +94,17 @@ def test_a_chip_says_where_it_lies() -> None:
 
 def test_a_contact_sheet_is_a_png() -> None:
     assert contact_sheet([("one", np.zeros((20, 30, 3), np.uint8))]).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("command", "told"), [("check", "interrupted"), ("build", "go on where it stopped")])
+def test_an_interrupt_says_so_and_exits_with_130(
+    command: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"terraweft.commands.run_{command}", interrupted)
+    code, err = ended(lambda: main([command, "anything", *(["--out", "there"] if command == "build" else [])]), capsys)
+    assert code == 130
+    assert told in err
+    assert len(err.strip().splitlines()) == 1
