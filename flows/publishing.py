@@ -265,6 +265,9 @@ def _limits(job: Job, outcomes: Sequence[Outcome]) -> Iterator[str]:
     if failed:
         yield f"{failed} planned chip(s) failed to be read; outcomes.parquet says which and why."
     if job.recipe.labels is not None:
-        yield "Labels are weak: they come from products with known errors, not from people looking at these pictures."
+        yield (
+            "Labels are weak: made from products and maps with known errors, some of them where the products agree; "
+            "nobody looked at these pictures or visited the ground."
+        )
     if job.recipe.captions is not None and job.recipe.captions.backend == "template":
         yield "Captions are written from the labels by rules; they are as true as the labels."

@@ -72,7 +72,7 @@ def describe(dataset_json: Mapping[str, Any]) -> RenderableType:
         ("dataset", f"{document['name']}  {document.get('title', '')}"),
         ("version", document["version"]),
         ("chips", equation if counts["adds_up"] else f"{equation}  (does not add up)"),
-        ("splits", ", ".join(f"{name} {count}" for name, count in splits.items())),
+        ("splits", ", ".join(f"{name} {splits[name]}" for name in ("train", "val", "test") if name in splits)),
         ("tar shards", f"{len(shards):,}, {size_mb:,.1f} MB" if shards else ""),
         ("zarr", _zarr_line(document.get("zarr") or {})),
         ("labels", ", ".join(document.get("legends") or ())),

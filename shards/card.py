@@ -13,8 +13,6 @@ from schemas.dataset import DatasetDocument
 from shards.stac_collection import bbox_of, interval_of
 
 STANDING_LIMITS = (
-    "Weak labels are made from products and map data, not from visits on the ground: they hold errors, some of them "
-    "where the products agree.",
     "Dates are chosen per sensor: gap_days says how far each lies from the chip's reference time.",
     "Missing dates and pixels are marked 0 in the validity mask and are never filled.",
 )
