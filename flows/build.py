@@ -23,7 +23,7 @@ from prefect.cache_policies import NO_CACHE
 
 from chips.plan import LayerPlan
 from flows.captioning import caption_tiles
-from flows.cluster import dask_client
+from flows.cluster import dask_client, quieten
 from flows.fragments import finished, sweep
 from flows.passes import Job, first_pass
 from flows.planning import RunPlan, make_plan, write_plan
@@ -181,6 +181,7 @@ def build(request: BuildRequest) -> BuildResult:
         UserError: a mistake of the user's; nothing is lost.
     """
     began = time.monotonic()
+    quieten()
     request.root.mkdir(parents=True, exist_ok=True)
     owner = f"build {request.recipe.name} on {socket.gethostname()} pid {os.getpid()}"
     with DatasetLock(request.root, owner):

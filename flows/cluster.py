@@ -55,6 +55,7 @@ def quieten() -> None:
     for name in list(logging.root.manager.loggerDict):
         if name == "distributed" or name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
 
 
 def default_workers() -> int:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from chips.plan import LayerPlan
 from chips.register import measure_layers, screen_shifts
 from chips.rows import chip_row, input_hash, items_over
 from chips.screen import screen
-from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers
+from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
@@ -30,14 +31,16 @@ from labelers.voters import setup_of
 from schemas.chip import Chip, Outcome, Tile
 from schemas.errors import SourceError
 from schemas.labels import LabelLayer
+from schemas.legend import load_legend
 from schemas.recipe import Recipe
 from schemas.sample import LayerArrays
 from schemas.scene import Opener
 from schemas.sensor import load_sensor
 from sources.correction import corrected
 from sources.label_reader import LabelReader
+from sources.openers import ForgetfulOpener
 from sources.retry import call_with_retries
-from sources.tile_reader import TileReader
+from sources.tile_reader import TileReader, failed
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +78,8 @@ class Job:
     def second_folder(self, first: Path, model_key: str) -> Path:
         """Final path of a tile's fragments of the second pass."""
         tile_id = first.name.partition("-")[0]
-        return self.folder / "second" / f"{tile_id}-{key_of(first.name, model_key, STEPS)}"
+        kept = read_json(first / "tile.json")["kept"]  # a tile in which chips failed has one name, whichever they are
+        return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, model_key, STEPS)}"
 
 
 def first_pass(job: Job, tile: Tile) -> Path:
@@ -96,8 +100,10 @@ def first_pass(job: Job, tile: Tile) -> Path:
             outcomes.append(found)
             continue
         chip = replace(chip, rasters=found[0], features=found[1])
-        outcome = _finish_chip(job, tile, chip, writer, pixel_sums, votes)
-        outcomes.append(outcome)
+        try:
+            outcomes.append(_finish_chip(job, tile, chip, writer, pixel_sums, votes))
+        except SourceError as error:
+            outcomes.append(failed(chip.spec, error))
     splits = {chip.chip_id: chip.split for chip in tile.chips}
     summary = {
         "tile": tile.tile_id,
@@ -114,25 +120,23 @@ def first_pass(job: Job, tile: Tile) -> Path:
 
 
 def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str, Any]:
-    """Chip id -> (rasters, features), or the failure or rejection that its label sources met."""
+    """Chip id -> (rasters, features), or the failure that its label sources met.
+
+    A second try asks the server again and not GDAL's memory of the first.
+    """
     specs = [chip.spec for chip in chips]
     if job.recipe.labels is None or not specs:
         return {spec.chip_id: ({}, None) for spec in specs}
+    openers = chain([job.opener], repeat(ForgetfulOpener(job.opener)))
+
+    def read() -> dict[str, Any]:
+        reader = LabelReader(job.recipe, next(openers), job.cache, job.variables, tags_wanted())
+        return dict(reader.read(tile, specs))
+
     try:
-        reader = LabelReader(job.recipe, job.opener, job.cache, job.variables, tags_wanted())
-        return dict(call_with_retries(lambda: reader.read(tile, specs), sleep=time.sleep))
+        return call_with_retries(read, sleep=time.sleep)
     except SourceError as error:
-        return {
-            spec.chip_id: Outcome(
-                spec.chip_id,
-                "failed",
-                error.what,
-                error_class=type(error).__name__,
-                url=error.url,
-                attempts=error.attempts,
-            )
-            for spec in specs
-        }
+        return {spec.chip_id: failed(spec, error) for spec in specs}
 
 
 def _finish_chip(
@@ -143,14 +147,22 @@ def _finish_chip(
     pixel_sums: list[statistics.Statistics],
     votes: list[FusionStatistics],
 ) -> Outcome:
-    """Register, screen and label one chip, and store what is kept."""
+    """Register, screen and label one chip, and store what is kept.
+
+    Raises:
+        SourceError: a second read of a shifted date failed.
+    """
     recipe, chip_id = job.recipe, chip.spec.chip_id
     if recipe.register_shifts.mode != "off":
         profiles = {name: load_sensor(modality.sensor) for name, modality in recipe.modalities.items()}
         chip = replace(chip, shifts=measure_layers(chip.layers, recipe.register_shifts, profiles))
-        chip = corrected(chip, recipe, job.layers, job.opener)
+        shifted = chip
+        chip = call_with_retries(
+            lambda: corrected(shifted, recipe, job.layers, job.opener, tile.items), sleep=time.sleep
+        )
     rejected = screen(chip_id, chip.layers, recipe.screen)
     rejected = rejected or screen_shifts(chip_id, chip.shifts, recipe.register_shifts)
+    rejected = rejected or _uncovered(recipe, chip)
     if rejected is not None:
         return rejected
     if recipe.labels is not None:
@@ -161,6 +173,20 @@ def _finish_chip(
         pixel_sums += [statistics.measure_layer(layer) for layer in chip.layers.values()]
     _store(job, tile, chip, writer)
     return Outcome(chip_id, "kept")
+
+
+def _uncovered(recipe: Recipe, chip: Chip) -> Outcome | None:
+    """The rejection of a chip that lies outside a label product which the recipe calls not optional, or None."""
+    for name, source in (recipe.labels.sources if recipe.labels else {}).items():
+        if source.optional:
+            continue
+        raster = chip.rasters.get(name)
+        covered = chip.features is not None if source.kind == "osm" else False
+        if raster is not None:
+            covered = not np.isin(raster.codes, load_legend(raster.legend).nodata).all()
+        if not covered:
+            return Outcome(chip.spec.chip_id, "rejected", f"{name}.optional", 0.0)
+    return None
 
 
 def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:

@@ -221,11 +221,14 @@ def _search_labels(
     for box in boxes:
         for item in _search(catalogs[str(source.catalog)], str(source.collection), box, ALWAYS, {}):
             found[item["id"]] = item
-    try:
-        return tuple(choose_label_items([found[key] for key in sorted(found)], name, source, str(source.catalog)))
-    except SourceError as error:
-        notes.append(f"{name}: {error.what}")
-        return ()
+    usable = []
+    for key in sorted(found):
+        try:
+            choose_label_items([found[key]], name, source, str(source.catalog))
+            usable.append(found[key])
+        except SourceError as error:
+            notes.append(f"{name}: {error.what}")
+    return tuple(choose_label_items(usable, name, source, str(source.catalog)))
 
 
 def write_plan(plan: RunPlan, folder: Path) -> None:

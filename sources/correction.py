@@ -9,24 +9,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import shapely
 import xarray as xr
 from numpy.typing import NDArray
 
-from chips.convert import Stored, is_missing, to_stored
 from chips.plan import LayerPlan, layer_georef
 from chips.register import shifted_georef, to_correct
 from schemas.chip import Chip, Shift, Valid
-from schemas.georef import GeoRef
+from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
-from schemas.sensor import load_sensor
+from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, validity
 from sources.engine import open_engine
-from sources.masks import pixel_codes, resample_valid, to_valid, worst_of
-from sources.tile_reader import mask_plan, refs_of
+from sources.masks import resample_valid, to_valid
 
 
-def corrected(chip: Chip, recipe: Recipe, plans: Sequence[LayerPlan], opener: Opener) -> Chip:
+def corrected(
+    chip: Chip,
+    recipe: Recipe,
+    plans: Sequence[LayerPlan],
+    opener: Opener,
+    items: Mapping[str, Sequence[SceneItem]],
+) -> Chip:
     """The chip with every date that `to_correct` names read again; their shifts say ``corrected``.
+
+    Args:
+        chip: with shifts.
+        recipe: the recipe.
+        plans: the modality groups.
+        opener: how hrefs are opened.
+        items: modality -> items of the tile, among them further parts of a date's picture.
 
     Raises:
         SourceError: a second read failed.
@@ -37,40 +49,53 @@ def corrected(chip: Chip, recipe: Recipe, plans: Sequence[LayerPlan], opener: Op
         wanted = [index for index, shift in enumerate(measured) if to_correct(shift, recipe.register_shifts)]
         if not wanted:
             continue
+        parts = {index: _parts(chip, chip.provenance[modality][index], items.get(modality, ())) for index in wanted}
         for plan in (plan for plan in plans if plan.modality == modality):
-            layers[plan.group] = _moved(chip, plan, recipe.modalities[modality], measured, wanted, opener)
+            layer = chip.layers[plan.group].copy(deep=True)
+            for index in wanted:
+                again = _date(chip, plan, recipe.modalities[modality], parts[index], measured[index], opener)
+                layer["data"].values[index], layer["valid"].values[index] = again[0].data, again[1]
+            layers[plan.group] = layer
         shifts[modality] = tuple(
             replace(shift, status="corrected") if index in wanted else shift for index, shift in enumerate(measured)
         )
     return replace(chip, layers=layers, shifts=shifts)
 
 
-def _moved(
-    chip: Chip, plan: LayerPlan, modality: Modality, shifts: Sequence[Shift], wanted: Sequence[int], opener: Opener
-) -> xr.Dataset:
-    """One layer with the wanted dates read on their moved grids."""
-    layer = chip.layers[plan.group].copy(deep=True)
-    for index in wanted:
-        item = chip.provenance[plan.modality][index]
-        stored, valid = _date(chip, plan, modality, item, shifts[index], opener)
-        layer["data"].values[index] = stored.data
-        layer["valid"].values[index] = valid
-    return layer
+def _parts(chip: Chip, first: SceneItem, items: Sequence[SceneItem]) -> list[SceneItem]:
+    """The item behind a date, then the other parts of its picture over the chip, those of the chip's zone first."""
+    here = shapely.from_wkb(chip.spec.footprint_wkb)
+    others = [
+        item
+        for item in items
+        if first.datatake
+        and item.datatake == first.datatake
+        and item.item_id != first.item_id
+        and shapely.from_wkb(item.footprint_wkb).intersects(here)
+    ]
+    others.sort(key=lambda item: (not is_same_zone(item.refs[0].georef.epsg, chip.spec.epsg), item.item_id))
+    return [first, *others]
 
 
 def _date(
-    chip: Chip, plan: LayerPlan, modality: Modality, item: SceneItem, shift: Shift, opener: Opener
-) -> tuple[Stored, NDArray[np.uint8]]:
+    chip: Chip, plan: LayerPlan, modality: Modality, parts: Sequence[SceneItem], shift: Shift, opener: Opener
+) -> Date:
+    """One date on its moved grid; a further part is read only while pixels are missing."""
     georef: GeoRef = chip.layers[plan.group].attrs["georef"]
-    profile, refs = load_sensor(plan.sensor), refs_of(item, plan)
-    engine = open_engine("direct")
-    pixels = engine.read(refs, shifted_georef(georef, shift), modality.resampling, opener, plan.nodata)
-    valid = pixel_codes(pixels, plan.nodata, profile.nodata_rule, profile.valid_range)
-    if item.masks:
-        valid = worst_of(_mask(chip, plan, modality, item, shift, georef, opener), valid)
-    missing = is_missing(pixels, plan.nodata) | (valid == Valid.NODATA)[np.newaxis]
-    given = Stored(pixels, refs[0].scale, refs[0].offset, plan.nodata, refs[0].unit)
-    return to_stored(given, missing, modality), valid
+    moved = shifted_georef(georef, shift)
+    date: Date | None = None
+    for item in parts:
+        refs = refs_of(item, plan)
+        pixels = open_engine("direct").read(refs, moved, modality.resampling, opener, plan.nodata)
+        pixels = in_terms_of(plan, pixels, refs)
+        mask = _mask(chip, plan, modality, item, shift, georef, opener) if item.masks else None
+        part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, modality)
+        date = fill_holes(date, part)
+        if not (date[1] == Valid.NODATA).any():
+            break
+    if date is None:
+        raise ValueError(f"a date of {chip.spec.chip_id} without items")
+    return date
 
 
 def _mask(

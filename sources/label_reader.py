@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, reduce
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from sources.features import features_near, to_crs
 from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
+from sources.lattice import unions
 from sources.osm import fetch_extract, read_extract
 from sources.overpass import query_area
 
@@ -92,12 +93,8 @@ class LabelReader:
         self, name: str, source: LabelSource, items: Sequence[SceneItem], grids: Mapping[str, GeoRef]
     ) -> dict[str, RasterLayer]:
         legend = source.legend or OWN_LEGEND[source.kind]
-        try:
-            unions = {reduce(GeoRef.union, grids.values()): list(grids)}
-        except ValueError:  # explicit cells with lattices of their own
-            unions = {grid: [chip_id] for chip_id, grid in grids.items()}
         layers = {}
-        for union, chip_ids in unions.items():
+        for union, chip_ids in unions(grids):
             whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(name, source, legend, union)
             for chip_id in chip_ids:
                 row, column = union.offset_yx(grids[chip_id])

@@ -243,7 +243,7 @@ def _read_one(
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
     href = item.refs[0].href
-    with _opened(href, opener) as raster:
+    with rasterio.Env(**opener.gdal_options()), _opened(href, opener) as raster:
         window = _window(raster, target)
         if window is None:
             return None

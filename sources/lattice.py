@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
@@ -54,3 +56,31 @@ def coverage(source: GeoRef, target: GeoRef) -> NDArray[np.bool_] | None:
     left, bottom, right, top = near.bounds_xyxy
     x, y = target.x_centres(), target.y_centres()
     return np.logical_and.outer((y > bottom) & (y < top), (x > left) & (x < right))
+
+
+def coverage_anywhere(source: GeoRef, target: GeoRef) -> NDArray[np.bool_]:
+    """`coverage`, between zones too."""
+    inside = coverage(source, target)
+    if inside is not None:
+        return inside
+    to_source = pyproj.Transformer.from_crs(target.epsg, source.epsg, always_xy=True)
+    x, y = to_source.transform(*np.meshgrid(target.x_centres(), target.y_centres()))
+    left, bottom, right, top = source.bounds_xyxy
+    answer: NDArray[np.bool_] = (x > left) & (x < right) & (y > bottom) & (y < top)
+    return answer
+
+
+def unions(grids: Mapping[str, GeoRef]) -> list[tuple[GeoRef, list[str]]]:
+    """The fewest grids that hold all the given ones, one for each lattice, with the names of what each holds.
+
+    Chips of one zone share a lattice unless a recipe lists cells that do not.
+    """
+    found: list[tuple[GeoRef, list[str]]] = []
+    for name, grid in grids.items():
+        for place, (union, names) in enumerate(found):
+            if union.is_aligned(grid):
+                found[place] = (union.union(grid), [*names, name])
+                break
+        else:
+            found.append((grid, [name]))
+    return found

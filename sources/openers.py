@@ -9,6 +9,7 @@ from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from schemas.errors import UnsupportedItemError
+from schemas.scene import Opener
 
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
 SIGNATURE_KEYS = frozenset(
@@ -65,6 +66,22 @@ class PlainOpener:
     def gdal_options(self) -> dict[str, str]:
         """GDAL configuration for reads."""
         return dict(GDAL_OPTIONS)
+
+
+@dataclass(frozen=True)
+class ForgetfulOpener:
+    """Another opener, for a second attempt: what GDAL remembers of the first is not believed."""
+
+    opener: Opener
+    """Opens the addresses."""
+
+    def resolve(self, href: str) -> str:
+        """See `Opener.resolve`."""
+        return self.opener.resolve(href)
+
+    def gdal_options(self) -> dict[str, str]:
+        """The opener's own, and no memory."""
+        return {**self.opener.gdal_options(), **FORGET_OPTIONS}
 
 
 def driver_of(href: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -35,7 +36,7 @@ class Backoff:
     """How often and how long."""
 
     attempts: int = 5
-    """Tries altogether."""
+    """Tries of one address."""
     first_s: float = 0.5
     """First pause."""
     factor: float = 2.0
@@ -64,6 +65,8 @@ def call_with_retries(
 ) -> Result:
     """What the call returns, tried again while the predicate holds and attempts are left.
 
+    Attempts are counted by address: a call that reads twelve files, each of which fails once, goes well.
+
     Args:
         call: raises `SourceError` where it fails; any other exception passes through.
         sleep: how to wait; the caller's, so that a test need not.
@@ -74,14 +77,17 @@ def call_with_retries(
     Raises:
         SourceError: the last one, with the number of attempts made.
     """
-    for attempt in range(1, backoff.attempts + 1):
+    if backoff.attempts < 1:
+        raise ValueError("backoff.attempts must be at least 1")
+    tries: Counter[str] = Counter()
+    while True:
         try:
             return call()
         except SourceError as error:
-            error.attempts = attempt
-            if attempt == backoff.attempts or not retry_if(error):
+            tries[error.url] += 1
+            attempt = tries[error.url]
+            if attempt >= backoff.attempts or not retry_if(error):
                 raise type(error)(error.what, error.url, attempt) from error
             pause = backoff.pause_s(attempt, error, jitter())
             log.info("attempt %d of %d failed, again in %.1f s: %s", attempt, backoff.attempts, pause, error)
             sleep(pause)
-    raise ValueError("backoff.attempts must be at least 1")

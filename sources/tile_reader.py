@@ -13,8 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -22,18 +20,18 @@ import shapely
 import xarray as xr
 from numpy.typing import NDArray
 
-from chips.convert import Stored, is_missing, to_stored
 from chips.plan import LayerPlan, layer_georef
 from chips.screen import DateCandidate, clear_fraction, nodata_fraction, screen_dates, select_dates
-from schemas.chip import Chip, ChipSpec, Outcome, Tile, Valid, check_layer
+from schemas.chip import Chip, ChipSpec, Outcome, Tile, Valid
 from schemas.errors import SourceError
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
-from schemas.scene import Opener, SceneItem, SceneRef
+from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
+from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, to_layer, validity
 from sources.engine import Engine, open_engine
-from sources.lattice import coverage
-from sources.masks import pixel_codes, resample_valid, to_valid, worst_of
+from sources.lattice import unions
+from sources.masks import resample_valid, to_valid
 from sources.retry import call_with_retries
 from sources.scenes import scene_bands
 
@@ -130,31 +128,29 @@ class _ModalityRead:
         self.engine: Engine = open_engine(modality.engine)
         self.profile = load_sensor(modality.sensor)
         self.steps: list[dict[str, Any]] = []
-        self.failures: dict[str, SourceError] = {}
+        self.unjudged: dict[str, SourceError] = {}
+        """Items of which nobody knows whether they would have been chosen."""
+        self.unread: dict[str, SourceError] = {}
+        """Items that were chosen and whose pixels could not be read."""
         self.lattices = _lattices(items, chips)
         self.acquisitions = _acquisitions(items)
         self.covering = _covering(chips, items)
         self.masks: dict[tuple[str, str], tuple[NDArray[np.uint8], GeoRef]] = {}
         self.pixels: dict[tuple[str, str, str], NDArray[Any]] = {}
+        self.parts: dict[str, list[tuple[SceneItem, ...]]] = {}
         for item in items:
-            self._guarded(item, self._read_mask)
-        if self.profile.kind == "sar" or any(not item.masks for item in items):
-            for item in items:
-                if not item.masks:
-                    self._guarded(item, self._read_pixels)
-        self.chosen = {chip.chip_id: self._choose(chip) for chip in chips}
+            self._guarded(item, self._read_mask if item.masks else self._read_pixels, self.unjudged)
+        self.parts = {chip.chip_id: [self._parts(chip, a) for a in self._choose(chip)] for chip in chips}
         for item in items:
-            if item.masks:
-                self._guarded(item, self._read_pixels)
+            if item.masks and item.item_id not in self.unjudged:
+                self._guarded(item, self._read_pixels, self.unread)
 
-    def _guarded(self, item: SceneItem, step: Any) -> None:
-        if item.item_id in self.failures:
-            return
+    def _guarded(self, item: SceneItem, step: Callable[[SceneItem], None], failures: dict[str, SourceError]) -> None:
         try:
             call_with_retries(lambda: step(item), sleep=self.reader.sleep, jitter=random.random)
         except SourceError as error:
             log.warning("%s: %s", item.item_id, error)
-            self.failures[item.item_id] = error
+            failures[item.item_id] = error
 
     def _georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:
         return layer_georef(
@@ -163,8 +159,6 @@ class _ModalityRead:
 
     def _read_mask(self, item: SceneItem) -> None:
         chips = [chip for chip in self.chips if item.item_id in self.covering[chip.chip_id]]
-        if not item.masks or not chips:
-            return
         arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
         grids: dict[str, GeoRef] = {}
         for ref in item.masks:
@@ -172,10 +166,10 @@ class _ModalityRead:
             native = self.modality.model_copy(update={"grid": "native"})
             for chip in chips:
                 grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
-            union = reduce(GeoRef.union, (grids[chip.chip_id] for chip in chips))
-            block = self.engine.read([ref], union, "nearest", self.reader.opener, ref.nodata)[0]
-            for chip in chips:
-                arrays[chip.chip_id][ref.band] = _cut(block, union, grids[chip.chip_id])
+            for union, chip_ids in unions(grids):
+                block = self.engine.read([ref], union, "nearest", self.reader.opener, ref.nodata)[0]
+                for chip_id in chip_ids:
+                    arrays[chip_id][ref.band] = _cut(block, union, grids[chip_id])
         for chip in chips:
             valid = to_valid(item.mask_kind, arrays[chip.chip_id])
             self.masks[item.item_id, chip.chip_id] = (valid, grids[chip.chip_id])
@@ -187,13 +181,13 @@ class _ModalityRead:
         read_bytes = 0
         for layer in self.groups:
             grids = {chip.chip_id: self._georef(chip, layer) for chip in chips}
-            union = reduce(GeoRef.union, grids.values())
-            block = self.engine.read(
-                refs_of(item, layer), union, self.modality.resampling, self.reader.opener, layer.nodata
-            )
-            read_bytes += block.nbytes
-            for chip in chips:
-                self.pixels[item.item_id, chip.chip_id, layer.group] = _cut(block, union, grids[chip.chip_id])
+            refs = refs_of(item, layer)
+            for union, chip_ids in unions(grids):
+                block = self.engine.read(refs, union, self.modality.resampling, self.reader.opener, layer.nodata)
+                read_bytes += block.nbytes
+                block = in_terms_of(layer, block, refs)
+                for chip_id in chip_ids:
+                    self.pixels[item.item_id, chip_id, layer.group] = _cut(block, union, grids[chip_id])
         self.steps.append(
             {
                 "step": "read",
@@ -204,21 +198,15 @@ class _ModalityRead:
         )
 
     def _needs(self, chip: ChipSpec, item: SceneItem) -> bool:
-        if item.item_id not in self.covering[chip.chip_id]:
-            return False
         if not item.masks:
-            return True
-        return any(item in part for part in self._parts(chip))
+            return item.item_id in self.covering[chip.chip_id]
+        return any(item in part for part in self.parts[chip.chip_id])
 
-    def _parts(self, chip: ChipSpec) -> list[tuple[SceneItem, ...]]:
-        """Items of each kept date that the chip needs: one where it covers the chip, else all parts."""
-        kept = []
-        for acquisition in self.chosen[chip.chip_id]:
-            items = self._ordered(chip, acquisition)
-            whole = self.masks.get((items[0].item_id, chip.chip_id))
-            complete = whole is not None and nodata_fraction(whole[0]) == 0.0
-            kept.append(items[:1] if complete else items)
-        return kept
+    def _parts(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
+        """Items of a kept date that the chip needs: one where it covers the chip, else all parts."""
+        items = self._ordered(chip, acquisition)
+        whole = self.masks.get((items[0].item_id, chip.chip_id))
+        return items[:1] if whole is not None and nodata_fraction(whole[0]) == 0.0 else items
 
     def _ordered(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
         """Parts over the chip: of the chip's own zone first, then the fuller, then by id."""
@@ -231,32 +219,30 @@ class _ModalityRead:
                 item.item_id,
             )
 
-        usable = [
-            i for i in acquisition.items if i.item_id in self.covering[chip.chip_id] and i.item_id not in self.failures
-        ]
+        usable = [item for item in acquisition.items if item.item_id in self.covering[chip.chip_id]]
         return tuple(sorted(usable, key=rank))
 
     def _valid_on_mask_grid(self, chip: ChipSpec, item: SceneItem) -> NDArray[np.uint8] | None:
         mask = self.masks.get((item.item_id, chip.chip_id))
         if mask is not None:
             return mask[0]
-        pixels = self.pixels.get((item.item_id, chip.chip_id, self.groups[0].group))
+        layer = self.groups[0]
+        pixels = self.pixels.get((item.item_id, chip.chip_id, layer.group))
         if pixels is None:
             return None
-        return self._valid_of(pixels, None, refs_of(item, self.groups[0]), self._georef(chip, self.groups[0]))
+        return validity(pixels, None, refs_of(item, layer), self._georef(chip, layer), layer)
 
     def _choose(self, chip: ChipSpec) -> list[Acquisition]:
         """Acquisitions that the chip keeps, in time order."""
         candidates, behind = [], []
         for acquisition in self.acquisitions:
-            valids = [v for item in acquisition.items if (v := self._valid_on_mask_grid(chip, item)) is not None]
+            items = self._ordered(chip, acquisition)
+            valids = [v for item in items if (v := self._valid_on_mask_grid(chip, item)) is not None]
             if not valids:
                 continue
             best = _merged(valids)
             clear = clear_fraction(best, self.modality.select.snow_is_clear)
-            candidates.append(
-                DateCandidate(acquisition.key, acquisition.items[0].datetime_utc, clear, nodata_fraction(best))
-            )
+            candidates.append(DateCandidate(acquisition.key, items[0].datetime_utc, clear, nodata_fraction(best)))
             behind.append(acquisition)
         return [behind[i] for i in select_dates(candidates, self.modality.select, chip.reference_utc)]
 
@@ -265,111 +251,53 @@ class _ModalityRead:
         lost = self._lost(chip)
         if lost is not None:
             return lost
-        chosen = self.chosen[chip.chip_id]
-        rejected = screen_dates(chip.chip_id, self.name, len(chosen), self.modality.select)
+        parts = self.parts[chip.chip_id]
+        rejected = screen_dates(chip.chip_id, self.name, len(parts), self.modality.select)
         if rejected is not None and not self.modality.optional:
             return rejected
         try:
-            layers = {layer.group: self._assemble(chip, layer, chosen) for layer in self.groups}
+            layers = {layer.group: self._assemble(chip, layer, parts) for layer in self.groups}
         except SourceError as error:
-            return _failed(chip, error)
-        return layers, tuple(self._ordered(chip, acquisition)[0] for acquisition in chosen)
+            return failed(chip, error)
+        return layers, tuple(items[0] for items in parts)
 
     def _lost(self, chip: ChipSpec) -> Outcome | None:
-        """A failure of an item that lies over the chip: it might have been chosen, so the chip fails with it."""
-        for item_id in sorted(self.covering[chip.chip_id]):
-            if item_id in self.failures:
-                return _failed(chip, self.failures[item_id])
+        """A failure that ends the chip: of an item that might have been chosen, or of one that was."""
+        for item_id in sorted(self.covering[chip.chip_id] & self.unjudged.keys()):
+            return failed(chip, self.unjudged[item_id])
+        for item_id in sorted({item.item_id for items in self.parts[chip.chip_id] for item in items}):
+            if item_id in self.unread:
+                return failed(chip, self.unread[item_id])
         return None
 
-    def _assemble(self, chip: ChipSpec, layer: LayerPlan, chosen: Sequence[Acquisition]) -> xr.Dataset:
+    def _assemble(self, chip: ChipSpec, layer: LayerPlan, parts: Sequence[tuple[SceneItem, ...]]) -> xr.Dataset:
         georef = self._georef(chip, layer)
-        dates = [self._date(chip, layer, georef, self._ordered(chip, acquisition)) for acquisition in chosen]
-        times = [self._ordered(chip, acquisition)[0].datetime_utc for acquisition in chosen]
+        dates = [self._date(chip, layer, georef, items) for items in parts]
+        times = [items[0].datetime_utc for items in parts]
         attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
-        return to_layer(layer, georef, times, dates, self._bands(chosen, layer), attrs)
+        return to_layer(layer, self.modality, georef, times, dates, self._bands(parts, layer), attrs)
 
-    def _bands(self, chosen: Sequence[Acquisition], layer: LayerPlan) -> list[Band]:
+    def _bands(self, parts: Sequence[tuple[SceneItem, ...]], layer: LayerPlan) -> list[Band]:
         """Name and wavelengths of the layer's bands: the item's own where its sensor's items bring them."""
-        scene = chosen[0].items[0] if chosen else next(iter(self.items), None)
+        scene = parts[0][0] if parts else next(iter(self.items), None)
         known = {band.name: band for band in (scene_bands(scene) if scene else self.profile.bands)}
         return [known.get(name) or Band(name=name, gsd_m=layer.gsd_m) for name in layer.bands]
 
-    def _date(
-        self, chip: ChipSpec, layer: LayerPlan, georef: GeoRef, items: Sequence[SceneItem]
-    ) -> tuple[Stored, NDArray[np.uint8]]:
+    def _date(self, chip: ChipSpec, layer: LayerPlan, georef: GeoRef, items: Sequence[SceneItem]) -> Date:
         """One date of one layer: the first item, holes filled from further parts of the same picture."""
-        stored: Stored | None = None
-        valid: NDArray[np.uint8] | None = None
+        date: Date | None = None
         for item in items:
-            pixels = self.pixels.get((item.item_id, chip.chip_id, layer.group))
-            if pixels is None:
-                continue
-            refs = refs_of(item, layer)
+            pixels, refs = self.pixels[item.item_id, chip.chip_id, layer.group], refs_of(item, layer)
             mask = self.masks.get((item.item_id, chip.chip_id))
-            seen = self._valid_of(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, refs, georef)
-            missing = is_missing(pixels, layer.nodata) | (seen == Valid.NODATA)[np.newaxis]
-            given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
-            part = to_stored(given, missing, self.modality)
-            if stored is None or valid is None:
-                stored, valid = part, seen
-            elif (part.scale, part.offset) == (stored.scale, stored.offset):
-                hole = (valid == Valid.NODATA) & (seen != Valid.NODATA)
-                stored.data[:, hole] = part.data[:, hole]
-                valid[hole] = seen[hole]
-        if stored is None or valid is None:
-            raise SourceError("no part of a kept date could be read", url=items[0].item_id if items else "")
-        return stored, valid
-
-    def _valid_of(
-        self, pixels: NDArray[Any], mask: NDArray[np.uint8] | None, refs: Sequence[SceneRef], georef: GeoRef
-    ) -> NDArray[np.uint8]:
-        """Validity of one date: what the mask says and what the numbers say, the worse of both.
-
-        A product without a no-data value is missing where its raster does not reach.
-        """
-        codes = pixel_codes(pixels, refs[0].nodata, self.profile.nodata_rule, self.profile.valid_range)
-        if refs[0].nodata is None and (covered := coverage(refs[0].georef, georef)) is not None:
-            codes[~covered] = Valid.NODATA
-        return codes if mask is None else worst_of(mask, codes)
+            seen = validity(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, refs, georef, layer)
+            date = fill_holes(date, to_date(pixels, seen, refs, layer, self.modality))
+        if date is None:
+            raise ValueError(f"a date of {chip.chip_id} without items")
+        return date
 
 
-def to_layer(
-    layer: LayerPlan,
-    georef: GeoRef,
-    times: Sequence[datetime],
-    dates: Sequence[tuple[Stored, NDArray[np.uint8]]],
-    bands: Sequence[Band],
-    attrs: Mapping[str, Any],
-) -> xr.Dataset:
-    """The dates of one layer as the dataset that `check_layer` describes; without dates, arrays of length 0."""
-    data = np.zeros((len(dates), len(layer.bands), *georef.shape_yx), dates[0][0].data.dtype if dates else layer.dtype)
-    valid = np.zeros((len(dates), *georef.shape_yx), np.uint8)
-    for index, (stored, seen) in enumerate(dates):
-        data[index], valid[index] = stored.data, seen
-    first = dates[0][0] if dates else Stored(data, 1.0, 0.0, layer.nodata, layer.unit)
-    return check_layer(
-        xr.Dataset(
-            {
-                "data": (("time", "band", "y", "x"), data),
-                "valid": (("time", "y", "x"), valid),
-                "scale": (("time",), np.array([stored.scale for stored, _ in dates], dtype=np.float64)),
-                "offset": (("time",), np.array([stored.offset for stored, _ in dates], dtype=np.float64)),
-            },
-            coords={
-                "time": np.array([moment.replace(tzinfo=None) for moment in times], dtype="datetime64[ns]"),
-                "band": np.array(layer.bands, dtype=np.str_),
-                "common_name": ("band", np.array([band.common_name for band in bands], dtype=np.str_)),
-                "wavelength_nm": ("band", np.array([band.centre_nm or np.nan for band in bands], dtype=np.float64)),
-                "y": georef.y_centres(),
-                "x": georef.x_centres(),
-            },
-            attrs={**attrs, "georef": georef, "nodata": first.nodata, "unit": first.unit},
-        )
-    )
-
-
-def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
+def failed(chip: ChipSpec, error: SourceError) -> Outcome:
+    """The outcome of a chip that a source failed."""
     return Outcome(
         chip.chip_id,
         "failed",
@@ -378,26 +306,6 @@ def _failed(chip: ChipSpec, error: SourceError) -> Outcome:
         url=error.url,
         attempts=error.attempts,
     )
-
-
-def mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
-    """A mask as if it were a group of its own, for its grid."""
-    return LayerPlan(
-        layer.group,
-        layer.modality,
-        layer.sensor,
-        ref.georef.pixel_size,
-        (ref.band,),
-        ref.dtype,
-        ref.nodata,
-        "",
-    )
-
-
-def refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
-    """The item's bands of a group, in stored order."""
-    by_name = {ref.band: ref for ref in item.refs}
-    return [by_name[name] for name in layer.bands]
 
 
 def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:

@@ -1,0 +1,119 @@
+"""Fragments come back as they went in, and one that is not complete is never used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from flows.fragments import (
+    FragmentWriter,
+    finished,
+    key_of,
+    pack_features,
+    pack_layers,
+    read_arrays,
+    read_json,
+    sweep,
+    unpack_features,
+    unpack_layers,
+)
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable
+from schemas.sample import LayerArrays
+
+
+@given(
+    data=arrays_of.arrays(
+        st.sampled_from([np.uint16, np.int16, np.float32]),
+        st.tuples(st.integers(0, 3), st.integers(1, 3), st.just(2), st.just(5)),
+    ),
+    epsg=st.sampled_from([32633, 32734]),
+)
+def test_layers_come_back_bit_for_bit(data: np.ndarray, epsg: int) -> None:  # type: ignore[type-arg]
+    dates = data.shape[0]
+    layer = LayerArrays(
+        data,
+        np.ones((dates, 2, 5), np.uint8),
+        np.array(["2022-06-20T10:10:39.024"] * dates, "datetime64[ns]"),
+        np.full(dates, 1e-4),
+        np.full(dates, -0.1),
+        GeoRef(epsg, 300_015.0, 5_200_005.0, 30.0, (2, 5)),
+    )
+    arrays, described = pack_layers({"s2_10m": layer})
+    back = unpack_layers(arrays, described)["s2_10m"]
+    assert back.georef == layer.georef
+    assert back.data.dtype == data.dtype
+    assert back.data.tobytes() == data.tobytes()
+    np.testing.assert_array_equal(back.time_utc, layer.time_utc)
+    np.testing.assert_array_equal(back.scale, layer.scale)
+    np.testing.assert_array_equal(back.offset, layer.offset)
+
+
+def test_features_come_back_to_the_last_digit() -> None:
+    line = shapely.LineString([(300_000.123456789, 5_200_000.1), (300_001.0, 5_199_999.9)])
+    table = FeatureTable(
+        "osm", 32633, (Feature("way/1", line, {"name": "Gr\u00fcn\u2028"}, "2022-01-01"),), "2022-07-01"
+    )
+    packed = pack_features(table)
+    assert unpack_features(packed) == table
+    assert unpack_features(pack_features(None)) is None
+
+
+def test_times_bytes_and_numpy_numbers_survive_json(tmp_path: Path) -> None:
+    facts = {"t": datetime(2022, 6, 20, 10, 10, 39, 24_000, UTC), "b": b"\x00\xff", "n": [np.float32(0.5), np.int64(7)]}
+    writer = FragmentWriter(tmp_path / "a-1")
+    writer.add("chip", {"x": np.arange(6).reshape(2, 3)}, facts)
+    folder = writer.commit({})
+    assert read_json(folder / "chip.json") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
+    np.testing.assert_array_equal(read_arrays(folder / "chip.npz")["x"], [[0, 1, 2], [3, 4, 5]])
+
+
+def test_what_has_no_form_in_a_fragment_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no place in a fragment"):
+        FragmentWriter(tmp_path / "a-1").add("chip", {}, {"x": object()})
+
+
+def test_half_written_folder_is_neither_finished_nor_kept(tmp_path: Path) -> None:
+    writer = FragmentWriter(tmp_path / "a-1")
+    writer.add("chip", {"x": np.zeros(3)}, {})
+    FragmentWriter(tmp_path / "b-1").commit({})
+    assert [path.name for path in finished(tmp_path)] == ["b-1"]
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b-1"]
+
+
+def test_tile_in_which_a_chip_failed_is_swept_before_the_next_run(tmp_path: Path) -> None:
+    FragmentWriter(tmp_path / "a-1.failed").commit({})
+    FragmentWriter(tmp_path / "b-1").commit({})
+    sweep(tmp_path)
+    assert [path.name for path in finished(tmp_path)] == ["b-1"]
+
+
+def test_of_two_workers_the_first_to_finish_stays(tmp_path: Path) -> None:
+    final = tmp_path / "a-1"
+    late = FragmentWriter(final)
+    late.temporary = late.temporary.rename(tmp_path / "a-1.tmp-other")
+    FragmentWriter(final).commit({"who": "first"})
+    assert late.commit({"who": "late"}) == final
+    assert read_json(final / "tile.json") == {"who": "first"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a-1"]
+
+
+def test_leftovers_of_a_killed_worker_do_not_enter_the_next_fragment(tmp_path: Path) -> None:
+    FragmentWriter(tmp_path / "a-1").add("old", {"x": np.zeros(3)}, {})
+    writer = FragmentWriter(tmp_path / "a-1")
+    writer.add("new", {"x": np.zeros(3)}, {})
+    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.json", "new.npz", "tile.json"]
+
+
+def test_keys_tell_inputs_apart_and_not_their_order() -> None:
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
+    assert key_of(["a", "b"]) != key_of(["b", "a"])
+    assert key_of("ab", "c") != key_of("a", "bc")
