@@ -182,6 +182,7 @@ def guarded(command: Callable[[], Result]) -> Result:
     try:
         return command()
     except UserError as error:
+        log.debug("ended by an error", exc_info=True)
         err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
     except TerraweftError as error:
@@ -198,9 +199,15 @@ def guarded(command: Callable[[], Result]) -> Result:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the console script."""
-    level = os.environ.get("TERRAWEFT_LOG", "WARNING").upper()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG", "warning")))
     return guarded(lambda: app(arguments))
+
+
+def _log_at(level: str) -> None:
+    known = ("debug", "info", "warning", "error")
+    if level.lower() not in known:
+        raise UserError(f"unknown level {level!r}", where="TERRAWEFT_LOG", mend=f"one of: {', '.join(known)}")
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")

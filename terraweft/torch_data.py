@@ -8,6 +8,7 @@ Axis order of pixels is (T, C, H, W) for one sample and (N, T, C, H, W) for a ba
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,8 @@ class StreamOptions:
     physical: bool = True
     """float32 physical values with 0 where there is no data; else int32 or float32 as stored."""
     normalise: bool = False
-    """(x - mean) / std per band, with the statistics of the train split; no data becomes 0, the mean."""
+    """(x - mean) / std per band, with the statistics of the train split; no data becomes 0, the mean. Bands without
+    a clear pixel there are 0."""
     pad: bool = True
     """Pad dates and pixels to the group's largest, so that samples can be stacked."""
     shuffle: bool = True
@@ -187,16 +189,18 @@ def _part(items: list[str], number: int, parts: int) -> list[str]:
 def _statistics(dataset: Dataset, group: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(C,) mean and standard deviation of the train split.
 
+    A band that is constant there or has no clear pixel (EnMAP leaves bands empty in the water vapour's absorption)
+    gets an infinite deviation: it is 0 throughout.
+
     Raises:
-        DatasetError: the dataset holds none for a band.
+        DatasetError: the dataset holds none for any band.
     """
     bands = dataset.layer(group).bands
-    for band in bands:
-        if band.mean is None or not band.std:
-            raise DatasetError(
-                f"no mean and deviation for {group} {band.name}", where=dataset.name, mend="normalise=False"
-            )
+    if all(band.mean is None for band in bands):
+        raise DatasetError(
+            f"no mean and deviation for {group} {bands[0].name}", where=dataset.name, mend="normalise=False"
+        )
     return (
-        np.array([band.mean for band in bands], np.float32),
-        np.array([band.std for band in bands], np.float32),
+        np.array([band.mean or 0.0 for band in bands], np.float32),
+        np.array([band.std or math.inf for band in bands], np.float32),
     )

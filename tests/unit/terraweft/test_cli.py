@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console
 from schemas.errors import CatalogError, RecipeError
 from schemas.recipe import Recipe
 from terraweft import __version__
-from terraweft.cli import guarded, main
+from terraweft.cli import app, guarded, main
 from terraweft.show import _best, _place, can_draw, contact_sheet
 from terraweft.site import require_variables
 from tests.unit.terraweft.support import RECIPE, sample_of
@@ -108,3 +109,17 @@ def test_an_interrupt_says_so_and_exits_with_130(
     assert code == 130
     assert told in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_an_unknown_log_level_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERRAWEFT_LOG", "loud")
+    code, err = ended(lambda: main(["--version"]), capsys)
+    assert code == 2
+    assert err.strip() == "terraweft: TERRAWEFT_LOG: unknown level 'loud' (one of: debug, info, warning, error)"
+
+
+def test_the_page_of_the_command_line_names_every_command() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(
+        re.findall(r"^\| `([a-z]+)[ `]", page, re.MULTILINE)
+    )
