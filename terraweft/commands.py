@@ -16,7 +16,7 @@ from rich.console import Console
 
 from schemas.errors import MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
-from terraweft.console import Bars, account, human_bytes, print_pairs
+from terraweft.console import Bars, account, human_bytes, print_notes, print_pairs
 from terraweft.site import api_key, find_recipe, ledger_path, require_variables, variables
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResul
 def report_build(result: BuildResult, out: Console) -> None:
     """The closing account: planned = kept + rejected + failed, and where everything is."""
     out.print(account(result.counts), markup=False)
-    for note in result.notes:
-        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_notes(out, result.notes)
     word = "published" if result.published else "unchanged"
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
@@ -177,8 +176,7 @@ def show_plan(recipe: Path, out: Console) -> None:
         rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
         rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})" if calls["calls"][1] else "0"
     print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} (nothing was written)", rows)
-    for note in plan.notes:
-        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    print_notes(out, plan.notes)
 
 
 def _layer_line(layer: Any, items: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -106,3 +106,12 @@ def print_pairs(out: Console, title: str, rows: Mapping[str, str]) -> None:
     width = max(map(len, rows), default=0) + 2
     for name, value in rows.items():
         out.print(f"{name:<{width}}{value}", markup=False, soft_wrap=True)
+
+
+def print_notes(out: Console, notes: Sequence[str], most: int = 12) -> None:
+    """The first notes, and how many more there are."""
+    shown = notes if len(notes) <= most else notes[: most - 1]
+    for note in shown:
+        out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
+    if len(shown) < len(notes):
+        out.print(f"note: and {len(notes) - len(shown)} more", style="yellow", markup=False)

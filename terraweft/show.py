@@ -29,6 +29,9 @@ def show_dataset(uri: str, version: str | None, out: Console) -> None:
     with closing(open_dataset(uri, version=version)) as dataset:
         out.print(describe(dataset.document.model_dump(mode="json")))
         ids = list(dataset.chips["chip_id"][:3])
+        versions = dataset.versions()
+    if len(versions) > 1:
+        out.print(f"versions: {', '.join(versions)}", markup=False, soft_wrap=True)
     out.print(f"one chip: terraweft show {uri} {ids[0]}" if ids else "no chips", style="dim", markup=False)
 
 

@@ -12,6 +12,7 @@ from schemas.errors import CatalogError, RecipeError
 from schemas.recipe import Recipe
 from terraweft import __version__
 from terraweft.cli import app, guarded, main
+from terraweft.console import print_notes
 from terraweft.show import _best, _place, can_draw, contact_sheet
 from terraweft.site import require_variables
 from tests.unit.terraweft.support import RECIPE, sample_of
@@ -123,3 +124,12 @@ def test_the_page_of_the_command_line_names_every_command() -> None:
     assert {command.callback.__name__ for command in app.registered_commands if command.callback} == set(
         re.findall(r"^\| `([a-z]+)[ `]", page, re.MULTILINE)
     )
+
+
+def test_many_notes_are_cut_and_counted() -> None:
+    for number, lines in ((3, 3), (12, 12), (40, 12)):
+        console = Console(file=io.StringIO(), width=80)
+        print_notes(console, [f"n{i}" for i in range(number)])
+        text = console.file.getvalue()  # type: ignore[attr-defined]
+        assert len(text.splitlines()) == lines
+        assert ("and 29 more" in text) is (number == 40)
