@@ -24,6 +24,10 @@ import pytest
 import webdataset
 import xarray
 
+LIBRARIES_LEAVE_FILES_OPEN = (
+    "ignore:.*unclosed file:ResourceWarning",  # webdataset and mlcroissant leave closing to the garbage collector
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
 LIBRARIES = ("webdataset", "icechunk + xarray", "geopandas", "pystac", "mlcroissant")
 
 
@@ -173,10 +177,7 @@ def _croissant(folder: Path, manifest: dict[str, Any], chips: geopandas.GeoDataF
     return len(rows) + len(texts) + len(samples)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*unclosed file:ResourceWarning",  # webdataset leaves closing to the garbage collector
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-)
+@pytest.mark.filterwarnings(*LIBRARIES_LEAVE_FILES_OPEN)
 def test_public_libraries_read_a_dataset_and_agree_with_its_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

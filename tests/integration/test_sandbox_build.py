@@ -23,6 +23,7 @@ from rasterio.windows import Window
 from shards.check import check_dataset
 from shards.reader import Dataset, open_dataset
 from tests.integration.support import Build, Terraweft, World
+from tests.integration.test_public_libraries import LIBRARIES_LEAVE_FILES_OPEN, check_with_public_libraries
 
 TABLES = ("chips.parquet", "texts.parquet", "outcomes.parquet")
 
@@ -54,6 +55,15 @@ def test_check_finds_nothing(build: Build, terraweft: Terraweft) -> None:
     done = terraweft("check", build.root)
     assert done.returncode == 0
     assert "nothing wrong" in done.stdout
+
+
+@pytest.mark.filterwarnings(*LIBRARIES_LEAVE_FILES_OPEN)
+def test_public_libraries_alone_read_everything(
+    build: Build, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROISSANT_CACHE", str(tmp_path))
+    counted = check_with_public_libraries(build.root)
+    assert counted["chips"] == counted["samples"] == len(dataset.chips)
 
 
 def test_check_finds_one_flipped_byte(build: Build, terraweft: Terraweft, tmp_path: Path) -> None:
@@ -270,7 +280,10 @@ def test_show_and_report_work_from_the_command_line(build: Build, terraweft: Ter
     png = tmp_path / "chip.png"
     assert terraweft("show", build.root, chip_id, "--png", png).returncode == 0
     assert png.read_bytes().startswith(b"\x89PNG")
-    assert "▀" in terraweft("show", build.root, chip_id).stdout
+    plain = terraweft("show", build.root, chip_id).stdout
+    assert "▀" not in plain
+    assert "no colours here" in plain
+    assert "▀" in terraweft("show", build.root, chip_id, FORCE_COLOR="1", TERM="xterm-256color", PYTHONUTF8="1").stdout
     missing = terraweft("show", build.root, "no-such-chip")
     assert missing.returncode == 2
     assert len(missing.stderr.strip().splitlines()) == 1

@@ -1,0 +1,135 @@
+"""A static catalog over a sandbox's files behind a file server that fails on demand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from sandbox.products import SandboxIndex
+
+Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
+"""Changes an item, or leaves it out."""
+
+
+@dataclass
+class Faulty:
+    """What the server does; a path is the one in the address, ``/...``."""
+
+    files: Path
+    catalog: Path
+    url: str = ""
+    missing: set[str] = field(default_factory=set)
+    """Answered with 404."""
+    cut: dict[str, int] = field(default_factory=dict)
+    """Files that end after so many bytes."""
+    failing: dict[str, int] = field(default_factory=dict)
+    """Answered with 500 so many times more; ``*`` stands for every path that is not named."""
+    before: Callable[[], None] = lambda: None
+    """Called before every answer."""
+
+    def items(self) -> list[dict[str, Any]]:
+        """The items of the catalog."""
+        return [json.loads(path.read_text()) for path in sorted(self.catalog.glob("items/*.json"))]
+
+    def path_of(self, item_id: str, asset: str) -> str:
+        """Path of an asset on the server."""
+        item = next(item for item in self.items() if item["id"] == item_id)
+        return str(item["assets"][asset]["href"]).removeprefix(self.url)
+
+
+@contextmanager
+def faulty(index: SandboxIndex, folder: Path, edit: Edit = lambda item: item) -> Iterator[Faulty]:
+    """The catalog in ``folder`` and its server.
+
+    Args:
+        index: the sandbox.
+        folder: where the catalog's documents go.
+        edit: applied to every item.
+    """
+    state = Faulty(index.root / "files", folder)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer(with_body=False)
+
+        def do_GET(self) -> None:
+            self.answer(with_body=True)
+
+        def answer(self, with_body: bool) -> None:
+            path = self.path.split("?")[0]
+            state.before()
+            with lock:
+                if "*" in state.failing:
+                    state.failing.setdefault(path, state.failing["*"])
+                state.failing[path] = state.failing.get(path, 0) - 1
+                fails = state.failing[path] >= 0
+            if fails:
+                self.respond(500, b"", {}, with_body)
+                return
+            file = state.files / path.lstrip("/")
+            if path in state.missing or not file.is_file():
+                self.respond(404, b"", {}, with_body)
+                return
+            data = file.read_bytes()[: state.cut.get(path)]
+            wanted = self.headers.get("Range", "")
+            if not wanted.startswith("bytes="):
+                self.respond(200, data, {"Accept-Ranges": "bytes"}, with_body)
+                return
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            begin, end = int(first), min(int(last or len(data) - 1), len(data) - 1)
+            if begin >= len(data):
+                self.respond(416, b"", {"Content-Range": f"bytes */{len(data)}"}, with_body)
+                return
+            self.respond(206, data[begin : end + 1], {"Content-Range": f"bytes {begin}-{end}/{len(data)}"}, with_body)
+
+        def respond(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
+            self.send_response(status)
+            for key, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if with_body:
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    _write_catalog(index, state, edit)
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _write_catalog(index: SandboxIndex, state: Faulty, edit: Edit) -> None:
+    (state.catalog / "items").mkdir(parents=True)
+    links: dict[str, list[dict[str, str]]] = {}
+    for path in sorted((index.root / "stac").glob("*.ndjson")):
+        for line in path.read_text().splitlines():
+            item = edit(json.loads(line))
+            if item is None:
+                continue
+            for asset in item["assets"].values():
+                asset["href"] = f"{state.url}/{asset['href']}"
+            item["links"] = []
+            (state.catalog / "items" / f"{item['id']}.json").write_text(json.dumps(item))
+            links.setdefault(item["collection"], []).append({"rel": "item", "href": f"./items/{item['id']}.json"})
+    for name, members in links.items():
+        collection = json.loads((index.root / "stac" / "collections" / f"{name}.json").read_text())
+        (state.catalog / f"{name}.json").write_text(json.dumps(collection | {"links": members}))
+    children = [{"rel": "child", "href": f"./{name}.json"} for name in sorted(links)]
+    document = {"type": "Catalog", "stac_version": "1.1.0", "id": "faulty", "description": "-", "links": children}
+    (state.catalog / "catalog.json").write_text(json.dumps(document))

@@ -1,0 +1,263 @@
+"""What a build does when its sources fail: which chips are lost, what is said, and how the next run mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from shards.check import check_dataset
+from shards.reader import open_dataset
+from tests.integration.faulty import Faulty, faulty
+from tests.integration.support import Terraweft, World
+
+LATE = "S2B_MSIL2A_20220620T101039_R022_T32TQT_20220620T142239"
+"""The southern of the two parts of the later date."""
+BOX = [11.9815, 47.8062, 11.9995, 47.8205]
+"""In zone 32, over the seam of its two Sentinel-2 tiles."""
+
+
+@pytest.fixture
+def recipe(sandbox_recipe: Path, tmp_path: Path) -> Path:
+    """One region, two bands, one label: chips of 480 m, one tile."""
+    found = yaml.safe_load(sandbox_recipe.read_text())
+    s2 = found["modalities"]["s2"] | {"bands": ["B02", "B04"]}
+    s2["select"] = {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.9}
+    found |= {
+        "regions": [{"name": "north", "bbox": BOX}],
+        "catalogs": {"sandbox": {"kind": "static", "href": "${TERRAWEFT_FAULTY}", "allow_local": True}},
+        "modalities": {"s2": s2},
+        "labels": {
+            "sources": {"worldcover": found["labels"]["sources"]["worldcover"]},
+            "fuse": {"method": "priority", "legend": "worldcover-11"},
+        },
+        "register": {"mode": "off"},
+        "screen": {"max_nodata_fraction": 0.9, "reject_constant": False, "max_saturated_fraction": 1.0},
+        "split": {"method": "none"},
+        "write": {"kinds": ["webdataset"]},
+    }
+    found["grid"]["tile_chips"] = 8
+    del found["captions"]
+    path = tmp_path / "faulty.yaml"
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def source(world: World, tmp_path: Path) -> Iterator[Faulty]:
+    """The world's files behind a server that fails on demand."""
+    with faulty(world.index, tmp_path / "catalog") as server:
+        yield server
+
+
+Run = subprocess.CompletedProcess[str]
+
+
+def _build(terraweft: Terraweft, recipe: Path, root: Path, source: Faulty) -> Run:
+    return terraweft("build", recipe, "--out", root, "--workers", 1, TERRAWEFT_FAULTY=str(source.catalog))
+
+
+def _table(root: Path, name: str) -> pd.DataFrame:
+    version = json.loads((root / "terraweft.json").read_text())["current"]
+    return pd.read_parquet(root / "versions" / version / f"{name}.parquet").set_index("chip_id")
+
+
+def _document(root: Path) -> dict[str, Any]:
+    version = json.loads((root / "terraweft.json").read_text())["current"]
+    document: dict[str, Any] = json.loads((root / "versions" / version / "dataset.json").read_text())
+    return document
+
+
+def _one_line(done: Run) -> str:
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr.strip()
+
+
+def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
+    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+) -> None:
+    root, whole = tmp_path / "dataset", tmp_path / "whole"
+    path = source.path_of(LATE, "B04")
+    source.missing.add(path)
+    done = _build(terraweft, recipe, root, source)
+    assert done.returncode == 0, done.stderr
+    outcomes, run = _table(root, "outcomes"), _table(root, "run")
+    failed = outcomes[outcomes["state"] == "failed"]
+    kept = outcomes[outcomes["state"] == "kept"]
+    assert 0 < len(failed) < len(outcomes)
+    assert len(failed) + len(kept) == len(outcomes)
+    assert set(failed["error_class"]) == {"AssetMissingError"}
+    for chip_id in failed.index:
+        assert list(run.loc[chip_id, "urls"]) == [source.url + path]
+    assert f"planned {len(outcomes)} = kept {len(kept)} + rejected 0 + failed {len(failed)}" in done.stdout
+    assert _document(root)["counts"]["failed"] == {"AssetMissingError": len(failed)}
+    first = _table(root, "chips")
+    assert check_dataset(root).problems == []
+
+    source.missing.clear()
+    again = _build(terraweft, recipe, root, source)
+    assert again.returncode == 0, again.stderr
+    assert "published" in again.stdout
+    document, second = _document(root), _table(root, "chips")
+    assert set(second.index) - set(first.index) == set(failed.index)
+    for chip_id in failed.index:  # exactly those that need the file
+        assert LATE in second.loc[chip_id, "s2.item_ids"]
+    for chip_id in first.index:
+        assert LATE not in first.loc[chip_id, "s2.item_ids"]
+        assert second.loc[chip_id, "sample_sha256"] == first.loc[chip_id, "sample_sha256"]
+    assert document["diff"]["added"] == len(failed)
+    assert document["diff"]["changed"] == 0
+    assert check_dataset(root).problems == []
+
+    fresh = _build(terraweft, recipe, whole, source)
+    assert fresh.returncode == 0, fresh.stderr
+    assert _document(whole)["content_hash"] == document["content_hash"]
+
+
+def test_failures_that_change_from_run_to_run_leave_no_stale_fragment(
+    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+) -> None:
+    other = LATE.replace("T32TQT", "T32UQU")
+    root = tmp_path / "dataset"
+    kept = []
+    for item_id in (LATE, other):
+        source.missing = {source.path_of(item_id, "B02")}
+        done = _build(terraweft, recipe, root, source)
+        assert done.returncode == 0, done.stderr
+        outcomes = _table(root, "outcomes")
+        kept.append(set(outcomes.index[outcomes["state"] == "kept"]))
+        assert set(_table(root, "chips").index) == kept[-1]
+    assert kept[0]
+    assert kept[1]
+    assert kept[0] != kept[1]
+    assert check_dataset(root).problems == []
+
+
+def test_truncated_raster_is_a_decode_error(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+    root, path = tmp_path / "dataset", source.path_of(LATE, "B04")
+    source.cut[path] = (source.files / path.lstrip("/")).stat().st_size * 2 // 3
+    done = _build(terraweft, recipe, root, source)
+    assert done.returncode == 0, done.stderr
+    outcomes = _table(root, "outcomes")
+    failed = outcomes[outcomes["state"] == "failed"]
+    assert 0 < len(failed) < len(outcomes)
+    assert set(failed["error_class"]) == {"DecodeError"}
+    assert set(outcomes["state"]) == {"failed", "kept"}
+
+
+def test_bursts_of_500_lose_nothing(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+    """The first two answers for every file are 500: pixels, masks and labels."""
+    source.failing["*"] = 2
+    root = tmp_path / "dataset"
+    done = _build(terraweft, recipe, root, source)
+    assert done.returncode == 0, done.stderr
+    outcomes = _table(root, "outcomes")
+    assert set(outcomes["state"]) == {"kept"}, outcomes["reason"].unique()
+    dataset = open_dataset(root)
+    for chip_id in dataset.chip_ids():
+        assert not np.isin(dataset.sample(chip_id).labels["worldcover"], [0]).all()
+    dataset.close()
+
+
+def test_item_without_an_asset_is_left_out_and_named(
+    terraweft: Terraweft, recipe: Path, world: World, tmp_path: Path
+) -> None:
+    def edit(item: dict[str, Any]) -> dict[str, Any] | None:
+        if item["id"] == LATE:
+            del item["assets"]["B04"]
+        if item["id"].startswith("ESA_WorldCover_10m_2020"):
+            del item["assets"]["map"]
+        return item
+
+    root = tmp_path / "dataset"
+    with faulty(world.index, tmp_path / "catalog", edit) as source:
+        done = _build(terraweft, recipe, root, source)
+    assert done.returncode == 0, done.stderr
+    assert f"item {LATE}: no asset for B04" in done.stdout
+    assert set(_table(root, "outcomes")["state"]) == {"kept"}
+    assert not any(LATE in ids for ids in _table(root, "chips")["s2.item_ids"])
+    dataset = open_dataset(root)
+    for chip_id in dataset.chip_ids():  # a product's item that is not wanted does not take the wanted one along
+        assert (dataset.sample(chip_id).labels["worldcover"] != 0).any()
+    dataset.close()
+
+
+def test_missing_label_raster_fails_the_chips_and_says_which(
+    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+) -> None:
+    text = yaml.safe_load(recipe.read_text())
+    text["grid"]["tile_chips"] = 1
+    recipe.write_text(yaml.safe_dump(text))
+    items = [item for item in source.items() if item["id"].startswith("ESA_WorldCover_10m_2021")]
+    source.missing = {item["assets"]["map"]["href"].removeprefix(source.url) for item in items}
+    done = _build(terraweft, recipe, tmp_path / "dataset", source)
+    line = _one_line(done)
+    assert "no chip was kept" in line
+    assert "AssetMissingError" in line
+    source.missing.clear()
+    again = _build(terraweft, recipe, tmp_path / "dataset", source)
+    assert again.returncode == 0, again.stderr
+    assert set(_table(tmp_path / "dataset", "outcomes")["state"]) == {"kept"}
+
+
+def test_second_build_of_one_dataset_is_refused(
+    terraweft: Terraweft,
+    recipe: Path,
+    source: Faulty,
+    environment: dict[str, str],
+    command: list[str],
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "dataset"
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        go_on.wait(60)
+
+    source.before = wait
+    first = subprocess.Popen(
+        [*command, "build", str(recipe), "--out", str(root), "--workers", "1"],
+        env={**environment, "TERRAWEFT_FAULTY": str(source.catalog)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert reached.wait(60)
+        line = _one_line(_build(terraweft, recipe, root, source))
+    finally:
+        go_on.set()
+        _, error = first.communicate(timeout=120)
+    assert "another build holds this dataset" in line
+    assert first.returncode == 0, error
+    assert set(_table(root, "outcomes")["state"]) == {"kept"}
+
+
+def test_output_that_is_a_file_is_one_line(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+    file = tmp_path / "not-a-folder"
+    file.write_text("mine")
+    assert str(file) in _one_line(_build(terraweft, recipe, file, source))
+    assert str(file) in _one_line(_build(terraweft, recipe, file / "below", source))
+    assert file.read_text() == "mine"
+
+
+def test_output_that_cannot_be_written_is_one_line(
+    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+) -> None:
+    if os.geteuid() == 0:  # modes do not bind root; the process table takes no folders from anybody
+        closed = Path("/proc/self/fdinfo/terraweft")
+    else:
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o555)
+    assert closed.name in _one_line(_build(terraweft, recipe, closed, source))
