@@ -13,7 +13,7 @@ import xarray as xr
 
 from chips.screen import clear_fraction, nodata_fraction
 from schemas.chip import Chip, ChipSpec, Shift, Tile
-from schemas.recipe import Recipe
+from schemas.recipe import Modality, Recipe
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
 
@@ -49,6 +49,7 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         layer = finest_layer(chip.layers, name)
         snow = recipe.modalities[name].select.snow_is_clear
         row |= {f"{name}.{key}": value for key, value in _dates(spec, layer, items, snow).items()}
+        row[f"{name}.radiometry"] = [_as_stored(item.radiometry, recipe.modalities[name]) for item in items]
         row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()}
     row["licences"] = licences(chip)
     return row
@@ -75,13 +76,18 @@ def _dates(spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_i
         "nodata_fraction": [round(nodata_fraction(valid[t]), 6) for t in range(len(items))],
         "scale": [float(value) for value in layer["scale"].values],
         "offset": [float(value) for value in layer["offset"].values],
-        "radiometry": [item.radiometry for item in items],
         "sun_azimuth_deg": [item.sun_azimuth_deg for item in items],
         "sun_elevation_deg": [item.sun_elevation_deg for item in items],
         "incidence_deg": [item.incidence_deg for item in items],
         "orbit_state": [item.orbit_state for item in items],
         "relative_orbit": [item.relative_orbit for item in items],
     }
+
+
+def _as_stored(radiometry: str, modality: Modality) -> str:
+    """Why the delivered numbers mean what they mean, and what was made of them."""
+    made = [form for form in (modality.offset, modality.store) if form != "as_delivered"]
+    return f"delivered with {radiometry}; stored as {made[0]}" if made else radiometry
 
 
 def _shifts(shifts: Sequence[Shift], dates: int) -> dict[str, Any]:

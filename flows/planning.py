@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from chips.estimate import Estimate, estimate
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
+from chips.splits import SPLITS, split_counts
 from labelers.base import legend_name
 from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
@@ -38,6 +39,8 @@ from sources.sensors import to_scene_item
 log = logging.getLogger(__name__)
 
 
+FAR_FROM_ASKED = 0.15
+"""Share of the chips by which a split may miss its fraction before the plan says so."""
 ALWAYS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 """Label products are chosen by vintage, not by the time window."""
 
@@ -102,15 +105,23 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
     _refuse_closed(recipe, items)
     layers = plan_layers(recipe, items)
     tiles = plan_tiles(recipe, chips, items)
-    splits = {chip.split for chip in chips}
-    if recipe.split.method != "none":
-        empty = [
-            s
-            for s, f in zip(("train", "val", "test"), recipe.split.fractions, strict=True)
-            if f > 0 and s not in splits
-        ]
-        notes += [f"split {name} is empty: take a smaller split.block_m or another seed" for name in empty]
+    notes += _split_notes(recipe, chips)
     return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+
+
+def _split_notes(recipe: Recipe, chips: Sequence[ChipSpec]) -> list[str]:
+    """What the hash of a few blocks made of the fractions: told where a split is empty or far from what was asked."""
+    if recipe.split.method == "none":
+        return []
+    counts = split_counts([chip.split for chip in chips])
+    far = [
+        f"{name} {counts[name] / len(chips):.0%} instead of {fraction:.0%}"
+        for name, fraction in zip(SPLITS, recipe.split.fractions, strict=True)
+        if abs(counts[name] / len(chips) - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
+    ]
+    if not far:
+        return []
+    return [f"the splits hold {', '.join(far)} of the chips: take a smaller split.block_m or another seed"]
 
 
 def _check_labels(recipe: Recipe) -> None:

@@ -134,7 +134,11 @@ class LabelReader:
         if not tables:
             return None
         features = {feature.feature_id: feature for table in tables for feature in table.features}
-        merged = replace(tables[0], features=tuple(features[key] for key in sorted(features)))
+        merged = replace(
+            tables[0],
+            attribution=items[0].attribution or tables[0].attribution,
+            features=tuple(features[key] for key in sorted(features)),
+        )
         return to_crs(merged, tile.epsg)
 
 
