@@ -34,6 +34,7 @@ from schemas.sensor import load_sensor
 from shards.draft import Draft
 from shards.tar import WrittenShard
 from shards.version import publish
+from sources.openers import public_name
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
@@ -219,11 +220,14 @@ def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
         outcomes = tile["outcomes"]
         for outcome in outcomes:
             reads = [read for read in tile["reads"] if outcome["chip_id"] in read["chips"]]
+            urls = {url for read in reads for url in read["urls"]}
             yield {
                 "chip_id": outcome["chip_id"],
                 "step": "first pass",
                 "attempts": outcome["attempts"],
-                "urls": [outcome["url"]] if outcome["url"] else [read["item_id"] for read in reads],
+                "urls": sorted({public_name(outcome["url"])} if outcome["url"] else urls),
+                    {public_name(outcome["url"])} if outcome["url"] else {u for r in reads for u in r["urls"]}
+                ),
                 "seconds": round(tile["seconds"] / max(1, len(outcomes)), 4),
                 "bytes": sum(read["bytes"] // len(read["chips"]) for read in reads),
                 "tokens": 0,

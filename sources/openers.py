@@ -137,6 +137,19 @@ def unsigned(href: str) -> str:
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
 
 
+def public_name(href: str) -> str:
+    """What a published table may say of an address: unsigned; of this machine or a private network the file's name.
+
+    >>> public_name("https://host.example.org/a/b.tif?sig=abc"), public_name("http://127.0.0.1:8000/a/b.tif")
+    ('https://host.example.org/a/b.tif', 'b.tif')
+    """
+    parts = urlsplit(href)
+    is_local = parts.scheme not in REMOTE_SCHEMES
+    if parts.scheme in ("http", "https"):
+        is_local = is_private_host(parts.hostname or "")
+    return parts.path.rsplit("/", 1)[-1] if is_local else unsigned(href)
+
+
 def _is_signature(key: str) -> bool:
     low = key.lower()
     return low in SIGNATURE_KEYS or low.startswith(("x-amz-", "x-goog-", "x-ms-"))

@@ -32,6 +32,7 @@ from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_
 from sources.engine import Engine, open_engine
 from sources.lattice import unions
 from sources.masks import resample_valid, to_valid
+from sources.openers import public_name
 from sources.retry import call_with_retries
 from sources.scenes import scene_bands
 
@@ -192,6 +193,7 @@ class _ModalityRead:
             {
                 "step": "read",
                 "item_id": item.item_id,
+                "urls": sorted({public_name(ref.href) for ref in item.refs}),
                 "chips": [c.chip_id for c in chips],
                 "bytes": read_bytes,
             }
