@@ -226,8 +226,6 @@ def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
                 "step": "first pass",
                 "attempts": outcome["attempts"],
                 "urls": sorted({public_name(outcome["url"])} if outcome["url"] else urls),
-                    {public_name(outcome["url"])} if outcome["url"] else {u for r in reads for u in r["urls"]}
-                ),
                 "seconds": round(tile["seconds"] / max(1, len(outcomes)), 4),
                 "bytes": sum(read["bytes"] // len(read["chips"]) for read in reads),
                 "tokens": 0,
