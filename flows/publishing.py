@@ -34,7 +34,7 @@ from schemas.sensor import load_sensor
 from shards.draft import Draft
 from shards.tar import WrittenShard
 from shards.version import publish
-from sources.openers import public_name
+from sources.openers import public_name, unsigned
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
@@ -225,12 +225,17 @@ def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
                 "chip_id": outcome["chip_id"],
                 "step": "first pass",
                 "attempts": outcome["attempts"],
-                "urls": sorted({public_name(outcome["url"])} if outcome["url"] else urls),
+                "urls": [_failed_at(outcome["url"])] if outcome["url"] else sorted(urls),
                 "seconds": round(tile["seconds"] / max(1, len(outcomes)), 4),
                 "bytes": sum(read["bytes"] // len(read["chips"]) for read in reads),
                 "tokens": 0,
                 "cost": 0.0,
             }
+
+
+def _failed_at(url: str) -> str:
+    """Where a read failed: the whole unsigned address of a server, wherever it is, so that somebody can look there."""
+    return unsigned(url) if url.startswith(("http://", "https://")) else public_name(url)
 
 
 def _run_summary(run: Mapping[str, Any]) -> dict[str, Any]:
