@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,8 @@ def _missing(item: pytest.Item) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts us in the background has SIGINT ignored, and children would inherit that: Ctrl-C is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_missing_key] = defaultdict(list)
 
 
