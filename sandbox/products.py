@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -28,6 +27,7 @@ from .items import Item, collection
 from .place import Bounds, inner_bbox, regions_of
 from .scenes import Scene, scenes_of
 from .spectra import VARIANTS, class_names, worldcover_codes
+from .threads import drawing_threads
 from .world import Landscape, build_landscape
 
 log = logging.getLogger(__name__)
@@ -122,11 +122,11 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         "osm": {},
     }
     made: list[Made] = []
-    with ThreadPoolExecutor(workers) as pool:
+    with drawing_threads(workers) as pool:
         drawn = list(pool.map(lambda region: build_landscape(region, seed, root / "truth", workers), regions))
     lands = {land.region.name: land for land in drawn}
     scenes = scenes_of(size)
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), ThreadPoolExecutor(workers) as pool:
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), drawing_threads(workers) as pool:
         jobs = [
             pool.submit(_deliver, scene, lands[scene.region.name], seed, root / "files")
             for scene in sorted(scenes, key=_heaviest_first)

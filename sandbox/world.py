@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from .noise import Array, hash_uniform
 from .place import SIZES_KM, TRUTH_GSD_M, Grid, Region, project, truth_grid
 from .settlement import Feature
 from .spectra import VARIANTS, class_index, table
+from .threads import drawing_threads
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +155,7 @@ def build_landscape(region: Region, seed: int, folder: Path, workers: int = 2) -
         for layer, values in zip(layers, _paint_block(region, block, features, tree, seed), strict=True):
             layer[row : row + height, col : col + width] = values
 
-    with ThreadPoolExecutor(workers) as pool:
+    with drawing_threads(workers) as pool:
         list(pool.map(paint, [(r, h, c, w) for r, h in rows for c, w in cols]))
     for layer in layers:
         layer.flush()
@@ -172,10 +171,6 @@ def open_landscape(region: Region, folder: Path) -> Landscape:
     return Landscape(region, truth_grid(region), arrays[0], arrays[1], arrays[2], ())
 
 
-_ONE_BURNS = threading.Lock()
-"""rasterize silences a warning of its own by a switch that all threads share: two at once let it escape."""
-
-
 def _burn(features: list[Feature], grid: Grid, values: list[int]) -> npt.NDArray[np.int16]:
     """(H, W) the value of the last feature that covers a pixel's centre, -1 for none."""
     if not features:
@@ -185,8 +180,7 @@ def _burn(features: list[Feature], grid: Grid, values: list[int]) -> npt.NDArray
         for f, v in zip(features, values, strict=True)
     ]
     transform = Affine(*grid.transform)
-    with _ONE_BURNS:
-        burnt: npt.NDArray[np.int16] = rasterize(shapes, grid.shape_yx, fill=-1, transform=transform, dtype="int16")
+    burnt: npt.NDArray[np.int16] = rasterize(shapes, grid.shape_yx, fill=-1, transform=transform, dtype="int16")
     return burnt
 
 
