@@ -11,7 +11,6 @@ import numpy.typing as npt
 from scipy import ndimage, sparse, special
 
 Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 SPLINE_GAIN = 315.0 / 151.0
 """1 over the mean of the summed squares of cubic B-spline weights: over two axes, 1 over one sigma."""

@@ -26,7 +26,6 @@ from schemas.labels import FeatureTable, LabelLayer, RasterLayer
 from schemas.scene import SceneItem
 
 State = Literal["kept", "rejected", "failed"]
-Split = Literal["train", "val", "test"]
 
 
 class Valid(IntEnum):
