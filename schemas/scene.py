@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -100,6 +101,14 @@ class Opener(Protocol):
 
     def resolve(self, href: str) -> str:
         """The address to read now: signed, or a local path."""
+        ...
+
+    def headers(self, href: str) -> Mapping[str, str]:
+        """HTTP headers of a request for it (an ``Authorization``); secret, so never logged or stored."""
+        ...
+
+    def refresh(self, href: str) -> None:
+        """The server refused the address as `resolve` and `headers` gave it: forget a signature or token."""
         ...
 
     def gdal_options(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -63,6 +64,13 @@ class PlainOpener:
             return unquote(urlsplit(href).path)
         return href
 
+    def headers(self, href: str) -> Mapping[str, str]:
+        """See `Opener.headers`: none."""
+        return {}
+
+    def refresh(self, href: str) -> None:
+        """See `Opener.refresh`: there is nothing to forget."""
+
     def gdal_options(self) -> dict[str, str]:
         """GDAL configuration for reads."""
         return dict(GDAL_OPTIONS)
@@ -78,6 +86,14 @@ class ForgetfulOpener:
     def resolve(self, href: str) -> str:
         """See `Opener.resolve`."""
         return self.opener.resolve(href)
+
+    def headers(self, href: str) -> Mapping[str, str]:
+        """See `Opener.headers`."""
+        return self.opener.headers(href)
+
+    def refresh(self, href: str) -> None:
+        """See `Opener.refresh`."""
+        self.opener.refresh(href)
 
     def gdal_options(self) -> dict[str, str]:
         """The opener's own, and no memory."""
