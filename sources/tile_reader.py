@@ -11,23 +11,23 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import shapely
 import xarray as xr
 from numpy.typing import NDArray
 
 from chips.plan import LayerPlan, layer_georef
-from chips.screen import DateCandidate, clear_fraction, nodata_fraction, screen_dates, select_dates
-from schemas.chip import Chip, ChipSpec, Outcome, Tile, Valid
+from chips.select import screen_dates
+from schemas.chip import Chip, ChipSpec, Outcome, Tile
 from schemas.errors import SourceError
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
+from sources.choose import Chooser, Parts, covering
 from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, to_layer, validity
 from sources.engine import Engine, open_engine
 from sources.lattice import unions
@@ -37,16 +37,6 @@ from sources.retry import call_with_retries
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Acquisition:
-    """Items that are parts of one picture."""
-
-    key: str
-    """Datatake, or the item's own id."""
-    items: tuple[SceneItem, ...]
-    """Its parts."""
 
 
 @dataclass
@@ -134,14 +124,14 @@ class _ModalityRead:
         self.unread: dict[str, SourceError] = {}
         """Items that were chosen and whose pixels could not be read."""
         self.lattices = _lattices(items, chips)
-        self.acquisitions = _acquisitions(items)
-        self.covering = _covering(chips, items)
+        self.covering = covering(chips, items)
         self.masks: dict[tuple[str, str], tuple[NDArray[np.uint8], GeoRef]] = {}
         self.pixels: dict[tuple[str, str, str], NDArray[Any]] = {}
-        self.parts: dict[str, list[tuple[SceneItem, ...]]] = {}
+        self.parts: dict[str, list[Parts]] = {}
         for item in items:
             self._guarded(item, self._read_mask if item.masks else self._read_pixels, self.unjudged)
-        self.parts = {chip.chip_id: [self._parts(chip, a) for a in self._choose(chip)] for chip in chips}
+        chooser = Chooser(items, self.covering, self._valid_on_mask_grid, modality.select)
+        self.parts = {chip.chip_id: chooser.choose(chip) for chip in chips}
         for item in items:
             if item.masks and item.item_id not in self.unjudged:
                 self._guarded(item, self._read_pixels, self.unread)
@@ -204,26 +194,6 @@ class _ModalityRead:
             return item.item_id in self.covering[chip.chip_id]
         return any(item in part for part in self.parts[chip.chip_id])
 
-    def _parts(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
-        """Items of a kept date that the chip needs: one where it covers the chip, else all parts."""
-        items = self._ordered(chip, acquisition)
-        whole = self.masks.get((items[0].item_id, chip.chip_id))
-        return items[:1] if whole is not None and nodata_fraction(whole[0]) == 0.0 else items
-
-    def _ordered(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
-        """Parts over the chip: of the chip's own zone first, then the fuller, then by id."""
-
-        def rank(item: SceneItem) -> tuple[bool, float, str]:
-            valid = self._valid_on_mask_grid(chip, item)
-            return (
-                not is_same_zone(item.refs[0].georef.epsg, chip.epsg),
-                nodata_fraction(valid) if valid is not None else 1.0,
-                item.item_id,
-            )
-
-        usable = [item for item in acquisition.items if item.item_id in self.covering[chip.chip_id]]
-        return tuple(sorted(usable, key=rank))
-
     def _valid_on_mask_grid(self, chip: ChipSpec, item: SceneItem) -> NDArray[np.uint8] | None:
         mask = self.masks.get((item.item_id, chip.chip_id))
         if mask is not None:
@@ -233,20 +203,6 @@ class _ModalityRead:
         if pixels is None:
             return None
         return validity(pixels, None, refs_of(item, layer), self._georef(chip, layer), layer)
-
-    def _choose(self, chip: ChipSpec) -> list[Acquisition]:
-        """Acquisitions that the chip keeps, in time order."""
-        candidates, behind = [], []
-        for acquisition in self.acquisitions:
-            items = self._ordered(chip, acquisition)
-            valids = [v for item in items if (v := self._valid_on_mask_grid(chip, item)) is not None]
-            if not valids:
-                continue
-            best = _merged(valids)
-            clear = clear_fraction(best, self.modality.select.snow_is_clear)
-            candidates.append(DateCandidate(acquisition.key, items[0].datetime_utc, clear, nodata_fraction(best)))
-            behind.append(acquisition)
-        return [behind[i] for i in select_dates(candidates, self.modality.select, chip.reference_utc)]
 
     def of_chip(self, chip: ChipSpec) -> tuple[dict[str, xr.Dataset], tuple[SceneItem, ...]] | Outcome:
         """The chip's layers of this modality and the items behind its dates, or what ended it."""
@@ -314,36 +270,6 @@ def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:
     row, column = union.offset_yx(inner)
     rows, columns = inner.shape_yx
     return block[..., row : row + rows, column : column + columns].copy()
-
-
-def _merged(valids: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Parts of one picture laid over each other: the first that holds data wins."""
-    merged = valids[0].copy()
-    for valid in valids[1:]:
-        if valid.shape == merged.shape:
-            hole = merged == Valid.NODATA
-            merged[hole] = valid[hole]
-    return merged
-
-
-def _acquisitions(items: Iterable[SceneItem]) -> list[Acquisition]:
-    grouped: dict[str, list[SceneItem]] = defaultdict(list)
-    for item in items:
-        grouped[item.datatake or item.item_id].append(item)
-    ordered = [
-        Acquisition(key, tuple(sorted(parts, key=lambda i: (i.datetime_utc, i.item_id))))
-        for key, parts in grouped.items()
-    ]
-    return sorted(ordered, key=lambda a: (a.items[0].datetime_utc, a.key))
-
-
-def _covering(chips: Sequence[ChipSpec], items: Sequence[SceneItem]) -> Mapping[str, frozenset[str]]:
-    footprints = {item.item_id: shapely.from_wkb(item.footprint_wkb) for item in items}
-    covering = {}
-    for chip in chips:
-        here = shapely.from_wkb(chip.footprint_wkb)
-        covering[chip.chip_id] = frozenset(i for i, footprint in footprints.items() if footprint.intersects(here))
-    return covering
 
 
 def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[GeoRef]:
