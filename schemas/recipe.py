@@ -116,11 +116,14 @@ class Recipe(Model):
         return self
 
     def hashed(self) -> dict[str, Any]:
-        """The recipe less what cannot change a pixel or a word: title, description, engines, addresses."""
+        """The recipe less what cannot change a pixel or a word: title, description, engines, catalogs but their names.
+
+        Which items a catalog gave is hashed with each chip, by content: the same items from an API, a folder or a
+        frozen index make the same dataset.
+        """
         data = self.model_dump(mode="json", by_alias=True)
         data.pop("title"), data.pop("description")
-        for catalog in data["catalogs"].values():
-            catalog.pop("href"), catalog.pop("allow_local")
+        data["catalogs"] = sorted(data["catalogs"])
         for modality in data["modalities"].values():
             modality.pop("engine")
         if data["captions"]:

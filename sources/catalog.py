@@ -22,7 +22,7 @@ from schemas.recipe import Catalog, LonLatBox
 from sources.assets import REFUSED_KEY
 from sources.base import CatalogClient
 from sources.faults import error_of_status
-from sources.items import Item, absolute_href, item_geometry, item_times, matches, normalise_item
+from sources.items import DELIVERED_KEY, Item, absolute_href, item_geometry, item_times, matches, normalise_item
 from sources.openers import refusal, unsigned
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class StaticCatalog:
             have = ", ".join(sorted(self._addresses)) or "none"
             raise CatalogError(f"no collection {collection!r}; the catalog has {have}", unsigned(self.href))
         for href, item in self._items_below(client, address, depth=6):
-            yield normalise_item(item, href)
+            yield {**normalise_item(item, href), DELIVERED_KEY: item}
 
     def _collections(self, client: httpx.Client, href: str, depth: int) -> Iterator[tuple[str, str]]:
         document = _read_json(client, href)
@@ -168,7 +168,7 @@ def _select(
     kept: dict[tuple[str, str], tuple[datetime, Item]] = {}
     for raw in items:
         try:
-            item = normalise_item(raw, base_href) if base_href else raw
+            item = {**normalise_item(raw, base_href), DELIVERED_KEY: raw} if base_href else raw
             moment, last = item_times(item)
             touches = item_geometry(item).intersects(ground)
         except (UnsupportedItemError, KeyError, TypeError, ValueError, AttributeError) as error:

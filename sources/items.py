@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -38,6 +38,8 @@ HOUSEKEEPING_KEYS = frozenset({"created", "updated", "published"})
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})?")
 _PRIVATE_MARK = "terraweft:"
+DELIVERED_KEY = f"{_PRIVATE_MARK}delivered"
+"""Key of a normalised item under which the item stands as the catalog gave it."""
 
 
 def parse_time(text: str) -> datetime:
@@ -110,6 +112,28 @@ def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:
                 asset[key] = properties[key]
         asset["href"] = absolute_href(str(asset.get("href", "")), base_href)
     return clean
+
+
+def frozen_item(item: Mapping[str, Any], unsign: Callable[[str], str]) -> Item:
+    """The item as its catalog gave it, every field, but with absolute and unsigned addresses: what a run freezes.
+
+    Args:
+        item: as a catalog client gave it, with `DELIVERED_KEY`; without, the item itself is taken.
+        unsign: takes signatures and user names off an address.
+    """
+    delivered = item.get(DELIVERED_KEY, item)
+    frozen: Item = {key: value for key, value in delivered.items() if key != DELIVERED_KEY}
+    if isinstance(delivered.get("assets"), Mapping):
+        frozen["assets"] = {
+            key: _with_href(asset, unsign(item["assets"][key]["href"])) for key, asset in delivered["assets"].items()
+        }
+    if isinstance(delivered.get("links"), list):
+        frozen["links"] = [_with_href(link, unsign(str(link.get("href", "")))) for link in delivered["links"]]
+    return frozen
+
+
+def _with_href(part: Mapping[str, Any], href: str) -> dict[str, Any]:
+    return {**part, "href": href} if "href" in part else dict(part)
 
 
 def matches(item: Mapping[str, Any], where: Mapping[str, str | int | float | bool]) -> bool:
