@@ -19,19 +19,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from chips.plan import LayerPlan, layer_georef
+from chips.plan import LayerPlan
 from chips.select import screen_dates
 from schemas.chip import Chip, ChipSpec, Outcome, Tile
 from schemas.errors import SourceError
-from schemas.georef import GeoRef, is_same_zone
+from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
 from sources.choose import Chooser, Parts, covering
-from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, to_layer, validity
-from sources.engine import Engine, open_engine
-from sources.lattice import unions
-from sources.masks import resample_valid, to_valid
+from sources.dates import Date, fill_holes, refs_of, to_date, to_layer, validity
+from sources.item_reader import ItemReader, Mask
+from sources.masks import resample_valid
 from sources.openers import public_name
 from sources.retry import call_with_retries
 from sources.scenes import scene_bands
@@ -116,16 +115,15 @@ class _ModalityRead:
     ) -> None:
         self.reader, self.name, self.modality, self.groups, self.chips = reader, name, modality, groups, chips
         self.items = tuple(items)
-        self.engine: Engine = open_engine(modality.engine)
+        self.reads = ItemReader(modality, groups, items, chips, reader.opener)
         self.profile = load_sensor(modality.sensor)
         self.steps: list[dict[str, Any]] = []
         self.unjudged: dict[str, SourceError] = {}
         """Items of which nobody knows whether they would have been chosen."""
         self.unread: dict[str, SourceError] = {}
         """Items that were chosen and whose pixels could not be read."""
-        self.lattices = _lattices(items, chips)
         self.covering = covering(chips, items)
-        self.masks: dict[tuple[str, str], tuple[NDArray[np.uint8], GeoRef]] = {}
+        self.masks: dict[tuple[str, str], Mask] = {}
         self.pixels: dict[tuple[str, str, str], NDArray[Any]] = {}
         self.parts: dict[str, list[Parts]] = {}
         for item in items:
@@ -143,42 +141,18 @@ class _ModalityRead:
             log.warning("%s: %s", item.item_id, error)
             failures[item.item_id] = error
 
-    def _georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:
-        return layer_georef(
-            chip, layer, self.modality, [g for g in self.lattices if abs(g.pixel_size - layer.gsd_m) < 1e-6]
-        )
-
     def _read_mask(self, item: SceneItem) -> None:
         chips = [chip for chip in self.chips if item.item_id in self.covering[chip.chip_id]]
-        arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
-        grids: dict[str, GeoRef] = {}
-        for ref in item.masks:
-            plan = mask_plan(self.groups[0], ref)
-            native = self.modality.model_copy(update={"grid": "native"})
-            for chip in chips:
-                grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
-            for union, chip_ids in unions(grids):
-                block = self.engine.read([ref], union, "nearest", self.reader.opener, ref.nodata)[0]
-                for chip_id in chip_ids:
-                    arrays[chip_id][ref.band] = _cut(block, union, grids[chip_id])
-        for chip in chips:
-            valid = to_valid(item.mask_kind, arrays[chip.chip_id])
-            self.masks[item.item_id, chip.chip_id] = (valid, grids[chip.chip_id])
+        for chip_id, mask in self.reads.masks(item, chips).items():
+            self.masks[item.item_id, chip_id] = mask
 
     def _read_pixels(self, item: SceneItem) -> None:
         chips = [chip for chip in self.chips if self._needs(chip, item)]
         if not chips:
             return
-        read_bytes = 0
-        for layer in self.groups:
-            grids = {chip.chip_id: self._georef(chip, layer) for chip in chips}
-            refs = refs_of(item, layer)
-            for union, chip_ids in unions(grids):
-                block = self.engine.read(refs, union, self.modality.resampling, self.reader.opener, layer.nodata)
-                read_bytes += block.nbytes
-                block = in_terms_of(layer, block, refs)
-                for chip_id in chip_ids:
-                    self.pixels[item.item_id, chip_id, layer.group] = _cut(block, union, grids[chip_id])
+        found, read_bytes = self.reads.pixels(item, chips)
+        for (chip_id, group), pixels in found.items():
+            self.pixels[item.item_id, chip_id, group] = pixels
         self.steps.append(
             {
                 "step": "read",
@@ -197,12 +171,12 @@ class _ModalityRead:
     def _valid_on_mask_grid(self, chip: ChipSpec, item: SceneItem) -> NDArray[np.uint8] | None:
         mask = self.masks.get((item.item_id, chip.chip_id))
         if mask is not None:
-            return mask[0]
+            return mask.valid
         layer = self.groups[0]
         pixels = self.pixels.get((item.item_id, chip.chip_id, layer.group))
         if pixels is None:
             return None
-        return validity(pixels, None, refs_of(item, layer), self._georef(chip, layer), layer)
+        return validity(pixels, None, refs_of(item, layer), self.reads.georef(chip, layer), layer)
 
     def of_chip(self, chip: ChipSpec) -> tuple[dict[str, xr.Dataset], tuple[SceneItem, ...]] | Outcome:
         """The chip's layers of this modality and the items behind its dates, or what ended it."""
@@ -229,7 +203,7 @@ class _ModalityRead:
         return None
 
     def _assemble(self, chip: ChipSpec, layer: LayerPlan, parts: Sequence[tuple[SceneItem, ...]]) -> xr.Dataset:
-        georef = self._georef(chip, layer)
+        georef = self.reads.georef(chip, layer)
         dates = [self._date(chip, layer, georef, items) for items in parts]
         times = [items[0].datetime_utc for items in parts]
         attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
@@ -247,7 +221,9 @@ class _ModalityRead:
         for item in items:
             pixels, refs = self.pixels[item.item_id, chip.chip_id, layer.group], refs_of(item, layer)
             mask = self.masks.get((item.item_id, chip.chip_id))
-            seen = validity(pixels, resample_valid(mask[0], mask[1], georef) if mask else None, refs, georef, layer)
+            seen = validity(
+                pixels, resample_valid(mask.valid, mask.georef, georef) if mask else None, refs, georef, layer
+            )
             date = fill_holes(date, to_date(pixels, seen, refs, layer, self.modality))
         if date is None:
             raise ValueError(f"a date of {chip.chip_id} without items")
@@ -264,16 +240,3 @@ def failed(chip: ChipSpec, error: SourceError) -> Outcome:
         url=error.url,
         attempts=error.attempts,
     )
-
-
-def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:
-    row, column = union.offset_yx(inner)
-    rows, columns = inner.shape_yx
-    return block[..., row : row + rows, column : column + columns].copy()
-
-
-def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[GeoRef]:
-    """Lattices of the items, those of the chips' zone first."""
-    zone = chips[0].epsg if chips else 0
-    refs = [ref.georef for item in items for ref in item.refs]
-    return sorted(dict.fromkeys(refs), key=lambda g: (not is_same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0))

@@ -1,0 +1,112 @@
+"""Reading one item over the chips of a tile: its mask and its pixels, every asset once, handed out in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chips.plan import LayerPlan, layer_georef
+from schemas.chip import ChipSpec
+from schemas.georef import GeoRef, is_same_zone
+from schemas.recipe import Modality
+from schemas.scene import Opener, SceneItem
+from sources.dates import in_terms_of, mask_plan, refs_of
+from sources.engine import Engine, open_engine
+from sources.lattice import unions
+from sources.masks import to_valid
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """An item's validity over a chip."""
+
+    valid: NDArray[np.uint8]
+    """(y, x), see `schemas.chip.Valid`."""
+    georef: GeoRef
+    """Where it lies."""
+
+
+class ItemReader:
+    """Reads items of one modality.
+
+    Args:
+        modality: the recipe's wishes.
+        groups: the modality's layers.
+        items: all candidates, which decide the lattices.
+        chips: chips of one zone.
+        opener: how hrefs are opened.
+    """
+
+    def __init__(
+        self,
+        modality: Modality,
+        groups: Sequence[LayerPlan],
+        items: Sequence[SceneItem],
+        chips: Sequence[ChipSpec],
+        opener: Opener,
+    ) -> None:
+        self.modality, self.groups, self.opener = modality, groups, opener
+        self.engine: Engine = open_engine(modality.engine)
+        self.lattices = _lattices(items, chips)
+
+    def georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:
+        """The grid of a chip's layer."""
+        near = [g for g in self.lattices if abs(g.pixel_size - layer.gsd_m) < 1e-6]
+        return layer_georef(chip, layer, self.modality, near)
+
+    def masks(self, item: SceneItem, chips: Sequence[ChipSpec]) -> dict[str, Mask]:
+        """Chip id -> the item's mask over it, at the mask's own pixels.
+
+        Raises:
+            SourceError: a mask could not be read.
+        """
+        arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
+        grids: dict[str, GeoRef] = {}
+        native = self.modality.model_copy(update={"grid": "native"})
+        for ref in item.masks:
+            plan = mask_plan(self.groups[0], ref)
+            for chip in chips:
+                grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
+            for union, chip_ids in unions(grids):
+                block = self.engine.read([ref], union, "nearest", self.opener, ref.nodata)[0]
+                for chip_id in chip_ids:
+                    arrays[chip_id][ref.band] = _cut(block, union, grids[chip_id])
+        return {
+            chip.chip_id: Mask(to_valid(item.mask_kind, arrays[chip.chip_id]), grids[chip.chip_id]) for chip in chips
+        }
+
+    def pixels(self, item: SceneItem, chips: Sequence[ChipSpec]) -> tuple[dict[tuple[str, str], NDArray[Any]], int]:
+        """(Chip id, group) -> (band, y, x) as stored with the layer's no-data value, and the bytes that were read.
+
+        Raises:
+            SourceError: an asset could not be read, or has not what the layer needs.
+        """
+        found: dict[tuple[str, str], NDArray[Any]] = {}
+        read_bytes = 0
+        for layer in self.groups:
+            grids = {chip.chip_id: self.georef(chip, layer) for chip in chips}
+            refs = refs_of(item, layer)
+            for union, chip_ids in unions(grids):
+                block = self.engine.read(refs, union, self.modality.resampling, self.opener, layer.nodata)
+                read_bytes += block.nbytes
+                block = in_terms_of(layer, block, refs)
+                for chip_id in chip_ids:
+                    found[chip_id, layer.group] = _cut(block, union, grids[chip_id])
+        return found, read_bytes
+
+
+def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:
+    row, column = union.offset_yx(inner)
+    rows, columns = inner.shape_yx
+    return block[..., row : row + rows, column : column + columns].copy()
+
+
+def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[GeoRef]:
+    """Lattices of the items, those of the chips' zone first."""
+    zone = chips[0].epsg if chips else 0
+    refs = [ref.georef for item in items for ref in item.refs]
+    return sorted(dict.fromkeys(refs), key=lambda g: (not is_same_zone(g.epsg, zone), g.pixel_size, g.epsg, g.x0, g.y0))
