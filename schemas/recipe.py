@@ -17,15 +17,16 @@ from pydantic import Field, PositiveInt, model_validator
 
 from schemas.errors import RecipeError
 from schemas.recipe_base import LonLatBox, Model, Name
-from schemas.recipe_catalogs import Catalog
+from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLimit
 from schemas.recipe_labels import Fuse, Labels, LabelSource
 from schemas.recipe_pixels import Modality, Register, Screen, Select, Time
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_texts import Captions
 
 __all__ = [
-    "Captions", "Catalog", "Cell", "Fuse", "Grid", "LabelSource", "Labels", "LonLatBox", "Modality", "Publish",
-    "Recipe", "Region", "Register", "Screen", "Select", "SplitRule", "Time", "Write", "fill",
+    "Captions", "Catalog", "Cell", "Credential", "Fallback", "Fuse", "Grid", "HostLimit", "LabelSource", "Labels",
+    "LonLatBox", "Modality", "Publish", "Recipe", "Region", "Register", "Screen", "Select", "SplitRule", "Time", "Write",
+    "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -70,6 +71,10 @@ class Recipe(Model):
     """Seed of everything random."""
     catalogs: dict[Name, Catalog]
     """Name -> catalog."""
+    credentials: dict[Name, Credential] = Field(default_factory=dict)
+    """Name -> where a secret lies."""
+    limits: dict[Host, HostLimit] = Field(default_factory=dict)
+    """Host (``*.example.org``, ``*`` for all others) -> how it is asked."""
     regions: tuple[Region, ...] = ()
     """Where; not needed with grid.kind list."""
     grid: Grid
@@ -100,6 +105,8 @@ class Recipe(Model):
         if self.grid.kind == "utm" and not self.regions:
             raise ValueError("regions is empty: grid.kind utm needs at least one region")
         used = {f"modalities.{n}": m.catalog for n, m in self.modalities.items()}
+        for name, modality in self.modalities.items():
+            used |= {f"modalities.{name}.fallbacks[{i}]": f.catalog for i, f in enumerate(modality.fallbacks)}
         if self.labels:
             used |= {f"labels.sources.{n}": s.catalog for n, s in self.labels.sources.items() if s.catalog}
             both = set(self.labels.sources) & set(self.modalities)
@@ -108,6 +115,11 @@ class Recipe(Model):
         for where, catalog in used.items():
             if catalog not in self.catalogs:
                 raise ValueError(f"{where}.catalog is {catalog!r}, but catalogs has {sorted(self.catalogs)}")
+        for where, catalog_used in self.catalogs.items():
+            for credential in catalog_used.credentials:
+                if credential not in self.credentials:
+                    known = sorted(self.credentials)
+                    raise ValueError(f"catalogs.{where}.credentials names {credential!r}, but credentials has {known}")
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
@@ -124,8 +136,9 @@ class Recipe(Model):
         data = self.model_dump(mode="json", by_alias=True)
         data.pop("title"), data.pop("description")
         data["catalogs"] = sorted(data["catalogs"])
+        data.pop("credentials"), data.pop("limits")
         for modality in data["modalities"].values():
-            modality.pop("engine")
+            modality.pop("engine"), modality.pop("fallbacks")
         if data["captions"]:
             for key in ("base_url", "api_key_env", "ledger", "concurrency", "max_cost"):
                 data["captions"].pop(key)

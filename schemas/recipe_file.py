@@ -99,7 +99,8 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str) 
         return RecipeError(f"{field!r} is missing", where=where, mend=f"add {str(loc[-1])!r}")
     message = first["msg"].removeprefix("Value error, ")
     got = first.get("input")
-    shown = f", got {got!r}" if isinstance(got, (str, int, float, bool)) else ""
+    is_shown = isinstance(got, (str, int, float, bool)) and loc[:1] != ("credentials",)  # it may be a pasted secret
+    shown = f", got {got!r}" if is_shown else ""
     others = f"and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or "see docs/recipes.md")
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from schemas.recipe_base import Fraction, Model, Name
+from schemas.recipe_catalogs import Fallback
 
 
 class Time(Model):
@@ -83,6 +84,8 @@ class Modality(Model):
     """SAR: as it came, linear power, or decibel."""
     optional: bool = False
     """Whether a chip without it is kept."""
+    fallbacks: tuple[Fallback, ...] = ()
+    """Other providers of the same products, in order of preference, for when the catalog cannot be used."""
 
 
 def _off(value: object) -> object:

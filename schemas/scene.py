@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -109,6 +110,10 @@ class Opener(Protocol):
 
     def refresh(self, href: str) -> None:
         """The server refused the address as `resolve` and `headers` gave it: forget a signature or token."""
+        ...
+
+    def slot(self, href: str) -> AbstractContextManager[None]:
+        """Held while its host is asked: waits until the host's limits allow one more request."""
         ...
 
     def gdal_options(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -71,6 +72,10 @@ class PlainOpener:
     def refresh(self, href: str) -> None:
         """See `Opener.refresh`: there is nothing to forget."""
 
+    def slot(self, href: str) -> AbstractContextManager[None]:
+        """See `Opener.slot`: no limit."""
+        return nullcontext()
+
     def gdal_options(self) -> dict[str, str]:
         """GDAL configuration for reads."""
         return dict(GDAL_OPTIONS)
@@ -94,6 +99,10 @@ class ForgetfulOpener:
     def refresh(self, href: str) -> None:
         """See `Opener.refresh`."""
         self.opener.refresh(href)
+
+    def slot(self, href: str) -> AbstractContextManager[None]:
+        """See `Opener.slot`."""
+        return self.opener.slot(href)
 
     def gdal_options(self) -> dict[str, str]:
         """The opener's own, and no memory."""
