@@ -25,8 +25,8 @@ from schemas.recipe_texts import Captions
 
 __all__ = [
     "Captions", "Catalog", "Cell", "Credential", "Fallback", "Fuse", "Grid", "HostLimit", "LabelSource", "Labels",
-    "LonLatBox", "Modality", "Publish", "Recipe", "Region", "Register", "Screen", "Select", "SplitRule", "Time", "Write",
-    "fill",
+    "LonLatBox", "Modality", "Publish", "Recipe", "Region", "Register", "Screen", "Select", "SplitRule", "Time",
+    "Write", "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
