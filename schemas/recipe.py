@@ -19,14 +19,14 @@ from schemas.errors import RecipeError
 from schemas.recipe_base import LonLatBox, Model, Name
 from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLimit
 from schemas.recipe_labels import Fuse, Labels, LabelSource
-from schemas.recipe_pixels import Modality, Register, Screen, Select, Time
+from schemas.recipe_pixels import Composite, Modality, Near, Register, Screen, Select, Time, check_near
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_texts import Captions
 
 __all__ = [
-    "Captions", "Catalog", "Cell", "Credential", "Fallback", "Fuse", "Grid", "HostLimit", "LabelSource", "Labels",
-    "LonLatBox", "Modality", "Publish", "Recipe", "Region", "Register", "Screen", "Select", "SplitRule", "Time",
-    "Write", "fill",
+    "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "HostLimit", "LabelSource",
+    "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Screen", "Select",
+    "SplitRule", "Time", "Write", "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -123,6 +123,7 @@ class Recipe(Model):
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
+        check_near({name: modality.select.near for name, modality in self.modalities.items()})
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
         return self
@@ -131,17 +132,17 @@ class Recipe(Model):
         """The recipe less what cannot change a pixel or a word: title, description, engines, catalogs but their names.
 
         Which items a catalog gave is hashed with each chip, by content: the same items from an API, a folder or a
-        frozen index make the same dataset.
+        frozen index make the same dataset. Keys at their default are left out, so that a key added to the format later
+        changes no hash of a recipe that does not use it; a default that is changed needs a step's version raised.
         """
-        data = self.model_dump(mode="json", by_alias=True)
-        data.pop("title"), data.pop("description")
+        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data["catalogs"] = sorted(data["catalogs"])
-        data.pop("credentials"), data.pop("limits")
+        for key in ("title", "description", "credentials", "limits"):
+            data.pop(key, None)
         for modality in data["modalities"].values():
-            modality.pop("engine"), modality.pop("fallbacks")
-        if data["captions"]:
-            for key in ("base_url", "api_key_env", "ledger", "concurrency", "max_cost"):
-                data["captions"].pop(key)
+            modality.pop("engine", None), modality.pop("fallbacks", None)
+        for key in ("base_url", "api_key_env", "ledger", "concurrency", "max_cost"):
+            data.get("captions", {}).pop(key, None)
         return data
 
     def hash(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from schemas.recipe_base import Fraction, Model, Name
 from schemas.recipe_catalogs import Fallback
+from schemas.recipe_windows import Listed, Pair, Windows
 
 
 class Time(Model):
@@ -20,11 +22,19 @@ class Time(Model):
     """Last day, included."""
     reference: date | None = None
     """Day from which gaps are counted; the middle of the window where absent."""
+    windows: Windows | None = None
+    """Several windows per chip inside these days; one where absent."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Time:
         if self.end < self.start:
             raise ValueError("time.end lies before time.start")
+        for window in self.windows.windows if isinstance(self.windows, Listed) else ():
+            if window.start < self.start or window.end > self.end:
+                raise ValueError(f"window {window.id} reaches beyond time.start and time.end")
+        event = self.windows.event if isinstance(self.windows, Pair) else None
+        if event is not None and not self.start <= event <= self.end:
+            raise ValueError("time.windows.event lies outside time.start and time.end")
         return self
 
     def window_utc(self) -> tuple[datetime, datetime, datetime]:
@@ -36,15 +46,31 @@ class Time(Model):
         return start, end, (start + (end - start) / 2).replace(microsecond=0)
 
 
+class Near(Model):
+    """Dates that another modality must have close by."""
+
+    modality: Name
+    """The other one."""
+    max_gap_days: PositiveFloat
+    """Largest time between a date of this modality and a kept date of the other."""
+
+
 class Select(Model):
     """Which dates of a modality a chip keeps."""
 
     how: Literal["all", "closest", "least_cloudy", "newest"] = "all"
     """Order of preference; kept dates always stand in time order."""
     max_dates: PositiveInt = 4
-    """At most so many."""
+    """At most so many, in each window."""
     min_dates: int = Field(default=1, ge=0)
-    """Fewer reject the chip."""
+    """Fewer, over all windows, reject the chip."""
+    min_windows: int | None = Field(default=None, ge=0)
+    """Fewer windows with a date reject the chip; both of a pair where absent, else any number."""
+    keep_missing: bool = False
+    """Whether a window in which a chip has fewer than ``max_dates`` (for composites: none) is filled up with empty
+    dates, no data and no time, so that all chips have the same steps."""
+    near: Near | None = None
+    """Only dates close to those of another modality; the two are chosen together."""
     min_clear_fraction: Fraction = 0.0
     """A date with less clear ground over the chip is not kept."""
     max_nodata_fraction: Fraction = 0.5
@@ -53,6 +79,25 @@ class Select(Model):
     """A date further from the reference is not kept."""
     snow_is_clear: bool = False
     """Whether snow counts as clear."""
+
+
+class Composite(Model):
+    """One picture per window out of all dates that `Select` keeps in it."""
+
+    how: Literal["median", "mean", "medoid", "best"]
+    """``median``, ``mean``: band by band over clear pixels; ``medoid``: the clear date nearest to all others in all
+    bands; ``best``: the date that is first by `best_by`. SAR in linear power."""
+    best_by: Literal["clear", "ndvi", "closest", "newest"] = "clear"
+    """``best``: the clearest by mask, then the closest; the greenest of the clear; the clear one closest to the
+    window's reference; the newest clear one."""
+    min_count: PositiveInt = 1
+    """A pixel seen clearly on fewer dates is no data."""
+
+    @model_validator(mode="after")
+    def _says_what_it_does(self) -> Composite:
+        if self.how != "best" and "best_by" in self.model_fields_set:
+            raise ValueError(f"best_by is for how: best, not {self.how}")
+        return self
 
 
 class Modality(Model):
@@ -86,6 +131,42 @@ class Modality(Model):
     """Whether a chip without it is kept."""
     fallbacks: tuple[Fallback, ...] = ()
     """Other providers of the same products, in order of preference, for when the catalog cannot be used."""
+    composite: Composite | None = None
+    """One picture per window instead of single dates."""
+    orbit_state: Literal["ascending", "descending", "both"] | None = None
+    """SAR pass; absent: each chip keeps the one that serves it best, and never both in one layer unless asked."""
+    relative_orbits: tuple[PositiveInt, ...] = ()
+    """Only these tracks."""
+    platforms: tuple[str, ...] = ()
+    """Only these satellites (``sentinel-2a``)."""
+    min_sun_elevation_deg: float | None = Field(default=None, ge=-90.0, le=90.0)
+    """Items with a lower sun, or of an unknown one, are left out."""
+    incidence_deg: tuple[float, float] | None = None
+    """Smallest and largest incidence or view angle; items of an unknown one are left out."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Modality:
+        if self.incidence_deg is not None and not 0.0 <= self.incidence_deg[0] <= self.incidence_deg[1] <= 90.0:
+            raise ValueError("incidence_deg is smallest and largest angle, 0 to 90")
+        return self
+
+
+def check_near(near: Mapping[str, Near | None]) -> None:
+    """Raise ValueError where a modality's `Near` names none of the recipe, or the modalities go round in a circle.
+
+    Args:
+        near: modality -> its ``select.near``.
+    """
+    for name, wish in near.items():
+        if wish is not None and wish.modality not in near:
+            raise ValueError(f"modalities.{name}.select.near is {wish.modality!r}, but modalities has {sorted(near)}")
+    for name in near:
+        seen, wish = [name], near[name]
+        while wish is not None:
+            if wish.modality in seen:
+                raise ValueError(f"select.near goes round in a circle: {' -> '.join([*seen, wish.modality])}")
+            seen.append(wish.modality)
+            wish = near[wish.modality]
 
 
 def _off(value: object) -> object:

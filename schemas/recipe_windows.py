@@ -1,0 +1,122 @@
+"""The recipe about windows: into which stretches of time a chip's dates fall, several per chip."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from schemas.recipe_base import Model, Name
+
+SEASON_NAMES: dict[str, tuple[str, ...]] = {
+    "quarters": ("q1", "q2", "q3", "q4"),
+    "meteorological": ("winter", "spring", "summer", "autumn"),
+    "phenology": ("season", "green_up", "senescence"),
+}
+"""What ``only`` may name in each calendar."""
+
+
+class Seasons(Model):
+    """Every season between the recipe's first and last day."""
+
+    kind: Literal["seasons"]
+    """Which of the kinds this is."""
+    calendar: Literal["quarters", "meteorological", "phenology"] = "meteorological"
+    """``quarters``: of the calendar; ``meteorological``: three whole months, named by the chip's hemisphere;
+    ``phenology``: start, peak and end of season out of `table`."""
+    only: tuple[str, ...] = ()
+    """Some of the seasons (``[spring, summer]``); all where empty, for phenology the whole ``season``."""
+    table: str | None = None
+    """``phenology``: CSV beside the recipe with ``chip_id`` or ``region``, ``start``, ``peak``, ``end`` and, where
+    these are days of a year, ``year`` (a row without one holds for every year)."""
+
+    @model_validator(mode="after")
+    def _fits_calendar(self) -> Seasons:
+        known = SEASON_NAMES[self.calendar]
+        unknown = [name for name in self.only if name not in known]
+        if unknown:
+            raise ValueError(f"only names {unknown[0]!r}; {self.calendar} has {', '.join(known)}")
+        if (self.calendar == "phenology") != (self.table is not None):
+            raise ValueError("calendar phenology and table go together")
+        if "season" in self.only and len(self.only) > 1:
+            raise ValueError("season overlaps green_up and senescence: name it alone, or those two")
+        return self
+
+
+class Every(Model):
+    """Steps of equal length from the recipe's first day on; the last one may be shorter."""
+
+    kind: Literal["every"]
+    """Which of the kinds this is."""
+    days: PositiveInt
+    """Length of a step."""
+
+
+class Window(Model):
+    """One stretch of time."""
+
+    id: Name
+    """Stands beside every date that was taken from it."""
+    start: date
+    """First day."""
+    end: date
+    """Last day, included."""
+    reference: date | None = None
+    """Day from which ``closest`` and ``max_gap_days`` count; the middle where absent."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.end < self.start:
+            raise ValueError(f"window {self.id}: end lies before start")
+        return self
+
+
+class Listed(Model):
+    """Windows one by one."""
+
+    kind: Literal["list"]
+    """Which of the kinds this is."""
+    windows: tuple[Window, ...] = Field(min_length=1)
+    """In time order, none over another."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Listed:
+        for before, after in zip(self.windows, self.windows[1:], strict=False):
+            if after.start <= before.end:
+                raise ValueError(f"window {after.id} begins before {before.id} has ended: order them, without overlap")
+        ids = [window.id for window in self.windows]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two windows have the same id")
+        return self
+
+
+class Pair(Model):
+    """Before and after an event: windows ``pre`` and ``post``."""
+
+    kind: Literal["pair"]
+    """Which of the kinds this is."""
+    event: date | None = None
+    """Its day, where all chips have the same."""
+    table: str | None = None
+    """CSV, Parquet or GeoJSON beside the recipe with the day per chip: rows are found by ``chip_id``, by ``region``, or
+    by the point (``lon`` and ``lat``, or a geometry) that lies in the chip."""
+    column: str = "event"
+    """Column of `table` that holds the day."""
+    before_days: PositiveInt = 30
+    """How far ``pre`` reaches back from the event."""
+    after_days: PositiveInt = 30
+    """How far ``post`` reaches on from it."""
+    exclude_days: int = Field(default=0, ge=0)
+    """Days on either side of the event that belong to neither; the event's own day never does."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Pair:
+        if (self.event is None) == (self.table is None):
+            raise ValueError("give either event or table")
+        if self.exclude_days >= min(self.before_days, self.after_days):
+            raise ValueError("exclude_days leaves nothing of a window")
+        return self
+
+
+Windows = Annotated[Seasons | Every | Listed | Pair, Field(discriminator="kind")]
