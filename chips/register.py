@@ -1,4 +1,4 @@
-"""Residual shifts of a chip's layers against one reference date, and what a recipe does about them.
+"""Residual shifts of a chip's layers against one reference date; `chips.decide` says what is done about them.
 
     shifts = measure_layers(layers, recipe.register_shifts, profiles)      # modality -> one Shift per date
 
@@ -9,16 +9,16 @@ measured against that date. Sign: the content of the layer must move ``dx_m`` ea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from chips.scene_shift import REFERENCE
 from chips.screen import clear_fraction, is_clear
 from chips.shift import Image, Kind, estimate_shift
-from schemas.chip import Outcome, Shift, Valid
-from schemas.georef import GeoRef
+from schemas.chip import Shift, Valid
 from schemas.recipe import Register
 from schemas.sensor import SensorProfile
 
@@ -80,51 +80,12 @@ def measure_layers(
         pair = _pair(names, groups[chosen], layers, profiles[modality], profiles[chosen])
         label = f"{chosen} {_text(layers[groups[chosen][0]]['time'].values[date])}"
         shifts[modality] = tuple(
-            Shift(0.0, 0.0, 1.0, "measured", label, "reference")
+            Shift(0.0, 0.0, 1.0, "measured", label, REFERENCE, sigma_m=0.0)
             if modality == chosen and index == date
             else _measure(pair, index, date, layers, (profiles[modality], profiles[chosen]), register, label)
             for index in range(len(times))
         )
     return shifts
-
-
-def to_correct(shift: Shift, register: Register) -> bool:
-    """Whether a recipe in mode ``correct`` wants this date read again on a shifted grid."""
-    size = float(np.hypot(shift.dx_m, shift.dy_m))
-    return (
-        register.mode == "correct"
-        and shift.status == "measured"
-        and shift.reliability >= register.min_reliability
-        and register.correct_above_m < size <= register.max_shift_m
-    )
-
-
-def shifted_georef(georef: GeoRef, shift: Shift) -> GeoRef:
-    """Where to read so that the pixels, laid on ``georef``, lie where the reference has them.
-
-    One resampling in all: read this grid with the modality's kernel, then keep ``georef`` as the layer's own.
-
-    Example:
-        >>> shifted_georef(GeoRef(32632, 500.0, 900.0, 10.0, (3, 4)), Shift(4.0, -3.0, 1.0, "measured"))
-        GeoRef(epsg=32632, x0=496.0, y0=903.0, pixel_size=10.0, shape_yx=(3, 4))
-    """
-    return replace(georef, x0=georef.x0 - shift.dx_m, y0=georef.y0 - shift.dy_m)
-
-
-def screen_shifts(chip_id: str, shifts: Mapping[str, Sequence[Shift]], register: Register) -> Outcome | None:
-    """The rejection, in mode ``reject``, of a chip with a reliable shift beyond the limit, or None."""
-    if register.mode != "reject":
-        return None
-    sizes = [
-        (float(np.hypot(shift.dx_m, shift.dy_m)), modality)
-        for modality in sorted(shifts)
-        for shift in shifts[modality]
-        if shift.status == "measured"
-    ]
-    worst, modality = max(sizes, key=lambda pair: pair[0], default=(0.0, ""))
-    if worst <= register.max_shift_m:
-        return None
-    return Outcome(chip_id, "rejected", f"{modality}.max_shift_m", worst, register.max_shift_m)
 
 
 def windows_of(centres_nm: Sequence[float | None]) -> dict[str, tuple[int, ...]]:
@@ -228,6 +189,8 @@ def _measure(
         status="measured" if reliability >= register.min_reliability else "unreliable",
         reference=label,
         method=f"edges {'+'.join(pair.windows)} {pair.moving} on {pair.reference}",
+        sigma_m=round(estimate.sigma_m, 2) if np.isfinite(estimate.sigma_m) else None,
+        pixel_m=estimate.pixel_m,
     )
 
 

@@ -97,8 +97,12 @@ def _shifts(shifts: Sequence[Shift], dates: int) -> dict[str, Any]:
         "shift_dx_m": [round(s.dx_m, 3) if m else None for s, m in zip(known, measured, strict=True)],
         "shift_dy_m": [round(s.dy_m, 3) if m else None for s, m in zip(known, measured, strict=True)],
         "shift_reliability": [round(s.reliability, 4) for s in known],
+        "shift_sigma_m": [s.sigma_m for s in known],
         "shift_reference": [s.reference for s in known],
         "registered": [s.status for s in known],
+        "applied_dx_m": [s.applied_dx_m if s.status == "corrected" else 0.0 for s in known],
+        "applied_dy_m": [s.applied_dy_m if s.status == "corrected" else 0.0 for s in known],
+        "applied_by": [s.applied_by if s.status == "corrected" else "" for s in known],
     }
 
 

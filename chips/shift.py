@@ -61,6 +61,13 @@ class Estimate:
     """0..1."""
     match: Match
     """What was found, in samples of the search."""
+    pixel_m: float
+    """Pixel of the coarser picture."""
+
+    @property
+    def sigma_m(self) -> float:
+        """Standard deviation of the shift in its worst direction, as the peak's shape and the noise around it say."""
+        return self.match.sigma * self.pixel_m
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +123,11 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
         return None
     match = find_match(correlation, lattice.step)
     if match is NO_MATCH:
-        return Estimate(0.0, 0.0, 0.0, NO_MATCH)
+        return Estimate(0.0, 0.0, 0.0, NO_MATCH, lattice.pixel_m)
     down = match.dy - remainder[0] + reference_remainder[0]
     right = match.dx - remainder[1] + reference_remainder[1]
-    return Estimate(right * lattice.spacing_m, -down * lattice.spacing_m, match.reliability(TOLERANCE[kind]), match)
+    reliability = match.reliability(TOLERANCE[kind])
+    return Estimate(right * lattice.spacing_m, -down * lattice.spacing_m, reliability, match, lattice.pixel_m)
 
 
 def _overlap(one: GeoRef, other: GeoRef) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ import numpy as np
 import xarray as xr
 
 from chips import statistics
+from chips.decide import decide, screen_shifts
 from chips.plan import LayerPlan
-from chips.register import measure_layers, screen_shifts
+from chips.register import measure_layers
 from chips.rows import chip_row, input_hash, items_over
+from chips.scene_shift import Observation, observe
 from chips.screen import screen
 from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
@@ -82,6 +84,18 @@ class Job:
         return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, model_key, STEPS)}"
 
 
+@dataclass
+class Sums:
+    """What a tile's chips leave for the reduce."""
+
+    pixels: list[statistics.Statistics] = field(default_factory=list)
+    """Band sums of chips of the train split."""
+    votes: list[FusionStatistics] = field(default_factory=list)
+    """What the label sources said against each other."""
+    shifts: list[Observation] = field(default_factory=list)
+    """Reliable shifts, of rejected chips too."""
+
+
 def first_pass(job: Job, tile: Tile) -> Path:
     """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments."""
     final = job.first_folder(tile)
@@ -91,8 +105,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
     writer = FragmentWriter(final)
     read = TileReader(job.recipe, job.layers, job.opener).read(tile)
     outcomes = list(read.outcomes)
-    pixel_sums: list[statistics.Statistics] = []
-    votes: list[FusionStatistics] = []
+    sums = Sums()
     labels = _labels_or_failures(job, tile, read.chips)
     for chip in read.chips:
         found = labels[chip.spec.chip_id]
@@ -101,16 +114,17 @@ def first_pass(job: Job, tile: Tile) -> Path:
             continue
         chip = replace(chip, rasters=found[0], features=found[1])
         try:
-            outcomes.append(_finish_chip(job, tile, chip, writer, pixel_sums, votes))
+            outcomes.append(_finish_chip(job, tile, chip, writer, sums))
         except SourceError as error:
             outcomes.append(failed(chip.spec, error))
     splits = {chip.chip_id: chip.split for chip in tile.chips}
     summary = {
         "tile": tile.tile_id,
         "kept": {o.chip_id: splits[o.chip_id] for o in outcomes if o.state == "kept"},
-        "outcomes": [_outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
-        "pixels": statistics.to_dict(statistics.merge(pixel_sums)),
-        "votes": sum(votes[1:], votes[0]).to_dict() if votes else None,
+        "outcomes": [outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
+        "pixels": statistics.to_dict(statistics.merge(sums.pixels)),
+        "votes": sum(sums.votes[1:], sums.votes[0]).to_dict() if sums.votes else None,
+        "shifts": [asdict(observation) for observation in sums.shifts],
         "reads": read.steps,
         "seconds": round(time.monotonic() - began, 3),
     }
@@ -139,40 +153,48 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
         return {spec.chip_id: failed(spec, error) for spec in specs}
 
 
-def _finish_chip(
-    job: Job,
-    tile: Tile,
-    chip: Chip,
-    writer: FragmentWriter,
-    pixel_sums: list[statistics.Statistics],
-    votes: list[FusionStatistics],
-) -> Outcome:
+def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums: Sums) -> Outcome:
     """Register, screen and label one chip, and store what is kept.
 
     Raises:
         SourceError: a second read of a shifted date failed.
     """
     recipe, chip_id = job.recipe, chip.spec.chip_id
-    if recipe.register_shifts.mode != "off":
+    register = recipe.register_shifts
+    if register.mode != "off":
         profiles = {name: load_sensor(modality.sensor) for name, modality in recipe.modalities.items()}
-        chip = replace(chip, shifts=measure_layers(chip.layers, recipe.register_shifts, profiles))
-        shifted = chip
-        chip = call_with_retries(
-            lambda: corrected(shifted, recipe, job.layers, job.opener, tile.items), sleep=time.sleep
-        )
+        chip = replace(chip, shifts=measure_layers(chip.layers, register, profiles))
+        sums.shifts += observe(chip_id, chip.shifts, acquisitions(chip))
+    by_chip = register.correct_by == "chip"  # the scene's shift is not known before the reduce: `flows.realign`
+    if register.mode == "correct" and by_chip:
+        chip = read_again(job, tile, replace(chip, shifts=decide(chip.shifts, register)))
     rejected = screen(chip_id, chip.layers, recipe.screen)
-    rejected = rejected or screen_shifts(chip_id, chip.shifts, recipe.register_shifts)
+    rejected = rejected or (screen_shifts(chip_id, chip.shifts, register) if by_chip else None)
     rejected = rejected or _uncovered(recipe, chip)
     if rejected is not None:
         return rejected
     if recipe.labels is not None:
         chip = replace(chip, labels=_label(job, chip))
         if recipe.labels.fuse is not None:
-            votes.append(fuse.statistics(list(chip.labels.values()), setup_of(recipe.labels), chip.spec.region))
+            sums.votes.append(fuse.statistics(list(chip.labels.values()), setup_of(recipe.labels), chip.spec.region))
     if chip.spec.split == "train":
-        pixel_sums += [statistics.measure_layer(layer) for layer in chip.layers.values()]
+        sums.pixels += [statistics.measure_layer(layer) for layer in chip.layers.values()]
     _store(job, tile, chip, writer)
     return Outcome(chip_id, "kept")
+
+
+def acquisitions(chip: Chip) -> dict[str, list[str]]:
+    """Modality -> key of the acquisition behind each date."""
+    return {name: [item.datatake or item.item_id for item in items] for name, items in chip.provenance.items()}
+
+
+def read_again(job: Job, tile: Tile, chip: Chip) -> Chip:
+    """The chip with every date that `chips.decide.decide` moves, read on its moved grid.
+
+    Raises:
+        SourceError: the second read failed.
+    """
+    return call_with_retries(lambda: corrected(chip, job.recipe, job.layers, job.opener, tile.items), sleep=time.sleep)
 
 
 def _uncovered(recipe: Recipe, chip: Chip) -> Outcome | None:
@@ -202,17 +224,26 @@ def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
 
 
 def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
-    layers = {name: to_arrays(layer) for name, layer in chip.layers.items()}
-    arrays, georefs = pack_layers(layers)
-    for name, label in chip.labels.items():
-        arrays[f"label/{name}"] = label.classes
     row = chip_row(chip, job.recipe, input_hash(job.recipe.hash(), chip.spec, items_over(chip.spec, tile), STEPS))
     facts = {
         "row": row,
-        "georefs": georefs,
         "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
         "features": pack_features(chip.features),
         "split": chip.spec.split,
+        "shifts": {name: [asdict(shift) for shift in dates] for name, dates in chip.shifts.items()},
+    }
+    arrays, described = pack_pixels(chip)
+    for name, label in chip.labels.items():
+        arrays[f"label/{name}"] = label.classes
+    writer.add(chip.spec.chip_id, arrays, facts | described)
+
+
+def pack_pixels(chip: Chip) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A chip's layers as arrays and JSON for its fragment. Inverse: `flows.realign.unpack_pixels`."""
+    layers = {name: to_arrays(layer) for name, layer in chip.layers.items()}
+    arrays, georefs = pack_layers(layers)
+    return arrays, {
+        "georefs": georefs,
         "layer_attrs": {n: {k: v for k, v in x.attrs.items() if k != "georef"} for n, x in chip.layers.items()},
         "bands": {n: [str(b) for b in x["band"].values] for n, x in chip.layers.items()},
         "common_names": {n: [str(b) for b in x["common_name"].values] for n, x in chip.layers.items()},
@@ -220,7 +251,6 @@ def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
             n: [None if np.isnan(w) else float(w) for w in x["wavelength_nm"].values] for n, x in chip.layers.items()
         },
     }
-    writer.add(chip.spec.chip_id, arrays, facts)
 
 
 def to_arrays(layer: xr.Dataset) -> LayerArrays:
@@ -243,5 +273,6 @@ def _label_fields(label: LabelLayer) -> dict[str, Any]:
     }
 
 
-def _outcome_dict(outcome: Outcome) -> dict[str, Any]:
+def outcome_dict(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON."""
     return {name: getattr(outcome, name) for name in Outcome.__slots__}

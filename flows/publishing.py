@@ -112,6 +112,7 @@ def publish_run(
         legends=legends,
         crosswalk=crosswalk,
         fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
+        registration={"scene_shifts": list(estimated.scene_shifts)} if estimated.scene_shifts else {},
         splits=_splits(job, rows),
         text_summary=text_statistics(texts) if texts else {},
         run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ class Estimated:
     """(group, band) -> count, mean, standard deviation over clear pixels of the train split."""
     key: str
     """Hash of the fusion model."""
+    scene_shifts: Sequence[Mapping[str, Any]] = ()
+    """Shifts of whole acquisitions (`chips.scene_shift.to_rows`); a tile's own are in its fragments' key already."""
 
 
-def estimate_run(job: Job, first: Mapping[str, Path]) -> Estimated:
+def estimate_run(job: Job, first: Mapping[str, Path], scene_shifts: Sequence[Mapping[str, Any]] = ()) -> Estimated:
     """Merge the tiles' sums, in the order of their names, and estimate.
 
     The sums are exact and addition commutes: any number of workers gives the same result.
@@ -41,4 +43,4 @@ def estimate_run(job: Job, first: Mapping[str, Path]) -> Estimated:
         votes = [FusionStatistics.from_dict(s["votes"]) for s in summaries if s["votes"] is not None]
         if votes:
             model = fuse.estimate(sum(votes[1:], votes[0]), setup_of(labels)).to_dict()
-    return Estimated(model, bands, key_of(model))
+    return Estimated(model, bands, key_of(model), tuple(scene_shifts))

@@ -50,7 +50,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     finished: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
     for chip_id in kept:
         facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
-        labels = _labels(facts, arrays)
+        labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | _label_columns(fusion, fused, labels)
         extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts)}
@@ -66,7 +66,8 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     return writer.commit({"chips": kept, "pending": pending})
 
 
-def _labels(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, LabelLayer]:
+def labels_of(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, LabelLayer]:
+    """The product labels of a chip, from its fragment."""
     layers = {}
     for name, fields in facts["labels"].items():
         epsg, x0, y0, size, shape = fields["georef"]

@@ -137,6 +137,16 @@ class Shift:
     """Modality and date it was measured against."""
     method: str = ""
     """How it was measured."""
+    sigma_m: float | None = None
+    """Standard deviation of dx_m and dy_m that the estimate itself expects; None where nothing was measured."""
+    pixel_m: float = 0.0
+    """Pixel of the coarser of the two pictures."""
+    applied_dx_m: float = 0.0
+    """How far east the content is moved, or was where the status says ``corrected``."""
+    applied_dy_m: float = 0.0
+    """How far north."""
+    applied_by: Literal["", "chip", "scene"] = ""
+    """Whose estimate that is: the chip's own, or the acquisition's; empty where nothing moves."""
 
 
 @dataclass(frozen=True)

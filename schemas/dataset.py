@@ -153,6 +153,8 @@ class DatasetDocument(BaseModel):
     """Label source -> legend; ``label`` -> the fused one."""
     crosswalk: dict[str, Any] = Field(default_factory=dict)
     """Source -> crosswalk used in the fusion."""
+    registration: dict[str, Any] = Field(default_factory=dict)
+    """``scene_shifts``: one row per pair of acquisitions that chips measured against each other."""
     fusion: dict[str, Any] = Field(default_factory=dict)
     """Method, estimated parameters, disagreement between sources."""
     splits: dict[str, Any]

@@ -186,6 +186,11 @@ class Register(Model):
     """``reject``: a reliable larger shift rejects; ``correct``: only smaller ones are corrected."""
     correct_above_m: PositiveFloat = 5.0
     """``correct``: smaller shifts stay as they are."""
+    correct_by: Literal["chip", "scene"] = "chip"
+    """Whose estimate ``correct`` and ``reject`` go by: each chip's own, or that of the whole acquisition, combined
+    from all chips that agree; where they do not agree, each chip's own."""
+    min_scene_chips: int = Field(default=5, ge=2)
+    """An acquisition's shift needs reliable estimates of so many chips."""
 
 
 class Screen(Model):

@@ -124,6 +124,7 @@ def make_document(
         modalities=draft.layers,
         legends=layout.plain(draft.legends),
         crosswalk=layout.plain(draft.crosswalk),
+        registration=layout.plain(draft.registration),
         fusion=layout.plain(draft.fusion),
         splits={"counts": dict(sorted(counts.items())), **layout.plain(draft.splits)},
         texts=layout.plain(draft.text_summary),

@@ -58,6 +58,8 @@ class Draft:
     """Label source -> legend as JSON; ``label`` -> the fused one."""
     crosswalk: Mapping[str, Any] = field(default_factory=dict)
     """Source -> crosswalk."""
+    registration: Mapping[str, Any] = field(default_factory=dict)
+    """``scene_shifts``: one row per pair of acquisitions."""
     fusion: Mapping[str, Any] = field(default_factory=dict)
     """Method, estimated parameters, disagreement."""
     splits: Mapping[str, Any] = field(default_factory=dict)

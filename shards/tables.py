@@ -89,8 +89,12 @@ LAYER_COLUMNS: dict[str, pa.DataType] = {
     "shift_dx_m": pa.list_(pa.float64()),
     "shift_dy_m": pa.list_(pa.float64()),
     "shift_reliability": pa.list_(pa.float64()),
+    "shift_sigma_m": pa.list_(pa.float64()),
     "shift_reference": pa.list_(pa.string()),
     "registered": pa.list_(pa.string()),
+    "applied_dx_m": pa.list_(pa.float64()),
+    "applied_dy_m": pa.list_(pa.float64()),
+    "applied_by": pa.list_(pa.string()),
 }
 """Endings of ``<group>.<...>`` and ``<modality>.<...>`` columns: lists over the dates, but ``transform`` and
 ``shape_yx``."""

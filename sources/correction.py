@@ -13,8 +13,8 @@ import shapely
 import xarray as xr
 from numpy.typing import NDArray
 
+from chips.decide import shifted_georef
 from chips.plan import LayerPlan, layer_georef
-from chips.register import shifted_georef, to_correct
 from schemas.chip import Chip, Shift, Valid
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
@@ -31,7 +31,7 @@ def corrected(
     opener: Opener,
     items: Mapping[str, Sequence[SceneItem]],
 ) -> Chip:
-    """The chip with every date that `to_correct` names read again; their shifts say ``corrected``.
+    """The chip with every date that `chips.decide.decide` moves read again; their shifts say ``corrected``.
 
     Args:
         chip: with shifts.
@@ -46,7 +46,7 @@ def corrected(
     layers: dict[str, xr.Dataset] = dict(chip.layers)
     shifts: dict[str, tuple[Shift, ...]] = dict(chip.shifts)
     for modality, measured in chip.shifts.items():
-        wanted = [index for index, shift in enumerate(measured) if to_correct(shift, recipe.register_shifts)]
+        wanted = [index for index, shift in enumerate(measured) if shift.applied_by and shift.status != "corrected"]
         if not wanted:
             continue
         parts = {index: _parts(chip, chip.provenance[modality][index], items.get(modality, ())) for index in wanted}

@@ -13,7 +13,8 @@ import xarray as xr
 from rasterio.windows import Window
 from scipy import fft, ndimage
 
-from chips.register import measure_layers, screen_shifts, shifted_georef, to_correct, windows_of
+from chips.decide import decide, shifted_georef
+from chips.register import measure_layers, windows_of
 from chips.shift import Image, estimate_shift
 from schemas.chip import Shift, Valid, check_layer
 from schemas.georef import GeoRef
@@ -192,24 +193,6 @@ def test_windows_are_found_by_wavelength() -> None:
     assert windows_of([None, float("nan"), 443.0]) == {}
 
 
-@pytest.mark.parametrize(
-    ("dx", "status", "reliability", "wanted"),
-    [
-        (12.0, "measured", 0.9, True),
-        (4.0, "measured", 0.9, False),
-        (80.0, "measured", 0.9, False),
-        (12.0, "unreliable", 0.1, False),
-        (12.0, "corrected", 0.9, False),
-    ],
-)
-def test_only_reliable_shifts_between_the_limits_are_corrected(
-    dx: float, status: Any, reliability: float, wanted: bool
-) -> None:
-    shift = Shift(dx, 0.0, reliability, status)
-    assert to_correct(shift, Register(mode="correct")) is wanted
-    assert not to_correct(shift, Register(mode="measure"))
-
-
 def test_reading_on_the_shifted_grid_brings_the_content_to_the_reference() -> None:
     """A grid moved against the shift, read and laid on the old georeference, matches."""
     wide = scene(6)
@@ -221,22 +204,11 @@ def test_reading_on_the_shifted_grid_brings_the_content_to_the_reference() -> No
     )
     assert found is not None
     shift = Shift(found.dx_m, found.dy_m, found.reliability, "measured")
+    ((shift,),) = decide({"s2": (shift,)}, Register(mode="correct")).values()
     target = shifted_georef(georef, shift)
     row, column = round((georef.y0 - target.y0) / 10), round((target.x0 - georef.x0) / 10)
     read = seen[10 + row : 10 + row + SHAPE[0], 10 + column : 10 + column + SHAPE[1]]
     assert np.array_equal(read, wide[10:-10, 10:-10])
-
-
-def test_a_reliable_shift_beyond_the_limit_rejects_in_mode_reject() -> None:
-    shifts = {
-        "s2": (Shift(0, 0, 1, "measured"),),
-        "l8": (Shift(60.0, 80.0, 0.8, "measured"), Shift(500.0, 0.0, 0.1, "unreliable")),
-    }
-    outcome = screen_shifts("c1", shifts, Register(mode="reject", max_shift_m=99.0))
-    assert outcome is not None
-    assert (outcome.reason, outcome.measured, outcome.limit) == ("l8.max_shift_m", 100.0, 99.0)
-    assert screen_shifts("c1", shifts, Register(mode="reject", max_shift_m=100.0)) is None
-    assert screen_shifts("c1", shifts, Register(mode="measure", max_shift_m=1.0)) is None
 
 
 def test_a_new_sensor_needs_only_its_wavelengths() -> None:

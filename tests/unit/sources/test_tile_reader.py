@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pyproj import Transformer
 
+from chips.decide import decide
 from chips.plan import plan_layers
 from schemas.chip import Shift, Valid
 from schemas.georef import GeoRef
@@ -259,7 +260,7 @@ def test_shifted_date_is_read_again_with_one_resampling(make_raster: MakeRaster,
     rules = recipe(bands=["B02"], register={"mode": "correct", "correct_above_m": 5, "max_shift_m": 60})
     read = reading(rules, *items)
     (found,) = read.read(chip()).chips
-    found = replace(found, shifts={"m": (Shift(20.0, -10.0, 0.9, "measured", "x"),)})
+    found = replace(found, shifts=decide({"m": (Shift(20.0, -10.0, 0.9, "measured", "x"),)}, rules.register_shifts))
     moved = corrected(found, rules, plan_layers(rules, {"m": items}), PlainOpener(), {"m": items})
     layer = moved.layers["m"]
     assert moved.shifts["m"][0].status == "corrected"
@@ -279,7 +280,7 @@ def test_unreliable_or_small_shifts_leave_the_date_as_it_is(make_raster: MakeRas
         Shift(3.0, 0.0, 0.9, "measured"),
         Shift(99.0, 0.0, 0.9, "measured"),
     ):
-        given = replace(found, shifts={"m": (shift,)})
+        given = replace(found, shifts=decide({"m": (shift,)}, rules.register_shifts))
         same = corrected(given, rules, read.layers, PlainOpener(), {"m": [scene]})
         assert same.shifts["m"] == (shift,)
         np.testing.assert_array_equal(same.layers["m"]["data"].values, found.layers["m"]["data"].values)

@@ -1,0 +1,228 @@
+"""Between the passes, where the recipe goes by scenes: shifts of whole acquisitions, and chips read again by them.
+
+A scene's shift is known only when every tile has measured its chips, so it is a parameter of the reduce like the fusion
+model. Tiles with a date to move (or a chip to reject) get a new folder of fragments beside the first pass's: the moved
+dates come from the source on the moved grid, resampled once, everything else is linked. The folder's key is a hash of
+the first pass's and of the shifts that touch the tile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from chips import statistics
+from chips.decide import decide, screen_shifts
+from chips.rows import chip_row
+from chips.scene_shift import (
+    REFERENCE,
+    Acquisitions,
+    Observation,
+    SceneShift,
+    combine_scene_shifts,
+    from_rows,
+)
+from chips.screen import screen
+from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_layers
+from flows.passes import UNFINISHED, Job, acquisitions, outcome_dict, pack_pixels, read_again
+from flows.second_pass import labels_of
+from flows.steps import FIRST_PASS, versions
+from labelers import fuse
+from labelers.voters import setup_of
+from schemas.chip import Chip, ChipSpec, Outcome, Shift, Tile, check_layer
+from schemas.errors import SourceError
+from schemas.sample import LayerArrays
+from sources.tile_reader import failed
+
+SceneRows = Sequence[Mapping[str, Any]]
+"""The table of `chips.scene_shift.to_rows`: what travels to the workers."""
+
+
+def estimate_scene_shifts(job: Job, first: Mapping[str, Path]) -> dict[Acquisitions, SceneShift]:
+    """Shifts of all pairs of acquisitions, from what the tiles' chips measured."""
+    observations = [
+        Observation(**{**fields, "pair": Acquisitions(*fields["pair"])})
+        for tile_id in sorted(first)
+        for fields in read_json(first[tile_id] / "tile.json")["shifts"]
+    ]
+    return combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)
+
+
+def goes_by_scene(job: Job) -> bool:
+    """Whether the recipe moves or rejects anything by the shift of its acquisition."""
+    register = job.recipe.register_shifts
+    return register.correct_by == "scene" and register.mode in ("correct", "reject")
+
+
+def rows_of_tile(rows: SceneRows, tile: Tile) -> list[Mapping[str, Any]]:
+    """The rows whose moving acquisition is among a tile's items."""
+    here = {(name, item.datatake or item.item_id) for name, items in tile.items.items() for item in items}
+    return [row for row in rows if (row["modality"], row["acquisition"]) in here]
+
+
+def realigned_folder(job: Job, tile: Tile, first: Path, rows: SceneRows) -> Path:
+    """Final path of a tile's fragments after its chips were moved or rejected by their scenes."""
+    kept = sorted(read_json(first / "tile.json")["kept"])
+    key = key_of(first.name, kept, rows_of_tile(rows, tile), versions(FIRST_PASS))
+    return job.folder / "realigned" / f"{tile.tile_id}-{key}"
+
+
+def realign_tile(job: Job, tile: Tile, first: Path, final: Path, rows: SceneRows) -> Path:
+    """One tile: the folder to go on with, ``first`` itself where no chip moves or falls.
+
+    Args:
+        job: the run.
+        tile: the tile.
+        first: its fragments of the first pass.
+        final: where new fragments go.
+        rows: the tile's scene shifts.
+    """
+    if final.exists():
+        return final
+    scenes, specs = from_rows(rows), {spec.chip_id: spec for spec in tile.chips}
+    before = read_json(first / "tile.json")
+    register = job.recipe.register_shifts
+    decided: dict[str, Chip | Outcome] = {}
+    for chip_id in sorted(before["kept"]):
+        facts = read_json(first / f"{chip_id}.json")
+        chip = _without_pixels(specs[chip_id], tile, facts)
+        by_scene = scenes_of(chip, scenes)
+        rejected = screen_shifts(chip_id, chip.shifts, register, by_scene)
+        chip = replace(chip, shifts=decide(chip.shifts, register, by_scene))
+        if rejected is not None:
+            decided[chip_id] = rejected
+        elif any(shift.applied_by for dates in chip.shifts.values() for shift in dates):
+            decided[chip_id] = chip
+    if not decided:
+        return first
+    writer = FragmentWriter(final)
+    outcomes = {o["chip_id"]: o for o in before["outcomes"]}
+    for chip_id, what in decided.items():
+        outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
+        outcomes[chip_id] = outcome_dict(outcome)
+    for chip_id in sorted(set(before["kept"]) - set(decided)):
+        for ending in ("json", "npz"):
+            os.link(first / f"{chip_id}.{ending}", writer.temporary / f"{chip_id}.{ending}")
+    kept = {chip_id: split for chip_id, split in before["kept"].items() if outcomes[chip_id]["state"] == "kept"}
+    ordered = [outcomes[chip_id] for chip_id in sorted(outcomes)]
+    summary = {**before, "kept": kept, "outcomes": ordered, **_sums(job, kept, specs, writer.temporary)}
+    if any(outcome["state"] == "failed" for outcome in ordered):
+        writer.final = final.with_name(f"{final.name}{UNFINISHED}")
+    return writer.commit(summary)
+
+
+def scenes_of(chip: Chip, scenes: Mapping[Acquisitions, SceneShift]) -> dict[str, list[SceneShift | None]]:
+    """Modality -> per date, the shift of its acquisition against that of the chip's reference date."""
+    keys = acquisitions(chip)
+    reference = next(
+        (
+            (name, keys[name][i])
+            for name, dates in chip.shifts.items()
+            for i, shift in enumerate(dates)
+            if shift.method == REFERENCE
+        ),
+        None,
+    )
+    if reference is None:
+        return {name: [None] * len(dates) for name, dates in keys.items()}
+    return {name: [scenes.get(Acquisitions(name, key, *reference)) for key in dates] for name, dates in keys.items()}
+
+
+def unpack_pixels(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, xr.Dataset]:
+    """A chip's layers, as `flows.passes.pack_pixels` stored them."""
+    return {
+        group: _layer(
+            arrays_of,
+            facts["layer_attrs"][group],
+            facts["bands"][group],
+            facts["common_names"][group],
+            facts["wavelengths_nm"][group],
+        )
+        for group, arrays_of in unpack_layers(arrays, facts["georefs"]).items()
+    }
+
+
+def _layer(
+    stored: LayerArrays,
+    attrs: Mapping[str, Any],
+    bands: Sequence[str],
+    common_names: Sequence[str],
+    wavelengths_nm: Sequence[float | None],
+) -> xr.Dataset:
+    return check_layer(
+        xr.Dataset(
+            {
+                "data": (("time", "band", "y", "x"), stored.data),
+                "valid": (("time", "y", "x"), stored.valid),
+                "scale": (("time",), stored.scale),
+                "offset": (("time",), stored.offset),
+            },
+            coords={
+                "time": stored.time_utc,
+                "band": np.array(bands, dtype=np.str_),
+                "common_name": ("band", np.array(common_names, dtype=np.str_)),
+                "wavelength_nm": ("band", np.array([np.nan if w is None else w for w in wavelengths_nm], np.float64)),
+                "y": stored.georef.y_centres(),
+                "x": stored.georef.x_centres(),
+            },
+            attrs={**attrs, "georef": stored.georef},
+        )
+    )
+
+
+def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chip:
+    """A chip of a fragment with its items and shifts, and no layers yet."""
+    provenance = {}
+    for name in facts["shifts"]:
+        by_id = {item.item_id: item for item in tile.items[name]}
+        provenance[name] = tuple(by_id[item_id] for item_id in facts["row"][f"{name}.item_ids"])
+    shifts = {name: tuple(Shift(**fields) for fields in dates) for name, dates in facts["shifts"].items()}
+    return Chip(spec, {}, provenance, shifts)
+
+
+def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter) -> Outcome:
+    """Read a chip's moved dates again, screen it once more, and store it."""
+    chip_id = chip.spec.chip_id
+    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
+    chip = replace(chip, layers=unpack_pixels(facts, arrays))
+    try:
+        chip = read_again(job, tile, chip)
+    except SourceError as error:
+        return failed(chip.spec, error)
+    rejected = screen(chip_id, chip.layers, job.recipe.screen)
+    if rejected is not None:
+        return rejected
+    row = chip_row(chip, job.recipe, facts["row"]["input_hash"]) | {"licences": facts["row"]["licences"]}
+    again, described = pack_pixels(chip)
+    shifts = {name: [_fields(shift) for shift in dates] for name, dates in chip.shifts.items()}
+    writer.add(chip_id, {**arrays, **again}, {**facts, **described, "row": row, "shifts": shifts})
+    return Outcome(chip_id, "kept")
+
+
+def _fields(shift: Shift) -> dict[str, Any]:
+    return {name: getattr(shift, name) for name in Shift.__slots__}
+
+
+def _sums(job: Job, kept: Mapping[str, str], specs: Mapping[str, ChipSpec], folder: Path) -> dict[str, Any]:
+    """Band sums and votes of the chips that are kept now."""
+    pixels: list[statistics.Statistics] = []
+    votes = []
+    labels = job.recipe.labels
+    for chip_id in sorted(kept):
+        facts, arrays = read_json(folder / f"{chip_id}.json"), read_arrays(folder / f"{chip_id}.npz")
+        if kept[chip_id] == "train":
+            pixels += [statistics.measure_layer(layer) for layer in unpack_pixels(facts, arrays).values()]
+        if labels is not None and labels.fuse is not None:
+            said = list(labels_of(facts, arrays).values())
+            votes.append(fuse.statistics(said, setup_of(labels), specs[chip_id].region))
+    return {
+        "pixels": statistics.to_dict(statistics.merge(pixels)),
+        "votes": sum(votes[1:], votes[0]).to_dict() if votes else None,
+    }
