@@ -34,6 +34,7 @@ from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.base import load_target
+from sources.lattice import unions
 from sources.openers import FORGET_OPTIONS
 
 ENGINES: dict[str, str] = {
@@ -91,6 +92,50 @@ class Engine(Protocol):
                 `sources.faults` decides; UnsupportedItemError where the opener refuses the address.
         """
         ...
+
+    @property
+    def at_once(self) -> int:
+        """How many items are worth reading at the same time, from threads."""
+        ...
+
+    def read_each(
+        self,
+        refs: Sequence[SceneRef],
+        targets: Sequence[GeoRef],
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """What `read` gives for each target: for the chips of a tile, which share what was read.
+
+        Targets on one lattice are warped together, where they must be.
+        """
+        ...
+
+
+class UnionReads:
+    """`Engine.read_each` for engines that read rectangles: over the union of the targets, and cut."""
+
+    at_once = 1
+
+    def read_each(
+        self: Engine,
+        refs: Sequence[SceneRef],
+        targets: Sequence[GeoRef],
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """See `Engine.read_each`."""
+        answers: dict[str, NDArray[Any]] = {}
+        grids = {str(place): target for place, target in enumerate(targets)}
+        for union, names in unions(grids):
+            whole = self.read(refs, union, resampling, opener, fill)
+            for name in names:
+                row, column = union.offset_yx(grids[name])
+                rows, columns = grids[name].shape_yx
+                answers[name] = whole[:, row : row + rows, column : column + columns].copy()
+        return [answers[name] for name in grids]
 
 
 @cache

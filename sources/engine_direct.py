@@ -1,11 +1,16 @@
-"""The default engine: rasterio, each file opened once, whole windows read, every band of a file in one read."""
+"""The default engine: blocks of tiled GeoTIFFs, each fetched and decoded once for all that needs it.
+
+Files that are no tiled GeoTIFFs on a plain lattice (JPEG 2000, strips, rotated grids), and those in object stores that
+are addressed by bucket, are read by GDAL in whole windows, each file opened once and all its bands in one read.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,10 +28,13 @@ from rasterio.windows import Window
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
+from sources.block_store import BlockStore, KnownFile, gather, shared_store
 from sources.engine import FailedReads, blank
 from sources.faults import as_source_error
-from sources.lattice import common_window
+from sources.fetch import is_fetchable
+from sources.lattice import common_window, unions
 from sources.openers import driver_of, unsigned
+from sources.tiff_header import NotBlocked
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +52,76 @@ class _Patch:
     """Where they lie."""
 
 
-class DirectEngine:
-    """See `sources.engine.Engine`."""
+@dataclass(frozen=True)
+class _Group:
+    """Targets on one lattice."""
 
-    def __init__(self) -> None:
+    union: GeoRef
+    """The grid that holds them all."""
+    members: tuple[int, ...]
+    """Which of the targets."""
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """One file's blocks, on their way."""
+
+    file: KnownFile
+    """What is known of it."""
+    pixels: Mapping[int, Future[NDArray[Any]]]
+    """Number of the block -> its bands."""
+    bands: tuple[int, ...]
+    """1-based bands that a block of a file with interleaved bands was decoded for."""
+
+    def fill(self, layers: Sequence[NDArray[Any]], indexes: Sequence[int], near: GeoRef, target: GeoRef) -> None:
+        """Copy what the file holds of the target into (y, x) layers, one for each 1-based band index.
+
+        Args:
+            layers: on the target; changed.
+            indexes: bands.
+            near: the file's lattice in the target's zone.
+            target: aligned with it.
+        """
+        common = common_window(near, target)
+        if common is None:
+            return
+        header = self.file.header
+        height, width = header.block_yx
+        down, right = (
+            common.target_rows.start - common.source_rows.start,
+            (common.target_columns.start - common.source_columns.start),
+        )
+        for row, column in header.blocks_under(common.source_rows, common.source_columns):
+            rows = slice(max(row * height, common.source_rows.start), min((row + 1) * height, common.source_rows.stop))
+            columns = slice(
+                max(column * width, common.source_columns.start), min((column + 1) * width, common.source_columns.stop)
+            )
+            inside = (
+                slice(rows.start - row * height, rows.stop - row * height),
+                slice(columns.start - column * width, columns.stop - column * width),
+            )
+            outside = (
+                slice(rows.start + down, rows.stop + down),
+                slice(columns.start + right, columns.stop + right),
+            )
+            for layer, index in zip(layers, indexes, strict=True):
+                block = self.pixels[header.block_of(row, column, index)].result()
+                layer[outside] = block[0 if header.planar else self.bands.index(index)][inside]
+
+
+class DirectEngine:
+    """See `sources.engine.Engine`.
+
+    Args:
+        store: headers and blocks; this process's where absent.
+    """
+
+    at_once = 8
+    """Items that are worth reading at the same time: their waits overlap, and decoding has its own threads."""
+
+    def __init__(self, store: BlockStore | None = None) -> None:
         self._failed = FailedReads()
+        self._store = store
 
     def read(
         self,
@@ -59,62 +132,183 @@ class DirectEngine:
         fill: float | None = None,
     ) -> NDArray[Any]:
         """See `sources.engine.Engine.read`."""
-        answer = blank(refs, target, fill)
+        return self.read_each(refs, [target], resampling, opener, fill)[0]
+
+    def read_each(
+        self,
+        refs: Sequence[SceneRef],
+        targets: Sequence[GeoRef],
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """See `sources.engine.Engine.read_each`."""
+        answers = [blank(refs, target, fill) for target in targets]
+        groups = [
+            _Group(union, tuple(int(name) for name in names))
+            for union, names in unions({str(place): target for place, target in enumerate(targets)})
+        ]
         files: dict[str, list[int]] = {}
         for place, ref in enumerate(refs):
             files.setdefault(ref.href, []).append(place)
-        warps: dict[GeoRef, list[tuple[list[int], _Patch]]] = {}
-        with rasterio.Env(**self._failed.options(refs, opener)):
+        known = self._known(files, opener)
+        coming = {
+            href: self._ask(file, [refs[place] for place in files[href]], groups, targets, resampling, opener)
+            for href, file in known.items()
+            if file is not None
+        }
+        gather(future for blocks in coming.values() for future in blocks.pixels.values())
+        for group in groups:
+            warps: dict[GeoRef, list[tuple[list[int], _Patch]]] = {}
             for href, places in files.items():
-                patch = self._read_file(href, [refs[place] for place in places], target, resampling, opener)
-                if patch is None:
-                    continue
-                if patch.georef.is_aligned(target):
-                    _paste(answer, places, patch, target)
+                members = [refs[place] for place in places]
+                if href in coming:
+                    source = _checked(coming[href].file.header.georef, members[0])
+                    near = source.in_zone(group.union.epsg) or source
+                    if near.is_aligned(group.union):
+                        for number in group.members:
+                            layers = [answers[number][place] for place in places]
+                            coming[href].fill(layers, [ref.band_index for ref in members], near, targets[number])
+                        continue
+                    patch = _patch_of(coming[href], members, near, group.union, resampling)
                 else:
+                    patch = self._read_file(href, members, group.union, resampling, opener)
+                if patch is not None and patch.georef.is_aligned(group.union):
+                    for number in group.members:
+                        _paste(answers[number], places, patch, targets[number])
+                elif patch is not None:
                     warps.setdefault(patch.georef, []).append((places, patch))
-            for georef, parts in warps.items():
-                places = [place for group, _ in parts for place in group]
-                pixels = np.concatenate([patch.pixels for _, patch in parts])
-                _warp(
-                    answer,
-                    places,
-                    [refs[place] for place in places],
-                    _Patch(pixels, georef),
-                    target,
-                    resampling,
-                )
-        return answer
+            if warps:
+                self._warp_group(answers, refs, group, targets, warps, resampling, fill)
+        return answers
+
+    def _known(self, files: Mapping[str, Sequence[int]], opener: Opener) -> dict[str, KnownFile | None]:
+        """Headers, all asked for before the first is waited for; None where GDAL must read the file."""
+        store = self._store or shared_store()
+        asked = {href: store.header(href, opener) for href in files if is_fetchable(opener.resolve(href))}
+        known: dict[str, KnownFile | None] = dict.fromkeys(files)
+        for href, future in asked.items():
+            try:
+                known[href] = future.result()
+            except NotBlocked as reason:
+                log.debug("%s is read by GDAL: %s", unsigned(href), reason)
+        return known
+
+    def _ask(
+        self,
+        file: KnownFile,
+        refs: Sequence[SceneRef],
+        groups: Sequence[_Group],
+        targets: Sequence[GeoRef],
+        resampling: str,
+        opener: Opener,
+    ) -> _Blocks:
+        """Have the blocks fetched that the targets need of a file."""
+        header = file.header
+        _check_bands(header.bands, header.dtype, refs)
+        numbers: dict[int, None] = {}
+        for rows, columns in _windows(_checked(header.georef, refs[0]), groups, targets, resampling):
+            for row, column in header.blocks_under(rows, columns):
+                numbers |= dict.fromkeys(header.block_of(row, column, ref.band_index) for ref in refs)
+        bands = (1,) if header.planar else tuple(sorted({ref.band_index for ref in refs}))
+        store = self._store or shared_store()
+        return _Blocks(file, store.blocks(file, numbers, bands, opener), bands)
+
+    def _warp_group(
+        self,
+        answers: Sequence[NDArray[Any]],
+        refs: Sequence[SceneRef],
+        group: _Group,
+        targets: Sequence[GeoRef],
+        warps: Mapping[GeoRef, Sequence[tuple[list[int], _Patch]]],
+        resampling: str,
+        fill: float | None,
+    ) -> None:
+        """Warp once over the union of the targets, and cut."""
+        for georef, parts in warps.items():
+            places = [place for found, _ in parts for place in found]
+            members = [refs[place] for place in places]
+            whole = blank(members, group.union, fill)
+            pixels = np.concatenate([patch.pixels for _, patch in parts])
+            _warp(whole, range(len(places)), members, _Patch(pixels, georef), group.union, resampling)
+            for number in group.members:
+                row, column = group.union.offset_yx(targets[number])
+                rows, columns = targets[number].shape_yx
+                answers[number][places] = whole[:, row : row + rows, column : column + columns]
 
     def _read_file(
         self, href: str, refs: Sequence[SceneRef], target: GeoRef, resampling: str, opener: Opener
     ) -> _Patch | None:
-        """The pixels of one file that the target needs; None where they do not meet."""
+        """By GDAL: the pixels of one file that the target needs; None where they do not meet."""
         resolved = opener.resolve(href)
         try:
-            with rasterio.open(resolved, driver=driver_of(href)) as file:
+            with (
+                opener.slot(href),
+                rasterio.Env(**self._failed.options(refs, opener)),
+                rasterio.open(resolved, driver=driver_of(href)) as file,
+            ):
                 source = _file_georef(file, refs[0])
                 near = source.in_zone(target.epsg) or source
                 window = _needed_window(near, target, resampling)
                 if window is None:
                     return None
-                beyond = [ref.band_index for ref in refs if not 1 <= ref.band_index <= file.count]
-                if beyond:
-                    raise DecodeError(
-                        f"the file has {file.count} bands, the item names band {beyond[0]}", unsigned(href)
-                    )
+                _check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
         except (RasterioError, OSError) as error:
             self._failed.note(refs)
             raise as_source_error(error, href, resolved) from error
         self._failed.clear(refs)
-        wanted = np.dtype(refs[0].dtype)
-        if not np.can_cast(pixels.dtype, wanted, "safe"):
-            raise DecodeError(f"the file holds {pixels.dtype}, the item says {wanted}", unsigned(href))
-        x0 = near.x0 + window.col_off * near.pixel_size
-        y0 = near.y0 - window.row_off * near.pixel_size
-        georef = GeoRef(near.epsg, x0, y0, near.pixel_size, (int(window.height), int(window.width)))
-        return _Patch(pixels.astype(wanted, copy=False), georef)
+        _check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
+        return _Patch(pixels.astype(refs[0].dtype, copy=False), _georef_of(near, window))
+
+
+def _windows(
+    source: GeoRef, groups: Sequence[_Group], targets: Sequence[GeoRef], resampling: str
+) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of a file that are needed: under each target where nothing is warped, else under the union."""
+    for group in groups:
+        near = source.in_zone(group.union.epsg) or source
+        if near.is_aligned(group.union):
+            for number in group.members:
+                common = common_window(near, targets[number])
+                if common is not None:
+                    yield common.source_rows, common.source_columns
+            continue
+        window = _needed_window(near, group.union, resampling)
+        if window is not None:
+            rows, columns = window.toslices()
+            yield rows, columns
+
+
+def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: GeoRef, resampling: str) -> _Patch | None:
+    """The window of a file that a warp onto the union needs."""
+    window = _needed_window(near, union, resampling)
+    if window is None:
+        return None
+    georef = _georef_of(near, window)
+    pixels = np.empty((len(refs), *georef.shape_yx), refs[0].dtype)
+    blocks.fill(list(pixels), [ref.band_index for ref in refs], near, georef)
+    return _Patch(pixels, georef)
+
+
+def _georef_of(near: GeoRef, window: Window) -> GeoRef:
+    x0 = near.x0 + window.col_off * near.pixel_size
+    y0 = near.y0 - window.row_off * near.pixel_size
+    return GeoRef(near.epsg, x0, y0, near.pixel_size, (int(window.height), int(window.width)))
+
+
+def _check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
+    """Stop where the file has not what the item promised.
+
+    Raises:
+        DecodeError: a band or a stored type that is not there.
+    """
+    beyond = [ref.band_index for ref in refs if not 1 <= ref.band_index <= count]
+    if beyond:
+        raise DecodeError(f"the file has {count} bands, the item names band {beyond[0]}", unsigned(refs[0].href))
+    wanted = np.dtype(refs[0].dtype)
+    if not np.can_cast(np.dtype(dtype), wanted, "safe"):
+        raise DecodeError(f"the file holds {dtype}, the item says {wanted}", unsigned(refs[0].href))
 
 
 def _file_georef(file: Any, ref: SceneRef) -> GeoRef:
@@ -129,7 +323,12 @@ def _file_georef(file: Any, ref: SceneRef) -> GeoRef:
             f"the file's grid is not square and north-up: {tuple(file.transform[:6])}", unsigned(ref.href)
         )
     code = file.crs.to_epsg() if file.crs else None
-    own = GeoRef(int(code or ref.georef.epsg), float(x0), float(y0), float(a), (file.height, file.width))
+    return _checked(GeoRef(int(code or 0), float(x0), float(y0), float(a), (file.height, file.width)), ref)
+
+
+def _checked(found: GeoRef, ref: SceneRef) -> GeoRef:
+    """The file's own lattice, in the catalog's coordinate system where it names none; a difference is told."""
+    own = replace(found, epsg=found.epsg or ref.georef.epsg)
     said = ref.georef.in_zone(own.epsg)
     if (
         said is None

@@ -17,14 +17,14 @@ from rasterio.errors import RasterioError
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
+from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
 
 PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
 
-class OdcEngine:
+class OdcEngine(UnionReads):
     """See `sources.engine.Engine`."""
 
     def __init__(self) -> None:

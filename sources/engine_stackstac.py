@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import FailedReads, blank, open_engine, outside_value, single_band
+from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
 
@@ -26,7 +26,7 @@ CHUNK = 2048
 """Target pixels per side and task: one task per band of a tile."""
 
 
-class StackstacEngine:
+class StackstacEngine(UnionReads):
     """See `sources.engine.Engine`."""
 
     def __init__(self) -> None:

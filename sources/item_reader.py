@@ -1,4 +1,4 @@
-"""Reading one item over the chips of a tile: its mask and its pixels, every asset once, handed out in slices."""
+"""Reading one item over the chips of a tile: its mask and its pixels, every asset once, for all its chips."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
 from sources.dates import in_terms_of, mask_plan, refs_of
 from sources.engine import Engine, open_engine
-from sources.lattice import unions
 from sources.masks import to_valid
 
 
@@ -71,10 +70,9 @@ class ItemReader:
             plan = mask_plan(self.groups[0], ref)
             for chip in chips:
                 grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
-            for union, chip_ids in unions(grids):
-                block = self.engine.read([ref], union, "nearest", self.opener, ref.nodata)[0]
-                for chip_id in chip_ids:
-                    arrays[chip_id][ref.band] = _cut(block, union, grids[chip_id])
+            blocks = self.engine.read_each([ref], list(grids.values()), "nearest", self.opener, ref.nodata)
+            for chip_id, block in zip(grids, blocks, strict=True):
+                arrays[chip_id][ref.band] = block[0]
         return {
             chip.chip_id: Mask(to_valid(item.mask_kind, arrays[chip.chip_id]), grids[chip.chip_id]) for chip in chips
         }
@@ -90,19 +88,12 @@ class ItemReader:
         for layer in self.groups:
             grids = {chip.chip_id: self.georef(chip, layer) for chip in chips}
             refs = refs_of(item, layer)
-            for union, chip_ids in unions(grids):
-                block = self.engine.read(refs, union, self.modality.resampling, self.opener, layer.nodata)
+            targets = list(grids.values())
+            blocks = self.engine.read_each(refs, targets, self.modality.resampling, self.opener, layer.nodata)
+            for chip_id, block in zip(grids, blocks, strict=True):
                 read_bytes += block.nbytes
-                block = in_terms_of(layer, block, refs)
-                for chip_id in chip_ids:
-                    found[chip_id, layer.group] = _cut(block, union, grids[chip_id])
+                found[chip_id, layer.group] = in_terms_of(layer, block, refs)
         return found, read_bytes
-
-
-def _cut(block: NDArray[Any], union: GeoRef, inner: GeoRef) -> NDArray[Any]:
-    row, column = union.offset_yx(inner)
-    rows, columns = inner.shape_yx
-    return block[..., row : row + rows, column : column + columns].copy()
 
 
 def _lattices(items: Sequence[SceneItem], chips: Sequence[ChipSpec]) -> list[GeoRef]:

@@ -1,8 +1,8 @@
 """Hop 3: a tile's pixels. Masks first, then only the dates that a chip keeps; every asset once per tile.
 
 For each modality the masks of all candidate items are read over the whole tile; each chip chooses its dates from
-its own clear and missing fractions; then each item is read once over the union of the chips that chose it, and
-handed out in slices.
+its own clear and missing fractions; then each item is read once for all the chips that chose it. Items are read by
+several threads where the engine likes that: one waits while another decodes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
+from sources.block_store import gather
 from sources.choose import Chooser, Parts, covering
 from sources.dates import Date, fill_holes, refs_of, to_date, to_layer, validity
 from sources.item_reader import ItemReader, Mask
@@ -36,6 +38,10 @@ from sources.retry import call_with_retries
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """Nobody wants the tile any more."""
 
 
 @dataclass
@@ -58,6 +64,7 @@ class TileReader:
         layers: the modality groups.
         opener: how hrefs are opened.
         sleep: how to wait between tries.
+        is_stopped: asked before each item; once it says yes, `read` raises `Stopped`.
     """
 
     def __init__(
@@ -66,8 +73,9 @@ class TileReader:
         layers: Sequence[LayerPlan],
         opener: Opener,
         sleep: Callable[[float], object] = time.sleep,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.recipe, self.opener, self.sleep = recipe, opener, sleep
+        self.recipe, self.opener, self.sleep, self.is_stopped = recipe, opener, sleep, is_stopped
         self.layers: dict[str, list[LayerPlan]] = defaultdict(list)
         for layer in layers:
             self.layers[layer.modality].append(layer)
@@ -117,7 +125,8 @@ class _ModalityRead:
         self.items = tuple(items)
         self.reads = ItemReader(modality, groups, items, chips, reader.opener)
         self.profile = load_sensor(modality.sensor)
-        self.steps: list[dict[str, Any]] = []
+        self._read_of: dict[str, dict[str, Any]] = {}
+        """Item -> its row of the run table."""
         self.unjudged: dict[str, SourceError] = {}
         """Items of which nobody knows whether they would have been chosen."""
         self.unread: dict[str, SourceError] = {}
@@ -126,20 +135,38 @@ class _ModalityRead:
         self.masks: dict[tuple[str, str], Mask] = {}
         self.pixels: dict[tuple[str, str, str], NDArray[Any]] = {}
         self.parts: dict[str, list[Parts]] = {}
-        for item in items:
-            self._guarded(item, self._read_mask if item.masks else self._read_pixels, self.unjudged)
+        self._each(items, lambda item: (self._read_mask if item.masks else self._read_pixels)(item), self.unjudged)
         chooser = Chooser(items, self.covering, self._valid_on_mask_grid, modality.select)
         self.parts = {chip.chip_id: chooser.choose(chip) for chip in chips}
-        for item in items:
-            if item.masks and item.item_id not in self.unjudged:
-                self._guarded(item, self._read_pixels, self.unread)
+        judged = [item for item in items if item.masks and item.item_id not in self.unjudged]
+        self._each(judged, self._read_pixels, self.unread)
+        self.steps = [self._read_of[item.item_id] for item in items if item.item_id in self._read_of]
 
-    def _guarded(self, item: SceneItem, step: Callable[[SceneItem], None], failures: dict[str, SourceError]) -> None:
-        try:
-            call_with_retries(lambda: step(item), sleep=self.reader.sleep, jitter=random.random)
-        except SourceError as error:
-            log.warning("%s: %s", item.item_id, error)
-            failures[item.item_id] = error
+    def _each(
+        self, items: Sequence[SceneItem], step: Callable[[SceneItem], None], failures: dict[str, SourceError]
+    ) -> None:
+        """Take the step for every item, several at a time; a failure ends no other item.
+
+        Raises:
+            Stopped: the reader was told to stop; what has not begun is not begun.
+        """
+
+        def guarded(item: SceneItem) -> None:
+            if self.reader.is_stopped():
+                raise Stopped
+            try:
+                call_with_retries(lambda: step(item), sleep=self.reader.sleep, jitter=random.random)
+            except SourceError as error:
+                log.warning("%s: %s", item.item_id, error)
+                failures[item.item_id] = error
+
+        at_once = min(self.reads.engine.at_once, len(items))
+        if at_once < 2:
+            for item in items:
+                guarded(item)
+            return
+        with ThreadPoolExecutor(at_once, thread_name_prefix="item") as pool:
+            gather([pool.submit(guarded, item) for item in items])
 
     def _read_mask(self, item: SceneItem) -> None:
         chips = [chip for chip in self.chips if item.item_id in self.covering[chip.chip_id]]
@@ -153,15 +180,13 @@ class _ModalityRead:
         found, read_bytes = self.reads.pixels(item, chips)
         for (chip_id, group), pixels in found.items():
             self.pixels[item.item_id, chip_id, group] = pixels
-        self.steps.append(
-            {
-                "step": "read",
-                "item_id": item.item_id,
-                "urls": sorted({public_name(ref.href) for ref in item.refs}),
-                "chips": [c.chip_id for c in chips],
-                "bytes": read_bytes,
-            }
-        )
+        self._read_of[item.item_id] = {
+            "step": "read",
+            "item_id": item.item_id,
+            "urls": sorted({public_name(ref.href) for ref in item.refs}),
+            "chips": [c.chip_id for c in chips],
+            "bytes": read_bytes,
+        }
 
     def _needs(self, chip: ChipSpec, item: SceneItem) -> bool:
         if not item.masks:

@@ -60,8 +60,8 @@ def test_a_second_read_of_a_file_asks_for_its_blocks_alone(remote: SceneRef, loo
     read(remote)
     first = len(loopback.seen)
     open_engine("direct").read([remote], replace(TARGET, x0=403_000.0), "nearest", OPENER)
-    assert first <= 5
-    assert [method for method, _, _ in loopback.seen[first:]] == ["GET"] * 3
+    assert first <= 2
+    assert [method for method, _, _ in loopback.seen[first:]] == ["GET"], "one range: the blocks lie close together"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

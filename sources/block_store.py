@@ -1,0 +1,290 @@
+"""What a worker process knows of the files it reads: headers and decoded blocks, each fetched once, within limits.
+
+`BlockStore.header` gives a file's layout, `BlockStore.blocks` the pixels of some of its blocks as futures. Bytes are
+fetched by many threads (they wait), decoded by a few (they compute). Neighbouring blocks are asked for in one range.
+Blocks stay in memory until others need the room, so that a neighbouring tile and a second look at a date find them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import DecodeError, TransientSourceError
+from schemas.scene import Opener
+from sources.blocks import decode_blocks
+from sources.fetch import Bytes, fetch_range, is_on_disk, stamp_on_disk
+from sources.openers import unsigned
+from sources.tiff_header import BrokenHeader, TiffHeader, parse_header
+
+log = logging.getLogger(__name__)
+
+HEADER_BYTES = 32 << 10
+"""First read of a file: the directory and block lists of a COG of 10,980 pixels in blocks of 512 take 8 KiB."""
+GAP_BYTES = 16 << 10
+"""Blocks that lie no further apart are asked for in one range."""
+RANGE_BYTES = 4 << 20
+"""No range is longer, unless a single block is: what one thread waits for, and then decodes."""
+FETCHERS = 32
+"""Requests in flight."""
+BLOCKS_BYTES = 256 << 20
+"""Decoded blocks kept."""
+HEADERS = 8192
+"""Headers kept; each holds 16 bytes per block."""
+DECODED_TOGETHER = 4
+"""Blocks of one decoding job."""
+
+Key = tuple[str, str, int, tuple[int, ...]]
+"""Address, stamp, number of the block, bands."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A file whose header was read."""
+
+    href: str
+    """Unsigned address."""
+    stamp: str
+    """See `Bytes.stamp`."""
+    header: TiffHeader
+    """Its layout."""
+    head: bytes
+    """Its first bytes where they are the whole file, else empty."""
+
+
+class Counters:
+    """What was done: for benchmarks and the run's account."""
+
+    def __init__(self) -> None:
+        self.requests = self.bytes = self.headers = self.decoded = self.reused = 0
+
+
+class BlockStore:
+    """Shared by all readers of a process.
+
+    Args:
+        blocks_bytes: limit of decoded blocks kept.
+        decoders: threads that decode.
+        fetch: reads a range; `fetch_range` but in tests.
+    """
+
+    def __init__(
+        self,
+        blocks_bytes: int = BLOCKS_BYTES,
+        decoders: int | None = None,
+        fetch: Callable[[str, Opener, int, int], Bytes] = fetch_range,
+    ) -> None:
+        self.limit, self.fetch, self.counters = blocks_bytes, fetch, Counters()
+        self._lock = threading.Lock()
+        self._headers: OrderedDict[str, Future[KnownFile]] = OrderedDict()
+        self._blocks: OrderedDict[Key, NDArray[Any]] = OrderedDict()
+        self._held = 0
+        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
+        self._decoders = ThreadPoolExecutor(decoders or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
+
+    def header(self, href: str, opener: Opener) -> Future[KnownFile]:
+        """The file's layout, read once however many ask at the same time; a failure is forgotten.
+
+        The future raises SourceError, or `sources.tiff_header.NotBlocked` where GDAL must read the file.
+        """
+        with self._lock:
+            known = self._headers.get(href)
+            if known is not None and not _is_spent(known, href, opener):
+                self._headers.move_to_end(href)
+                return known
+            found = self._fetchers.submit(self._read_header, href, opener)
+            self._headers[href] = found
+            while len(self._headers) > HEADERS:
+                self._headers.popitem(last=False)
+        return found
+
+    def forget(self, href: str) -> None:
+        """The file is not what it was: its header is read again."""
+        with self._lock:
+            self._headers.pop(href, None)
+
+    def blocks(
+        self, file: KnownFile, numbers: Iterable[int], bands: tuple[int, ...], opener: Opener
+    ) -> dict[int, Future[NDArray[Any]]]:
+        """Pixels of blocks, (bands, rows, columns) each, as futures; not to be written to.
+
+        Args:
+            file: what `header` gave.
+            numbers: blocks, as `TiffHeader.block_of` numbers them.
+            bands: 1-based, of those that a block holds: (1,) in a planar file.
+            opener: signs the address.
+        """
+        found: dict[int, Future[NDArray[Any]]] = {}
+        missing = []
+        for number in dict.fromkeys(numbers):
+            kept = self._kept((file.href, file.stamp, number, bands))
+            if kept is not None:
+                found[number] = _done(kept)
+            elif file.header.counts[number] == 0:
+                found[number] = _done(_hole(file.header, len(bands)))
+            else:
+                missing.append(number)
+                found[number] = Future()
+        for run in merged_ranges(file.header, missing):
+            promised = {number: found[number] for number in run}
+            self._fetchers.submit(self._fetch_run, file, run, bands, opener, promised)
+        return found
+
+    def _read_header(self, href: str, opener: Opener) -> KnownFile:
+        self.counters.headers += 1
+        first = self._counted(href, opener, 0, HEADER_BYTES)
+        try:
+            header = parse_header(first.data, lambda at, length: self._counted(href, opener, at, length).data)
+        except BrokenHeader as error:
+            raise DecodeError(f"not readable as a raster: {error}", unsigned(href)) from error
+        size = first.stamp.split(" ")[0]
+        whole = size.isdigit() and int(size) <= len(first.data)
+        return KnownFile(href, first.stamp, header, first.data if whole else b"")
+
+    def _counted(self, href: str, opener: Opener, offset: int, length: int) -> Bytes:
+        answer = self.fetch(href, opener, offset, length)
+        with self._lock:
+            self.counters.requests += 1
+            self.counters.bytes += len(answer.data)
+        return answer
+
+    def _fetch_run(
+        self,
+        file: KnownFile,
+        run: Sequence[int],
+        bands: tuple[int, ...],
+        opener: Opener,
+        promised: dict[int, Future[NDArray[Any]]],
+    ) -> None:
+        """Fetch blocks that lie side by side, and hand them to the decoders."""
+        wanted = [number for number in run if promised[number].set_running_or_notify_cancel()]
+        try:
+            encoded = self._encoded(file, wanted, opener) if wanted else []
+        except BaseException as error:
+            for number in wanted:
+                promised[number].set_exception(error)
+            return
+        for start in range(0, len(wanted), DECODED_TOGETHER):
+            part = slice(start, start + DECODED_TOGETHER)
+            self._decoders.submit(self._decode, file, wanted[part], encoded[part], bands, promised)
+
+    def _encoded(self, file: KnownFile, run: Sequence[int], opener: Opener) -> list[memoryview]:
+        offsets, counts = file.header.offsets, file.header.counts
+        start = int(offsets[run[0]])
+        end = max(int(offsets[number]) + int(counts[number]) for number in run)
+        if file.head:
+            data = file.head[start:end]
+        else:
+            answer = self._counted(file.href, opener, start, end - start)
+            if answer.stamp != file.stamp:
+                self.forget(file.href)
+                raise TransientSourceError("the file changed while it was read", unsigned(file.href))
+            data = answer.data
+        if len(data) < end - start:
+            raise DecodeError("not readable as a raster: the file ends within a block", unsigned(file.href))
+        view = memoryview(data)
+        return [view[int(offsets[n]) - start : int(offsets[n]) + int(counts[n]) - start] for n in run]
+
+    def _decode(
+        self,
+        file: KnownFile,
+        numbers: Sequence[int],
+        encoded: Sequence[memoryview],
+        bands: tuple[int, ...],
+        promised: dict[int, Future[NDArray[Any]]],
+    ) -> None:
+        try:
+            decoded = decode_blocks(file.header, encoded, bands, unsigned(file.href))
+        except BaseException as error:
+            for number in numbers:
+                promised[number].set_exception(error)
+            return
+        for number, pixels in zip(numbers, decoded, strict=True):
+            self._keep((file.href, file.stamp, number, bands), pixels)
+            promised[number].set_result(pixels)
+
+    def _kept(self, key: Key) -> NDArray[Any] | None:
+        with self._lock:
+            pixels = self._blocks.get(key)
+            if pixels is not None:
+                self._blocks.move_to_end(key)
+                self.counters.reused += 1
+            return pixels
+
+    def _keep(self, key: Key, pixels: NDArray[Any]) -> None:
+        """Keep a block; of several decoded together each keeps but its own memory."""
+        own = pixels.copy() if pixels.base is not None and self.limit else pixels
+        with self._lock:
+            self.counters.decoded += 1
+            if key not in self._blocks:
+                self._blocks[key] = own
+                self._held += own.nbytes
+            while self._held > self.limit and self._blocks:
+                _, dropped = self._blocks.popitem(last=False)
+                self._held -= dropped.nbytes
+
+
+def merged_ranges(header: TiffHeader, numbers: Iterable[int]) -> Iterator[list[int]]:
+    """Blocks in groups that are fetched as one range each: those that lie close together in the file."""
+    run: list[int] = []
+    start = end = 0
+    for number in sorted(numbers, key=lambda n: int(header.offsets[n])):
+        offset, count = int(header.offsets[number]), int(header.counts[number])
+        if run and offset - end <= GAP_BYTES and max(end, offset + count) - start <= RANGE_BYTES:
+            run.append(number)
+            end = max(end, offset + count)
+            continue
+        if run:
+            yield run
+        run, start, end = [number], offset, offset + count
+    if run:
+        yield run
+
+
+def gather(futures: Iterable[Future[Any]]) -> list[Any]:
+    """Results of all; where one fails or the caller is interrupted, those not begun are not done."""
+    waiting = list(futures)
+    try:
+        return [future.result() for future in waiting]
+    except BaseException:
+        for future in waiting:
+            future.cancel()
+        raise
+
+
+@lru_cache(maxsize=1)
+def shared_store() -> BlockStore:
+    """The store of this process."""
+    return BlockStore()
+
+
+def _is_spent(known: Future[KnownFile], href: str, opener: Opener) -> bool:
+    """Whether a header must be read again: it failed, or its file on disk is another by now."""
+    if not known.done():
+        return False
+    if known.cancelled() or known.exception() is not None:
+        return True
+    path = opener.resolve(href)
+    return is_on_disk(path) and stamp_on_disk(path) != known.result().stamp
+
+
+def _done(pixels: NDArray[Any]) -> Future[NDArray[Any]]:
+    future: Future[NDArray[Any]] = Future()
+    future.set_result(pixels)
+    return future
+
+
+def _hole(header: TiffHeader, bands: int) -> NDArray[Any]:
+    """A block that is not stored: no data, or zeros, as GDAL reads it."""
+    value = 0.0 if header.nodata is None else header.nodata
+    return np.full((bands, *header.block_yx), value, header.dtype)

@@ -1,0 +1,196 @@
+"""Bytes of a file by range, over HTTP or from disk: `fetch_range`, and what each failure means.
+
+One pool of kept connections for the process. Every address, redirects included, goes through the opener, which refuses
+those that must not be opened; a signature that the server refuses is renewed once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from schemas.errors import (
+    AccessDeniedError,
+    AssetMissingError,
+    DecodeError,
+    SourceError,
+    TransientSourceError,
+)
+from schemas.scene import Opener
+from sources.faults import error_of_status
+from sources.openers import unsigned
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 15.0
+SILENT_SECONDS = 30.0
+"""A server that sends nothing for so long has stalled."""
+CONNECTIONS_PER_HOST = 32
+REDIRECTS = 5
+WHOLE_FILE_BYTES = 16 << 20
+"""A server without ranges may send a file of at most this size whole."""
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A range that was read."""
+
+    data: bytes
+    """Its bytes; fewer than asked for where the file ends."""
+    stamp: str
+    """Changes when the file does: size, and the server's ETag or the disk's time."""
+
+
+def is_fetchable(resolved: str) -> bool:
+    """Whether `fetch_range` can read an address that an opener resolved: HTTP, or a local path."""
+    return urlsplit(resolved).scheme in ("http", "https", "")
+
+
+def is_on_disk(resolved: str) -> bool:
+    """Whether an address that an opener resolved is a local path."""
+    return not urlsplit(resolved).scheme
+
+
+def fetch_range(href: str, opener: Opener, offset: int, length: int) -> Bytes:
+    """Bytes of a file.
+
+    Args:
+        href: unsigned address, as refs carry it; the one that errors name.
+        opener: signs it.
+        offset: first byte.
+        length: how many.
+
+    Raises:
+        SourceError: as `sources.faults.error_of_status` says of a status; TransientSourceError for a connection that
+            broke or stalled and for a range that is not the one asked for; DecodeError where the file ends before
+            ``offset`` or the server knows no ranges.
+    """
+    resolved = opener.resolve(href)
+    if is_on_disk(resolved):
+        return _from_disk(resolved, unsigned(href), offset, length)
+    try:
+        return _over_http(href, resolved, opener, offset, length)
+    except AccessDeniedError:
+        opener.refresh(href)
+        again = opener.resolve(href)
+        if again == resolved and not opener.headers(href):
+            raise
+        return _over_http(href, again, opener, offset, length)
+
+
+def stamp_on_disk(path: str) -> str:
+    """The stamp that a local file has now; empty where it cannot be seen."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return _stamp(status)
+
+
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _from_disk(path: str, name: str, offset: int, length: int) -> Bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            return Bytes(os.pread(descriptor, length, offset), _stamp(os.fstat(descriptor)))
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise AssetMissingError("no such file", name) from error
+    except PermissionError as error:
+        raise AccessDeniedError("permission denied", name) from error
+    except OSError as error:
+        raise TransientSourceError(f"the disk: {error.strerror}", name) from error
+
+
+def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) -> Bytes:
+    name = unsigned(href)
+    wanted = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
+    secret = dict(opener.headers(href))
+    for _ in range(REDIRECTS + 1):
+        with opener.slot(href):
+            try:
+                answer = _pool_for(url).request(
+                    "GET", url, headers=wanted | secret, redirect=False, retries=False, preload_content=False
+                )
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise TransientSourceError(_reason(error), name) from error
+            try:
+                location = answer.headers.get("Location")
+                if answer.status not in (301, 302, 303, 307, 308) or location is None:
+                    return _body(answer, name, offset, length)
+            finally:
+                answer.release_conn()
+        further = urljoin(url, location)
+        if urlsplit(further).hostname != urlsplit(url).hostname:
+            secret = {}
+        url = opener.resolve(further)
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise SourceError("a redirect to something that is not HTTP", name)
+    raise SourceError(f"more than {REDIRECTS} redirects", name)
+
+
+def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int) -> Bytes:
+    status = answer.status
+    if status == 416:
+        answer.close()
+        raise DecodeError(f"not readable as a raster: the file ends before byte {offset}", name)
+    if status == 200:
+        size = answer.headers.get("Content-Length", "")
+        if not size.isdigit() or int(size) > WHOLE_FILE_BYTES:
+            answer.close()
+            raise DecodeError("the server knows no byte ranges", name)
+    elif status != 206:
+        answer.close()
+        raise error_of_status(status, name, {key.lower(): value for key, value in answer.headers.items()})
+    try:
+        data = answer.read(decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        answer.close()
+        raise TransientSourceError(_reason(error), name) from error
+    etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+    if status == 200:
+        if len(data) != int(answer.headers["Content-Length"]):
+            raise TransientSourceError("the body was cut off", name)
+        return Bytes(data[offset : offset + length], f"{len(data)} {etag}")
+    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != offset or int(found[2]) - offset + 1 != len(data) or len(data) > length:
+        raise TransientSourceError("the server sent another range than was asked for", name)
+    if len(data) < length and found[3].isdigit() and offset + len(data) < int(found[3]):
+        raise TransientSourceError("the body was cut off", name)
+    return Bytes(data, f"{found[3]} {etag}")
+
+
+def _pool_for(url: str) -> urllib3.PoolManager:
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme, "")
+    return _pool("" if not proxy or proxy_bypass(parts.hostname or "") else proxy)
+
+
+@lru_cache(maxsize=4)
+def _pool(proxy: str) -> urllib3.PoolManager:
+    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)
+    if proxy:
+        return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
+    return urllib3.PoolManager(maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "the server stalled"
+    if isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.IncompleteRead)):
+        return "the connection broke"
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return "no secure connection"
+    return "no connection"
