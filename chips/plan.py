@@ -11,17 +11,16 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from chips.cells import cells_in, check_chip_size, footprint_lonlat, majortom_cell
-from chips.splits import block_of, split_of, within_buffer
+from chips.cell_table import CellTable
+from chips.chip_size import check_chip_size
+from chips.grid import cells_of
+from chips.splits import split_cells
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError
-from schemas.georef import Bounds, GeoRef
+from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
 from schemas.scene import SceneItem, SceneRef
 from schemas.sensor import load_sensor
-
-MAX_CHIPS = 5_000_000
-"""A recipe that would plan more is refused with the estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,68 +55,37 @@ def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[Chip
     Raises:
         RecipeError: no chip fits, or too many would.
     """
-    placed: dict[str, tuple[int, Bounds, str]] = {}
-    if recipe.grid.kind == "list":
-        for cell in recipe.grid.cells:
-            placed[cell.id] = (cell.epsg, cell.bounds, cell.region)
-    else:
-        size = float(recipe.grid.chip_m or 0)
-        _check_area(regions, size)
-        for name, region in regions.items():
-            for square in cells_in(region, size):
-                placed.setdefault(square.name, (square.epsg, square.bounds_xyxy, name))
-    if not placed:
+    cells = CellTable.concat(cells_of(recipe.grid, regions))
+    if not len(cells):
         raise RecipeError(
             "no chip fits into the regions",
             where="grid.chip_m",
             mend="take a smaller chip or a larger region",
         )
-    return _with_splits(recipe, placed)
+    return _with_splits(recipe, cells.take(np.argsort(cells.chip_id)))
 
 
-def _check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
-    def area_m2(region: BaseGeometry) -> float:
-        west, south, east, north = map(float, region.bounds)
-        return (east - west) * (north - south) * 111_195.0**2 * math.cos(math.radians((south + north) / 2))
-
-    estimate = sum(area_m2(region) for region in regions.values()) / size_m**2
-    if estimate > MAX_CHIPS:
-        raise RecipeError(
-            f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}",
-            where="regions",
-            mend="split the region",
-        )
-
-
-def _with_splits(recipe: Recipe, placed: Mapping[str, tuple[int, Bounds, str]]) -> list[ChipSpec]:
+def _with_splits(recipe: Recipe, cells: CellTable) -> list[ChipSpec]:
     start, end, reference = recipe.time.window_utc()
-    ids = sorted(placed)
-    footprints = [footprint_lonlat(placed[i][1], placed[i][0]) for i in ids]
-    blocks = [block_of(placed[i][1], placed[i][0], recipe.split) for i in ids]
-    splits = [split_of(block, recipe.split, recipe.seed) for block in blocks]
-    dropped = within_buffer(splits, footprints, recipe.split.buffer_m)
-    specs = []
-    for index, chip_id in enumerate(ids):
-        if index in dropped:
-            continue
-        epsg, bounds, region = placed[chip_id]
-        centre = footprints[index].centroid
-        specs.append(
-            ChipSpec(
-                chip_id=chip_id,
-                epsg=epsg,
-                bounds_xyxy=bounds,
-                region=region,
-                split=splits[index],
-                block_id=blocks[index],
-                start_utc=start,
-                end_utc=end,
-                reference_utc=reference,
-                footprint_wkb=shapely.to_wkb(footprints[index]),
-                majortom_cell=majortom_cell(centre.x, centre.y),
-            )
+    splits, blocks, dropped = split_cells(cells, recipe.split, recipe.seed)
+    footprints = shapely.to_wkb(cells.footprints())
+    bounds = [(left, bottom, right, top) for left, bottom, right, top in cells.bounds.tolist()]
+    return [
+        ChipSpec(
+            chip_id=str(cells.chip_id[i]),
+            epsg=int(cells.epsg[i]),
+            bounds_xyxy=bounds[i],
+            region=str(cells.region[i]),
+            split=str(splits[i]),
+            block_id=str(blocks[i]),
+            start_utc=start,
+            end_utc=end,
+            reference_utc=reference,
+            footprint_wkb=footprints[i],
+            majortom_cell=str(cells.majortom[i]),
         )
-    return specs
+        for i in np.flatnonzero(~dropped)
+    ]
 
 
 def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> list[LayerPlan]:

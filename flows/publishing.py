@@ -15,9 +15,9 @@ import shapely
 
 from captioners.statistics import text_statistics
 from chips.convert import stored_form
+from chips.leakage import leakage_report
 from chips.plan import LayerPlan
 from chips.rows import licence_entry
-from chips.splits import leakage_report
 from flows.fragments import read_json
 from flows.passes import Job
 from flows.planning import RunPlan

@@ -74,17 +74,45 @@ class Grid(Model):
 class SplitRule(Model):
     """Splits, decided by place before any read."""
 
-    method: Literal["blocks", "stripes", "none"] = "blocks"
-    """Square blocks, parallel stripes, or everything in train."""
+    method: Literal["blocks", "stripes", "checkerboard", "groups", "kfold", "listed", "none"] = "blocks"
+    """Square blocks, parallel stripes, a checkerboard of blocks, groups of chips that belong together, stratified
+    folds of blocks or groups, the column ``split`` of a list of cells, or everything in train."""
     block_m: PositiveFloat = 3000.0
     """Edge of a block or width of a stripe."""
+    angle_deg: float = Field(default=60.0, ge=0.0, lt=180.0)
+    """Direction across the stripes, counter-clockwise from east."""
+    by: str | None = None
+    """What chips of one group share (``groups``, ``kfold``): ``region``, ``mgrs``, ``majortom``, ``scene``, ``year``,
+    or a column of the table of points or cells."""
+    assign: Literal["hash", "balanced", "rest_is_train"] = "hash"
+    """How blocks and groups come to a split: by a hash that a larger region never changes, so that the fractions are
+    met as nearly as may be, or to train whatever ``held_out`` does not name."""
+    held_out: dict[Literal["val", "test"], tuple[str, ...]] = Field(default_factory=dict)
+    """Blocks or groups whose split is decided by name."""
+    folds: int = Field(default=5, ge=2, le=100)
+    """Number of folds (``kfold``)."""
+    fold: int = Field(default=0, ge=0)
+    """The fold that is test; the next is val where the fractions want one."""
+    stratify: str | None = None
+    """Column whose values every fold shall hold alike (``kfold``)."""
     buffer_m: float = Field(default=0.0, ge=0.0)
     """Chips of train closer than this to a val or test chip are left out of the plan."""
     fractions: tuple[Fraction, Fraction, Fraction] = (0.7, 0.15, 0.15)
     """train, val, test."""
 
     @model_validator(mode="after")
-    def _sums_to_one(self) -> SplitRule:
+    def _makes_sense(self) -> SplitRule:
         if abs(sum(self.fractions) - 1.0) > 1e-6:
             raise ValueError("split.fractions must sum to 1")
+        if self.method == "groups" and self.by is None:
+            raise ValueError("split.method groups needs by: what the chips of a group share, such as mgrs or event")
+        if self.by is not None and self.method not in ("groups", "kfold"):
+            raise ValueError(f"split.by is for groups and kfold, not for {self.method}")
+        if self.fold >= self.folds:
+            raise ValueError(f"split.fold is {self.fold}, but {self.folds} folds are counted from 0")
+        both = set(self.held_out.get("val", ())) & set(self.held_out.get("test", ()))
+        if both:
+            raise ValueError(f"split.held_out names {sorted(both)[0]!r} for val and for test")
+        if self.held_out and self.method not in ("blocks", "stripes", "checkerboard", "groups"):
+            raise ValueError(f"split.held_out is not for {self.method}")
         return self

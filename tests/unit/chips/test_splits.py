@@ -1,61 +1,133 @@
-"""Splits: decided by place alone, stable under growth, and the report finds a planted leak."""
+"""Splits: decided by place alone, stable under growth, by whole units."""
 
 from __future__ import annotations
 
-import shapely
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chips.cells import footprint_lonlat
-from chips.splits import block_of, leakage_report, split_of, within_buffer
+from chips.cell_table import CellTable
+from chips.grid_utm import to_table
+from chips.splits import deal_folds, split_cells
+from schemas.errors import RecipeError
 from schemas.recipe import SplitRule
 
 RULE = SplitRule(method="blocks", block_m=3000, fractions=(0.6, 0.2, 0.2))
 
 
-def _square(column: int, row: int) -> tuple[float, float, float, float]:
-    left, bottom = 600_000.0 + 960 * column, 5_300_160.0 + 960 * row
-    return (left, bottom, left + 960, bottom + 960)
+def _cells(columns: int, rows: int, first_column: int = 600, first_row: int = 5500) -> CellTable:
+    """``columns`` x ``rows`` cells of 960 m in zone 32."""
+    at = np.indices((columns, rows)).reshape(2, -1)
+    return to_table(first_column + at[0], first_row + at[1], 32632, 960.0, "r")
 
 
-@given(st.integers(0, 40), st.integers(0, 30), st.sampled_from(["blocks", "stripes"]))
-def test_chips_of_one_block_share_a_split(column: int, row: int, method: str) -> None:
+@pytest.mark.parametrize("method", ["blocks", "stripes", "checkerboard", "kfold"])
+def test_chips_of_one_unit_share_a_split(method: str) -> None:
+    rule = RULE.model_copy(update={"method": method, "block_m": 1000.0})
+    splits, units, _ = split_cells(_cells(40, 30), rule, 7)
+    for unit in np.unique(units):
+        assert len(set(splits[units == unit])) == 1
+    assert set(splits) == {"train", "val", "test"}
+
+
+def test_blocks_bear_their_place() -> None:
+    _, units, _ = split_cells(_cells(1, 1, 600, 5500), RULE, 7)
+    assert units.tolist() == ["32632_192_1760"]
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(0, 12),
+    st.integers(0, 9),
+    st.sampled_from(["blocks", "stripes", "checkerboard"]),
+)
+def test_larger_region_moves_no_chip_to_another_split(seed: int, columns: int, rows: int, method: str) -> None:
     rule = RULE.model_copy(update={"method": method})
-    block = block_of(_square(column, row), 32632, rule)
-    assert split_of(block, rule, 7) == split_of(block, rule, 7)
-    assert block.startswith("32632_")
-
-
-@given(st.integers(0, 10_000))
-def test_seed_decides_the_split(seed: int) -> None:
-    assert split_of("32632_1_2", RULE, seed) in {"train", "val", "test"}
+    large = _cells(14, 11)
+    at = np.indices((14, 11)).reshape(2, -1)
+    inner = (at[0] >= columns // 2) & (at[0] <= columns) & (at[1] <= rows)
+    whole, part = split_cells(large, rule, seed)[0], split_cells(large.take(inner), rule, seed)[0]
+    assert (whole[inner] == part).all()
 
 
 def test_fractions_are_met_over_many_blocks() -> None:
-    splits = [split_of(f"32632_{i}_{j}", RULE, 7) for i in range(60) for j in range(50)]
-    assert abs(splits.count("train") / 3000 - 0.6) < 0.03
-    assert abs(splits.count("test") / 3000 - 0.2) < 0.03
+    splits, _, _ = split_cells(_cells(180, 150), RULE, 7)
+    assert abs((splits == "train").mean() - 0.6) < 0.03
+    assert abs((splits == "test").mean() - 0.2) < 0.03
 
 
 def test_buffer_drops_train_chips_near_the_held_out() -> None:
-    footprints = [footprint_lonlat(_square(column, 0), 32632) for column in range(5)]
-    splits = ["train", "train", "train", "test", "train"]
-    assert within_buffer(splits, footprints, 1000.0) == {1, 2, 4}
-    assert within_buffer(splits, footprints, 0.0) == set()
+    cells = _cells(5, 1).with_column("split", np.array(["train", "train", "train", "test", "train"]))
+    rule = SplitRule(method="listed", buffer_m=1000.0)
+    assert np.flatnonzero(split_cells(cells, rule, 7)[2]).tolist() == [1, 2, 4]
+    assert not split_cells(cells, rule.model_copy(update={"buffer_m": 0.0}), 7)[2].any()
 
 
-def test_leakage_report_finds_a_planted_leak() -> None:
-    footprints = [footprint_lonlat(_square(column, 0), 32632) for column in (0, 1, 8)]
-    clean = leakage_report(["train", "train", "test"], footprints, ["a", "a", "b"], [["x"], ["y"], ["z"]])
-    assert clean["test"]["overlapping_pairs"] == 0
-    assert clean["test"]["shared_blocks"] == 0
-    assert abs(clean["test"]["min_distance_m"] - 6 * 960) < 60
-    assert clean["test"]["share_with_shared_items"] == 0.0
-    shifted = shapely.transform(footprints[1], lambda xy: xy + 0.001)
-    planted = leakage_report(
-        ["train", "train", "test"], [*footprints[:2], shifted], ["a", "a", "a"], [["x"], ["y"], ["y"]]
-    )
-    assert planted["test"]["overlapping_pairs"] > 0
-    assert planted["test"]["shared_blocks"] == 1
-    assert planted["test"]["min_distance_m"] == 0.0
-    assert planted["test"]["share_with_shared_items"] == 1.0
+def test_folds_hold_the_strata_alike() -> None:
+    cells = _cells(40, 30)
+    strata = np.where(np.arange(len(cells)) % 10 == 0, "rare", "common")
+    rule = SplitRule(method="kfold", folds=4, stratify="class", block_m=960)
+    splits, units, _ = split_cells(cells.with_column("class", strata), rule, 7)
+    folds = np.array([unit.split("_")[0] for unit in units])
+    for fold in ("f0", "f1", "f2", "f3"):
+        assert (folds == fold).sum() == 300
+        assert (strata[folds == fold] == "rare").sum() == 30
+    assert set(splits[folds == "f0"]) == {"test"}
+    assert set(splits[folds == "f1"]) == {"val"}
+
+
+def test_every_fold_is_test_once() -> None:
+    cells = _cells(12, 9)
+    tests = [split_cells(cells, SplitRule(method="kfold", folds=3, fold=k), 7)[0] == "test" for k in range(3)]
+    assert (np.sum(tests, axis=0) == 1).all()
+
+
+def test_more_folds_than_blocks_is_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"1 block\(s\) or group\(s\) cannot fill 5 folds"):
+        deal_folds(np.zeros(3, np.intp), np.array(["a"]), np.array(["", "", ""]), 5, 7)
+
+
+def test_groups_are_whole_and_may_be_named() -> None:
+    cells = _cells(6, 5)
+    events = np.array(["bolivia", "ghana", "nigeria"])[np.arange(30) % 3]
+    rule = SplitRule(method="groups", by="event", assign="rest_is_train", held_out={"test": ("bolivia",)})
+    splits, units, _ = split_cells(cells.with_column("event", events), rule, 7)
+    assert (units == events).all()
+    assert ((splits == "test") == (events == "bolivia")).all()
+    assert set(splits[events != "bolivia"]) == {"train"}
+
+
+def test_balanced_groups_meet_the_fractions() -> None:
+    cells = _cells(20, 10)
+    events = np.array([f"e{i % 10}" for i in range(200)])
+    rule = SplitRule(method="groups", by="event", assign="balanced", fractions=(0.6, 0.2, 0.2))
+    splits, _, _ = split_cells(cells.with_column("event", events), rule, 7)
+    assert [(splits == name).sum() for name in ("train", "val", "test")] == [120, 40, 40]
+
+
+def test_year_is_taken_from_a_date() -> None:
+    cells = _cells(2, 1).with_column("date", np.array(["2019-12-31", "2020-01-01"]))
+    _, units, _ = split_cells(cells, SplitRule(method="groups", by="year"), 7)
+    assert units.tolist() == ["2019", "2020"]
+
+
+def test_unknown_column_names_the_known() -> None:
+    with pytest.raises(RecipeError, match=r"no column 'event' .*region, majortom, mgrs, biome"):
+        split_cells(_cells(2, 1).with_column("biome", np.array(["a", "b"])), SplitRule(method="groups", by="event"), 7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"method": "groups"}, "needs by"),
+        ({"by": "mgrs"}, "not for blocks"),
+        ({"method": "kfold", "folds": 3, "fold": 3}, "counted from 0"),
+        ({"fractions": (0.5, 0.2, 0.2)}, "sum to 1"),
+        ({"held_out": {"val": ("a",), "test": ("a",)}}, "for val and for test"),
+        ({"method": "kfold", "held_out": {"val": ("a",)}}, "not for kfold"),
+    ],
+)
+def test_nonsense_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SplitRule.model_validate(fields)

@@ -10,7 +10,11 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chips.cells import cell_at, cells_in, check_chip_size, footprint_lonlat, majortom_cell, utm_epsg
+from chips.cell_table import CellTable, footprints_lonlat
+from chips.chip_size import check_chip_size
+from chips.grid_majortom import majortom_names
+from chips.grid_utm import cell_at, utm_cells
+from chips.zones import utm_epsg
 from schemas.errors import RecipeError
 
 EPSG = st.integers(1, 60).flatmap(lambda zone: st.sampled_from([32600 + zone, 32700 + zone]))
@@ -78,9 +82,9 @@ def test_zone_holds_its_point_within_its_reach(lon: float, lat: float) -> None:
 
 def test_cells_of_a_region_on_a_zone_border_do_not_overlap() -> None:
     region = shapely.box(11.95, 47.80, 12.05, 47.85)
-    cells = list(cells_in(region, 960.0))
-    assert {cell.epsg for cell in cells} == {32632, 32633}
-    prints = [footprint_lonlat(cell.bounds_xyxy, cell.epsg) for cell in cells]
+    cells = CellTable.concat(utm_cells(region, 960.0, "north"))
+    assert set(cells.epsg.tolist()) == {32632, 32633}
+    prints = cells.footprints()
     assert all(region.covers(footprint) for footprint in prints)
     tree = shapely.STRtree(prints)
     pairs = tree.query(prints, predicate="intersects")
@@ -90,11 +94,10 @@ def test_cells_of_a_region_on_a_zone_border_do_not_overlap() -> None:
 
 
 def test_names_of_cells_are_unique_and_fit_a_shard_key() -> None:
-    cells = [
-        *cells_in(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0),
-        *cells_in(shapely.box(19, -34, 19.05, -33.95), 960.0),
+    names = [
+        *CellTable.concat(utm_cells(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0, "a")).chip_id.tolist(),
+        *CellTable.concat(utm_cells(shapely.box(19, -34, 19.05, -33.95), 960.0, "b")).chip_id.tolist(),
     ]
-    names = [cell.name for cell in cells]
     assert len(set(names)) == len(names)
     assert all(name.replace("_", "").isalnum() for name in names)
 
@@ -111,19 +114,19 @@ def test_size_that_no_gsd_divides_names_the_nearest() -> None:
 )
 def test_major_tom_names_are_those_of_published_patches(lon: float, lat: float, name: str) -> None:
     # names of three TerraMesh patches, whose place is known from their files
-    assert majortom_cell(lon, lat) == name
+    assert majortom_names(lon, lat).tolist() == [name]
 
 
 @given(st.floats(-179, 179), st.floats(-80, 80))
 def test_major_tom_cells_are_ten_kilometres(lon: float, lat: float) -> None:
     step = 180 / math.ceil(math.pi * 6378.137 / 10)
-    row = majortom_cell(lon, lat).split("_")[0]
+    row = str(majortom_names(lon, lat)[0]).split("_")[0]
     south = (int(row[:-1]) if row.endswith("U") else -int(row[:-1])) * step
     assert south - 1e-9 <= lat <= south + step + 1e-9
 
 
 def test_footprint_is_the_square_seen_in_degrees() -> None:
-    footprint = footprint_lonlat((500_000.0, 5_300_000.0, 500_960.0, 5_301_920.0), 32632)
+    (footprint,) = footprints_lonlat(np.array([[500_000.0, 5_300_000.0, 500_960.0, 5_301_920.0]]), 32632)
     west, south, east, north = footprint.bounds
     assert np.isclose((north - south) * 111_195, 1920, rtol=0.01)
     assert np.isclose((east - west) * 111_195 * math.cos(math.radians(south)), 960, rtol=0.01)
