@@ -42,6 +42,10 @@ def open_catalog(catalog: Catalog, href: str) -> CatalogClient:
     """
     if catalog.kind == "stac-api":
         return ApiCatalog(href, catalog.allow_local)
+    if catalog.kind == "stac-geoparquet":
+        from sources.stac_index import IndexCatalog
+
+        return IndexCatalog(href, catalog.allow_local, catalog.frozen or "")
     return StaticCatalog(href, catalog.allow_local)
 
 
@@ -175,12 +179,13 @@ def _select(
             raise CatalogError(f"item {raw.get('id')!r} is no STAC item: {error}", unsigned(base_href)) from error
         in_time = (end is None or moment <= end) and (start is None or (last or moment) >= start)
         if touches and in_time and matches(item, where):
-            _mark_refused(item, allow_local)
+            mark_refused(item, allow_local)
             kept[(str(item.get("collection")), item["id"])] = (moment, item)
     return [item for _, item in sorted(kept.values(), key=lambda pair: (pair[0], pair[1]["id"]))]
 
 
-def _mark_refused(item: Item, allow_local: bool) -> None:
+def mark_refused(item: Item, allow_local: bool) -> None:
+    """Mark the assets of a normalised item that must not be opened, and take signatures off the others; in place."""
     for key, asset in item["assets"].items():
         reason = refusal(asset["href"], allow_local)
         if reason:
