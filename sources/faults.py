@@ -10,6 +10,8 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
@@ -74,7 +76,7 @@ def as_source_error(error: BaseException, href: str, resolved: str) -> SourceErr
 def error_of_status(status: int, url: str, headers: Mapping[str, str] | None = None) -> SourceError:
     """The error that an HTTP status means.
 
-    A ``Retry-After`` in seconds is kept on the `ThrottledError` as ``retry_after_s``.
+    A ``Retry-After``, in seconds or as a date, is kept on the `ThrottledError` as ``retry_after_s``.
     """
     what = f"HTTP {status}"
     if status in (404, 410):
@@ -91,9 +93,18 @@ def error_of_status(status: int, url: str, headers: Mapping[str, str] | None = N
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait; a date is counted from the server's own ``Date``, so that two clocks need not agree."""
+    asked = headers.get("retry-after", "").strip()
     try:
-        return max(0.0, float(headers.get("retry-after", "")))
+        seconds = float(asked)
+        return seconds if 0.0 <= seconds < float("inf") else None
     except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(asked)
+        now = parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):
         return None
 
 
