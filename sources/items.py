@@ -139,7 +139,16 @@ def _with_href(part: Mapping[str, Any], href: str) -> dict[str, Any]:
 def matches(item: Mapping[str, Any], where: Mapping[str, str | int | float | bool]) -> bool:
     """Whether all properties are equal to what is wanted; text without regard to case, a missing one never is."""
     properties = item["properties"]
-    return all(key in properties and _same(properties[key], wanted) for key, wanted in where.items())
+    return all(key in properties and is_same_value(properties[key], wanted) for key, wanted in where.items())
+
+
+def is_same_value(found: Any, wanted: str | int | float | bool) -> bool:
+    """Whether a property is what is wanted: text without regard to case, numbers also where written as text."""
+    if isinstance(found, str) and isinstance(wanted, str):
+        return found.casefold() == wanted.casefold()
+    if isinstance(found, bool) != isinstance(wanted, bool):
+        return False
+    return bool(_number(found) == _number(wanted))
 
 
 def absolute_href(href: str, base_href: str) -> str:
@@ -215,11 +224,3 @@ def _number(value: Any) -> Any:
     except ValueError:
         return value
     return int(number) if number.is_integer() else number
-
-
-def _same(found: Any, wanted: str | int | float | bool) -> bool:
-    if isinstance(found, str) and isinstance(wanted, str):
-        return found.casefold() == wanted.casefold()
-    if isinstance(found, bool) != isinstance(wanted, bool):
-        return False
-    return bool(_number(found) == _number(wanted))

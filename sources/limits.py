@@ -37,7 +37,7 @@ class HostLimits:
     """Limits by host. Pickles as its rules and folder.
 
     Args:
-        rules: host pattern (``*.example.org``, ``*``) -> limit; the longest pattern that fits counts.
+        rules: host pattern (``*.example.org``, ``*``) -> limit; a name counts before patterns, a longer pattern first.
         folder: where the lock files lie; None: nothing is limited.
         sleep: how to wait.
         now: seconds since 1970, the same for all who share the folder.
@@ -64,7 +64,7 @@ class HostLimits:
         """
         bare = host.partition(":")[0]
         fits = [pattern for pattern in self.rules if fnmatchcase(host, pattern) or fnmatchcase(bare, pattern)]
-        return self.rules[max(fits, key=len)] if fits else None
+        return self.rules[max(fits, key=lambda pattern: ("*" not in pattern, len(pattern)))] if fits else None
 
     @contextmanager
     def slot(self, host: str) -> Iterator[None]:
@@ -100,7 +100,9 @@ class HostLimits:
         while True:
             first = random.randrange(places)
             for step in range(places):
-                file = os.open(folder / f"place-{(first + step) % places}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                file = os.open(
+                    folder / f"place-{(first + step) % places}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                )
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     return file

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 PAGE_SIZES = (250, 100, 170, 60)
 """Items per page, one for each pass that is needed: other sizes have other borders and tokens."""
 MOST_PAGES = 20_000
+ESTIMATED_FROM = 10_000
+"""Servers estimate large counts; a smaller one is exact, and an answer that stays below it has lost a page."""
 BARREN_PAGES = 3
 """So many pages in a row without an item not seen before are a circle."""
 
@@ -71,6 +73,7 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
     """
     found: dict[tuple[str, str], Item] = {}
     lost: PageLostError | None = None
+    seen = _Pass()
     for number in range(most_passes):
         seen = _one_pass(read, first(PAGE_SIZES[number % len(PAGE_SIZES)]))
         before = len(found)
@@ -78,7 +81,8 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
             found[key] = newest(found[key], item) if key in found else item
         if seen.lost is None:
             is_whole = len(found) >= (seen.matched or 0) and not (seen.repeated and number == 0)
-            is_settled = number > 0 and len(found) == before == len(seen.items)
+            is_estimate = seen.matched is None or seen.matched >= ESTIMATED_FROM
+            is_settled = number > 0 and is_estimate and len(found) == before == len(seen.items)
             if is_whole or is_settled:
                 if not is_whole:
                     log.warning("the catalog counts %s items and gives %d, twice alike", seen.matched, len(found))
@@ -87,7 +91,8 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
         log.info("pass %d over the pages gave %d items of %s: asked again", number + 1, len(seen.items), seen.matched)
     if lost is not None:
         raise lost
-    raise PageLostError(f"{most_passes} passes over the pages gave different items", unsigned(first(PAGE_SIZES[0]).url))
+    what = f"{most_passes} passes over the pages gave {len(found)} items, the catalog counts {seen.matched}"
+    raise PageLostError(what, unsigned(first(PAGE_SIZES[0]).url))
 
 
 def newest(one: Item, other: Item) -> Item:
@@ -133,7 +138,7 @@ def _pages(read: ReadPage, first: PageRequest) -> Iterator[Mapping[str, Any]]:
             if number == 1 or not is_gone:
                 raise
             raise PageLostError(f"page {number} was lost: {error.what}", unsigned(request.url)) from error
-        if not isinstance(page, Mapping) or not isinstance(page.get("features"), list):
+        if not isinstance(page.get("features"), list):
             problem = f"page {number} is no page of items"
             if number == 1:
                 raise CatalogError(f"did not answer as a STAC API: {problem}", unsigned(request.url))

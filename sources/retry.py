@@ -55,11 +55,15 @@ class Backoff:
         return min(self.longest_s, max(pause, asked or 0.0))
 
 
+PATIENCE = Backoff()
+"""How catalogs and assets are asked."""
+
+
 def call_with_retries(
     call: Callable[[], Result],
     *,
     sleep: Callable[[float], object],
-    backoff: Backoff = Backoff(),
+    backoff: Backoff = PATIENCE,
     retry_if: Predicate = is_transient,
     jitter: Callable[[], float] = lambda: 0.0,
 ) -> Result:

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from schemas.errors import CatalogError
 from schemas.recipe import LonLatBox
-from sources.catalog import mark_refused
 from sources.items import DELIVERED_KEY, Item, matches, normalise_item
 from sources.openers import unsigned
 from sources.parquet_files import open_files
@@ -36,6 +35,7 @@ from sources.stac_index_columns import (
     property_mask,
     to_selection,
 )
+from sources.window import mark_refused
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,7 @@ class WebSession:
     def _open(self) -> httpx.Client:
         if self._client is None:
             self._client = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+            weakref.finalize(self, self._client.close)
         return self._client
 
 

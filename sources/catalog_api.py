@@ -1,0 +1,207 @@
+"""A STAC API, read through pystac-client: `ApiCatalog`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from pystac_client import Client
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+
+from schemas.errors import CatalogError, SourceError
+from schemas.recipe import Catalog, LonLatBox
+from schemas.scene import Opener
+from sources.filters import probe
+from sources.items import Item
+from sources.openers import unsigned
+from sources.paging import PageRequest, gather
+from sources.retry import PATIENCE, Backoff, call_with_retries
+from sources.web import WebSession, of_catalog
+from sources.window import SearchWindow, Where, select_items
+
+log = logging.getLogger(__name__)
+
+SAMPLE_ITEMS = 20
+"""Items that show how a collection writes its properties."""
+
+
+class PoliteIO(StacApiIO):
+    """pystac-client's requests, made by a `WebSession`: its limits, secrets and errors."""
+
+    def __init__(self, web: WebSession) -> None:
+        super().__init__(max_retries=0)
+        self.web = web
+
+    def request(
+        self,
+        href: str,
+        method: str | None = None,
+        headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> str:
+        """The text of the answer.
+
+        Raises:
+            SourceError: as `WebSession.request`.
+        """
+        verb = (method or "GET").upper()
+        url = (
+            href if verb == "POST" or not parameters else f"{href}{'&' if '?' in href else '?'}{urlencode(parameters)}"
+        )
+        body = parameters if verb == "POST" else None
+        try:
+            return self.web.request(url, verb, body, headers).content.decode()
+        except UnicodeDecodeError as error:
+            raise CatalogError("did not answer as a STAC API: no UTF-8", unsigned(href)) from error
+
+
+class ApiCatalog:
+    """A STAC API. Pickles as its address and settings.
+
+    Args:
+        catalog: the recipe's settings.
+        href: its address.
+        opener: secrets and limits by host.
+        sleep: how to wait between tries.
+        backoff: how often one page is tried, and how long is waited.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        href: str,
+        opener: Opener,
+        sleep: Callable[[float], object] = time.sleep,
+        backoff: Backoff = PATIENCE,
+    ) -> None:
+        self.catalog, self.href, self.opener, self.sleep, self.backoff = catalog, href, opener, sleep, backoff
+        self.web = WebSession(opener, href, catalog.allow_local)
+        self._client: Any = None
+        self._known: set[str] = set()
+        self._filters: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def __reduce__(self) -> tuple[Any, tuple[dict[str, Any], str, Opener]]:
+        return _reopen, (self.catalog.model_dump(exclude_defaults=True), self.href, self.opener)
+
+    def search(
+        self,
+        collection: str,
+        bbox: LonLatBox,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        where: Where | None = None,
+    ) -> list[Item]:
+        """See `sources.base.CatalogClient.search`."""
+        window = SearchWindow(bbox, start, end, where or {})
+        try:
+            self._need_collection(collection)
+            items = [item for part in window.boxes() for item in self._search_box(collection, part, window)]
+        except APIError as error:
+            raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
+        except SourceError as error:
+            raise of_catalog(error) from error
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+            raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
+        return select_items(items, window, self.href, self.catalog.allow_local, self.catalog.alternate)
+
+    def _search_box(self, collection: str, bbox: LonLatBox, window: SearchWindow) -> list[Item]:
+        """All items of one box; an empty answer to a filter is not believed."""
+        asked = {"collections": [collection], "bbox": list(bbox), "datetime": window.interval()}
+        extra = self._filter(collection, asked, window.where)
+        items = gather(self._read, lambda limit: self._first({**asked, **extra, "limit": limit}))
+        if items or not extra:
+            return items
+        return gather(self._read, lambda limit: self._first({**asked, "limit": limit}))
+
+    def _filter(self, collection: str, asked: dict[str, Any], where: Where) -> dict[str, Any]:
+        """Parameters of a filter that the server was seen to understand for this collection and these properties."""
+        if not where or self.catalog.filters == "client":
+            return {}
+        key = (collection, json.dumps(dict(where), sort_keys=True))
+        if key not in self._filters:
+            sample = self._page({**asked, "limit": SAMPLE_ITEMS})
+            if not sample:
+                return {}
+
+            def search(more: dict[str, Any]) -> Sequence[Item]:
+                try:
+                    return self._page({"collections": [collection], "limit": SAMPLE_ITEMS, **more})
+                except SourceError as error:
+                    log.info("%s: a filter was answered with %s: filtered here", unsigned(self.href), error.what)
+                    return []
+
+            self._filters[key] = probe(search, self._open().get_conforms_to(), where, sample)
+        return self._filters[key]
+
+    def _page(self, parameters: dict[str, Any]) -> list[Item]:
+        return list(self._read(self._first(parameters)).get("features") or ())
+
+    def _first(self, parameters: dict[str, Any]) -> PageRequest:
+        """The first page's request as pystac-client words it, by POST where the server says that it takes one."""
+        client = self._open()
+        links = [link for link in client.links if link.rel == "search"]
+        methods = {str(link.extra_fields.get("method") or "GET") for link in links}
+        sent = dict(parameters)
+        lang = sent.pop("filter-lang", None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            search = client.search(method="POST" if "POST" in methods else "GET", filter_lang=lang, **sent)
+        return PageRequest(search.url, search.method, search.get_parameters())
+
+    def _read(self, request: PageRequest) -> Any:
+        def ask() -> Any:
+            io = self._open()._stac_io
+            text = io.request(request.url, request.method, dict(request.headers), dict(request.body))
+            try:
+                page = json.loads(text)
+            except ValueError as error:
+                raise CatalogError("did not answer as a STAC API: no JSON", unsigned(request.url)) from error
+            return page if isinstance(page, dict) else {}
+
+        return self._patiently(ask)
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        return call_with_retries(call, sleep=self.sleep, backoff=self.backoff, jitter=random.random)
+
+    def _open(self) -> Any:
+        if self._client is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                client = self._patiently(lambda: Client.open(self.href, stac_io=PoliteIO(self.web)))
+                if any(link.rel == "search" for link in client.links):
+                    client.add_conforms_to("ITEM_SEARCH")  # some servers forget to say so
+            self._client = client
+        return self._client
+
+    def _need_collection(self, collection: str) -> None:
+        """A server answers an unknown collection with no items: that is an error of the recipe, not an empty place."""
+        if collection in self._known:
+            return
+        io, listing = self._open()._stac_io, self._open()._collections_href()
+        try:
+            url = f"{listing.rstrip('/')}/{quote(collection, safe='')}"
+            document = self._patiently(lambda: io.read_json(url))
+            if isinstance(document, dict) and document.get("id") == collection:
+                self._known.add(collection)
+                return
+        except (SourceError, ValueError) as error:
+            if isinstance(error, SourceError) and not error.permanent:
+                raise
+        pages = self._patiently(lambda: list(io.get_pages(listing)))
+        names = {str(found.get("id")) for page in pages for found in page.get("collections") or ()}
+        if collection not in names:
+            have = ", ".join(sorted(names)) or "none"
+            raise CatalogError(f"no collection {collection!r}; the catalog has {have}", unsigned(self.href))
+        self._known.add(collection)
+
+
+def _reopen(settings: dict[str, Any], href: str, opener: Opener) -> ApiCatalog:
+    return ApiCatalog(Catalog.model_validate(settings), href, opener)
