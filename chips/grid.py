@@ -3,69 +3,94 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+import shapely
 from shapely.geometry.base import BaseGeometry
 
 from chips.cell_table import CellTable
-from chips.grid_majortom import majortom_names
+from chips.grid_named import degree_cells, majortom_cells, mgrs_cells
+from chips.grid_points import cells_of_places, listed_cells, point_cells
 from chips.grid_utm import utm_cells
-from chips.zones import check_latitudes, to_lonlat
+from chips.places import Places
+from chips.zones import check_latitudes
 from schemas.errors import RecipeError
-from schemas.recipe import Cell, Grid
+from schemas.recipe import Grid
 
 BATCH = 50_000
 """Most cells in one table."""
+NAME_COLUMNS = ("name", "grid_cell", "majortom_cell", "mgrs_tile", "tile", "chip_id", "id")
+"""Columns of a table that name the cells of a grid, in order of preference."""
 MAX_CHIPS = 5_000_000
 """A recipe that would plan more is refused with the estimate."""
 
 
-def cells_of(grid: Grid, regions: Mapping[str, BaseGeometry]) -> Iterator[CellTable]:
+def cells_of(grid: Grid, regions: Mapping[str, BaseGeometry], places: Places | None = None) -> Iterator[CellTable]:
     """The cells of a recipe in batches of at most `BATCH`, in an order that is always the same, none twice.
 
     Args:
         grid: the recipe's grid.
-        regions: name -> EPSG:4326 geometry; not used with an explicit list of cells.
+        regions: name -> EPSG:4326 geometry.
+        places: what ``grid.file`` holds, where the recipe names one.
 
     Raises:
-        RecipeError: a region beyond the limits of UTM, or far too many cells.
+        RecipeError: a region beyond the limits of UTM, far too many cells, or a table that does not fit the grid.
     """
-    yield from _in_batches(_tables(grid, regions))
+    yield from _in_batches(_tables(grid, regions, places))
 
 
-def _tables(grid: Grid, regions: Mapping[str, BaseGeometry]) -> Iterator[CellTable]:
+def _tables(grid: Grid, regions: Mapping[str, BaseGeometry], places: Places | None) -> Iterator[CellTable]:
     if grid.kind == "list":
-        yield listed_cells(grid.cells)
+        yield listed_cells(grid.cells) if places is None else cells_of_places(grid, places)
         return
-    size = float(grid.chip_m or 0)
-    check_area(regions, size)
+    if grid.kind == "points":
+        if places is not None:
+            yield point_cells(grid, places, regions)
+        return
+    names = _names(grid, places)
+    check_area(regions, _spacing_m(grid), bounded=bool(names))
     earlier: list[BaseGeometry] = []
-    for name, region in regions.items():
-        for table in utm_cells(region, size, name):
+    for name, region in regions.items() if regions else [(grid.kind, None)]:
+        for table in _cut(grid, region, names, name):
             yield without_those_within(table, earlier)
-        earlier.append(region)
+        if region is not None:
+            earlier.append(region)
+
+
+def _cut(grid: Grid, region: BaseGeometry | None, names: Sequence[str], label: str) -> Iterator[CellTable]:
+    if grid.kind == "majortom":
+        return majortom_cells(grid, region, names, label)
+    if grid.kind == "mgrs":
+        return mgrs_cells(grid, region, names, label)
+    if grid.kind == "degrees":
+        return degree_cells(grid, region, names, label)
+    return utm_cells(region, float(grid.chip_m or 0), label)
+
+
+def _names(grid: Grid, places: Places | None) -> Sequence[str]:
+    """Cells that the recipe or its file names, each once."""
+    listed: list[str] = list(grid.names)
+    if places is not None:
+        by_name = grid.id_column or next((name for name in NAME_COLUMNS if name in places.columns), NAME_COLUMNS[0])
+        listed += places.column(by_name).tolist()
+    return list(dict.fromkeys(listed))
+
+
+def _spacing_m(grid: Grid) -> float:
+    """Edge of the ground that one chip stands for."""
+    if grid.kind == "majortom":
+        return grid.spacing_km * 1000 / grid.per_cell
+    if grid.kind == "degrees":
+        return float(grid.step_deg or 1) * 111_195.0
+    return float(grid.chip_m or 0)
 
 
 def without_those_within(table: CellTable, earlier: list[BaseGeometry]) -> CellTable:
     """The cells that no earlier region holds: where regions overlap, the first one counts."""
     for region in earlier:
-        table = table.take(np.array([not region.covers(outline) for outline in table.footprints()], dtype=bool))
+        table = table.take(~shapely.covers(region, table.footprints()))
     return table
-
-
-def listed_cells(cells: tuple[Cell, ...]) -> CellTable:
-    """The cells that stand in the recipe."""
-    bounds = np.array([cell.bounds for cell in cells], dtype=np.float64).reshape(-1, 4)
-    epsg = np.array([cell.epsg for cell in cells], dtype=np.int32)
-    lon, lat = to_lonlat((bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2, epsg)
-    return CellTable(
-        np.array([cell.id for cell in cells], dtype=np.str_),
-        epsg,
-        bounds,
-        np.array([cell.region for cell in cells], dtype=np.str_),
-        majortom_names(lon, lat),
-    )
 
 
 def _in_batches(tables: Iterator[CellTable]) -> Iterator[CellTable]:
@@ -84,7 +109,7 @@ def _in_batches(tables: Iterator[CellTable]) -> Iterator[CellTable]:
         yield rest
 
 
-def check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
+def check_area(regions: Mapping[str, BaseGeometry], size_m: float, bounded: bool = False) -> None:
     """Refuse what would be far too many chips, or lies where UTM ends.
 
     Raises:
@@ -96,7 +121,7 @@ def check_area(regions: Mapping[str, BaseGeometry], size_m: float) -> None:
         check_latitudes(south, north, f"regions.{name}")
         middle = math.cos(math.radians((south + north) / 2))
         estimate += region.area * 111_195.0**2 * middle / size_m**2
-    if estimate > MAX_CHIPS:
+    if estimate > MAX_CHIPS and not bounded:
         raise RecipeError(
             f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}", where="regions", mend="split the region"
         )

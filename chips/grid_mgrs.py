@@ -6,10 +6,13 @@ upper left corner, moved outward onto the 60 m lattice (``32TQM``: 699,960, 5,00
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from chips.zones import transformer
+from schemas.errors import RecipeError
 
 BANDS = "CDEFGHJKLMNPQRSTUVWX"
 """Latitude bands of 8 degrees from 80 S; X has 12."""
@@ -18,6 +21,7 @@ COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 ROWS = "ABCDEFGHJKLMNPQRSTUV"
 """Letters of 100 km of northing, repeated every 2,000 km; even zones begin at F."""
 SQUARE_M = 100_000
+NAME = re.compile(r"(\d{2})([C-HJ-NP-X])([A-HJ-NP-Z])([A-HJ-NP-V])")
 
 
 def mgrs_tiles(x: NDArray[np.float64], y: NDArray[np.float64], epsg: int) -> NDArray[np.str_]:
@@ -51,3 +55,25 @@ def square_name(column: int, row: int, epsg: int) -> str:
     _, latitude = transformer(epsg, 4326).transform((column + 0.5) * SQUARE_M, (row + 0.5) * SQUARE_M)
     band = BANDS[min(max(int((latitude + 80.0) // 8.0), 0), 19)]
     return f"{zone:02d}{band}{letter}{ROWS[(northing + shift) % 20]}"
+
+
+def index_of_square(name: str) -> tuple[int, int, int]:
+    """Zone, column and row of a square: the inverse of `square_name`.
+
+    Raises:
+        RecipeError: no such square.
+
+    Example:
+        >>> index_of_square("33UUP")
+        (32633, 3, 53)
+    """
+    match = NAME.fullmatch(name)
+    if match is not None and 1 <= int(match[1]) <= 60:
+        epsg = (32600 if match[2] >= "N" else 32700) + int(match[1])
+        letters = COLUMNS[(epsg - 1) % 100 % 3]
+        first = (ROWS.index(match[4]) - (0 if epsg % 2 else 5)) % 20
+        column = letters.find(match[3]) + 1
+        for row in range(first, 100, 20) if column else ():
+            if square_name(column, row, epsg) == name:
+                return epsg, column, row
+    raise RecipeError(f"{name!r} is no MGRS square of 100 km", where="grid.names", mend="names look like 31UDS")

@@ -56,7 +56,7 @@ class Squares:
         """(P,) area that pairs of squares share."""
         a, b = self.cells.bounds[one], self.cells.bounds[other]
         both = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0.0)
-        areas = both[:, 0] * both[:, 1]
+        areas: NDArray[np.float64] = both[:, 0] * both[:, 1]
         across = self.cells.epsg[one] != self.cells.epsg[other]
         if across.any():
             areas[across] = shapely.area(shapely.intersection(*self._on_a_plane(one[across], other[across])))

@@ -102,8 +102,8 @@ class Recipe(Model):
     def _holds_together(self) -> Recipe:
         if not self.modalities:
             raise ValueError("modalities is empty: name at least one sensor")
-        if self.grid.kind == "utm" and not self.regions:
-            raise ValueError("regions is empty: grid.kind utm needs at least one region")
+        if self.grid.needs_regions and not self.regions:
+            raise ValueError(f"regions is empty: grid.kind {self.grid.kind} needs at least one region")
         used = {f"modalities.{n}": m.catalog for n, m in self.modalities.items()}
         for name, modality in self.modalities.items():
             used |= {f"modalities.{name}.fallbacks[{i}]": f.catalog for i, f in enumerate(modality.fallbacks)}

@@ -27,8 +27,15 @@ class Region(Model):
             raise ValueError("give either bbox or geojson")
         if self.bbox is not None:
             west, south, east, north = self.bbox
-            if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-                raise ValueError("bbox is west, south, east, north in degrees, west < east and south < north")
+            if not (min(west, east) >= -180 and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east):
+                raise ValueError(
+                    "bbox is west, south, east, north in degrees: longitudes from -180 to 180, south < north; "
+                    "a box over the antimeridian has its west greater than its east"
+                )
+            if west > east and east - west + 360.0 > 180.0:
+                raise ValueError(
+                    "bbox is west, south, east, north: west is greater than east, and not over 180 degrees"
+                )
         return self
 
 
@@ -46,29 +53,73 @@ class Cell(Model):
 
 
 class Grid(Model):
-    """The lattice of the chips."""
+    """Where chips lie."""
 
-    kind: Literal["utm", "list"] = "utm"
-    """``utm``: squares on the zone's 60 m lattice; ``list``: the cells as given."""
+    kind: Literal["utm", "majortom", "mgrs", "degrees", "points", "list"] = "utm"
+    """``utm``: squares on the zone's lattice; ``majortom``, ``mgrs``, ``degrees``: chips in the cells of a named grid;
+    ``points``: chips around the places of a table; ``list``: the cells as given."""
     chip_m: PositiveFloat | None = None
-    """Edge of a chip in metres (``utm``)."""
+    """Edge of a chip in metres (all but ``list``)."""
     gsd_m: PositiveFloat = 10.0
     """GSD of the labels and of layers put on one grid."""
     cells: tuple[Cell, ...] = ()
     """The chips (``list``)."""
+    file: str | None = None
+    """Table beside the recipe (CSV, GeoJSON, GeoParquet): the places of ``points``, the cells of ``list``, the names
+    of ``majortom``, ``mgrs`` and ``degrees``."""
+    id_column: str | None = None
+    """Column of the file that names the chips; ``chip_id`` or ``id`` where there is one."""
+    names: tuple[str, ...] = ()
+    """Cells of ``majortom``, ``mgrs`` or ``degrees`` to take; all that the regions touch where empty."""
+    spacing_km: float = Field(default=10.0, ge=1.0, le=1000.0)
+    """Edge of a Major TOM cell."""
+    anchor: Literal["centre", "corner", "product"] = "centre"
+    """Where chips lie in a Major TOM cell: in its middle, from its lower left corner, or as the published products do,
+    whose pixels share no lattice with Sentinel-2's."""
+    per_cell: PositiveInt = 1
+    """Chips across and down a Major TOM cell."""
+    extent: Literal["square", "tile"] = "square"
+    """``mgrs``: the 100 km square, or the 109.8 km tile of Sentinel-2, which overlaps its neighbours."""
+    step_deg: float | None = Field(default=None, gt=0.0, le=90.0)
+    """Edge of a square of degrees; divides 180."""
+    snap_m: PositiveFloat | None = None
+    """Chip edges of all kinds but ``utm`` and ``list`` lie on multiples of this: 60 where 60 divides the chip, else
+    ``gsd_m``."""
+    fit: Literal["centre", "cover"] = "centre"
+    """``points`` with footprints: one chip in the middle, or as many as cover the footprint."""
     tile_chips: PositiveInt = 4
     """A tile is a block of this many by this many chips."""
 
     @model_validator(mode="after")
     def _complete(self) -> Grid:
-        if self.kind == "utm" and self.chip_m is None:
-            raise ValueError("grid.kind utm needs chip_m, the edge of a chip in metres")
-        if self.kind == "list" and not self.cells:
-            raise ValueError("grid.kind list needs cells")
+        if self.kind != "list" and self.chip_m is None:
+            raise ValueError(f"grid.kind {self.kind} needs chip_m, the edge of a chip in metres")
+        if self.kind == "list" and bool(self.cells) == (self.file is not None):
+            raise ValueError("grid.kind list needs cells or a file of them")
+        if self.kind == "points" and self.file is None:
+            raise ValueError("grid.kind points needs file, a table of places")
+        if self.kind == "degrees":
+            if self.step_deg is None:
+                raise ValueError("grid.kind degrees needs step_deg")
+            parts = 180.0 / self.step_deg
+            if abs(parts - round(parts)) > 1e-9 * parts:
+                near = sorted({180.0 / max(int(parts), 1), 180.0 / (int(parts) + 1)})
+                raise ValueError(f"step_deg does not divide 180: take {' or '.join(f'{step:.9g}' for step in near)}")
+        if self.names and self.kind not in ("majortom", "mgrs", "degrees"):
+            raise ValueError(f"grid.names is for majortom, mgrs and degrees, not for {self.kind}")
+        if self.chip_m is not None and self.snap_m is not None:
+            steps = self.chip_m / self.snap_m
+            if abs(steps - round(steps)) > 1e-9:
+                raise ValueError(f"snap_m {self.snap_m:g} does not divide chip_m {self.chip_m:g}")
         ids = [cell.id for cell in self.cells]
         if len(set(ids)) != len(ids):
             raise ValueError("two cells have the same id")
         return self
+
+    @property
+    def needs_regions(self) -> bool:
+        """Whether the regions alone say where chips lie."""
+        return self.kind == "utm" or (self.kind not in ("points", "list") and not self.names and self.file is None)
 
 
 class SplitRule(Model):

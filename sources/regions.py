@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import geopandas
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import RecipeError
-from schemas.recipe import Recipe
+from schemas.recipe import LonLatBox, Recipe
 
 
 def read_regions(recipe: Recipe, folder: Path) -> dict[str, BaseGeometry]:
@@ -25,10 +26,32 @@ def read_regions(recipe: Recipe, folder: Path) -> dict[str, BaseGeometry]:
     regions: dict[str, BaseGeometry] = {}
     for region in recipe.regions:
         if region.bbox is not None:
-            regions[region.name] = shapely.box(*region.bbox)
+            regions[region.name] = box_of(region.bbox)
         elif region.geojson is not None:
             regions[region.name] = _read_file(folder / region.geojson, region.name)
     return regions
+
+
+def box_of(bbox: LonLatBox) -> BaseGeometry:
+    """The area of a box; two parts where its west is greater than its east, over the antimeridian.
+
+    Example:
+        >>> box_of((179.0, -18.0, -179.0, -16.0)).bounds
+        (-180.0, -18.0, 180.0, -16.0)
+    """
+    west, south, east, north = bbox
+    if west < east:
+        return shapely.box(west, south, east, north)
+    return shapely.multipolygons([shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)])
+
+
+def _wrapped(area: BaseGeometry) -> BaseGeometry:
+    """An area whose longitudes run past 180 (or before -180), as parts within."""
+    parts = []
+    for turn in (-360.0, 0.0, 360.0):
+        moved = shapely.transform(area, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
+        parts.append(shapely.intersection(moved, shapely.box(-180.0, -90.0, 180.0, 90.0)))
+    return shapely.union_all(parts)
 
 
 def _read_file(path: Path, name: str) -> BaseGeometry:
@@ -46,4 +69,5 @@ def _read_file(path: Path, name: str) -> BaseGeometry:
     area = shapely.union_all(table.to_crs(4326).geometry.values)
     if area.is_empty or area.area == 0.0:
         raise RecipeError(f"{path.name} holds no area", where=where, mend="give polygons")
-    return area
+    west, _, east, _ = area.bounds
+    return area if west >= -180.0 and east <= 180.0 else _wrapped(area)

@@ -1,0 +1,172 @@
+"""Chips around the places of a table, and cells as a table lists them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from chips.cell_table import CellTable
+from chips.grid_lattice import Placed, anchors_y, blocks, centred, lattice_m
+from chips.grid_majortom import majortom_names
+from chips.grid_utm import cell_name, zone_prefix
+from chips.places import Places
+from chips.zones import check_latitudes, to_lonlat, transformer, utm_epsg_of
+from schemas.errors import RecipeError
+from schemas.recipe import Cell, Grid
+
+ID_COLUMNS = ("chip_id", "id")
+"""Columns that name a place where the recipe does not say which one does."""
+NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def point_cells(grid: Grid, places: Places, regions: Mapping[str, BaseGeometry]) -> CellTable:
+    """One chip around every place, or as many as cover its footprint, with the table's columns.
+
+    A chip of an odd number of pixels has the place in its middle pixel. Places outside of the regions are left out,
+    where the recipe has regions.
+
+    Raises:
+        RecipeError: two places make one chip, or a place lies beyond the limits of UTM.
+    """
+    if len(places) == 0:
+        raise RecipeError("the table has no rows", where=places.source)
+    lon, lat = places.centres_lonlat()
+    check_latitudes(float(lat.min()), float(lat.max()), places.source)
+    epsg = utm_epsg_of(lon, lat)
+    chip_m = float(grid.chip_m or 0)
+    placed, row_of = _placed(grid, places, lon, lat, epsg)
+    table = placed.table(chip_m, "points")
+    table = CellTable(
+        table.chip_id, table.epsg, table.bounds, table.region, table.majortom,
+        {name: values[row_of] for name, values in places.columns.items() if values.ndim == 1},
+    )  # fmt: skip
+    _check_unique(table.chip_id, row_of, places)
+    return _in_regions(table, regions)
+
+
+def _placed(
+    grid: Grid, places: Places, lon: NDArray[np.float64], lat: NDArray[np.float64], epsg: NDArray[np.int32]
+) -> tuple[Placed, NDArray[np.intp]]:
+    """Squares, and the row of the table that each comes from."""
+    chip_m, lattice = float(grid.chip_m or 0), lattice_m(grid)
+    low, parts, rows = np.empty((len(places), 2)), [], []
+    across = np.ones((len(places), 2), dtype=np.int64)
+    for code in np.unique(epsg):
+        here = np.flatnonzero(epsg == code)
+        forward = transformer(4326, int(code))
+        x, y = forward.transform(lon[here], lat[here])
+        if grid.fit == "cover":
+            flat = shapely.transform(places.geometry[here], lambda xy, f=forward: np.column_stack(f.transform(*xy.T)))
+            box = shapely.bounds(flat)
+            x, y = (box[:, 0] + box[:, 2]) / 2, (box[:, 1] + box[:, 3]) / 2
+            spare = lattice  # the block's centre lies up to half a step beside the footprint's
+            across[here] = np.maximum(np.ceil((box[:, 2:] - box[:, :2] + spare) / chip_m), 1).astype(np.int64)
+            across[here[(box[:, 2:] == box[:, :2]).all(axis=1)]] = 1
+        for wide in np.unique(across[here], axis=0):
+            same = (across[here] == wide).all(axis=1)
+            for axis in (0, 1):
+                low[here[same], axis] = centred(x[same], y[same], epsg[here[same]], wide[axis] * chip_m, lattice)[
+                    :, axis
+                ]
+    names = _names(grid, places, low, epsg, lattice)
+    for wide in np.unique(across, axis=0):
+        same = np.flatnonzero((across == wide).all(axis=1))
+        parts.append(blocks(Placed(names[same], epsg[same], low[same]), int(wide[0]), int(wide[1]), chip_m))
+        rows.append(np.repeat(same, int(wide.prod())))
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    return Placed(
+        np.concatenate([part.names for part in parts])[order],
+        np.concatenate([part.epsg for part in parts])[order],
+        np.concatenate([part.low for part in parts])[order],
+    ), np.concatenate(rows)[order]
+
+
+def _names(
+    grid: Grid, places: Places, low: NDArray[np.float64], epsg: NDArray[np.int32], lattice: float
+) -> NDArray[np.str_]:
+    given = places.column(grid.id_column) if grid.id_column else places.first_of(ID_COLUMNS)
+    if given is not None:
+        return np.array([NOT_IN_A_KEY.sub("-", name)[:200] for name in given.tolist()], dtype=np.str_)
+    steps = np.rint((low - np.column_stack([np.zeros(len(low)), anchors_y(epsg)])) / lattice).astype(np.int64)
+    names = [cell_name(zone_prefix(e), c, r) for e, (c, r) in zip(epsg.tolist(), steps.tolist(), strict=True)]
+    return np.array(names, dtype=np.str_)
+
+
+def _check_unique(names: NDArray[np.str_], row_of: NDArray[np.intp], places: Places) -> None:
+    if "" in names:
+        raise RecipeError(f"row {int(row_of[np.flatnonzero(names == '')[0]]) + 1} has no id", where=places.source)
+    order = np.argsort(names, kind="stable")
+    twice = np.flatnonzero(names[order][1:] == names[order][:-1])
+    if twice.size:
+        one, other = sorted(int(row_of[order[twice[0] + i]]) + 1 for i in (0, 1))
+        raise RecipeError(
+            f"rows {one} and {other} make the same chip {str(names[order[twice[0]]])!r}",
+            where=places.source,
+            mend="give every row an id of its own, named by grid.id_column",
+        )
+
+
+def _in_regions(table: CellTable, regions: Mapping[str, BaseGeometry]) -> CellTable:
+    if not regions:
+        return table
+    outlines = table.footprints()
+    region = np.full(len(table), "", dtype="U64")
+    for name, area in regions.items():
+        shapely.prepare(area)
+        region[(region == "") & shapely.covers(area, outlines)] = name
+    table = CellTable(table.chip_id, table.epsg, table.bounds, region, table.majortom, table.columns)
+    return table.take(region != "")
+
+
+def listed_cells(cells: tuple[Cell, ...]) -> CellTable:
+    """The cells that stand in the recipe."""
+    return _table(
+        np.array([cell.id for cell in cells], dtype=np.str_),
+        np.array([cell.epsg for cell in cells], dtype=np.int32),
+        np.array([cell.bounds for cell in cells], dtype=np.float64).reshape(-1, 4),
+        np.array([cell.region for cell in cells], dtype=np.str_),
+        {},
+    )
+
+
+def cells_of_places(grid: Grid, places: Places) -> CellTable:
+    """The cells of a table with columns ``chip_id``, ``epsg`` and ``bounds_xyxy`` (or left, bottom, right, top).
+
+    A plan's ``chips.parquet`` is such a table, and so is a version's: the same chips come out of it again.
+
+    Raises:
+        RecipeError: a column is missing, or two rows have one id.
+    """
+    by_name = grid.id_column or next((name for name in ID_COLUMNS if name in places.columns), ID_COLUMNS[0])
+    names = places.column(by_name)
+    bounds: NDArray[Any]
+    if "bounds_xyxy" in places.columns:
+        bounds = np.asarray(places.columns["bounds_xyxy"], dtype=np.float64).reshape(len(places), 4)
+    else:
+        sides = [places.column(side).astype(np.float64) for side in ("left", "bottom", "right", "top")]
+        bounds = np.column_stack(sides)
+    epsg = places.column("epsg").astype(np.int32)
+    region = places.first_of(("region",))
+    known = {"chip_id", "epsg", "bounds_xyxy", "left", "bottom", "right", "top", "region", "majortom_cell"}
+    rest = {name: values for name, values in places.columns.items() if name not in known and values.ndim == 1}
+    _check_unique(names, np.arange(len(names)), places)
+    if not ((bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3])).all():
+        raise RecipeError("bounds are left, bottom, right, top, each a box", where=places.source)
+    return _table(names, epsg, bounds, np.full(len(names), "list") if region is None else region, rest)
+
+
+def _table(
+    names: NDArray[np.str_],
+    epsg: NDArray[np.int32],
+    bounds: NDArray[np.float64],
+    region: NDArray[np.str_],
+    columns: Mapping[str, NDArray[Any]],
+) -> CellTable:
+    lon, lat = to_lonlat((bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2, epsg)
+    return CellTable(names, epsg, bounds, region, majortom_names(lon, lat), columns)
