@@ -25,16 +25,19 @@ from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError, SourceError, UserError
 from schemas.legend import load_legend
-from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Time, fill
+from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Terrain, Time, fill
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
+from sources.assets import is_refused
 from sources.base import CatalogClient
 from sources.catalog import open_catalog
 from sources.duplicates import resolve_duplicates
+from sources.items import content_hash
 from sources.labels_raster import choose_label_items
 from sources.regions import read_regions
 from sources.retry import call_with_retries
 from sources.sensors import to_scene_item
+from sources.sentinel1_grd import with_heights
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +221,46 @@ def _search_modality(
     notes += [f"{name}: {reason}" for reason in refused]
     kept, dropped = resolve_duplicates(scenes)
     notes += [f"{name}: {line}" for line in dropped]
+    terrain = modality.ground_range.terrain if modality.ground_range else None
+    if terrain is not None:
+        settings, heights = _heights(catalogs, name, terrain, boxes)
+        kept = [with_heights(scene, settings, heights) if scene.refs[0].needs else scene for scene in kept]
     return tuple(kept)
+
+
+def _heights(
+    catalogs: Catalogs, name: str, terrain: Terrain, boxes: Sequence[tuple[float, float, float, float]]
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Settings of a terrain correction, and address and content hash of the elevation rasters over the chips.
+
+    Raises:
+        RecipeError: there is no elevation here.
+    """
+    where = f"modalities.{name}.ground_range.terrain"
+    settings = {
+        "geoid": fill(terrain.geoid, catalogs.variables, f"{where}.geoid"),
+        "missing_heights": terrain.missing,
+    }
+    if terrain.href is not None:
+        href = fill(terrain.href, catalogs.variables, f"{where}.href")
+        return settings, [(href, terrain.href)]
+    found: dict[str, dict[str, Any]] = {}
+    for box in boxes:
+        for item in _search(catalogs[str(terrain.catalog)], str(terrain.collection), box, ALWAYS, {}):
+            found[item["id"]] = item
+    usable = {key: item for key, item in found.items() if terrain.asset in item["assets"]}
+    closed = [reason for item in usable.values() if (reason := is_refused(item["assets"][terrain.asset]))]
+    if closed:
+        raise RecipeError(f"elevation refused: {closed[0]}", where=where)
+    if not usable and terrain.missing == "nodata":
+        raise RecipeError(
+            f"no item of {terrain.collection} with an asset {terrain.asset!r} lies here",
+            where=where,
+            mend="check collection and asset; over the sea missing: sea_level",
+        )
+    return settings, [
+        (usable[key]["assets"][terrain.asset]["href"], content_hash(usable[key])) for key in sorted(usable)
+    ]
 
 
 def _search_labels(

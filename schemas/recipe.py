@@ -21,12 +21,13 @@ from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLim
 from schemas.recipe_labels import Fuse, Labels, LabelSource
 from schemas.recipe_pixels import Composite, Modality, Near, Register, Screen, Select, Time, check_near
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
+from schemas.recipe_radar import GroundRange, Terrain
 from schemas.recipe_texts import Captions
 
 __all__ = [
-    "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "HostLimit", "LabelSource",
-    "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Screen", "Select",
-    "SplitRule", "Time", "Write", "fill",
+    "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "GroundRange", "HostLimit",
+    "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Screen",
+    "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -107,6 +108,8 @@ class Recipe(Model):
         used = {f"modalities.{n}": m.catalog for n, m in self.modalities.items()}
         for name, modality in self.modalities.items():
             used |= {f"modalities.{name}.fallbacks[{i}]": f.catalog for i, f in enumerate(modality.fallbacks)}
+        radar = {f"modalities.{n}.ground_range": m.ground_range for n, m in self.modalities.items()}
+        used |= {f"{n}.terrain": g.terrain.catalog for n, g in radar.items() if g and g.terrain and g.terrain.catalog}
         if self.labels:
             used |= {f"labels.sources.{n}": s.catalog for n, s in self.labels.sources.items() if s.catalog}
             both = set(self.labels.sources) & set(self.modalities)

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_v
 
 from schemas.recipe_base import Fraction, Model, Name
 from schemas.recipe_catalogs import Fallback
+from schemas.recipe_radar import GroundRange
 from schemas.recipe_windows import Listed, Pair, Windows
 
 
@@ -127,6 +128,8 @@ class Modality(Model):
     """Sentinel-2 digital numbers: as they came, or brought to one baseline."""
     store: Literal["as_delivered", "linear", "db"] = "as_delivered"
     """SAR: as it came, linear power, or decibel."""
+    ground_range: GroundRange | None = None
+    """Sentinel-1 GRD amplitude: how it becomes backscatter on the map; such items are refused where it is absent."""
     optional: bool = False
     """Whether a chip without it is kept."""
     fallbacks: tuple[Fallback, ...] = ()

@@ -39,6 +39,9 @@ class SceneRef:
     """See `scale`."""
     unit: str = ""
     """Unit of the physical value: reflectance, K, linear, dB, m."""
+    needs: tuple[tuple[str, str], ...] = ()
+    """What else a reader needs where pixels alone do not do: role and address or setting (radar geometry's
+    annotation, calibration, noise, heights)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class Band(BaseModel):
     """VV, VH, ... for SAR."""
     aliases: tuple[str, ...] = ()
     """Asset keys under which catalogs offer it, beside name and common name."""
+    unasked: bool = True
+    """Whether a recipe that names no bands gets it."""
 
 
 class SensorProfile(BaseModel):

@@ -20,7 +20,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, validity
-from sources.engine import open_engine
+from sources.engine import engine_for, open_engine
 from sources.masks import resample_valid, to_valid
 
 
@@ -86,7 +86,7 @@ def _date(
     date: Date | None = None
     for item in parts:
         refs = refs_of(item, plan)
-        pixels = open_engine("direct").read(refs, moved, modality.resampling, opener, plan.nodata)
+        pixels = engine_for([item], "direct").read(refs, moved, modality.resampling, opener, plan.nodata)
         pixels = in_terms_of(plan, pixels, refs)
         mask = _mask(chip, plan, modality, item, shift, georef, opener) if item.masks else None
         part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, modality)

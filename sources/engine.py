@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
-from schemas.scene import Opener, SceneRef
+from schemas.scene import Opener, SceneItem, SceneRef
 from sources.base import load_target
 from sources.lattice import unions
 from sources.openers import FORGET_OPTIONS
@@ -43,6 +43,8 @@ ENGINES: dict[str, str] = {
     "odc-stac": "sources.engine_odc:OdcEngine",
 }
 """Name in the recipe -> class without arguments."""
+GROUND_RANGE = "sources.engine_ground_range:GroundRangeEngine"
+"""Not chosen in a recipe: what reads images that lie on no map."""
 ENTRY_POINTS = "terraweft.engines"
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
 
@@ -149,6 +151,18 @@ def open_engine(name: str) -> Engine:
     if name not in targets:
         raise RecipeError(f"unknown engine {name!r}", mend=f"known: {', '.join(sorted(targets))}")
     return cast(Engine, load_target(targets[name])())
+
+
+def engine_for(items: Sequence[SceneItem], name: str) -> Engine:
+    """The engine that reads these items: the recipe's, or the one of radar geometry where their refs ask for it."""
+    if any(ref.needs for item in items for ref in item.refs):
+        return _ground_range()
+    return open_engine(name)
+
+
+@cache
+def _ground_range() -> Engine:
+    return cast(Engine, load_target(GROUND_RANGE)())
 
 
 def outside_value(ref: SceneRef, fill: float | None) -> float:

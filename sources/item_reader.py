@@ -15,7 +15,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
 from sources.dates import in_terms_of, mask_plan, refs_of
-from sources.engine import Engine, open_engine
+from sources.engine import Engine, engine_for
 from sources.masks import to_valid
 
 
@@ -49,7 +49,7 @@ class ItemReader:
         opener: Opener,
     ) -> None:
         self.modality, self.groups, self.opener = modality, groups, opener
-        self.engine: Engine = open_engine(modality.engine)
+        self.engine: Engine = engine_for(items, modality.engine)
         self.lattices = _lattices(items, chips)
 
     def georef(self, chip: ChipSpec, layer: LayerPlan) -> GeoRef:

@@ -75,8 +75,8 @@ def item_geometry(item: Mapping[str, Any]) -> Any:
     geometry = item.get("geometry")
     if geometry:
         try:
-            footprint = shape(geometry)
-        except (ValueError, TypeError, KeyError, AttributeError, shapely.errors.ShapelyError) as error:
+            footprint = shape(_without_empty_parts(geometry))
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
             raise UnsupportedItemError(f"item {item['id']}: geometry cannot be read") from error
         if not footprint.is_empty:
             return footprint if footprint.is_valid else shapely.make_valid(footprint)
@@ -84,6 +84,13 @@ def item_geometry(item: Mapping[str, Any]) -> Any:
     if not bbox or len(bbox) not in (4, 6):
         raise UnsupportedItemError(f"item {item['id']}: no geometry and no bbox")
     return box(*bbox) if len(bbox) == 4 else box(bbox[0], bbox[1], bbox[3], bbox[4])
+
+
+def _without_empty_parts(geometry: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The geometry less parts without a ring: real items cut at the date line carry such."""
+    if geometry.get("type") != "MultiPolygon":
+        return geometry
+    return {**geometry, "coordinates": [part for part in geometry["coordinates"] if part]}
 
 
 def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:

@@ -52,7 +52,7 @@ def wanted_bands(profile: SensorProfile, modality: Modality) -> tuple[Band, ...]
         RecipeError: a name the profile does not have.
     """
     if not modality.bands:
-        return profile.bands
+        return tuple(band for band in profile.bands if band.unasked)
     known = {band.name: band for band in profile.bands}
     unknown = [name for name in modality.bands if name not in known]
     if unknown:
@@ -78,8 +78,23 @@ def found_bands(item: Item, bands: Sequence[Band]) -> tuple[tuple[str, BandInfo]
     return tuple(found)
 
 
-def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name: str, product: Product) -> SceneItem:
+def make_scene(
+    item: Item,
+    modality_name: str,
+    modality: Modality,
+    catalog_name: str,
+    product: Product,
+    refs: tuple[SceneRef, ...] | None = None,
+) -> SceneItem:
     """The `SceneItem` of an item once its sensor's module has decided about it.
+
+    Args:
+        item: normalised.
+        modality_name: name in the recipe.
+        modality: the recipe's entry.
+        catalog_name: name in the recipe.
+        product: what the sensor's module found out.
+        refs: where the module made them itself, because the rasters lie on no lattice.
 
     Raises:
         UnsupportedItemError: a raster without a lattice that can be read, or a footprint that cannot.
@@ -88,7 +103,9 @@ def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name:
     properties = item["properties"]
     start, end = item_times(item)
     licence, attribution = _licence(item, profile, start.year)
-    lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
+    if refs is None:
+        lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
+        refs = tuple(_ref(item, band, lattices[band[1].asset_key], profile.nodata, product) for band in product.bands)
     return SceneItem(
         catalog=catalog_name,
         collection=str(item.get("collection") or modality.collection),
@@ -98,7 +115,7 @@ def make_scene(item: Item, modality_name: str, modality: Modality, catalog_name:
         datetime_utc=start,
         end_utc=end,
         footprint_wkb=shapely.to_wkb(item_geometry(item), byte_order=1),
-        refs=tuple(_ref(item, band, lattices[band[1].asset_key], profile.nodata, product) for band in product.bands),
+        refs=refs,
         mask_kind=product.mask_kind,
         masks=_masks(item, profile, product.mask_kind),
         platform=platform_name(properties.get("platform")),

@@ -1,17 +1,21 @@
 """Sentinel-1 backscatter: radiometrically terrain-corrected (RTC), or calibrated and projected by its publisher.
 
-A GRD product itself is amplitude in ground range, neither calibrated nor map-projected; such items are refused here.
+A GRD product itself is amplitude in ground range, neither calibrated nor map-projected: see `sources.sentinel1_grd`.
 """
 
 from __future__ import annotations
 
+from chips.register import APPROXIMATE
 from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
+from schemas.recipe_radar import GroundRange
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
+from sources.assets import BandInfo
 from sources.items import Item, item_times
 from sources.radiometry import Radiometry, stated
 from sources.scenes import Product, found_bands, make_scene, platform_name, wanted_bands
+from sources.sentinel1_grd import amplitude_refusal, ground_range_refs, radiometry_of
 
 _UNITS = {"db": "dB", "decibel": "dB", "1": "linear", "linear": "linear", "power": "linear"}
 
@@ -20,7 +24,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
     """The item as a `SceneItem`; backscatter has no cloud mask.
 
     Raises:
-        UnsupportedItemError: ground range amplitude, an unknown unit, or no lattice.
+        UnsupportedItemError: amplitude and a recipe without ``ground_range``, an unknown unit, or no lattice.
         AssetMissingError: a polarisation that the recipe asks for is not there.
     """
     profile = load_sensor(modality.sensor)
@@ -30,10 +34,9 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
     if said and unit is None:
         raise UnsupportedItemError(f"item {item['id']}: backscatter in {said!r}; known: dB, linear power")
     if unit is None and modality.sensor == "sentinel-1-grd":
-        raise UnsupportedItemError(
-            f"item {item['id']}: GRD without a stated backscatter unit is amplitude in ground range,"
-            " neither calibrated nor map-projected"
-        )
+        if modality.ground_range is None:
+            raise amplitude_refusal(item, modality)
+        return _ground_range(item, modality_name, modality, catalog_name, bands)
     why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
     return make_scene(
         item,
@@ -47,6 +50,26 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             datatake=datatake(item),
         ),
     )
+
+
+def _ground_range(
+    item: Item,
+    modality_name: str,
+    modality: Modality,
+    catalog_name: str,
+    bands: tuple[tuple[str, BandInfo], ...],
+) -> SceneItem:
+    """Amplitude as `sources.engine_ground_range` will calibrate and geocode it."""
+    settings = modality.ground_range or GroundRange()
+    refs = ground_range_refs(item, bands, settings)
+    product = Product(
+        bands=bands,
+        radiometry=Radiometry(1.0, 0.0, "linear", radiometry_of(settings)),
+        dtype="float32",
+        datatake=datatake(item),
+        extra=(("geocoding", APPROXIMATE),),
+    )
+    return make_scene(item, modality_name, modality, catalog_name, product, refs)
 
 
 def datatake(item: Item) -> str:

@@ -21,6 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from chips.plan import LayerPlan
+from chips.register import APPROXIMATE
 from chips.select import screen_dates
 from schemas.chip import Chip, ChipSpec, Outcome, Tile
 from schemas.errors import SourceError
@@ -232,6 +233,8 @@ class _ModalityRead:
         dates = [self._date(chip, layer, georef, items) for items in parts]
         times = [items[0].datetime_utc for items in parts]
         attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
+        if any(dict(item.extra).get("geocoding") == APPROXIMATE for items in parts for item in items):
+            attrs["geocoding"] = APPROXIMATE
         return to_layer(layer, self.modality, georef, times, dates, self._bands(parts, layer), attrs)
 
     def _bands(self, parts: Sequence[tuple[SceneItem, ...]], layer: LayerPlan) -> list[Band]:

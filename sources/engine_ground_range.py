@@ -1,0 +1,178 @@
+"""Reads Sentinel-1 GRD: amplitude in radar geometry comes out as calibrated backscatter on the target grid.
+
+For every target pixel the place in the image is solved for; the part of the image that is needed is read, calibrated,
+and sampled once in linear power. No second resampling is due, whatever the target's zone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+from scipy import ndimage
+
+from schemas.errors import DecodeError, UnsupportedItemError
+from schemas.georef import GeoRef
+from schemas.scene import Opener, SceneRef
+from sources.documents import read_document
+from sources.engine import FailedReads, blank
+from sources.faults import as_source_error
+from sources.heights import read_heights
+from sources.openers import driver_of, unsigned
+from sources.sentinel1_grd_annotation import (
+    Annotation,
+    Quantity,
+    parse_annotation,
+    parse_calibration,
+    parse_noise,
+)
+from sources.sentinel1_grd_calibration import border_noise, to_backscatter, with_edges
+from sources.sentinel1_grd_geocode import image_coordinates, tie_point_coordinates
+
+Floats = NDArray[np.float64]
+Parsed = TypeVar("Parsed")
+MARGIN_PX = 2
+"""Samples read beyond the outermost ones."""
+MAX_WINDOW_PX = 150_000_000
+"""Largest part of an image that one read may need (12 km by 12 km has 1.5 million samples)."""
+DOCUMENTS_KEPT = 24
+"""Annotations, calibration and noise tables (a few MB each) that a process keeps."""
+SEA_LEVEL = "sea_level"
+"""Setting: where no elevation raster has data lies the sea, at height 0 above the geoid."""
+
+
+class GroundRangeEngine:
+    """See `sources.engine.Engine`; refs carry the addresses of their annotation in `SceneRef.needs`."""
+
+    def __init__(self) -> None:
+        self._failed = FailedReads()
+        self._documents: OrderedDict[tuple[str, str], Any] = OrderedDict()
+
+    def read(
+        self,
+        refs: Sequence[SceneRef],
+        target: GeoRef,
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> NDArray[Any]:
+        """See `sources.engine.Engine.read`.
+
+        ``nearest`` takes the sample whose centre is nearest; every other kernel is bilinear, in linear power, and a
+        pixel is no data where any of its four samples is.
+        """
+        answer = blank(refs, target, fill)
+        places: dict[tuple[tuple[str, str], ...], tuple[Floats, Floats]] = {}
+        for layer, ref in zip(answer, refs, strict=True):
+            needs = dict(ref.needs)
+            annotation = self._document(needs["annotation"], "annotation", parse_annotation, opener)
+            key = tuple(pair for pair in ref.needs if pair[0] in ("heights", "geoid", "missing_heights"))
+            if key not in places:  # the polarisations of a pass lie on each other
+                places[key] = _coordinates(annotation, target, ref, opener)
+            lines, samples = places[key]
+            found = self._backscatter(ref, needs, annotation, (lines, samples), resampling, opener)
+            if found is not None:
+                seen = np.isfinite(found)
+                layer[seen] = found[seen]
+        return answer
+
+    def _backscatter(
+        self,
+        ref: SceneRef,
+        needs: Mapping[str, str],
+        annotation: Annotation,
+        place: tuple[Floats, Floats],
+        resampling: str,
+        opener: Opener,
+    ) -> NDArray[np.float32] | None:
+        """(y, x) linear power, NaN where the image has none; None where the image does not show the target."""
+        window = _window(place, annotation.shape_yx)
+        if window is None:
+            return None
+        rows, columns = (with_edges(span, length) for span, length in zip(window, annotation.shape_yx, strict=True))
+        quantity = cast(Quantity, needs.get("quantity", "sigma0"))
+        table = self._document(
+            needs["calibration"], quantity, lambda text, url: parse_calibration(text, quantity, url), opener
+        )
+        noise = self._document(needs["noise"], "noise", parse_noise, opener) if "noise" in needs else None
+        dn = self._read_window(ref, annotation, rows, columns, opener)
+        is_noisy = needs.get("denoise") == "yes" and not annotation.is_denoised
+        power = to_backscatter(dn, rows, columns, table, noise if is_noisy else None)
+        power[border_noise(dn, rows, columns, annotation.shape_yx, noise)] = np.nan
+        where = np.stack([place[0] - rows.start, place[1] - columns.start])
+        where[~np.isfinite(where)] = -1e6
+        if resampling == "nearest":
+            near = np.floor(where + 0.5)
+            return cast(NDArray[np.float32], ndimage.map_coordinates(power, near, order=0, cval=np.nan))
+        return cast(NDArray[np.float32], ndimage.map_coordinates(power, where, order=1, cval=np.nan))
+
+    def _document(self, href: str, kind: str, parse: Callable[[bytes, str], Parsed], opener: Opener) -> Parsed:
+        """A parsed document; the last few are kept."""
+        key = (href, kind)
+        found = self._documents.get(key)
+        if found is None:
+            found = parse(read_document(href, opener), unsigned(href))
+            self._documents[key] = found
+            while len(self._documents) > DOCUMENTS_KEPT:
+                self._documents.popitem(last=False)
+        return cast(Parsed, found)
+
+    def _read_window(
+        self, ref: SceneRef, annotation: Annotation, rows: slice, columns: slice, opener: Opener
+    ) -> NDArray[np.integer[Any]]:
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        if math.prod(shape) > MAX_WINDOW_PX:
+            raise UnsupportedItemError(
+                f"{shape[0]} x {shape[1]} samples of {ref.asset_key} in one read: take smaller tiles", ref.href
+            )
+        resolved = opener.resolve(ref.href)
+        try:
+            with (
+                rasterio.Env(**self._failed.options([ref], opener)),
+                rasterio.open(resolved, driver=driver_of(ref.href)) as file,
+            ):
+                if file.shape != annotation.shape_yx or file.count != 1:
+                    raise DecodeError(
+                        f"{file.count} bands of {file.shape}, the annotation says {annotation.shape_yx}",
+                        unsigned(ref.href),
+                    )
+                if np.dtype(file.dtypes[0]).kind != "u":
+                    raise DecodeError(f"the file holds {file.dtypes[0]}, no amplitude", unsigned(ref.href))
+                pixels = file.read(1, window=Window(columns.start, rows.start, shape[1], shape[0]))
+        except (RasterioError, OSError) as error:
+            self._failed.note([ref])
+            raise as_source_error(error, ref.href, resolved) from error
+        self._failed.clear([ref])
+        return cast(NDArray[np.integer[Any]], pixels)
+
+
+def _coordinates(annotation: Annotation, target: GeoRef, ref: SceneRef, opener: Opener) -> tuple[Floats, Floats]:
+    """(line, sample) of the target's pixels: by range and Doppler where heights are known, else by tie points."""
+    needs = dict(ref.needs)
+    if "geoid" not in needs:
+        return tie_point_coordinates(annotation, target)
+    hrefs = [value for key, value in ref.needs if key == "heights"]
+    is_sea = needs.get("missing_heights") == SEA_LEVEL
+    heights = read_heights(hrefs, target, opener, needs["geoid"], missing=0.0 if is_sea else None)
+    return image_coordinates(annotation, target, heights)
+
+
+def _window(place: tuple[Floats, Floats], shape_yx: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Lines and samples that hold all places inside the image."""
+    lines, samples = place
+    inside = (lines > -1) & (lines < shape_yx[0]) & (samples > -1) & (samples < shape_yx[1])
+    if not inside.any():
+        return None
+    spans = []
+    for values, length in zip((lines[inside], samples[inside]), shape_yx, strict=True):
+        first = max(0, math.floor(float(values.min())) - MARGIN_PX)
+        last = min(length, math.ceil(float(values.max())) + MARGIN_PX + 1)
+        spans.append(slice(first, last))
+    return spans[0], spans[1]
