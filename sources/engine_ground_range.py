@@ -22,7 +22,7 @@ from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.documents import read_document
-from sources.engine import FailedReads, blank
+from sources.engine import FailedReads, UnionReads, blank
 from sources.faults import as_source_error
 from sources.heights import read_heights
 from sources.openers import driver_of, unsigned
@@ -48,7 +48,7 @@ SEA_LEVEL = "sea_level"
 """Setting: where no elevation raster has data lies the sea, at height 0 above the geoid."""
 
 
-class GroundRangeEngine:
+class GroundRangeEngine(UnionReads):
     """See `sources.engine.Engine`; refs carry the addresses of their annotation in `SceneRef.needs`."""
 
     def __init__(self) -> None:
