@@ -6,16 +6,18 @@ The reason of a rejection is ``<modality>.<key of the recipe>``, for example ``s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from chips.defects import constant_band_fraction, equal_fraction, is_constant, repeated_line_fraction, striping
 from schemas.chip import Outcome, Valid
 from schemas.recipe import Screen
-
-ELEVATION_UNIT = "m"
 
 
 def is_clear(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[np.bool_]:
@@ -39,25 +41,6 @@ def saturated_fraction(valid: NDArray[np.uint8]) -> float:
     return _share(valid == Valid.DEFECTIVE)
 
 
-def is_constant(data: NDArray[np.generic], valid: NDArray[np.uint8]) -> bool:
-    """Whether a date shows one single value per band over every pixel that holds data.
-
-    A detector that stands still, a tile filled by a default: nothing can be learnt from it. One band that is
-    constant among others that are not is left alone (hyperspectral bands over deep water are all zero).
-
-    Args:
-        data: (band, y, x) as stored.
-        valid: (y, x) validity mask.
-
-    Returns:
-        False where fewer than two pixels hold data: that is the business of the no-data rule.
-    """
-    seen = data[:, valid != Valid.NODATA]
-    if seen.shape[1] < 2 or seen.shape[0] == 0:
-        return False
-    return bool(np.all(seen == seen[:, :1]))
-
-
 def screen(chip_id: str, layers: Mapping[str, xr.Dataset], limits: Screen) -> Outcome | None:
     """The rejection of a chip whose kept dates break a rule of the recipe, or None.
 
@@ -67,36 +50,87 @@ def screen(chip_id: str, layers: Mapping[str, xr.Dataset], limits: Screen) -> Ou
         limits: the recipe's rules.
 
     Returns:
-        The first broken rule, in the order missing, saturated, constant, at the layer and date where it is
-        broken worst. Elevation may be constant: the sea is.
+        The first broken rule of `RULES` at the layer and date where it is broken worst, with the value measured there
+        and the limit. Rules that can reject nothing are not measured.
     """
-    shares: tuple[tuple[str, Callable[[NDArray[np.uint8]], float], float], ...] = (
-        ("max_nodata_fraction", nodata_fraction, limits.max_nodata_fraction),
-        ("max_saturated_fraction", saturated_fraction, limits.max_saturated_fraction),
-    )
-    for rule, measure, limit in shares:
-        found = [(measure(valid), modality) for modality, _, valid in _dates(layers)]
-        worst, modality = max(found, key=lambda pair: pair[0], default=(0.0, ""))
-        if worst > limit:
-            return Outcome(chip_id, "rejected", f"{modality}.{rule}", worst, limit)
-    if limits.reject_constant:
-        for modality, data, valid in _dates(layers, skip_unit=ELEVATION_UNIT):
-            if is_constant(data, valid):
-                return Outcome(chip_id, "rejected", f"{modality}.reject_constant", 1.0, 0.0)
+    for name, rule in RULES.items():
+        limit = rule.limit(limits)
+        if limit is None:
+            continue
+        found = [value for group in sorted(layers) for value in rule.values(layers[group])]
+        worst, modality = max(found, key=lambda pair: rule.sign * pair[0], default=(limit, ""))
+        if rule.sign * worst > rule.sign * limit:
+            return Outcome(chip_id, "rejected", f"{modality}.{name}", worst, limit)
     return None
 
 
-def _dates(
-    layers: Mapping[str, xr.Dataset], skip_unit: str = ""
-) -> Iterator[tuple[str, NDArray[np.generic], NDArray[np.uint8]]]:
-    """Modality, (band, y, x) data and (y, x) mask of every date of every layer, by group name."""
-    for group in sorted(layers):
-        layer = layers[group]
-        if skip_unit and layer.attrs["unit"] == skip_unit:
-            continue
-        data, valid = layer["data"].values, layer["valid"].values
-        for index in range(valid.shape[0]):
-            yield layer.attrs["modality"], data[index], valid[index]
+@dataclass(frozen=True)
+class Rule:
+    """One key of the recipe's ``screen``."""
+
+    limit: Callable[[Screen], float | None]
+    """The recipe's limit; None where it can reject nothing."""
+    measure: Callable[[xr.Dataset], Iterable[float]]
+    """Values of a layer, one per date or pair of dates."""
+    sign: int = 1
+    """1: more is worse; -1: less is."""
+    skip: tuple[str, ...] = ()
+    """Kinds of sensors that the rule does not mean."""
+
+    def values(self, layer: xr.Dataset) -> list[tuple[float, str]]:
+        """(value, modality) of a layer."""
+        if layer.attrs.get("kind", "optical") in self.skip:
+            return []
+        return [(float(value), str(layer.attrs["modality"])) for value in self.measure(layer)]
+
+
+def _below(limit: float, nothing: float) -> float | None:
+    return None if limit == nothing else limit
+
+
+def _of_mask(measure: Callable[[NDArray[np.uint8]], float]) -> Callable[[xr.Dataset], Iterable[float]]:
+    return lambda layer: (measure(valid) for valid in layer["valid"].values)
+
+
+def _of_pixels(
+    measure: Callable[[NDArray[Any], NDArray[np.uint8]], float],
+) -> Callable[[xr.Dataset], Iterable[float]]:
+    return lambda layer: (
+        measure(data, valid) for data, valid in zip(layer["data"].values, layer["valid"].values, strict=True)
+    )
+
+
+def _equal_fractions(layer: xr.Dataset) -> Iterable[float]:
+    data, valid = layer["data"].values, layer["valid"].values
+    return (equal_fraction(data[a], data[b], valid[a], valid[b]) for a, b in combinations(range(len(data)), 2))
+
+
+def _gaps_days(layer: xr.Dataset) -> Iterable[float]:
+    return [float(gap / np.timedelta64(1, "s")) / 86_400 for gap in np.diff(layer["time"].values)]
+
+
+RULES: dict[str, Rule] = {
+    "max_nodata_fraction": Rule(lambda s: s.max_nodata_fraction, _of_mask(nodata_fraction)),
+    "max_saturated_fraction": Rule(lambda s: s.max_saturated_fraction, _of_mask(saturated_fraction)),
+    "reject_constant": Rule(
+        lambda s: 0.0 if s.reject_constant else None,
+        _of_pixels(is_constant),
+        skip=("elevation",),  # the sea may be
+    ),
+    "min_clear_fraction": Rule(
+        lambda s: _below(s.min_clear_fraction, 0.0), _of_mask(clear_fraction), -1, skip=("elevation", "sar")
+    ),
+    "max_gap_days": Rule(lambda s: s.max_gap_days, _gaps_days),
+    "max_constant_band_fraction": Rule(
+        lambda s: _below(s.max_constant_band_fraction, 1.0), _of_pixels(constant_band_fraction), skip=("elevation",)
+    ),
+    "max_repeated_line_fraction": Rule(
+        lambda s: _below(s.max_repeated_line_fraction, 1.0), _of_pixels(repeated_line_fraction), skip=("elevation",)
+    ),
+    "max_striping": Rule(lambda s: s.max_striping, _of_pixels(striping), skip=("elevation",)),
+    "max_equal_fraction": Rule(lambda s: _below(s.max_equal_fraction, 1.0), _equal_fractions, skip=("elevation",)),
+}
+"""Key of the recipe -> how it is measured, in the order in which they are looked at: the cheap ones first."""
 
 
 def _share(mask: NDArray[np.bool_]) -> float:

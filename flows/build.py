@@ -22,7 +22,6 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from chips.plan import LayerPlan
-from chips.scene_shift import to_rows
 from flows.captioning import caption_tiles
 from flows.cluster import dask_client, quieten
 from flows.fragments import finished, sweep
@@ -30,7 +29,7 @@ from flows.passes import Job, first_pass
 from flows.planning import RunPlan, make_plan, write_plan
 from flows.progress import current
 from flows.publishing import Published, publish_run
-from flows.realign import SceneRows, estimate_scene_shifts, goes_by_scene, realign_tile, realigned_folder, rows_of_tile
+from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run
 from flows.second_pass import chip_places, second_pass, write_bucket
 from schemas.chip import Tile
@@ -119,26 +118,26 @@ def first_stage(client: Client, job: Job, tiles: Sequence[Tile]) -> tuple[dict[s
 
 @task(name="realign", cache_policy=NO_CACHE, persist_result=False)
 def realign_stage(
-    client: Client, job: Job, tiles: Sequence[Tile], first: Mapping[str, Path], scenes: SceneRows
+    client: Client, job: Job, tiles: Sequence[Tile], first: Mapping[str, Path], findings: Findings
 ) -> dict[str, Path]:
-    """Where the recipe goes by scenes: tile id -> fragments with every moved date read again."""
-    if not goes_by_scene(job):
+    """Tile id -> fragments with every date moved and every chip rejected that the whole dataset says."""
+    if not changes_chips(job):
         return dict(first)
     folder = job.folder / "realigned"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
 
     def submit(tile: Tile) -> Any:
-        begun, rows = first[tile.tile_id], rows_of_tile(scenes, tile)
-        return client.submit(realign_tile, job, tile, begun, realigned_folder(job, tile, begun, rows), rows, pure=False)
+        begun, here = first[tile.tile_id], findings.of_tile(tile)
+        return client.submit(realign_tile, job, tile, begun, realigned_folder(job, tile, begun, here), here, pure=False)
 
     return _spread(client, "realign", submit, tiles, _tile_id, 0)
 
 
 @task(name="reduce", cache_policy=NO_CACHE, persist_result=False)
-def reduce_stage(job: Job, first: Mapping[str, Path], scenes: SceneRows) -> Estimated:
+def reduce_stage(job: Job, first: Mapping[str, Path], findings: Findings) -> Estimated:
     """What needs the whole dataset: fusion parameters and band statistics."""
-    return estimate_run(job, first, scenes)
+    return estimate_run(job, first, findings)
 
 
 @task(name="second pass", cache_policy=NO_CACHE, persist_result=False)
@@ -213,9 +212,9 @@ def build(request: BuildRequest) -> BuildResult:
         scratch = request.root / "work" / "dask"
         with dask_client(request.dask_address, request.workers, scratch) as client:
             first, reused = first_stage(client, job, plan.tiles)
-            scenes = to_rows(estimate_scene_shifts(job, first))
-            first = realign_stage(client, job, plan.tiles, first, scenes)
-            estimated = reduce_stage(job, first, scenes)
+            findings = find_out(job, first)
+            first = realign_stage(client, job, plan.tiles, first, findings)
+            estimated = reduce_stage(job, first, findings)
             second = second_stage(client, job, plan.tiles, first, estimated)
             paid = caption_stage(job, second, request.ledger)
             shards = write_stage(client, job, first, second)

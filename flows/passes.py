@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import xarray as xr
 
 from chips import statistics
 from chips.decide import decide, screen_shifts
+from chips.fingerprint import Fingerprint, fingerprints
 from chips.plan import LayerPlan
 from chips.register import measure_layers
 from chips.rows import chip_row, input_hash, items_over
@@ -94,6 +95,8 @@ class Sums:
     """What the label sources said against each other."""
     shifts: list[Observation] = field(default_factory=list)
     """Reliable shifts, of rejected chips too."""
+    prints: list[Fingerprint] = field(default_factory=list)
+    """Fingerprints of kept chips, where the recipe looks for twins."""
 
 
 def first_pass(job: Job, tile: Tile) -> Path:
@@ -125,6 +128,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
         "pixels": statistics.to_dict(statistics.merge(sums.pixels)),
         "votes": sum(sums.votes[1:], sums.votes[0]).to_dict() if sums.votes else None,
         "shifts": [asdict(observation) for observation in sums.shifts],
+        "prints": [astuple(found) for found in sums.prints],
         "reads": read.steps,
         "seconds": round(time.monotonic() - began, 3),
     }
@@ -179,6 +183,8 @@ def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums:
             sums.votes.append(fuse.statistics(list(chip.labels.values()), setup_of(recipe.labels), chip.spec.region))
     if chip.spec.split == "train":
         sums.pixels += [statistics.measure_layer(layer) for layer in chip.layers.values()]
+    if recipe.screen.near_duplicates != "off":
+        sums.prints += fingerprints(chip_id, chip.layers)
     _store(job, tile, chip, writer)
     return Outcome(chip_id, "kept")
 

@@ -1,16 +1,16 @@
-"""Between the passes, where the recipe goes by scenes: shifts of whole acquisitions, and chips read again by them.
+"""Between the passes: what only the whole dataset tells about a chip, and chips read again or rejected by it.
 
-A scene's shift is known only when every tile has measured its chips, so it is a parameter of the reduce like the fusion
-model. Tiles with a date to move (or a chip to reject) get a new folder of fragments beside the first pass's: the moved
-dates come from the source on the moved grid, resampled once, everything else is linked. The folder's key is a hash of
-the first pass's and of the shifts that touch the tile.
+The shift of an acquisition and the twin of a chip are known only when every tile has looked at its own, so they are
+parameters of a reduce, like the fusion model. Tiles with a date to move or a chip to reject get a new folder of
+fragments beside the first pass's: the moved dates come from the source on the moved grid, resampled once, everything
+else is linked. The folder's key is a hash of the first pass's and of the findings that touch the tile.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from chips import statistics
 from chips.decide import decide, screen_shifts
+from chips.fingerprint import Fingerprint, Twins, find_twins, to_reject
 from chips.rows import chip_row
 from chips.scene_shift import (
     REFERENCE,
@@ -28,6 +29,7 @@ from chips.scene_shift import (
     SceneShift,
     combine_scene_shifts,
     from_rows,
+    to_rows,
 )
 from chips.screen import screen
 from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_layers
@@ -41,40 +43,64 @@ from schemas.errors import SourceError
 from schemas.sample import LayerArrays
 from sources.tile_reader import failed
 
-SceneRows = Sequence[Mapping[str, Any]]
-"""The table of `chips.scene_shift.to_rows`: what travels to the workers."""
+Rows = tuple[Mapping[str, Any], ...]
 
 
-def estimate_scene_shifts(job: Job, first: Mapping[str, Path]) -> dict[Acquisitions, SceneShift]:
-    """Shifts of all pairs of acquisitions, from what the tiles' chips measured."""
-    observations = [
-        Observation(**{**fields, "pair": Acquisitions(*fields["pair"])})
-        for tile_id in sorted(first)
-        for fields in read_json(first[tile_id] / "tile.json")["shifts"]
-    ]
-    return combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)
+@dataclass(frozen=True)
+class Findings:
+    """What only the whole dataset tells: small, and hashed where it touches a tile."""
+
+    scene_shifts: Rows = ()
+    """Shifts of acquisitions (`chips.scene_shift.to_rows`)."""
+    twins: Rows = ()
+    """Chips that show one place twice (`chips.fingerprint.Twins`)."""
+
+    def of_tile(self, tile: Tile) -> Findings:
+        """What touches a tile: shifts of its acquisitions, twins that are rejected in it."""
+        here = {(name, item.datatake or item.item_id) for name, items in tile.items.items() for item in items}
+        chips = {spec.chip_id for spec in tile.chips}
+        gone = to_reject([Twins(**row) for row in self.twins])
+        return Findings(
+            tuple(row for row in self.scene_shifts if (row["modality"], row["acquisition"]) in here),
+            tuple(asdict(pair) for chip_id, pair in sorted(gone.items()) if chip_id in chips),
+        )
 
 
-def goes_by_scene(job: Job) -> bool:
-    """Whether the recipe moves or rejects anything by the shift of its acquisition."""
+def find_out(job: Job, first: Mapping[str, Path]) -> Findings:
+    """Shifts of all pairs of acquisitions and all twins, from what the tiles left, in the order of their names."""
+    observations: list[Observation] = []
+    prints: list[Fingerprint] = []
+    for tile_id in sorted(first):
+        summary = read_json(first[tile_id] / "tile.json")
+        observations += [Observation(**{**o, "pair": Acquisitions(*o["pair"])}) for o in summary["shifts"]]
+        prints += [Fingerprint(*fields) for fields in summary["prints"]]
+    scenes = combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)
+    twins = find_twins(prints, job.recipe.screen.max_similarity)
+    return Findings(tuple(to_rows(scenes)), tuple(asdict(pair) for pair in twins))
+
+
+def changes_chips(job: Job) -> bool:
+    """Whether the recipe moves or rejects anything by what the whole dataset tells."""
     register = job.recipe.register_shifts
-    return register.correct_by == "scene" and register.mode in ("correct", "reject")
+    by_scene = register.correct_by == "scene" and register.mode in ("correct", "reject")
+    return by_scene or job.recipe.screen.near_duplicates == "reject"
 
 
-def rows_of_tile(rows: SceneRows, tile: Tile) -> list[Mapping[str, Any]]:
-    """The rows whose moving acquisition is among a tile's items."""
-    here = {(name, item.datatake or item.item_id) for name, items in tile.items.items() for item in items}
-    return [row for row in rows if (row["modality"], row["acquisition"]) in here]
+def realigned_folder(job: Job, tile: Tile, first: Path, findings: Findings) -> Path:
+    """Final path of a tile's fragments after its chips were moved or rejected.
 
-
-def realigned_folder(job: Job, tile: Tile, first: Path, rows: SceneRows) -> Path:
-    """Final path of a tile's fragments after its chips were moved or rejected by their scenes."""
+    Args:
+        job: the run.
+        tile: the tile.
+        first: its fragments of the first pass.
+        findings: what touches the tile.
+    """
     kept = sorted(read_json(first / "tile.json")["kept"])
-    key = key_of(first.name, kept, rows_of_tile(rows, tile), versions(FIRST_PASS))
+    key = key_of(first.name, kept, asdict(findings), versions(FIRST_PASS))
     return job.folder / "realigned" / f"{tile.tile_id}-{key}"
 
 
-def realign_tile(job: Job, tile: Tile, first: Path, final: Path, rows: SceneRows) -> Path:
+def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findings) -> Path:
     """One tile: the folder to go on with, ``first`` itself where no chip moves or falls.
 
     Args:
@@ -82,24 +108,13 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, rows: SceneRows
         tile: the tile.
         first: its fragments of the first pass.
         final: where new fragments go.
-        rows: the tile's scene shifts.
+        findings: what touches the tile.
     """
     if final.exists():
         return final
-    scenes, specs = from_rows(rows), {spec.chip_id: spec for spec in tile.chips}
+    specs = {spec.chip_id: spec for spec in tile.chips}
     before = read_json(first / "tile.json")
-    register = job.recipe.register_shifts
-    decided: dict[str, Chip | Outcome] = {}
-    for chip_id in sorted(before["kept"]):
-        facts = read_json(first / f"{chip_id}.json")
-        chip = _without_pixels(specs[chip_id], tile, facts)
-        by_scene = scenes_of(chip, scenes)
-        rejected = screen_shifts(chip_id, chip.shifts, register, by_scene)
-        chip = replace(chip, shifts=decide(chip.shifts, register, by_scene))
-        if rejected is not None:
-            decided[chip_id] = rejected
-        elif any(shift.applied_by for dates in chip.shifts.values() for shift in dates):
-            decided[chip_id] = chip
+    decided = _decided(job, tile, first, sorted(before["kept"]), findings)
     if not decided:
         return first
     writer = FragmentWriter(final)
@@ -116,6 +131,30 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, rows: SceneRows
     if any(outcome["state"] == "failed" for outcome in ordered):
         writer.final = final.with_name(f"{final.name}{UNFINISHED}")
     return writer.commit(summary)
+
+
+def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: Findings) -> dict[str, Chip | Outcome]:
+    """Chips that change: with the shifts to apply and no pixels yet, or their rejection."""
+    recipe = job.recipe
+    register, screening = recipe.register_shifts, recipe.screen
+    scenes, specs = from_rows(findings.scene_shifts), {spec.chip_id: spec for spec in tile.chips}
+    twins = {row["other"]: row for row in findings.twins} if screening.near_duplicates == "reject" else {}
+    decided: dict[str, Chip | Outcome] = {}
+    for chip_id in kept:
+        chip = _without_pixels(specs[chip_id], tile, read_json(first / f"{chip_id}.json"))
+        by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" else None
+        rejected = screen_shifts(chip_id, chip.shifts, register, by_scene) if by_scene else None
+        if rejected is None and chip_id in twins:
+            row = twins[chip_id]
+            reason = f"{row['modality']}.near_duplicates"
+            rejected = Outcome(chip_id, "rejected", reason, row["similarity"], screening.max_similarity)
+        if rejected is not None:
+            decided[chip_id] = rejected
+        elif by_scene:
+            chip = replace(chip, shifts=decide(chip.shifts, register, by_scene))
+            if any(shift.applied_by and shift.status != "corrected" for d in chip.shifts.values() for shift in d):
+                decided[chip_id] = chip
+    return decided
 
 
 def scenes_of(chip: Chip, scenes: Mapping[Acquisitions, SceneShift]) -> dict[str, list[SceneShift | None]]:

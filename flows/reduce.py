@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from chips import statistics
 from chips.statistics import Summary
 from flows.fragments import key_of, read_json
 from flows.passes import Job
+from flows.realign import Findings
 from labelers import fuse
 from labelers.marks import FusionStatistics
 from labelers.voters import setup_of
@@ -26,11 +27,11 @@ class Estimated:
     """(group, band) -> count, mean, standard deviation over clear pixels of the train split."""
     key: str
     """Hash of the fusion model."""
-    scene_shifts: Sequence[Mapping[str, Any]] = ()
-    """Shifts of whole acquisitions (`chips.scene_shift.to_rows`); a tile's own are in its fragments' key already."""
+    findings: Findings
+    """Shifts of acquisitions and twins; what touches a tile is in the key of its fragments already."""
 
 
-def estimate_run(job: Job, first: Mapping[str, Path], scene_shifts: Sequence[Mapping[str, Any]] = ()) -> Estimated:
+def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings) -> Estimated:
     """Merge the tiles' sums, in the order of their names, and estimate.
 
     The sums are exact and addition commutes: any number of workers gives the same result.
@@ -43,4 +44,4 @@ def estimate_run(job: Job, first: Mapping[str, Path], scene_shifts: Sequence[Map
         votes = [FusionStatistics.from_dict(s["votes"]) for s in summaries if s["votes"] is not None]
         if votes:
             model = fuse.estimate(sum(votes[1:], votes[0]), setup_of(labels)).to_dict()
-    return Estimated(model, bands, key_of(model), tuple(scene_shifts))
+    return Estimated(model, bands, key_of(model), findings)

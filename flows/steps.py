@@ -9,7 +9,7 @@ STEPS: dict[str, str] = {
     "plan": "3",
     "read": "1",
     "register": "2",
-    "screen": "1",
+    "screen": "2",
     "label": "1",
     "fuse": "1",
     "caption": "1",

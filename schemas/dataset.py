@@ -155,6 +155,8 @@ class DatasetDocument(BaseModel):
     """Source -> crosswalk used in the fusion."""
     registration: dict[str, Any] = Field(default_factory=dict)
     """``scene_shifts``: one row per pair of acquisitions that chips measured against each other."""
+    near_duplicates: tuple[dict[str, Any], ...] = ()
+    """Pairs of chips that show the same place twice: ``kept``, ``other``, ``modality``, ``similarity``."""
     fusion: dict[str, Any] = Field(default_factory=dict)
     """Method, estimated parameters, disagreement between sources."""
     splits: dict[str, Any]

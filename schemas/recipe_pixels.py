@@ -205,3 +205,20 @@ class Screen(Model):
     """Largest share of saturated or defective pixels."""
     reject_constant: bool = True
     """A date with a single value over the whole chip is defective."""
+    min_clear_fraction: Fraction = 0.0
+    """Least share of clear ground in a kept date of an optical or thermal modality, after selection."""
+    max_constant_band_fraction: Fraction = 1.0
+    """Largest share of a layer's bands with a single value over the whole chip."""
+    max_striping: PositiveFloat | None = None
+    """Largest offset of the lines from their neighbours, in typical ones of a pixel: ground lies below 0.3, stripes as
+    strong as the texture above 0.5."""
+    max_repeated_line_fraction: Fraction = 1.0
+    """Largest share of rows or columns that repeat their neighbour or hold a single value (dropped lines)."""
+    max_equal_fraction: Fraction = 1.0
+    """Largest share of pixels that two dates of a modality have in common bit for bit (a date delivered twice)."""
+    max_gap_days: PositiveFloat | None = None
+    """Longest time between neighbouring dates of a modality."""
+    near_duplicates: Literal["off", "report", "reject"] = "report"
+    """Chips that show the same place twice: listed in ``dataset.json``, or the later id rejected."""
+    max_similarity: float = Field(default=0.94, ge=0.9, lt=1.0)
+    """Share of equal fingerprint bits above which two chips show the same place; two places share about 0.5."""

@@ -125,6 +125,7 @@ def make_document(
         legends=layout.plain(draft.legends),
         crosswalk=layout.plain(draft.crosswalk),
         registration=layout.plain(draft.registration),
+        near_duplicates=tuple(layout.plain(list(draft.near_duplicates))),
         fusion=layout.plain(draft.fusion),
         splits={"counts": dict(sorted(counts.items())), **layout.plain(draft.splits)},
         texts=layout.plain(draft.text_summary),

@@ -60,6 +60,8 @@ class Draft:
     """Source -> crosswalk."""
     registration: Mapping[str, Any] = field(default_factory=dict)
     """``scene_shifts``: one row per pair of acquisitions."""
+    near_duplicates: Sequence[Mapping[str, Any]] = ()
+    """Pairs of chips that show the same place twice."""
     fusion: Mapping[str, Any] = field(default_factory=dict)
     """Method, estimated parameters, disagreement."""
     splits: Mapping[str, Any] = field(default_factory=dict)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 
+from chips.defects import is_constant
 from chips.screen import (
     clear_fraction,
-    is_constant,
     nodata_fraction,
     saturated_fraction,
     screen,
@@ -42,6 +43,7 @@ def layer(
                 "gsd_m": 10.0,
                 "nodata": 0,
                 "unit": unit,
+                "kind": "elevation" if unit == "m" else "optical",
             },
         )
     )
@@ -119,3 +121,51 @@ def test_a_constant_date_rejects_unless_it_is_elevation_or_allowed() -> None:
 
 def test_a_modality_without_dates_is_not_screened() -> None:
     assert screen("c1", {"s1_10m": layer(textured()[:0], np.ones((0, 3, 4)), "s1")}, Screen()) is None
+
+
+def big(seed: int, dates: int = 1) -> np.ndarray[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(500, 3000, (dates, 2, 40, 48)).astype(np.uint16)
+
+
+def planted() -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, Any]]]:
+    """Rule -> pixels, mask and the recipe's limit that the plant breaks."""
+    stripes = big(1)
+    stripes[0, 1] = stripes[0, 1] // 10 + np.arange(40, dtype=np.uint16)[:, None] % 2 * 900
+    lines, flat, twice = big(2), big(3), big(4, dates=2)
+    lines[0, 0, 10:20] = lines[0, 0, 9]
+    flat[0, 1] = 77
+    twice[1] = twice[0]
+    cloudy = np.ones((1, 40, 48), np.uint8)
+    cloudy[0, :30] = Valid.CLOUD
+    one, two = np.ones((1, 40, 48), np.uint8), np.ones((2, 40, 48), np.uint8)
+    return {
+        "max_striping": (stripes, one, {"max_striping": 0.6}),
+        "max_repeated_line_fraction": (lines, one, {"max_repeated_line_fraction": 0.1}),
+        "max_constant_band_fraction": (flat, one, {"max_constant_band_fraction": 0.4}),
+        "max_equal_fraction": (twice, two, {"max_equal_fraction": 0.99}),
+        "min_clear_fraction": (big(5), cloudy, {"min_clear_fraction": 0.5}),
+        "max_gap_days": (big(6, dates=2), two, {"max_gap_days": 0.5}),
+    }
+
+
+@pytest.mark.parametrize("rule", planted())
+def test_a_planted_defect_breaks_its_rule_and_no_other(rule: str) -> None:
+    data, valid, limit = planted()[rule]
+    every = {name: value for _, _, limits in planted().values() for name, value in limits.items()}
+    outcome = screen("c1", {"s2_10m": layer(data, valid)}, Screen(**limit))
+    assert outcome is not None
+    assert (outcome.reason, outcome.limit) == (f"s2.{rule}", limit[rule])
+    assert outcome.measured is not None
+    assert (outcome.measured < limit[rule]) is (rule == "min_clear_fraction")
+    others = {
+        name: value for name, value in every.items() if name != rule and not (name == "max_gap_days" and len(data) > 1)
+    }
+    assert screen("c1", {"s2_10m": layer(data, valid)}, Screen(**others)) is None
+    assert screen("c1", {"s2_10m": layer(data, valid)}, Screen()) is None
+
+
+def test_radar_is_not_asked_for_clear_ground() -> None:
+    found = layer(big(7), np.full((1, 40, 48), Valid.SNOW), "s1")
+    found.attrs["kind"] = "sar"
+    assert screen("c1", {"s1": found}, Screen(min_clear_fraction=0.9)) is None

@@ -1,0 +1,82 @@
+"""Fingerprints: the same place again is found among many, other places are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from chips.fingerprint import BITS, Fingerprint, Twins, find_twins, fingerprint, to_reject
+
+Array = np.ndarray[Any, Any]
+SHAPE = (96, 120)
+KNOWN = np.ones(SHAPE, bool)
+
+
+def place(seed: int, shape: tuple[int, int] = (106, 130)) -> Array:
+    rng = np.random.default_rng(seed)
+    return np.asarray(1500 + 4000 * ndimage.gaussian_filter(rng.normal(size=shape), 2.5))
+
+
+def equal(one: str, other: str) -> float:
+    return 1 - (int(one, 16) ^ int(other, 16)).bit_count() / BITS
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 500), st.floats(0.2, 5), st.floats(0, 900))
+def test_another_light_and_a_little_noise_keep_the_print(seed: int, gain: float, bias: float) -> None:
+    picture = place(seed)[5:-5, 5:-5]
+    noisy = picture + np.random.default_rng(seed + 1).normal(0, 0.05 * picture.std(), SHAPE)
+    assert fingerprint(picture * gain + bias, KNOWN) == fingerprint(picture * gain + bias, KNOWN)
+    assert equal(fingerprint(picture, KNOWN), fingerprint(noisy * gain + bias, KNOWN)) > 0.94
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 500), st.integers(501, 1000))
+def test_two_places_share_about_half_of_the_bits(one: int, other: int) -> None:
+    prints = [fingerprint(place(seed)[5:-5, 5:-5], KNOWN) for seed in (one, other)]
+    assert 0.3 < equal(*prints) < 0.7
+
+
+def test_too_little_ground_or_nothing_to_see_has_no_print() -> None:
+    cloudy = KNOWN.copy()
+    cloudy[:40] = False
+    assert fingerprint(place(1)[5:-5, 5:-5], cloudy) == ""
+    assert fingerprint(np.full(SHAPE, 7.0), KNOWN) == ""
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 15))
+def test_twins_with_few_other_bits_are_always_found_and_nothing_else(seed: int, flipped: int) -> None:
+    """The search by words misses none: against comparing all with all."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (60, BITS)).astype(np.uint8)
+    bits[1] = bits[0]
+    bits[1, rng.choice(BITS, flipped, replace=False)] ^= 1
+    prints = [Fingerprint(f"c{i:02d}", "s2", np.packbits(row).tobytes().hex()) for i, row in enumerate(bits)]
+    rng.shuffle(prints)  # type: ignore[arg-type]
+    wanted = [
+        (one.chip_id, other.chip_id)
+        for one in sorted(prints, key=lambda p: p.chip_id)
+        for other in sorted(prints, key=lambda p: p.chip_id)
+        if one.chip_id < other.chip_id and equal(one.bits, other.bits) > 0.94
+    ]
+    found = find_twins(prints, 0.94)
+    assert [(twins.kept, twins.other) for twins in found] == wanted == [("c00", "c01")]
+    assert found[0].similarity == round(1 - flipped / BITS, 4)
+
+
+def test_prints_of_one_chip_or_of_two_sensors_are_no_twins() -> None:
+    bits = fingerprint(place(3)[5:-5, 5:-5], KNOWN)
+    assert find_twins([Fingerprint("a", "s2", bits), Fingerprint("a", "s2", bits)], 0.94) == []
+    assert find_twins([Fingerprint("a", "s2", bits), Fingerprint("b", "l8", bits)], 0.94) == []
+
+
+def test_of_three_alike_one_stays_and_of_a_chain_no_more_go_than_must() -> None:
+    three = [Twins("a", "b", "s2", 1.0), Twins("a", "c", "s2", 1.0), Twins("b", "c", "s2", 1.0)]
+    assert sorted(to_reject(three)) == ["b", "c"]
+    chain = [Twins("a", "b", "s2", 0.95), Twins("b", "c", "s2", 0.95)]
+    assert sorted(to_reject(chain)) == ["b"]
