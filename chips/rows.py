@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import shapely
 import xarray as xr
 
 from chips.screen import clear_fraction, nodata_fraction
-from schemas.chip import Chip, ChipSpec, Shift, Tile
-from schemas.recipe import Modality, Recipe
+from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
+from schemas.recipe import Composite, Modality, Recipe
+from schemas.sample import joined_ids
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
 
@@ -45,12 +47,11 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         georef = layer.attrs["georef"]
         row[f"{group}.transform"] = list(georef.transform)
         row[f"{group}.shape_yx"] = list(georef.shape_yx)
-    for name, items in chip.provenance.items():
-        layer = finest_layer(chip.layers, name)
-        snow = recipe.modalities[name].select.snow_is_clear
-        row |= {f"{name}.{key}": value for key, value in _dates(spec, layer, items, snow).items()}
-        row[f"{name}.radiometry"] = [_as_stored(item.radiometry, recipe.modalities[name]) for item in items]
-        row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(items)).items()}
+    for name, dates in chip.provenance.items():
+        modality, layer = recipe.modalities[name], finest_layer(chip.layers, name)
+        columns = _dates(spec, layer, dates, modality) | _windows(dates, modality, chip.provenance)
+        row |= {f"{name}.{key}": value for key, value in columns.items()}
+        row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(dates)).items()}
     row["licences"] = licences(chip)
     return row
 
@@ -63,25 +64,71 @@ def finest_layer(layers: Mapping[str, xr.Dataset], modality: str) -> xr.Dataset:
     )
 
 
-def _dates(spec: ChipSpec, layer: xr.Dataset, items: Sequence[SceneItem], snow_is_clear: bool) -> dict[str, Any]:
+def _dates(spec: ChipSpec, layer: xr.Dataset, dates: Sequence[DateSource], modality: Modality) -> dict[str, Any]:
+    """Lists over the dates; of an empty step, time and what follows from it are None."""
     valid = layer["valid"].values
-    gaps = [(item.datetime_utc - spec.reference_utc).total_seconds() / 86_400 for item in items]
+    gaps = [None if d.time_utc is None else (d.time_utc - spec.reference_utc).total_seconds() / 86_400 for d in dates]
+    leads = [date.lead for date in dates]
+    snow = modality.select.snow_is_clear
     return {
-        "item_ids": [item.item_id for item in items],
-        "datetimes": [item.datetime_utc for item in items],
-        "platform": [item.platform for item in items],
-        "baseline": [item.baseline for item in items],
-        "gap_days": [round(gap, 4) for gap in gaps],
-        "clear_fraction": [round(clear_fraction(valid[t], snow_is_clear), 6) for t in range(len(items))],
-        "nodata_fraction": [round(nodata_fraction(valid[t]), 6) for t in range(len(items))],
+        "item_ids": [joined_ids(item.item_id for item in date.items) for date in dates],
+        "datetimes": [date.time_utc for date in dates],
+        "platform": [_unique(item.platform for item in date.items) for date in dates],
+        "baseline": [_unique(item.baseline for item in date.items) for date in dates],
+        "gap_days": [None if gap is None else round(gap, 4) for gap in gaps],
+        "clear_fraction": [round(clear_fraction(valid[t], snow), 6) for t in range(len(dates))],
+        "nodata_fraction": [round(nodata_fraction(valid[t]), 6) for t in range(len(dates))],
         "scale": [float(value) for value in layer["scale"].values],
         "offset": [float(value) for value in layer["offset"].values],
-        "sun_azimuth_deg": [item.sun_azimuth_deg for item in items],
-        "sun_elevation_deg": [item.sun_elevation_deg for item in items],
-        "incidence_deg": [item.incidence_deg for item in items],
-        "orbit_state": [item.orbit_state for item in items],
-        "relative_orbit": [item.relative_orbit for item in items],
+        "sun_azimuth_deg": [lead and lead.sun_azimuth_deg for lead in leads],
+        "sun_elevation_deg": [lead and lead.sun_elevation_deg for lead in leads],
+        "incidence_deg": [lead and lead.incidence_deg for lead in leads],
+        "orbit_state": [_unique(item.orbit_state for item in date.items) for date in dates],
+        "relative_orbit": [lead and lead.relative_orbit for lead in leads],
+        "radiometry": [_unique((_as_stored(i.radiometry, modality) for i in date.items), "; ") for date in dates],
     }
+
+
+def _windows(
+    dates: Sequence[DateSource], modality: Modality, provenance: Mapping[str, Sequence[DateSource]]
+) -> dict[str, Any]:
+    """Further lists over the dates, where the recipe names windows, composites or a near modality."""
+    columns: dict[str, Any] = {}
+    if any(date.window for date in dates):
+        columns["window"] = [date.window for date in dates]
+        columns["window_gap_days"] = [_days_between(date.time_utc, date.reference_utc) for date in dates]
+    if modality.composite is not None:
+        columns["composite"] = [_how(modality.composite) if date.items else "" for date in dates]
+        columns["dates_used"] = [len(date.pictures) for date in dates]
+        columns["first_datetimes"] = [min((p[0].datetime_utc for p in d.pictures), default=None) for d in dates]
+        columns["last_datetimes"] = [max((p[0].datetime_utc for p in d.pictures), default=None) for d in dates]
+    near = modality.select.near
+    if near is not None and near.modality in provenance:
+        others = [picture[0].datetime_utc for date in provenance[near.modality] for picture in date.pictures]
+        columns["near_gap_days"] = [_nearest_gap(date.time_utc, others) for date in dates]
+    return columns
+
+
+def _how(composite: Composite) -> str:
+    return f"best by {composite.best_by}" if composite.how == "best" else composite.how
+
+
+def _days_between(moment: datetime | None, reference: datetime | None) -> float | None:
+    """Signed, from the reference."""
+    if moment is None or reference is None:
+        return None
+    return round((moment - reference).total_seconds() / 86_400, 4)
+
+
+def _nearest_gap(moment: datetime | None, others: Sequence[datetime]) -> float | None:
+    """Signed days from the nearest of other times."""
+    gaps = [gap for other in others if (gap := _days_between(moment, other)) is not None]
+    return min(gaps, key=abs, default=None)
+
+
+def _unique(values: Iterable[str], between: str = " ") -> str:
+    """Different values in the order in which they come."""
+    return between.join(value for value in dict.fromkeys(values) if value)
 
 
 def _as_stored(radiometry: str, modality: Modality) -> str:
@@ -109,7 +156,8 @@ def _shifts(shifts: Sequence[Shift], dates: int) -> dict[str, Any]:
 def licences(chip: Chip) -> list[dict[str, Any]]:
     """One entry per modality and label source of the chip, ordered by layer."""
     found: dict[str, dict[str, Any]] = {}
-    for name, items in chip.provenance.items():
+    for name, dates in chip.provenance.items():
+        items = [item for date in dates for item in date.items]
         if items:
             redistributable = load_sensor(items[0].sensor).may_be_given_on(items[0].licence)
             attributions = "; ".join(sorted({item.attribution for item in items}))

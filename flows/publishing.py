@@ -30,6 +30,7 @@ from labelers.fuse import FusionModel
 from schemas.chip import Outcome
 from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.legend import load_crosswalk, load_legend
+from schemas.sample import split_ids
 from schemas.sensor import load_sensor
 from shards.draft import Draft
 from shards.tar import WrittenShard
@@ -196,7 +197,7 @@ def _legends(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
 def _sources(plan: RunPlan, rows: Sequence[Mapping[str, Any]]) -> Iterator[SourceTable]:
     """One entry per layer and collection, with the items that kept chips were cut from."""
     for layer, items in sorted(plan.items.items()):
-        used = {item for row in rows for item in row.get(f"{layer}.item_ids") or ()}
+        used = {item for row in rows for date in row.get(f"{layer}.item_ids") or () for item in split_ids(date)}
         for key in sorted({(item.catalog, item.collection, item.licence) for item in items}):
             members = [item for item in items if (item.catalog, item.collection, item.licence) == key]
             modality = plan.recipe.modalities.get(layer)
@@ -264,7 +265,10 @@ def _paid_rows(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _splits(job: Job, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rule = job.recipe.split
     footprints = [shapely.from_wkb(row["geometry_wkb"]) for row in rows]
-    items = [[i for name in job.recipe.modalities for i in row.get(f"{name}.item_ids") or ()] for row in rows]
+    items = [
+        [i for name in job.recipe.modalities for date in row.get(f"{name}.item_ids") or () for i in split_ids(date)]
+        for row in rows
+    ]
     report = leakage_report([row["split"] for row in rows], footprints, [row["block_id"] for row in rows], items)
     return {"method": rule.method, "block_m": rule.block_m, "buffer_m": rule.buffer_m, "leakage": report}
 

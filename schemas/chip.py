@@ -6,7 +6,8 @@ A `Chip` holds one `xarray.Dataset` per layer (modality group). `check_layer` sa
     valid   (time, y, x) uint8  see `Valid`
     scale   (time,) float64     physical = stored * scale + offset
     offset  (time,) float64
-    coordinates: time (datetime64[ns], rising), band (str), y, x (pixel centres)
+    count   (time, y, x) uint8  clear dates behind each pixel; composites only
+    coordinates: time (datetime64[ns], rising; NaT for an empty step), band (str), y, x (pixel centres)
     attrs: modality, group, georef (GeoRef), gsd_m, nodata, unit
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -71,6 +72,8 @@ class ChipSpec:
     """EPSG:4326 polygon."""
     majortom_cell: str = ""
     """Major TOM cell (10 km) of the centre."""
+    dates: tuple[tuple[str, date], ...] = ()
+    """Days that tables of the recipe give this chip (an event, a season's start), by `chips.windows.date_key`."""
 
     def georef(self, gsd_m: float) -> GeoRef:
         """The chip's own grid at a GSD that divides it.
@@ -149,6 +152,34 @@ class Shift:
     """Whose estimate that is: the chip's own, or the acquisition's; empty where nothing moves."""
 
 
+@dataclass(frozen=True, slots=True)
+class DateSource:
+    """Where one date of a modality comes from."""
+
+    pictures: tuple[tuple[SceneItem, ...], ...] = ()
+    """The acquisitions behind it in time order, several in a composite; each the items that are its parts, the first
+    of which lies on top. Empty for a step of a series at which the chip has nothing."""
+    window: str = ""
+    """Id of the window it was taken from; empty where the recipe names none."""
+    reference_utc: datetime | None = None
+    """The window's reference."""
+
+    @property
+    def items(self) -> tuple[SceneItem, ...]:
+        """Every item used."""
+        return tuple(item for parts in self.pictures for item in parts)
+
+    @property
+    def lead(self) -> SceneItem | None:
+        """The item that stands for the date: on top of the picture, of a composite's middle one; None without any."""
+        return self.pictures[(len(self.pictures) - 1) // 2][0] if self.pictures else None
+
+    @property
+    def time_utc(self) -> datetime | None:
+        """Its acquisition time; None without any."""
+        return self.lead.datetime_utc if self.lead is not None else None
+
+
 @dataclass(frozen=True)
 class Chip:
     """Pixels and label sources of one chip."""
@@ -157,8 +188,8 @@ class Chip:
     """What was asked for."""
     layers: Mapping[str, xr.Dataset]
     """Group name (``s2_10m``) -> dataset, see `check_layer`."""
-    provenance: Mapping[str, tuple[SceneItem, ...]]
-    """Modality -> the item of each of its dates (the first where several were mosaicked)."""
+    provenance: Mapping[str, tuple[DateSource, ...]]
+    """Modality -> where each of its dates comes from."""
     shifts: Mapping[str, tuple[Shift, ...]] = field(default_factory=dict)
     """Modality -> one shift per date."""
     rasters: Mapping[str, RasterLayer] = field(default_factory=dict)
@@ -185,9 +216,10 @@ def check_layer(layer: xr.Dataset) -> xr.Dataset:
             raise ValueError(f"layer has no {name!r}")
         if layer[name].dims != dims:
             raise ValueError(f"{name!r} has dimensions {layer[name].dims}, wanted {dims}")
-    if layer["valid"].dtype != np.uint8:
-        raise ValueError(f"valid is {layer['valid'].dtype}, wanted uint8")
-    times = layer["time"].values
+    for name in ("valid", "count"):
+        if name in layer and (layer[name].dtype != np.uint8 or layer[name].dims != ("time", "y", "x")):
+            raise ValueError(f"{name} is {layer[name].dtype} {layer[name].dims}, wanted uint8 of time, y, x")
+    times = layer["time"].values[~np.isnat(layer["time"].values)]
     if times.size and bool(np.any(np.diff(times.astype("int64")) < 0)):
         raise ValueError("times do not rise")
     missing = {"modality", "group", "georef", "gsd_m", "nodata", "unit"} - set(layer.attrs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
+
+
+def joined_ids(ids: Iterable[str]) -> str:
+    """All items behind one date as ``item_ids`` holds them: apart by a space. Inverse: `split_ids`.
+
+    Example:
+        >>> joined_ids(["S2A_T32UPU", "an odd id"]), split_ids("S2A_T32UPU an%20odd%20id")
+        ('S2A_T32UPU an%20odd%20id', ['S2A_T32UPU', 'an odd id'])
+    """
+    return " ".join(item_id.replace("%", "%25").replace(" ", "%20") for item_id in ids)
+
+
+def split_ids(joined: str) -> list[str]:
+    """The items that `joined_ids` put together; none of an empty step of a series."""
+    return [part.replace("%20", " ").replace("%25", "%") for part in joined.split()]
 
 
 @dataclass(frozen=True)
@@ -21,13 +36,15 @@ class LayerArrays:
     valid: NDArray[np.uint8]
     """(T, H, W), see `schemas.chip.Valid`."""
     time_utc: NDArray[np.datetime64]
-    """(T,) datetime64[ns], rising."""
+    """(T,) datetime64[ns], rising; NaT for a step of a series at which the chip has nothing."""
     scale: NDArray[np.float64]
     """(T,) physical = stored * scale + offset."""
     offset: NDArray[np.float64]
     """(T,)."""
     georef: GeoRef
     """The layer's own grid."""
+    count: NDArray[np.uint8] | None = None
+    """(T, H, W) clear dates behind each pixel of a composite; None where dates are single."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which items stand behind each date of a chip: parts of one picture, their order, and the dates that are kept."""
+"""Which items could stand behind each date of a chip: parts of one picture, their order, and what is seen of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import shapely
 from numpy.typing import NDArray
 
 from chips.screen import clear_fraction, nodata_fraction
-from chips.select import DateCandidate, select_dates
+from chips.select import DateCandidate
+from chips.windows import Span
 from schemas.chip import ChipSpec, Valid
 from schemas.georef import is_same_zone
-from schemas.recipe import Select
 from schemas.scene import SceneItem
 
 Parts = tuple[SceneItem, ...]
 """The items behind one date, the first of which lies on top."""
+GLANCE_SLACK = 0.05
+"""How far fractions of a mask at overview resolution may be from those of the whole mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,54 +33,76 @@ class Acquisition:
     """Its parts."""
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is known of an item's validity over a chip."""
+
+    valid: NDArray[np.uint8]
+    """(y, x) on one grid for all items of a zone."""
+    is_glance: bool = False
+    """Whether it was only looked at from afar (an overview of the mask)."""
+
+
 class Chooser:
-    """Chooses the dates of chips from what is known of the items' validity.
+    """Candidates of one modality for the chips of a tile.
 
     Args:
-        items: candidates of one modality.
-        covering: chip id -> ids of the items whose footprint touches it.
-        valid_of: validity of an item over a chip, on one grid for all items of a zone; None where it is not known.
-        select: the recipe's wishes.
+        items: the modality's items over the tile.
+        covering: chip id -> ids of the items that may serve it.
+        view_of: what is known of an item over a chip; None where nothing is.
+        snow_is_clear: whether snow counts as clear.
     """
 
     def __init__(
         self,
         items: Sequence[SceneItem],
         covering: Mapping[str, frozenset[str]],
-        valid_of: Callable[[ChipSpec, SceneItem], NDArray[np.uint8] | None],
-        select: Select,
+        view_of: Callable[[ChipSpec, SceneItem], View | None],
+        snow_is_clear: bool,
     ) -> None:
-        self.covering, self.valid_of, self.select = covering, valid_of, select
+        self.covering, self.view_of, self.snow_is_clear = covering, view_of, snow_is_clear
         self.acquisitions = acquisitions(items)
 
-    def choose(self, chip: ChipSpec) -> list[Parts]:
-        """The items behind each date that the chip keeps, in time order."""
-        candidates, behind = [], []
+    def candidates(self, chip: ChipSpec) -> tuple[list[DateCandidate], list[Parts]]:
+        """The dates over a chip, and the items behind each."""
+        found, behind = [], []
         for acquisition in self.acquisitions:
             items = self._ordered(chip, acquisition)
-            valids = [v for item in items if (v := self.valid_of(chip, item)) is not None]
-            if not valids:
+            views = [view for item in items if (view := self.view_of(chip, item)) is not None]
+            if not views:
                 continue
-            best = merged(valids)
-            clear = clear_fraction(best, self.select.snow_is_clear)
-            candidates.append(DateCandidate(acquisition.key, items[0].datetime_utc, clear, nodata_fraction(best)))
+            best = merged([view.valid for view in views])
+            found.append(
+                DateCandidate(
+                    acquisition.key,
+                    items[0].datetime_utc,
+                    clear_fraction(best, self.snow_is_clear),
+                    nodata_fraction(best),
+                    items[0].orbit_state,
+                    GLANCE_SLACK if any(view.is_glance for view in views) else 0.0,
+                )
+            )
             behind.append(items)
-        kept = select_dates(candidates, self.select, chip.reference_utc)
-        return [self._needed(chip, behind[index]) for index in kept]
+        return found, behind
 
-    def _needed(self, chip: ChipSpec, items: Parts) -> Parts:
-        """Items of a kept date that the chip needs: one where its mask covers the chip, else all parts."""
-        whole = self.valid_of(chip, items[0]) if items[0].masks else None
-        return items[:1] if whole is not None and nodata_fraction(whole) == 0.0 else items
+    def needed(self, chip: ChipSpec, items: Parts) -> Parts:
+        """Items of a date that the chip needs: one where its mask covers the chip, else all parts."""
+        view = self.view_of(chip, items[0]) if items[0].masks else None
+        return items[:1] if view is not None and nodata_fraction(view.valid) == 0.0 else items
+
+    def unseen(self, chip: ChipSpec, items: Parts) -> Parts:
+        """Needed items of a date that were only glanced at."""
+        views = [(item, self.view_of(chip, item)) for item in self.needed(chip, items)]
+        return tuple(item for item, view in views if view is not None and view.is_glance)
 
     def _ordered(self, chip: ChipSpec, acquisition: Acquisition) -> tuple[SceneItem, ...]:
         """Parts over the chip: of the chip's own zone first, then the fuller, then by id."""
 
         def rank(item: SceneItem) -> tuple[bool, float, str]:
-            valid = self.valid_of(chip, item)
+            view = self.view_of(chip, item)
             return (
                 not is_same_zone(item.refs[0].georef.epsg, chip.epsg),
-                nodata_fraction(valid) if valid is not None else 1.0,
+                nodata_fraction(view.valid) if view is not None else 1.0,
                 item.item_id,
             )
 
@@ -88,12 +112,12 @@ class Chooser:
 
 def merged(valids: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Parts of one picture laid over each other: the first that holds data wins."""
-    merged = valids[0].copy()
+    best = valids[0].copy()
     for valid in valids[1:]:
-        if valid.shape == merged.shape:
-            hole = merged == Valid.NODATA
-            merged[hole] = valid[hole]
-    return merged
+        if valid.shape == best.shape:
+            hole = best == Valid.NODATA
+            best[hole] = valid[hole]
+    return best
 
 
 def acquisitions(items: Iterable[SceneItem]) -> list[Acquisition]:
@@ -108,11 +132,23 @@ def acquisitions(items: Iterable[SceneItem]) -> list[Acquisition]:
     return sorted(ordered, key=lambda a: (a.items[0].datetime_utc, a.key))
 
 
-def covering(chips: Sequence[ChipSpec], items: Sequence[SceneItem]) -> Mapping[str, frozenset[str]]:
-    """Chip id -> ids of the items whose footprint touches it."""
-    footprints = {item.item_id: shapely.from_wkb(item.footprint_wkb) for item in items}
+def covering(
+    chips: Sequence[ChipSpec], items: Sequence[SceneItem], spans: Mapping[str, Sequence[Span]]
+) -> Mapping[str, frozenset[str]]:
+    """Chip id -> ids of the items whose footprint touches it and whose time lies in one of its windows.
+
+    Args:
+        chips: the chips.
+        items: the items.
+        spans: chip id -> its windows.
+    """
+    footprints = shapely.from_wkb([item.footprint_wkb for item in items])
     found = {}
     for chip in chips:
-        here = shapely.from_wkb(chip.footprint_wkb)
-        found[chip.chip_id] = frozenset(i for i, footprint in footprints.items() if footprint.intersects(here))
+        touches = shapely.intersects(footprints, shapely.from_wkb(chip.footprint_wkb))
+        found[chip.chip_id] = frozenset(
+            item.item_id
+            for item, is_over in zip(items, touches, strict=True)
+            if is_over and any(span.holds(item.datetime_utc) for span in spans[chip.chip_id])
+        )
     return found

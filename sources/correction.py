@@ -6,7 +6,7 @@ The stored pixels have then been resampled once, not twice; the layer keeps its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from chips.decide import shifted_georef
 from chips.plan import LayerPlan, layer_georef
-from schemas.chip import Chip, Shift, Valid
+from schemas.chip import Chip, DateSource, Shift, Valid
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
+from sources.compose import Picture, composed, form_of
 from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, validity
 from sources.engine import engine_for, open_engine
 from sources.masks import resample_valid, to_valid
@@ -49,13 +50,15 @@ def corrected(
         wanted = [index for index, shift in enumerate(measured) if shift.applied_by and shift.status != "corrected"]
         if not wanted:
             continue
-        parts = {index: _parts(chip, chip.provenance[modality][index], items.get(modality, ())) for index in wanted}
-        for plan in (plan for plan in plans if plan.modality == modality):
-            layer = chip.layers[plan.group].copy(deep=True)
-            for index in wanted:
-                again = _date(chip, plan, recipe.modalities[modality], parts[index], measured[index], opener)
-                layer["data"].values[index], layer["valid"].values[index] = again[0].data, again[1]
-            layers[plan.group] = layer
+        again = _Again(chip, recipe.modalities[modality], [plan for plan in plans if plan.modality == modality], opener)
+        layers |= {plan.group: chip.layers[plan.group].copy(deep=True) for plan in again.plans}
+        for index in wanted:
+            dates = again.dates(chip.provenance[modality][index], measured[index], items.get(modality, ()))
+            for group, date in dates.items():
+                layers[group]["data"].values[index] = date.stored.data
+                layers[group]["valid"].values[index] = date.valid
+                if date.count is not None:
+                    layers[group]["count"].values[index] = date.count
         shifts[modality] = tuple(
             replace(shift, status="corrected") if index in wanted else shift for index, shift in enumerate(measured)
         )
@@ -77,25 +80,46 @@ def _parts(chip: Chip, first: SceneItem, items: Sequence[SceneItem]) -> list[Sce
     return [first, *others]
 
 
-def _date(
-    chip: Chip, plan: LayerPlan, modality: Modality, parts: Sequence[SceneItem], shift: Shift, opener: Opener
-) -> Date:
-    """One date on its moved grid; a further part is read only while pixels are missing."""
-    georef: GeoRef = chip.layers[plan.group].attrs["georef"]
-    moved = shifted_georef(georef, shift)
-    date: Date | None = None
-    for item in parts:
-        refs = refs_of(item, plan)
-        pixels = engine_for([item], "direct").read(refs, moved, modality.resampling, opener, plan.nodata)
-        pixels = in_terms_of(plan, pixels, refs)
-        mask = _mask(chip, plan, modality, item, shift, georef, opener) if item.masks else None
-        part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, modality)
-        date = fill_holes(date, part)
-        if not (date[1] == Valid.NODATA).any():
-            break
-    if date is None:
-        raise ValueError(f"a date of {chip.spec.chip_id} without items")
-    return date
+@dataclass(frozen=True)
+class _Again:
+    """Reads dates of one modality of a chip on grids that are moved."""
+
+    chip: Chip
+    modality: Modality
+    plans: Sequence[LayerPlan]
+    opener: Opener
+
+    def dates(self, source: DateSource, shift: Shift, items: Sequence[SceneItem]) -> dict[str, Date]:
+        """Group -> the date again: each of its pictures with all parts, a composite made anew of them."""
+        pictures = []
+        for picture in source.pictures:
+            parts = _parts(self.chip, picture[0], items)
+            layers = {plan.group: self._picture(plan, parts, shift) for plan in self.plans}
+            pictures.append(Picture(picture[0].datetime_utc, layers))
+        if self.modality.composite is None:
+            return dict(pictures[0].layers)
+        known = {plan.group: self.chip.layers[plan.group] for plan in self.plans}
+        common = {group: [str(name) for name in layer["common_name"].values] for group, layer in known.items()}
+        grids = {group: layer.attrs["georef"] for group, layer in known.items()}
+        return composed(pictures, self.modality, grids, common, source.reference_utc)
+
+    def _picture(self, plan: LayerPlan, parts: Sequence[SceneItem], shift: Shift) -> Date:
+        """One acquisition on its moved grid; a further part is read only while pixels are missing."""
+        georef: GeoRef = self.chip.layers[plan.group].attrs["georef"]
+        moved = shifted_georef(georef, shift)
+        date: Date | None = None
+        for item in parts:
+            refs = refs_of(item, plan)
+            pixels = engine_for([item], "direct").read(refs, moved, self.modality.resampling, self.opener, plan.nodata)
+            pixels = in_terms_of(plan, pixels, refs)
+            mask = _mask(self.chip, plan, self.modality, item, shift, georef, self.opener) if item.masks else None
+            part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, form_of(self.modality))
+            date = fill_holes(date, part)
+            if not (date.valid == Valid.NODATA).any():
+                break
+        if date is None:
+            raise ValueError(f"a date of {self.chip.spec.chip_id} without items")
+        return date
 
 
 def _mask(

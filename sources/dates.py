@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,8 +22,17 @@ from schemas.sensor import Band, load_sensor
 from sources.lattice import coverage_anywhere
 from sources.masks import pixel_codes, worst_of
 
-Date = tuple[Stored, NDArray[np.uint8]]
-"""Pixels as stored and their validity."""
+
+@dataclass(frozen=True)
+class Date:
+    """One date of one layer."""
+
+    stored: Stored
+    """Pixels (band, y, x) as stored."""
+    valid: NDArray[np.uint8]
+    """(y, x) their validity."""
+    count: NDArray[np.uint8] | None = None
+    """(y, x) clear dates behind each pixel of a composite."""
 
 
 def refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
@@ -108,7 +118,7 @@ def to_date(
     given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
     stored = to_stored(given, missing, modality)
     lost = is_missing(stored.data, stored.nodata) & ~missing
-    return stored, np.where(lost.any(axis=0), np.uint8(Valid.NODATA), seen)
+    return Date(stored, np.where(lost.any(axis=0), np.uint8(Valid.NODATA), seen))
 
 
 def fill_holes(date: Date | None, part: Date) -> Date:
@@ -118,39 +128,65 @@ def fill_holes(date: Date | None, part: Date) -> Date:
     """
     if date is None:
         return part
-    (stored, valid), (further, seen) = date, part
+    stored, further = date.stored, part.stored
     if (further.scale, further.offset) == (stored.scale, stored.offset):
-        hole = (valid == Valid.NODATA) & (seen != Valid.NODATA)
+        hole = (date.valid == Valid.NODATA) & (part.valid != Valid.NODATA)
         stored.data[:, hole] = further.data[:, hole]
-        valid[hole] = seen[hole]
-    return stored, valid
+        date.valid[hole] = part.valid[hole]
+    return date
+
+
+def empty_date(layer: LayerPlan, modality: Modality, georef: GeoRef, like: Date | None) -> Date:
+    """A step of a series at which a chip has nothing: no data throughout, in the form of another date if any."""
+    dtype, nodata, unit = stored_form(layer.dtype, layer.nodata, layer.unit, modality)
+    shape = (len(layer.bands), *georef.shape_yx)
+    scale, offset = (like.stored.scale, like.stored.offset) if like is not None else (1.0, 0.0)
+    filled = Stored(np.full(shape, outside(dtype, nodata), dtype), scale, offset, nodata, unit)
+    return Date(filled, np.zeros(georef.shape_yx, np.uint8))
+
+
+def outside(dtype: str, nodata: float | None) -> float:
+    """What stands for no data: the layer's value, else NaN for floats and 0 for integers."""
+    if nodata is not None:
+        return nodata
+    return float("nan") if np.dtype(dtype).kind == "f" else 0.0
 
 
 def to_layer(
     layer: LayerPlan,
     modality: Modality,
     georef: GeoRef,
-    times: Sequence[datetime],
+    times: Sequence[datetime | None],
     dates: Sequence[Date],
     bands: Sequence[Band],
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
-    """The dates of one layer as the dataset that `check_layer` describes; without dates, arrays of length 0."""
+    """The dates of one layer as the dataset that `check_layer` describes; without dates, arrays of length 0.
+
+    A time that is None is an empty step of a series (NaT).
+    """
     dtype, nodata, unit = stored_form(layer.dtype, layer.nodata, layer.unit, modality)
     data = np.zeros((len(dates), len(layer.bands), *georef.shape_yx), dtype)
     valid = np.zeros((len(dates), *georef.shape_yx), np.uint8)
-    for index, (stored, seen) in enumerate(dates):
-        data[index], valid[index] = stored.data, seen
+    count = np.zeros_like(valid)
+    for index, date in enumerate(dates):
+        data[index], valid[index] = date.stored.data, date.valid
+        if date.count is not None:
+            count[index] = date.count
+    moments = [np.datetime64("NaT") if t is None else np.datetime64(t.replace(tzinfo=None)) for t in times]
+    arrays: dict[str, Any] = {
+        "data": (("time", "band", "y", "x"), data),
+        "valid": (("time", "y", "x"), valid),
+        "scale": (("time",), np.array([date.stored.scale for date in dates], dtype=np.float64)),
+        "offset": (("time",), np.array([date.stored.offset for date in dates], dtype=np.float64)),
+    }
+    if modality.composite is not None:
+        arrays["count"] = (("time", "y", "x"), count)
     return check_layer(
         xr.Dataset(
-            {
-                "data": (("time", "band", "y", "x"), data),
-                "valid": (("time", "y", "x"), valid),
-                "scale": (("time",), np.array([stored.scale for stored, _ in dates], dtype=np.float64)),
-                "offset": (("time",), np.array([stored.offset for stored, _ in dates], dtype=np.float64)),
-            },
+            arrays,
             coords={
-                "time": np.array([moment.replace(tzinfo=None) for moment in times], dtype="datetime64[ns]"),
+                "time": np.array(moments, dtype="datetime64[ns]"),
                 "band": np.array(layer.bands, dtype=np.str_),
                 "common_name": ("band", np.array([band.common_name for band in bands], dtype=np.str_)),
                 "wavelength_nm": ("band", np.array([band.centre_nm or np.nan for band in bands], dtype=np.float64)),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chips.select import DateCandidate, screen_dates, select_dates
+from chips.select import DateCandidate, Kept, Wish, screen_dates, select_dates
+from chips.windows import Span
 from schemas.recipe import Select
 
 NOON = datetime(2021, 6, 15, 12, tzinfo=UTC)
@@ -77,7 +78,9 @@ def test_the_choice_does_not_depend_on_the_order_of_the_candidates(days: Any, ra
 
 
 def test_too_few_dates_reject_with_count_and_limit() -> None:
-    outcome = screen_dates("c1", "s2", 1, Select(min_dates=2))
+    span = Span("", NOON, NOON, NOON)
+    wish = Wish(Select(min_dates=2), (span,))
+    outcome = screen_dates("c1", "s2", [Kept(span, (3,)), Kept(span, ())], wish)
     assert outcome is not None
     assert (outcome.state, outcome.reason, outcome.measured, outcome.limit) == (
         "rejected",
@@ -85,4 +88,4 @@ def test_too_few_dates_reject_with_count_and_limit() -> None:
         1.0,
         2.0,
     )
-    assert screen_dates("c1", "s2", 2, Select(min_dates=2)) is None
+    assert screen_dates("c1", "s2", [Kept(span, (3,)), Kept(span, (4,))], wish) is None

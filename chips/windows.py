@@ -1,0 +1,133 @@
+"""The windows of a chip: `spans_of` turns the recipe's wishes, the chip's hemisphere and its own dates into times.
+
+Windows of one chip never overlap and stand in time order, so that the dates taken from them rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import shapely
+
+from schemas.chip import ChipSpec
+from schemas.recipe import Time
+from schemas.recipe_windows import Every, Listed, Pair, Seasons
+
+NORTH = ("winter", "spring", "summer", "autumn")
+SOUTH = ("summer", "autumn", "winter", "spring")
+"""Meteorological seasons from December, March, June and September on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One window of one chip."""
+
+    window: str
+    """Its id, unique in the chip; empty where the recipe names no windows."""
+    start_utc: datetime
+    """Begin."""
+    end_utc: datetime
+    """End, included."""
+    reference_utc: datetime
+    """What ``closest`` and ``max_gap_days`` count from."""
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a time lies in it; where the recipe names no windows the catalog has decided that."""
+        return not self.window or self.start_utc <= moment <= self.end_utc
+
+
+def date_key(table: str, column: str) -> str:
+    """Name in `ChipSpec.dates` of a day that a table gives."""
+    return f"{table}:{column}"
+
+
+def spans_of(wish: Time, chip: ChipSpec) -> tuple[Span, ...]:
+    """The windows of a chip, cut to ``time.start`` and ``time.end``; those that lie wholly outside are left out.
+
+    Args:
+        wish: the recipe's or a modality's ``time``.
+        chip: whose hemisphere decides the names of seasons, and whose ``dates`` hold what tables say of it.
+
+    Example:
+        >>> from schemas.recipe import Time
+        >>> wish = Time(start="2021-01-01", end="2021-01-20", windows={"kind": "every", "days": 10})
+        >>> here = shapely.to_wkb(shapely.Point(9, 48))
+        >>> chip = ChipSpec("c", 32632, (0, 0, 1, 1), "r", "train", "b", *wish.window_utc(), here)
+        >>> [(span.window, span.end_utc.day) for span in spans_of(wish, chip)]
+        [('2021-01-01', 10), ('2021-01-11', 20)]
+    """
+    start, end, reference = wish.window_utc()
+    if wish.windows is None:
+        return (Span("", start, end, reference),)
+    spans = []
+    for window, first, last, middle in sorted(_days(wish, chip), key=lambda found: found[1:3]):
+        first, last = max(first, wish.start), min(last, wish.end)
+        if first <= last:
+            begin, finish, centre = Time(start=first, end=last, reference=middle).window_utc()
+            spans.append(Span(window, begin, finish, centre))
+    return tuple(spans)
+
+
+Days = tuple[str, date, date, date | None]
+"""Window id, first and last day, reference."""
+
+
+def _days(wish: Time, chip: ChipSpec) -> Iterator[Days]:
+    windows = wish.windows
+    if isinstance(windows, Listed):
+        yield from ((window.id, window.start, window.end, window.reference) for window in windows.windows)
+    elif isinstance(windows, Every):
+        first = wish.start
+        while first <= wish.end:
+            yield first.isoformat(), first, first + timedelta(days=windows.days - 1), None
+            first += timedelta(days=windows.days)
+    elif isinstance(windows, Pair):
+        yield from _pair(windows, chip)
+    elif isinstance(windows, Seasons) and windows.table is not None:
+        yield from _phenology(windows, windows.table, chip)
+    elif isinstance(windows, Seasons):
+        yield from _seasons(wish, windows, chip)
+
+
+def _pair(pair: Pair, chip: ChipSpec) -> Iterator[Days]:
+    event = pair.event or dict(chip.dates).get(date_key(pair.table or "", pair.column))
+    if event is None:
+        return
+    away = timedelta(days=pair.exclude_days + 1)
+    yield "pre", event - timedelta(days=pair.before_days), event - away, event
+    yield "post", event + away, event + timedelta(days=pair.after_days), event
+
+
+def _seasons(wish: Time, seasons: Seasons, chip: ChipSpec) -> Iterator[Days]:
+    """Seasons of three months, named by the year of their last month."""
+    is_south = shapely.from_wkb(chip.footprint_wkb).centroid.y < 0
+    offset = 0 if seasons.calendar == "quarters" else -1
+    names = ("q1", "q2", "q3", "q4") if seasons.calendar == "quarters" else (SOUTH if is_south else NORTH)
+    for year in range(wish.start.year, wish.end.year + 2):
+        for quarter, name in enumerate(names):
+            if not seasons.only or name in seasons.only:
+                month = 12 * year + 3 * quarter + offset
+                yield f"{year}-{name}", _first_of(month), _first_of(month + 3) - timedelta(days=1), None
+
+
+def _first_of(month: int) -> date:
+    """First day of a month counted from January of year 0."""
+    return date(month // 12, month % 12 + 1, 1)
+
+
+def _phenology(seasons: Seasons, table: str, chip: ChipSpec) -> Iterator[Days]:
+    """Seasons of growth: whole, or from the start to the peak and from the day after it to the end."""
+    days: Mapping[str, date] = dict(chip.dates)
+    prefix = date_key(table, "")
+    years = {key.removeprefix(prefix).split(".")[0] for key in days if key.startswith(prefix)}
+    for year in sorted(years):
+        start, peak, end = (days[f"{prefix}{year}.{column}"] for column in ("start", "peak", "end"))
+        wanted = seasons.only or ("season",)
+        if "season" in wanted:
+            yield f"{year}-season", start, end, peak
+        if "green_up" in wanted:
+            yield f"{year}-green_up", start, peak, None
+        if "senescence" in wanted and peak < end:
+            yield f"{year}-senescence", peak + timedelta(days=1), end, None
