@@ -81,7 +81,9 @@ class Rule:
         """(value, modality) of a layer."""
         if layer.attrs.get("kind", "optical") in self.skip:
             return []
-        return [(float(value), str(layer.attrs["modality"])) for value in self.measure(layer)]
+        is_date = ~np.isnat(layer["time"].values)  # an empty step of a series is none
+        dates = layer if is_date.all() else layer.isel(time=np.flatnonzero(is_date))
+        return [(float(value), str(layer.attrs["modality"])) for value in self.measure(dates)]
 
 
 def _below(limit: float, nothing: float) -> float | None:

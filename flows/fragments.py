@@ -22,9 +22,11 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from schemas.chip import DateSource
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.sample import LayerArrays
+from schemas.scene import SceneItem
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -117,6 +119,8 @@ def pack_layers(layers: Mapping[str, LayerArrays]) -> tuple[dict[str, NDArray[An
             f"{group}/scale": layer.scale,
             f"{group}/offset": layer.offset,
         }
+        if layer.count is not None:
+            arrays[f"{group}/count"] = layer.count
         described[group] = asdict(layer.georef)
     return arrays, described
 
@@ -131,9 +135,25 @@ def unpack_layers(arrays: Arrays, described: Mapping[str, Any]) -> dict[str, Lay
             scale=arrays[f"{group}/scale"],
             offset=arrays[f"{group}/offset"],
             georef=georef_of(georef),
+            count=arrays.get(f"{group}/count"),
         )
         for group, georef in described.items()
     }
+
+
+def pack_source(source: DateSource) -> dict[str, Any]:
+    """Where a date comes from, as JSON, items by id. Inverse: `unpack_source`."""
+    return {
+        "pictures": [[item.item_id for item in parts] for parts in source.pictures],
+        "window": source.window,
+        "reference_utc": source.reference_utc,
+    }
+
+
+def unpack_source(packed: Mapping[str, Any], items: Mapping[str, SceneItem]) -> DateSource:
+    """The source that `pack_source` flattened, with its items again."""
+    pictures = tuple(tuple(items[item_id] for item_id in parts) for parts in packed["pictures"])
+    return DateSource(pictures, packed["window"], packed["reference_utc"])
 
 
 def georef_of(fields: Mapping[str, Any]) -> GeoRef:

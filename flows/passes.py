@@ -24,7 +24,7 @@ from chips.register import measure_layers
 from chips.rows import chip_row, input_hash, items_over
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
-from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, read_json
+from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
@@ -190,8 +190,11 @@ def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums:
 
 
 def acquisitions(chip: Chip) -> dict[str, list[str]]:
-    """Modality -> key of the acquisition behind each date."""
-    return {name: [item.datatake or item.item_id for item in items] for name, items in chip.provenance.items()}
+    """Modality -> key of the acquisition behind each date; of a composite the keys of all, of an empty step none."""
+    return {
+        name: ["+".join(parts[0].datatake or parts[0].item_id for parts in date.pictures) for date in dates]
+        for name, dates in chip.provenance.items()
+    }
 
 
 def read_again(job: Job, tile: Tile, chip: Chip) -> Chip:
@@ -237,6 +240,7 @@ def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
         "features": pack_features(chip.features),
         "split": chip.spec.split,
         "shifts": {name: [asdict(shift) for shift in dates] for name, dates in chip.shifts.items()},
+        "sources": {name: [pack_source(date) for date in dates] for name, dates in chip.provenance.items()},
     }
     arrays, described = pack_pixels(chip)
     for name, label in chip.labels.items():
@@ -268,6 +272,7 @@ def to_arrays(layer: xr.Dataset) -> LayerArrays:
         scale=layer["scale"].values,
         offset=layer["offset"].values,
         georef=layer.attrs["georef"],
+        count=layer["count"].values if "count" in layer else None,
     )
 
 

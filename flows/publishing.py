@@ -30,6 +30,7 @@ from labelers.fuse import FusionModel
 from schemas.chip import Outcome
 from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.legend import load_crosswalk, load_legend
+from schemas.recipe import Modality
 from schemas.sample import split_ids
 from schemas.sensor import load_sensor
 from shards.draft import Draft
@@ -162,8 +163,13 @@ def _layer_tables(
             nodata=nodata,
             bands=tuple(_band_table(name, layer, plan, estimated) for name in layer.bands),
             max_dates=max(dates, default=0),
+            composite=_how_composed(job.recipe.modalities[layer.modality]),
             shape_yx=(max((s[0] for s in shapes), default=0), max((s[1] for s in shapes), default=0)),
         )
+
+
+def _how_composed(modality: Modality) -> str:
+    return modality.composite.how if modality.composite is not None else ""
 
 
 def _band_table(name: str, layer: LayerPlan, plan: RunPlan, estimated: Estimated) -> BandTable:

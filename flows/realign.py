@@ -32,7 +32,7 @@ from chips.scene_shift import (
     to_rows,
 )
 from chips.screen import screen
-from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_layers
+from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_layers, unpack_source
 from flows.passes import UNFINISHED, Job, acquisitions, outcome_dict, pack_pixels, read_again
 from flows.second_pass import labels_of
 from flows.steps import FIRST_PASS, versions
@@ -202,6 +202,7 @@ def _layer(
                 "valid": (("time", "y", "x"), stored.valid),
                 "scale": (("time",), stored.scale),
                 "offset": (("time",), stored.offset),
+                **({} if stored.count is None else {"count": (("time", "y", "x"), stored.count)}),
             },
             coords={
                 "time": stored.time_utc,
@@ -221,7 +222,7 @@ def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chi
     provenance = {}
     for name in facts["shifts"]:
         by_id = {item.item_id: item for item in tile.items[name]}
-        provenance[name] = tuple(by_id[item_id] for item_id in facts["row"][f"{name}.item_ids"])
+        provenance[name] = tuple(unpack_source(packed, by_id) for packed in facts["sources"][name])
     shifts = {name: tuple(Shift(**fields) for fields in dates) for name, dates in facts["shifts"].items()}
     return Chip(spec, {}, provenance, shifts)
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from captioners.base import CaptionInput, make_captioner
@@ -170,6 +171,7 @@ def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], gro
             wavelengths_nm=wavelengths or None,
         )
         for t in range(len(days))
+        if not np.isnat(layer.time_utc[t])
     ]
 
 

@@ -64,7 +64,7 @@ def _modality_pictures(
                     unit=table.unit,
                     pixel_size_m=table.gsd_m,
                 )
-                yield f"{modality} {_day(layer, t)}", picture
+                yield f"{modality} {_day(sample, modality, layer, t)}", picture
         if shown:
             return
 
@@ -78,8 +78,14 @@ def _names(table: LayerTable) -> tuple[list[str], dict[str, float] | None]:
     return names, wavelengths or None
 
 
-def _day(layer: LayerArrays, t: int) -> str:
-    return str(layer.time_utc[t].astype("datetime64[D]"))
+def _day(sample: Sample, modality: str, layer: LayerArrays, t: int) -> str:
+    """Day of a date, of a composite with how it was made; the window it was taken from; or that there is none."""
+    windows, how = (sample.row.get(f"{modality}.{name}") or [] for name in ("window", "composite"))
+    moment = layer.time_utc[t]
+    words = ["no date" if np.isnat(moment) else str(moment.astype("datetime64[D]"))]
+    words += [how[t]] if t < len(how) and how[t] else []
+    words += [f"({windows[t]})"] if t < len(windows) and windows[t] else []
+    return " ".join(words)
 
 
 def quicklooks(sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]) -> list[Quicklook]:

@@ -87,6 +87,9 @@ class LayerTable(BaseModel):
     """In stored order."""
     max_dates: int
     """Largest number of dates of a chip."""
+    composite: str = ""
+    """How several dates became one (median, ...); such a group has the member ``<group>_count.npy``: clear dates behind
+    each pixel. Empty where dates are single."""
     shape_yx: tuple[int, int]
     """Largest rows and columns of a chip."""
 

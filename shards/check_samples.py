@@ -70,7 +70,13 @@ def check_segment(
 def expected_suffixes(sample: Sample, document: DatasetDocument) -> list[str]:
     """Members that a sample of these contents has, in the contract's order."""
     groups = [layer.group for layer in document.modalities if layer.group in sample.layers]
-    pairs = [name for group in groups for name in (f"{group}.npy", f"{group}_valid.npy")]
+    counted = {layer.group for layer in document.modalities if layer.composite}
+    pairs = [
+        name
+        for group in groups
+        for name in (f"{group}.npy", f"{group}_valid.npy", f"{group}_count.npy")
+        if group in counted or not name.endswith("_count.npy")
+    ]
     return [
         *pairs,
         *(f"label_{source}.npy" for source in sample.labels),
@@ -108,8 +114,13 @@ def _layer_faults(layer: LayerArrays, table: LayerTable) -> Iterator[str]:
     if layer.valid.dtype != np.uint8 or (layer.valid.size and int(layer.valid.max()) > 7):
         yield f"validity {layer.valid.dtype} up to {layer.valid.max()}, wanted uint8 up to 7"
         return
-    if len(layer.time_utc) and bool(np.any(np.diff(layer.time_utc.astype(np.int64)) < 0)):
+    is_empty = np.isnat(layer.time_utc)
+    if bool(np.any(np.diff(layer.time_utc[~is_empty].astype(np.int64)) < 0)):
         yield "dates do not rise"
+    if layer.valid[is_empty].any():
+        yield "a step without a time holds pixels"
+    if layer.count is not None and bool(np.any((layer.count == 0) & np.isin(layer.valid, (1, 6)))):
+        yield "pixels are clear that no date of the composite saw clearly"
     if not (np.isfinite(layer.scale).all() and np.isfinite(layer.offset).all()):
         yield "scale or offset is not a number"
     silent = int(np.count_nonzero(missing_of(layer, table) & ~np.isin(layer.valid, MASKED)))

@@ -52,6 +52,8 @@ class ZarrCheck:
         """Where the chip at a ``zarr_index`` is not its sample."""
         for layer in self.document.modalities:
             yield from self._layer(index, layer.group, padding_of(layer), sample.layers.get(layer.group))
+            if layer.composite:
+                yield from self._counts(index, layer.group, sample.layers.get(layer.group))
         labels = label_arrays(sample)
         for group in self.document.zarr["groups"]:
             if group in labels:
@@ -84,6 +86,15 @@ class ZarrCheck:
             found_place = tuple(self._vector(f"{group}/{name}")[index] for name in names)
             if found_place != place:
                 yield f"zarr {group} lies at {found_place}, the shard's layer at {place}"
+
+    def _counts(self, index: int, group: str, layer: LayerArrays | None) -> Iterator[str]:
+        found = self._array(f"{group}/count")[index]
+        wanted = np.zeros(found.shape, np.uint8)
+        if layer is not None and layer.count is not None:
+            dates, rows, columns = layer.count.shape
+            wanted[:dates, :rows, :columns] = layer.count
+        if not np.array_equal(found, wanted):
+            yield f"zarr {group}/count differs from the shard"
 
     def _array(self, path: str) -> Any:
         if path not in self._arrays:

@@ -255,7 +255,7 @@ class _Wanted:
         if odd:
             raise DatasetError(f"no member {odd[0]!r}", where=dataset.name, mend=f"known: {', '.join(sorted(known))}")
         groups = dataset.wanted_groups(modalities)
-        self.names = {*groups, *(f"{group}_valid" for group in groups), "meta"}
+        self.names = {*groups, *(f"{group}_{more}" for group in groups for more in ("valid", "count")), "meta"}
         self.names |= known if members is None else set(members)
 
     def __call__(self, suffix: str) -> bool:

@@ -1,6 +1,7 @@
 """`Sample` <-> the members of a shard, in the order that DATASET_FORMAT.md fixes.
 
     <key>.<group>.npy, <key>.<group>_valid.npy      per modality group, in the recipe's order
+    <key>.<group>_count.npy                         after them where the group is a composite
     <key>.label_<source>.npy                        per label source
     <key>.label.npy, <key>.confidence.npy
     <key>.osm.json, <key>.texts.json, <key>.meta.json
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,8 @@ SUFFIX = re.compile(r"[a-z0-9_-]{1,32}\.(npy|json)")
 LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_length", "zarr_index")
 """Columns of chips.parquet that stand in no ``meta.json``."""
 RESERVED = ("label", "confidence", "osm", "texts", "meta")
-"""Names that no modality group may have; nor may one begin with ``label_`` or end in ``_valid``."""
+"""Names that no modality group may have; nor may one begin with ``label_`` or end in ``_valid`` or
+``_count``."""
 
 Content = tuple[bytes, bytes | memoryview]
 
@@ -46,11 +49,13 @@ def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
     if not CHIP_ID.fullmatch(sample.chip_id):
         raise ValueError(f"chip id {sample.chip_id!r}: 1 to 60 of letters, digits, _ and -")
     for group, layer in sample.layers.items():
-        if group in RESERVED or group.startswith("label_") or group.endswith("_valid"):
+        if group in RESERVED or group.startswith("label_") or group.endswith(("_valid", "_count")):
             raise ValueError(f"{group!r} cannot name a modality group: the format uses it")
         _check_layer(sample.chip_id, group, layer)
         yield _named(f"{group}.npy"), encode_npy(layer.data)
         yield _named(f"{group}_valid.npy"), encode_npy(layer.valid)
+        if layer.count is not None:
+            yield _named(f"{group}_count.npy"), encode_npy(layer.count)
     for source, codes in sample.labels.items():
         yield _named(f"label_{source}.npy"), encode_npy(codes)
     if sample.label is not None:
@@ -97,6 +102,8 @@ def _check_layer(chip_id: str, group: str, layer: LayerArrays) -> None:
         )
     if layer.data.shape[2:] != tuple(layer.georef.shape_yx):
         raise ValueError(f"{chip_id} {group}: {layer.data.shape[2:]} pixels, georeference {layer.georef.shape_yx}")
+    if layer.count is not None and (layer.count.dtype != np.uint8 or layer.count.shape != layer.valid.shape):
+        raise ValueError(f"{chip_id} {group}: counts {layer.count.dtype} {layer.count.shape}, wanted as valid")
     if not (len(layer.time_utc) == len(layer.scale) == len(layer.offset) == dates):
         raise ValueError(f"{chip_id} {group}: times, scales or offsets are not {dates}")
 
@@ -118,7 +125,7 @@ def decode_sample(chip_id: str, members: Mapping[str, bytes | memoryview], modal
     labels: dict[str, NDArray[Any]] = {}
     for suffix, content in members.items():
         name, _, ending = suffix.rpartition(".")
-        if ending != "npy" or name in ("label", "confidence") or name.endswith("_valid"):
+        if ending != "npy" or name in ("label", "confidence") or name.endswith(("_valid", "_count")):
             continue
         if name.startswith("label_"):
             labels[name.removeprefix("label_")] = decode_npy(content)
@@ -126,7 +133,9 @@ def decode_sample(chip_id: str, members: Mapping[str, bytes | memoryview], modal
             mask = members.get(f"{name}_valid.npy")
             if mask is None:
                 raise IntegrityError(f"{chip_id}: {name} has no validity mask")
-            layers[name] = _layer(name, modality_of.get(name, name), row, decode_npy(content), decode_npy(mask))
+            layer = _layer(name, modality_of.get(name, name), row, decode_npy(content), decode_npy(mask))
+            count = members.get(f"{name}_count.npy")
+            layers[name] = layer if count is None else _with_count(chip_id, name, layer, decode_npy(count))
     return Sample(
         chip_id=chip_id,
         split=str(meta.get("split", "")),
@@ -182,11 +191,19 @@ def _layer(group: str, modality: str, row: Mapping[str, Any], data: NDArray[Any]
     return LayerArrays(
         data=data,
         valid=valid,
-        time_utc=np.array([str(t).removesuffix("Z").removesuffix("+00:00") for t in times], "datetime64[ns]"),
+        time_utc=np.array(
+            ["NaT" if t is None else str(t).removesuffix("Z").removesuffix("+00:00") for t in times], "datetime64[ns]"
+        ),
         scale=np.array(_per_date(row, group, modality, "scale", dates), np.float64),
         offset=np.array(_per_date(row, group, modality, "offset", dates), np.float64),
         georef=georef,
     )
+
+
+def _with_count(chip_id: str, group: str, layer: LayerArrays, count: NDArray[Any]) -> LayerArrays:
+    if count.dtype != np.uint8 or count.shape != layer.valid.shape:
+        raise IntegrityError(f"{chip_id}: {group}_count is {count.dtype} {count.shape}, its mask {layer.valid.shape}")
+    return replace(layer, count=count)
 
 
 def _per_date(row: Mapping[str, Any], group: str, modality: str, name: str, dates: int) -> list[Any]:

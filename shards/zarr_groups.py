@@ -160,9 +160,22 @@ class LayerGroup(_Group):
             flag_values=[0, 1, 2, 3, 4, 5, 6, 7],
             flag_meanings="nodata clear cloud cloud_shadow snow haze_or_cirrus clear_water defective",
         )
+        self.count = self._counts(table.shape_yx) if table.composite else None
         self.time = np.full((self.chips, self.times), NAT, np.int64)
         self.scale = np.full((self.chips, self.times), np.nan)
         self.offset = np.full((self.chips, self.times), np.nan)
+
+    def _counts(self, shape_yx: tuple[int, int]) -> zarr.Array[Any]:
+        return self._pixels(
+            "count",
+            (self.chips, self.times, *shape_yx),
+            "uint8",
+            0,
+            ("chip", "time", "y", "x"),
+            coordinates=f"time {CHIP_COORDINATES}",
+            long_name=f"clear dates behind each pixel of the {self.table.composite}",
+            units="1",
+        )
 
     def write(self, start: int, batch: Sequence[Sample]) -> None:
         """Write the chips from ``start`` on."""
@@ -174,6 +187,14 @@ class LayerGroup(_Group):
                 self._one(start + number, sample.chip_id, layer, data[number], valid[number])
         self.data[start : start + len(batch)] = data
         self.valid[start : start + len(batch)] = valid
+        if self.count is not None:
+            count = np.zeros_like(valid)
+            for number, sample in enumerate(batch):
+                layer = sample.layers.get(self.name)
+                if layer is not None and layer.count is not None:
+                    dates, rows, columns = layer.count.shape
+                    count[number, :dates, :rows, :columns] = layer.count
+            self.count[start : start + len(batch)] = count
 
     def _one(self, index: int, chip_id: str, layer: LayerArrays, data: NDArray[Any], valid: NDArray[np.uint8]) -> None:
         dates, bands, rows, columns = layer.data.shape

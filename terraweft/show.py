@@ -85,7 +85,8 @@ def _print_facts(sample: Sample, titles: list[str], out: Console) -> None:
     out.print(f"{sample.chip_id} ({', '.join(_place(sample))})", style="bold", markup=False, soft_wrap=True)
     out.print(f"  pictures: {', '.join(titles)}", markup=False)
     for name, layer in sample.layers.items():
-        dates = ", ".join(str(day) for day in layer.time_utc.astype("datetime64[D]"))
+        days = layer.time_utc.astype("datetime64[D]")
+        dates = ", ".join("an empty step" if np.isnat(day) else str(day) for day in days)
         out.print(f"  {name}: {tuple(layer.data.shape)} {layer.data.dtype} on {dates or 'no date'}", markup=False)
     fractions: Mapping[str, float] = row.get("label.fractions") or {}
     if fractions:

@@ -73,6 +73,7 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         ``chip_id``: str.
         ``<group>``: (T, C, H, W) float32, or int32 for stored integers.
         ``<group>_valid``: (T, H, W) uint8, 0 where there is no data or padding.
+        ``<group>_count``: (T, H, W) uint8 clear dates behind each pixel, of composites.
         ``label``: (H, W) int64, 255 = abstain (``ignore_index=255``); ``confidence``: (H, W) uint8.
         ``texts``: list of str, if asked for.
 
@@ -139,6 +140,8 @@ class ChipStream(IterableDataset[dict[str, Any]]):
             data, valid = self._arrays(self.dataset.layer(group), sample.layers.get(group))
             found[group] = torch.from_numpy(data)  # (T, C, H, W)
             found[f"{group}_valid"] = torch.from_numpy(valid)  # (T, H, W)
+            if self.dataset.layer(group).composite:
+                found[f"{group}_count"] = torch.from_numpy(_counts(sample.layers.get(group), valid))  # (T, H, W)
         if self.options.labels and sample.label is not None:
             found["label"] = torch.from_numpy(sample.label.astype(np.int64))  # (H, W)
         if self.options.labels and sample.confidence is not None:
@@ -204,3 +207,12 @@ def _statistics(dataset: Dataset, group: str) -> tuple[NDArray[np.float32], NDAr
         np.array([band.mean or 0.0 for band in bands], np.float32),
         np.array([band.std or math.inf for band in bands], np.float32),
     )
+
+
+def _counts(layer: LayerArrays | None, valid: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Counts of a composite, padded as its mask is."""
+    padded = np.zeros_like(valid)
+    if layer is not None and layer.count is not None:
+        t, h, w = layer.count.shape
+        padded[:t, :h, :w] = layer.count
+    return padded
