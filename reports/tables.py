@@ -145,7 +145,9 @@ def modality_rows(chips: pd.DataFrame) -> list[ModalityRow]:
             clear = clear[[bool(item) for item in items]]  # an empty step of a series is no date
         gaps = np.abs(flat_numbers(chips, f"{name}.gap_days"))
         column = next(c for c in (f"{name}.item_ids", f"{name}.clear_fraction", f"{name}.registered") if c in chips)
-        dates = [0 if v is None or isinstance(v, float) else sum(1 for entry in v if entry != "") for v in chips[column]]
+        dates = [
+            0 if v is None or isinstance(v, float) else sum(1 for entry in v if entry != "") for v in chips[column]
+        ]
         references = sorted({str(r) for r in flat(chips, f"{name}.shift_reference") if r})
         rows.append(
             ModalityRow(
