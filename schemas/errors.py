@@ -13,6 +13,7 @@ TerraweftError                 anything this software raises on purpose
 |   +-- TransientSourceError   5xx, reset, stall: again
 |   +-- DecodeError            the bytes came but are no raster: quarantine
 |   +-- UnsupportedItemError   an item we refuse to read, and why
+|       +-- LatticeUnknownError  it does not say where its pixels lie: the file's header does
 +-- IntegrityError             bytes on disk are not what the manifest says
 +-- TextBackendError           the language model's server failed; carries attempts
     +-- BudgetExceededError    the next call could cost more than what is left
@@ -116,6 +117,10 @@ class DecodeError(SourceError):
 
 class UnsupportedItemError(SourceError):
     """An item that is refused, with the reason."""
+
+
+class LatticeUnknownError(UnsupportedItemError):
+    """An item that does not say where its pixels lie; the header of its file does."""
 
 
 class IntegrityError(TerraweftError):

@@ -5,6 +5,8 @@ A new optical sensor is one such table and no code.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -39,6 +41,34 @@ class Band(BaseModel):
     """Whether a recipe that names no bands gets it."""
 
 
+class Variant(BaseModel):
+    """How the bands of one platform or one product line differ from the profile's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Sentinel-2B, L30, TM, ..."""
+    platforms: tuple[str, ...] = ()
+    """Platforms it holds for, as `sentinel-2b`."""
+    products: str = ""
+    """Regular expression found in names of its products (id, collection, file names), upper or lower case."""
+    bands: tuple[Band, ...] = ()
+    """All its bands; empty where they are the profile's own."""
+    centres: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Band name -> centre and full width at half maximum in nm, where only these differ."""
+
+    def is_meant(self, platform: str, names: Sequence[str]) -> bool:
+        """Whether a platform or a product's name says this variant."""
+        if platform in self.platforms:
+            return True
+        return bool(self.products) and any(re.search(self.products, name, re.IGNORECASE) for name in names)
+
+    def bands_of(self, bands: tuple[Band, ...]) -> tuple[Band, ...]:
+        """Its bands, given the profile's own."""
+        moved = {name: {"centre_nm": centre, "fwhm_nm": width} for name, (centre, width) in self.centres.items()}
+        return tuple(band.model_copy(update=moved.get(band.name, {})) for band in self.bands or bands)
+
+
 class SensorProfile(BaseModel):
     """What is known of a sensor and its product before any item is seen."""
 
@@ -58,6 +88,8 @@ class SensorProfile(BaseModel):
     """Offset of the product's document, used where the item is silent; None: must be decided per item."""
     nodata: float | None = None
     """Stored no-data value of the product's document."""
+    dtype: str = "uint16"
+    """NumPy name of the stored type, used where the item is silent."""
     nodata_rule: Literal["any", "all"] = "any"
     """A pixel is no data when any (or only when every) band holds the no-data value."""
     valid_range: tuple[float, float] | None = None
@@ -68,6 +100,10 @@ class SensorProfile(BaseModel):
     """Pixel edges lie on this plus multiples of the GSD (15 for Landsat and EnMAP)."""
     bands: tuple[Band, ...]
     """Bands in the order of the product; empty for a sensor whose items list their own (EnMAP)."""
+    variants: tuple[Variant, ...] = ()
+    """Platforms or product lines whose bands differ; `bands` are those that a recipe gets without naming any."""
+    companions: tuple[str, ...] = ()
+    """Sensors whose bands the same items carry beside these (surface temperature beside reflectance)."""
     bands_from_item: bool = False
     """Whether bands, wavelengths and gains are read from each item."""
     licence: str
@@ -89,6 +125,27 @@ class SensorProfile(BaseModel):
             if band.name == name:
                 return band
         raise KeyError(name)
+
+    def variant(self, platform: str = "", names: Sequence[str] = ()) -> Variant | None:
+        """The variant that the platform, or else a product's name, says; None where neither does."""
+        for variant in self.variants:
+            if platform and platform in variant.platforms:
+                return variant
+        return next((variant for variant in self.variants if variant.is_meant("", names)), None)
+
+    def as_variant(self, variant: Variant | None) -> SensorProfile:
+        """The profile with a variant's bands; the bands that a recipe gets unasked stand first, in their order."""
+        if variant is None:
+            return self
+        theirs = {band.name: band for band in variant.bands_of(self.bands)}
+        usual = [theirs.pop(band.name) for band in self.bands if band.name in theirs]
+        return self.model_copy(update={"bands": (*usual, *theirs.values())})
+
+    def band_names(self) -> tuple[str, ...]:
+        """Names of all bands that any variant has."""
+        listed = [band.name for band in self.bands]
+        listed += [band.name for variant in self.variants for band in variant.bands]
+        return tuple(dict.fromkeys(listed))
 
     def may_be_given_on(self, licence: str) -> bool:
         """Whether derived pixels may be redistributed, under the licence that an item names."""

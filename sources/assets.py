@@ -6,15 +6,17 @@ Bands are found by name, common name and centre wavelength, never by position in
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
-from schemas.errors import AssetMissingError, UnsupportedItemError
+from schemas.errors import AssetMissingError, LatticeUnknownError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.sensor import Band
 from sources.items import item_geometry
@@ -25,7 +27,12 @@ CENTRE_TOLERANCE_NM = 25.0
 """Catalogs round centre wavelengths (842 for 832.8 nm); neighbouring bands lie further apart than this."""
 REFUSED_KEY = "terraweft:refused"
 """Set on an asset whose address must not be opened; holds the reason."""
-_NOT_DATA = frozenset({"thumbnail", "overview", "visual", "metadata", "index"})
+_NOT_DATA_ROLES = frozenset({"thumbnail", "overview", "visual", "metadata", "index", "tiles", "browse"})
+_NOT_DATA_KEYS = frozenset(
+    {"thumbnail", "overview", "visual", "metadata", "index", "preview", "browse", "tci", "pvi", "rendered_preview"}
+)
+_RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".cog", ".gtiff")
+_DECORATION = re.compile(r"([-_.]jp2|\.tiff?|_\d{2}m)$")
 _MICROMETRE_LIMIT = 30.0
 
 
@@ -97,8 +104,68 @@ def find_band(item: Mapping[str, Any], band: Band) -> BandInfo:
         is_named = info.name in names or (info.common_name and info.common_name == band.common_name)
         if is_named and _centre_agrees(info, band):
             return _allowed(item, info)
+    for key in _pixel_keys(item):
+        infos = asset_bands(key, item["assets"][key])
+        is_named = len(infos) == 1 and plain_key(key) in {plain_key(name) for name in names}
+        if is_named and _centre_agrees(infos[0], band):
+            return _allowed(item, infos[0])
     have = ", ".join(sorted(item["assets"])) or "none"
     raise AssetMissingError(f"item {item['id']}: no asset for band {band.name}; it has {have}")
+
+
+def band_of(bands: Sequence[Band], info: BandInfo) -> Band | None:
+    """Which of a profile's bands a band of an asset is: `find_band` turned round; None where it is none of them.
+
+    By the asset's key or the band's name first; then by common name, of several that share one (``rededge``) the one
+    whose centre wavelength is nearest. A centre that contradicts the profile is no match.
+    """
+    said = {plain_key(info.name)} if info.name else set()
+    if info.count == 1:
+        said.add(plain_key(info.asset_key))
+    fitting = [band for band in bands if _centre_agrees(info, band)]
+    named = [band for band in fitting if said & {plain_key(name) for name in _names(band)}]
+    if not named and info.common_name:
+        alike = [b for b in fitting if b.common_name == info.common_name]
+        if not alike and info.centre_nm is not None:
+            alike = [b for b in fitting if b.common_name.startswith(info.common_name)]
+        named = alike
+    if len(named) > 1 and info.centre_nm is not None:
+        centre = info.centre_nm
+        named.sort(key=lambda band: abs((band.centre_nm or 0.0) - centre))
+    return named[0] if named else None
+
+
+def find_image(item: Mapping[str, Any]) -> list[BandInfo]:
+    """The bands of the one asset that holds a spectrum: the raster with most bands that have wavelengths."""
+    found: list[BandInfo] = []
+    for key in _pixel_keys(item):
+        infos = asset_bands(key, item["assets"][key])
+        if sum(info.centre_nm is not None for info in infos) > max(len(found), 3):
+            found = infos
+    return found
+
+
+def is_pixel_asset(key: str, asset: Mapping[str, Any]) -> bool:
+    """Whether an asset is a raster of measurements, as GeoTIFF or JPEG 2000: no preview, no metadata, no archive."""
+    if set(asset.get("roles") or ()) & _NOT_DATA_ROLES or plain_key(key) in _NOT_DATA_KEYS:
+        return False
+    kind, href = str(asset.get("type") or "").lower(), urlsplit(str(asset.get("href") or "")).path.lower()
+    if not kind:
+        is_bare = "." not in href.rsplit("/", 1)[-1]
+        return href.endswith(_RASTER_ENDINGS) or (is_bare and "data" in (asset.get("roles") or ()))
+    return "tif" in kind or "jp2" in kind or (kind == "application/octet-stream" and href.endswith(_RASTER_ENDINGS))
+
+
+def plain_key(key: str) -> str:
+    """A key or band name less what catalogs hang on to it.
+
+    >>> plain_key("B02_10m"), plain_key("blue-jp2"), plain_key("SR_B4.TIF")
+    ('b02', 'blue', 'sr_b4')
+    """
+    plain = key.lower()
+    while (shorter := _DECORATION.sub("", plain)) != plain:
+        plain = shorter
+    return plain
 
 
 def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
@@ -106,16 +173,21 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
 
     A CRS is believed only if the footprint falls on the raster: real items name zone 1 ``EPSG:3271``, and
     Landsat south of the equator lies in 326zz with negative northings. Where an UTM zone read from such a code fits
-    the footprint it is taken and logged, else the item is refused.
+    the footprint it is taken and logged, else the item is refused. A CRS that is not stated is the UTM zone in which
+    the raster lies on the footprint; a transform that is not stated follows from ``proj:bbox`` and ``proj:shape``.
 
     Raises:
-        UnsupportedItemError: projection missing, rotated, of non-square pixels, or not where the footprint is.
+        LatticeUnknownError: the item does not say, and it does not follow.
+        UnsupportedItemError: rotated, of non-square pixels, or not where the footprint is.
     """
     asset = item["assets"][asset_key]
-    epsg, transform, shape_yx = (asset.get(f"proj:{name}") for name in ("epsg", "transform", "shape"))
-    missing = [n for n, v in (("proj:code", epsg), ("proj:transform", transform), ("proj:shape", shape_yx)) if not v]
-    if missing:
-        raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} has no {' and no '.join(missing)}")
+    epsg, shape_yx = asset.get("proj:epsg"), asset.get("proj:shape")
+    transform = asset.get("proj:transform") or _transform_of_box(
+        asset.get("proj:bbox") or item["properties"].get("proj:bbox"), shape_yx
+    )
+    missing = [n for n, v in (("proj:transform", transform), ("proj:shape", shape_yx)) if not v]
+    if transform is None or not shape_yx:
+        raise LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no {' and no '.join(missing)}")
     a, b, x0, d, e, y0 = (float(value) for value in transform[:6])
     if b or d:
         raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} is rotated, only north-up grids are read")
@@ -123,13 +195,15 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
         raise UnsupportedItemError(
             f"item {item['id']}: asset {asset_key} has pixels of {a} x {-e}, not square north-up"
         )
-    georef = GeoRef(int(epsg), x0, y0, a, (int(shape_yx[0]), int(shape_yx[1])))
+    georef = GeoRef(int(epsg or 0), x0, y0, a, (int(shape_yx[0]), int(shape_yx[1])))
     footprint = item_geometry(item)
-    for candidate in (georef.epsg, *_meant(georef.epsg)):
+    for candidate in (georef.epsg, *_meant(georef.epsg)) if epsg else _zones_near(footprint, a):
         if _lies_on(candidate, georef, footprint):
             if candidate != georef.epsg:
                 _say_once(item["id"], georef.epsg, candidate)
             return GeoRef(candidate, x0, y0, a, georef.shape_yx)
+    if not epsg:
+        raise LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no proj:code")
     raise UnsupportedItemError(f"item {item['id']}: EPSG:{epsg} puts asset {asset_key} away from the footprint")
 
 
@@ -150,14 +224,16 @@ def _names(band: Band) -> tuple[str, ...]:
 
 
 def _listed(item: Mapping[str, Any]) -> Iterator[BandInfo]:
-    """Bands of data assets; JPEG 2000 twins of a GeoTIFF come last."""
-    keys = sorted(item["assets"], key=lambda key: ("jp2" in str(item["assets"][key].get("type", "")), key))
-    for key in keys:
-        asset = item["assets"][key]
-        roles = set(asset.get("roles") or ())
-        if roles & _NOT_DATA or "image/png" in str(asset.get("type", "")) or key in _NOT_DATA:
-            continue
-        yield from (info for info in asset_bands(key, asset) if info.name or info.common_name)
+    """Named bands of the assets that hold pixels."""
+    for key in _pixel_keys(item):
+        yield from (info for info in asset_bands(key, item["assets"][key]) if info.name or info.common_name)
+
+
+def _pixel_keys(item: Mapping[str, Any]) -> list[str]:
+    """Keys of the assets that hold pixels; JPEG 2000 twins of a GeoTIFF come last."""
+    assets = item["assets"]
+    keys = sorted(assets, key=lambda key: ("jp2" in str(assets[key].get("type", "")), key))
+    return [key for key in keys if is_pixel_asset(key, assets[key])]
 
 
 def _centre_agrees(info: BandInfo, band: Band) -> bool:
@@ -223,6 +299,23 @@ def _meant(epsg: int) -> tuple[int, ...]:
     return ()
 
 
+def _zones_near(footprint: Any, pixel_size: float) -> tuple[int, ...]:
+    """Codes that an unstated CRS may be: UTM zones around the footprint, in both numberings; lon/lat for degrees."""
+    if pixel_size < 0.1:
+        return (4326,)
+    zone = int((footprint.centroid.x + 180.0) // 6) + 1
+    near = [(zone + step - 1) % 60 + 1 for step in (0, -1, 1)]
+    return tuple(100 * head + number for number in near for head in (326, 327))
+
+
+def _transform_of_box(bounds: Any, shape_yx: Any) -> list[float] | None:
+    """The transform that ``proj:bbox`` and ``proj:shape`` leave no choice about."""
+    if not bounds or len(bounds) != 4 or not shape_yx or not all(shape_yx):
+        return None
+    left, bottom, right, top = (float(value) for value in bounds)
+    return [(right - left) / int(shape_yx[1]), 0.0, left, 0.0, (bottom - top) / int(shape_yx[0]), top]
+
+
 def _lies_on(epsg: int, georef: GeoRef, footprint: Any) -> bool:
     """Whether a point of the footprint lies on the raster, give or take a twentieth of its extent.
 
@@ -243,7 +336,8 @@ def _lies_on(epsg: int, georef: GeoRef, footprint: Any) -> bool:
 
 @lru_cache(maxsize=1024)
 def _say_once(item_id: str, epsg: int, meant: int) -> None:
-    log.warning("item %s: EPSG:%d read as EPSG:%d, which fits the footprint", item_id, epsg, meant)
+    said = f"EPSG:{epsg}" if epsg else "a lattice without a CRS"
+    log.warning("item %s: %s read as EPSG:%d, which fits the footprint", item_id, said, meant)
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Protocol
@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from schemas.errors import UserError
 from schemas.recipe import LonLatBox, Modality
 from schemas.scene import SceneItem
+from schemas.sensor import SensorProfile
+from sources.assets import BandInfo
 from sources.items import Item
+from sources.radiometry import Radiometry
 
 
 class CatalogClient(Protocol):
@@ -44,6 +47,18 @@ class ToSceneItem(Protocol):
         Raises:
             UnsupportedItemError: we refuse to read it, with the reason.
             AssetMissingError: it lacks a band that the recipe asks for.
+        """
+        ...
+
+
+class RadiometryOf(Protocol):
+    """What the stored numbers of some bands of an item mean."""
+
+    def __call__(self, item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
+        """Scale, offset and unit, with the reason.
+
+        Raises:
+            UnsupportedItemError: the evidence does not decide.
         """
         ...
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schemas.recipe import Modality
 from schemas.scene import SceneItem
-from schemas.sensor import load_sensor
+from schemas.sensor import SensorProfile, load_sensor
+from sources.assets import BandInfo
 from sources.items import Item
 from sources.radiometry import Radiometry, from_item_or_document
 from sources.scenes import Product, found_bands, make_scene, wanted_bands
@@ -20,12 +23,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         AssetMissingError: no asset that holds the band.
     """
     profile = load_sensor(modality.sensor)
-    bands = found_bands(item, wanted_bands(profile, modality))
-    infos = [info for _, info in bands]
-    if profile.kind == "classes":
-        radiometry = Radiometry(1.0, 0.0, profile.unit, "class codes as stored")
-    else:
-        radiometry = from_item_or_document(item["id"], infos, profile, profile.unit)
+    bands = found_bands(item, wanted_bands(item, modality))
     version = item["properties"].get("version") or item["properties"].get("esa_worldcover:product_version") or ""
     return make_scene(
         item,
@@ -34,8 +32,15 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=bands,
-            radiometry=radiometry,
+            radiometry=radiometry_of(item, [info for _, info in bands], profile),
             dtype=_DTYPES.get(modality.sensor, "float32"),
             baseline=str(version),
         ),
     )
+
+
+def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
+    """Metres as the item or the product's document says; class codes are never scaled."""
+    if profile.kind == "classes":
+        return Radiometry(1.0, 0.0, profile.unit, "class codes as stored")
+    return from_item_or_document(item["id"], infos, profile, profile.unit)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
 from schemas.errors import AssetMissingError, RecipeError, UnsupportedItemError
 from schemas.recipe import Modality
-from schemas.scene import MaskKind, SceneItem
+from schemas.scene import SceneItem
 from schemas.sensor import SensorProfile, load_sensor
-from sources.assets import BandInfo, asset_bands, is_refused
+from sources.assets import BandInfo, find_image, is_refused
 from sources.items import Item, item_times
-from sources.radiometry import from_item_or_document
-from sources.scenes import EXTRA_BANDS, Product, has_masks, make_scene
+from sources.radiometry import Radiometry, from_item_or_document
+from sources.scenes import EXTRA_BANDS, Product, make_scene, mask_kind
 
-IMAGE_KEYS = ("image", "spectral_image", "SPECTRAL_IMAGE")
 PUBLISHED_202 = "published-202"
 """Band name that stands for the 202 bands of a published recipe (schemas/enmap_bands_202.csv)."""
 RANGE_NM = (400.0, 2500.0)
@@ -45,7 +45,6 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
     chosen = _chosen(infos, modality)
     _, gsd = _grid(item, infos)
     names = [f"band_{info.index:03d}" for info in chosen]
-    kind: MaskKind = "enmap_ql" if has_masks(item, profile, "enmap_ql") else "none"
     table = [
         {"name": name, "centre_nm": info.centre_nm, "fwhm_nm": info.fwhm_nm, "gsd_m": gsd}
         for name, info in zip(names, chosen, strict=True)
@@ -58,25 +57,30 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=tuple(zip(names, chosen, strict=True)),
-            radiometry=from_item_or_document(item["id"], chosen, profile, profile.unit),
+            radiometry=radiometry_of(item, chosen, profile),
             dtype="int16",
             baseline=_version(item),
             datatake=_datatake(item, profile),
-            mask_kind=kind,
+            mask_kind=mask_kind(item, profile),
             extra=(("bad_bands", " ".join(bad)), (EXTRA_BANDS, json.dumps(table, separators=(",", ":")))),
         ),
     )
 
 
+def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
+    """Gain and offset of the bands as the product's metadata state them, else the product specification's."""
+    return from_item_or_document(item["id"], infos, profile, profile.unit)
+
+
 def _image_bands(item: Item) -> list[BandInfo]:
-    key = next((key for key in IMAGE_KEYS if key in item["assets"]), None)
-    if key is None:
+    infos = find_image(item)
+    if not infos:
         raise AssetMissingError(
             f"item {item['id']}: no spectral image; it has {', '.join(sorted(item['assets'])) or 'none'}"
         )
+    key = infos[0].asset_key
     if reason := is_refused(item["assets"][key]):
         raise UnsupportedItemError(f"item {item['id']}: asset {key} refused: {reason}")
-    infos = asset_bands(key, item["assets"][key])
     outside = [i for i in infos if i.centre_nm is None or not RANGE_NM[0] <= i.centre_nm <= RANGE_NM[1]]
     if outside:
         raise UnsupportedItemError(

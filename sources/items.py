@@ -16,9 +16,12 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import shapely
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 from shapely.geometry import box, shape
 
 from schemas.errors import UnsupportedItemError
+from sources.older_stac import modernise
 
 Item = dict[str, Any]
 """A STAC item as plain JSON."""
@@ -105,13 +108,14 @@ def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:
         base_href: address of the item's own document, against which relative addresses are resolved.
     """
     clean: Item = copy.deepcopy(dict(item))
-    properties = clean.setdefault("properties", {})
+    clean["properties"] = properties = dict(clean.get("properties") or {})
+    clean["assets"] = {str(key): dict(asset) for key, asset in (clean.get("assets") or {}).items() if asset}
+    modernise(clean)
     for key in NUMERIC_PROPERTIES & properties.keys():
         properties[key] = _number(properties[key])
     if isinstance(properties.get("sat:orbit_state"), str):
         properties["sat:orbit_state"] = properties["sat:orbit_state"].lower()
     _unify_projection(properties)
-    clean.setdefault("assets", {})
     for asset in clean["assets"].values():
         _unify_projection(asset)
         for key in PROJECTION_KEYS:
@@ -215,12 +219,27 @@ def _unify_projection(part: dict[str, Any]) -> None:
     code = part.get("proj:code")
     if epsg is None and isinstance(code, str) and code.upper().startswith("EPSG:"):
         epsg = _number(code.split(":", 1)[1])
+    if epsg is None:
+        epsg = _described_epsg(part)
     if isinstance(epsg, (int, float)):
         part["proj:epsg"] = int(epsg)
         part["proj:code"] = f"EPSG:{int(epsg)}"
     transform = part.get("proj:transform")
     if isinstance(transform, list) and len(transform) in (6, 9):
         part["proj:transform"] = [float(value) for value in transform[:6]]
+
+
+def _described_epsg(part: Mapping[str, Any]) -> int | None:
+    """The EPSG code of a coordinate system given as text (``proj:wkt2``) or PROJJSON, where it has one."""
+    for key, read in (("proj:projjson", CRS.from_json_dict), ("proj:wkt2", CRS.from_wkt)):
+        if part.get(key):
+            try:
+                code = read(part[key]).to_epsg(min_confidence=70)
+            except (CRSError, TypeError, AttributeError):
+                continue
+            if code is not None:
+                return int(code)
+    return None
 
 
 def _number(value: Any) -> Any:

@@ -6,14 +6,17 @@ Band numbers shift between Landsat 4-7 and 8-9, so bands are found by common nam
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
-from schemas.scene import MaskKind, SceneItem
-from schemas.sensor import load_sensor
+from schemas.scene import SceneItem
+from schemas.sensor import SensorProfile, load_sensor
+from sources.assets import BandInfo
+from sources.clues import platform_name, product_names
 from sources.items import Item, item_times
-from sources.radiometry import from_item_or_document
-from sources.scenes import Product, found_bands, has_masks, make_scene, platform_name, wanted_bands
+from sources.radiometry import Radiometry, from_item_or_document
+from sources.scenes import Product, found_bands, make_scene, mask_kind, wanted_bands
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -31,9 +34,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             f"item {item['id']}: Landsat collection {number or 'not stated'},"
             f" {modality.sensor} is of collection {wanted}"
         )
-    bands = found_bands(item, wanted_bands(profile, modality))
-    infos = [info for _, info in bands]
-    kind: MaskKind = "pixel_qa_c1" if wanted == "01" else "qa_pixel_c2"
+    bands = found_bands(item, wanted_bands(item, modality))
     return make_scene(
         item,
         modality_name,
@@ -41,11 +42,11 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=bands,
-            radiometry=from_item_or_document(item["id"], infos, profile, profile.unit),
+            radiometry=radiometry_of(item, [info for _, info in bands], profile),
             dtype="uint16",
             baseline=f"C{int(number)}",
             datatake=datatake(item),
-            mask_kind=kind if has_masks(item, profile, kind) else "none",
+            mask_kind=mask_kind(item, profile),
             extra=tuple(
                 (key.removeprefix("landsat:"), str(item["properties"][key]))
                 for key in ("landsat:wrs_path", "landsat:wrs_row", "landsat:correction")
@@ -55,13 +56,20 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
     )
 
 
+def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
+    """Scale and offset as the item states them, else as the product guide of its collection does."""
+    return from_item_or_document(item["id"], infos, profile, profile.unit)
+
+
 def collection_number(item: Item) -> str:
     """``01`` or ``02``, from the property or the product's name; empty where neither says."""
-    stated = item["properties"].get("landsat:collection_number")
-    if stated is not None:
+    stated = str(item["properties"].get("landsat:collection_number") or "")
+    if stated.isdigit():
         return f"{int(stated):02d}"
-    named = re.search(r"_(0[12])_(?:T1|T2|RT|A1|A2)", item["id"])
-    return named[1] if named else ""
+    for name in product_names(item):
+        if found := re.search(r"L[COTEM]0\d_.*_(0[12])_(?:T1|T2|RT|A1|A2)(?![0-9A-Z])", name.upper()):
+            return found[1]
+    return ""
 
 
 def datatake(item: Item) -> str:

@@ -15,6 +15,7 @@ from schemas.chip import VALID_PRECEDENCE, Valid
 from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import MaskKind
+from sources.assets import plain_key
 
 Codes = NDArray[np.uint8]
 Layers = Mapping[str, NDArray[Any]]
@@ -54,10 +55,11 @@ _BY_RANK = np.array([*VALID_PRECEDENCE, Valid.DEFECTIVE], np.uint8)
 def layer_of_key(asset_key: str) -> str:
     """Name of the mask layer that an asset key means.
 
-    >>> layer_of_key("QA_PIXEL.TIF"), layer_of_key("SCL_20m")
-    ('qa_pixel', 'scl')
+    >>> layer_of_key("QA_PIXEL.TIF"), layer_of_key("SCL_20m"), layer_of_key("QL_QUALITY_CLOUDSHADOW")
+    ('qa_pixel', 'scl', 'quality_cloud_shadow')
     """
-    return asset_key.lower().removesuffix(".tif").removesuffix("_20m")
+    layer = plain_key(asset_key).removeprefix("ql_")
+    return "quality_cloud_shadow" if layer == "quality_cloudshadow" else layer
 
 
 def to_valid(kind: MaskKind, arrays: Layers) -> Codes:

@@ -75,6 +75,8 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
             unit,
             f"scale and offset of the product's document ({profile.sensor})",
         )
+    if offset is None and profile.scale is not None and np.isclose(scale, profile.scale):
+        offset = profile.offset
     scale, offset = 1.0 if scale is None else scale, 0.0 if offset is None else offset
     differs = profile.scale is not None and not np.allclose([scale, offset], [profile.scale, profile.offset or 0.0])
     why = "scale and offset as the item states them"

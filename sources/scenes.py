@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from schemas.recipe import Modality
 from schemas.scene import MaskKind, SceneItem, SceneRef
 from schemas.sensor import Band, SensorProfile, load_sensor
 from sources.assets import BandInfo, asset_bands, asset_georef, find_band, is_refused
+from sources.clues import file_name, platform_of, product_names
 from sources.items import Item, content_hash, item_geometry, item_times
 from sources.masks import MASK_LAYERS, layer_of_key
 from sources.radiometry import Radiometry
@@ -45,19 +45,44 @@ class Product:
     """Further facts."""
 
 
-def wanted_bands(profile: SensorProfile, modality: Modality) -> tuple[Band, ...]:
-    """The profile's bands that the recipe asks for, in the recipe's order; all of them where it names none.
+def profile_of(item: Item, sensor: str) -> SensorProfile:
+    """The profile of a sensor as it holds for an item: with the bands of its platform or product line."""
+    profile = load_sensor(sensor)
+    if not profile.variants:
+        return profile
+    names = product_names(item)
+    return profile.as_variant(profile.variant(platform_of(item, names), names))
+
+
+def wanted_bands(item: Item, modality: Modality) -> tuple[Band, ...]:
+    """The bands that the recipe asks for, in its order and as the item's platform has them.
+
+    Where the recipe names none: those that the profile gives unasked.
 
     Raises:
-        RecipeError: a name the profile does not have.
+        RecipeError: a name that no variant of the sensor has.
+        AssetMissingError: a band that this platform or product line does not measure.
     """
+<<<<<<< HEAD
     if not modality.bands:
         return tuple(band for band in profile.bands if band.unasked)
     known = {band.name: band for band in profile.bands}
     unknown = [name for name in modality.bands if name not in known]
+=======
+    usual = load_sensor(modality.sensor)
+    names = modality.bands or tuple(band.name for band in usual.bands if band.unasked)
+    every = usual.band_names()
+    unknown = [name for name in names if name not in every]
+>>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
     if unknown:
-        raise RecipeError(f"{profile.sensor} has no band {unknown[0]!r}", mend=f"known: {', '.join(known)}")
-    return tuple(known[name] for name in modality.bands)
+        raise RecipeError(f"{usual.sensor} has no band {unknown[0]!r}", mend=f"known: {', '.join(every)}")
+    known = {band.name: band for band in profile_of(item, modality.sensor).bands}
+    absent = [name for name in names if name not in known]
+    if absent:
+        raise AssetMissingError(
+            f"item {item['id']}: its product has no band {', '.join(absent)}; it has {', '.join(known)}"
+        )
+    return tuple(known[name] for name in names)
 
 
 def found_bands(item: Item, bands: Sequence[Band]) -> tuple[tuple[str, BandInfo], ...]:
@@ -102,10 +127,15 @@ def make_scene(
     profile = load_sensor(modality.sensor)
     properties = item["properties"]
     start, end = item_times(item)
+<<<<<<< HEAD
     licence, attribution = _licence(item, profile, start.year)
     if refs is None:
         lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
         refs = tuple(_ref(item, band, lattices[band[1].asset_key], profile.nodata, product) for band in product.bands)
+=======
+    licence, attribution = licence_of(item, profile, start.year)
+    lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
+>>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
     return SceneItem(
         catalog=catalog_name,
         collection=str(item.get("collection") or modality.collection),
@@ -118,7 +148,7 @@ def make_scene(
         refs=refs,
         mask_kind=product.mask_kind,
         masks=_masks(item, profile, product.mask_kind),
-        platform=platform_name(properties.get("platform")),
+        platform=platform_of(item, product_names(item)),
         baseline=product.baseline,
         radiometry=product.radiometry.why,
         licence=licence,
@@ -144,12 +174,10 @@ def scene_bands(scene: SceneItem) -> tuple[Band, ...]:
     if table is not None:
         return tuple(Band.model_validate(row) for row in json.loads(table))
     profile = load_sensor(scene.sensor)
+    if profile.variants:
+        names = (scene.item_id, scene.collection, *(file_name(ref.href) for ref in scene.refs))
+        profile = profile.as_variant(profile.variant(scene.platform, names))
     return tuple(profile.band(ref.band) for ref in scene.refs)
-
-
-def platform_name(platform: Any) -> str:
-    """``sentinel-2a`` whatever a catalog writes (``Sentinel-2A``, ``SENTINEL-1A``, ``LANDSAT_8``)."""
-    return re.sub(r"[\s_]+", "-", str(platform or "").strip().lower())
 
 
 def _ref(item: Item, band: tuple[str, BandInfo], georef: GeoRef, nodata: float | None, product: Product) -> SceneRef:
@@ -169,35 +197,52 @@ def _ref(item: Item, band: tuple[str, BandInfo], georef: GeoRef, nodata: float |
     )
 
 
-def _masks(item: Item, profile: SensorProfile, kind: MaskKind) -> tuple[SceneRef, ...]:
-    """One ref per mask layer that the item has, the preferred asset first."""
-    refs: dict[str, SceneRef] = {}
-    for key in profile.masks.get(kind, ()):
+def mask_keys(item: Item, profile: SensorProfile, kind: MaskKind) -> dict[str, str]:
+    """Mask layer -> key of its asset, in the order of `MASK_LAYERS`; empty where the layer without which this kind of
+    mask cannot be read is missing.
+
+    The profile's keys are preferred, then any asset whose key means the layer, GeoTIFF before JPEG 2000.
+    """
+    if kind not in profile.masks:
+        return {}
+    others = sorted(item["assets"], key=lambda key: ("jp2" in str(item["assets"][key].get("type", "")), key))
+    found: dict[str, str] = {}
+    for key in (*profile.masks[kind], *others):
         layer = layer_of_key(key)
         asset = item["assets"].get(key)
-        if asset is None or layer in refs or layer not in MASK_LAYERS[kind] or is_refused(asset):
-            continue
+        if asset is not None and layer in MASK_LAYERS[kind] and layer not in found and not is_refused(asset):
+            found[layer] = key
+    ordered = {layer: found[layer] for layer in MASK_LAYERS[kind] if layer in found}
+    return ordered if next(iter(MASK_LAYERS[kind]), None) in ordered else {}
+
+
+def _masks(item: Item, profile: SensorProfile, kind: MaskKind) -> tuple[SceneRef, ...]:
+    """One ref per mask layer that the item has."""
+    refs = []
+    for layer, key in mask_keys(item, profile, kind).items():
+        asset = item["assets"][key]
         info = asset_bands(key, asset)[0]
-        refs[layer] = SceneRef(
-            item_id=item["id"],
-            asset_key=key,
-            href=asset["href"],
-            band=layer,
-            band_index=1,
-            georef=asset_georef(item, key),
-            dtype=info.dtype or MASK_LAYERS[kind][layer][0],
-            nodata=MASK_LAYERS[kind][layer][1],
+        refs.append(
+            SceneRef(
+                item_id=item["id"],
+                asset_key=key,
+                href=asset["href"],
+                band=layer,
+                band_index=1,
+                georef=asset_georef(item, key),
+                dtype=info.dtype or MASK_LAYERS[kind][layer][0],
+                nodata=MASK_LAYERS[kind][layer][1],
+            )
         )
-    return tuple(refs[layer] for layer in MASK_LAYERS[kind] if layer in refs)
+    return tuple(refs)
 
 
-def has_masks(item: Item, profile: SensorProfile, kind: MaskKind) -> bool:
-    """Whether the item has the asset without which this kind of mask cannot be read."""
-    needed = next(iter(MASK_LAYERS[kind]), None)
-    return any(key in item["assets"] and layer_of_key(key) == needed for key in profile.masks.get(kind, ()))
+def mask_kind(item: Item, profile: SensorProfile) -> MaskKind:
+    """The kind of mask that the item has, by its sensor's table; ``none`` where it has none of them."""
+    return next((kind for kind in profile.masks if mask_keys(item, profile, kind)), "none")
 
 
-def _licence(item: Item, profile: SensorProfile, year: int) -> tuple[str, str]:
+def licence_of(item: Item, profile: SensorProfile, year: int) -> tuple[str, str]:
     """Licence and attribution: a licence that the item itself names wins over the sensor's."""
     named = str(item["properties"].get("license") or "")
     attribution = profile.attribution.format(year=year)

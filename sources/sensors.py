@@ -1,7 +1,8 @@
 """The sensors that are known, and `to_scene_item`, which hands an item to its sensor's module.
 
-A new sensor is one table (``schemas/sensor_<name>.yaml``) and one function `sources.base.ToSceneItem`; other packages
-add theirs through the entry-point group ``terraweft.sensors``.
+A new sensor is one table (``schemas/sensor_<name>.yaml``, or a file that the recipe names) and no code: `table_sensor`
+reads it. A sensor whose items need more has a function `sources.base.ToSceneItem`; other packages add theirs by the
+entry-point group ``terraweft.sensors``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import cast
 from schemas.errors import RecipeError
 from schemas.recipe import Modality
 from schemas.scene import SceneItem
-from sources.base import ToSceneItem, load_target
+from schemas.sensor import known_sensors
+from sources.base import RadiometryOf, ToSceneItem, load_target
 from sources.items import Item
 
 SENSORS: dict[str, str] = {
@@ -29,7 +31,8 @@ SENSORS: dict[str, str] = {
     "dem": "sources.dem:to_scene_item",
     "landcover": "sources.dem:to_scene_item",
 }
-"""Sensor profile -> the function that turns an item into a `SceneItem`."""
+"""Sensor profile -> the function that turns an item into a `SceneItem`, where the table alone is not enough."""
+BY_TABLE = "sources.table_sensor:to_scene_item"
 ENTRY_POINTS = "terraweft.sensors"
 
 
@@ -50,7 +53,13 @@ def sensor_reader(sensor: str) -> ToSceneItem:
     Raises:
         RecipeError: unknown name; lists the known ones.
     """
-    targets = SENSORS | {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    targets = dict.fromkeys(known_sensors(), BY_TABLE) | SENSORS
+    targets |= {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
     if sensor not in targets:
         raise RecipeError(f"unknown sensor {sensor!r}", mend=f"known: {', '.join(sorted(targets))}")
     return cast(ToSceneItem, load_target(targets[sensor]))
+
+
+def radiometry_of(sensor: str) -> RadiometryOf:
+    """The function by which a sensor's module decides what stored numbers mean."""
+    return cast(RadiometryOf, load_target(SENSORS.get(sensor, BY_TABLE).partition(":")[0] + ":radiometry_of"))

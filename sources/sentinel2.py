@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from schemas.recipe import Modality
-from schemas.scene import MaskKind, SceneItem
-from schemas.sensor import load_sensor
+from schemas.scene import SceneItem
+from schemas.sensor import SensorProfile, load_sensor
+from sources.assets import BandInfo
+from sources.clues import platform_name
 from sources.items import Item, item_times
-from sources.radiometry import decide_sentinel2, sentinel2_baseline
-from sources.scenes import Product, found_bands, has_masks, make_scene, platform_name, wanted_bands
+from sources.radiometry import Radiometry, decide_sentinel2, sentinel2_baseline
+from sources.scenes import Product, found_bands, make_scene, mask_kind, wanted_bands
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -20,9 +23,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         AssetMissingError: a band that the recipe asks for is not there.
     """
     profile = load_sensor(modality.sensor)
-    bands = found_bands(item, wanted_bands(profile, modality))
-    infos = [info for _, info in bands]
-    kind: MaskKind = "scl" if "scl" in profile.masks and has_masks(item, profile, "scl") else "none"
+    bands = found_bands(item, wanted_bands(item, modality))
     return make_scene(
         item,
         modality_name,
@@ -30,14 +31,19 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=bands,
-            radiometry=decide_sentinel2(item, infos),
+            radiometry=radiometry_of(item, [info for _, info in bands], profile),
             dtype="uint16",
             baseline=sentinel2_baseline(item),
             datatake=datatake(item),
-            mask_kind=kind,
+            mask_kind=mask_kind(item, profile),
             extra=_facts(item),
         ),
     )
+
+
+def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
+    """See `decide_sentinel2`."""
+    return decide_sentinel2(item, infos)
 
 
 def datatake(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""The command line: `terraweft demo | plan | build | check | show | report | sandbox`.
+"""The command line: `terraweft demo | plan | explain | build | check | show | report | sandbox`.
 
 Errors of the user print one line and end with exit code 2; an interrupt leaves a run that can be resumed (130).
 """
@@ -104,6 +104,23 @@ def plan(recipe: RecipeArgument) -> None:
     from terraweft.commands import show_plan
 
     show_plan(recipe, out)
+
+
+@app.command()
+def explain(
+    item: Annotated[
+        str, typer.Argument(help="A STAC item: a file, a URL, - for standard input, or an id.", show_default=False)
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of tables.")] = False,
+    catalog: Annotated[
+        str | None, typer.Option(help="STAC API, static catalog or file of items that holds the id.")
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Collection of the id.")] = None,
+) -> None:
+    """Say what would be done with a STAC item, and why. Opens no raster."""
+    from terraweft.explain import run_explain
+
+    run_explain(item, catalog, collection, as_json, out)
 
 
 @app.command()

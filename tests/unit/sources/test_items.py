@@ -167,7 +167,7 @@ def test_micrometres_and_nanometres_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"proj:epsg": None, "proj:code": None}, "no proj:code"),
+        ({"proj:epsg": None, "proj:code": None, "proj:transform": [30, 0, 0, 0, -30, 0]}, "no proj:code"),
         ({"proj:transform": None}, "no proj:transform"),
         ({"proj:transform": [30, 1, 0, 0, -30, 0]}, "rotated"),
         ({"proj:transform": [30, 0, 0, 0, -20, 0]}, "not square"),
@@ -179,6 +179,20 @@ def test_a_lattice_that_cannot_be_believed_is_refused(change: dict[str, Any], wo
     item["assets"]["B02"] |= change
     with pytest.raises(UnsupportedItemError, match=words):
         asset_georef(item, "B02")
+
+
+def test_a_crs_that_is_not_stated_is_the_zone_in_which_the_raster_lies_on_the_footprint() -> None:
+    item = normalise_item(raw_item())
+    stated = asset_georef(item, "B02")
+    item["assets"]["B02"] |= {"proj:epsg": None, "proj:code": None}
+    assert asset_georef(item, "B02") == stated
+
+
+def test_a_transform_that_is_not_stated_follows_from_box_and_shape() -> None:
+    item = normalise_item(raw_item())
+    stated = asset_georef(item, "B02")
+    item["assets"]["B02"] |= {"proj:transform": None, "proj:bbox": list(stated.bounds_xyxy)}
+    assert asset_georef(item, "B02") == stated
 
 
 def test_a_lattice_is_read_with_edges_and_square_pixels() -> None:

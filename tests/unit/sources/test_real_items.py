@@ -152,9 +152,12 @@ PUBLIC: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "earth-search/sentinel-1-grd": ("sentinel-1-grd", (), 0, "no asset for vv, vh"),
     "earth-search/landsat-c2-l2": ("landsat-c2-l2-sr", (), 0, "it has none"),
     "dlr-eoc/ENMAP_HSI_L2A": ("enmap-l2a", (), 5, ""),
-    "usgs-landsatlook/landsat-c2l2-sr": ("landsat-c2-l2-sr", ("blue", "red"), 3, "no asset for blue, red"),
-    "usgs-landsatlook/landsat-c2l2-st": ("landsat-c2-l2-st", (), 1, "no asset for lwir11"),
+    "usgs-landsatlook/landsat-c2l2-sr": ("landsat-c2-l2-sr", ("blue", "red"), 3, "no proj:transform and no proj:shape"),
+    "usgs-landsatlook/landsat-c2l2-st": ("landsat-c2-l2-st", (), 1, "no proj:transform and no proj:shape"),
     "cdse/sentinel-2-l2a": ("sentinel-2-l2a", (), 3, ""),
+    "nasa-cmr/HLSL30.v1.5": ("hls", (), 0, "no proj:transform and no proj:shape"),
+    "stactools/sentinel1-rtc-aws": ("sentinel-1-rtc", (), 1, ""),
+    "stactools/landsat-c2-l2": ("landsat-c2-l2-sr", ("blue", "red"), 3, ""),
 }
 
 
