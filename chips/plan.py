@@ -121,7 +121,7 @@ def _shares_edges(modality: Modality, layer: LayerPlan) -> bool:
 def _layers_of(recipe: Recipe, name: str, modality: Modality, example: SceneItem) -> list[LayerPlan]:
     groups: dict[float, list[SceneRef]] = defaultdict(list)
     for ref in example.refs:
-        groups[recipe.grid.gsd_m if modality.grid == "common" else ref.georef.pixel_size].append(ref)
+        groups[recipe.grid.gsd_m if modality.grid == "common" else _gsd_of(ref, modality)].append(ref)
     layers = []
     for gsd in sorted(groups):
         first = groups[gsd][0]
@@ -138,6 +138,13 @@ def _layers_of(recipe: Recipe, name: str, modality: Modality, example: SceneItem
             )
         )
     return layers
+
+
+def _gsd_of(ref: SceneRef, modality: Modality) -> float:
+    """GSD of a band in m: the stored pixels, or the sensor's own where these are in degrees."""
+    if ref.georef.is_in_metres:
+        return ref.georef.pixel_size
+    return next((band.gsd_m for band in load_sensor(modality.sensor).bands if band.name == ref.band), 30.0)
 
 
 def layer_georef(spec: ChipSpec, layer: LayerPlan, modality: Modality, lattices: Sequence[GeoRef]) -> GeoRef:

@@ -19,7 +19,7 @@ def is_same_zone(epsg_a: int, epsg_b: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class GeoRef:
-    """A north-up lattice of square pixels.
+    """A north-up lattice of square pixels, but for rasters as stored by degrees, whose pixels may be flat or tall.
 
     Edges, not centres: ``x0`` and ``y0`` are the outer corner of the upper left pixel.
     """
@@ -31,20 +31,32 @@ class GeoRef:
     y0: float
     """Top edge, in units of the coordinate system."""
     pixel_size: float
-    """Pixel edge, in units of the coordinate system (metres in UTM)."""
+    """Pixel edge, in units of the coordinate system (metres in UTM); the width where pixels are not square."""
     shape_yx: tuple[int, int]
     """Rows and columns."""
+    pixel_height: float | None = None
+    """Height of a stored pixel that is not square (Copernicus DEM beyond 50 degrees); None where it is."""
+
+    @property
+    def height(self) -> float:
+        """Height of a pixel."""
+        return self.pixel_size if self.pixel_height is None else self.pixel_height
+
+    @property
+    def is_in_metres(self) -> bool:
+        """False where lengths are degrees: no raster of metres has pixels of less than a centimetre."""
+        return self.pixel_size >= 0.01
 
     @property
     def bounds_xyxy(self) -> Bounds:
         """(left, bottom, right, top)."""
         rows, columns = self.shape_yx
-        return (self.x0, self.y0 - rows * self.pixel_size, self.x0 + columns * self.pixel_size, self.y0)
+        return (self.x0, self.y0 - rows * self.height, self.x0 + columns * self.pixel_size, self.y0)
 
     @property
     def transform(self) -> tuple[float, float, float, float, float, float]:
         """Affine coefficients (a, b, c, d, e, f) as in rasterio: x = a*col + b*row + c."""
-        return (self.pixel_size, 0.0, self.x0, 0.0, -self.pixel_size, self.y0)
+        return (self.pixel_size, 0.0, self.x0, 0.0, -self.height, self.y0)
 
     def x_centres(self) -> NDArray[np.float64]:
         """(columns,) x of the pixel centres."""
@@ -52,7 +64,7 @@ class GeoRef:
 
     def y_centres(self) -> NDArray[np.float64]:
         """(rows,) y of the pixel centres, falling."""
-        return np.asarray(self.y0 - (np.arange(self.shape_yx[0]) + 0.5) * self.pixel_size, dtype=np.float64)
+        return np.asarray(self.y0 - (np.arange(self.shape_yx[0]) + 0.5) * self.height, dtype=np.float64)
 
     def union(self, other: GeoRef) -> GeoRef:
         """Smallest grid on the same lattice that holds both.
@@ -66,15 +78,17 @@ class GeoRef:
         top = max(self.y0, other.y0)
         right = max(self.bounds_xyxy[2], other.bounds_xyxy[2])
         bottom = min(self.bounds_xyxy[1], other.bounds_xyxy[1])
-        shape_yx = (round((top - bottom) / self.pixel_size), round((right - left) / self.pixel_size))
-        return GeoRef(self.epsg, left, top, self.pixel_size, shape_yx)
+        shape_yx = (round((top - bottom) / self.height), round((right - left) / self.pixel_size))
+        return GeoRef(self.epsg, left, top, self.pixel_size, shape_yx, self.pixel_height)
 
     def is_aligned(self, other: GeoRef, tolerance: float = 1e-3) -> bool:
         """Whether both lie on one lattice: same CRS, same pixel size, origins a whole number of pixels apart."""
         if self.epsg != other.epsg or abs(self.pixel_size - other.pixel_size) > 1e-9 * self.pixel_size:
             return False
+        if abs(self.height - other.height) > 1e-9 * self.height:
+            return False
         dx = (other.x0 - self.x0) / self.pixel_size
-        dy = (other.y0 - self.y0) / self.pixel_size
+        dy = (other.y0 - self.y0) / self.height
         return abs(dx - round(dx)) < tolerance and abs(dy - round(dy)) < tolerance
 
     def in_zone(self, epsg: int) -> GeoRef | None:
@@ -91,8 +105,8 @@ class GeoRef:
         if not is_same_zone(self.epsg, epsg):
             return None
         shift = FALSE_NORTHING_M if epsg > self.epsg else -FALSE_NORTHING_M
-        return GeoRef(epsg, self.x0, self.y0 + shift, self.pixel_size, self.shape_yx)
+        return GeoRef(epsg, self.x0, self.y0 + shift, self.pixel_size, self.shape_yx, self.pixel_height)
 
     def offset_yx(self, inner: GeoRef) -> tuple[int, int]:
         """Row and column in this grid where an aligned grid begins."""
-        return (round((self.y0 - inner.y0) / self.pixel_size), round((inner.x0 - self.x0) / self.pixel_size))
+        return (round((self.y0 - inner.y0) / self.height), round((inner.x0 - self.x0) / self.pixel_size))

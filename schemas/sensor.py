@@ -69,6 +69,19 @@ class Variant(BaseModel):
         return tuple(band.model_copy(update=moved.get(band.name, {})) for band in self.bands or bands)
 
 
+class Terms(BaseModel):
+    """Licence of one product among several that share a profile."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    products: str
+    """Regular expression found in names of the product, upper or lower case."""
+    licence: str
+    """Licence id."""
+    attribution: str
+    """Attribution text; ``{year}`` is the year of acquisition."""
+
+
 class SensorProfile(BaseModel):
     """What is known of a sensor and its product before any item is seen."""
 
@@ -110,6 +123,8 @@ class SensorProfile(BaseModel):
     """Licence id."""
     attribution: str
     """Attribution text; ``{year}`` is the year of acquisition."""
+    terms: tuple[Terms, ...] = ()
+    """Licences by product, for a profile that several products share; the first that fits."""
     redistributable: bool = True
     """Whether derived pixels may be given on."""
     source: str

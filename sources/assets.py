@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 CENTRE_TOLERANCE_NM = 25.0
 """Catalogs round centre wavelengths (842 for 832.8 nm); neighbouring bands lie further apart than this."""
+DEGREES_BELOW = 0.01
+"""A pixel edge below this is in degrees: no raster in metres has one."""
 REFUSED_KEY = "terraweft:refused"
 """Set on an asset whose address must not be opened; holds the reason."""
 _NOT_DATA_ROLES = frozenset({"thumbnail", "overview", "visual", "metadata", "index", "tiles", "browse"})
@@ -178,7 +180,7 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
 
     Raises:
         LatticeUnknownError: the item does not say, and it does not follow.
-        UnsupportedItemError: rotated, of non-square pixels, or not where the footprint is.
+        UnsupportedItemError: rotated, of pixels that are not square in metres, or not where the footprint is.
     """
     asset = item["assets"][asset_key]
     epsg, shape_yx = asset.get("proj:epsg"), asset.get("proj:shape")
@@ -191,17 +193,18 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
     a, b, x0, d, e, y0 = (float(value) for value in transform[:6])
     if b or d:
         raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} is rotated, only north-up grids are read")
-    if a <= 0 or e >= 0 or abs(a + e) > 1e-6 * a:
+    height = None if abs(a + e) <= 1e-6 * a else -e
+    if a <= 0 or e >= 0 or (height is not None and a >= DEGREES_BELOW):
         raise UnsupportedItemError(
             f"item {item['id']}: asset {asset_key} has pixels of {a} x {-e}, not square north-up"
         )
-    georef = GeoRef(int(epsg or 0), x0, y0, a, (int(shape_yx[0]), int(shape_yx[1])))
+    georef = GeoRef(int(epsg or 0), x0, y0, a, (int(shape_yx[0]), int(shape_yx[1])), height)
     footprint = item_geometry(item)
     for candidate in (georef.epsg, *_meant(georef.epsg)) if epsg else _zones_near(footprint, a):
         if _lies_on(candidate, georef, footprint):
             if candidate != georef.epsg:
                 _say_once(item["id"], georef.epsg, candidate)
-            return GeoRef(candidate, x0, y0, a, georef.shape_yx)
+            return replace(georef, epsg=candidate)
     if not epsg:
         raise LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no proj:code")
     raise UnsupportedItemError(f"item {item['id']}: EPSG:{epsg} puts asset {asset_key} away from the footprint")
@@ -301,7 +304,7 @@ def _meant(epsg: int) -> tuple[int, ...]:
 
 def _zones_near(footprint: Any, pixel_size: float) -> tuple[int, ...]:
     """Codes that an unstated CRS may be: UTM zones around the footprint, in both numberings; lon/lat for degrees."""
-    if pixel_size < 0.1:
+    if pixel_size < DEGREES_BELOW:
         return (4326,)
     zone = int((footprint.centroid.x + 180.0) // 6) + 1
     near = [(zone + step - 1) % 60 + 1 for step in (0, -1, 1)]

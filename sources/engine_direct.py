@@ -293,8 +293,8 @@ def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: Ge
 
 def _georef_of(near: GeoRef, window: Window) -> GeoRef:
     x0 = near.x0 + window.col_off * near.pixel_size
-    y0 = near.y0 - window.row_off * near.pixel_size
-    return GeoRef(near.epsg, x0, y0, near.pixel_size, (int(window.height), int(window.width)))
+    y0 = near.y0 - window.row_off * near.height
+    return GeoRef(near.epsg, x0, y0, near.pixel_size, (int(window.height), int(window.width)), near.pixel_height)
 
 
 def _check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
@@ -315,15 +315,17 @@ def _file_georef(file: Any, ref: SceneRef) -> GeoRef:
     """The lattice of an open file: its own, which is believed before the catalog's.
 
     Raises:
-        DecodeError: rotated or not square, which the item did not say.
+        DecodeError: rotated, or not square in metres, which the item did not say.
     """
     a, b, x0, d, e, y0 = file.transform[:6]
-    if b or d or a <= 0 or abs(a + e) > 1e-6 * a:
+    height = None if abs(a + e) <= 1e-6 * a else float(-e)
+    if b or d or a <= 0 or e >= 0 or (height is not None and a >= 0.01):
         raise DecodeError(
             f"the file's grid is not square and north-up: {tuple(file.transform[:6])}", unsigned(ref.href)
         )
     code = file.crs.to_epsg() if file.crs else None
-    return _checked(GeoRef(int(code or 0), float(x0), float(y0), float(a), (file.height, file.width)), ref)
+    found = GeoRef(int(code or 0), float(x0), float(y0), float(a), (file.height, file.width), height)
+    return _checked(found, ref)
 
 
 def _checked(found: GeoRef, ref: SceneRef) -> GeoRef:
@@ -354,12 +356,13 @@ def _needed_window(source: GeoRef, target: GeoRef, resampling: str) -> Window | 
         rows, columns = common.source_rows, common.source_columns
         return Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     left, bottom, right, top = _bounds_in(source.epsg, target)
-    zoom = max(1.0, (right - left) / source.pixel_size / target.shape_yx[1])
+    zoom_x = (right - left) / source.pixel_size / target.shape_yx[1]
+    zoom = max(1.0, zoom_x, (top - bottom) / source.height / target.shape_yx[0])
     margin = math.ceil(KERNEL_RADIUS_PX[resampling] * zoom) + 2
     first_column = max(0, math.floor((left - source.x0) / source.pixel_size) - margin)
     last_column = min(source.shape_yx[1], math.ceil((right - source.x0) / source.pixel_size) + margin)
-    first_row = max(0, math.floor((source.y0 - top) / source.pixel_size) - margin)
-    last_row = min(source.shape_yx[0], math.ceil((source.y0 - bottom) / source.pixel_size) + margin)
+    first_row = max(0, math.floor((source.y0 - top) / source.height) - margin)
+    last_row = min(source.shape_yx[0], math.ceil((source.y0 - bottom) / source.height) + margin)
     if last_column <= first_column or last_row <= first_row:
         return None
     return Window(first_column, first_row, last_column - first_column, last_row - first_row)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from schemas.errors import LatticeUnknownError, SourceError, UnsupportedItemError
 from schemas.recipe import Modality
+from schemas.recipe_radar import GroundRange
 from schemas.scene import MaskKind, SceneItem
 from schemas.sensor import Band, SensorProfile, load_sensor
 from sources.assets import BandInfo, asset_bands, asset_georef, band_of, find_image, is_pixel_asset
@@ -21,6 +22,7 @@ from sources.radiometry import Radiometry, sentinel2_baseline
 from sources.recognise import Recognised, recognise
 from sources.scenes import licence_of, mask_keys, mask_kind, profile_of
 from sources.sensors import radiometry_of, to_scene_item
+from sources.sentinel1 import AMPLITUDE
 
 METRES_FROM = 0.1
 """A pixel edge below this is in degrees: no unit of length here is finer."""
@@ -119,7 +121,8 @@ def explain_item(raw: Mapping[str, Any], base_href: str = "") -> Explanation:
         told.licence = licence_of(item, load_sensor(known.sensor), start.year)[0]
     if not known.is_refused:
         _judge(item, known, clues, told)
-    if told.epsg is None:
+    is_unprojected = bool(told.assets) and all(meaning.unit == AMPLITUDE for meaning in told.assets.values())
+    if told.epsg is None and not is_unprojected:
         told.epsg = _stated_epsg(item)
     return told
 
@@ -140,12 +143,15 @@ def _judge(item: Item, known: Recognised, clues: Clues, told: Explanation) -> No
         told.why.append(_nothing_held(item, profile))
         return
     absent = [band.name for band in profile.bands if band.unasked and band.name not in own]
-    if absent and not profile.bands_from_item:
+    if absent and profile.kind == "optical" and not profile.bands_from_item:
         told.why.append(f"not offered: {', '.join(absent)}")
-    try:
-        told.epsg = asset_georef(item, held[0][0].asset_key).epsg
-    except SourceError as error:
-        told.why.append(_short(item, error))
+    if all(meaning.unit == AMPLITUDE for meaning in told.assets.values()):
+        told.why.append("no map projection: a build places the pixels by the product's geometry")
+    else:
+        try:
+            told.epsg = asset_georef(item, held[0][0].asset_key).epsg
+        except SourceError as error:
+            told.why.append(_short(item, error))
     try:
         scene = _as_build(item, known.sensor, tuple(dict.fromkeys(own)))
     except LatticeUnknownError:
@@ -164,7 +170,13 @@ def _judge(item: Item, known: Recognised, clues: Clues, told: Explanation) -> No
 
 def _as_build(item: Item, sensor: str, bands: tuple[str, ...]) -> SceneItem:
     """The scene that a build would make of the item, asked for the bands that it has."""
-    modality = Modality(sensor=sensor, catalog="explain", collection=str(item.get("collection") or "-"), bands=bands)
+    modality = Modality(
+        sensor=sensor,
+        catalog="explain",
+        collection=str(item.get("collection") or "-"),
+        bands=bands,
+        ground_range=GroundRange() if sensor == "sentinel-1-grd" else None,
+    )
     return to_scene_item(item, "explain", modality, "explain")
 
 

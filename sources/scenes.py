@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,17 +64,10 @@ def wanted_bands(item: Item, modality: Modality) -> tuple[Band, ...]:
         RecipeError: a name that no variant of the sensor has.
         AssetMissingError: a band that this platform or product line does not measure.
     """
-<<<<<<< HEAD
-    if not modality.bands:
-        return tuple(band for band in profile.bands if band.unasked)
-    known = {band.name: band for band in profile.bands}
-    unknown = [name for name in modality.bands if name not in known]
-=======
     usual = load_sensor(modality.sensor)
     names = modality.bands or tuple(band.name for band in usual.bands if band.unasked)
     every = usual.band_names()
     unknown = [name for name in names if name not in every]
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
     if unknown:
         raise RecipeError(f"{usual.sensor} has no band {unknown[0]!r}", mend=f"known: {', '.join(every)}")
     known = {band.name: band for band in profile_of(item, modality.sensor).bands}
@@ -127,15 +121,10 @@ def make_scene(
     profile = load_sensor(modality.sensor)
     properties = item["properties"]
     start, end = item_times(item)
-<<<<<<< HEAD
-    licence, attribution = _licence(item, profile, start.year)
+    licence, attribution = licence_of(item, profile, start.year)
     if refs is None:
         lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
         refs = tuple(_ref(item, band, lattices[band[1].asset_key], profile.nodata, product) for band in product.bands)
-=======
-    licence, attribution = licence_of(item, profile, start.year)
-    lattices = {key: asset_georef(item, key) for key in {info.asset_key for _, info in product.bands}}
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
     return SceneItem(
         catalog=catalog_name,
         collection=str(item.get("collection") or modality.collection),
@@ -245,9 +234,15 @@ def mask_kind(item: Item, profile: SensorProfile) -> MaskKind:
 def licence_of(item: Item, profile: SensorProfile, year: int) -> tuple[str, str]:
     """Licence and attribution: a licence that the item itself names wins over the sensor's."""
     named = str(item["properties"].get("license") or "")
-    attribution = profile.attribution.format(year=year)
+    licence, text = profile.licence, profile.attribution
+    if profile.terms:
+        names = product_names(item)
+        fitting = [t for t in profile.terms if any(re.search(t.products, name, re.IGNORECASE) for name in names)]
+        if fitting:
+            licence, text = fitting[0].licence, fitting[0].attribution
+    attribution = text.format(year=year)
     if named.lower() in _UNSAID_LICENCES:
-        return profile.licence, attribution
+        return licence, attribution
     if stated := item["properties"].get("attribution"):
         return named, str(stated)
     owners = [

@@ -5,33 +5,24 @@ A GRD product itself is amplitude in ground range, neither calibrated nor map-pr
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from chips.register import APPROXIMATE
-=======
 from collections.abc import Sequence
 
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
+from chips.register import APPROXIMATE
 from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
 from schemas.recipe_radar import GroundRange
 from schemas.scene import SceneItem
-<<<<<<< HEAD
-from schemas.sensor import load_sensor
-from sources.assets import BandInfo
-from sources.items import Item, item_times
-from sources.radiometry import Radiometry, stated
-from sources.scenes import Product, found_bands, make_scene, platform_name, wanted_bands
-from sources.sentinel1_grd import amplitude_refusal, ground_range_refs, radiometry_of
-=======
 from schemas.sensor import SensorProfile, load_sensor
 from sources.assets import BandInfo
 from sources.clues import platform_name
 from sources.items import Item, item_times
 from sources.radiometry import Radiometry, stated
 from sources.scenes import Product, found_bands, make_scene, wanted_bands
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
+from sources.sentinel1_grd import amplitude_refusal, ground_range_refs, radiometry_words
 
 _UNITS = {"db": "dB", "decibel": "dB", "1": "linear", "linear": "linear", "power": "linear"}
+AMPLITUDE = "amplitude"
+"""Unit of digital numbers that the annotation alone calibrates."""
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -42,20 +33,12 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         AssetMissingError: a polarisation that the recipe asks for is not there.
     """
     profile = load_sensor(modality.sensor)
-<<<<<<< HEAD
-    bands = found_bands(item, wanted_bands(profile, modality))
-    said = stated(item["id"], [info for _, info in bands], "unit")
-    unit = _UNITS.get(str(said).lower()) if said else None
-    if said and unit is None:
-        raise UnsupportedItemError(f"item {item['id']}: backscatter in {said!r}; known: dB, linear power")
-    if unit is None and modality.sensor == "sentinel-1-grd":
+    bands = found_bands(item, wanted_bands(item, modality))
+    radiometry = radiometry_of(item, [info for _, info in bands], profile)
+    if radiometry.unit == AMPLITUDE:
         if modality.ground_range is None:
             raise amplitude_refusal(item, modality)
         return _ground_range(item, modality_name, modality, catalog_name, bands)
-    why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
-=======
-    bands = found_bands(item, wanted_bands(item, modality))
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
     return make_scene(
         item,
         modality_name,
@@ -63,14 +46,13 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=bands,
-            radiometry=radiometry_of(item, [info for _, info in bands], profile),
+            radiometry=radiometry,
             dtype="float32",
             datatake=datatake(item),
         ),
     )
 
 
-<<<<<<< HEAD
 def _ground_range(
     item: Item,
     modality_name: str,
@@ -83,31 +65,31 @@ def _ground_range(
     refs = ground_range_refs(item, bands, settings)
     product = Product(
         bands=bands,
-        radiometry=Radiometry(1.0, 0.0, "linear", radiometry_of(settings)),
+        radiometry=Radiometry(1.0, 0.0, "linear", radiometry_words(settings)),
         dtype="float32",
         datatake=datatake(item),
         extra=(("geocoding", APPROXIMATE),),
     )
     return make_scene(item, modality_name, modality, catalog_name, product, refs)
-=======
+
+
 def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:
     """Decibel or linear power as the item states its unit, else as the product's document does.
 
     Raises:
-        UnsupportedItemError: ground range amplitude, or an unknown unit.
+        UnsupportedItemError: an unknown unit.
     """
     said = stated(item["id"], infos, "unit")
     unit = _UNITS.get(str(said).lower()) if said else None
     if said and unit is None:
         raise UnsupportedItemError(f"item {item['id']}: backscatter in {said!r}; known: dB, linear power")
     if unit is None and profile.sensor == "sentinel-1-grd":
-        raise UnsupportedItemError(
-            f"item {item['id']}: GRD without a stated backscatter unit is amplitude in ground range,"
-            " neither calibrated nor map-projected"
+        why = (
+            "amplitude in ground range: backscatter is (amplitude^2 - noise) / A^2, with noise and A of the annotation"
         )
+        return Radiometry(1.0, 0.0, AMPLITUDE, why)
     why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
     return Radiometry(1.0, 0.0, unit or profile.unit, why)
->>>>>>> 3a081ad (terraweft explain: which sensor an item is of, what its numbers mean, and why, by the rules that a build follows)
 
 
 def datatake(item: Item) -> str:

@@ -107,7 +107,7 @@ def with_heights(scene: SceneItem, terrain: Mapping[str, str], heights: Sequence
 _TIE_POINTS = "approximate geocoding by tie points"
 
 
-def radiometry_of(ground_range: GroundRange) -> str:
+def radiometry_words(ground_range: GroundRange) -> str:
     """What a dataset says of the numbers."""
     noise = "thermal noise removed" if ground_range.denoise else "thermal noise left in"
     return f"linear {ground_range.quantity} from amplitude by the product's calibration, {noise}; {_TIE_POINTS}"

@@ -1,7 +1,7 @@
-"""`docs/sensors.md` from the sensor tables and the real items: ``python tests/contracts/sensor_page.py`` writes it anew.
+"""`docs/sensors.md` from the sensor tables and the real items; ``python tests/contracts/sensor_page.py`` writes it.
 
-What stands above the marker is written by hand and kept; the tables below are made of `schemas/sensor_*.yaml` and of what
-`explain_item` says of every item below ``$TERRAWEFT_REALDATA/stac-items``.
+What stands above the marker is written by hand and kept; the tables below are made of `schemas/sensor_*.yaml` and of
+what `explain_item` says of every item below ``$TERRAWEFT_REALDATA/stac-items``.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _band_row(band: Band, profile: SensorProfile) -> str:
 
 def _items(realdata: Path) -> Iterator[str]:
     yield from ("## Every real item", "")
-    yield "Offsets and scales: physical = stored x scale + offset. Lattice: EPSG code, left, top, pixel edge of the first band."
+    yield "Physical = stored x scale + offset. Lattice: EPSG code, left, top, pixel edge of the first band."
     for path in sorted((realdata / "stac-items").glob("*/*.items.json")):
         features = json.loads(path.read_text(encoding="utf-8"))["features"]
         yield from ("", f"### {path.parent.name}: {path.name.removesuffix('.items.json')}", "")

@@ -144,7 +144,7 @@ PUBLIC: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "planetary-computer/sentinel-1-grd": ("sentinel-1-grd", (), 0, "no asset for vv, vh"),
     "planetary-computer/landsat-c2-l2": ("landsat-c2-l2-sr", (), 8, ""),
     "planetary-computer/landsat-8-c2-l2": ("landsat-c2-l2-sr", (), 10, ""),
-    "planetary-computer/cop-dem-glo-30": ("dem", (), 0, "not square"),
+    "planetary-computer/cop-dem-glo-30": ("dem", (), 2, ""),
     "earth-search/sentinel-2-l2a": ("sentinel-2-l2a", (), 10, ""),
     "earth-search/sentinel-2-c1-l2a": ("sentinel-2-l2a", (), 4, ""),
     "earth-search/sentinel-2-l1c": ("sentinel-2-l1c", (), 3, ""),
