@@ -31,7 +31,7 @@ from labelers.base import make_labeler
 from labelers.marks import FusionStatistics
 from labelers.osm import tags_wanted
 from labelers.voters import setup_of
-from schemas.chip import Chip, Outcome, Tile
+from schemas.chip import Chip, ChipSpec, Outcome, Tile
 from schemas.errors import SourceError
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -40,7 +40,7 @@ from schemas.sample import LayerArrays
 from schemas.scene import Opener
 from schemas.sensor import load_sensor
 from sources.correction import corrected
-from sources.label_reader import LabelReader
+from sources.label_reader import LabelReader, by_items
 from sources.openers import ForgetfulOpener
 from sources.retry import call_with_retries
 from sources.tile_reader import TileReader, failed
@@ -138,7 +138,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
 
 
 def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str, Any]:
-    """Chip id -> (rasters, features), or the failure that its label sources met.
+    """Chip id -> (rasters, features), or the failure that its label sources met: of the products over it alone.
 
     A second try asks the server again and not GDAL's memory of the first.
     """
@@ -147,14 +147,21 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
         return {spec.chip_id: ({}, None) for spec in specs}
     openers = chain([job.opener], repeat(ForgetfulOpener(job.opener)))
 
-    def read() -> dict[str, Any]:
+    def read(group: Sequence[ChipSpec]) -> dict[str, Any]:
         reader = LabelReader(job.recipe, next(openers), job.cache, job.variables, tags_wanted())
-        return dict(reader.read(tile, specs))
+        return dict(reader.read(tile, group))
 
-    try:
-        return call_with_retries(read, sleep=time.sleep)
-    except SourceError as error:
-        return {spec.chip_id: failed(spec, error) for spec in specs}
+    def read_or_fail(group: Sequence[ChipSpec]) -> dict[str, Any]:
+        try:
+            return call_with_retries(lambda: read(group), sleep=time.sleep)
+        except SourceError as error:
+            return {spec.chip_id: failed(spec, error) for spec in group}
+
+    found = read_or_fail(specs)
+    groups = by_items(job.recipe.labels.sources, tile, specs)
+    if len(groups) > 1 and any(isinstance(one, Outcome) for one in found.values()):
+        found = {chip_id: one for group in groups for chip_id, one in read_or_fail(group).items()}
+    return found
 
 
 def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums: Sums) -> Outcome:

@@ -20,7 +20,6 @@ from shapely.geometry.base import BaseGeometry
 from chips.estimate import Estimate, estimate
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
 from chips.splits import SPLITS, split_counts
-from labelers.base import legend_name
 from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError, SourceError, UserError
@@ -136,7 +135,7 @@ def _check_labels(recipe: Recipe) -> None:
     if recipe.labels is None:
         return
     for source in recipe.labels.sources.values():
-        load_legend(legend_name(source))
+        load_legend(source.legend_name())
     if recipe.labels.fuse is not None:
         load_legend(recipe.labels.fuse.legend)
         setup_of(recipe.labels)

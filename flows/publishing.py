@@ -25,7 +25,6 @@ from flows.reduce import Estimated
 from flows.reporting import write_html
 from flows.second_pass import chip_places, load_texts
 from flows.steps import STEPS
-from labelers.base import legend_name
 from labelers.fuse import FusionModel
 from schemas.chip import Outcome
 from schemas.dataset import BandTable, LayerTable, SourceTable
@@ -191,7 +190,7 @@ def _legends(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     labels = job.recipe.labels
     if labels is None:
         return {}, {}
-    names = {name: legend_name(source) for name, source in labels.sources.items()}
+    names = {name: source.legend_name() for name, source in labels.sources.items()}
     legends = {name: load_legend(legend).model_dump(mode="json") for name, legend in names.items()}
     if labels.fuse is None:
         return legends, {}

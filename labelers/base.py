@@ -39,9 +39,6 @@ LABELERS = {
 }
 """Kind of the recipe -> ``module:Class``."""
 
-OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44", "osm": "osm"}
-"""Legend of a product where the recipe names none."""
-
 PUBLISHED_ACCURACY = {
     ("worldcover", 2020): 0.744,
     ("worldcover", 2021): 0.767,
@@ -64,12 +61,7 @@ def make_labeler(source: LabelSource) -> Labeler[Any]:
         raise RecipeError(f"unknown kind of labels {source.kind!r}", mend=f"known: {', '.join(sorted(LABELERS))}")
     module, _, name = LABELERS[source.kind].partition(":")
     factory: Callable[[str], Labeler[Any]] = getattr(import_module(module), name)
-    return factory(legend_name(source))
-
-
-def legend_name(source: LabelSource) -> str:
-    """Name of the legend of a label source: the recipe's, or the product's own."""
-    return source.legend or OWN_LEGEND[source.kind]
+    return factory(source.legend_name())
 
 
 def start_accuracy(source: LabelSource) -> float:

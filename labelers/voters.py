@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.base import legend_name, start_accuracy
+from labelers.base import start_accuracy
 from schemas.errors import RecipeError
 from schemas.labels import LabelLayer
 from schemas.legend import load_crosswalk, load_legend
@@ -92,7 +92,7 @@ def setup_of(labels: Labels) -> FusionSetup:
             f"labels.fuse.priority names {unknown[0]!r}", mend=f"label sources: {', '.join(labels.sources)}"
         )
     voters = tuple(
-        Voter(name, legend_name(source), source.weight, start_accuracy(source), source.kind in CONTEXT_KINDS)
+        Voter(name, source.legend_name(), source.weight, start_accuracy(source), source.kind in CONTEXT_KINDS)
         for name, source in labels.sources.items()
     )
     rest = [name for name in labels.sources if name not in labels.fuse.priority]

@@ -8,6 +8,9 @@ from pydantic import PositiveFloat, model_validator
 
 from schemas.recipe_base import Fraction, Model, Name
 
+OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44", "osm": "osm"}
+"""Kind of product -> its legend, where the recipe names none."""
+
 
 class LabelSource(Model):
     """One label product."""
@@ -32,6 +35,10 @@ class LabelSource(Model):
     """Whether a chip outside the product's coverage is kept."""
     weight: PositiveFloat = 1.0
     """Vote of this source in ``vote`` fusion."""
+    column: str | None = None
+    """A vector file instead of a raster: the column that holds the class code (``CODE_18``)."""
+    layer: str | None = None
+    """Layer of the vector file; its only one where absent."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> LabelSource:
@@ -39,7 +46,15 @@ class LabelSource(Model):
             raise ValueError("give catalog and collection, or href")
         if self.kind == "raster" and self.legend is None:
             raise ValueError("kind raster needs a legend")
+        if self.column is not None and (self.kind not in ("corine", "raster") or self.href is None):
+            raise ValueError("column is for a vector file: kind corine or raster, with href")
+        if self.layer is not None and self.column is None:
+            raise ValueError("layer is for a vector file: give its column too")
         return self
+
+    def legend_name(self) -> str:
+        """Name of the legend: the recipe's, or the product's own."""
+        return self.legend or OWN_LEGEND[self.kind]
 
 
 class Fuse(Model):

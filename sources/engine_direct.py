@@ -34,6 +34,7 @@ from sources.faults import as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, unsigned
+from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked
 
 log = logging.getLogger(__name__)
@@ -247,6 +248,7 @@ class DirectEngine:
                 rasterio.Env(**self._failed.options(refs, opener)),
                 rasterio.open(resolved, driver=driver_of(href)) as file,
             ):
+                check_open_file(file, href)
                 source = _file_georef(file, refs[0])
                 near = source.in_zone(target.epsg) or source
                 window = _needed_window(near, target, resampling)

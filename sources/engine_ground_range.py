@@ -26,6 +26,7 @@ from sources.engine import FailedReads, UnionReads, blank
 from sources.faults import as_source_error
 from sources.heights import read_heights
 from sources.openers import driver_of, unsigned
+from sources.raster_limits import check_open_file
 from sources.sentinel1_grd_annotation import (
     Annotation,
     Quantity,
@@ -138,6 +139,7 @@ class GroundRangeEngine(UnionReads):
                 rasterio.Env(**self._failed.options([ref], opener)),
                 rasterio.open(resolved, driver=driver_of(ref.href)) as file,
             ):
+                check_open_file(file, ref.href)
                 if file.shape != annotation.shape_yx or file.count != 1:
                     raise DecodeError(
                         f"{file.count} bands of {file.shape}, the annotation says {annotation.shape_yx}",

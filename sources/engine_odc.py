@@ -20,6 +20,7 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
+from sources.raster_limits import check_format
 
 PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 
@@ -60,6 +61,7 @@ class OdcEngine(UnionReads):
             from odc.loader import configure_rio
         except ImportError as error:
             raise MissingExtraError.of("odc-stac", "build") from error
+        check_format(ref.href, opener)
         address = opener.resolve(ref.href)
         item = pystac.Item(ref.item_id, None, [-180.0, -90.0, 180.0, 90.0], datetime(2000, 1, 1, tzinfo=UTC), {})
         item.collection_id = "terraweft"

@@ -21,6 +21,7 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
+from sources.raster_limits import check_format
 
 CHUNK = 2048
 """Target pixels per side and task: one task per band of a tile."""
@@ -70,6 +71,8 @@ class StackstacEngine(UnionReads):
             raise MissingExtraError.of("stackstac", "build") from error
         dtype = np.dtype(refs[0].dtype)
         env = stackstac.DEFAULT_GDAL_ENV.updated(always=self._failed.options(refs, opener))
+        for href in {ref.href for ref in refs}:
+            check_format(href, opener)
         addresses = {ref.href: opener.resolve(ref.href) for ref in refs}
         try:
             lazy = stackstac.stack(

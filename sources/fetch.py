@@ -155,10 +155,12 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
         answer.close()
         raise error_of_status(status, name, {key.lower(): value for key, value in answer.headers.items()})
     try:
-        data = answer.read(decode_content=False)
+        data = answer.read(max(length, WHOLE_FILE_BYTES if status == 200 else 0) + 1, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         answer.close()
         raise TransientSourceError(_reason(error), name) from error
+    if len(data) > max(length, WHOLE_FILE_BYTES if status == 200 else 0):
+        answer.close()  # what else it would send is not waited for
     etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     if status == 200:
         if len(data) != int(answer.headers["Content-Length"]):

@@ -23,6 +23,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener
 from sources.faults import as_source_error
 from sources.openers import driver_of
+from sources.raster_limits import check_open_file
 
 Floats = NDArray[np.float64]
 GEOIDS = {"egm2008": "us_nga_egm08_25.tif", "egm96": "us_nga_egm96_15.tif"}
@@ -110,6 +111,7 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
             rasterio.Env(**opener.gdal_options()),
             rasterio.open(resolved, driver=driver_of(href)) as file,
         ):
+            check_open_file(file, href)
             reproject(
                 rasterio.band(file, 1),
                 found,

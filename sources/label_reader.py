@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,12 +19,12 @@ from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from sources.features import features_near, to_crs
 from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
+from sources.labels_vector import read_label_vector
 from sources.lattice import unions
+from sources.openers import unsigned
 from sources.osm import fetch_extract, read_extract
 from sources.overpass import query_area
 
-OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44"}
-"""Legend of a product where the recipe names none."""
 MARGIN_DEG = 0.01
 """Degrees of surroundings that vector features are read with, so that what crosses an edge is whole."""
 
@@ -70,21 +71,25 @@ class LabelReader:
         grids = {spec.chip_id: spec.georef(self.recipe.grid.gsd_m) for spec in specs}
         found: dict[str, Found] = {spec.chip_id: ({}, None) for spec in specs}
         for name, source in self.sources.items():
-            items = self._items(name, source, tile)
+            items = over(self._items(name, source, tile), specs)
             if source.kind == "osm":
                 table = self._features(name, source, items, tile, specs)
                 for spec in specs:
                     near = None if table is None else features_near(table, spec.bounds_xyxy)
                     found[spec.chip_id] = (found[spec.chip_id][0], near)
                 continue
-            for chip_id, layer in self._rasters(name, source, items, grids).items():
+            if source.column is not None:
+                rasters = self._vectors(name, source, grids)
+            else:
+                rasters = self._rasters(name, source, items, grids)
+            for chip_id, layer in rasters.items():
                 found[chip_id][0][name] = layer
         return found
 
     def _items(self, name: str, source: LabelSource, tile: Tile) -> tuple[SceneItem, ...]:
         if source.href is None:
             return tile.items.get(name, ())
-        if source.kind == "osm":
+        if source.kind == "osm" or source.column is not None:
             return ()
         href = fill(source.href, self.variables, f"labels.sources.{name}.href")
         return (to_label_item_of_file(href, name, source, self.opener),)
@@ -92,7 +97,7 @@ class LabelReader:
     def _rasters(
         self, name: str, source: LabelSource, items: Sequence[SceneItem], grids: Mapping[str, GeoRef]
     ) -> dict[str, RasterLayer]:
-        legend = source.legend or OWN_LEGEND[source.kind]
+        legend = source.legend_name()
         layers = {}
         for union, chip_ids in unions(grids):
             whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(name, source, legend, union)
@@ -102,6 +107,15 @@ class LabelReader:
                 codes = whole.codes[row : row + rows, column : column + columns].copy()
                 layers[chip_id] = replace(whole, source=name, codes=codes, georef=grids[chip_id])
         return layers
+
+    def _vectors(self, name: str, source: LabelSource, grids: Mapping[str, GeoRef]) -> dict[str, RasterLayer]:
+        href = fill(str(source.href), self.variables, f"labels.sources.{name}.href")
+        path = fetch_extract(href, self.cache, self.opener)
+        legend = source.legend_name()
+        return {
+            chip_id: read_label_vector(path, grid, name, source, unsigned(href)) or _empty(name, source, legend, grid)
+            for chip_id, grid in grids.items()
+        }
 
     def _features(
         self,
@@ -140,6 +154,21 @@ class LabelReader:
             features=tuple(features[key] for key in sorted(features)),
         )
         return to_crs(merged, tile.epsg)
+
+
+def over(items: Sequence[SceneItem], specs: Sequence[ChipSpec]) -> tuple[SceneItem, ...]:
+    """The items whose footprint meets that of a chip."""
+    chips = shapely.union_all([shapely.from_wkb(spec.footprint_wkb) for spec in specs])
+    return tuple(item for item in items if shapely.from_wkb(item.footprint_wkb).intersects(chips))
+
+
+def by_items(sources: Mapping[str, LabelSource], tile: Tile, specs: Sequence[ChipSpec]) -> list[list[ChipSpec]]:
+    """Chips in groups that need the same label items: what fails for one of a group fails for all of it."""
+    groups: dict[tuple[str, ...], list[ChipSpec]] = defaultdict(list)
+    for spec in specs:
+        needed = (item.item_id for name in sources for item in over(tile.items.get(name, ()), [spec]))
+        groups[tuple(needed)].append(spec)
+    return list(groups.values())
 
 
 def _extract(

@@ -27,6 +27,8 @@ from schemas.scene import Opener, SceneItem, SceneRef
 from sources.assets import is_refused
 from sources.faults import as_source_error
 from sources.items import content_hash, item_geometry, item_times
+from sources.openers import driver_of
+from sources.raster_limits import check_layout
 
 log = logging.getLogger(__name__)
 
@@ -289,13 +291,16 @@ def _opened(href: str, opener: Opener) -> xr.DataArray:
     """First band of the raster, nothing read yet."""
     try:
         with rasterio.Env(**opener.gdal_options()):
-            found = rioxarray.open_rasterio(opener.resolve(href), cache=False)
+            found = rioxarray.open_rasterio(opener.resolve(href), cache=False, driver=driver_of(href))
     except (rasterio.errors.RasterioError, OSError) as error:
         raise as_source_error(error, href, opener.resolve(href)) from error
     if not isinstance(found, xr.DataArray):
         raise DecodeError("the raster has several subdatasets", href)
     if found.rio.crs is None:
         raise DecodeError("the raster has no coordinate system", href)
+    bands, rows, columns = found.shape
+    block = found.encoding.get("preferred_chunks") or {}
+    check_layout((rows, columns), (block.get("y", 1), block.get("x", columns)), bands, str(found.dtype), href)
     return found.isel(band=0, drop=True)
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-import fsspec
-import httpx
 import osmium
 import osmium.filter
 import osmium.geom
@@ -22,19 +20,19 @@ import shapely
 from shapely.geometry import LineString, Point, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from schemas.errors import AssetMissingError, DecodeError, TransientSourceError
+from schemas.errors import AssetMissingError, DecodeError
 from schemas.georef import Bounds
 from schemas.labels import Feature, FeatureTable
 from schemas.scene import Opener
-from sources.faults import error_of_status
+from sources.documents import blocks_of
 from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, to_feature
 from sources.openers import unsigned
 
 log = logging.getLogger(__name__)
 
 SHA256_MULTIHASH = "1220"
-FETCH_SECONDS = 120.0
-BLOCK = 1 << 20
+LARGEST_EXTRACT = 200 << 30
+"""Bytes; the whole planet has 90 GB."""
 
 AREA_RELATIONS = ("multipolygon", "boundary")
 """Relations that are areas."""
@@ -175,7 +173,7 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | Non
     with tempfile.NamedTemporaryFile(dir=cache, prefix="part-", delete=False) as part:
         path = Path(part.name)
         try:
-            digest = _copy(address, href, part)
+            digest = _copy(href, opener, part)
             if checksum and checksum.startswith(SHA256_MULTIHASH) and digest != checksum[4:].lower():
                 raise DecodeError(f"sha256 is {digest}, the item says {checksum[4:]}", unsigned(href))
             path.replace(target)
@@ -184,26 +182,12 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | Non
     return target
 
 
-def _copy(address: str, href: str, target: IO[bytes]) -> str:
+def _copy(href: str, opener: Opener, target: IO[bytes]) -> str:
     """Copies what lies at an address; returns its sha256."""
     digest = hashlib.sha256()
-    try:
-        if urlsplit(address).scheme in ("http", "https"):
-            with httpx.stream("GET", address, timeout=FETCH_SECONDS, follow_redirects=True) as answer:
-                if answer.status_code != 200:
-                    raise error_of_status(answer.status_code, unsigned(href), answer.headers)
-                for block in answer.iter_bytes(BLOCK):
-                    digest.update(block)
-                    target.write(block)
-        else:
-            with fsspec.open(address, "rb") as stored:
-                while block := stored.read(BLOCK):
-                    digest.update(block)
-                    target.write(block)
-    except FileNotFoundError as error:
-        raise AssetMissingError("no such extract", unsigned(href)) from error
-    except (httpx.HTTPError, OSError) as error:
-        raise TransientSourceError(f"the transfer broke off: {type(error).__name__}", unsigned(href)) from error
+    for block in blocks_of(href, opener, LARGEST_EXTRACT):
+        digest.update(block)
+        target.write(block)
     target.flush()
     return digest.hexdigest()
 

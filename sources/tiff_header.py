@@ -29,8 +29,8 @@ RASTER_TYPE, MODEL_TYPE, GEOGRAPHIC_CRS, PROJECTED_CRS, VERTICAL_CRS = 1025, 102
 POINT = 2
 MAX_BLOCKS = 4_000_000
 """A raster of more blocks is refused: 2 million pixels a side in blocks of 1024."""
-MAX_BLOCK_BYTES = 512 << 20
-"""A block that would decode to more is refused."""
+MAX_BLOCK_BYTES = 256 << 20
+"""A block that would decode to more is refused, and so is one that is stored in more."""
 MAX_ENTRIES = 4096
 
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q"}
@@ -198,6 +198,8 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
     offsets, counts = numbers(OFFSETS), numbers(COUNTS)
     if offsets is None or counts is None or len(offsets) != across or len(counts) != across:
         raise BrokenHeader(f"the lists of blocks do not hold {across} entries")
+    if int(counts.max()) > MAX_BLOCK_BYTES:
+        raise BrokenHeader(f"a block of {counts.max()} bytes is more than {MAX_BLOCK_BYTES >> 20} MiB")
     nodata = _nodata(entries.get(NODATA), dtype)
     decoding = [(tag, entries[tag]) for tag in DECODING_TAGS if tag in entries]
     return TiffHeader(

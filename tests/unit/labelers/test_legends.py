@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from labelers.base import JUDGED_ACCURACY, LABELERS, OWN_LEGEND, make_labeler
+from labelers.base import JUDGED_ACCURACY, LABELERS, make_labeler
 from labelers.voters import vote_table
 from schemas.legend import known_tables, load_crosswalk, load_legend
 from schemas.recipe import LabelSource
+from schemas.recipe_labels import OWN_LEGEND
 
 LEGENDS = known_tables("legend_")
 CROSSWALKS = known_tables("crosswalk_")

@@ -286,3 +286,22 @@ def test_real_label_items_are_read_whole(
         assert layer.attribution
         with rasterio.open(scene.refs[0].href) as raster:
             np.testing.assert_array_equal(layer.codes, raster.read(1))
+
+
+def test_a_missing_product_fails_the_chips_under_it_alone() -> None:
+    from dataclasses import replace as changed
+
+    from schemas.chip import Tile
+    from schemas.scene import SceneRef
+    from sources.label_reader import by_items, over
+    from tests.unit.sources.scenes_made_up import chip, footprint, item
+
+    west, east = chip("w"), chip("e", left=600_240.0)
+    refs = [SceneRef("i", "map", "https://h/w.tif", "map", 1, west.georef(10.0), "uint8", 0.0)]
+    only_west = item("west", refs)
+    both = changed(item("both", refs), footprint_wkb=footprint(GeoRef(32632, 599_000.0, 5_301_000.0, 10.0, (400, 400))))
+    tile = Tile("t", 32632, (west, east), {"w": (only_west, both)})
+    source = LabelSource.model_validate({"kind": "worldcover", "catalog": "c", "collection": "k"})
+    assert by_items({"w": source}, tile, [west, east]) == [[west], [east]]
+    assert [one.item_id for one in over(tile.items["w"], [east])] == ["both"]
+    assert len(by_items({"w": source}, changed(tile, items={"w": (both,)}), [west, east])) == 1

@@ -1,0 +1,117 @@
+"""Class polygons as a raster: CORINE's vector against CORINE's own raster, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+import shapely
+
+from schemas.errors import DecodeError
+from schemas.georef import GeoRef
+from schemas.recipe import LabelSource
+from sources.labels_vector import read_label_vector
+
+GRID = GeoRef(32631, 500_000.0, 5_000_000.0, 10.0, (30, 40))
+
+
+def source(**more: object) -> LabelSource:
+    return LabelSource.model_validate({"kind": "corine", "href": "x", "column": "CODE_18", "year": 2018, **more})
+
+
+def write(path: Path, rows: list[tuple[object, shapely.Geometry]], epsg: int = 32631, column: str = "CODE_18") -> Path:
+    frame = geopandas.GeoDataFrame({column: [r[0] for r in rows]}, geometry=[r[1] for r in rows], crs=epsg)
+    frame.to_file(path)
+    return path
+
+
+@pytest.mark.realdata
+def test_corines_vector_agrees_with_its_raster(realdata: Path) -> None:
+    with rasterio.open(realdata / "corine" / "clc.tif") as file:
+        codes, transform, nodata = file.read(1), file.transform, file.nodata
+    middle = pyproj.Transformer.from_crs(25830, 32630, always_xy=True).transform(
+        transform.c + codes.shape[1] / 2 * transform.a, transform.f + codes.shape[0] / 2 * transform.e
+    )
+    grid = GeoRef(32630, round(middle[0] - 2000, -1), round(middle[1] + 1750, -1), 25.0, (140, 160))
+    layer = read_label_vector(realdata / "corine" / "clc.gpkg", grid, "corine", source(layer="clc"))
+    assert layer is not None
+    x, y = pyproj.Transformer.from_crs(32630, 25830, always_xy=True).transform(
+        *np.meshgrid(grid.x_centres(), grid.y_centres())
+    )
+    columns = np.floor((x - transform.c) / transform.a).astype(int)
+    rows = np.floor((y - transform.f) / transform.e).astype(int)
+    theirs = codes[rows, columns]
+    both = (theirs != nodata) & (layer.codes != layer.nodata)
+    assert both.mean() > 0.9
+    assert np.unique(layer.codes[both]).size > 5
+    # the raster's pixels are 25 m: along borders either side is right
+    assert (layer.codes == theirs)[both].mean() > 0.97
+    assert (layer.licence, layer.vintage, layer.legend) == ("Copernicus-CLC", "2018", "corine-44")
+
+
+def test_a_pixel_takes_the_code_under_its_centre_in_any_zone(tmp_path: Path) -> None:
+    left, bottom, right, top = GRID.bounds_xyxy
+    rows: list[tuple[object, shapely.Geometry]] = [
+        ("111", shapely.box(left, bottom, left + 154, top)),
+        ("311", shapely.box(left + 154, bottom, right - 100, top)),
+    ]
+    near = write(tmp_path / "near.gpkg", rows)
+    layer = read_label_vector(near, GRID, "c", source())
+    assert layer is not None
+    assert (layer.codes[:, :15] == 111).all()
+    assert (layer.codes[:, 15:30] == 311).all()
+    assert (layer.codes[:, 30:] == layer.nodata).all()
+    far = tmp_path / "far.gpkg"
+    geopandas.read_file(near).to_crs(3035).to_file(far)
+    again = read_label_vector(far, GRID, "c", source())
+    assert again is not None
+    np.testing.assert_array_equal(again.codes, layer.codes)
+
+
+def test_away_from_all_polygons_there_is_no_layer(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [(111, shapely.box(0, 0, 10, 10))])
+    assert read_label_vector(path, GRID, "c", source()) is None
+
+
+@pytest.mark.parametrize("code", ["forest", 1.5, -4, 70_000])
+def test_codes_that_are_none_are_refused(tmp_path: Path, code: object) -> None:
+    path = write(tmp_path / "a.gpkg", [(code, shapely.box(*GRID.bounds_xyxy))])
+    with pytest.raises(DecodeError, match="code"):
+        read_label_vector(path, GRID, "c", source())
+
+
+def test_a_missing_column_lists_those_there_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))], column="CODE_06")
+    with pytest.raises(DecodeError, match="CODE_06"):
+        read_label_vector(path, GRID, "c", source())
+
+
+def test_a_virtual_vector_file_under_another_name_is_not_opened(tmp_path: Path) -> None:
+    secret = write(tmp_path / "secret.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
+    path = tmp_path / "a.geojson"
+    path.write_text(
+        f'<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>{secret}</SrcDataSource>'
+        "</OGRVRTLayer></OGRVRTDataSource>"
+    )
+    with pytest.raises(DecodeError, match=r"no \.geojson"):
+        read_label_vector(path, GRID, "c", source())
+    path.rename(tmp_path / "a.vrt")
+    with pytest.raises(DecodeError, match="not read"):
+        read_label_vector(tmp_path / "a.vrt", GRID, "c", source())
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"kind": "osm", "href": "x", "column": "c"}, "vector file"),
+        ({"kind": "corine", "href": "x", "layer": "clc"}, "column"),
+        ({"kind": "corine", "catalog": "c", "collection": "k", "column": "c"}, "href"),
+    ],
+)
+def test_nonsense_in_the_recipe_is_said(entry: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        LabelSource.model_validate(entry)
