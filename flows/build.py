@@ -23,6 +23,7 @@ from prefect.cache_policies import NO_CACHE
 
 from chips.plan import LayerPlan
 from flows.captioning import caption_tiles
+from flows.catalogs import opener_of
 from flows.cluster import dask_client, quieten
 from flows.fragments import finished, sweep
 from flows.passes import Job, first_pass
@@ -37,7 +38,7 @@ from schemas.recipe import Recipe
 from shards.buckets import bucket_count, bucket_of
 from shards.lock import DatasetLock
 from shards.tar import WrittenShard
-from sources.openers import PlainOpener
+from sources.withdrawn import used_items
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -95,8 +96,11 @@ def run_folder(request: BuildRequest) -> Path:
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_stage(request: BuildRequest) -> RunPlan:
     """Hops 1 and 2."""
-    plan = make_plan(request.recipe, request.recipe_folder, request.variables)
-    write_plan(plan, run_folder(request) / "plan")
+    folder = run_folder(request) / "plan"
+    opener = opener_of(request.recipe, request.root)
+    before = used_items(folder / "items.parquet")
+    plan = make_plan(request.recipe, request.recipe_folder, request.variables, opener, before)
+    write_plan(plan, folder)
     return plan
 
 
@@ -251,7 +255,7 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
     return Job(
         recipe=request.recipe,
         layers=tuple(layers),
-        opener=PlainOpener(allow_local=any(c.allow_local for c in request.recipe.catalogs.values())),
+        opener=opener_of(request.recipe, request.root),
         root=request.root,
         folder=run_folder(request),
         cache=request.root / "work" / "cache",

@@ -153,7 +153,7 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
 
     def read_or_fail(group: Sequence[ChipSpec]) -> dict[str, Any]:
         try:
-            return call_with_retries(lambda: read(group), sleep=time.sleep)
+            return call_with_retries(lambda: read(group), sleep=time.sleep, refresh=job.opener.refresh)
         except SourceError as error:
             return {spec.chip_id: failed(spec, error) for spec in group}
 
@@ -210,7 +210,11 @@ def read_again(job: Job, tile: Tile, chip: Chip) -> Chip:
     Raises:
         SourceError: the second read failed.
     """
-    return call_with_retries(lambda: corrected(chip, job.recipe, job.layers, job.opener, tile.items), sleep=time.sleep)
+    return call_with_retries(
+        lambda: corrected(chip, job.recipe, job.layers, job.opener, tile.items),
+        sleep=time.sleep,
+        refresh=job.opener.refresh,
+    )
 
 
 def _uncovered(recipe: Recipe, chip: Chip) -> Outcome | None:

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from pathlib import Path
-from time import sleep
-from typing import Any
 
 import geopandas
 import shapely
@@ -20,23 +18,22 @@ from shapely.geometry.base import BaseGeometry
 from chips.estimate import Estimate, estimate
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
 from chips.splits import SPLITS, split_counts
+from flows.catalogs import Catalogs
 from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
-from schemas.errors import RecipeError, SourceError, UserError
+from schemas.errors import RecipeError, SourceError
 from schemas.legend import load_legend
-from schemas.recipe import Catalog, LabelSource, Modality, Recipe, Terrain, Time, fill
-from schemas.scene import SceneItem
+from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Terrain, Time, fill
+from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.assets import is_refused
-from sources.base import CatalogClient
-from sources.catalog import open_catalog
 from sources.duplicates import resolve_duplicates
 from sources.items import content_hash
 from sources.labels_raster import choose_label_items
 from sources.regions import read_regions
-from sources.retry import call_with_retries
 from sources.sensors import to_scene_item
 from sources.sentinel1_grd import with_heights
+from sources.withdrawn import UsedItem, withdrawn
 
 log = logging.getLogger(__name__)
 
@@ -69,32 +66,26 @@ class RunPlan:
         return estimate(self.recipe, self.layers, self.tiles)
 
 
-class Catalogs:
-    """The recipe's catalogs, opened once each."""
-
-    def __init__(self, recipe: Recipe, variables: Mapping[str, str]) -> None:
-        self.recipe, self.variables = recipe, variables
-        self.opened: dict[str, CatalogClient] = {}
-
-    def __getitem__(self, name: str) -> CatalogClient:
-        if name not in self.opened:
-            catalog: Catalog = self.recipe.catalogs[name]
-            self.opened[name] = open_catalog(catalog, fill(catalog.href, self.variables, f"catalogs.{name}.href"))
-        return self.opened[name]
-
-
-def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> RunPlan:
+def make_plan(
+    recipe: Recipe,
+    folder: Path,
+    variables: Mapping[str, str],
+    opener: Opener | None = None,
+    before: Sequence[UsedItem] = (),
+) -> RunPlan:
     """The plan of a recipe: asks the catalogs, reads no pixel, writes nothing.
 
     Args:
         recipe: the recipe.
         folder: where relative paths in it begin.
         variables: values of ``${TERRAWEFT_...}``.
+        opener: secrets and limits of the catalogs; made for this machine where absent.
+        before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
     chips = plan_chips(recipe, read_regions(recipe, folder))
     boxes = search_boxes(chips)
-    catalogs = Catalogs(recipe, variables)
+    catalogs = Catalogs(recipe, variables, opener)
     notes: list[str] = []
     items: dict[str, tuple[SceneItem, ...]] = {}
     for name, modality in recipe.modalities.items():
@@ -107,8 +98,24 @@ def make_plan(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> Run
     _refuse_closed(recipe, items)
     layers = plan_layers(recipe, items)
     tiles = plan_tiles(recipe, chips, items)
-    notes += _split_notes(recipe, chips)
+    notes += _split_notes(recipe, chips) + _withdrawn(recipe, items, boxes, before, notes)
     return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+
+
+def _withdrawn(
+    recipe: Recipe,
+    items: Mapping[str, Sequence[SceneItem]],
+    boxes: Sequence[LonLatBox],
+    before: Sequence[UsedItem],
+    notes: Sequence[str],
+) -> list[str]:
+    """What an earlier plan used and the catalogs no longer give; what a note names already was not withdrawn."""
+    now: dict[str, set[str]] = defaultdict(set)
+    for name in recipe.modalities:
+        for scene in items[name]:
+            now[scene.collection].add(scene.item_id)
+    told = {item.item_id for item in before if any(item.item_id in note for note in notes)}
+    return withdrawn(before, now, boxes, _window(recipe.time), told)
 
 
 def _split_notes(recipe: Recipe, chips: Sequence[ChipSpec]) -> list[str]:
@@ -174,24 +181,6 @@ def _window(window: Time) -> tuple[datetime, datetime]:
     return datetime.combine(window.start, time.min, UTC), datetime.combine(window.end, time.max, UTC)
 
 
-def _search(
-    client: CatalogClient,
-    collection: str,
-    box: tuple[float, float, float, float],
-    window: tuple[datetime, datetime],
-    where: Mapping[str, str | int | float | bool],
-) -> list[dict[str, Any]]:
-    """One search, tried again while the catalog is unwell.
-
-    Raises:
-        UserError: the catalog cannot be used; one line for a person.
-    """
-    try:
-        return call_with_retries(lambda: client.search(collection, box, *window, where), sleep=sleep)
-    except SourceError as error:
-        raise UserError(error.what, where=error.url or collection, mend="check the catalog in the recipe") from error
-
-
 def _search_modality(
     catalogs: Catalogs,
     recipe: Recipe,
@@ -200,22 +189,20 @@ def _search_modality(
     boxes: Sequence[tuple[float, float, float, float]],
     notes: list[str],
 ) -> tuple[SceneItem, ...]:
-    start, end = _window(modality.time or recipe.time)
-    found: dict[str, dict[str, Any]] = {}
-    for box in boxes:
-        for item in _search(catalogs[modality.catalog], modality.collection, box, (start, end), modality.where):
-            found[item["id"]] = item
+    answer = catalogs.search_modality(modality, boxes, _window(modality.time or recipe.time))
+    notes += [f"{name}: {line}" for line in answer.notes]
+    catalog, found = answer.provider.catalog, answer.items
     scenes, refused = [], []
     for item_id in sorted(found):
         try:
-            scenes.append(to_scene_item(found[item_id], name, modality, modality.catalog))
+            scenes.append(to_scene_item(found[item_id], name, modality, catalog))
         except SourceError as error:
             refused.append(error.what)
     if refused and not scenes:
         raise RecipeError(
             f"all {len(refused)} items were refused, the first: {refused[0]}",
             where=f"modalities.{name}",
-            mend=f"another collection; for this machine's own files catalogs.{modality.catalog}.allow_local: true",
+            mend=f"another collection; for this machine's own files catalogs.{catalog}.allow_local: true",
         )
     notes += [f"{name}: {reason}" for reason in refused]
     kept, dropped = resolve_duplicates(scenes)
@@ -243,10 +230,7 @@ def _heights(
     if terrain.href is not None:
         href = fill(terrain.href, catalogs.variables, f"{where}.href")
         return settings, [(href, terrain.href)]
-    found: dict[str, dict[str, Any]] = {}
-    for box in boxes:
-        for item in _search(catalogs[str(terrain.catalog)], str(terrain.collection), box, ALWAYS, {}):
-            found[item["id"]] = item
+    found = catalogs.search(str(terrain.catalog), str(terrain.collection), boxes, ALWAYS)
     usable = {key: item for key, item in found.items() if terrain.asset in item["assets"]}
     closed = [reason for item in usable.values() if (reason := is_refused(item["assets"][terrain.asset]))]
     if closed:
@@ -269,10 +253,7 @@ def _search_labels(
     boxes: Sequence[tuple[float, float, float, float]],
     notes: list[str],
 ) -> tuple[SceneItem, ...]:
-    found: dict[str, dict[str, Any]] = {}
-    for box in boxes:
-        for item in _search(catalogs[str(source.catalog)], str(source.collection), box, ALWAYS, {}):
-            found[item["id"]] = item
+    found = catalogs.search(str(source.catalog), str(source.collection), boxes, ALWAYS)
     usable = []
     for key in sorted(found):
         try:

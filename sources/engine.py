@@ -35,7 +35,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem, SceneRef
 from sources.base import load_target
 from sources.lattice import unions
-from sources.openers import FORGET_OPTIONS
+from sources.openers import FORGET_OPTIONS, gdal_settings
 
 ENGINES: dict[str, str] = {
     "direct": "sources.engine_direct:DirectEngine",
@@ -58,7 +58,8 @@ class FailedReads:
     def options(self, refs: Sequence[SceneRef], opener: Opener) -> dict[str, str]:
         """GDAL configuration for a read of these refs."""
         is_second = any(ref.href in self._hrefs for ref in refs)
-        return {**opener.gdal_options(), **FORGET_OPTIONS} if is_second else opener.gdal_options()
+        settings = gdal_settings(opener, sorted({ref.href for ref in refs}))
+        return {**settings, **FORGET_OPTIONS} if is_second else settings
 
     def note(self, refs: Sequence[SceneRef]) -> None:
         """The read of these refs failed."""

@@ -192,7 +192,10 @@ class ModalityReader:
                 raise Stopped
             try:
                 call_with_retries(
-                    lambda: step(item, wanted[item.item_id]), sleep=self._needs.sleep, jitter=random.random
+                    lambda: step(item, wanted[item.item_id]),
+                    sleep=self._needs.sleep,
+                    jitter=random.random,
+                    refresh=self._needs.opener.refresh,
                 )
             except SourceError as error:
                 log.warning("%s: %s", item.item_id, error)

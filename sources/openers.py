@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -107,6 +107,25 @@ class ForgetfulOpener:
     def gdal_options(self) -> dict[str, str]:
         """The opener's own, and no memory."""
         return {**self.opener.gdal_options(), **FORGET_OPTIONS}
+
+
+def gdal_settings(opener: Opener, hrefs: Iterable[str]) -> dict[str, str]:
+    """GDAL configuration for reading these addresses together: the opener's own, and the headers that they need.
+
+    Raises:
+        UnsupportedItemError: they need different headers, and GDAL would send each host those of the others.
+    """
+    needed = {href: dict(opener.headers(href)) for href in hrefs}
+    sent = next(iter(needed.values()), {})
+    other = next((href for href, headers in needed.items() if headers != sent), None)
+    if other is not None:
+        raise UnsupportedItemError(
+            "its bands lie behind different log-ins: read it with engine direct", unsigned(other)
+        )
+    if not sent:
+        return opener.gdal_options()
+    lines = ",".join(f'"{key}: {value}"' for key, value in sent.items())
+    return {**opener.gdal_options(), "GDAL_HTTP_HEADERS": lines}
 
 
 def driver_of(href: str) -> str:

@@ -66,6 +66,7 @@ def call_with_retries(
     backoff: Backoff = PATIENCE,
     retry_if: Predicate = is_transient,
     jitter: Callable[[], float] = lambda: 0.0,
+    refresh: Callable[[str], None] | None = None,
 ) -> Result:
     """What the call returns, tried again while the predicate holds and attempts are left.
 
@@ -77,6 +78,7 @@ def call_with_retries(
         backoff: how often and how long.
         retry_if: which errors are worth another try.
         jitter: share of the pause to add, 0..1, against many callers in step.
+        refresh: makes the signature or token of an address anew; an address that was refused is tried once more then.
 
     Raises:
         SourceError: the last one, with the number of attempts made.
@@ -84,12 +86,17 @@ def call_with_retries(
     if backoff.attempts < 1:
         raise ValueError("backoff.attempts must be at least 1")
     tries: Counter[str] = Counter()
+    refreshed: set[str] = set()
     while True:
         try:
             return call()
         except SourceError as error:
             tries[error.url] += 1
             attempt = tries[error.url]
+            if refresh is not None and is_denied(error) and error.url not in refreshed:
+                refreshed.add(error.url)
+                refresh(error.url)
+                continue
             if attempt >= backoff.attempts or not retry_if(error):
                 raise type(error)(error.what, error.url, attempt) from error
             pause = backoff.pause_s(attempt, error, jitter())

@@ -78,7 +78,7 @@ class LoginSigner:
                 continue
             if answer.status_code >= 400:
                 raise self._error(answer.status_code, url, answer.headers)
-            if is_host(url, self.login_host) or _is_page(answer, href):
+            if _is_page(answer, href):
                 what = "the log-in gave a page, no file: the user may have to accept the provider's terms once"
                 raise AccessDeniedError(f"credentials.{self.reference.name}: {what}", unsigned(href))
             return url

@@ -44,7 +44,9 @@ def run_build(recipe: Path, root: str, workers: int | None, dask: str | None, ti
     if "://" in root:
         raise UserError(f"{root} is no local folder", where="--out", mend="object stores are not written to yet")
     loaded, folder = find_recipe(recipe)
-    report_build(_build(loaded.tiny() if tiny else loaded, folder, Path(root), variables(), workers, dask, out), out)
+    report_build(
+        _build(loaded.tiny() if tiny else loaded, folder, Path(root), variables(loaded), workers, dask, out), out
+    )
 
 
 def _build(
@@ -64,7 +66,10 @@ def _build(
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
         from flows.build import BuildRequest
         from flows.cluster import default_workers
+        from flows.vault import MachineVault
+        from sources.credentials import require_credentials
 
+        require_credentials(recipe, MachineVault())
         request = BuildRequest(
             recipe=recipe,
             recipe_folder=folder,
@@ -130,7 +135,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
     regions = tuple(Region(name=name, bbox=box) for name, box in index.regions.items())
     recipe = recipe.model_copy(update={"regions": regions})
     with SandboxServer(world) as server:
-        known = {**variables(), SANDBOX_VARIABLE: server.stac_url}
+        known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, dataset, known, workers, None, out)
     report_build(result, out)
     if not run_check(str(dataset), out):
@@ -159,7 +164,7 @@ def show_plan(recipe: Path, out: Console) -> None:
     with needs_build():
         from captioners.estimate import estimate_calls
         from flows.planning import make_plan
-    plan = make_plan(loaded, folder, variables())
+    plan = make_plan(loaded, folder, variables(loaded))
     cost = plan.estimate()
     splits = {name: sum(1 for chip in plan.chips if chip.split == name) for name in ("train", "val", "test")}
     rows = {

@@ -8,13 +8,14 @@ from importlib import resources
 from pathlib import Path
 
 from schemas.errors import RecipeError
-from schemas.recipe import Recipe, fill
+from schemas.recipe import VARIABLE, Recipe, fill
 from schemas.recipe_file import load_recipe
 
 
-def variables() -> dict[str, str]:
-    """Values of ``${TERRAWEFT_...}`` in recipes: the environment's variables of that prefix."""
-    return {name: value for name, value in os.environ.items() if name.startswith("TERRAWEFT_")}
+def variables(recipe: Recipe) -> dict[str, str]:
+    """Values of the ``${TERRAWEFT_...}`` that the recipe names, and no other: a secret may have such a name too."""
+    named = set(VARIABLE.findall(recipe.model_dump_json()))
+    return {name: value for name, value in os.environ.items() if name in named}
 
 
 def find_recipe(given: Path) -> tuple[Recipe, Path]:
@@ -39,6 +40,11 @@ def require_variables(recipe: Recipe, known: Mapping[str, str]) -> None:
     Raises:
         RecipeError: a variable that a catalog's ``href`` names is not set.
     """
+    secrets = {name for credential in recipe.credentials.values() for name in credential.env}
+    if shown := sorted(secrets & set(VARIABLE.findall(recipe.model_dump_json()))):
+        raise RecipeError(
+            f"{shown[0]} is a secret under credentials: it cannot stand in an address", mend="take it out"
+        )
     for name, catalog in recipe.catalogs.items():
         fill(catalog.href, known, f"catalogs.{name}.href")
 

@@ -1,0 +1,110 @@
+"""One modality, several providers: `search_in_order` asks them in order of preference, and says which one answered.
+
+One provider answers for all boxes of a modality, so that a dataset never mixes two deliveries of the same acquisition.
+An empty answer is an answer; a catalog that cannot be used, or that rests after many failures, is not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from schemas.errors import SourceError, UserError
+from schemas.recipe import LonLatBox, Modality
+from sources.base import CatalogClient
+from sources.breaker import Breaker
+from sources.items import Item
+from sources.window import Where
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A catalog's collection."""
+
+    catalog: str
+    """Name of the catalog in the recipe."""
+    collection: str
+    """Its name of the collection."""
+    where: Where = field(default_factory=dict)
+    """Property filters."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search in order gave."""
+
+    provider: Provider
+    """Who answered."""
+    items: dict[str, Item]
+    """By id."""
+    notes: tuple[str, ...] = ()
+    """Who did not, and why."""
+
+
+def providers_of(modality: Modality) -> list[Provider]:
+    """The modality's catalogs in order of preference."""
+    first = Provider(modality.catalog, modality.collection, modality.where)
+    further = [
+        Provider(other.catalog, other.collection, modality.where if other.where is None else other.where)
+        for other in modality.fallbacks
+    ]
+    return [first, *further]
+
+
+def search_in_order(
+    providers: Sequence[Provider],
+    open_client: Callable[[str], CatalogClient],
+    boxes: Sequence[LonLatBox],
+    window: tuple[datetime | None, datetime | None],
+    breaker: Breaker,
+) -> Found:
+    """Items of all boxes from the first provider that answers for all of them.
+
+    Args:
+        providers: in order of preference.
+        open_client: gives the client of a catalog by its name; its requests are tried again by itself.
+        boxes: where.
+        window: when.
+        breaker: shared by the searches of a run.
+
+    Raises:
+        UserError: none of them can be used; one line for a person, about the last, naming the others.
+    """
+    notes: list[str] = []
+    last: SourceError | None = None
+    for provider in providers:
+        try:
+            items: dict[str, Item] = {}
+            for box in boxes:
+                items |= {item["id"]: item for item in _search(provider, open_client, box, window, breaker)}
+            if notes:
+                notes.append(f"items come from {provider.catalog} ({provider.collection})")
+            return Found(provider, items, tuple(notes))
+        except SourceError as error:
+            log.warning("catalog %s: %s", provider.catalog, error)
+            notes.append(f"catalog {provider.catalog} cannot be used: {error.what}")
+            last = error
+    what = last.what if last else "no catalog is named"
+    others = f"; before it {len(notes) - 1} other(s) failed: {'; '.join(notes[:-1])}" if len(notes) > 1 else ""
+    raise UserError(
+        f"{what}{others}",
+        where=(last.url if last else "") or providers[-1].collection,
+        mend="check the catalog in the recipe",
+    ) from last
+
+
+def _search(
+    provider: Provider,
+    open_client: Callable[[str], CatalogClient],
+    box: LonLatBox,
+    window: tuple[datetime | None, datetime | None],
+    breaker: Breaker,
+) -> list[Item]:
+    client = open_client(provider.catalog)
+    return breaker.call(
+        provider.catalog, lambda: client.search(provider.collection, box, window[0], window[1], provider.where)
+    )
