@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,11 +18,13 @@ from schemas.errors import (
     SourceError,
     ThrottledError,
     TransientSourceError,
+    UnsupportedItemError,
 )
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources.engine import ENGINES, open_engine
 from sources.faults import error_of_status
+from sources.fetch import fetch_range
 from sources.openers import PlainOpener
 from sources.retry import Backoff, call_with_retries
 
@@ -152,3 +156,76 @@ def test_errors_never_carry_a_signature(remote: SceneRef, loopback: Any) -> None
 def test_other_statuses(status: int, kind: type[SourceError]) -> None:
     assert type(error_of_status(status, "u")) is kind
     assert type(error_of_status(418, "u")) is SourceError
+
+
+def test_another_range_than_was_asked_for_is_tried_again(remote: SceneRef, loopback: Any) -> None:
+    loopback.faults["/scene.tif"] = [(206, {"Content-Range": "bytes 5-9/1000"})] * 2
+    with pytest.raises(TransientSourceError, match="another range"):
+        read(remote)
+    loopback.faults.clear()
+    assert read(remote).any()
+
+
+class RenewingOpener(PlainOpener):
+    """Signs with a token that is old until it is refreshed."""
+
+    refreshed: ClassVar[list[str]] = []
+
+    def headers(self, href: str) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {len(self.refreshed)}"}
+
+    def refresh(self, href: str) -> None:
+        self.refreshed.append(href)
+
+
+def test_a_refused_signature_is_renewed_once(remote: SceneRef, loopback: Any) -> None:
+    opener = RenewingOpener()
+    opener.refreshed.clear()
+    loopback.faults["/scene.tif"] = [(403, {}), (500, {})]
+    with pytest.raises(TransientSourceError):
+        open_engine("direct").read([remote], TARGET, "nearest", opener)
+    assert opener.refreshed == [remote.href]
+    loopback.faults["/scene.tif"] = [(403, {})]
+    with pytest.raises(AccessDeniedError):
+        open_engine("direct").read([remote], TARGET, "nearest", opener)
+    assert opener.refreshed == [remote.href] * 2
+    assert [method for method, _, _ in loopback.seen] == ["GET"] * 4
+
+
+def test_a_redirect_is_followed_but_not_to_an_address_that_is_refused(remote: SceneRef, loopback: Any) -> None:
+    loopback.faults["/moved.tif"] = [(302, {"Location": "/scene.tif"})]
+    moved = replace(remote, href=f"{loopback.url}/moved.tif")
+    np.testing.assert_array_equal(read(moved), read(remote))
+    loopback.faults["/elsewhere.tif"] = [(302, {"Location": "file:///etc/hostname"})]
+    with pytest.raises(SourceError, match="not HTTP"):
+        read(replace(remote, href=f"{loopback.url}/elsewhere.tif"))
+
+
+def test_a_redirect_into_a_private_network_is_refused(loopback: Any) -> None:
+    class Strict(PlainOpener):
+        """Lets the test's own server through, and nothing else that is private."""
+
+        def resolve(self, href: str) -> str:
+            return href if href.startswith(loopback.url) else super().resolve(href)
+
+    loopback.faults["/a.tif"] = [(302, {"Location": "http://169.254.169.254/latest/meta-data"})]
+    with pytest.raises(UnsupportedItemError):
+        fetch_range(f"{loopback.url}/a.tif", Strict(allow_local=False), 0, 100)
+
+
+def test_a_body_that_breaks_off_is_tried_again(loopback: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(
+                    b"HTTP/1.1 206 Partial Content\r\nContent-Length: 100\r\nContent-Range: bytes 0-99/500\r\n\r\nhalf"
+                )
+
+        server = threading.Thread(target=answer)
+        server.start()
+        with pytest.raises(TransientSourceError, match="connection broke"):
+            fetch_range(f"http://127.0.0.1:{listener.getsockname()[1]}/a.tif", OPENER, 0, 100)
+        server.join()

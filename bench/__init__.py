@@ -1,0 +1,1 @@
+"""Benchmarks, one script per row of the targets; each writes ``bench/results/<row>.json``."""

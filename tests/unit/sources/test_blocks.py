@@ -1,0 +1,256 @@
+"""Our header parser and block decoding against GDAL: every layout, compression and type, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.transform import Affine
+
+from schemas.errors import DecodeError, TransientSourceError
+from schemas.georef import GeoRef
+from schemas.scene import Opener
+from sources.block_store import GAP_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
+from sources.fetch import Bytes, fetch_range
+from sources.openers import PlainOpener
+from sources.tiff_header import BrokenHeader, NotBlocked, TiffHeader, parse_header
+
+OPENER = PlainOpener()
+SHAPE = (150, 210)
+GRID = GeoRef(32633, 399_960.0, 5_300_040.0, 10.0, SHAPE)
+
+
+def write(path: Path, pixels: np.ndarray[Any, Any], **profile: Any) -> Path:
+    cube = pixels if pixels.ndim == 3 else pixels[np.newaxis]
+    layout = {"tiled": True, "blockxsize": 64, "blockysize": 32, "crs": "EPSG:32633"} | profile
+    transform = layout.pop("transform", Affine(*GRID.transform))
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype=cube.dtype, count=len(cube), height=cube.shape[1], width=cube.shape[2],
+        transform=transform, **layout,
+    ) as file:  # fmt: skip
+        file.write(cube)
+    return path
+
+
+def numbers(dtype: str, bands: int = 1) -> np.ndarray[Any, Any]:
+    random = np.random.default_rng(11)
+    return (random.normal(100, 30, (bands, *SHAPE)).clip(0, 250)).astype(dtype)
+
+
+def whole(path: Path, bands: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """All pixels of a file, through the store, put together block by block."""
+    store = BlockStore()
+    known = store.header(str(path), OPENER).result()
+    header = known.header
+    rows, columns = header.grid_yx
+    height, width = header.block_yx
+    answer = np.zeros((len(bands), rows * height, columns * width), header.dtype)
+    for place, band in enumerate(bands):
+        asked = (1,) if header.planar else bands
+        cells = {header.block_of(r, c, band): (r, c) for r in range(rows) for c in range(columns)}
+        for number, future in store.blocks(known, cells, asked, OPENER).items():
+            r, c = cells[number]
+            block = future.result()[0 if header.planar else place]
+            answer[place, r * height : (r + 1) * height, c * width : (c + 1) * width] = block
+    return answer[:, : SHAPE[0], : SHAPE[1]]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {},
+        {"compress": "deflate", "predictor": 2},
+        {"compress": "lzw", "predictor": 2},
+        {"compress": "lzw"},
+        {"compress": "zstd", "predictor": 2},
+        {"compress": "packbits"},
+        {"compress": "lerc_deflate"},
+        {"compress": "deflate", "bigtiff": "yes"},
+        {"compress": "deflate", "endianness": "big", "predictor": 2},
+        {"endianness": "big", "bigtiff": "yes"},
+        {"interleave": "band", "compress": "deflate"},
+        {"interleave": "pixel", "compress": "deflate", "predictor": 2},
+    ],
+    ids=lambda profile: "-".join(str(value) for value in profile.values()) or "plain",
+)
+@pytest.mark.parametrize(("dtype", "bands"), [("uint16", (1,)), ("int16", (3, 1)), ("uint8", (2,))])
+def test_blocks_are_what_gdal_reads(
+    tmp_path: Path, profile: dict[str, Any], dtype: str, bands: tuple[int, ...]
+) -> None:
+    path = write(tmp_path / "a.tif", numbers(dtype, max(bands)), **profile)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(whole(path, bands), file.read(list(bands)))
+
+
+@pytest.mark.parametrize("profile", [{"compress": "deflate", "predictor": 3}, {"compress": "zstd", "predictor": 2}])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_with_predictors(tmp_path: Path, profile: dict[str, Any], dtype: str) -> None:
+    path = write(tmp_path / "a.tif", numbers(dtype) / 7, **profile)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(whole(path, (1,)), file.read())
+
+
+@pytest.mark.parametrize(("bands", "photometric"), [(1, "minisblack"), (3, "ycbcr"), (3, "rgb")])
+def test_jpeg_blocks_have_their_tables(tmp_path: Path, bands: int, photometric: str) -> None:
+    path = write(
+        tmp_path / "a.tif", numbers("uint8", bands), compress="jpeg", photometric=photometric, interleave="pixel",
+        blockysize=64,
+    )  # fmt: skip
+    wanted = tuple(range(1, bands + 1))
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(whole(path, wanted), file.read())
+
+
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_a_block_that_is_not_stored_is_no_data(tmp_path: Path, nodata: int | None) -> None:
+    pixels = np.zeros((1, *SHAPE), np.uint16) if nodata is None else np.full((1, *SHAPE), nodata, np.uint16)
+    pixels[:, 40:60, 70:100] = 9
+    path = write(tmp_path / "a.tif", pixels, sparse_ok=True, nodata=nodata, compress="deflate")
+    header = parse(path)
+    assert (header.counts == 0).any()
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(whole(path, (1,)), file.read())
+
+
+def parse(path: Path) -> TiffHeader:
+    data = path.read_bytes()
+    return parse_header(data[:200], lambda offset, length: data[offset : offset + length])
+
+
+@pytest.mark.parametrize("kind", ["Area", "Point"])
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326", "EPSG:32718"])
+def test_the_lattice_is_gdals(tmp_path: Path, kind: str, crs: str) -> None:
+    size = 0.001 if crs == "EPSG:4326" else 30.0
+    path = write(tmp_path / "a.tif", numbers("int16"), crs=crs, transform=Affine(size, 0, 12.5, 0, -size, 48.25))
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(AREA_OR_POINT=kind)
+    copy = tmp_path / "copy.tif"
+    rasterio.shutil.copy(path, copy, driver="COG", blocksize=128, overviews="none")
+    for name in (path, copy):
+        header = parse(name)
+        with rasterio.open(name) as file:
+            assert header.georef.epsg == file.crs.to_epsg()
+            np.testing.assert_allclose(header.georef.transform, file.transform[:6], rtol=1e-12)
+            assert (*header.georef.shape_yx, *header.block_yx) == (*file.shape, *file.block_shapes[0])
+            assert header.dtype == file.dtypes[0]
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        {"tiled": False, "blockxsize": None, "blockysize": None},
+        {"transform": Affine(10, 2, 0, 2, -10, 0)},
+        {"transform": Affine(10, 0, 0, 0, -20, 0)},
+        {"crs": None},
+    ],
+)
+def test_what_gdal_must_read_says_so(tmp_path: Path, profile: dict[str, Any]) -> None:
+    kept = {key: value for key, value in profile.items() if value is not None or key == "crs"}
+    if profile.get("tiled") is False:
+        kept |= {"blockysize": 8}
+    path = write(tmp_path / "a.tif", numbers("uint16"), **kept)
+    with pytest.raises(NotBlocked):
+        parse(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_torn_or_scribbled_header_is_an_error_of_ours(tmp_path_factory: Any, data: st.DataObject) -> None:
+    path = Path(tmp_path_factory.getbasetemp()) / "fuzz.tif"
+    if not path.exists():
+        write(path, numbers("uint16"), compress="deflate")
+    content = bytearray(path.read_bytes()[:4096])
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, 500))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    with contextlib.suppress(NotBlocked, BrokenHeader):
+        parse_header(bytes(content[:cut]), lambda offset, length: bytes(content[offset : offset + min(length, 5000)]))
+
+
+def test_a_raster_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", numbers("uint16"), compress="deflate")
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    for entry in range(struct.unpack_from("<H", content, start)[0]):
+        place = start + 2 + 12 * entry
+        if struct.unpack_from("<H", content, place)[0] in (256, 257):
+            struct.pack_into("<HHII", content, place, struct.unpack_from("<H", content, place)[0], 4, 1, 2**31)
+    path.write_bytes(content)
+    with pytest.raises(BrokenHeader, match="blocks are more than"):
+        parse(path)
+
+
+def test_a_flipped_bit_is_a_decode_error_with_the_address(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", numbers("uint16"), compress="deflate")
+    header = parse(path)
+    content = bytearray(path.read_bytes())
+    content[int(header.offsets[3]) + int(header.counts[3]) // 2] ^= 0x10
+    path.write_bytes(content)
+    with pytest.raises(DecodeError) as caught:
+        whole(path, (1,))
+    assert caught.value.url == str(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, RANGE_BYTES), min_size=1, max_size=30),
+    gaps=st.lists(st.integers(0, 3 * GAP_BYTES), min_size=30, max_size=30),
+    wanted=st.sets(st.integers(0, 29)),
+)
+def test_ranges_hold_all_blocks_once_and_little_else(sizes: list[int], gaps: list[int], wanted: set[int]) -> None:
+    starts = np.cumsum([gap + size for gap, size in zip(gaps, [0, *sizes], strict=False)][: len(sizes)])
+    header = TiffHeader(GRID, (32, 64), 1, "uint16", False, None, starts.astype(np.uint64),
+                        np.array(sizes, np.uint64), "<", ())  # fmt: skip
+    numbers_wanted = [n for n in wanted if n < len(sizes)]
+    runs = list(merged_ranges(header, numbers_wanted))
+    assert sorted(n for run in runs for n in run) == sorted(numbers_wanted)
+    for run in runs:
+        length = int(starts[run[-1]]) + sizes[run[-1]] - int(starts[run[0]])
+        assert length - sum(sizes[n] for n in run) <= GAP_BYTES * (len(run) - 1)
+        assert length <= RANGE_BYTES or len(run) == 1
+
+
+class Counting:
+    """A disk that counts what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def __call__(self, href: str, opener: Opener, offset: int, length: int) -> Bytes:
+        self.asked.append((offset, length))
+        return fetch_range(href, opener, offset, length)
+
+
+def test_header_and_blocks_are_fetched_once_and_within_the_limit(tmp_path: Path) -> None:
+    big = np.random.default_rng(3).integers(0, 9_000, (1, 600, 500), np.uint16)
+    path, disk = write(tmp_path / "a.tif", big), Counting()
+    block_bytes = 32 * 64 * 2
+    store = BlockStore(blocks_bytes=10 * block_bytes, fetch=disk)
+    known = gather([store.header(str(path), OPENER) for _ in range(5)])[0]
+    once = len(disk.asked)
+    gather(store.blocks(known, range(8), (1,), OPENER).values())
+    gather(store.blocks(known, range(8), (1,), OPENER).values())
+    assert (store.counters.headers, len(disk.asked) - once, store.counters.reused) == (1, 1, 8)
+    gather(store.blocks(known, range(8, 20), (1,), OPENER).values())
+    assert store._held <= 10 * block_bytes
+    gather(store.blocks(known, [0], (1,), OPENER).values())
+    assert store.counters.decoded == 21
+
+
+def test_a_file_that_changes_is_not_mixed_with_what_it_was(tmp_path: Path) -> None:
+    big = np.random.default_rng(3).integers(0, 9_000, (1, 600, 500), np.uint16)
+    path, store = write(tmp_path / "a.tif", big), BlockStore()
+    known = store.header(str(path), OPENER).result()
+    write(path, big[:, :, ::-1], compress="deflate")
+    with pytest.raises(TransientSourceError, match="changed while it was read"):
+        gather(store.blocks(known, [0], (1,), OPENER).values())
+    again = store.header(str(path), OPENER).result()
+    np.testing.assert_array_equal(store.blocks(again, [0], (1,), OPENER)[0].result()[0], big[0, :32, ::-1][:, :64])
