@@ -51,6 +51,17 @@ def _west_edge(column: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[n
     return np.asarray(np.mod(turned, 360.0) - 180.0, dtype=np.float64)
 
 
+def _ends(count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last column of rows of ``count`` columns.
+
+    The column that begins at the antimeridian is the first, to the left of all; in the rows where rounding puts its
+    edge a hair west of 180 it is the last, as it is in the published grid.
+    """
+    half = np.asarray(count // 2)
+    slipped = (count % 2 == 0) & (_west_edge(-half, count) > 0)
+    return -half + slipped, (count - 1) // 2 + slipped
+
+
 def majortom_index(
     lon: ArrayLike, lat: ArrayLike, spacing_km: float = 10.0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -65,7 +76,7 @@ def majortom_index(
     rows = _rows(spacing_km)
     index = np.maximum(np.searchsorted(rows.south, lats) - 1, 0)
     count = rows.columns[index]
-    first, last = -(count // 2), (count - 1) // 2
+    first, last = _ends(count)
     column = np.clip(np.ceil(lons * count / 360.0).astype(np.int64) - 1, first, last)
     column -= (column > first) & (lons <= _west_edge(column, count))
     column += (column < last) & (lons > _west_edge(np.minimum(column + 1, last), count))
@@ -112,13 +123,13 @@ def majortom_bounds(name: str, spacing_km: float = 10.0) -> Bounds:
     if not 0 <= index < len(rows.south):
         raise RecipeError(f"the grid of {spacing_km:g} km has no row of {name!r}", where="grid.names")
     count = rows.columns[index]
-    if not -(count // 2) <= column <= (count - 1) // 2:
+    first, last = _ends(count)
+    if not first <= column <= last:
         raise RecipeError(f"the row of {name!r} has {count} columns", where="grid.names", mend="check the name")
     west = float(_west_edge(np.array(column), count))
     beyond = index + 1 == len(rows.south)
     north = 90.0 if beyond else float(rows.south[index + 1])
-    last = column == (count - 1) // 2
-    east = west + 360.0 / float(count) if last else float(_west_edge(np.array(column + 1), count))
+    east = west + 360.0 / float(count) if column == last else float(_west_edge(np.array(column + 1), count))
     return (west, float(rows.south[index]), east, north)
 
 

@@ -2,74 +2,101 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
-METRES_PER_DEGREE = 111_195.0
-"""Mean length of a degree of latitude on the sphere of 6,371 km."""
+from chips.cell_table import CellTable
+from chips.nearness import Squares
 
-
-def flat_geometries(footprints: Sequence[BaseGeometry]) -> NDArray[Any]:
-    """Footprints of EPSG:4326 on a local plane in metres (equirectangular at their mean latitude).
-
-    Distances under 100 km are true to about 1 % away from the poles; good for buffers and reports, not for pixels.
-    """
-    geometries = np.array(footprints, dtype=object)
-    if geometries.size == 0:
-        return geometries
-    latitude = float(np.mean([geometry.centroid.y for geometry in geometries]))
-    scale = np.array([METRES_PER_DEGREE * math.cos(math.radians(latitude)), METRES_PER_DEGREE])
-    flat: NDArray[Any] = shapely.transform(geometries, lambda xy: xy * scale)
-    return flat
+SAME_PLACE = 0.5
+"""Two chips that share this much of the smaller one show the same place."""
 
 
 def leakage_report(
-    splits: Sequence[str],
-    footprints: Sequence[BaseGeometry],
-    blocks: Sequence[str],
+    cells: CellTable,
+    splits: NDArray[np.str_],
+    units: NDArray[np.str_],
     items: Sequence[Sequence[str]],
+    dates: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
-    """What could leak between train and the held-out splits, as measured on the kept chips.
+    """What could leak between train and the held-out splits, and between those two.
 
     Args:
-        splits: split per chip.
-        footprints: EPSG:4326 polygon per chip.
-        blocks: block per chip.
-        items: ids of the items that each chip was cut from.
+        cells: N chips.
+        splits: (N,) split of each.
+        units: (N,) block or group that decided it.
+        items: ids of the items that each chip was cut from; empty lists in a plan.
+        dates: dates of each chip's pixels, where they are known.
 
     Returns:
-        Per held-out split: smallest distance to train in metres, overlapping pairs, shared blocks, and the share of
-        its chips that come from an item which train uses too.
+        For val and test against train, and for ``test_val``: number of chips, smallest distance in metres, pairs that
+        overlap, pairs that show the same place (and of those, pairs with not one date in common), blocks or groups
+        that both have, and the share of chips that were cut from an item that the other split uses too.
     """
-    flat = flat_geometries(footprints)
-    train = [i for i, split in enumerate(splits) if split == "train"]
-    report: dict[str, Any] = {}
-    train_items = {item for i in train for item in items[i]}
-    for name in ("val", "test"):
-        held = [i for i, split in enumerate(splits) if split == name]
-        entry: dict[str, Any] = {
-            "chips": len(held),
-            "min_distance_m": None,
-            "overlapping_pairs": 0,
-            "shared_blocks": 0,
-        }
-        if held and train:
-            tree = shapely.STRtree(flat[train])
-            _, distances = tree.query_nearest(flat[held], return_distance=True, all_matches=False)
-            inner = shapely.buffer(flat[held], -1.0)
-            hits, _ = tree.query(inner, predicate="intersects")
-            shared = [i for i in held if any(item in train_items for item in items[i])]
-            entry |= {
-                "min_distance_m": round(float(np.min(distances)), 1),
-                "overlapping_pairs": int(hits.size),
-                "shared_blocks": len({blocks[i] for i in held} & {blocks[i] for i in train}),
-                "share_with_shared_items": round(len(shared) / len(held), 4),
-            }
-        report[name] = entry
-    return report
+    squares = Squares.of(cells)
+    at = {name: np.flatnonzero(splits == name) for name in ("train", "val", "test")}
+    return {
+        "val": _between(squares, at["val"], at["train"], units, items, dates),
+        "test": _between(squares, at["test"], at["train"], units, items, dates),
+        "test_val": _between(squares, at["test"], at["val"], units, items, dates),
+    }
+
+
+def _between(
+    squares: Squares,
+    held: NDArray[np.intp],
+    others: NDArray[np.intp],
+    units: NDArray[np.str_],
+    items: Sequence[Sequence[str]],
+    dates: Sequence[Sequence[str]],
+) -> dict[str, Any]:
+    distance = squares.smallest_gap_m(held, others)
+    entry: dict[str, Any] = {
+        "chips": int(held.size),
+        "min_distance_m": None if distance is None else round(distance, 1),
+        "overlapping_pairs": 0,
+        "same_place_pairs": 0,
+        "same_place_other_date_pairs": 0,
+        "shared_blocks": 0,
+    }
+    if not held.size or not others.size:
+        return entry
+    one, other, area = squares.overlaps(held, others)
+    smaller = np.minimum(_area(squares, one), _area(squares, other))
+    same = area >= SAME_PLACE * smaller
+    apart = [
+        (i, j)
+        for i, j in zip(one[same].tolist(), other[same].tolist(), strict=True)
+        if dates and not set(dates[i]) & set(dates[j])
+    ]
+    used = {item for index in others.tolist() for item in items[index]} if items else set()
+    shared = sum(1 for index in held.tolist() if items and not used.isdisjoint(items[index]))
+    return entry | {
+        "overlapping_pairs": int(one.size),
+        "same_place_pairs": int(same.sum()),
+        "same_place_other_date_pairs": len(apart),
+        "shared_blocks": int(np.intersect1d(units[held], units[others]).size),
+        "share_with_shared_items": round(shared / held.size, 4),
+    }
+
+
+def _area(squares: Squares, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    edges = squares.cells.bounds[index, 2:] - squares.cells.bounds[index, :2]
+    return np.asarray(edges[:, 0] * edges[:, 1], dtype=np.float64)
+
+
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """What of a report a person should be told: one line for each kind of leak."""
+    lines = []
+    for name, entry in report.items():
+        pair = "test and val" if name == "test_val" else f"{name} and train"
+        if entry["same_place_other_date_pairs"]:
+            lines.append(f"{pair} show the same place on other dates in {entry['same_place_other_date_pairs']} pair(s)")
+        elif entry["overlapping_pairs"]:
+            lines.append(f"chips of {pair} overlap in {entry['overlapping_pairs']} pair(s)")
+        if entry["shared_blocks"]:
+            lines.append(f"{pair} share {entry['shared_blocks']} block(s) or group(s)")
+    return lines

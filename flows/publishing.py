@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import shapely
+import numpy as np
 
 from captioners.statistics import text_statistics
+from chips.cell_table import CellTable
 from chips.convert import stored_form
 from chips.leakage import leakage_report
 from chips.plan import LayerPlan
@@ -269,13 +270,23 @@ def _paid_rows(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _splits(job: Job, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rule = job.recipe.split
-    footprints = [shapely.from_wkb(row["geometry_wkb"]) for row in rows]
+    cells = CellTable(
+        np.array([row["chip_id"] for row in rows], dtype=np.str_),
+        np.array([row["epsg"] for row in rows], dtype=np.int32),
+        np.array([row["bounds_xyxy"] for row in rows], dtype=np.float64).reshape(-1, 4),
+        np.array([row["region"] for row in rows], dtype=np.str_),
+        np.array([row["majortom_cell"] for row in rows], dtype=np.str_),
+    )
     items = [
         [i for name in job.recipe.modalities for date in row.get(f"{name}.item_ids") or () for i in split_ids(date)]
         for row in rows
     ]
-    report = leakage_report([row["split"] for row in rows], footprints, [row["block_id"] for row in rows], items)
-    return {"method": rule.method, "block_m": rule.block_m, "buffer_m": rule.buffer_m, "leakage": report}
+    dates = [
+        [str(date)[:10] for name in job.recipe.modalities for date in row.get(f"{name}.datetimes") or ()]
+        for row in rows
+    ]
+    splits, units = (np.array([row[key] for row in rows], dtype=np.str_) for key in ("split", "block_id"))
+    return rule.said() | {"leakage": leakage_report(cells, splits, units, items, dates)}
 
 
 def _limits(job: Job, outcomes: Sequence[Outcome]) -> Iterator[str]:

@@ -22,12 +22,13 @@ from schemas.recipe_labels import Fuse, Labels, LabelSource
 from schemas.recipe_pixels import Composite, Modality, Near, Register, Screen, Select, Time, check_near
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_radar import GroundRange, Terrain
+from schemas.recipe_samples import Sample
 from schemas.recipe_texts import Captions
 
 __all__ = [
     "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "GroundRange", "HostLimit",
-    "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Screen",
-    "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
+    "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Sample",
+    "Screen", "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -92,6 +93,8 @@ class Recipe(Model):
     """Co-registration."""
     screen: Screen = Screen()
     """Screening."""
+    sample: tuple[Sample, ...] = ()
+    """Which of the grid's cells become chips: steps, applied in order; all where empty."""
     split: SplitRule = SplitRule()
     """Splits."""
     write: Write = Write()

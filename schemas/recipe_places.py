@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -167,3 +167,15 @@ class SplitRule(Model):
         if self.held_out and self.method not in ("blocks", "stripes", "checkerboard", "groups"):
             raise ValueError(f"split.held_out is not for {self.method}")
         return self
+
+    def said(self) -> dict[str, Any]:
+        """The rule as a dataset states it: its method and what that method goes by."""
+        ways: dict[str, tuple[str, ...]] = {
+            "blocks": ("block_m",),
+            "stripes": ("block_m", "angle_deg"),
+            "checkerboard": ("block_m",),
+            "groups": ("by", "assign"),
+            "kfold": ("by", "folds", "fold", "stratify") if self.by else ("block_m", "folds", "fold", "stratify"),
+        }
+        facts = {name: getattr(self, name) for name in (*ways.get(self.method, ()), "buffer_m")}
+        return {"method": self.method} | {name: value for name, value in facts.items() if value is not None}

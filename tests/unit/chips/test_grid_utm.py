@@ -11,11 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chips.cell_table import CellTable, footprints_lonlat
-from chips.chip_size import check_chip_size
-from chips.grid_majortom import majortom_names
 from chips.grid_utm import cell_at, utm_cells
 from chips.zones import utm_epsg
-from schemas.errors import RecipeError
 
 EPSG = st.integers(1, 60).flatmap(lambda zone: st.sampled_from([32600 + zone, 32700 + zone]))
 SIZES = st.sampled_from([60.0, 960.0, 1200.0, 2520.0, 2640.0])
@@ -100,29 +97,6 @@ def test_names_of_cells_are_unique_and_fit_a_shard_key() -> None:
     ]
     assert len(set(names)) == len(names)
     assert all(name.replace("_", "").isalnum() for name in names)
-
-
-def test_size_that_no_gsd_divides_names_the_nearest() -> None:
-    with pytest.raises(RecipeError, match=r"2520 m \(252 px\) or 2580 m \(258 px\)"):
-        check_chip_size(2560.0, [10.0, 20.0, 60.0])
-    check_chip_size(2640.0, [10.0, 20.0, 60.0])
-
-
-@pytest.mark.parametrize(
-    ("lon", "lat", "name"),
-    [(9.845, 57.23, "637U_59R"), (-72.48, -38.83, "433D_629L"), (-48.105, -25.32, "282D_485L")],
-)
-def test_major_tom_names_are_those_of_published_patches(lon: float, lat: float, name: str) -> None:
-    # names of three TerraMesh patches, whose place is known from their files
-    assert majortom_names(lon, lat).tolist() == [name]
-
-
-@given(st.floats(-179, 179), st.floats(-80, 80))
-def test_major_tom_cells_are_ten_kilometres(lon: float, lat: float) -> None:
-    step = 180 / math.ceil(math.pi * 6378.137 / 10)
-    row = str(majortom_names(lon, lat)[0]).split("_")[0]
-    south = (int(row[:-1]) if row.endswith("U") else -int(row[:-1])) * step
-    assert south - 1e-9 <= lat <= south + step + 1e-9
 
 
 def test_footprint_is_the_square_seen_in_degrees() -> None:

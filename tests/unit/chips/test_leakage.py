@@ -1,29 +1,57 @@
-"""The leakage report finds a planted leak."""
+"""The leakage report finds what was planted, and nothing where nothing was."""
 
 from __future__ import annotations
 
 import numpy as np
-import shapely
 
-from chips.cell_table import footprints_lonlat
-from chips.leakage import leakage_report
+from chips.cell_table import CellTable
+from chips.grid_utm import to_table
+from chips.leakage import leakage_report, warnings_of
 
 
-def test_leakage_report_finds_a_planted_leak() -> None:
-    footprints = [
-        footprints_lonlat(np.array([[600_000.0 + 960 * c, 5_300_160.0, 600_960.0 + 960 * c, 5_301_120.0]]), 32632)[0]
-        for c in (0, 1, 8)
-    ]
-    clean = leakage_report(["train", "train", "test"], footprints, ["a", "a", "b"], [["x"], ["y"], ["z"]])
-    assert clean["test"]["overlapping_pairs"] == 0
-    assert clean["test"]["shared_blocks"] == 0
-    assert abs(clean["test"]["min_distance_m"] - 6 * 960) < 60
-    assert clean["test"]["share_with_shared_items"] == 0.0
-    shifted = shapely.transform(footprints[1], lambda xy: xy + 0.001)
-    planted = leakage_report(
-        ["train", "train", "test"], [*footprints[:2], shifted], ["a", "a", "a"], [["x"], ["y"], ["y"]]
-    )
-    assert planted["test"]["overlapping_pairs"] > 0
-    assert planted["test"]["shared_blocks"] == 1
-    assert planted["test"]["min_distance_m"] == 0.0
-    assert planted["test"]["share_with_shared_items"] == 1.0
+def _row(*columns: int) -> CellTable:
+    at = np.array(columns)
+    return to_table(600 + at, np.full(len(at), 5500), 32632, 960.0, "r")
+
+
+def test_clean_splits_have_a_distance_and_no_warning() -> None:
+    splits, units = np.array(["train", "train", "test", "val"]), np.array(["a", "a", "b", "c"])
+    report = leakage_report(_row(0, 1, 8, 20), splits, units, [["x"], ["y"], ["z"], ["w"]])
+    assert report["test"]["min_distance_m"] == 6 * 960
+    assert report["test"]["overlapping_pairs"] == 0
+    assert report["test"]["shared_blocks"] == 0
+    assert report["test"]["share_with_shared_items"] == 0.0
+    assert report["test_val"]["min_distance_m"] == 11 * 960
+    assert warnings_of(report) == []
+
+
+def test_planted_leaks_are_found() -> None:
+    cells = _row(0, 1, 8, 8, 3)
+    moved = cells.bounds.copy()
+    moved[2] = moved[1] + 300.0  # half of it lies on a chip of train
+    cells = CellTable(cells.chip_id, cells.epsg, moved, cells.region, cells.majortom)
+    splits, units = np.array(["train", "train", "test", "val", "test"]), np.array(["a", "a", "a", "c", "d"])
+    dates = [["2021-06-01"], ["2021-06-01"], ["2021-07-01"], ["2021-06-01"], ["2021-06-01"]]
+    report = leakage_report(cells, splits, units, [["x"], ["y"], ["y"], ["z"], ["q"]], dates)
+    assert report["test"]["overlapping_pairs"] == 1
+    assert report["test"]["same_place_pairs"] == 0  # 47 % of it
+    assert report["test"]["shared_blocks"] == 1
+    assert report["test"]["min_distance_m"] == 0.0
+    assert report["test"]["share_with_shared_items"] == 0.5
+    assert len(warnings_of(report)) == 2
+
+
+def test_the_same_place_on_another_date_is_found() -> None:
+    splits, units = np.array(["train", "test", "test"]), np.array(["2019", "2020", "2020"])
+    other = leakage_report(_row(0, 0, 5), splits, units, [["x"], ["y"], ["z"]], [["2019-06-01"], ["2020-06-01"], []])
+    assert other["test"]["same_place_pairs"] == 1
+    assert other["test"]["same_place_other_date_pairs"] == 1
+    assert "same place on other dates" in warnings_of(other)[0]
+    same = leakage_report(_row(0, 0, 5), splits, units, [["x"], ["x"], ["z"]], [["2019-06-01"], ["2019-06-01"], []])
+    assert same["test"]["same_place_other_date_pairs"] == 0
+
+
+def test_empty_splits_report_no_distance() -> None:
+    report = leakage_report(_row(0, 1), np.array(["train", "train"]), np.array(["a", "b"]), [])
+    assert report["test"] == report["val"]
+    assert report["test"]["min_distance_m"] is None

@@ -1,0 +1,162 @@
+"""Tables of places from files, and overviews of class rasters: what the recipe's grid and sampling read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas
+import pyarrow.parquet
+import rasterio
+import shapely
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.warp import transform_bounds
+from rasterio.windows import Window, from_bounds
+
+from chips.cell_table import CellTable
+from chips.overview import Overview
+from chips.places import Places
+from schemas.errors import RecipeError
+
+LON, LAT = ("lon", "longitude", "lng", "x"), ("lat", "latitude", "y")
+"""Columns of a CSV that place its rows."""
+GEOMETRY = ("geometry", "wkt")
+"""Columns of a CSV that hold well-known text."""
+MAX_OVERVIEW_PIXELS = 1 << 26
+"""An overview is read no finer than this many pixels allow."""
+
+
+def read_places(path: Path, where: str) -> Places:
+    """The places of a file: CSV with lon and lat (or WKT), GeoParquet or plain Parquet, or what GDAL reads.
+
+    Args:
+        path: the file.
+        where: the recipe's key, for messages.
+
+    Raises:
+        RecipeError: the file is absent or cannot be read.
+    """
+    if not path.is_file():
+        raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
+    try:
+        if path.suffix.lower() == ".csv":
+            table, geometry = _read_csv(path)
+        elif path.suffix.lower() in (".parquet", ".geoparquet"):
+            table, geometry = _read_parquet(path)
+        else:
+            table, geometry = _split(geopandas.read_file(path))
+    except RecipeError:
+        raise
+    except Exception as error:  # pandas, pyarrow and pyogrio raise errors of many classes for what they cannot parse
+        raise RecipeError(
+            f"{path.name} cannot be read as a table", where=where, mend="save it as CSV, GeoJSON or GeoParquet"
+        ) from error
+    return Places(geometry, _columns(table), f"{where}: {path.name}")
+
+
+def _read_csv(path: Path) -> tuple[pandas.DataFrame, NDArray[np.object_]]:
+    table = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    lower = {str(name).strip().lower(): name for name in table.columns}
+    text = next((lower[name] for name in GEOMETRY if name in lower), None)
+    if text is not None:
+        return table.drop(columns=text), np.asarray(shapely.from_wkt(table[text].to_numpy(dtype=object)), dtype=object)
+    lon, lat = (next((lower[name] for name in names if name in lower), None) for names in (LON, LAT))
+    if lon is None or lat is None:
+        return table, np.full(len(table), None, dtype=object)
+    x, y = (pandas.to_numeric(table[name], errors="coerce").to_numpy(dtype=np.float64) for name in (lon, lat))
+    good = (np.abs(x) <= 180) & (np.abs(y) <= 90)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise RecipeError(
+            f"line {row + 2}: {table[lon][row]!r}, {table[lat][row]!r} are no degrees", where=path.name, mend="lon, lat"
+        )
+    return table, np.asarray(shapely.points(x, y), dtype=object)
+
+
+def _read_parquet(path: Path) -> tuple[pandas.DataFrame, NDArray[np.object_]]:
+    if b"geo" in (pyarrow.parquet.read_schema(path).metadata or {}):
+        return _split(geopandas.read_parquet(path))
+    table = pandas.read_parquet(path)
+    return table, np.full(len(table), None, dtype=object)
+
+
+def _split(table: Any) -> tuple[pandas.DataFrame, NDArray[np.object_]]:
+    """Columns and EPSG:4326 geometries of a geopandas table."""
+    if table.crs is not None:
+        table = table.to_crs(4326)
+    geometry = np.asarray(table.geometry.values, dtype=object)
+    return pandas.DataFrame(table.drop(columns=table.geometry.name)), geometry
+
+
+def _columns(table: pandas.DataFrame) -> dict[str, NDArray[Any]]:
+    """Columns as arrays: numbers stay, times become ISO text, lists of four become (N, 4), other things text."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name in table.columns:
+        values = table[name]
+        if pandas.api.types.is_datetime64_any_dtype(values):
+            columns[str(name)] = np.array([value.isoformat() for value in values], dtype=np.str_)
+        elif pandas.api.types.is_numeric_dtype(values) and not values.isna().any():
+            columns[str(name)] = values.to_numpy()
+        elif len(values) and all(isinstance(value, (list, tuple, np.ndarray)) and len(value) == 4 for value in values):
+            columns[str(name)] = np.array([list(value) for value in values], dtype=np.float64)
+        else:
+            columns[str(name)] = np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+    return columns
+
+
+def read_overview(href: str, cells: CellTable, where: str) -> Overview:
+    """The part of a raster of classes that cells lie on, no finer than `MAX_OVERVIEW_PIXELS` allow.
+
+    Args:
+        href: path or address that GDAL opens.
+        cells: what has to be covered.
+        where: the recipe's key, for messages.
+
+    Raises:
+        RecipeError: the raster cannot be read, or its values are no classes.
+    """
+    try:
+        with rasterio.open(href) as raster:
+            if not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
+                raise RecipeError(f"{Path(href).name} holds {raster.dtypes[0]}, no class codes", where=where)
+            if raster.crs is None:
+                raise RecipeError(f"{Path(href).name} does not say its coordinate system", where=where)
+            window = _window_of(raster, cells)
+            if window is None:
+                return Overview(np.empty((0, 0), np.uint8), raster.crs.to_wkt(), tuple(raster.transform)[:6])
+            shrink = max((window.width * window.height / MAX_OVERVIEW_PIXELS) ** 0.5, 1.0)
+            shape = max(int(window.height / shrink), 1), max(int(window.width / shrink), 1)
+            codes = raster.read(1, window=window, out_shape=shape, resampling=Resampling.nearest)
+            a, b, c, d, e, f = tuple(raster.window_transform(window))[:6]
+            sides = window.width / shape[1], window.height / shape[0]
+            nodata = None if raster.nodata is None else int(raster.nodata)
+            return Overview(codes, raster.crs.to_wkt(), (a * sides[0], b, c, d, e * sides[1], f), nodata)
+    except rasterio.errors.RasterioError as error:
+        raise RecipeError(f"{Path(href).name} cannot be read as a raster", where=where, mend="give a COG") from error
+
+
+def _window_of(raster: Any, cells: CellTable) -> Window | None:
+    """Pixels that the cells' boxes touch, or None."""
+    boxes = [
+        transform_bounds(
+            f"EPSG:{code}", raster.crs,
+            *cells.bounds[cells.epsg == code, :2].min(axis=0), *cells.bounds[cells.epsg == code, 2:].max(axis=0),
+        )
+        for code in np.unique(cells.epsg)
+    ]  # fmt: skip
+    west, south, east, north = (
+        pick(column) for pick, column in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
+    )
+    if any(box[0] > box[2] for box in boxes):  # over the antimeridian
+        west, east = raster.bounds.left, raster.bounds.right
+    left, bottom, right, top = raster.bounds
+    if west >= right or east <= left or south >= top or north <= bottom:
+        return None
+    box = from_bounds(max(west, left), max(south, bottom), min(east, right), min(north, top), raster.transform)
+    first_row, first_column = int(box.row_off), int(box.col_off)
+    end_row = min(int(np.ceil(box.row_off + box.height)) + 1, raster.height)
+    end_column = min(int(np.ceil(box.col_off + box.width)) + 1, raster.width)
+    return Window(first_column, first_row, end_column - first_column, end_row - first_row)

@@ -1,0 +1,73 @@
+"""Gaps between chips: bit for bit the boxes' within a zone, true over seams, the same as asking every pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyproj import Geod
+
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.grid_utm import to_table
+from chips.nearness import Squares
+from chips.zones import transformer
+from schemas.recipe import Grid
+from sources.regions import box_of
+
+SEAM = box_of((11.9, 47.8, 12.1, 47.9))
+FIJI = box_of((179.95, -17.05, -179.95, -16.97))
+
+
+def _seam_cells() -> CellTable:
+    return CellTable.concat(cells_of(Grid(chip_m=1200), {"seam": SEAM}))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.booleans(), min_size=8, max_size=8), st.sampled_from([1.0, 500.0, 1200.0, 3000.0, 9000.0]))
+def test_within_is_what_every_pair_says(held: list[bool], distance: float) -> None:
+    cells = _seam_cells()
+    some = np.flatnonzero(np.resize(held, len(cells)))
+    others = np.flatnonzero(~np.resize(held, len(cells)))
+    squares = Squares.of(cells)
+    found = squares.within(some, others, distance)
+    for index, near in zip(some, found, strict=True):
+        gaps = squares.gaps_m(np.full(others.size, index), others)
+        assert near == (others.size > 0 and gaps.min() <= distance)
+    if some.size and others.size:
+        smallest = min(squares.gaps_m(np.full(others.size, i), others).min() for i in some)
+        assert squares.smallest_gap_m(some, others) == pytest.approx(smallest)
+
+
+@pytest.mark.parametrize("region", [SEAM, FIJI], ids=["seam", "antimeridian"])
+def test_gap_across_zones_is_what_a_geodesic_says(region: Any) -> None:
+    cells = CellTable.concat(cells_of(Grid(chip_m=1200), {"r": region}))
+    one, other = (np.flatnonzero(cells.epsg == code)[:1] for code in sorted(set(cells.epsg.tolist())))
+    gap = Squares.of(cells).gaps_m(one, other)[0]
+    edges = []
+    for index in (one[0], other[0]):
+        left, bottom, right, top = cells.bounds[index]
+        ring = shapely.get_coordinates(shapely.segmentize(shapely.box(left, bottom, right, top), 20.0))
+        edges.append(np.column_stack(transformer(int(cells.epsg[index]), 4326).transform(*ring.T)))
+    a, b = (np.repeat(edges[0], len(edges[1]), axis=0).T, np.tile(edges[1], (len(edges[0]), 1)).T)
+    assert gap == pytest.approx(np.min(Geod(ellps="WGS84").inv(*a, *b)[2]), rel=0.002, abs=2.0)
+
+
+def test_neighbours_across_the_antimeridian_are_near() -> None:
+    cells = CellTable.concat(cells_of(Grid(chip_m=1200), {"fiji": FIJI}))
+    west, east = np.flatnonzero(cells.epsg == 32760), np.flatnonzero(cells.epsg == 32701)
+    assert min(west.size, east.size) > 0
+    assert Squares.of(cells).smallest_gap_m(west, east) < 1200
+
+
+def test_overlap_is_the_shared_area() -> None:
+    cells = to_table(np.array([600, 600]), np.array([5500, 5500]), 32632, 960.0, "r")
+    moved = cells.bounds.copy()
+    moved[1] += np.array([900.0, 600.0, 900.0, 600.0])
+    squares = Squares.of(CellTable(cells.chip_id, cells.epsg, moved, cells.region, cells.majortom))
+    one, other, area = squares.overlaps(np.array([0]), np.array([1]))
+    assert (one.tolist(), other.tolist(), area.tolist()) == ([0], [1], [60.0 * 360.0])
