@@ -139,8 +139,8 @@ def tile_corner(epsg: int, column: int, row: int) -> tuple[float, float]:
     """Upper left corner of the Sentinel-2 tile of a square.
 
     Example:
-        >>> tile_corner(32632, 6, 49), tile_corner(32720, 5, 63)
-        ((599940.0, 5000040.0), (499980.0, 6400000.0))
+        >>> tile_corner(32632, 7, 49), tile_corner(32720, 5, 63)
+        ((699960.0, 5000040.0), (499980.0, 6400000.0))
     """
     anchor = anchor_y(epsg)
     top = anchor + math.ceil(((row + 1) * SQUARE_M - anchor) / EDGE_M) * EDGE_M
