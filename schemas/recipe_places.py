@@ -27,7 +27,7 @@ class Region(Model):
             raise ValueError("give either bbox or geojson")
         if self.bbox is not None:
             west, south, east, north = self.bbox
-            good = -180 <= min(west, east) and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east
+            good = min(west, east) >= -180 and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east
             if not good or (west > east and east - west + 360.0 > 180.0):
                 raise ValueError(
                     "bbox is west, south, east, north in degrees, -180 to 180, south < north, and west < east unless "
