@@ -15,6 +15,7 @@ from chips.select import DateCandidate
 from chips.windows import Span
 from schemas.chip import ChipSpec, Valid
 from schemas.georef import is_same_zone
+from schemas.recipe import Modality
 from schemas.scene import SceneItem
 
 Parts = tuple[SceneItem, ...]
@@ -108,6 +109,21 @@ class Chooser:
 
         usable = [item for item in acquisition.items if item.item_id in self.covering[chip.chip_id]]
         return tuple(sorted(usable, key=rank))
+
+
+def is_wanted(item: SceneItem, modality: Modality) -> bool:
+    """Whether an item passes what the recipe says of platform, pass, track, sun and incidence."""
+    if modality.orbit_state in ("ascending", "descending") and item.orbit_state != modality.orbit_state:
+        return False
+    if modality.relative_orbits and item.relative_orbit not in modality.relative_orbits:
+        return False
+    if modality.platforms and item.platform not in {platform.lower() for platform in modality.platforms}:
+        return False
+    sun, angle = item.sun_elevation_deg, item.incidence_deg
+    if modality.min_sun_elevation_deg is not None and (sun is None or sun < modality.min_sun_elevation_deg):
+        return False
+    limits = modality.incidence_deg
+    return limits is None or (angle is not None and limits[0] <= angle <= limits[1])
 
 
 def merged(valids: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

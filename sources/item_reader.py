@@ -14,9 +14,11 @@ from schemas.chip import ChipSpec
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
+from schemas.sensor import load_sensor
 from sources.dates import in_terms_of, mask_plan, refs_of
 from sources.engine import Engine, engine_for
-from sources.masks import to_valid
+from sources.glance import glance
+from sources.masks import pixel_codes, to_valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,33 @@ class ItemReader:
                 arrays[chip_id][ref.band] = block[0]
         return {
             chip.chip_id: Mask(to_valid(item.mask_kind, arrays[chip.chip_id]), grids[chip.chip_id]) for chip in chips
+        }
+
+    def glances(self, item: SceneItem, chips: Sequence[ChipSpec]) -> dict[str, NDArray[np.uint8]] | None:
+        """Chip id -> the item's validity as its overviews show it; None where they cannot.
+
+        Raises:
+            SourceError: a file could not be read.
+        """
+        refs = item.masks or item.refs[:1]
+        if not refs or refs[0].needs:
+            return None
+        arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
+        native = self.modality.model_copy(update={"grid": "native"})
+        for ref in refs:
+            plan = mask_plan(self.groups[0], ref)
+            grids = {chip.chip_id: layer_georef(chip, plan, native, [ref.georef]) for chip in chips}
+            thin = glance(ref, grids, self.opener, is_mask=bool(item.masks))
+            if thin is None:
+                return None
+            for chip_id, pixels in thin.items():
+                arrays[chip_id][ref.band] = pixels
+        if item.masks:
+            return {chip_id: to_valid(item.mask_kind, layers) for chip_id, layers in arrays.items()}
+        profile = load_sensor(item.sensor)
+        return {
+            chip_id: pixel_codes(layers[refs[0].band][np.newaxis], refs[0].nodata, profile.nodata_rule)
+            for chip_id, layers in arrays.items()
         }
 
     def pixels(self, item: SceneItem, chips: Sequence[ChipSpec]) -> tuple[dict[tuple[str, str], NDArray[Any]], int]:

@@ -30,7 +30,7 @@ from schemas.recipe_windows import Pair
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
 from sources.block_store import gather
-from sources.choose import Chooser, Parts, View, covering
+from sources.choose import Chooser, Parts, View, covering, is_wanted
 from sources.compose import Picture, composed, form_of
 from sources.dates import Date, empty_date, fill_holes, refs_of, to_date, to_layer, validity
 from sources.item_reader import ItemReader, Mask
@@ -83,6 +83,7 @@ class ModalityReader:
         needs: ReadNeeds,
     ) -> None:
         self.name, self.modality, self.groups, self.chips = name, recipe.modalities[name], tuple(groups), tuple(chips)
+        items = [item for item in items if is_wanted(item, self.modality)]
         self.items = {item.item_id: item for item in items}
         self.profile = load_sensor(self.modality.sensor)
         self.unjudged: dict[str, SourceError] = {}
@@ -116,11 +117,26 @@ class ModalityReader:
         self._kept: dict[str, list[Kept]] = {}
 
     def judge(self) -> None:
-        """Look at every item over every chip that it may serve: at its mask, or its pixels where it has none."""
+        """Look at every item over every chip that it may serve: at its mask, or its pixels where it has none.
+
+        From afar first (`sources.glance`) where a chip has more dates than it can keep.
+        """
         over = {
             item_id: [chip for chip in self.chips if item_id in self._covering[chip.chip_id]] for item_id in self.items
         }
-        self._each(over, lambda i, chips: (self._see_mask if i.masks else self._see_pixels)(i, chips), self.unjudged)
+        self._each(over, self._glance if self._has_many() else self._see, self.unjudged)
+
+    def see(self, chips: Sequence[ChipSpec]) -> list[ChipSpec]:
+        """Look closely at the items of kept dates that were only glanced at; the chips that must choose again."""
+        unseen: dict[str, list[ChipSpec]] = defaultdict(list)
+        for chip in chips:
+            parts = [parts for source in self.sources[chip.chip_id] for parts in source.pictures]
+            for item in dict.fromkeys(item for items in parts for item in self._chooser.unseen(chip, items)):
+                if item.item_id not in self.unjudged:
+                    unseen[item.item_id].append(chip)
+        self._each(unseen, self._see, self.unjudged)
+        again = {chip.chip_id for seen in unseen.values() for chip in seen}
+        return [chip for chip in chips if chip.chip_id in again]
 
     def candidates(self, chip: ChipSpec) -> list[DateCandidate]:
         """The dates that a chip could keep, as far as is known."""
@@ -209,6 +225,22 @@ class ModalityReader:
             return
         with ThreadPoolExecutor(at_once, thread_name_prefix="item") as pool:
             gather([pool.submit(guarded, item) for item in items])
+
+    def _has_many(self) -> bool:
+        """Whether some chip has more items than it can keep dates."""
+        room = {chip_id: wish.select.max_dates * len(wish.spans) for chip_id, wish in self.wishes.items()}
+        return any(len(items) > room[chip_id] for chip_id, items in self._covering.items())
+
+    def _glance(self, item: SceneItem, chips: Sequence[ChipSpec]) -> None:
+        found = self._reads.glances(item, chips)
+        if found is None:
+            self._see(item, chips)
+            return
+        for chip_id, valid in found.items():
+            self._views[item.item_id, chip_id] = View(valid, is_glance=True)
+
+    def _see(self, item: SceneItem, chips: Sequence[ChipSpec]) -> None:
+        (self._see_mask if item.masks else self._see_pixels)(item, chips)
 
     def _see_mask(self, item: SceneItem, chips: Sequence[ChipSpec]) -> None:
         for chip_id, mask in self._reads.masks(item, chips).items():

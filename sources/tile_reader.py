@@ -100,9 +100,16 @@ class TileReader:
 
 
 def _choose(readers: Mapping[str, ModalityReader], chips: Sequence[ChipSpec]) -> None:
-    """Let every chip choose its dates."""
-    for chip in chips:
-        candidates = {name: reader.candidates(chip) for name, reader in readers.items()}
-        kept = select_jointly(candidates, {name: reader.wishes[chip.chip_id] for name, reader in readers.items()})
-        for name, reader in readers.items():
-            reader.keep(chip, kept[name])
+    """Let every chip choose its dates, again until all that it keeps has been looked at closely.
+
+    Each round looks closely at one item more at least, so it ends.
+    """
+    open_chips = list(chips)
+    while open_chips:
+        for chip in open_chips:
+            candidates = {name: reader.candidates(chip) for name, reader in readers.items()}
+            kept = select_jointly(candidates, {name: reader.wishes[chip.chip_id] for name, reader in readers.items()})
+            for name, reader in readers.items():
+                reader.keep(chip, kept[name])
+        again = {chip.chip_id for reader in readers.values() for chip in reader.see(open_chips)}
+        open_chips = [chip for chip in open_chips if chip.chip_id in again]
