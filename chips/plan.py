@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from chips.cell_table import CellTable
 from chips.chip_size import check_chip_size
 from chips.grid import cells_of
 from chips.splits import split_cells
+from chips.windows import dates_at
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
@@ -45,12 +46,17 @@ class LayerPlan:
     """Unit of the physical value as read."""
 
 
-def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[ChipSpec]:
+def plan_chips(
+    recipe: Recipe,
+    regions: Mapping[str, BaseGeometry],
+    with_columns: Callable[[CellTable], CellTable] = lambda cells: cells,
+) -> list[ChipSpec]:
     """All chips of a recipe with their splits, ordered by id.
 
     Args:
         recipe: the recipe.
         regions: name -> EPSG:4326 geometry; not used with an explicit list of cells.
+        with_columns: adds what tables say of the cells (`sources.date_tables.with_dates`).
 
     Raises:
         RecipeError: no chip fits, or too many would.
@@ -62,7 +68,7 @@ def plan_chips(recipe: Recipe, regions: Mapping[str, BaseGeometry]) -> list[Chip
             where="grid.chip_m",
             mend="take a smaller chip or a larger region",
         )
-    return _with_splits(recipe, cells.take(np.argsort(cells.chip_id)))
+    return _with_splits(recipe, with_columns(cells.take(np.argsort(cells.chip_id))))
 
 
 def _with_splits(recipe: Recipe, cells: CellTable) -> list[ChipSpec]:
@@ -83,6 +89,7 @@ def _with_splits(recipe: Recipe, cells: CellTable) -> list[ChipSpec]:
             reference_utc=reference,
             footprint_wkb=footprints[i],
             majortom_cell=str(cells.majortom[i]),
+            dates=dates_at(cells.columns, int(i)),
         )
         for i in np.flatnonzero(~dropped)
     ]

@@ -189,6 +189,7 @@ def input_hash(recipe_hash: str, spec: ChipSpec, items: Iterable[SceneItem], ste
     inputs = {
         "recipe": recipe_hash,
         "chip": [spec.chip_id, spec.epsg, list(spec.bounds_xyxy), spec.split],
+        **({"dates": [[key, day.isoformat()] for key, day in spec.dates]} if spec.dates else {}),
         "items": sorted({item.content_hash or item.item_id for item in items}),
         "steps": dict(sorted(steps.items())),
     }

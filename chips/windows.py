@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import shapely
+from numpy.typing import NDArray
 
 from schemas.chip import ChipSpec
 from schemas.recipe import Time
-from schemas.recipe_windows import Every, Listed, Pair, Seasons
+from schemas.recipe_windows import Every, Listed, Pair, Seasons, date_key
 
 NORTH = ("winter", "spring", "summer", "autumn")
 SOUTH = ("summer", "autumn", "winter", "spring")
@@ -38,9 +40,15 @@ class Span:
         return not self.window or self.start_utc <= moment <= self.end_utc
 
 
-def date_key(table: str, column: str) -> str:
-    """Name in `ChipSpec.dates` of a day that a table gives."""
-    return f"{table}:{column}"
+COLUMN_PREFIX = "date "
+"""Begins the columns of a `chips.cell_table.CellTable` that hold days for `ChipSpec.dates`, in ISO form or empty."""
+
+
+def dates_at(columns: Mapping[str, NDArray[Any]], index: int) -> tuple[tuple[str, date], ...]:
+    """`ChipSpec.dates` of one row of a table of cells."""
+    prefixed = [name for name in sorted(columns) if name.startswith(COLUMN_PREFIX)]
+    found = ((name.removeprefix(COLUMN_PREFIX), str(columns[name][index])) for name in prefixed)
+    return tuple((key, date.fromisoformat(day)) for key, day in found if day)
 
 
 def spans_of(wish: Time, chip: ChipSpec) -> tuple[Span, ...]:
@@ -92,7 +100,7 @@ def _days(wish: Time, chip: ChipSpec) -> Iterator[Days]:
 
 
 def _pair(pair: Pair, chip: ChipSpec) -> Iterator[Days]:
-    event = pair.event or dict(chip.dates).get(date_key(pair.table or "", pair.column))
+    event = pair.event or dict(chip.dates).get(pair.key)
     if event is None:
         return
     away = timedelta(days=pair.exclude_days + 1)

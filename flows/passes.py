@@ -73,7 +73,7 @@ class Job:
     def first_folder(self, tile: Tile) -> Path:
         """Final path of a tile's fragments of the first pass."""
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
-        chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split) for c in tile.chips]
+        chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split, *c.dates) for c in tile.chips]
         return (
             self.folder / "first" / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
         )

@@ -27,6 +27,7 @@ from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Terrain, Ti
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.assets import is_refused
+from sources.date_tables import with_dates
 from sources.duplicates import resolve_duplicates
 from sources.items import content_hash
 from sources.labels_raster import choose_label_items
@@ -83,7 +84,7 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
-    chips = plan_chips(recipe, read_regions(recipe, folder))
+    chips = plan_chips(recipe, read_regions(recipe, folder), lambda cells: with_dates(recipe, folder, cells))
     boxes = search_boxes(chips)
     catalogs = Catalogs(recipe, variables, opener)
     notes: list[str] = []

@@ -73,7 +73,7 @@ class ChipSpec:
     majortom_cell: str = ""
     """Major TOM cell (10 km) of the centre."""
     dates: tuple[tuple[str, date], ...] = ()
-    """Days that tables of the recipe give this chip (an event, a season's start), by `chips.windows.date_key`."""
+    """Days that tables of the recipe give this chip (an event, a season's start): `schemas.recipe_windows.date_key`."""
 
     def georef(self, gsd_m: float) -> GeoRef:
         """The chip's own grid at a GSD that divides it.

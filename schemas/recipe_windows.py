@@ -101,8 +101,8 @@ class Pair(Model):
     table: str | None = None
     """CSV, Parquet or GeoJSON beside the recipe with the day per chip: rows are found by ``chip_id``, by ``region``, or
     by the point (``lon`` and ``lat``, or a geometry) that lies in the chip."""
-    column: str = "event"
-    """Column of `table` that holds the day."""
+    column: str | None = None
+    """Column that holds the day: of `table` (``event`` where absent), or, without one, of the grid's own table."""
     before_days: PositiveInt = 30
     """How far ``pre`` reaches back from the event."""
     after_days: PositiveInt = 30
@@ -112,11 +112,21 @@ class Pair(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> Pair:
-        if (self.event is None) == (self.table is None):
-            raise ValueError("give either event or table")
+        if (self.event is None) == (self.table is None and self.column is None):
+            raise ValueError("give either event, or the column of a table that holds it")
         if self.exclude_days >= min(self.before_days, self.after_days):
             raise ValueError("exclude_days leaves nothing of a window")
         return self
+
+    @property
+    def key(self) -> str:
+        """Name of the day in `schemas.chip.ChipSpec.dates`."""
+        return date_key(self.table or "", self.column or "event")
+
+
+def date_key(table: str, column: str) -> str:
+    """Name in `schemas.chip.ChipSpec.dates` of a day that a table gives."""
+    return f"{table}:{column}"
 
 
 Windows = Annotated[Seasons | Every | Listed | Pair, Field(discriminator="kind")]
