@@ -36,7 +36,8 @@ from flows.second_pass import chip_places, second_pass, write_bucket
 from schemas.chip import Tile
 from schemas.recipe import Recipe
 from shards.buckets import bucket_count, bucket_of
-from shards.lock import DatasetLock
+from shards.lock import dataset_lock
+from shards.storage import Storage
 from shards.tar import WrittenShard
 from sources.withdrawn import used_items
 
@@ -54,8 +55,10 @@ class BuildRequest:
     """The recipe."""
     recipe_folder: Path
     """Where its relative paths begin."""
-    root: Path
+    storage: Storage
     """Root of the dataset."""
+    work: Path
+    """Local folder, seen by all workers, for what is not finished."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values of ``${TERRAWEFT_...}``."""
     workers: int = 2
@@ -70,7 +73,7 @@ class BuildRequest:
 class BuildResult:
     """What a build ended in."""
 
-    root: Path
+    storage: Storage
     """Root of the dataset."""
     version: str
     """Current version."""
@@ -90,14 +93,14 @@ class BuildResult:
 
 def run_folder(request: BuildRequest) -> Path:
     """Where the run's fragments lie: named by the recipe, so that a second run finds the first one's."""
-    return request.root / "work" / "runs" / request.recipe.hash()[:16]
+    return request.work / "runs" / request.recipe.hash()[:16]
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_stage(request: BuildRequest) -> RunPlan:
     """Hops 1 and 2."""
     folder = run_folder(request) / "plan"
-    opener = opener_of(request.recipe, request.root)
+    opener = opener_of(request.recipe, request.work)
     before = used_items(folder / "items.parquet")
     plan = make_plan(request.recipe, request.recipe_folder, request.variables, opener, before)
     write_plan(plan, folder)
@@ -205,15 +208,15 @@ def build(request: BuildRequest) -> BuildResult:
     """
     began = time.monotonic()
     quieten()
-    request.root.mkdir(parents=True, exist_ok=True)
+    request.work.mkdir(parents=True, exist_ok=True)
     owner = f"build {request.recipe.name} on {socket.gethostname()} pid {os.getpid()}"
-    with DatasetLock(request.root, owner):
+    with dataset_lock(request.storage, owner):
         progress = current()
         progress.start("plan", 1)
         plan = plan_stage(request)
         progress.finish("plan")
         job = make_job(request, plan.layers)
-        scratch = request.root / "work" / "dask"
+        scratch = request.work / "dask"
         with dask_client(request.dask_address, request.workers, scratch) as client:
             first, reused = first_stage(client, job, plan.tiles)
             findings = find_out(job, first)
@@ -229,7 +232,7 @@ def build(request: BuildRequest) -> BuildResult:
         progress.finish("publish")
         shutil.rmtree(scratch, ignore_errors=True)
     return BuildResult(
-        root=request.root,
+        storage=request.storage,
         version=published.version,
         published=published.published,
         counts=published.counts,
@@ -255,10 +258,11 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
     return Job(
         recipe=request.recipe,
         layers=tuple(layers),
-        opener=opener_of(request.recipe, request.root),
-        root=request.root,
+        opener=opener_of(request.recipe, request.work),
+        storage=request.storage,
+        work=request.work,
         folder=run_folder(request),
-        cache=request.root / "work" / "cache",
+        cache=request.work / "cache",
         variables=dict(request.variables),
     )
 

@@ -22,15 +22,16 @@ from sources.search import Found, Provider, providers_of, search_in_order
 Window = tuple[datetime, datetime]
 
 
-def opener_of(recipe: Recipe, root: Path | None = None) -> CredentialedOpener:
+def opener_of(recipe: Recipe, work: Path | None = None) -> CredentialedOpener:
     """The opener of a run: secrets by reference, limits shared by all who build the same dataset.
 
     Args:
         recipe: credentials, limits and permissions.
-        root: of the dataset; None where nothing is built: limits are shared by this user's runs on this machine.
+        work: the dataset's folder for unfinished work; None where nothing is built: limits are shared by this user's
+            runs on this machine.
     """
     shared = Path(tempfile.gettempdir()) / f"terraweft-limits-{os.getuid()}"
-    return make_opener(recipe, MachineVault(), HostLimits(recipe.limits, root / "work" / "limits" if root else shared))
+    return make_opener(recipe, MachineVault(), HostLimits(recipe.limits, work / "limits" if work else shared))
 
 
 class Catalogs:

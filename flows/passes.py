@@ -39,6 +39,7 @@ from schemas.recipe import Recipe
 from schemas.sample import LayerArrays
 from schemas.scene import Opener
 from schemas.sensor import load_sensor
+from shards.storage import Storage
 from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
 from sources.openers import ForgetfulOpener
@@ -61,8 +62,10 @@ class Job:
     """Modality groups."""
     opener: Opener
     """How hrefs are opened."""
-    root: Path
+    storage: Storage
     """Root of the dataset."""
+    work: Path
+    """Local folder, seen by all workers, for what is not finished."""
     folder: Path
     """Where this run's fragments lie."""
     cache: Path

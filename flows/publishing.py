@@ -121,9 +121,9 @@ def publish_run(
         run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},
         private=recipe.publish.private,
         zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
-        report=lambda folder: write_html(job.root, folder),
+        report=lambda folder: write_html(job.storage, folder),
     )
-    result = publish(job.root, draft)
+    result = publish(job.storage, draft, scratch=job.work / "versions")
     notes = () if result.published else ("nothing had changed: the current version stays",)
     return Published(result.version, result.published, draft.counts(), notes)
 

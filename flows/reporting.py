@@ -7,20 +7,16 @@ from pathlib import Path
 
 from reports.html import ReportInputs, write_report
 from reports.quicklooks import quicklooks
-from shards.reader import open_dataset
+from shards.reader import Dataset, open_staged
+from shards.storage import Storage
 
 GALLERY = 12
 """Chips with pictures, spread over the table's order."""
 
 
-def report_inputs(root: Path, version: str) -> ReportInputs:
-    """What the report of a version shows.
-
-    Args:
-        root: the dataset.
-        version: a version, published or about to be.
-    """
-    with closing(open_dataset(root, version=version)) as dataset:
+def report_inputs(opened: Dataset) -> ReportInputs:
+    """What the report of a version shows; the dataset is closed."""
+    with closing(opened) as dataset:
         chips = dataset.chips
         ids = list(chips["chip_id"])
         step = max(1, len(ids) // GALLERY)
@@ -38,6 +34,6 @@ def report_inputs(root: Path, version: str) -> ReportInputs:
         )
 
 
-def write_html(root: Path, folder: Path) -> None:
+def write_html(storage: Storage, folder: Path) -> None:
     """Write ``report/index.html`` into a version that is being published."""
-    write_report(folder, report_inputs(root, folder.name))
+    write_report(folder, report_inputs(open_staged(storage, folder)))

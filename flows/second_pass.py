@@ -241,6 +241,4 @@ def load_samples(places: Sequence[Place]) -> Iterator[Sample]:
 
 def write_bucket(job: Job, split: str, bucket: int, places: Sequence[Place]) -> WrittenShard:
     """One tar of one bucket."""
-    scratch = job.root / "work" / "shards"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return write_shard(job.root, split, bucket, load_samples(places), scratch=scratch)
+    return write_shard(job.storage, split, bucket, load_samples(places), scratch=job.work / "shards")

@@ -21,6 +21,8 @@ from shards.check_statistics import StatisticsCheck
 from shards.check_tables import chips_faults, outcome_faults, rows_differ, text_faults
 from shards.check_zarr import ZarrCheck
 from shards.document import content_hash_of, read_document, unwanted_in
+from shards.pointer import list_versions, read_pointer, unfinished_versions
+from shards.storage import Storage, StoreOptions, open_storage
 from shards.tar_reader import ShardFiles, scan
 from shards.zarr_store import tags
 
@@ -72,65 +74,68 @@ def _quiet(done: int, total: int) -> None:
 
 
 def check_dataset(
-    uri: str | Path, *, statistics: bool = False, on_shard: Callable[[int, int], None] = _quiet
+    uri: str | Path | Storage,
+    *,
+    options: StoreOptions | None = None,
+    statistics: bool = False,
+    on_shard: Callable[[int, int], None] = _quiet,
 ) -> CheckReport:
     """Check a dataset: files and hashes of all versions, and every sample, table and Zarr chip of the current
     one.
 
     Args:
-        uri: the dataset's folder.
+        uri: the dataset's root.
+        options: how an object store is reached.
         statistics: also measure mean and deviation of every band again.
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
         DatasetError: there is no dataset to check.
     """
-    root = layout.local_root(uri)
-    pointer = layout.read_pointer(root)
+    storage = open_storage(uri, options)
+    pointer = read_pointer(storage)
     if pointer is None:
-        raise DatasetError("there is no dataset", where=str(root), mend="terraweft build RECIPE --out FOLDER")
+        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
     report = CheckReport(pointer.current)
     documents: dict[str, DatasetDocument] = {}
-    for version in sorted({*layout.list_versions(root), pointer.current}):
+    for version in sorted({*list_versions(storage), pointer.current}):
         try:
-            documents[version] = read_document(layout.version_path(root, version))
+            documents[version] = read_document(storage, version)
         except DatasetError as error:
             report.take(Problem(f"versions/{version}", error.what))
             continue
-        _check_files(root, version, documents[version], report)
+        _check_files(storage, version, documents[version], report)
     records = {record.path: record for document in documents.values() for record in document.shards}
     for path, record in sorted(records.items()):
-        _check_hash(root, path, record.bytes, record.sha256, report)
+        _check_hash(storage, path, record.bytes, record.sha256, report)
     if pointer.current in documents:
-        _check_content(root, documents[pointer.current], report, on_shard, statistics)
-    _note_leftovers(root, pointer.current, records, documents, report)
+        _check_content(storage, documents[pointer.current], report, on_shard, statistics)
+    _note_leftovers(storage, pointer.current, records, documents, report)
     if report.dropped:
         report.notes.append(f"{report.dropped} further problem(s) are not listed")
     return report
 
 
-def _check_hash(root: Path, name: str, size: int, sha256: str, report: CheckReport) -> None:
-    path = root / name
-    if not path.is_file():
+def _check_hash(storage: Storage, name: str, size: int, sha256: str, report: CheckReport) -> None:
+    found = storage.size(name)
+    if found is None:
         report.take(Problem(name, "is not there"))
         return
-    found = path.stat().st_size
     report.files, report.bytes = report.files + 1, report.bytes + found
     if found != size:
         report.take(Problem(name, f"has {found} bytes, the manifest says {size}"))
-    elif layout.sha256_of(path) != sha256:
+    elif storage.sha256(name) != sha256:
         report.take(Problem(name, "its sha256 is not the manifest's"))
 
 
-def _check_files(root: Path, version: str, document: DatasetDocument, report: CheckReport) -> None:
+def _check_files(storage: Storage, version: str, document: DatasetDocument, report: CheckReport) -> None:
     """Files of a version, its names and hashes, and that no secret stands in them."""
     where = f"{layout.VERSIONS}/{version}"
-    folder = root / where
     listed = {layout.DOCUMENT, *document.tables}
     for name, entry in sorted(document.tables.items()):
-        _check_hash(root, f"{where}/{name}", int(entry["bytes"]), str(entry["sha256"]), report)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
+        _check_hash(storage, f"{where}/{name}", int(entry["bytes"]), str(entry["sha256"]), report)
+    for path, _ in storage.list(where):
+        name = path.removeprefix(f"{where}/")
         if name not in listed:
             report.take(Problem(f"{where}/{name}", "is not listed in dataset.json"))
     wanted = {*layout.TABLES, "run.parquet", "collection.json", "croissant.json", "README.md"}
@@ -150,23 +155,35 @@ def _check_files(root: Path, version: str, document: DatasetDocument, report: Ch
             report.take(Problem(where, "content_hash does not follow from tables, shards, Zarr and recipe"))
     if "report/index.html" not in listed:
         report.notes.append(f"{where} has no report/index.html")
-    for name, what in unwanted_in(root, folder).items():
-        report.take(Problem(f"{where}/{name}", f"holds {'; '.join(what[:3])}"))
+    with storage.local(where) as folder:
+        for name, what in unwanted_in(storage, folder).items():
+            report.take(Problem(f"{where}/{name}", f"holds {'; '.join(what[:3])}"))
     for source in document.sources:
         if not source.redistributable and not document.private:
             report.take(Problem(where, f"{source.layer} may not be given on, and the version is not private"))
 
 
 def _check_content(
-    root: Path,
+    storage: Storage,
     document: DatasetDocument,
     report: CheckReport,
     on_shard: Callable[[int, int], None],
     statistics: bool,
 ) -> None:
     """Tables, samples and Zarr of one version."""
+    with storage.local(f"{layout.VERSIONS}/{document.version}") as folder:
+        _check_tables(storage, folder, document, report, on_shard, statistics)
+
+
+def _check_tables(
+    storage: Storage,
+    folder: Path,
+    document: DatasetDocument,
+    report: CheckReport,
+    on_shard: Callable[[int, int], None],
+    statistics: bool,
+) -> None:
     where = f"{layout.VERSIONS}/{document.version}"
-    folder = root / where
     try:
         table = pq.read_table(folder / "chips.parquet")
         rows = table.to_pylist()
@@ -175,11 +192,11 @@ def _check_content(
         report.take(Problem(f"{where}/chips.parquet", f"cannot be read: {str(error).splitlines()[0]}"))
         return
     places = {row["chip_id"]: row for row in rows}
-    stored = _open_zarr(root, document, list(places), report)
+    stored = _open_zarr(storage, document, list(places), report)
     measured = StatisticsCheck(document) if statistics else None
     texts: dict[str, list[Any]] = {}
     order = list(dict.fromkeys(n for layer in document.modalities for n in (layer.modality, layer.group)))
-    with ShardFiles(root) as files:
+    with ShardFiles(storage) as files:
         for number, record in enumerate(document.shards):
             metas: dict[str, Mapping[str, Any]] = {}
             for sample in _shard_samples(files, record, places, document, report):
@@ -207,11 +224,13 @@ def _check_content(
             report.take(Problem(f"{where}/{name}", f"cannot be read: {str(error).splitlines()[0]}"))
 
 
-def _open_zarr(root: Path, document: DatasetDocument, chip_ids: list[str], report: CheckReport) -> ZarrCheck | None:
+def _open_zarr(
+    storage: Storage, document: DatasetDocument, chip_ids: list[str], report: CheckReport
+) -> ZarrCheck | None:
     if not document.zarr:
         return None
     try:
-        stored = ZarrCheck(root, document)
+        stored = ZarrCheck(storage, document)
         report.add(layout.ZARR, stored.faults(chip_ids))
     except DatasetError as error:
         report.take(Problem(layout.ZARR, error.what))
@@ -231,8 +250,7 @@ def _shard_samples(
 ) -> Iterator[Sample]:
     """Samples of a shard that can be decoded; whatever is wrong with it goes to the report."""
     try:
-        descriptor, size = files.descriptor(record.path)
-        members = list(scan(descriptor, 0, size))
+        members = list(scan(files.at(record.path), 0, files.size(record.path)))
     except IntegrityError as error:
         report.take(Problem(record.path, str(error)))
         return
@@ -266,30 +284,28 @@ def _shard_samples(
 
 
 def _note_leftovers(
-    root: Path,
+    storage: Storage,
     current: str,
     records: Mapping[str, ShardRecord],
     documents: Mapping[str, DatasetDocument],
     report: CheckReport,
 ) -> None:
     """What lies about and belongs to no version: no fault, but worth a word."""
-    stray = sorted(p.relative_to(root).as_posix() for p in (root / layout.SHARDS).rglob("*") if p.is_file())
-    unlisted = [name for name in stray if name not in records]
+    unlisted = [name for name, _ in storage.list(layout.SHARDS) if name not in records]
     if unlisted:
         report.notes.append(f"{len(unlisted)} file(s) in shards/ belong to no version, first {unlisted[0]}")
-    for path in sorted((root / layout.VERSIONS).glob(f"*{layout.UNFINISHED}")):
-        report.notes.append(f"versions/{path.name} was never finished; the next publish removes it")
+    for name in unfinished_versions(storage):
+        report.notes.append(f"versions/{name} was never finished; `terraweft gc` removes it")
     later = [version for version in documents if version > current]
     if later:
         report.notes.append(f"{len(later)} version(s) are newer than the current one, last {later[-1]}")
-    if (root / layout.ZARR).is_dir():
-        try:
-            dangling = sorted(tags(root) - set(documents))
-        except DatasetError:
-            dangling = []
-        if dangling:
-            report.notes.append(f"zarr/ holds {len(dangling)} tag(s) of no version, first {dangling[0]}")
-    work = [p for p in (root / layout.WORK).rglob("*") if p.is_file() and p.stat().st_size]
+    try:
+        dangling = sorted(tags(storage) - set(documents))
+    except DatasetError:
+        dangling = []
+    if dangling:
+        report.notes.append(f"zarr/ holds {len(dangling)} tag(s) of no version, first {dangling[0]}")
+    work = [size for _, size in storage.list(layout.WORK) if size]
     if work:
-        size = sum(path.stat().st_size for path in work)
+        size = sum(work)
         report.notes.append(f"work/ holds {len(work)} file(s), {size} bytes; it may be deleted")

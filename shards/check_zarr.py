@@ -5,7 +5,6 @@ padding included.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument
 from schemas.sample import LayerArrays, Sample
+from shards.storage import Storage
 from shards.zarr_groups import NAT, label_arrays, padding_of
 from shards.zarr_store import open_store, store_digest
 
@@ -25,9 +25,9 @@ class ZarrCheck:
         DatasetError: no repository, or no such tag.
     """
 
-    def __init__(self, root: Path, document: DatasetDocument) -> None:
+    def __init__(self, storage: Storage, document: DatasetDocument) -> None:
         self.document = document
-        self.store = open_store(root, str(document.zarr["tag"]))
+        self.store = open_store(storage, str(document.zarr["tag"]))
         self.top = zarr.open_group(self.store, mode="r")
         self._arrays: dict[str, Any] = {}
         self._small: dict[str, NDArray[Any]] = {}

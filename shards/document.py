@@ -5,6 +5,7 @@ in them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,37 +20,52 @@ from shards.card import write_card
 from shards.croissant import write_croissant
 from shards.draft import Draft
 from shards.guard import findings_in
+from shards.pointer import read_pointer
 from shards.stac_collection import write_collection
+from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr
 
 PAPERS = ("*.json", "*.md", "*.html")
 """Files of a version that are searched for secrets and local paths."""
 
 
-def current_document(root: Path) -> DatasetDocument | None:
+def current_document(storage: Storage) -> DatasetDocument | None:
     """``dataset.json`` of the version that the pointer names, or None before the first publish.
 
     Raises:
         DatasetError: it cannot be read.
     """
-    pointer = layout.read_pointer(root)
-    return None if pointer is None else read_document(layout.version_path(root, pointer.current))
+    pointer = read_pointer(storage)
+    return None if pointer is None else read_document(storage, pointer.current)
 
 
-def read_document(folder: Path) -> DatasetDocument:
-    """``dataset.json`` of a version's folder.
+def read_document(storage: Storage, version: str) -> DatasetDocument:
+    """``dataset.json`` of a version.
 
     Raises:
         DatasetError: absent or not of format 1.
     """
-    path = folder / layout.DOCUMENT
+    where = f"{layout.version_path(version)}/{layout.DOCUMENT}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return DatasetDocument.model_validate(content)
+        return parse_document(storage.read(where), f"{storage.uri}/{where}")
     except FileNotFoundError as error:
-        raise DatasetError("there is no such version", where=str(folder), mend="see terraweft show") from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=str(path)) from error
+        raise DatasetError(
+            f"there is no version {version}", where=storage.uri, mend="see terraweft versions"
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=f"{storage.uri}/{where}") from error
+
+
+def parse_document(content: bytes, where: str) -> DatasetDocument:
+    """``dataset.json`` from its bytes.
+
+    Raises:
+        DatasetError: not of format 1.
+    """
+    try:
+        return DatasetDocument.model_validate(json.loads(content))
+    except ValueError as error:
+        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=where) from error
 
 
 def content_hash_of(
@@ -74,14 +90,14 @@ def content_hash_of(
 
 
 def diff_of(
-    root: Path, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None, folder: Path
+    storage: Storage, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None, folder: Path
 ) -> dict[str, Any]:
     """What changed against the parent: chips added, changed, unchanged, removed; bytes written."""
     new = {row["chip_id"]: row["sample_sha256"] for row in rows}
     old: dict[str, str] = {}
     if parent is not None:
-        path = layout.version_path(root, parent.version) / "chips.parquet"
-        table = pq.read_table(path, columns=["chip_id", "sample_sha256"])
+        path = f"{layout.version_path(parent.version)}/chips.parquet"
+        table = pq.read_table(io.BytesIO(storage.read(path)), columns=["chip_id", "sample_sha256"])
         old = dict(zip(table["chip_id"].to_pylist(), table["sample_sha256"].to_pylist(), strict=True))
     known = {record.path for record in parent.shards} if parent is not None else set()
     both = new.keys() & old.keys()
@@ -139,7 +155,7 @@ def make_document(
 
 
 def write_documents(
-    root: Path,
+    storage: Storage,
     folder: Path,
     draft: Draft,
     document: DatasetDocument,
@@ -163,7 +179,7 @@ def write_documents(
     listed = document.model_copy(update={"tables": _files_of(folder, counted)})
     (folder / layout.DOCUMENT).write_bytes(layout.pretty_json(listed.model_dump(mode="json")))
     on_step("guard")
-    found = unwanted_in(root, folder)
+    found = unwanted_in(storage, folder)
     if found:
         file, what = next(iter(found.items()))
         raise DatasetError(
@@ -173,10 +189,10 @@ def write_documents(
         )
 
 
-def unwanted_in(root: Path, folder: Path) -> dict[str, list[str]]:
+def unwanted_in(storage: Storage, folder: Path) -> dict[str, list[str]]:
     """File of a version -> secrets and local paths in it."""
     papers = sorted(path for pattern in PAPERS for path in folder.rglob(pattern))
-    found = findings_in(papers, [str(root.resolve())])
+    found = findings_in(papers, [str(storage.folder.resolve())] if isinstance(storage, FolderStorage) else [])
     return {path.relative_to(folder).as_posix(): what for path, what in found.items()}
 
 

@@ -1,7 +1,4 @@
-"""Where the files of a dataset lie below its root, canonical JSON, and writes that survive a power cut.
-
-Object stores are one seam: `local_root` turns an address into a folder, and says so where it cannot yet.
-"""
+"""Where the files of a dataset lie below its root, canonical JSON, and local writes that survive a power cut."""
 
 from __future__ import annotations
 
@@ -14,11 +11,9 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from schemas.dataset import Pointer
 from schemas.errors import DatasetError
 
 POINTER = "terraweft.json"
@@ -35,69 +30,20 @@ UNFINISHED = ".tmp"
 """Ending of a version folder that is still being written."""
 
 
-def local_root(uri: str | Path) -> Path:
-    """The folder behind a dataset's address, absolute: a path or a ``file://`` URI.
-
-    Raises:
-        DatasetError: another scheme.
-    """
-    text = os.fspath(uri)
-    scheme = urlsplit(text).scheme if "://" in text else ""
-    if scheme == "file":
-        return Path(unquote(urlsplit(text).path))
-    if scheme:
-        raise DatasetError(
-            f"{scheme}:// is not supported yet",
-            where=text.split("?")[0],
-            mend="copy the dataset to a local folder",
-        )
-    return Path(text).absolute()
-
-
 def shard_path(split: str, bucket: int, sha256: str) -> str:
     """``shards/<split>/<bucket>-<id>.tar``, relative to the root."""
     return f"{SHARDS}/{split}/{bucket:05d}-{sha256[:16]}.tar"
 
 
-def version_path(root: Path, version: str) -> Path:
-    """Folder of a version, finished or (ending ``.tmp``) not.
+def version_path(version: str) -> str:
+    """Folder of a version, finished or (ending ``.tmp``) not, relative to the root.
 
     Raises:
         DatasetError: that is no version's name.
     """
     if not VERSION_ID.fullmatch(version.removesuffix(UNFINISHED)):
-        raise DatasetError(f"{version!r} is no version's name", where=str(root), mend="see terraweft show")
-    return root / VERSIONS / version
-
-
-def list_versions(root: Path) -> list[str]:
-    """Names of the finished versions on disk, oldest first."""
-    folder = root / VERSIONS
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and VERSION_ID.fullmatch(p.name))
-
-
-def read_pointer(root: Path) -> Pointer | None:
-    """The pointer, or None where nothing was published yet.
-
-    Raises:
-        DatasetError: a pointer that cannot be read or is of an unknown format.
-    """
-    path = root / POINTER
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError) as error:
-        raise DatasetError(f"the pointer cannot be read: {error}", where=str(path)) from error
-    if not isinstance(content, dict) or content.get("format") != 1:
-        found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise DatasetError(f"format {found!r} is unknown", where=str(path), mend="this software reads format 1")
-    try:
-        return Pointer.model_validate(content)
-    except ValueError as error:
-        raise DatasetError("the pointer does not hold name and current", where=str(path)) from error
+        raise DatasetError(f"{version!r} is no version's name", mend="see terraweft versions")
+    return f"{VERSIONS}/{version}"
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""One build at a time per dataset: a locked file in ``work/`` that names its owner.
+"""One build at a time per dataset: a locked file in a folder's ``work/`` that names its owner, or a `shards.lease`
+in an object store.
 
 The kernel frees the lock when its holder dies, so a stale file stops nobody.
 """
@@ -9,6 +10,7 @@ import fcntl
 import json
 import os
 import platform
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +18,21 @@ from typing import IO
 
 from schemas.errors import DatasetError
 from shards.layout import WORK
+from shards.lease import Lease
+from shards.storage import FolderStorage, Storage
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def dataset_lock(storage: Storage, owner: str) -> AbstractContextManager[object]:
+    """What a build or publish holds while it writes into a dataset, as a context manager.
+
+    Raises (on entering):
+        DatasetError: another one holds it; names its owner.
+    """
+    if isinstance(storage, FolderStorage):
+        return DatasetLock(storage.folder, owner)
+    return Lease(storage, owner)
 
 
 class DatasetLock:

@@ -4,6 +4,7 @@ published later.
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
@@ -16,9 +17,11 @@ import pyarrow.parquet as pq
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
-from shards.document import read_document
-from shards.layout import list_versions, local_root, read_pointer, version_path
+from shards.document import parse_document, read_document
+from shards.layout import DOCUMENT, version_path
+from shards.pointer import list_versions, read_pointer
 from shards.samples import decode_sample
+from shards.storage import Storage, StoreOptions, open_storage
 from shards.tar_reader import ShardFiles
 
 if TYPE_CHECKING:
@@ -33,24 +36,34 @@ PLACE = ("chip_id", "split", "shard", "shard_index", "shard_offset", "shard_leng
 """Columns that say where a sample lies."""
 
 
-def open_dataset(uri: str | Path, version: str | None = None) -> Dataset:
+def open_dataset(uri: str | Path | Storage, version: str | None = None, options: StoreOptions | None = None) -> Dataset:
     """A version of a dataset, by default the current one.
 
     Args:
-        uri: the dataset's folder, or a ``file://`` address.
+        uri: the dataset's root: a folder, or ``file://``, ``s3://``, ``gs://``, ``az://``.
         version: name of a version; the one that the pointer names where None.
+        options: how an object store is reached.
 
     Raises:
         DatasetError: no dataset there, no such version, an unknown format, or an address that is not supported.
     """
-    root = local_root(uri)
-    pointer = read_pointer(root)
+    storage = open_storage(uri, options)
+    pointer = read_pointer(storage)
     if version is None:
         if pointer is None:
-            raise DatasetError("there is no dataset", where=str(root), mend="terraweft build RECIPE --out FOLDER")
+            raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
         version = pointer.current
-    folder = version_path(root, version)
-    return Dataset(root, folder, read_document(folder))
+    return Dataset(storage, read_document(storage, version))
+
+
+def open_staged(storage: Storage, folder: Path) -> Dataset:
+    """A version that is about to be published: its shards in place, its tables in a local folder.
+
+    Raises:
+        DatasetError: ``dataset.json`` cannot be read.
+    """
+    path = folder / DOCUMENT
+    return Dataset(storage, parse_document(path.read_bytes(), str(path)), folder)
 
 
 class Dataset:
@@ -62,14 +75,13 @@ class Dataset:
     (3, 4, 256, 256)
     """
 
-    def __init__(self, root: Path, folder: Path, document: DatasetDocument) -> None:
-        self.root = root
-        """The dataset's folder."""
-        self.folder = folder
-        """The version's folder."""
+    def __init__(self, storage: Storage, document: DatasetDocument, staged: Path | None = None) -> None:
+        self.storage = storage
+        """The dataset's root."""
         self.document = document
         """``dataset.json``."""
-        self._files = ShardFiles(root)
+        self._staged = staged
+        self._files = ShardFiles(storage)
         self._modality_of = {layer.group: layer.modality for layer in document.modalities}
 
     def __repr__(self) -> str:
@@ -79,7 +91,7 @@ class Dataset:
         return len(self._places)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("root", "folder", "document", "_files", "_modality_of")
+        kept = ("storage", "document", "_staged", "_files", "_modality_of")
         return {name: self.__dict__[name] for name in kept}
 
     @property
@@ -90,11 +102,16 @@ class Dataset:
     @property
     def version(self) -> str:
         """Version that this reader stays with."""
-        return self.folder.name
+        return self.document.version
+
+    @property
+    def folder(self) -> str:
+        """The version's folder, relative to the root."""
+        return version_path(self.version)
 
     def versions(self) -> list[str]:
         """All finished versions, oldest first."""
-        return list_versions(self.root)
+        return list_versions(self.storage)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -117,7 +134,7 @@ class Dataset:
         """chips.parquet: one row per kept chip, EPSG:4326 footprints."""
         import geopandas
 
-        return geopandas.read_parquet(self.folder / "chips.parquet")
+        return geopandas.read_parquet(self._file("chips.parquet"))
 
     @cached_property
     def outcomes(self) -> pandas.DataFrame:
@@ -135,12 +152,17 @@ class Dataset:
         return self._table("run")
 
     def _table(self, name: str) -> pandas.DataFrame:
-        frame: pandas.DataFrame = pq.read_table(self.folder / f"{name}.parquet").to_pandas()
+        frame: pandas.DataFrame = pq.read_table(self._file(f"{name}.parquet")).to_pandas()
         return frame
+
+    def _file(self, name: str) -> io.BytesIO:
+        if self._staged is not None:
+            return io.BytesIO((self._staged / name).read_bytes())
+        return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
 
     @cached_property
     def _places(self) -> pyarrow.Table:
-        return pq.read_table(self.folder / "chips.parquet", columns=list(PLACE))
+        return pq.read_table(self._file("chips.parquet"), columns=list(PLACE))
 
     @cached_property
     def _place_of(self) -> dict[str, dict[str, Any]]:
@@ -222,7 +244,7 @@ class Dataset:
         if group not in stored["groups"]:
             known = ", ".join(stored["groups"])
             raise DatasetError(f"no Zarr group {group!r}", where=self.name, mend=f"it has {known}")
-        store = open_store(self.root, stored["tag"])
+        store = open_store(self.storage, stored["tag"])
         opened: xarray.Dataset = xarray.open_zarr(store, group=group, consolidated=False, chunks=chunks)
         return opened
 

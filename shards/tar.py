@@ -18,8 +18,9 @@ from typing import IO
 
 from schemas.dataset import ShardRecord
 from schemas.sample import Sample
-from shards.layout import sha256_of, shard_path, sync_folder
+from shards.layout import sha256_of, shard_path
 from shards.samples import sample_members
+from shards.storage import Storage
 
 log = logging.getLogger(__name__)
 
@@ -88,15 +89,15 @@ def sample_sha256(sample: Sample) -> str:
     return digest.hexdigest()
 
 
-def write_shard(root: Path, split: str, bucket: int, samples: Iterable[Sample], *, scratch: Path) -> WrittenShard:
+def write_shard(storage: Storage, split: str, bucket: int, samples: Iterable[Sample], *, scratch: Path) -> WrittenShard:
     """Write the samples of one bucket as ``shards/<split>/<bucket>-<id>.tar``.
 
     Args:
-        root: the dataset's folder.
+        storage: the dataset's root.
         split: train, val or test; every sample must be of it.
         bucket: number of the bucket.
         samples: in any order; one is held in memory at a time.
-        scratch: folder for the unfinished file, on the file system of ``root`` (below its ``work/``).
+        scratch: local folder for the unfinished file; best on the file system of the root (below its ``work/``).
 
     Returns:
         The record, and each chip's offset, length and hash. An identical file that exists is kept as it is.
@@ -120,7 +121,7 @@ def write_shard(root: Path, split: str, bucket: int, samples: Iterable[Sample], 
         sha256 = digest.hexdigest() if in_order else sha256_of(ordered)
         size = ordered.stat().st_size
         path = shard_path(split, bucket, sha256)
-        written = _move_into_place(ordered, root / path, sha256)
+        written = _move_into_place(storage, path, ordered, sha256)
     log.info("shard %s: %d chips, %d bytes%s", path, len(index), size, "" if written else ", as before")
     record = ShardRecord(path=path, bytes=size, sha256=sha256, split=split, bucket=bucket, chip_ids=tuple(index))
     return WrittenShard(record, index, written)
@@ -178,11 +179,9 @@ def _finish(file: IO[bytes]) -> bytes:
     return zeros
 
 
-def _move_into_place(finished: Path, target: Path, sha256: str) -> bool:
-    """Rename to the final name; False where the same bytes are there already."""
-    if target.is_file() and target.stat().st_size == finished.stat().st_size and sha256_of(target) == sha256:
+def _move_into_place(storage: Storage, path: str, finished: Path, sha256: str) -> bool:
+    """Give the file its final name; False where the same bytes are there already."""
+    if storage.size(path) == finished.stat().st_size and storage.sha256(path) == sha256:
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(finished, target)
-    sync_folder(target.parent)
+    storage.put_file(path, finished)
     return True

@@ -6,20 +6,16 @@ a byte of content is used.
 
 from __future__ import annotations
 
-import os
 import tarfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 from schemas.errors import DatasetError, IntegrityError
 from shards.samples import CHIP_ID, SUFFIX
+from shards.storage import FolderStorage, Storage
 from shards.tar import BLOCK
 
-OPEN_FILES = 32
-"""Shards held open at once by one reader."""
 _ZEROS = bytes(BLOCK)
 
 
@@ -68,8 +64,13 @@ def parse_header(block: bytes, offset: int, limit: int) -> Member:
     return member
 
 
-def scan(descriptor: int, start: int, stop: int) -> Iterator[Member]:
-    """Members between two bytes of an open file, headers only.
+def scan(read: Callable[[int, int], bytes], start: int, stop: int) -> Iterator[Member]:
+    """Members between two bytes of a file, headers only.
+
+    Args:
+        read: (first byte, how many) -> bytes.
+        start: first byte of the first header.
+        stop: end of the last member.
 
     Raises:
         IntegrityError: a member that a shard may not hold, or the same twice in a row of one key.
@@ -77,7 +78,7 @@ def scan(descriptor: int, start: int, stop: int) -> Iterator[Member]:
     position = start
     seen: set[tuple[str, str]] = set()
     while position < stop:
-        block = os.pread(descriptor, BLOCK, position)
+        block = read(position, BLOCK)
         if len(block) != BLOCK:
             raise IntegrityError(f"the file ends within a header at byte {position}")
         if block == _ZEROS:
@@ -91,14 +92,16 @@ def scan(descriptor: int, start: int, stop: int) -> Iterator[Member]:
 
 
 class ShardFiles:
-    """Open shards of one dataset, a few at a time. Pickles without its file handles."""
+    """Shards of one dataset, read in parts. Pickles without its file handles.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+    In a folder a sample's headers are read one by one, so that what is not wanted is not read. From an object store a
+    sample is one request, whatever is wanted of it.
+    """
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "_open": OrderedDict()}
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.by_header = isinstance(storage, FolderStorage)
+        self._sizes: dict[str, int] = {}
 
     def __enter__(self) -> ShardFiles:
         return self
@@ -108,31 +111,33 @@ class ShardFiles:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close what is open; a later read opens again."""
-        while self._open:
-            os.close(self._open.popitem()[1][0])
+        self.storage.close()
 
-    def descriptor(self, path: str) -> tuple[int, int]:
-        """(file descriptor, size) of a shard.
+    def size(self, path: str) -> int:
+        """Bytes of a shard.
 
         Raises:
             IntegrityError: it is not there.
         """
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        try:
-            descriptor = os.open(self.root / path, os.O_RDONLY)
-        except OSError as error:
-            raise IntegrityError(f"{path}: {error.strerror}") from error
-        self._open[path] = (descriptor, os.fstat(descriptor).st_size)
-        while len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1][0])
-        return self._open[path]
+        if path not in self._sizes:
+            found = self.storage.size(path)
+            if found is None:
+                raise IntegrityError(f"{path}: there is no such file")
+            self._sizes[path] = found
+        return self._sizes[path]
+
+    def at(self, path: str) -> Callable[[int, int], bytes]:
+        """(first byte, how many) -> bytes of a shard."""
+
+        def read(start: int, length: int) -> bytes:
+            try:
+                return self.storage.read_range(path, start, length)
+            except OSError as error:
+                raise IntegrityError(f"{path}: {error.strerror or error}") from error
+
+        return read
 
     def members(self, path: str, offset: int, length: int, chip_id: str) -> list[Member]:
         """Members of one sample, by their headers.
@@ -140,10 +145,10 @@ class ShardFiles:
         Raises:
             IntegrityError: the bytes are not this sample.
         """
-        descriptor, size = self.descriptor(path)
+        size = self.size(path)
         if offset < 0 or length <= 0 or offset + length > size:
             raise IntegrityError(f"{path}: bytes {offset}..{offset + length} of {chip_id} lie outside of {size}")
-        found = list(scan(descriptor, offset, offset + length))
+        found = list(scan(self.at(path), offset, offset + length))
         if not found or found[-1].end != offset + length or any(m.chip_id != chip_id for m in found):
             raise IntegrityError(f"{path}: bytes {offset}..{offset + length} are not the sample {chip_id}")
         return found
@@ -151,16 +156,17 @@ class ShardFiles:
     def read(
         self, path: str, offset: int, length: int, chip_id: str, wanted: Callable[[str], bool] | None = None
     ) -> dict[str, memoryview]:
-        """Suffix -> bytes of one sample; members that are not ``wanted`` are not read.
+        """Suffix -> bytes of one sample; members that are not ``wanted`` are left out.
 
         Raises:
             IntegrityError: the bytes are not this sample.
         """
-        if wanted is None:
-            return self._read_whole(path, offset, length, chip_id)
-        descriptor, _ = self.descriptor(path)
+        if wanted is None or not self.by_header:
+            found = members_in(self.segment(path, offset, length), chip_id)
+            return {member.suffix: content for member, content in found if wanted is None or wanted(member.suffix)}
+        read = self.at(path)
         return {
-            member.suffix: memoryview(os.pread(descriptor, member.size, member.offset))
+            member.suffix: memoryview(read(member.offset, member.size))
             for member in self.members(path, offset, length, chip_id)
             if wanted(member.suffix)
         }
@@ -171,14 +177,10 @@ class ShardFiles:
         Raises:
             IntegrityError: the file is shorter.
         """
-        descriptor, _ = self.descriptor(path)
-        content = os.pread(descriptor, length, offset)
+        content = self.at(path)(offset, length)
         if len(content) != length:
             raise IntegrityError(f"{path}: ends before byte {offset + length}")
         return content
-
-    def _read_whole(self, path: str, offset: int, length: int, chip_id: str) -> dict[str, memoryview]:
-        return {member.suffix: content for member, content in members_in(self.segment(path, offset, length), chip_id)}
 
 
 def members_in(content: bytes, chip_id: str) -> Iterator[tuple[Member, memoryview]]:

@@ -1,13 +1,13 @@
 """Publishing: a draft becomes an immutable version, and one small pointer moves to it.
 
-Order, each step durable before the next: tables, Zarr (unseen), documents and report into ``versions/<version>.tmp``,
-the Zarr tag, the folder's rename, the pointer. Whatever dies in between, readers see the version before.
+Order, each step durable before the next: tables, Zarr (unseen), documents and report into a folder beside, the Zarr
+tag, the folder's rename (or upload, ``dataset.json`` last), the pointer. Whatever dies in between, readers see the
+version before.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,17 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from schemas.dataset import DatasetDocument, Pointer
+from schemas.dataset import DatasetDocument
 from shards import layout, tables
-from shards.document import (
-    content_hash_of,
-    current_document,
-    diff_of,
-    make_document,
-    read_document,
-    write_documents,
-)
+from shards.document import content_hash_of, diff_of, make_document, read_document, write_documents
 from shards.draft import Draft, check_draft
+from shards.pointer import list_versions, move_pointer, read_tagged_pointer
+from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
 from shards.zarr_store import tags
 
@@ -40,8 +35,8 @@ class PublishResult:
     """The version that readers open now."""
     published: bool
     """False where the current version holds the same content already: nothing was written."""
-    path: Path
-    """Its folder."""
+    path: str
+    """Its folder, relative to the root."""
     diff: dict[str, Any] = field(default_factory=dict)
     """Against the parent; empty where nothing was published."""
 
@@ -50,12 +45,16 @@ def _quiet(step: str) -> None:
     """Nobody listens."""
 
 
-def publish(root: Path, draft: Draft, *, on_step: Callable[[str], None] = _quiet) -> PublishResult:
-    """Make a version of a draft, and make it the current one. Hold the `DatasetLock`.
+def publish(
+    storage: Storage, draft: Draft, *, scratch: Path | None = None, on_step: Callable[[str], None] = _quiet
+) -> PublishResult:
+    """Make a version of a draft, and make it the current one. Hold the dataset's lock.
 
     Args:
-        root: the dataset's folder; its shards are in place.
+        storage: the dataset's root; its shards are in place.
         draft: all the rest.
+        scratch: local folder in which the version's files are made; needed for an object store, ``versions/`` itself
+            for a folder.
         on_step: told the name of each step before it is taken, for progress.
 
     Returns:
@@ -63,12 +62,14 @@ def publish(root: Path, draft: Draft, *, on_step: Callable[[str], None] = _quiet
 
     Raises:
         IntegrityError: the draft does not hold together.
-        DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document.
+        DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document;
+            or another publish moved the pointer meanwhile.
     """
     check_draft(draft)
-    parent = current_document(root)
-    _clear_leftovers(root)
-    folder = layout.version_path(root, f"{draft.created:%Y%m%dT%H%M%SZ}-00000000{layout.UNFINISHED}")
+    pointer, tag = read_tagged_pointer(storage)
+    parent = None if pointer is None else read_document(storage, pointer.current)
+    staging = _staging(storage, scratch)
+    folder = staging / f"{draft.created:%Y%m%dT%H%M%SZ}-00000000{layout.UNFINISHED}"
     folder.mkdir(parents=True)
     try:
         on_step("tables")
@@ -77,42 +78,51 @@ def publish(root: Path, draft: Draft, *, on_step: Callable[[str], None] = _quiet
         )
         counted = _write_tables(folder, draft, rows)
         on_step("zarr")
-        stored = prepare_zarr(root, draft, rows, parent)
+        stored = prepare_zarr(storage, draft, rows, parent)
         content_hash = _content_hash(folder, draft, stored)
         if parent is not None and parent.content_hash == content_hash:
-            return PublishResult(parent.version, False, layout.version_path(root, parent.version))
-        found = _finished_orphan(root, content_hash, parent)
+            return PublishResult(parent.version, False, layout.version_path(parent.version))
+        found = _finished_orphan(storage, content_hash, parent)
         if found is not None:
             on_step("pointer")
-            _point_to(root, draft.name, found.version)
-            return PublishResult(found.version, True, layout.version_path(root, found.version), found.diff)
-        version = _free_name(root, draft, content_hash)
-        folder = folder.rename(layout.version_path(root, version + layout.UNFINISHED))
+            move_pointer(storage, draft.name, found.version, tag)
+            return PublishResult(found.version, True, layout.version_path(found.version), found.diff)
+        version = _free_name(storage, draft, content_hash)
+        folder = folder.rename(staging / f"{version}{layout.UNFINISHED}")
         on_step("documents")
-        diff = diff_of(root, draft, rows, parent, folder)
+        diff = diff_of(storage, draft, rows, parent, folder)
         document = make_document(draft, version, content_hash, stored, diff, parent)
-        write_documents(root, folder, draft, document, rows, counted, on_step)
-        on_step("sync")
-        _sync(folder)
+        write_documents(storage, folder, draft, document, rows, counted, on_step)
         on_step("zarr tag")
-        stored.tag(root, version)
+        stored.tag(storage, version)
         on_step("rename")
-        final = layout.version_path(root, version)
-        folder = folder.rename(final)
-        layout.sync_folder(final.parent)
+        final = layout.version_path(version)
+        storage.put_folder(final, folder)
     finally:
-        if folder.name.endswith(layout.UNFINISHED):
+        if folder.exists():
             shutil.rmtree(folder, ignore_errors=True)
     on_step("pointer")
-    _point_to(root, draft.name, version)
+    move_pointer(storage, draft.name, version, tag)
     log.info("published %s: %d chips, %s", version, len(rows), diff)
     return PublishResult(version, True, final, diff)
 
 
-def _clear_leftovers(root: Path) -> None:
-    for path in sorted((root / layout.VERSIONS).glob(f"*{layout.UNFINISHED}")):
+def _staging(storage: Storage, scratch: Path | None) -> Path:
+    """The folder in which a version is made, without what a dead publisher left in it.
+
+    Raises:
+        ValueError: an object store, and no scratch folder.
+    """
+    if isinstance(storage, FolderStorage):
+        staging = storage.folder / layout.VERSIONS
+    elif scratch is not None:
+        staging = scratch
+    else:
+        raise ValueError("publishing to an object store needs a scratch folder")
+    for path in sorted(staging.glob(f"*{layout.UNFINISHED}")):
         log.warning("removing the unfinished version %s", path.name)
         shutil.rmtree(path)
+    return staging
 
 
 def _write_tables(folder: Path, draft: Draft, rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -134,37 +144,21 @@ def _content_hash(folder: Path, draft: Draft, stored: PreparedZarr) -> str:
     )
 
 
-def _finished_orphan(root: Path, content_hash: str, parent: DatasetDocument | None) -> DatasetDocument | None:
+def _finished_orphan(storage: Storage, content_hash: str, parent: DatasetDocument | None) -> DatasetDocument | None:
     """A version that was finished, but whose publisher died before the pointer moved."""
-    for name in reversed(layout.list_versions(root)):
+    for name in reversed(list_versions(storage)):
         if name.endswith(content_hash[:8]):
-            document = read_document(layout.version_path(root, name))
+            document = read_document(storage, name)
             parent_version = parent.version if parent is not None else ""
             if document.content_hash == content_hash and document.parent_version == parent_version:
                 return document
     return None
 
 
-def _free_name(root: Path, draft: Draft, content_hash: str) -> str:
+def _free_name(storage: Storage, draft: Draft, content_hash: str) -> str:
     """UTC time and hash; a second later where a version or a tag of that name is there."""
-    taken = set(layout.list_versions(root)) | (tags(root) if draft.zarr_shard_chips is not None else set())
+    taken = set(list_versions(storage)) | (tags(storage) if draft.zarr_shard_chips is not None else set())
     created = draft.created
     while (name := f"{created:%Y%m%dT%H%M%SZ}-{content_hash[:8]}") in taken:
         created += timedelta(seconds=1)
     return name
-
-
-def _sync(folder: Path) -> None:
-    """Wait until every file of a version is on the disk."""
-    for path in folder.rglob("*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    layout.sync_folder(folder)
-
-
-def _point_to(root: Path, name: str, version: str) -> None:
-    pointer = Pointer(name=name, current=version)
-    layout.replace_durably(root / layout.POINTER, layout.pretty_json(pointer.model_dump(mode="json")))

@@ -5,11 +5,9 @@ The Zarr part of a version, from the shards that are on disk: written anew, or f
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version as installed
-from pathlib import Path
 from typing import Any
 
 from schemas.dataset import DatasetDocument
@@ -18,6 +16,7 @@ from shards.draft import Draft
 from shards.layout import ZARR, canonical_json
 from shards.npy import header_of
 from shards.samples import decode_sample
+from shards.storage import Storage
 from shards.tar_reader import ShardFiles
 from shards.zarr_groups import LabelTable, ZarrPlan
 from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot, write_zarr
@@ -43,12 +42,12 @@ class PreparedZarr:
     result: ZarrResult | None = None
     """What was written and waits for its tag."""
 
-    def tag(self, root: Path, version: str) -> None:
+    def tag(self, storage: Storage, version: str) -> None:
         """Make the arrays visible under the version's name."""
         if self.result is not None:
             self.result.tag(version)
         elif self.snapshot:
-            tag_again(root, self.snapshot, version)
+            tag_again(storage, self.snapshot, version)
 
     def as_document(self, version: str) -> dict[str, Any]:
         """What ``dataset.json`` says of it; empty without Zarr."""
@@ -64,7 +63,9 @@ class PreparedZarr:
         }
 
 
-def prepare_zarr(root: Path, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None) -> PreparedZarr:
+def prepare_zarr(
+    storage: Storage, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None
+) -> PreparedZarr:
     """Write the groups, or find that the parent's are the same: they follow from the shards, their order and
     the plan.
     """
@@ -73,13 +74,13 @@ def prepare_zarr(root: Path, draft: Draft, rows: list[dict[str, Any]], parent: D
     input_hash = _input_hash(draft, [row["chip_id"] for row in rows], draft.zarr_shard_chips)
     before = parent.zarr if parent is not None else {}
     if before.get("input_hash") == input_hash:
-        snapshot = tagged_snapshot(root, str(before["tag"]))
+        snapshot = tagged_snapshot(storage, str(before["tag"]))
         groups = tuple(before["groups"])
         return PreparedZarr(before["digest"], groups, input_hash, draft.zarr_shard_chips, snapshot)
-    with ShardFiles(root) as files:
+    with ShardFiles(storage) as files:
         labels = _label_tables(files, rows, draft)
         plan = ZarrPlan(draft.layers, labels, tuple(row["chip_id"] for row in rows), draft.zarr_shard_chips)
-        result = write_zarr(root, plan, _samples(files, rows, draft))
+        result = write_zarr(storage, plan, _samples(files, rows, draft))
     return PreparedZarr(result.digest, result.groups, input_hash, plan.shard_chips, result=result)
 
 
@@ -112,12 +113,12 @@ def _label_tables(files: ShardFiles, rows: list[dict[str, Any]], draft: Draft) -
     found: dict[str, tuple[str, tuple[int, int]]] = {}
     for row in rows:
         place = (row["shard"], row["shard_offset"], row["shard_length"], row["chip_id"])
-        descriptor, _ = files.descriptor(row["shard"])
+        read = files.at(row["shard"])
         for member in files.members(*place):
             name, _, ending = member.suffix.rpartition(".")
             if ending != "npy" or not (name in ("label", "confidence") or name.startswith("label_")):
                 continue
-            shape, dtype, _ = header_of(os.pread(descriptor, min(NPY_HEAD, member.size), member.offset))
+            shape, dtype, _ = header_of(read(member.offset, min(NPY_HEAD, member.size)))
             largest = found.get(name, ("", (0, 0)))[1]
             found[name] = (dtype.name, (max(largest[0], shape[0]), max(largest[1], shape[1])))
     return {

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import icechunk
@@ -29,6 +28,7 @@ from zarr.core.sync import sync
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.layout import ZARR, canonical_json
+from shards.storage import Storage
 from shards.zarr_groups import LabelGroup, LayerGroup, ZarrPlan
 
 log = logging.getLogger(__name__)
@@ -48,75 +48,86 @@ class ZarrResult:
     """Icechunk's repository."""
 
     def tag(self, version: str) -> str:
-        """Commit, and tag the commit with the version's name; the snapshot's id."""
-        snapshot: str = self.session.commit(f"version {version}")
+        """Commit, and tag the commit with the version's name; the snapshot's id.
+
+        Raises:
+            DatasetError: another publish committed meanwhile.
+        """
+        try:
+            snapshot: str = self.session.commit(f"version {version}")
+        except icechunk.ConflictError as error:
+            what = "another publish wrote Zarr meanwhile; nothing of it was touched"
+            raise DatasetError(what, where=version, mend="run the same command again") from error
         self.repository.create_tag(version, snapshot_id=snapshot)
         return snapshot
 
 
-def open_repository(root: Path, *, create: bool = False) -> Any:
+def open_repository(storage: Storage, *, create: bool = False) -> Any:
     """The Icechunk repository in ``zarr/``.
 
     Raises:
         DatasetError: there is none.
     """
     icechunk.set_logs_filter("error")  # its warning about commits to local folders: DatasetLock serialises ours
-    folder = root / ZARR
-    storage = icechunk.local_filesystem_storage(str(folder))
     if create:
-        return icechunk.Repository.open_or_create(storage)
-    if not folder.is_dir():
-        raise DatasetError("this dataset has no Zarr", where=str(root), mend="recipe: write.kinds holds zarr")
+        return icechunk.Repository.open_or_create(storage.icechunk())
+    if not has_repository(storage):
+        raise DatasetError("this dataset has no Zarr", where=storage.uri, mend="recipe: write.kinds holds zarr")
     try:
-        return icechunk.Repository.open(storage)
+        return icechunk.Repository.open(storage.icechunk())
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ is no Icechunk repository: {_first_line(error)}", where=str(root)) from error
+        raise DatasetError(f"zarr/ is no Icechunk repository: {_first_line(error)}", where=storage.uri) from error
 
 
-def open_store(root: Path, tag: str) -> Any:
+def has_repository(storage: Storage) -> bool:
+    """Whether anything lies in ``zarr/``."""
+    return next(iter(storage.list(ZARR)), None) is not None
+
+
+def open_store(storage: Storage, tag: str) -> Any:
     """The read-only Zarr store of a version.
 
     Raises:
         DatasetError: there is no such tag.
     """
-    repository = open_repository(root)
+    repository = open_repository(storage)
     try:
         return repository.readonly_session(tag=tag).store
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=str(root)) from error
+        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=storage.uri) from error
 
 
-def tag_again(root: Path, snapshot: str, version: str) -> None:
+def tag_again(storage: Storage, snapshot: str, version: str) -> None:
     """Give a version whose arrays equal its parent's the parent's snapshot."""
-    open_repository(root).create_tag(version, snapshot_id=snapshot)
+    open_repository(storage).create_tag(version, snapshot_id=snapshot)
 
 
-def tagged_snapshot(root: Path, tag: str) -> str:
+def tagged_snapshot(storage: Storage, tag: str) -> str:
     """The snapshot that a tag names.
 
     Raises:
         DatasetError: there is no such tag.
     """
     try:
-        return str(open_repository(root).lookup_tag(tag))
+        return str(open_repository(storage).lookup_tag(tag))
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=str(root)) from error
+        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=storage.uri) from error
 
 
-def tags(root: Path) -> set[str]:
+def tags(storage: Storage) -> set[str]:
     """Names of all tags; none where there is no repository."""
-    return set(open_repository(root).list_tags()) if (root / ZARR).is_dir() else set()
+    return set(open_repository(storage).list_tags()) if has_repository(storage) else set()
 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def write_zarr(root: Path, plan: ZarrPlan, samples: Iterable[Sample]) -> ZarrResult:
+def write_zarr(storage: Storage, plan: ZarrPlan, samples: Iterable[Sample]) -> ZarrResult:
     """Write all groups of a version. One writer at a time: hold the `DatasetLock`.
 
     Args:
-        root: the dataset's folder.
+        storage: the dataset's root.
         plan: groups, chips and their order.
         samples: one per chip, in the plan's order; ``plan.shard_chips`` are held in memory at a time.
 
@@ -126,7 +137,7 @@ def write_zarr(root: Path, plan: ZarrPlan, samples: Iterable[Sample]) -> ZarrRes
     Raises:
         IntegrityError: samples that do not follow the plan.
     """
-    repository = open_repository(root, create=True)
+    repository = open_repository(storage, create=True)
     session = repository.writable_session("main")
     store = session.store
     with _one_thread_per_chunk():

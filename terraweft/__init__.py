@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shards.check import check_dataset as check
-    from shards.reader import Dataset, open_dataset
+    from shards.reader import Dataset
+    from terraweft.reading import check, open_dataset
     from terraweft.torch_data import ChipStream, StreamOptions
 
 try:
@@ -23,9 +23,9 @@ except PackageNotFoundError:  # a source tree that was not installed
 __all__ = ["ChipStream", "Dataset", "StreamOptions", "__version__", "check", "open_dataset"]
 
 _PLACES = {
-    "open_dataset": ("shards.reader", "open_dataset"),
+    "open_dataset": ("terraweft.reading", "open_dataset"),
     "Dataset": ("shards.reader", "Dataset"),
-    "check": ("shards.check", "check_dataset"),
+    "check": ("terraweft.reading", "check"),
     "ChipStream": ("terraweft.torch_data", "ChipStream"),
     "StreamOptions": ("terraweft.torch_data", "StreamOptions"),
 }

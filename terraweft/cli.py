@@ -61,7 +61,7 @@ RecipeArgument = Annotated[
         help="A recipe (.yaml), or the name of a shipped one: sandbox, real-wervik, ...", show_default=False
     ),
 ]
-DatasetArgument = Annotated[str, typer.Argument(help="Folder of a dataset.", show_default=False)]
+DatasetArgument = Annotated[str, typer.Argument(help="A dataset: folder or s3:// address.", show_default=False)]
 VersionOption = Annotated[str | None, typer.Option("--version", help="A version instead of the current one.")]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; one per core by default.")
@@ -126,7 +126,7 @@ def explain(
 @app.command()
 def build(
     recipe: RecipeArgument,
-    to: Annotated[str, typer.Option("--out", help="Root of the dataset: a local folder.", show_default=False)],
+    to: Annotated[str, typer.Option("--out", help="Root of the dataset: folder or s3:// address.", show_default=False)],
     workers: WorkersOption = None,
     dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler to use.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Shrink the recipe to a smoke test.")] = False,
@@ -172,6 +172,52 @@ def report(
     from terraweft.commands import write_report
 
     write_report(dataset, version, to, out)
+
+
+@app.command()
+def versions(dataset: DatasetArgument) -> None:
+    """List the versions of a dataset, and what each of them changed."""
+    from terraweft.versions import show_versions
+
+    show_versions(dataset, out)
+
+
+@app.command()
+def diff(
+    dataset: DatasetArgument,
+    before: Annotated[str, typer.Argument(help="A version.", show_default=False)],
+    after: Annotated[str | None, typer.Argument(help="Another; the current one by default.")] = None,
+) -> None:
+    """Say what differs between two versions, chip by chip."""
+    from terraweft.versions import show_diff
+
+    show_diff(dataset, before, after, out)
+
+
+@app.command()
+def rollback(
+    dataset: DatasetArgument,
+    version: Annotated[str, typer.Argument(help="The version to go back to.", show_default=False)],
+) -> None:
+    """Make another version the current one. Deletes nothing."""
+    from terraweft.versions import run_rollback
+
+    run_rollback(dataset, version, out)
+
+
+@app.command()
+def gc(
+    dataset: DatasetArgument,
+    keep: Annotated[
+        int | None, typer.Option(help="Forget all but so many of the newest versions (and the current one).")
+    ] = None,
+    work: Annotated[bool, typer.Option("--work", help="Remove the fragments of runs, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Remove what no version lists: torn shards, unfinished versions, chunks without a tag. Never a ledger."""
+    from terraweft.versions import run_gc
+
+    run_gc(dataset, keep, work, dry_run, out)
 
 
 @app.command()

@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from schemas.errors import MissingExtraError, UserError
+from schemas.errors import MissingExtraError
 from schemas.recipe import Recipe, Region
+from shards.storage import open_storage
 from terraweft.console import Bars, account, human_bytes, print_notes, print_pairs
-from terraweft.site import api_key, find_recipe, ledger_path, require_variables, variables
+from terraweft.site import (
+    api_key,
+    find_recipe,
+    ledger_path,
+    require_variables,
+    store_options,
+    variables,
+    work_folder,
+)
 
 if TYPE_CHECKING:
     from flows.build import BuildRequest, BuildResult
@@ -41,18 +50,14 @@ def needs_build() -> Iterator[None]:
 
 def run_build(recipe: Path, root: str, workers: int | None, dask: str | None, tiny: bool, out: Console) -> None:
     """`terraweft build`."""
-    if "://" in root:
-        raise UserError(f"{root} is no local folder", where="--out", mend="object stores are not written to yet")
     loaded, folder = find_recipe(recipe)
-    report_build(
-        _build(loaded.tiny() if tiny else loaded, folder, Path(root), variables(loaded), workers, dask, out), out
-    )
+    report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), workers, dask, out), out)
 
 
 def _build(
     recipe: Recipe,
     folder: Path,
-    root: Path,
+    root: str,
     known: dict[str, str],
     workers: int | None,
     dask: str | None,
@@ -62,6 +67,7 @@ def _build(
     from flows.prefect_api import prefect_api, private_home
 
     key = api_key(recipe, os.environ)
+    storage = open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
         from flows.build import BuildRequest
@@ -73,7 +79,8 @@ def _build(
         request = BuildRequest(
             recipe=recipe,
             recipe_folder=folder,
-            root=root.resolve(),
+            storage=storage,
+            work=work_folder(storage, os.environ),
             variables=known,
             workers=workers or default_workers(),
             dask_address=dask,
@@ -103,6 +110,7 @@ def report_build(result: BuildResult, out: Console) -> None:
     """The closing account: planned = kept + rejected + failed, and where everything is."""
     out.print(account(result.counts), markup=False)
     print_notes(out, result.notes)
+    root = result.storage.uri
     word = "published" if result.published else "unchanged"
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
@@ -110,11 +118,11 @@ def report_build(result: BuildResult, out: Console) -> None:
         out,
         f"{word} {result.version} in {result.seconds:.0f} s ({tiles} tiles{reused})",
         {
-            "dataset": str(result.root),
-            "report": str(result.root / "versions" / result.version / "report" / "index.html"),
-            "card": str(result.root / "versions" / result.version / "README.md"),
-            "look": f"terraweft show {result.root}",
-            "check": f"terraweft check {result.root}",
+            "dataset": root,
+            "report": f"{root}/versions/{result.version}/report/index.html",
+            "card": f"{root}/versions/{result.version}/README.md",
+            "look": f"terraweft show {root}",
+            "check": f"terraweft check {root}",
         },
     )
 
@@ -136,7 +144,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
     recipe = recipe.model_copy(update={"regions": regions})
     with SandboxServer(world) as server:
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
-        result = _build(recipe, folder, dataset, known, workers, None, out)
+        result = _build(recipe, folder, str(dataset), known, workers, None, out)
     report_build(result, out)
     if not run_check(str(dataset), out):
         sys.exit(1)
@@ -209,7 +217,7 @@ def run_check(dataset: str, out: Console) -> bool:
         bars.reach(done, total)
 
     with Bars(out) as bars:
-        found = check_dataset(dataset, statistics=True, on_shard=reach)
+        found = check_dataset(dataset, options=store_options(os.environ), statistics=True, on_shard=reach)
     for note in found.notes:
         out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:
@@ -226,9 +234,8 @@ def write_report(dataset: str, version: str | None, to: Path | None, out: Consol
         from reports.html import render_report
     from shards.reader import open_dataset
 
-    with contextlib.closing(open_dataset(dataset, version=version)) as opened:
-        root, name = Path(opened.root), opened.version
-    path = to or root / "work" / "reports" / f"{name}.html"
+    opened = open_dataset(dataset, version, store_options(os.environ))
+    path = to or work_folder(opened.storage, os.environ) / "reports" / f"{opened.version}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_report(report_inputs(root, name)), encoding="utf-8")
+    path.write_text(render_report(report_inputs(opened)), encoding="utf-8")
     out.print(str(path), markup=False, soft_wrap=True)

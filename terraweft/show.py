@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from schemas.errors import DatasetError
 from shards.reader import open_dataset
+from terraweft.site import store_options
 
 if TYPE_CHECKING:
     from schemas.sample import Sample
@@ -26,7 +28,7 @@ def show_dataset(uri: str, version: str | None, out: Console) -> None:
     """Counts, layers, splits, licences."""
     from reports.terminal import describe
 
-    with closing(open_dataset(uri, version=version)) as dataset:
+    with closing(open_dataset(uri, version, store_options(os.environ))) as dataset:
         out.print(describe(dataset.document.model_dump(mode="json")))
         ids = list(dataset.chips["chip_id"][:3])
         versions = dataset.versions()
@@ -44,7 +46,7 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
     from reports.quicklooks import sample_pictures
     from reports.terminal import half_blocks
 
-    with closing(open_dataset(uri, version=version)) as dataset:
+    with closing(open_dataset(uri, version, store_options(os.environ))) as dataset:
         if chip_id not in set(dataset.chips["chip_id"]):
             near = ", ".join(sorted(dataset.chips["chip_id"])[:5])
             raise DatasetError(f"there is no chip {chip_id!r}", where=uri, mend=f"for example: {near}")

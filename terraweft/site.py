@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from importlib import resources
@@ -10,6 +11,8 @@ from pathlib import Path
 from schemas.errors import RecipeError
 from schemas.recipe import VARIABLE, Recipe, fill
 from schemas.recipe_file import load_recipe
+from shards.layout import WORK
+from shards.storage import FolderStorage, Storage, StoreOptions
 
 
 def variables(recipe: Recipe) -> dict[str, str]:
@@ -75,3 +78,25 @@ def ledger_path(recipe: Recipe, environment: Mapping[str, str]) -> Path:
         return Path(environment["TERRAWEFT_LEDGER"])
     base = environment.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
     return Path(base) / "terraweft" / "ledger.sqlite"
+
+
+def store_options(environment: Mapping[str, str]) -> StoreOptions:
+    """How object stores are reached, from the variables that S3 tools share; credentials stay where they are."""
+    return StoreOptions(
+        endpoint_url=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or "",
+        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "",
+        anonymous=environment.get("AWS_NO_SIGN_REQUEST", "").upper() in ("1", "YES", "TRUE"),
+        requester_pays=environment.get("AWS_REQUEST_PAYER", "") == "requester",
+    )
+
+
+def work_folder(storage: Storage, environment: Mapping[str, str]) -> Path:
+    """Where unfinished work lies: ``work/`` of a local dataset, else a folder of the site's cache.
+
+    ``TERRAWEFT_WORK`` names another place for datasets in object stores: one that all workers see.
+    """
+    if isinstance(storage, FolderStorage):
+        return storage.folder / WORK
+    base = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    root = Path(environment.get("TERRAWEFT_WORK") or Path(base) / "terraweft" / "work")
+    return root / hashlib.sha256(storage.uri.encode()).hexdigest()[:16]

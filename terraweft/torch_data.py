@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError, MissingExtraError
 from schemas.sample import LayerArrays, Sample
-from shards.reader import Dataset, open_dataset
+from shards.reader import Dataset
 from shards.samples import to_physical
+from terraweft.reading import open_dataset
 
 try:
     import torch

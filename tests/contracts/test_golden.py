@@ -30,6 +30,7 @@ from schemas.labels import LabelLayer
 from schemas.legend import load_legend
 from schemas.recipe import Captions, Labels, Recipe
 from schemas.sample import LayerArrays, Sample
+from shards.storage import open_storage
 from shards.tar import write_shard
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -107,7 +108,7 @@ def _write() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         root, scratch = Path(folder) / "dataset", Path(folder) / "scratch"
         scratch.mkdir()
-        written = write_shard(root, "train", 0, [sample], scratch=scratch)
+        written = write_shard(open_storage(root), "train", 0, [sample], scratch=scratch)
         return (root / written.record.path).read_bytes() + json.dumps(asdict(written.index["a"])).encode()
 
 

@@ -181,12 +181,13 @@ def _croissant(folder: Path, manifest: dict[str, Any], chips: geopandas.GeoDataF
 def test_public_libraries_read_a_dataset_and_agree_with_its_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from shards.storage import open_storage
     from shards.version import publish
     from tests.unit.shards import made_up
 
     monkeypatch.setenv("CROISSANT_CACHE", str(tmp_path / "croissant"))
     root = tmp_path / "dataset"
-    publish(root, made_up.draft(root, [made_up.sample(n) for n in range(10)]))
+    publish(open_storage(root), made_up.draft(root, [made_up.sample(n) for n in range(10)]))
     counted = check_with_public_libraries(root)
     assert counted["chips"] == counted["samples"] == 10
     assert counted["zarr_chips"] == 60

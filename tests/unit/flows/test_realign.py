@@ -20,6 +20,7 @@ from schemas.chip import Chip, ChipSpec, Shift, Tile
 from schemas.georef import GeoRef
 from schemas.recipe import Recipe
 from schemas.scene import SceneItem
+from shards.storage import open_storage
 from sources.openers import PlainOpener
 from tests.unit.chips.test_register import layer
 
@@ -58,7 +59,8 @@ def job(tmp_path: Path, **sections: Any) -> Job:
             **sections,
         }
     )
-    return Job(recipe, (), PlainOpener(), tmp_path, tmp_path / "run", tmp_path / "cache", {})
+    storage = open_storage(tmp_path)
+    return Job(recipe, (), PlainOpener(), storage, tmp_path / "work", tmp_path / "run", tmp_path / "cache", {})
 
 
 def first_pass(folder: Path, chips: list[Chip], prints: list[Fingerprint]) -> tuple[Tile, Path]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
 
@@ -13,7 +14,9 @@ from tests.unit.shards import made_up
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published dataset of ten chips with shards and Zarr; tests that write get a copy, `dataset_root`."""
     root = tmp_path_factory.mktemp("published") / "dataset"
-    publish(root, made_up.draft(root, [made_up.sample(n) for n in range(10)], report=made_up.write_report))
+    publish(
+        open_storage(root), made_up.draft(root, [made_up.sample(n) for n in range(10)], report=made_up.write_report)
+    )
     return root
 
 

@@ -19,6 +19,7 @@ from schemas.sample import LayerArrays, Sample
 from schemas.text import Span, TextGeometry, TextRecord
 from shards.buckets import bucket_of
 from shards.draft import Draft
+from shards.storage import Storage, open_storage
 from shards.tar import WrittenShard, write_shard
 
 EPSG = 32631
@@ -233,13 +234,13 @@ def write_report(folder: Path) -> None:
     (folder / "report" / "index.html").write_text("<html></html>")
 
 
-def write_shards(root: Path, samples: Iterable[Sample]) -> list[WrittenShard]:
+def write_shards(storage: Storage, scratch: Path, samples: Iterable[Sample]) -> list[WrittenShard]:
     """Shards of samples, by split and bucket."""
     found: dict[tuple[str, int], list[Sample]] = {}
     for one in samples:
         found.setdefault((one.split, bucket_of(one.chip_id, BUCKETS[one.split])), []).append(one)
     return [
-        write_shard(root, split, bucket, members, scratch=root / "work")
+        write_shard(storage, split, bucket, members, scratch=scratch)
         for (split, bucket), members in sorted(found.items())
     ]
 
@@ -251,6 +252,7 @@ def draft(
     created: datetime = CREATED,
     zarr_shard_chips: int | None = 4,
     report: Callable[[Path], None] | None = None,
+    storage: Storage | None = None,
     **more: Any,
 ) -> Draft:
     """A draft of samples, whose shards are written; two further chips were rejected and failed."""
@@ -289,7 +291,7 @@ def draft(
         created=created,
         chips=[one.row for one in samples],
         outcomes=outcomes,
-        shards=write_shards(root, samples),
+        shards=write_shards(storage or open_storage(root), root / "work", samples),
         texts=[text for one in samples for text in one.texts],
         zarr_shard_chips=zarr_shard_chips,
         report=report,

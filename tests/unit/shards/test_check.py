@@ -15,12 +15,13 @@ from schemas.errors import DatasetError
 from schemas.sample import LayerArrays, Sample
 from shards.check import check_dataset
 from shards.reader import open_dataset
+from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
 
 
 def folder_of(root: Path) -> Path:
-    return open_dataset(root).folder
+    return root / open_dataset(root).folder
 
 
 def words(root: Path) -> str:
@@ -117,7 +118,7 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "a changed card": (_change_card, "README.md: its sha256"),
     "an unlisted file": (_add_file, "notes.txt: is not listed"),
     "a secret": (_add_secret, "a signed address"),
-    "a lost version": (_lose_version, "there is no such version"),
+    "a lost version": (_lose_version, "there is no version"),
     "no Zarr": (_lose_zarr, "this dataset has no Zarr"),
     "no tag": (_lose_tag, "has no tag"),
     "a lost chunk": (_lose_chunk, "zarr: cannot be read"),
@@ -218,7 +219,7 @@ BROKEN_SAMPLES: dict[str, tuple[Callable[[], Sample], str]] = {
 def test_a_sample_that_breaks_a_promise_is_found(tmp_path: Path, what: str) -> None:
     make, message = BROKEN_SAMPLES[what]
     samples = [made_up.sample(0), made_up.sample(1), make()]
-    publish(tmp_path, made_up.draft(tmp_path, samples, zarr_shard_chips=None))
+    publish(open_storage(tmp_path), made_up.draft(tmp_path, samples, zarr_shard_chips=None))
     assert message in words(tmp_path)
 
 
@@ -270,7 +271,7 @@ def test_statistics_are_measured_again_when_asked_for(dataset_root: Path, tmp_pa
             bands.append(band.model_copy(update=update))
         layers.append(layer.model_copy(update={"bands": tuple(bands)}))
     root = tmp_path / "measured"
-    publish(root, made_up.draft(root, samples, layers=tuple(layers), zarr_shard_chips=None))
+    publish(open_storage(root), made_up.draft(root, samples, layers=tuple(layers), zarr_shard_chips=None))
     assert check_dataset(root, statistics=True).problems == []
     found = "\n".join(str(p) for p in check_dataset(dataset_root, statistics=True).problems)
     assert "s2_10m B02" in found
@@ -278,14 +279,14 @@ def test_statistics_are_measured_again_when_asked_for(dataset_root: Path, tmp_pa
     shifted = (layers[0].bands[0].model_copy(update={"mean": 0.5}), layers[0].bands[1])
     wrong = layers[0].model_copy(update={"bands": shifted})
     other = tmp_path / "wrong"
-    publish(other, made_up.draft(other, samples, layers=(wrong, *layers[1:]), zarr_shard_chips=None))
+    publish(open_storage(other), made_up.draft(other, samples, layers=(wrong, *layers[1:]), zarr_shard_chips=None))
     assert "0.5, " in "\n".join(str(p) for p in check_dataset(other, statistics=True).problems)
 
 
 def test_zarr_that_is_not_its_shard_is_found(dataset_root: Path) -> None:
     """The same dataset, but the tag holds the arrays of other samples."""
     other = dataset_root.parent / "other"
-    publish(other, made_up.draft(other, [made_up.sample(n, seed=9) for n in range(10)]))
+    publish(open_storage(other), made_up.draft(other, [made_up.sample(n, seed=9) for n in range(10)]))
     version = open_dataset(dataset_root).version
     shutil.rmtree(dataset_root / "zarr")
     shutil.copytree(other / "zarr", dataset_root / "zarr")

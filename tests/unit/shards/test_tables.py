@@ -13,6 +13,7 @@ import pytest
 
 from schemas.chip import Outcome
 from shards.hilbert import hilbert_index
+from shards.storage import open_storage
 from shards.tables import (
     chips_table,
     in_table_order,
@@ -29,7 +30,7 @@ from tests.unit.shards import made_up
 
 def placed(tmp_path: Path, count: int = 3) -> list[dict[str, Any]]:
     samples = [made_up.sample(n) for n in range(count)]
-    shards = [write_shard(tmp_path, "train", 0, samples, scratch=tmp_path / "work")]
+    shards = [write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work")]
     return place_rows([s.row for s in samples], [(s.record, s.index) for s in shards], True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shards.buckets import bucket_count, bucket_of
+from shards.storage import open_storage
 from shards.tar import sample_sha256, segment_length, write_shard
 from tests.unit.shards import made_up
 
@@ -20,20 +21,23 @@ TRAIN = [0, 1, 2, 5, 6, 7]
 
 def test_the_same_samples_give_the_same_bytes_in_whatever_order_they_come(tmp_path: Path) -> None:
     samples = [made_up.sample(n) for n in TRAIN]
-    first = write_shard(tmp_path / "a", "train", 3, samples, scratch=tmp_path / "a/work")
+    first = write_shard(open_storage(tmp_path / "a"), "train", 3, samples, scratch=tmp_path / "a/work")
     random.Random(5).shuffle(samples)
-    second = write_shard(tmp_path / "b", "train", 3, iter(samples), scratch=tmp_path / "b/work")
+    second = write_shard(open_storage(tmp_path / "b"), "train", 3, iter(samples), scratch=tmp_path / "b/work")
     assert first == second
     assert (tmp_path / "a" / first.record.path).read_bytes() == (tmp_path / "b" / second.record.path).read_bytes()
 
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
-    here = write_shard(tmp_path / "a", "train", 0, [made_up.sample(n) for n in TRAIN], scratch=tmp_path / "a/work")
+    here = write_shard(
+        open_storage(tmp_path / "a"), "train", 0, [made_up.sample(n) for n in TRAIN], scratch=tmp_path / "a/work"
+    )
     code = (
         "import sys; from pathlib import Path; from shards.tar import write_shard;"
+        "from shards.storage import open_storage;"
         "from tests.unit.shards import made_up;"
         f"root = Path(sys.argv[1]); samples = [made_up.sample(n) for n in {TRAIN[::-1]}];"
-        "print(write_shard(root, 'train', 0, samples, scratch=root / 'work').record.sha256)"
+        "print(write_shard(open_storage(root), 'train', 0, samples, scratch=root / 'work').record.sha256)"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "99", "TZ": "Asia/Tokyo"}
     done = subprocess.run(
@@ -49,7 +53,7 @@ def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
 
 def test_the_name_is_the_hash_and_every_sample_lies_where_the_index_says(tmp_path: Path) -> None:
     samples = {one.chip_id: one for one in (made_up.sample(n) for n in TRAIN)}
-    shard = write_shard(tmp_path, "train", 7, samples.values(), scratch=tmp_path / "work")
+    shard = write_shard(open_storage(tmp_path), "train", 7, samples.values(), scratch=tmp_path / "work")
     content = (tmp_path / shard.record.path).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     assert shard.record.path == f"shards/train/00007-{digest[:16]}.tar"
@@ -62,7 +66,9 @@ def test_the_name_is_the_hash_and_every_sample_lies_where_the_index_says(tmp_pat
 
 
 def test_tar_reads_it_and_finds_nothing_of_this_machine_in_it(tmp_path: Path) -> None:
-    shard = write_shard(tmp_path, "train", 0, [made_up.sample(n) for n in TRAIN], scratch=tmp_path / "work")
+    shard = write_shard(
+        open_storage(tmp_path), "train", 0, [made_up.sample(n) for n in TRAIN], scratch=tmp_path / "work"
+    )
     with tarfile.open(tmp_path / shard.record.path) as archive:
         members = archive.getmembers()
     assert {(m.uid, m.gid, m.uname, m.gname, m.mtime, m.mode, m.type) for m in members} == {
@@ -74,28 +80,28 @@ def test_tar_reads_it_and_finds_nothing_of_this_machine_in_it(tmp_path: Path) ->
 
 def test_an_identical_shard_is_kept_and_a_torn_one_replaced(tmp_path: Path) -> None:
     samples = [made_up.sample(n) for n in TRAIN]
-    first = write_shard(tmp_path, "train", 0, samples, scratch=tmp_path / "work")
+    first = write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work")
     path = tmp_path / first.record.path
     before = path.stat().st_ino
-    again = write_shard(tmp_path, "train", 0, samples, scratch=tmp_path / "work")
+    again = write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work")
     assert (first.written, again.written, path.stat().st_ino) == (True, False, before)
     content = path.read_bytes()
     path.write_bytes(content[:-10_000])
-    assert write_shard(tmp_path, "train", 0, samples, scratch=tmp_path / "work").written
+    assert write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work").written
     assert path.read_bytes() == content
 
 
 def test_a_failure_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
     bad = replace(made_up.sample(1), chip_id="no.dots")
     with pytest.raises(ValueError, match="chip id"):
-        write_shard(tmp_path, "train", 0, [made_up.sample(0), bad], scratch=tmp_path / "work")
+        write_shard(open_storage(tmp_path), "train", 0, [made_up.sample(0), bad], scratch=tmp_path / "work")
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 @pytest.mark.parametrize(("numbers", "message"), [([0, 0], "twice"), ([0, 3], "of split 'val'"), ([], "no samples")])
 def test_a_shard_holds_chips_of_its_split_once(tmp_path: Path, numbers: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        write_shard(tmp_path, "train", 0, [made_up.sample(n) for n in numbers], scratch=tmp_path / "work")
+        write_shard(open_storage(tmp_path), "train", 0, [made_up.sample(n) for n in numbers], scratch=tmp_path / "work")
 
 
 def test_buckets_depend_on_the_id_alone_and_fill_evenly() -> None:

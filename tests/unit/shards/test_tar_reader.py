@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import IntegrityError
+from shards.storage import open_storage
 from shards.tar import Segment, write_shard
 from shards.tar_reader import ShardFiles, members_in, scan
 from tests.unit.shards import made_up
@@ -63,11 +63,8 @@ def info_of(name: str, content: bytes) -> tarfile.TarInfo:
 def scan_bytes(tmp_path: Path, content: bytes) -> list[str]:
     path = tmp_path / "x.tar"
     path.write_bytes(content)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return [f"{m.chip_id}.{m.suffix}" for m in scan(descriptor, 0, len(content))]
-    finally:
-        os.close(descriptor)
+    read = ShardFiles(open_storage(tmp_path)).at("x.tar")
+    return [f"{m.chip_id}.{m.suffix}" for m in scan(read, 0, len(content))]
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -112,14 +109,14 @@ def test_a_flipped_bit_in_a_header_is_found(tmp_path: Path) -> None:
 
 
 def one_shard(root: Path) -> tuple[str, dict[str, Segment]]:
-    shard = write_shard(root, "train", 0, [made_up.sample(n) for n in (0, 1)], scratch=root / "work")
+    shard = write_shard(open_storage(root), "train", 0, [made_up.sample(n) for n in (0, 1)], scratch=root / "work")
     return shard.record.path, shard.index
 
 
 def test_a_sample_is_read_by_its_range_and_only_what_is_wanted(tmp_path: Path) -> None:
     path, index = one_shard(tmp_path)
     chip_id, segment = list(index.items())[1]
-    with ShardFiles(tmp_path) as files:
+    with ShardFiles(open_storage(tmp_path)) as files:
         whole = files.read(path, segment.offset, segment.length, chip_id)
         part = files.read(path, segment.offset, segment.length, chip_id, lambda suffix: suffix.startswith("s1"))
     assert list(part) == ["s1.npy", "s1_valid.npy"]
@@ -129,7 +126,7 @@ def test_a_sample_is_read_by_its_range_and_only_what_is_wanted(tmp_path: Path) -
 def test_a_range_that_is_not_the_sample_is_refused(tmp_path: Path) -> None:
     path, index = one_shard(tmp_path)
     (first, a), (second, b) = index.items()
-    with ShardFiles(tmp_path) as files:
+    with ShardFiles(open_storage(tmp_path)) as files:
         for place in (
             (b.offset, b.length, first),
             (a.offset + 512, a.length, first),
@@ -147,7 +144,7 @@ def test_a_range_that_is_not_the_sample_is_refused(tmp_path: Path) -> None:
 def test_open_files_do_not_travel(tmp_path: Path) -> None:
     path, index = one_shard(tmp_path)
     chip_id, segment = next(iter(index.items()))
-    with ShardFiles(tmp_path) as files:
-        files.descriptor(path)
+    with ShardFiles(open_storage(tmp_path)) as files:
+        files.segment(path, 0, 1)
         with pickle.loads(pickle.dumps(files)) as copy:
             assert copy.read(path, segment.offset, segment.length, chip_id)

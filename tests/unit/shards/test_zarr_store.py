@@ -8,6 +8,7 @@ import pytest
 import zarr
 
 from schemas.errors import DatasetError, IntegrityError
+from shards.storage import open_storage
 from shards.zarr_groups import LabelTable, ZarrPlan, padding_of
 from shards.zarr_store import open_store, store_digest, tags, write_zarr
 from tests.unit.shards import made_up
@@ -21,25 +22,27 @@ def plan_of(count: int, shard_chips: int = 4) -> ZarrPlan:
 
 
 def test_two_writes_give_the_same_metadata_and_encoded_chunks(tmp_path: Path) -> None:
-    found = [write_zarr(tmp_path / name, plan_of(9), map(made_up.sample, range(9))).digest for name in "ab"]
+    found = [
+        write_zarr(open_storage(tmp_path / name), plan_of(9), map(made_up.sample, range(9))).digest for name in "ab"
+    ]
     assert found[0] == found[1]
-    other = write_zarr(tmp_path / "c", plan_of(9), (made_up.sample(n, seed=2) for n in range(9)))
+    other = write_zarr(open_storage(tmp_path / "c"), plan_of(9), (made_up.sample(n, seed=2) for n in range(9)))
     assert other.digest != found[0]
 
 
 def test_nothing_is_seen_before_the_tag(tmp_path: Path) -> None:
-    result = write_zarr(tmp_path, plan_of(3), map(made_up.sample, range(3)))
-    assert tags(tmp_path) == set()
+    result = write_zarr(open_storage(tmp_path), plan_of(3), map(made_up.sample, range(3)))
+    assert tags(open_storage(tmp_path)) == set()
     with pytest.raises(DatasetError, match="has no tag"):
-        open_store(tmp_path, TAG)
+        open_store(open_storage(tmp_path), TAG)
     result.tag(TAG)
-    assert tags(tmp_path) == {TAG}
-    assert store_digest(open_store(tmp_path, TAG)) == result.digest
+    assert tags(open_storage(tmp_path)) == {TAG}
+    assert store_digest(open_store(open_storage(tmp_path), TAG)) == result.digest
 
 
 def test_one_chip_is_one_inner_chunk_and_shards_hold_several(tmp_path: Path) -> None:
-    write_zarr(tmp_path, plan_of(9), map(made_up.sample, range(9))).tag(TAG)
-    store = open_store(tmp_path, TAG)
+    write_zarr(open_storage(tmp_path), plan_of(9), map(made_up.sample, range(9))).tag(TAG)
+    store = open_store(open_storage(tmp_path), TAG)
     data = zarr.open_array(store, path="s2_10m/data", mode="r")
     assert data.chunks == (1, 3, 2, 24, 36)
     assert data.shards == (4, 3, 2, 24, 36)
@@ -51,8 +54,8 @@ def test_smaller_chips_and_fewer_dates_are_padded_and_say_so(tmp_path: Path) -> 
     large = tuple(layer.model_copy(update={"shape_yx": (26, 40)}) for layer in made_up.LAYERS)
     labels = {"label": LabelTable("uint8", 255, (30, 50))}
     plan = ZarrPlan(large, labels, (made_up.chip_id(3),), 4)
-    write_zarr(tmp_path, plan, [made_up.sample(3)]).tag(TAG)
-    group = zarr.open_group(open_store(tmp_path, TAG), mode="r")
+    write_zarr(open_storage(tmp_path), plan, [made_up.sample(3)]).tag(TAG)
+    group = zarr.open_group(open_store(open_storage(tmp_path), TAG), mode="r")
     sample = made_up.sample(3)
     layer = sample.layers["s2_10m"]
     dates = layer.data.shape[0]
@@ -70,8 +73,8 @@ def test_smaller_chips_and_fewer_dates_are_padded_and_say_so(tmp_path: Path) -> 
 
 def test_a_layer_that_a_chip_lacks_is_padding(tmp_path: Path) -> None:
     sample = replace(made_up.sample(1), layers={"s2_10m": made_up.sample(1).layers["s2_10m"]}, label=None)
-    write_zarr(tmp_path, ZarrPlan(made_up.LAYERS, LABELS, (sample.chip_id,), 4), [sample]).tag(TAG)
-    group = zarr.open_group(open_store(tmp_path, TAG), mode="r")
+    write_zarr(open_storage(tmp_path), ZarrPlan(made_up.LAYERS, LABELS, (sample.chip_id,), 4), [sample]).tag(TAG)
+    group = zarr.open_group(open_store(open_storage(tmp_path), TAG), mode="r")
     assert (np.asarray(group["s1/data"]) == -32768).all()
     assert not np.asarray(group["s1/valid"]).any()
     assert (np.asarray(group["label/data"]) == 255).all()
@@ -83,16 +86,16 @@ def test_a_layer_that_a_chip_lacks_is_padding(tmp_path: Path) -> None:
 )
 def test_samples_follow_the_plan(tmp_path: Path, count: int, given: list[int], message: str) -> None:
     with pytest.raises(IntegrityError, match=message):
-        write_zarr(tmp_path, plan_of(count), map(made_up.sample, given))
+        write_zarr(open_storage(tmp_path), plan_of(count), map(made_up.sample, given))
 
 
 def test_a_sample_of_another_type_or_size_is_refused(tmp_path: Path) -> None:
     small = tuple(layer.model_copy(update={"max_dates": 1}) for layer in made_up.LAYERS)
     with pytest.raises(IntegrityError, match="does not fit"):
-        write_zarr(tmp_path, ZarrPlan(small, {}, (made_up.chip_id(2),), 4), [made_up.sample(2)])
+        write_zarr(open_storage(tmp_path), ZarrPlan(small, {}, (made_up.chip_id(2),), 4), [made_up.sample(2)])
     plan = ZarrPlan((), {"label": LabelTable("uint16", 0, (24, 36))}, (made_up.chip_id(2),), 4)
     with pytest.raises(IntegrityError, match="wanted LabelTable"):
-        write_zarr(tmp_path, plan, [made_up.sample(2)])
+        write_zarr(open_storage(tmp_path), plan, [made_up.sample(2)])
 
 
 def test_padding_is_no_data() -> None:

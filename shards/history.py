@@ -1,0 +1,294 @@
+"""The versions of a dataset: listed, compared, gone back to, and freed of what none of them lists."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from schemas.errors import DatasetError
+from shards import layout
+from shards.document import read_document
+from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
+from shards.storage import FolderStorage, Storage
+from shards.zarr_store import has_repository, open_repository, tags
+
+log = logging.getLogger(__name__)
+
+KEPT_WORK = ("reports",)
+"""Folders of ``work/`` that hold results, not leftovers."""
+ROW_OF_RUN = ("shard", "shard_index", "shard_offset", "shard_length", "zarr_index", "sample_sha256", "input_hash")
+"""Columns that change with where a sample lies, or that stand for its whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One version in a list."""
+
+    version: str
+    """Its name."""
+    current: bool
+    """Whether the pointer names it."""
+    created: str
+    """UTC time."""
+    parent_version: str
+    """What it followed; empty for the first."""
+    recipe_hash: str
+    """What it was made of."""
+    counts: Mapping[str, Any]
+    """planned, kept, rejected, failed."""
+    bytes: int
+    """Of its shards."""
+    diff: Mapping[str, Any]
+    """Against its parent: added, changed, unchanged, removed, bytes written."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDiff:
+    """What differs between two versions."""
+
+    before: str
+    """The first."""
+    after: str
+    """The second."""
+    added: tuple[str, ...]
+    """Chips that only the second holds."""
+    removed: tuple[str, ...]
+    """Chips that only the first holds."""
+    changed: Mapping[str, tuple[str, ...]]
+    """Chip -> names of the columns that differ; ``pixels or texts`` where only the sample's bytes do."""
+    unchanged: int
+    """Chips whose sample is the same byte for byte."""
+    shards_shared: int
+    """Shards that both list."""
+    bytes_new: int
+    """Bytes of the shards that only the second lists."""
+    recipe: tuple[str, ...]
+    """Keys of the recipe that differ, dotted."""
+    steps: tuple[str, ...]
+    """Steps whose declared version differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What no version lists."""
+
+    shards: Mapping[str, int] = field(default_factory=dict)
+    """Path -> bytes, in ``shards/``."""
+    unfinished: tuple[str, ...] = ()
+    """Folders in ``versions/`` that a publisher died over."""
+    forgotten: tuple[str, ...] = ()
+    """Versions beyond those that are to be kept."""
+    tags: tuple[str, ...] = ()
+    """Zarr tags of no version."""
+    work: Mapping[str, int] = field(default_factory=dict)
+    """Path -> bytes, in ``work/``."""
+    zarr_bytes: int = 0
+    """Freed in ``zarr/``; known once it is done."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all files that are named."""
+        return sum(self.shards.values()) + sum(self.work.values()) + self.zarr_bytes
+
+
+def describe_versions(storage: Storage) -> list[VersionInfo]:
+    """All finished versions, oldest first.
+
+    Raises:
+        DatasetError: there is no dataset.
+    """
+    current = _current(storage)
+    found = []
+    for version in list_versions(storage):
+        document = read_document(storage, version)
+        found.append(
+            VersionInfo(
+                version=version,
+                current=version == current,
+                created=document.created,
+                parent_version=document.parent_version,
+                recipe_hash=document.recipe_hash,
+                counts=document.counts,
+                bytes=sum(record.bytes for record in document.shards),
+                diff=document.diff,
+            )
+        )
+    return found
+
+
+def compare_versions(storage: Storage, before: str, after: str) -> VersionDiff:
+    """What differs between two versions, chip by chip.
+
+    Args:
+        storage: the dataset's root.
+        before: name of a version.
+        after: name of another.
+
+    Raises:
+        DatasetError: there is no such version.
+    """
+    documents = [read_document(storage, version) for version in (before, after)]
+    old, new = (_rows(storage, version) for version in (before, after))
+    both = sorted(old.keys() & new.keys())
+    changed = {
+        chip_id: _columns_that_differ(old[chip_id], new[chip_id])
+        for chip_id in both
+        if old[chip_id]["sample_sha256"] != new[chip_id]["sample_sha256"]
+    }
+    known = {record.path for record in documents[0].shards}
+    return VersionDiff(
+        before=before,
+        after=after,
+        added=tuple(sorted(new.keys() - old.keys())),
+        removed=tuple(sorted(old.keys() - new.keys())),
+        changed=changed,
+        unchanged=len(both) - len(changed),
+        shards_shared=sum(record.path in known for record in documents[1].shards),
+        bytes_new=sum(record.bytes for record in documents[1].shards if record.path not in known),
+        recipe=tuple(keys_that_differ(documents[0].recipe, documents[1].recipe)),
+        steps=tuple(keys_that_differ(documents[0].steps, documents[1].steps)),
+    )
+
+
+def roll_back(storage: Storage, version: str) -> str:
+    """Make an older (or newer) finished version the current one; nothing is deleted. Hold the dataset's lock.
+
+    Args:
+        storage: the dataset's root.
+        version: name of a finished version.
+
+    Returns:
+        Name of the version that was current.
+
+    Raises:
+        DatasetError: no such version, or a shard that it lists is gone.
+    """
+    pointer, tag = read_tagged_pointer(storage)
+    if pointer is None:
+        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+    document = read_document(storage, version)
+    missing = [record.path for record in document.shards if storage.size(record.path) != record.bytes]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of its shards are gone or cut, first {missing[0]}",
+            where=f"{storage.uri}/{layout.version_path(version)}",
+            mend="choose another version",
+        )
+    if version != pointer.current:
+        move_pointer(storage, pointer.name, version, tag)
+    return pointer.current
+
+
+def find_garbage(storage: Storage, *, keep: int | None = None, work: bool = False) -> Garbage:
+    """What could be removed: files that no version lists.
+
+    Args:
+        storage: the dataset's root.
+        keep: how many of the newest versions stay, beside the current one; all where None.
+        work: whether the fragments of runs in ``work/`` count, too; a run that was stopped then begins anew.
+
+    Raises:
+        DatasetError: there is no dataset, or a version cannot be read: then nothing is certain, and nothing is named.
+    """
+    current = _current(storage)
+    versions = list_versions(storage)
+    kept = versions if keep is None else sorted({*versions[len(versions) - min(keep, len(versions)) :], current})
+    documents = {version: read_document(storage, version) for version in kept}
+    listed = {record.path for document in documents.values() for record in document.shards}
+    known_tags = {str(document.zarr["tag"]) for document in documents.values() if document.zarr}
+    return Garbage(
+        shards={path: size for path, size in storage.list(layout.SHARDS) if path not in listed},
+        unfinished=tuple(unfinished_versions(storage)),
+        forgotten=tuple(version for version in versions if version not in documents),
+        tags=tuple(sorted(tags(storage) - known_tags)),
+        work=dict(_leftovers(storage)) if work else {},
+    )
+
+
+def remove_garbage(storage: Storage, garbage: Garbage) -> Garbage:
+    """Remove what `find_garbage` named, versions first, so that none is left without its shards. Hold the lock.
+
+    Returns:
+        The same, with the bytes freed in ``zarr/``.
+    """
+    for version in (*garbage.forgotten, *garbage.unfinished):
+        folder = f"{layout.VERSIONS}/{version}"
+        storage.delete(f"{folder}/{layout.DOCUMENT}")
+        for path, _ in list(storage.list(folder)):
+            storage.delete(path)
+    for path in (*garbage.shards, *garbage.work):
+        storage.delete(path)
+    if isinstance(storage, FolderStorage):
+        _remove_empty_folders(storage)
+    freed = _clean_zarr(storage, garbage.tags)
+    return Garbage(garbage.shards, garbage.unfinished, garbage.forgotten, garbage.tags, garbage.work, freed)
+
+
+def keys_that_differ(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """Dotted keys under which two JSON documents differ.
+
+    >>> list(keys_that_differ({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}))
+    ['a.c', 'd']
+    """
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            inner = f"{path}.{key}" if path else str(key)
+            if key not in before or key not in after:
+                yield inner
+            else:
+                yield from keys_that_differ(before[key], after[key], inner)
+    elif before != after:
+        yield path
+
+
+def _current(storage: Storage) -> str:
+    pointer, _ = read_tagged_pointer(storage)
+    if pointer is None:
+        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+    return pointer.current
+
+
+def _rows(storage: Storage, version: str) -> dict[str, dict[str, Any]]:
+    content = storage.read(f"{layout.version_path(version)}/chips.parquet")
+    return {row["chip_id"]: row for row in pq.read_table(io.BytesIO(content)).to_pylist()}
+
+
+def _columns_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    names = sorted(({*before} | {*after}) - set(ROW_OF_RUN))
+    return tuple(name for name in names if before.get(name) != after.get(name)) or ("pixels or texts",)
+
+
+def _leftovers(storage: Storage) -> Iterator[tuple[str, int]]:
+    for path, size in storage.list(layout.WORK):
+        parts = path.split("/")
+        is_kept = len(parts) < 3 or parts[1] in KEPT_WORK or ".sqlite" in parts[-1]  # no ledger is ever deleted
+        if not is_kept:
+            yield path, size
+
+
+def _remove_empty_folders(storage: FolderStorage) -> None:
+    for name in (layout.VERSIONS, layout.SHARDS, layout.WORK):
+        for folder in sorted((storage.folder / name).rglob("*"), reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:
+    """Drop tags of no version, then every snapshot without a tag and the chunks that none of the others names."""
+    if not has_repository(storage):
+        return 0
+    repository = open_repository(storage)
+    tag = str(read_document(storage, _current(storage)).zarr.get("tag", ""))
+    if tag:
+        repository.reset_branch("main", repository.lookup_tag(tag))
+    for name in dangling:
+        repository.delete_tag(name)
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    repository.expire_snapshots(now)
+    return int(repository.garbage_collect(now).bytes_deleted)

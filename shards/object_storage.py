@@ -1,0 +1,210 @@
+"""A dataset's root in an object store, through obstore: S3, Google Cloud Storage, Azure.
+
+Throttled and failed requests are tried again by the store's client, with growing pauses. Credentials come from the
+process's environment or its cloud's metadata, never from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import icechunk
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.store import from_url
+
+from schemas.errors import DatasetError
+from shards import layout
+from shards.guard import redact
+from shards.storage import CHUNK_BYTES, StorageConflictError, StoreOptions
+
+
+class ObjectStorage:
+    """A prefix of an object store (``s3://bucket/prefix``, ``gs://``, ``az://``), through obstore.
+
+    Throttled and failed requests are tried again by the store's client, with growing pauses.
+
+    Args:
+        uri: the dataset's root.
+        options: how it is reached.
+    """
+
+    def __init__(self, uri: str, options: StoreOptions) -> None:
+        self._uri, self.options = uri.rstrip("/"), options
+        self._store: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_uri": self._uri, "options": self.options, "_store": None}
+
+    @property
+    def uri(self) -> str:
+        """The root's address."""
+        return self._uri
+
+    @property
+    def store(self) -> Any:
+        """obstore's store, made at first use."""
+        if self._store is None:
+            config, client = self._settings()
+            self._store = from_url(self._uri, config=config, client_options=client)
+        return self._store
+
+    def _settings(self) -> tuple[Any, Any]:
+        config: dict[str, Any] = {}
+        client: dict[str, Any] = {}
+        if self._uri.startswith("s3://"):
+            config |= {"conditional_put": "etag"}
+            if self.options.endpoint_url:
+                config |= {"endpoint": self.options.endpoint_url, "virtual_hosted_style_request": False}
+            if self.options.region:
+                config |= {"region": self.options.region}
+            if self.options.anonymous:
+                config |= {"skip_signature": True}
+            if self.options.requester_pays:
+                config |= {"request_payer": True}
+        if self.options.endpoint_url.startswith("http://"):
+            client |= {"allow_http": True}
+        return config, client
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`."""
+        with self._asking(path):
+            return bytes(obstore.get(self.store, path).bytes())
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """See `Storage.read_range`."""
+        with self._asking(path):
+            return bytes(obstore.get_range(self.store, path, start=start, length=length))
+
+    def size(self, path: str) -> int | None:
+        """See `Storage.size`."""
+        found = self._head(path)
+        return None if found is None else int(found["size"])
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Storage.list`."""
+        with self._asking(prefix):
+            found = [(entry["path"], entry["size"]) for batch in obstore.list(self.store, prefix) for entry in batch]
+        yield from sorted(found)
+
+    def put(self, path: str, content: bytes) -> None:
+        """See `Storage.put`."""
+        with self._asking(path):
+            obstore.put(self.store, path, content)
+
+    def put_file(self, path: str, file: Path) -> None:
+        """See `Storage.put_file`: in parts, seen when the last one is confirmed."""
+        with self._asking(path):
+            obstore.put(self.store, path, file)
+        file.unlink()
+
+    def put_folder(self, path: str, folder: Path) -> None:
+        """See `Storage.put_folder`: ``dataset.json``, by which a version is found, goes last."""
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        for file in sorted(files, key=lambda p: p.name == layout.DOCUMENT):
+            self.put_file(f"{path}/{file.relative_to(folder).as_posix()}", file)
+        shutil.rmtree(folder)
+
+    def read_tagged(self, path: str) -> tuple[bytes, str] | None:
+        """See `Storage.read_tagged`; the tag is the store's ETag."""
+        try:
+            with self._asking(path):
+                found = obstore.get(self.store, path)
+                return bytes(found.bytes()), str(found.meta["e_tag"])
+        except FileNotFoundError:
+            return None
+
+    def put_if(self, path: str, content: bytes, tag: str | None) -> str:
+        """See `Storage.put_if`: the store itself compares."""
+        import obstore
+
+        mode: Any = "create" if tag is None else {"e_tag": tag}
+        try:
+            with self._asking(path):
+                result = obstore.put(self.store, path, content, mode=mode)
+        except (AlreadyExistsError, PreconditionError, FileNotFoundError) as error:
+            raise StorageConflictError(f"{path} has changed") from error
+        return str(result["e_tag"])
+
+    def modified_s(self, path: str) -> float | None:
+        """See `Storage.modified_s`."""
+        found = self._head(path)
+        return None if found is None else float(found["last_modified"].timestamp())
+
+    def delete(self, path: str) -> None:
+        """See `Storage.delete`."""
+        with suppress(FileNotFoundError), self._asking(path):
+            obstore.delete(self.store, path)
+
+    def sha256(self, path: str) -> str:
+        """See `Storage.sha256`, in one pass over the stream."""
+        digest = hashlib.sha256()
+        with self._asking(path):
+            for piece in obstore.get(self.store, path).stream(min_chunk_size=CHUNK_BYTES):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See `Storage.local`: a copy in a temporary folder."""
+        with tempfile.TemporaryDirectory(prefix="terraweft-") as folder:
+            for name, _ in self.list(path):
+                target = Path(folder) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(self.read(name))
+            yield Path(folder) / path
+
+    def icechunk(self) -> Any:
+        """See `Storage.icechunk`.
+
+        Raises:
+            DatasetError: a store whose Zarr is not written here.
+        """
+        parts = urlsplit(self._uri)
+        if parts.scheme != "s3":
+            raise DatasetError(f"Zarr on {parts.scheme}:// is not supported", where=self._uri, mend="write.kinds")
+        return icechunk.s3_storage(
+            bucket=parts.netloc,
+            prefix="/".join(part for part in (parts.path.strip("/"), layout.ZARR) if part),
+            region=self.options.region or None,
+            endpoint_url=self.options.endpoint_url or None,
+            allow_http=self.options.endpoint_url.startswith("http://"),
+            anonymous=self.options.anonymous or None,
+            from_env=None if self.options.anonymous else True,
+            force_path_style=bool(self.options.endpoint_url),
+            requester_pays=self.options.requester_pays,
+        )
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        self._store = None
+
+    def _head(self, path: str) -> Any:
+        try:
+            with self._asking(path):
+                return obstore.head(self.store, path)
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def _asking(self, path: str) -> Iterator[None]:
+        """Turn what the store refuses into one line; conflicts and missing files pass.
+
+        Raises:
+            DatasetError: no credentials, no permission, no such bucket, a server that stays unwell.
+        """
+        try:
+            yield
+        except (AlreadyExistsError, PreconditionError):
+            raise
+        except BaseError as error:
+            said = redact(str(error).splitlines()[0])[:300]
+            mend = "check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+            raise DatasetError(said, where=f"{self._uri}/{path}", mend=mend) from error

@@ -1,0 +1,296 @@
+"""Where the bytes of a dataset lie: a folder, or a prefix of an object store. One protocol, two kinds.
+
+Paths are relative to the dataset's root, with ``/``. A `put` is whole or absent for every reader, and durable when it
+returns; `put_if` moves the pointer only from the content that was seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote, urlsplit
+
+from schemas.errors import DatasetError
+from shards import layout
+
+OPEN_FILES = 32
+"""Files of a folder that are held open at once."""
+CHUNK_BYTES = 8 << 20
+"""Read at once where a whole file passes through."""
+
+
+class StorageConflictError(Exception):
+    """A conditional write met other content than expected."""
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """A dataset's root. Pickles small and without secrets."""
+
+    @property
+    def uri(self) -> str:
+        """Address for people and messages."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``start``.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """(path, bytes) of every file below a folder."""
+        ...
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file, replacing what is there."""
+        ...
+
+    def put_file(self, path: str, file: Path) -> None:
+        """Take a finished local file into the storage; the file is gone afterwards."""
+        ...
+
+    def put_folder(self, path: str, folder: Path) -> None:
+        """Take a finished local folder into the storage, all of it or, for those who only list, none yet."""
+        ...
+
+    def read_tagged(self, path: str) -> tuple[bytes, str] | None:
+        """Content and a tag that changes with it; None where there is no such file."""
+        ...
+
+    def put_if(self, path: str, content: bytes, tag: str | None) -> str:
+        """Write a file that still has ``tag``, or that is not there where None; the new tag.
+
+        Raises:
+            StorageConflictError: it has changed.
+        """
+        ...
+
+    def modified_s(self, path: str) -> float | None:
+        """When a file was last written, in seconds of the storage's own clock; None where there is none."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing where there is none."""
+        ...
+
+    def sha256(self, path: str) -> str:
+        """sha256 of a file, in hex.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        ...
+
+    def local(self, path: str) -> Any:
+        """Context manager: a local folder that holds all files below ``path``."""
+        ...
+
+    def icechunk(self) -> Any:
+        """The same root's ``zarr/`` as Icechunk's storage."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
+
+class FolderStorage:
+    """A local folder.
+
+    Args:
+        folder: the dataset's root, absolute.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "_open": OrderedDict()}
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def uri(self) -> str:
+        """The folder's path."""
+        return str(self.folder)
+
+    def read(self, path: str) -> bytes:
+        """See `Storage.read`."""
+        return (self.folder / path).read_bytes()
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """See `Storage.read_range`."""
+        return os.pread(self._descriptor(path)[0], length, start)
+
+    def size(self, path: str) -> int | None:
+        """See `Storage.size`."""
+        try:
+            return (self.folder / path).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """See `Storage.list`."""
+        for file in sorted(p for p in (self.folder / prefix).rglob("*") if p.is_file()):
+            yield file.relative_to(self.folder).as_posix(), file.stat().st_size
+
+    def put(self, path: str, content: bytes) -> None:
+        """See `Storage.put`."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        layout.replace_durably(target, content)
+
+    def put_file(self, path: str, file: Path) -> None:
+        """See `Storage.put_file`; a rename where both lie on one file system."""
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(file, target)
+        except OSError:  # another file system
+            beside = target.with_name(target.name + layout.UNFINISHED)
+            with file.open("rb") as source, beside.open("wb") as sink:
+                shutil.copyfileobj(source, sink, CHUNK_BYTES)
+                sink.flush()
+                os.fsync(sink.fileno())
+            os.replace(beside, target)
+            file.unlink()
+        layout.sync_folder(target.parent)
+
+    def put_folder(self, path: str, folder: Path) -> None:
+        """See `Storage.put_folder`: a copy beside the target, synced, then one rename."""
+        target = self.folder / path
+        if folder.parent != target.parent:
+            beside = target.with_name(target.name + layout.UNFINISHED)
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.copytree(folder, beside)
+            shutil.rmtree(folder)
+            folder = beside
+        for entry in [*folder.rglob("*"), folder]:
+            descriptor = os.open(entry, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        folder.rename(target)
+        layout.sync_folder(target.parent)
+
+    def read_tagged(self, path: str) -> tuple[bytes, str] | None:
+        """See `Storage.read_tagged`; the tag is the content's hash."""
+        try:
+            content = self.read(path)
+        except FileNotFoundError:
+            return None
+        return content, hashlib.sha256(content).hexdigest()
+
+    def put_if(self, path: str, content: bytes, tag: str | None) -> str:
+        """See `Storage.put_if`. Two processes of one machine are kept apart by the dataset's lock."""
+        found = self.read_tagged(path)
+        if (found[1] if found is not None else None) != tag:
+            raise StorageConflictError(f"{path} has changed")
+        self.put(path, content)
+        return hashlib.sha256(content).hexdigest()
+
+    def modified_s(self, path: str) -> float | None:
+        """See `Storage.modified_s`."""
+        try:
+            return (self.folder / path).stat().st_mtime
+        except FileNotFoundError:
+            return None
+
+    def delete(self, path: str) -> None:
+        """See `Storage.delete`."""
+        (self.folder / path).unlink(missing_ok=True)
+
+    def sha256(self, path: str) -> str:
+        """See `Storage.sha256`."""
+        return layout.sha256_of(self.folder / path)
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
+        """See `Storage.local`: the folder itself."""
+        yield self.folder / path
+
+    def icechunk(self) -> Any:
+        """See `Storage.icechunk`."""
+        import icechunk
+
+        return icechunk.local_filesystem_storage(str(self.folder / layout.ZARR))
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        while self._open:
+            os.close(self._open.popitem()[1][0])
+
+    def _descriptor(self, path: str) -> tuple[int, int]:
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        descriptor = os.open(self.folder / path, os.O_RDONLY)
+        self._open[path] = (descriptor, os.fstat(descriptor).st_size)
+        while len(self._open) > OPEN_FILES:
+            os.close(self._open.popitem(last=False)[1][0])
+        return self._open[path]
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """How an object store is reached; credentials come from the process's environment or profile, never from here."""
+
+    endpoint_url: str = ""
+    """Another server than the cloud's own, for example ``http://127.0.0.1:9000``."""
+    region: str = ""
+    """Region, where the store wants one."""
+    anonymous: bool = False
+    """Read without signing."""
+    requester_pays: bool = False
+    """Say that we pay for the requests."""
+
+
+OBJECT_SCHEMES = ("s3", "gs", "az")
+"""Object stores that a dataset may lie on."""
+
+
+def open_storage(root: str | Path | Storage, options: StoreOptions | None = None) -> Storage:
+    """The storage behind a dataset's address: a path, ``file://``, ``s3://``, ``gs://`` or ``az://``.
+
+    Raises:
+        DatasetError: another scheme.
+    """
+    if not isinstance(root, (str, os.PathLike)):
+        return root
+    text = os.fspath(root)
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme in OBJECT_SCHEMES:
+        from shards.object_storage import ObjectStorage
+
+        return ObjectStorage(text, options or StoreOptions())
+    if scheme == "file":
+        return FolderStorage(Path(unquote(urlsplit(text).path)))
+    if scheme:
+        known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
+        raise DatasetError(f"{scheme}:// holds no dataset", where=text.split("?")[0], mend=f"a folder, or {known}")
+    return FolderStorage(Path(text).absolute())

@@ -1,0 +1,88 @@
+"""`terraweft versions | diff | rollback | gc`: the history of a dataset."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import UserError
+from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
+from shards.lock import dataset_lock
+from shards.storage import open_storage
+from terraweft.console import human_bytes, print_pairs
+from terraweft.site import store_options
+
+NAMED = 12
+"""Chips that are named in a list; what comes after is counted."""
+
+
+def show_versions(dataset: str, out: Console) -> None:
+    """`terraweft versions`."""
+    table = Table("version", "chips", "added", "changed", "removed", "shards", "recipe", box=None, pad_edge=False)
+    for info in describe_versions(open_storage(dataset, store_options(os.environ))):
+        diff = [str(info.diff.get(name, "")) for name in ("added", "changed", "removed")]
+        name = f"{info.version} *" if info.current else info.version
+        table.add_row(name, str(info.counts["kept"]), *diff, human_bytes(info.bytes), info.recipe_hash[:12])
+    out.print(table)
+    out.print("* current", style="dim", markup=False)
+
+
+def show_diff(dataset: str, before: str, after: str | None, out: Console) -> None:
+    """`terraweft diff`: two versions, or one and the current one."""
+    storage = open_storage(dataset, store_options(os.environ))
+    if after is None:
+        after = next(info.version for info in describe_versions(storage) if info.current)
+    found = compare_versions(storage, before, after)
+    columns = Counter(column for names in found.changed.values() for column in names)
+    rows = {
+        "added": _named(found.added),
+        "removed": _named(found.removed),
+        "changed": _named(tuple(found.changed)),
+        "  in": ", ".join(f"{column} ({number})" for column, number in columns.most_common(NAMED)) or "nothing",
+        "unchanged": str(found.unchanged),
+        "shards": f"{found.shards_shared} shared, {human_bytes(found.bytes_new)} new",
+        "recipe": ", ".join(found.recipe) or "the same",
+        "steps": ", ".join(found.steps) or "the same",
+    }
+    print_pairs(out, f"{found.before} -> {found.after}", rows)
+
+
+def run_rollback(dataset: str, version: str, out: Console) -> None:
+    """`terraweft rollback`."""
+    storage = open_storage(dataset, store_options(os.environ))
+    with dataset_lock(storage, f"rollback on {socket.gethostname()} pid {os.getpid()}"):
+        before = roll_back(storage, version)
+    line = f"{version} is current already" if before == version else f"{before} -> {version} (nothing was deleted)"
+    out.print(line, markup=False, soft_wrap=True)
+
+
+def run_gc(dataset: str, keep: int | None, work: bool, dry_run: bool, out: Console) -> None:
+    """`terraweft gc`.
+
+    Raises:
+        UserError: it would keep no version.
+    """
+    if keep is not None and keep < 1:
+        raise UserError(f"{keep} versions are none", where="--keep", mend="keep at least 1")
+    storage = open_storage(dataset, store_options(os.environ))
+    with dataset_lock(storage, f"gc on {socket.gethostname()} pid {os.getpid()}"):
+        garbage = find_garbage(storage, keep=keep, work=work)
+        if not dry_run:
+            garbage = remove_garbage(storage, garbage)
+    rows = {
+        "shards": f"{len(garbage.shards)} that no version lists",
+        "versions": f"{len(garbage.forgotten)} forgotten, {len(garbage.unfinished)} never finished",
+        "zarr": f"{len(garbage.tags)} tags of no version, {human_bytes(garbage.zarr_bytes)} of chunks",
+        "work": f"{len(garbage.work)} files",
+    }
+    freed = human_bytes(garbage.bytes)
+    print_pairs(out, f"{freed} would be freed, at least" if dry_run else f"{freed} freed", rows)
+
+
+def _named(chips: tuple[str, ...]) -> str:
+    more = f" and {len(chips) - NAMED} more" if len(chips) > NAMED else ""
+    return f"{len(chips)}: {', '.join(chips[:NAMED])}{more}" if chips else "0"

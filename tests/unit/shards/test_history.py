@@ -1,0 +1,134 @@
+"""Versions are listed, compared, gone back to, and freed of what none of them lists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import DatasetError
+from shards.check import check_dataset
+from shards.history import (
+    compare_versions,
+    describe_versions,
+    find_garbage,
+    keys_that_differ,
+    remove_garbage,
+    roll_back,
+)
+from shards.pointer import list_versions
+from shards.reader import open_dataset
+from shards.storage import Storage, open_storage
+from shards.version import publish
+from tests.unit.shards import made_up
+
+
+def publish_again(root: Path, storage: Storage, hours: int, seed: int) -> str:
+    """A version in which some chips are others, one is new and one is gone."""
+    samples = [made_up.sample(n, seed=1 + seed * (n % 3 == 0)) for n in range(1, 11)]
+    draft = made_up.draft(root, samples)
+    return publish(storage, replace(draft, created=draft.created + timedelta(hours=hours))).version
+
+
+@pytest.fixture
+def history(dataset_root: Path) -> tuple[Path, Storage, list[str]]:
+    """Three versions."""
+    storage = open_storage(dataset_root)
+    first = open_dataset(dataset_root).version
+    return dataset_root, storage, [first, *(publish_again(dataset_root, storage, h, h) for h in (1, 2))]
+
+
+def test_versions_are_listed_with_what_they_changed(history: tuple[Path, Storage, list[str]]) -> None:
+    _, storage, names = history
+    listed = describe_versions(storage)
+    assert [info.version for info in listed] == names
+    assert [info.current for info in listed] == [False, False, True]
+    assert [info.parent_version for info in listed] == ["", *names[:2]]
+    assert (listed[1].diff["added"], listed[1].diff["removed"], listed[1].diff["changed"]) == (1, 1, 3)
+
+
+def test_two_versions_are_compared_chip_by_chip(history: tuple[Path, Storage, list[str]]) -> None:
+    _, storage, names = history
+    diff = compare_versions(storage, names[0], names[1])
+    assert (len(diff.added), len(diff.removed), len(diff.changed), diff.unchanged) == (1, 1, 3, 6)
+    assert all(columns for columns in diff.changed.values())
+    back = compare_versions(storage, names[1], names[0])
+    assert (back.added, back.removed) == (diff.removed, diff.added)
+    same = compare_versions(storage, names[2], names[2])
+    assert (same.added, same.removed, dict(same.changed), same.bytes_new) == ((), (), {}, 0)
+
+
+def test_a_roll_back_moves_the_pointer_and_deletes_nothing(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    assert roll_back(storage, names[0]) == names[2]
+    assert open_dataset(root).version == names[0]
+    assert list_versions(storage) == names
+    assert check_dataset(root).problems == []
+    assert roll_back(storage, names[2]) == names[0]
+    assert open_dataset(root).version == names[2]
+
+
+def test_nobody_rolls_back_to_what_is_gone(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    with pytest.raises(DatasetError, match="no version"):
+        roll_back(storage, "20200101T000000Z-00000000")
+    only_first = {r.path for r in open_dataset(root, names[0]).document.shards}
+    only_first -= {r.path for r in open_dataset(root, names[2]).document.shards}
+    storage.delete(sorted(only_first)[0])
+    with pytest.raises(DatasetError, match="gone or cut"):
+        roll_back(storage, names[0])
+    assert open_dataset(root).version == names[2]
+
+
+def test_nothing_that_a_version_lists_is_garbage(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    garbage = find_garbage(storage)
+    assert (garbage.shards, garbage.unfinished, garbage.forgotten, garbage.tags) == ({}, (), (), ())
+    remove_garbage(storage, garbage)
+    for name in names:
+        assert open_dataset(root, name).xarray("s2_10m")["data"].values.size
+    assert check_dataset(root).problems == []
+
+
+def test_leftovers_are_found_and_removed(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    storage.put("shards/train/00009-0123456789abcdef.tar", b"torn")
+    storage.put("versions/20250101T000000Z-00000000.tmp/chips.parquet", b"torn")
+    storage.put("work/runs/abc/first/x.npz", b"fragment")
+    storage.put("work/ledger/paid.sqlite", b"paid for")
+    storage.put("work/reports/x.html", b"report")
+    garbage = find_garbage(storage, work=True)
+    assert list(garbage.shards) == ["shards/train/00009-0123456789abcdef.tar"]
+    assert garbage.unfinished == ("20250101T000000Z-00000000.tmp",)
+    assert list(garbage.work) == ["work/runs/abc/first/x.npz"]
+    remove_garbage(storage, garbage)
+    assert storage.size("work/ledger/paid.sqlite")
+    assert storage.size("work/reports/x.html")
+    assert not (root / "versions/20250101T000000Z-00000000.tmp").exists()
+    assert find_garbage(storage).bytes == 0
+    assert list_versions(storage) == names
+    assert check_dataset(root).problems == []
+
+
+def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    roll_back(storage, names[0])
+    before = sum(size for _, size in storage.list("zarr"))
+    done = remove_garbage(storage, find_garbage(storage, keep=1))
+    assert done.forgotten == (names[1],), "the current one and the newest stay"
+    assert list_versions(storage) == [names[0], names[2]]
+    assert sum(size for _, size in storage.list("zarr")) < before
+    assert done.zarr_bytes > 0
+    for name in (names[0], names[2]):
+        version = open_dataset(root, name)
+        assert version.xarray("s2_10m")["data"].values.shape[0] == len(version)
+        assert len(list(version.iterate())) == len(version)
+    assert check_dataset(root).problems == []
+    publish_again(root, storage, 5, 5)
+    assert check_dataset(root).problems == []
+
+
+def test_keys_that_differ_are_dotted() -> None:
+    assert list(keys_that_differ({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"c": 1}, "z": 0})) == ["a", "z"]
