@@ -13,10 +13,10 @@ import shapely
 
 from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
-from flows.fragments import FragmentWriter, read_json
+from flows.fragments import FragmentWriter, pack_source, read_json
 from flows.passes import Job, pack_pixels
 from flows.realign import changes_chips, find_out, realign_tile, realigned_folder, unpack_pixels
-from schemas.chip import Chip, ChipSpec, Shift, Tile
+from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
 from schemas.georef import GeoRef
 from schemas.recipe import Recipe
 from schemas.scene import SceneItem
@@ -43,7 +43,7 @@ def chip(number: int, dx: float) -> Chip:
         Shift(0.0, 0.0, 1.0, "measured", "s2 a", "reference", 0.0),
         Shift(dx, 0.0, 0.9, "measured", "s2 a", "edges", 0.4, 10.0),
     )
-    return Chip(spec, {"s2": found}, {"s2": (item("a"), item("b"))}, {"s2": shifts})
+    return Chip(spec, {"s2": found}, {"s2": (DateSource(((item("a"),),)), DateSource(((item("b"),),)))}, {"s2": shifts})
 
 
 def job(tmp_path: Path, **sections: Any) -> Job:
@@ -69,7 +69,9 @@ def first_pass(folder: Path, chips: list[Chip], prints: list[Fingerprint]) -> tu
     for one in chips:
         arrays, described = pack_pixels(one)
         shifts = {name: [asdict(shift) for shift in dates] for name, dates in one.shifts.items()}
-        facts = {"row": {"s2.item_ids": ["a", "b"], "input_hash": "", "licences": []}, "labels": {}, "shifts": shifts}
+        sources = {name: [pack_source(date) for date in dates] for name, dates in one.provenance.items()}
+        row = {"s2.item_ids": ["a", "b"], "input_hash": "", "licences": []}
+        facts = {"row": row, "labels": {}, "shifts": shifts, "sources": sources}
         writer.add(one.spec.chip_id, arrays, facts | described)
         observations += observe(one.spec.chip_id, one.shifts, {"s2": ["a", "b"]})
     summary = {
@@ -79,7 +81,12 @@ def first_pass(folder: Path, chips: list[Chip], prints: list[Fingerprint]) -> tu
         "prints": [astuple(p) for p in prints],
         "votes": None,
     }
-    tile = Tile("t0", 32632, tuple(one.spec for one in chips), {"s2": (item("a"), item("b"))})
+    tile = Tile(
+        "t0",
+        32632,
+        tuple(one.spec for one in chips),
+        {"s2": (DateSource(((item("a"),),)), DateSource(((item("b"),),)))},
+    )
     return tile, writer.commit(summary)
 
 
