@@ -85,7 +85,7 @@ def first_pass(folder: Path, chips: list[Chip], prints: list[Fingerprint]) -> tu
         "t0",
         32632,
         tuple(one.spec for one in chips),
-        {"s2": (DateSource(((item("a"),),)), DateSource(((item("b"),),)))},
+        {"s2": (item("a"), item("b"))},
     )
     return tile, writer.commit(summary)
 
