@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pystac.errors import STACError
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 
-from schemas.errors import CatalogError, SourceError
+from schemas.errors import CatalogError, SourceError, TransientSourceError
 from schemas.recipe import Catalog, LonLatBox
 from schemas.scene import Opener
 from sources.filters import probe
@@ -58,9 +59,15 @@ class PoliteIO(StacApiIO):
         )
         body = parameters if verb == "POST" else None
         try:
-            return self.web.request(url, verb, body, headers).content.decode()
+            text = self.web.request(url, verb, body, headers).content.decode()
         except UnicodeDecodeError as error:
             raise CatalogError("did not answer as a STAC API: no UTF-8", unsigned(href)) from error
+        if text.startswith("{"):  # what begins as JSON and does not end so was cut off, and may be asked for again
+            try:
+                json.loads(text)
+            except ValueError as error:
+                raise TransientSourceError("the answer was cut off", unsigned(href)) from error
+        return text
 
 
 class ApiCatalog:
@@ -108,7 +115,7 @@ class ApiCatalog:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
         except SourceError as error:
             raise of_catalog(error) from error
-        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, STACError) as error:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
         return select_items(items, window, self.href, self.catalog.allow_local, self.catalog.alternate)
 
@@ -178,6 +185,7 @@ class ApiCatalog:
                 client = self._patiently(lambda: Client.open(self.href, stac_io=PoliteIO(self.web)))
                 if any(link.rel == "search" for link in client.links):
                     client.add_conforms_to("ITEM_SEARCH")  # some servers forget to say so
+                client.set_root(client)  # else the first look at a link asks the server again, past our retries
             self._client = client
         return self._client
 

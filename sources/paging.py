@@ -56,6 +56,8 @@ class _Pass:
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
     matched: int | None = None
     repeated: int = 0
+    last: int = 0
+    """Items on its last page."""
     lost: PageLostError | None = None
 
 
@@ -75,12 +77,15 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
     lost: PageLostError | None = None
     seen = _Pass()
     for number in range(most_passes):
-        seen = _one_pass(read, first(PAGE_SIZES[number % len(PAGE_SIZES)]))
+        size = PAGE_SIZES[number % len(PAGE_SIZES)]
+        seen = _one_pass(read, first(size))
         before = len(found)
         for key, item in seen.items.items():
             found[key] = newest(found[key], item) if key in found else item
         if seen.lost is None:
             is_whole = len(found) >= (seen.matched or 0) and not (seen.repeated and number == 0)
+            if seen.matched is None and seen.last >= size:
+                is_whole = False  # a full page that names no next one: the end, or a link that was lost
             is_estimate = seen.matched is None or seen.matched >= ESTIMATED_FROM
             is_settled = number > 0 and is_estimate and len(found) == before == len(seen.items)
             if is_whole or is_settled:
@@ -107,7 +112,7 @@ def _one_pass(read: ReadPage, first: PageRequest) -> _Pass:
         for page in _pages(read, first):
             if seen.matched is None:
                 seen.matched = _matched(page)
-            before = len(seen.items)
+            before, seen.last = len(seen.items), len(page.get("features") or ())
             for item in page.get("features") or ():
                 key = (str(item.get("collection")), str(item.get("id")))
                 seen.repeated += key in seen.items
