@@ -27,6 +27,13 @@ def lattice_m(grid: Grid) -> float:
     return SHARED_LATTICE_M if chip_m % SHARED_LATTICE_M == 0.0 else grid.gsd_m
 
 
+def lattice_of(grid: Grid) -> float | None:
+    """`lattice_m` where chip edges are held to one; None where the chip's size says it, or where they lie anywhere."""
+    if grid.kind in ("utm", "mgrs", "list") or (grid.kind == "majortom" and grid.anchor == "product"):
+        return None
+    return lattice_m(grid)
+
+
 def anchors_y(epsg: NDArray[np.int32]) -> NDArray[np.float64]:
     """(N,) northing from which lines are counted in each zone."""
     return np.where((epsg >= 32700) & (epsg < 32800), float(SOUTH_ANCHOR_M), 0.0)

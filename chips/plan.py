@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from chips.cell_table import CellTable
 from chips.chip_size import check_chip_size
 from chips.grid import cells_of
+from chips.grid_lattice import lattice_of
 from chips.splits import split_cells
 from chips.windows import dates_at
 from schemas.chip import ChipSpec, Tile
@@ -50,6 +51,7 @@ def plan_chips(
     recipe: Recipe,
     regions: Mapping[str, BaseGeometry],
     with_columns: Callable[[CellTable], CellTable] = lambda cells: cells,
+    cells: CellTable | None = None,
 ) -> list[ChipSpec]:
     """All chips of a recipe with their splits, ordered by id.
 
@@ -57,11 +59,12 @@ def plan_chips(
         recipe: the recipe.
         regions: name -> EPSG:4326 geometry; not used with an explicit list of cells.
         with_columns: adds what tables say of the cells (`sources.date_tables.with_dates`).
+        cells: what sampling left; all cells of the grid where None.
 
     Raises:
         RecipeError: no chip fits, or too many would.
     """
-    cells = CellTable.concat(cells_of(recipe.grid, regions))
+    cells = CellTable.concat(cells_of(recipe.grid, regions)) if cells is None else cells
     if not len(cells):
         raise RecipeError(
             "no chip fits into the regions",
@@ -116,8 +119,8 @@ def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> lis
             )
         layers += _layers_of(recipe, name, modality, offered[0])
     on_edges = [layer.gsd_m for layer in layers if _shares_edges(recipe.modalities[layer.modality], layer)]
-    if recipe.grid.kind == "utm":
-        check_chip_size(float(recipe.grid.chip_m or 0), [*on_edges, recipe.grid.gsd_m])
+    if recipe.grid.chip_m is not None:
+        check_chip_size(recipe.grid.chip_m, [*on_edges, recipe.grid.gsd_m], lattice_of(recipe.grid))
     return layers
 
 

@@ -12,13 +12,17 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 
 import geopandas
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from chips.cell_table import CellTable
 from chips.estimate import Estimate, estimate
+from chips.leakage import leakage_report, warnings_of
 from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
 from chips.splits import SPLITS, split_counts
 from flows.catalogs import Catalogs
+from flows.cells import planned_cells
 from labelers.voters import setup_of
 from schemas.chip import ChipSpec, Tile
 from schemas.errors import RecipeError, SourceError
@@ -31,7 +35,6 @@ from sources.date_tables import with_dates
 from sources.duplicates import resolve_duplicates
 from sources.items import content_hash
 from sources.labels_raster import choose_label_items
-from sources.regions import read_regions
 from sources.sensors import to_scene_item
 from sources.sentinel1_grd import with_heights
 from sources.withdrawn import UsedItem, withdrawn
@@ -84,7 +87,7 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
-    chips = plan_chips(recipe, read_regions(recipe, folder), lambda cells: with_dates(recipe, folder, cells))
+    chips = plan_chips(recipe, {}, cells=with_dates(recipe, folder, planned_cells(recipe, folder, variables)))
     boxes = search_boxes(chips)
     catalogs = Catalogs(recipe, variables, opener)
     notes: list[str] = []
@@ -99,7 +102,7 @@ def make_plan(
     _refuse_closed(recipe, items)
     layers = plan_layers(recipe, items)
     tiles = plan_tiles(recipe, chips, items)
-    notes += _split_notes(recipe, chips) + _withdrawn(recipe, items, boxes, before, notes)
+    notes += _split_notes(recipe, chips) + _leaks(chips) + _withdrawn(recipe, items, boxes, before, notes)
     return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
 
 
@@ -132,6 +135,20 @@ def _split_notes(recipe: Recipe, chips: Sequence[ChipSpec]) -> list[str]:
     if not far:
         return []
     return [f"the splits hold {', '.join(far)} of the chips: take a smaller split.block_m or another seed"]
+
+
+def _leaks(chips: Sequence[ChipSpec]) -> list[str]:
+    """What could leak between the splits, as far as places tell: before anything is read."""
+    cells = CellTable(
+        np.array([chip.chip_id for chip in chips], dtype=np.str_),
+        np.array([chip.epsg for chip in chips], dtype=np.int32),
+        np.array([chip.bounds_xyxy for chip in chips], dtype=np.float64).reshape(-1, 4),
+        np.array([chip.region for chip in chips], dtype=np.str_),
+        np.array([chip.majortom_cell for chip in chips], dtype=np.str_),
+    )
+    splits = np.array([chip.split for chip in chips], dtype=np.str_)
+    units = np.array([chip.block_id for chip in chips], dtype=np.str_)
+    return [f"splits: {line}" for line in warnings_of(leakage_report(cells, splits, units, []))]
 
 
 def _check_labels(recipe: Recipe) -> None:

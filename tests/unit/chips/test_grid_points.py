@@ -1,0 +1,96 @@
+"""Chips around places: the place is in the middle pixel, lists give back what they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.places import Places
+from chips.zones import transformer, utm_epsg
+from schemas.errors import RecipeError
+from schemas.recipe import Cell, Grid
+
+
+def _places(*geometry: Any, **columns: Any) -> Places:
+    return Places(np.array(geometry, dtype=object), {k: np.array(v) for k, v in columns.items()}, "places.csv")
+
+
+def _cut(places: Places, regions: dict[str, Any] | None = None, **grid: Any) -> CellTable:
+    return CellTable.concat(cells_of(Grid(kind="points", file="places.csv", **grid), regions or {}, places))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(-179.9, 179.9), st.floats(-79, 83), st.sampled_from([(330.0, 10.0), (270.0, 30.0), (2560.0, 10.0)]))
+def test_the_place_is_in_the_middle_pixel(lon: float, lat: float, size: tuple[float, float]) -> None:
+    chip_m, gsd = size
+    table = _cut(_places(shapely.Point(lon, lat)), chip_m=chip_m, gsd_m=gsd)
+    x, y = transformer(4326, utm_epsg(lon, lat)).transform(lon, lat)
+    middle = (table.bounds[0, :2] + table.bounds[0, 2:]) / 2
+    assert table.epsg.tolist() == [utm_epsg(lon, lat)]
+    assert np.abs(middle - [x, y]).max() <= gsd / 2 + 1e-6
+    assert (
+        table.bounds % gsd == (10_000_000 % gsd) * np.array([0, table.epsg[0] > 32700, 0, table.epsg[0] > 32700])
+    ).all()
+
+
+def test_names_come_from_the_table_or_the_place() -> None:
+    points = shapely.Point(3.02, 50.81), shapely.Point(3.12, 50.81)
+    assert _cut(_places(*points, id=["a b", "c/d"]), chip_m=330).chip_id.tolist() == ["a-b", "c-d"]
+    assert _cut(_places(*points, plot=["p", "q"]), chip_m=330, id_column="plot").chip_id.tolist() == ["p", "q"]
+    assert _cut(_places(*points), chip_m=330).chip_id.tolist() == ["31N_50124_562853", "31N_50829_562854"]
+
+
+def test_two_places_in_one_pixel_need_names() -> None:
+    places = _places(shapely.Point(3.02, 50.81), shapely.Point(3.0200001, 50.81), year=[2019, 2020])
+    with pytest.raises(RecipeError, match=r"rows 1 and 2 make the same chip .*grid.id_column"):
+        _cut(places, chip_m=330)
+
+
+def test_columns_and_regions_are_kept() -> None:
+    places = _places(shapely.Point(3.02, 50.81), shapely.Point(13.02, 50.81), event=["x", "y"])
+    table = _cut(places, {"west": shapely.box(2, 50, 4, 52)}, chip_m=960)
+    assert table.columns["event"].tolist() == ["x"]
+    assert table.region.tolist() == ["west"]
+
+
+def test_chips_cover_a_footprint() -> None:
+    footprint = shapely.box(3.1, 50.10, 3.15, 50.12)
+    table = _cut(_places(footprint, id=["f"]), chip_m=960, fit="cover")
+    assert shapely.union_all(shapely.buffer(table.footprints(), 1e-6)).covers(footprint)
+    assert "f_0_0" in table.chip_id.tolist()
+    assert len(_cut(_places(footprint, id=["f"]), chip_m=960)) == 1
+    boxes = shapely.box(*table.bounds.T)
+    assert shapely.union_all(boxes).area == pytest.approx(len(table) * 960**2)
+
+
+def test_places_without_a_place_are_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"places.csv: row 2 has no place"):
+        _cut(_places(shapely.Point(3, 50), None), chip_m=960)
+    with pytest.raises(RecipeError, match="beyond UTM"):
+        _cut(_places(shapely.Point(3, 85)), chip_m=960)
+
+
+def test_a_table_of_cells_gives_them_back() -> None:
+    bounds = [[600000.0, 5300160.0, 600960.0, 5301120.0], [601000.0, 5300160.0, 601960.0, 5301120.0]]
+    places = _places(None, None, chip_id=["a", "b"], epsg=[32632, 32632], bounds_xyxy=bounds, split=["val", "train"])
+    table = CellTable.concat(cells_of(Grid(kind="list", file="chips.parquet"), {}, places))
+    assert table.bounds.tolist() == bounds
+    assert table.columns["split"].tolist() == ["val", "train"]
+    given_in_recipe = tuple(
+        Cell(id=n, epsg=32632, bounds=(b[0], b[1], b[2], b[3])) for n, b in zip("ab", bounds, strict=True)
+    )
+    (same,) = cells_of(Grid(kind="list", cells=given_in_recipe), {})
+    assert same.bounds.tolist() == bounds
+    assert same.majortom.tolist() == table.majortom.tolist()
+
+
+def test_a_list_without_its_columns_names_them() -> None:
+    with pytest.raises(RecipeError, match=r"no column 'epsg' .*known: bounds_xyxy, chip_id"):
+        list(cells_of(Grid(kind="list", file="x"), {}, _places(None, chip_id=["a"], bounds_xyxy=[[0.0, 0, 1, 1]])))

@@ -1,0 +1,102 @@
+"""Files of places: every format gives the same table, broken ones one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+
+from chips.grid_utm import to_table
+from chips.overview import class_shares
+from schemas.errors import RecipeError
+from sources.places import read_overview, read_places
+from sources.regions import box_of
+
+POINTS = [shapely.Point(3.02, 50.81), shapely.Point(-71.5, -33.25)]
+
+
+def _table() -> geopandas.GeoDataFrame:
+    return geopandas.GeoDataFrame({"id": ["a", "b"], "year": [2019, 2020]}, geometry=POINTS, crs=4326)
+
+
+@pytest.mark.parametrize("name", ["p.geojson", "p.parquet", "p.gpkg", "p.csv"])
+def test_every_format_gives_the_same_places(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        _table().to_parquet(path)
+    elif name.endswith("csv"):
+        path.write_text("\ufeffid,Lon,Lat,year\na,3.02,50.81,2019\nb,-71.5,-33.25,2020\n", encoding="utf-8")
+    else:
+        _table().to_file(path)
+    places = read_places(path, "grid.file")
+    assert shapely.equals(places.geometry, POINTS).all()
+    assert places.column("id").tolist() == ["a", "b"]
+    assert places.column("year").tolist() == ["2019", "2020"]
+
+
+def test_other_coordinate_systems_become_degrees(tmp_path: Path) -> None:
+    _table()[:1].to_crs(32631).to_file(tmp_path / "p.gpkg")
+    (point,) = read_places(tmp_path / "p.gpkg", "grid.file").geometry
+    assert point.distance(POINTS[0]) < 1e-9
+
+
+def test_well_known_text_in_a_csv_is_a_footprint(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('id,wkt\na,"POLYGON ((0 0, 1 0, 1 1, 0 0))"\n')
+    (area,) = read_places(tmp_path / "p.csv", "grid.file").geometry
+    assert area.area == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.csv", "id,lon,lat\na,north,3\n", "line 2: 'north', '3' are no degrees"),
+        ("p.csv", "id,lon,lat\na,3,95\n", "are no degrees"),
+        ("p.geojson", "{not json", "cannot be read as a table"),
+        ("p.parquet", "PAR?", "cannot be read as a table"),
+    ],
+)
+def test_broken_files_are_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RecipeError, match=message) as caught:
+        read_places(tmp_path / name, "grid.file")
+    assert "\n" not in caught.value.line()
+
+
+def test_absent_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no file p\.csv"):
+        read_places(tmp_path / "p.csv", "grid.file")
+
+
+def test_overview_is_the_part_of_the_raster_under_the_cells(tmp_path: Path) -> None:
+    cells = to_table(np.array([600, 601, 602]), np.array([5500, 5500, 5500]), 32632, 960.0, "r")
+    codes = np.arange(30 * 50, dtype=np.uint8).reshape(30, 50) % 5
+    left, top = cells.bounds[0, 0] - 4000, cells.bounds[0, 3] + 3000
+    profile = {"driver": "GTiff", "width": 50, "height": 30, "count": 1, "dtype": "uint8", "crs": "EPSG:32632"}
+    with rasterio.open(tmp_path / "c.tif", "w", transform=rasterio.Affine(240, 0, left, 0, -240, top), **profile) as to:
+        to.write(codes, 1)
+    view = read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files")
+    assert view.codes.size < codes.size
+    kinds, shares = class_shares(cells, [view])
+    with rasterio.open(tmp_path / "c.tif") as raster:
+        for cell, share in zip(cells.bounds, shares, strict=True):
+            spots = [(cell[0] + 192 * (i + 0.5), cell[1] + 192 * (j + 0.5)) for i in range(5) for j in range(5)]
+            seen = np.array([value[0] for value in raster.sample(spots)])
+            assert share.tolist() == pytest.approx([(seen == kind).mean() for kind in kinds])
+
+
+def test_what_is_no_raster_is_one_line(tmp_path: Path) -> None:
+    cells = to_table(np.array([600]), np.array([5500]), 32632, 960.0, "r")
+    (tmp_path / "c.tif").write_text("no raster")
+    with pytest.raises(RecipeError, match="cannot be read as a raster"):
+        read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files")
+
+
+def test_box_over_the_antimeridian_has_two_parts() -> None:
+    area = box_of((179.0, -18.0, -179.5, -16.0))
+    assert area.area == pytest.approx((1.0 + 0.5) * 2.0)
+    assert area.covers(shapely.Point(-179.9, -17))
+    assert not area.covers(shapely.Point(0, -17))
