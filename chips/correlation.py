@@ -12,7 +12,10 @@ Shifts here are in samples, rows downwards: (dy, dx). `chips.shift` turns them i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +32,7 @@ picture: squaring a gradient folds high frequencies back, which pulls the maximu
 px without, 0.05 px with it, real Sentinel-2 texture shifted by a Fourier series)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edges:
     """Oriented gradients of a picture."""
 
@@ -37,6 +40,43 @@ class Edges:
     """(channel, y, x); 0 where ``weight`` is."""
     weight: NDArray[np.bool_]
     """(y, x) where the gradient is known."""
+    kept: dict[Hashable, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
+    """Transforms and sums that were asked for: a reference is matched with many dates."""
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether nothing is masked."""
+        return bool(self.weight.all())
+
+    def spectrum(self, shape: tuple[int, int]) -> NDArray[np.complex64]:
+        """(channel, *shape) transform of the values."""
+        if ("values", shape) not in self.kept:
+            self.kept["values", shape] = fft.fft2(self.values, shape)
+        return self.kept["values", shape]
+
+    def mask_spectrum(self, shape: tuple[int, int]) -> NDArray[np.complex64]:
+        """(2, ...) real transforms of the mask and of the energy under it."""
+        if ("mask", shape) not in self.kept:
+            self.kept["mask", shape] = fft.rfft2(_mask_and_energy(self), shape)
+        return self.kept["mask", shape]
+
+    def summed_energy(self) -> NDArray[np.float64]:
+        """(y + 1, x + 1) sums of squares over all that lies above and to the left."""
+        if "sums" not in self.kept:
+            rows, columns = self.weight.shape
+            sums = np.zeros((rows + 1, columns + 1))
+            np.cumsum(self.energy(), axis=0, out=sums[1:, 1:])
+            np.cumsum(sums, axis=1, out=sums)
+            self.kept["sums"] = sums
+        return self.kept["sums"]
+
+    def energy(self) -> NDArray[np.float32]:
+        """(y, x) sum of squares over the channels."""
+        flat = self.values.view(np.float32)
+        squares = flat[0] * flat[0]
+        for channel in flat[1:]:
+            squares += channel * channel
+        return np.asarray(squares[:, ::2] + squares[:, 1::2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +130,14 @@ def find_edges(pixels: NDArray[np.float32], valid: NDArray[np.bool_], *, step: i
         Gradients up to the outer border; those next to an invalid pixel have no weight.
     """
     weight = valid if valid.all() else ndimage.binary_erosion(valid, iterations=step, border_value=1)
-    values = np.zeros(pixels.shape, np.complex64)
     if not weight.any():
-        return Edges(values, weight)
+        return Edges(np.zeros(pixels.shape, np.complex64), weight)
+    values = np.empty(pixels.shape, np.complex64)
     smooth, slope = _kernels(blur)
     for channel, plane in enumerate(_filled(pixels, valid, step)):
-        gradient = np.empty(plane.shape, np.complex64)
-        gradient.real = _filtered(_filtered(plane, smooth, 0, step), slope, 1, step)
-        gradient.imag = _filtered(_filtered(plane, smooth, 1, step), slope, 0, step)
-        values[channel] = _softened(gradient, weight)
+        right = _filtered(_filtered(plane, smooth, 0, step), slope, 1, step)
+        down = _filtered(_filtered(plane, smooth, 1, step), slope, 0, step)
+        _soften(right, down, weight, values[channel])
     return Edges(values, weight)
 
 
@@ -118,15 +157,21 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
         fft.next_fast_len(moving.weight.shape[0] + radius),
         fft.next_fast_len(moving.weight.shape[1] + radius),
     )
-    product = (fft.fft2(reference.values, shape) * np.conj(fft.fft2(moving.values, shape))).sum(axis=0)
-    ours, theirs = (fft.rfft2(_mask_and_energy(edges), shape) for edges in (moving, reference))
-    masks = np.stack([theirs[0] * ours[0].conj(), theirs[0] * ours[1].conj(), theirs[1] * ours[0].conj()])
+    theirs, ours = reference.spectrum(shape), moving.spectrum(shape)
+    product = theirs[0] * ours[0].conj()
+    for channel in range(1, len(ours)):
+        product += theirs[channel] * ours[channel].conj()
     shifts = np.arange(-radius, radius + 1)
     rows, columns = shifts % shape[0], shifts % shape[1]
     matched = fft.ifft(fft.ifft(product, axis=0)[rows], axis=1)[:, columns].real
-    overlap, seen_moving, seen_reference = fft.irfft(fft.ifft(masks, axis=1)[:, rows], shape[1], axis=2)[
-        :, :, columns
-    ].astype(np.float64)
+    if moving.is_whole and reference.is_whole:
+        overlap, seen_moving, seen_reference = _seen_everywhere(moving, reference, radius)
+    else:
+        ours, theirs = moving.mask_spectrum(shape), reference.mask_spectrum(shape)
+        masks = np.stack([theirs[0] * ours[0].conj(), theirs[0] * ours[1].conj(), theirs[1] * ours[0].conj()])
+        overlap, seen_moving, seen_reference = fft.irfft(fft.ifft(masks, axis=1)[:, rows], shape[1], axis=2)[
+            :, :, columns
+        ].astype(np.float64)
     energy = np.sqrt(np.maximum(seen_moving, 0.0) * np.maximum(seen_reference, 0.0))
     enough = (overlap >= MIN_OVERLAP * overlap.max()) & (energy > 1e-3 * energy.max())
     return np.where(enough, matched / np.where(enough, energy, 1.0), 0.0), np.round(overlap)
@@ -201,21 +246,55 @@ def _filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_], step: int) ->
     return np.asarray(np.where(valid, kept, around), np.float32)
 
 
-def _softened(gradient: NDArray[np.complex64], weight: NDArray[np.bool_]) -> NDArray[np.complex64]:
+def _soften(
+    right: NDArray[np.float32], down: NDArray[np.float32], weight: NDArray[np.bool_], out: NDArray[np.complex64]
+) -> None:
     """g**2 / |g| for weak gradients, of unit length for strong ones; 0 without weight or any gradient."""
-    squared = gradient.real**2 + gradient.imag**2
-    typical = float(squared[weight].mean())
+    right_squared, down_squared = right * right, down * down
+    squared = right_squared + down_squared
+    whole = bool(weight.all())
+    typical = float(squared.mean() if whole else squared[weight].mean())
     if typical <= 0.0:
-        return np.zeros_like(gradient)
-    length = np.sqrt(squared * (squared + typical)) + 1e-12 * typical
-    softened = np.where(weight, gradient * gradient / length, 0)
-    return softened.astype(np.complex64)
+        out[:] = 0
+        return
+    right_squared -= down_squared
+    right *= down
+    scale = squared + np.float32(typical)
+    scale *= squared
+    np.sqrt(scale, out=scale)
+    scale += np.float32(1e-12 * typical)
+    np.divide(1.0 if whole else weight, scale, out=scale)
+    out.real = right_squared * scale
+    scale *= 2
+    out.imag = right * scale
+
+
+def _seen_everywhere(
+    moving: Edges, reference: Edges, radius: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Overlap and energies at every shift where nothing is masked: areas and sums of rectangles."""
+    rows, columns = moving.weight.shape
+    shifts = np.arange(-radius, radius + 1)
+    overlap = np.outer(rows - np.abs(shifts), columns - np.abs(shifts)).astype(np.float64)
+    top, left = np.maximum(-shifts, 0), np.maximum(-shifts, 0)
+    down, right = np.maximum(shifts, 0), np.maximum(shifts, 0)
+    ours = _rectangles(moving, top, left, rows - np.abs(shifts), columns - np.abs(shifts))
+    theirs = _rectangles(reference, down, right, rows - np.abs(shifts), columns - np.abs(shifts))
+    return overlap, ours, theirs
+
+
+def _rectangles(
+    edges: Edges, tops: NDArray[np.intp], lefts: NDArray[np.intp], heights: NDArray[np.intp], widths: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Sums of squares over rectangles: one per pair of a (top, height) and a (left, width)."""
+    sums = edges.summed_energy()
+    low, high = np.ix_(tops, lefts), np.ix_(tops + heights, lefts + widths)
+    return np.asarray(sums[high] - sums[np.ix_(tops, lefts + widths)] - sums[np.ix_(tops + heights, lefts)] + sums[low])
 
 
 def _mask_and_energy(edges: Edges) -> NDArray[np.float32]:
     """(2, y, x): 1 where there is weight, and the sum of squares over the channels."""
-    energy = (edges.values.real**2 + edges.values.imag**2).sum(axis=0)
-    return np.stack([edges.weight.astype(np.float32), energy])
+    return np.stack([edges.weight.astype(np.float32), edges.energy()])
 
 
 def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.bool_]) -> float:

@@ -8,29 +8,21 @@ measured against that date. Sign: the content of the layer must move ``dx_m`` ea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from chips.matched_bands import Light, Pairing, pair_bands
 from chips.scene_shift import REFERENCE
 from chips.screen import clear_fraction, is_clear
-from chips.shift import Image, Kind, estimate_shift
+from chips.shift import Image, Kind, Reference, estimate_shift
 from schemas.chip import Shift, Valid
 from schemas.recipe import Register
 from schemas.sensor import SensorProfile
 
-WINDOWS_NM: dict[str, tuple[float, float]] = {
-    "nir": (800.0, 900.0),
-    "red": (640.0, 685.0),
-    "green": (535.0, 585.0),
-    "swir16": (1560.0, 1660.0),
-}
-"""What two optical sensors both see, best first: near infrared separates fields in every season, red separates
-soil from plants. A sensor's picture of a window is the mean of its bands whose centres lie inside, so a
-hyperspectral sensor gives a broad band; the windows hold the bands of Sentinel-2, Landsat and MODIS heritage."""
 MAX_WINDOWS = 2
 """Windows compared at once."""
 MIN_POWER = 1e-5
@@ -47,8 +39,13 @@ class Pair:
     """Group of the moving modality."""
     reference: str
     """Group of the reference."""
-    windows: tuple[str, ...]
-    """Names in `WINDOWS_NM`; for radar the reference's alone."""
+    pictures: tuple[Pairing, ...]
+    """What is compared with what; for radar the moving weights mean nothing."""
+
+    @property
+    def key(self) -> Hashable:
+        """What decides the picture of the reference."""
+        return self.reference, tuple(picture.reference.tobytes() for picture in self.pictures)
 
 
 def measure_layers(
@@ -71,6 +68,7 @@ def measure_layers(
     groups = _groups_by_modality(layers, profiles)
     reference = None if register.mode == "off" else _reference(groups, layers, register, profiles)
     shifts: dict[str, tuple[Shift, ...]] = {}
+    known: dict[Hashable, Reference] = {}
     for modality, names in groups.items():
         times = layers[names[0]]["time"].values
         if reference is None:
@@ -82,24 +80,10 @@ def measure_layers(
         shifts[modality] = tuple(
             Shift(0.0, 0.0, 1.0, "measured", label, REFERENCE, sigma_m=0.0)
             if modality == chosen and index == date
-            else _measure(pair, index, date, layers, (profiles[modality], profiles[chosen]), register, label)
+            else _measure(pair, index, date, layers, (profiles[modality], profiles[chosen]), register, label, known)
             for index in range(len(times))
         )
     return shifts
-
-
-def windows_of(centres_nm: Sequence[float | None]) -> dict[str, tuple[int, ...]]:
-    """Window name -> indices of the bands whose centre lies in it, best window first.
-
-    Example:
-        >>> windows_of([492.4, 559.8, 664.6, 832.8, None])
-        {'nir': (3,), 'red': (2,), 'green': (1,)}
-    """
-    found = {
-        name: tuple(i for i, nm in enumerate(centres_nm) if nm is not None and low <= nm <= high)
-        for name, (low, high) in WINDOWS_NM.items()
-    }
-    return {name: bands for name, bands in found.items() if bands}
 
 
 def _groups_by_modality(
@@ -144,20 +128,24 @@ def _pair(
         if layers[ours].attrs.get("geocoding") == APPROXIMATE:
             continue
         for theirs in reference:
-            shared = list(_windows(layers[theirs], reference_profile))
+            lights = _lights(layers[theirs], reference_profile)
             if moving_profile.kind == "optical":
-                seen = _windows(layers[ours], moving_profile)
-                shared = [name for name in shared if name in seen]
-            if shared:
-                return Pair(ours, theirs, tuple(shared[:MAX_WINDOWS]))
+                pictures = pair_bands(_lights(layers[ours], moving_profile), lights)
+            else:
+                pictures = pair_bands(lights, lights)
+            if pictures:
+                return Pair(ours, theirs, tuple(pictures[:MAX_WINDOWS]))
     return None
 
 
-def _windows(layer: xr.Dataset, profile: SensorProfile) -> dict[str, tuple[int, ...]]:
-    if "wavelength_nm" in layer.coords:
-        return windows_of([float(nm) for nm in layer["wavelength_nm"].values])
-    known = {band.name: band.centre_nm for band in profile.bands}
-    return windows_of([known.get(str(name)) for name in layer["band"].values])
+def _lights(layer: xr.Dataset, profile: SensorProfile) -> list[Light]:
+    """Centre and width of the layer's bands; what the layer says goes before the profile."""
+    known = {band.name: (band.centre_nm, band.fwhm_nm) for band in profile.bands}
+    lights = [known.get(str(name), (None, None)) for name in layer["band"].values]
+    if "wavelength_nm" not in layer.coords:
+        return lights
+    centres = [float(nm) if np.isfinite(nm) else None for nm in layer["wavelength_nm"].values]
+    return [(centre, width) for centre, (_, width) in zip(centres, lights, strict=True)]
 
 
 def _measure(
@@ -168,16 +156,22 @@ def _measure(
     profiles: tuple[SensorProfile, SensorProfile],
     register: Register,
     label: str,
+    known: dict[Hashable, Reference],
 ) -> Shift:
     """The shift of one date against the reference date, to the centimetre: what lies below differs by machine."""
     if pair is None:
         return _not_applicable()
     kind: Kind = "optical" if profiles[0].kind == "optical" else "optical-sar"
-    reference = _optical_image(layers[pair.reference], reference_index, profiles[1], pair.windows)
+    reference = known.get(pair.key)
+    if reference is None:
+        theirs = [picture.reference for picture in pair.pictures]
+        reference = Reference(_optical_image(layers[pair.reference], reference_index, profiles[1], theirs))
+        known[pair.key] = reference
     if kind == "optical":
-        moving = _optical_image(layers[pair.moving], index, profiles[0], pair.windows)
+        ours = [picture.moving for picture in pair.pictures]
+        moving = _optical_image(layers[pair.moving], index, profiles[0], ours)
     else:
-        moving = _radar_image(layers[pair.moving], index, profiles[0], len(pair.windows))
+        moving = _radar_image(layers[pair.moving], index, profiles[0], len(pair.pictures))
     estimate = estimate_shift(moving, reference, kind=kind)
     if estimate is None:
         return _not_applicable()
@@ -188,23 +182,30 @@ def _measure(
         reliability=reliability,
         status="measured" if reliability >= register.min_reliability else "unreliable",
         reference=label,
-        method=f"edges {'+'.join(pair.windows)} {pair.moving} on {pair.reference}",
+        method=f"edges {'+'.join(picture.window for picture in pair.pictures)} {pair.moving} on {pair.reference}",
         sigma_m=round(estimate.sigma_m, 2) if np.isfinite(estimate.sigma_m) else None,
         pixel_m=estimate.pixel_m,
     )
 
 
-def _optical_image(layer: xr.Dataset, date: int, profile: SensorProfile, windows: Sequence[str]) -> Image:
-    """One picture per window: the mean of its bands, less those that hold nothing on this date."""
+def _optical_image(
+    layer: xr.Dataset, date: int, profile: SensorProfile, weights: Sequence[NDArray[np.float32]]
+) -> Image:
+    """One picture per row of weights, less the bands that hold nothing on this date."""
     data, valid = layer["data"].values[date], layer["valid"].values[date]
-    clear, found = is_clear(valid), _windows(layer, profile)
+    clear = is_clear(valid)
     pictures = []
-    for name in windows:
-        bands = data[list(found[name])].astype(np.float32)
-        known = _known(bands, layer.attrs["nodata"])
-        kept = known[:, clear].any(axis=1)
-        clear = clear & known[kept].all(axis=0)
-        pictures.append(bands[kept].mean(axis=0) if kept.any() else np.zeros(clear.shape, np.float32))
+    for weight in weights:
+        chosen = np.flatnonzero(weight)
+        bands = data[chosen].astype(np.float32)
+        given = _known(bands, layer.attrs["nodata"])
+        kept = given[:, clear].any(axis=1)
+        clear = clear & given[kept].all(axis=0)
+        picture = np.zeros(clear.shape, np.float32)
+        if kept.any():
+            share = weight[chosen][kept] / weight[chosen][kept].sum()
+            picture = bands[0] if kept.size == 1 else np.tensordot(share, bands[kept], axes=1)
+        pictures.append(picture)
     return Image(np.stack(pictures), clear, layer.attrs["georef"], _resolved_m(layer, profile))
 
 

@@ -8,7 +8,7 @@ shift on the ground, whatever the origins of the two grids.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,26 @@ class Image:
     """Where the pixels lie."""
     gsd_m: float
     """What the sensor resolves; may be more than the pixel size of a resampled product."""
+
+
+Placed = tuple[Edges, tuple[float, float]]
+"""Edges on a lattice, and how far (rows down, columns right) the true samples lie off it."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture that many others are compared with: its edges are found once per lattice."""
+
+    image: Image
+    """The picture."""
+    found: dict[tuple[Lattice, float], Placed] = field(default_factory=dict, repr=False)
+    """Edges by lattice and blur."""
+
+    def edges_on(self, lattice: Lattice, blur: float) -> Placed:
+        """Its edges on a lattice."""
+        if (lattice, blur) not in self.found:
+            self.found[lattice, blur] = _edges_on(self.image, lattice, blur)
+        return self.found[lattice, blur]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +111,13 @@ class Lattice:
         return self.pixel_m / self.step
 
 
-def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -> Estimate | None:
+def estimate_shift(moving: Image, reference: Image | Reference, *, kind: Kind = "optical") -> Estimate | None:
     """How far the content of ``moving`` must go, in metres east and north, to match ``reference``.
 
     Args:
         moving: its bands are matched one by one with those of ``reference``.
-        reference: same number of bands; another pixel size or origin is fine.
+        reference: same number of bands; another pixel size or origin is fine. As a `Reference` it keeps what was
+            found in it for the next call.
         kind: ``optical-sar`` where one of the two is radar.
 
     Returns:
@@ -105,6 +126,8 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
     Raises:
         ValueError: different zones, or different numbers of bands.
     """
+    against = reference if isinstance(reference, Reference) else Reference(reference)
+    reference = against.image
     if moving.pixels.shape[0] != reference.pixels.shape[0]:
         raise ValueError(f"{moving.pixels.shape[0]} bands cannot match {reference.pixels.shape[0]}")
     here = moving.georef.in_zone(reference.georef.epsg)
@@ -115,9 +138,8 @@ def estimate_shift(moving: Image, reference: Image, *, kind: Kind = "optical") -
         return None
     lattice = _lattice(moving, reference)
     search = int(np.clip(min(lattice.shape_yx) // lattice.step // 4, *SEARCH_PIXELS)) * lattice.step
-    (edges, remainder), (reference_edges, reference_remainder) = (
-        _edges_on(image, lattice, BLUR[kind]) for image in (moving, reference)
-    )
+    edges, remainder = _edges_on(moving, lattice, BLUR[kind])
+    reference_edges, reference_remainder = against.edges_on(lattice, BLUR[kind])
     correlation, overlap = correlate(edges, reference_edges, search)
     if overlap.max() < MIN_PIXELS:
         return None
@@ -155,7 +177,7 @@ def _lattice(moving: Image, reference: Image) -> Lattice:
     return Lattice(float(x), float(y), float(pixel_m), step, shape_yx)
 
 
-def _edges_on(image: Image, lattice: Lattice, blur: float) -> tuple[Edges, tuple[float, float]]:
+def _edges_on(image: Image, lattice: Lattice, blur: float) -> Placed:
     """Edges on the lattice, and how far (rows down, columns right) the true samples lie off it."""
     if image.georef.pixel_size > 0.99 * lattice.pixel_m:
         return _placed(find_edges(image.pixels, image.valid, blur=blur), image.georef, lattice)
@@ -163,11 +185,13 @@ def _edges_on(image: Image, lattice: Lattice, blur: float) -> tuple[Edges, tuple
     return find_edges(pixels, valid, step=lattice.step, blur=blur), (0.0, 0.0)
 
 
-def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> tuple[Edges, tuple[float, float]]:
+def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> Placed:
     """Edges of a coarse picture at their places in the lattice, nothing between them."""
     row = (lattice.y - (georef.y0 - georef.pixel_size / 2)) / lattice.spacing_m
     column = (georef.x0 + georef.pixel_size / 2 - lattice.x) / lattice.spacing_m
     first = round(row), round(column)
+    if first == (0, 0) and lattice.step == 1 and edges.weight.shape == lattice.shape_yx:
+        return edges, (row, column)
     values = np.zeros((edges.values.shape[0], *lattice.shape_yx), np.complex64)
     weight = np.zeros(lattice.shape_yx, np.bool_)
     rows, columns = edges.weight.shape

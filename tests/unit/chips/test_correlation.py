@@ -126,3 +126,18 @@ def test_reliability_is_the_worst_of_its_three_parts() -> None:
     for bad in ({"significance": 4.4}, {"rival": 0.85}, {"sigma": 0.3}):
         spoilt = Match(0, 0, 0.9, **{"significance": 20.0, "rival": 0.1, "sigma": 0.01, **bad})
         assert spoilt.reliability(0.3) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_pictures_without_gaps_give_what_the_masked_sums_give() -> None:
+    """The rectangles of whole pictures against the general way, with one pixel masked far from everything."""
+    rng = np.random.default_rng(8)
+    one, other = (
+        find_edges(rng.normal(size=(2, 41, 53)).astype(np.float32), np.ones((41, 53), bool)) for _ in range(2)
+    )
+    whole = correlate(one, other, 6)
+    padded = [
+        Edges(np.pad(e.values, ((0, 0), (0, 1), (0, 0))), np.pad(e.weight, ((0, 1), (0, 0)))) for e in (one, other)
+    ]
+    general = correlate(padded[0], padded[1], 6)
+    np.testing.assert_allclose(whole[0], general[0], atol=2e-6)
+    np.testing.assert_array_equal(whole[1], general[1])

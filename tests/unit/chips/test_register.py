@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from scipy import fft, ndimage
 
 from chips.decide import decide, shifted_georef
-from chips.register import measure_layers, windows_of
+from chips.register import measure_layers
 from chips.shift import Image, estimate_shift
 from schemas.chip import Shift, Valid, check_layer
 from schemas.georef import GeoRef
@@ -186,11 +186,6 @@ def test_the_reference_can_be_named_and_needs_a_clear_date() -> None:
     shifts = measure_layers(layers, Register(reference="s2b"), profiles)
     assert shifts["s2"][0].status == "not_applicable"
     assert measure_layers(layers, Register(), profiles)["s2"][0].method == "reference"
-
-
-def test_windows_are_found_by_wavelength() -> None:
-    assert windows_of([b.centre_nm for b in OPTICAL.bands if b.gsd_m == 20]).keys() >= {"nir", "swir16"}
-    assert windows_of([None, float("nan"), 443.0]) == {}
 
 
 def test_reading_on_the_shifted_grid_brings_the_content_to_the_reference() -> None:
