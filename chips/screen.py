@@ -20,10 +20,20 @@ from schemas.chip import Outcome, Valid
 from schemas.recipe import Screen
 
 
+def _table(*codes: Valid) -> NDArray[np.bool_]:
+    """(256,) whether a code is among them: a look-up is ten times as fast as a comparison with each."""
+    table = np.zeros(256, np.bool_)
+    table[list(codes)] = True
+    return table
+
+
+_CLEAR = (_table(Valid.CLEAR, Valid.WATER), _table(Valid.CLEAR, Valid.WATER, Valid.SNOW))
+"""By whether snow is clear."""
+
+
 def is_clear(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[np.bool_]:
     """Where the ground is seen, same shape as ``valid``: clear land, clear water and, if asked, snow."""
-    codes = (Valid.CLEAR, Valid.WATER, Valid.SNOW) if snow_is_clear else (Valid.CLEAR, Valid.WATER)
-    return np.isin(valid, codes)
+    return _CLEAR[int(snow_is_clear)].take(valid)
 
 
 def clear_fraction(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> float:

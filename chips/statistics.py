@@ -28,6 +28,11 @@ FLOAT32_LEAST = -148
 """Smallest exponent that frexp gives for a float32: the least subnormal is 0.5 * 2**-148."""
 
 
+EXACT_SQUARES = 1 << 20
+"""So many squares of 16 bits are added in float64 without rounding: 2**20 times 2**32 is below 2**53. (By einsum: BLAS
+would start threads beside those of the other workers.)"""
+
+
 class Key(NamedTuple):
     """What a sum is kept for."""
 
@@ -88,9 +93,10 @@ def measure_layer(layer: xr.Dataset, snow_is_clear: bool = False) -> dict[Key, M
     sums: dict[Key, Moments] = {}
     for t in range(data.shape[0]):
         clear = is_clear(valid[t], snow_is_clear)
+        whole = bool(clear.all())
         scale, offset = float(layer["scale"].values[t]), float(layer["offset"].values[t])
         for band, pixels in zip(layer["band"].values, data[t], strict=True):
-            moments = moments_of(pixels[clear], nodata)
+            moments = moments_of(pixels if whole else pixels[clear], nodata)
             if moments.count:
                 key = Key(str(layer.attrs["group"]), str(band), scale, offset)
                 sums[key] = sums[key] + moments if key in sums else moments
@@ -109,7 +115,15 @@ def moments_of(values: NDArray[np.generic], nodata: float | None = None) -> Mome
         TypeError: another kind of number.
     """
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4:
-        kept = values if nodata is None else values[values != nodata]
+        kept = values.ravel()
+        if nodata is not None:
+            known = kept != nodata
+            kept = kept if known.all() else kept[known]
+        if kept.dtype.itemsize <= 2 and kept.size <= EXACT_SQUARES:
+            wide = kept.astype(np.float64)
+            return Moments(
+                kept.size, Fraction(int(kept.sum(dtype=np.int64))), Fraction(int(np.einsum("i,i->", wide, wide)))
+            )
         return _integer_moments(kept.astype(np.int64).ravel())
     if values.dtype.kind != "f":
         raise TypeError(f"statistics need integers of at most 32 bits or floats, got {values.dtype}")
