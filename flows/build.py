@@ -12,16 +12,17 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from distributed import Client, as_completed
+from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from chips.plan import LayerPlan
+from chips.read_order import in_read_order
 from flows.captioning import caption_tiles
 from flows.catalogs import opener_of
 from flows.cluster import dask_client, quieten
@@ -32,6 +33,7 @@ from flows.progress import current
 from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run
+from flows.runs import spread
 from flows.second_pass import chip_places, second_pass, write_bucket
 from schemas.chip import Tile
 from schemas.recipe import Recipe
@@ -42,9 +44,6 @@ from shards.tar import WrittenShard
 from sources.withdrawn import used_items
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-SUBMITTED_AHEAD = 4
-"""Units in flight per worker: enough to keep it busy, few enough to stop soon."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,12 @@ def first_stage(client: Client, job: Job, tiles: Sequence[Tile]) -> tuple[dict[s
     sweep(folder)
     there = {path.name for path in finished(folder)}
     done = {tile.tile_id: job.first_folder(tile) for tile in tiles if job.first_folder(tile).name in there}
-    todo = [tile for tile in tiles if tile.tile_id not in done]
+    todo = in_read_order([tile for tile in tiles if tile.tile_id not in done])
 
-    def submit(tile: Tile) -> Any:
-        return client.submit(first_pass, job, tile, pure=False)
+    def submit(tile: Tile, **where: Any) -> Any:
+        return client.submit(first_pass, job, tile, pure=False, **where)
 
-    return done | _spread(client, "read", submit, todo, _tile_id, len(done)), len(done)
+    return done | spread(client, "read", submit, todo, _tile_id, len(done)), len(done)
 
 
 @task(name="realign", cache_policy=NO_CACHE, persist_result=False)
@@ -134,11 +133,13 @@ def realign_stage(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
 
-    def submit(tile: Tile) -> Any:
+    def submit(tile: Tile, **where: Any) -> Any:
         begun, here = first[tile.tile_id], findings.of_tile(tile)
-        return client.submit(realign_tile, job, tile, begun, realigned_folder(job, tile, begun, here), here, pure=False)
+        return client.submit(
+            realign_tile, job, tile, begun, realigned_folder(job, tile, begun, here), here, pure=False, **where
+        )
 
-    return _spread(client, "realign", submit, tiles, _tile_id, 0)
+    return spread(client, "realign", submit, tiles, _tile_id, 0)
 
 
 @task(name="reduce", cache_policy=NO_CACHE, persist_result=False)
@@ -160,10 +161,12 @@ def second_stage(
     done = {tile_id: path for tile_id, path in finals.items() if path.name in there}
     todo = [tile for tile in tiles if tile.tile_id not in done]
 
-    def submit(tile: Tile) -> Any:
-        return client.submit(second_pass, job, first[tile.tile_id], finals[tile.tile_id], estimated.fusion, pure=False)
+    def submit(tile: Tile, **where: Any) -> Any:
+        return client.submit(
+            second_pass, job, first[tile.tile_id], finals[tile.tile_id], estimated.fusion, pure=False, **where
+        )
 
-    return done | _spread(client, "label", submit, todo, _tile_id, len(done))
+    return done | spread(client, "label", submit, todo, _tile_id, len(done))
 
 
 @task(name="caption", cache_policy=NO_CACHE, persist_result=False)
@@ -178,10 +181,10 @@ def write_stage(client: Client, job: Job, first: Mapping[str, Path], second: Map
     places = chip_places(first, second)
     buckets = _buckets(job, places)
 
-    def submit(bucket: tuple[str, int]) -> Any:
-        return client.submit(write_bucket, job, bucket[0], bucket[1], buckets[bucket], pure=False)
+    def submit(bucket: tuple[str, int], **where: Any) -> Any:
+        return client.submit(write_bucket, job, bucket[0], bucket[1], buckets[bucket], pure=False, **where)
 
-    written = _spread(client, "write", submit, sorted(buckets), lambda bucket: bucket, 0)
+    written = spread(client, "write", submit, sorted(buckets), lambda bucket: bucket, 0)
     return [written[bucket] for bucket in sorted(written)]
 
 
@@ -265,42 +268,6 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
         cache=request.work / "cache",
         variables=dict(request.variables),
     )
-
-
-def _spread(
-    client: Client,
-    stage: str,
-    submit: Callable[[Any], Any],
-    units: Sequence[Any],
-    name: Callable[[Any], Any],
-    done: int,
-) -> dict[Any, Any]:
-    """Results of all units by name; a bounded number is in flight, and an error cancels the rest."""
-    progress = current()
-    progress.start(stage, len(units) + done, done)
-    waiting = list(reversed(units))
-    names: dict[Any, Any] = {}
-    results: dict[Any, Any] = {}
-    limit = SUBMITTED_AHEAD * max(1, len(client.scheduler_info()["workers"]))
-
-    def next_one() -> Any:
-        unit = waiting.pop()
-        future = submit(unit)
-        names[future.key] = name(unit)
-        return future
-
-    running: Any = as_completed([next_one() for _ in range(min(limit, len(waiting)))])  # type: ignore[no-untyped-call]
-    try:
-        for future in running:
-            results[names.pop(future.key)] = future.result()
-            progress.advance(stage)
-            if waiting:
-                running.add(next_one())
-    except BaseException:
-        client.cancel(list(running.futures), force=True)  # type: ignore[no-untyped-call]
-        raise
-    progress.finish(stage)
-    return results
 
 
 def _tile_id(tile: Tile) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, get_worker
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,21 @@ def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Cl
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
+
+
+def cancellation() -> Callable[[], bool]:
+    """Tells, from any thread, whether the Dask task that calls this has been cancelled; outside of Dask it never is."""
+    try:
+        worker = get_worker()
+        key = worker.get_current_task()
+    except ValueError:
+        return lambda: False
+
+    def is_cancelled() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "cancelled"
+
+    return is_cancelled
 
 
 def quieten() -> None:

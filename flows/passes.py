@@ -24,6 +24,7 @@ from chips.register import measure_layers
 from chips.rows import chip_row, input_hash, items_over
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
+from flows.cluster import cancellation
 from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
@@ -109,7 +110,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
         return final
     began = time.monotonic()
     writer = FragmentWriter(final)
-    read = TileReader(job.recipe, job.layers, job.opener).read(tile)
+    read = TileReader(job.recipe, job.layers, job.opener, is_stopped=cancellation()).read(tile)
     outcomes = list(read.outcomes)
     sums = Sums()
     labels = _labels_or_failures(job, tile, read.chips)

@@ -1,0 +1,91 @@
+"""Units of work over the workers of a cluster: each worker takes a run of neighbours, and helps where one is behind."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from distributed import Client, as_completed
+
+from flows.progress import current
+
+SUBMITTED_AHEAD = 4
+"""Units in flight per worker: enough to keep it busy, few enough to stop soon."""
+
+
+class Runs:
+    """Units in order, cut into one run per worker.
+
+    Args:
+        units: in the order in which neighbours share what was read.
+        workers: names of the workers; at least one.
+    """
+
+    def __init__(self, units: Sequence[Any], workers: Iterable[str]) -> None:
+        names = list(workers)
+        cuts = [len(units) * number // len(names) for number in range(len(names) + 1)]
+        self._left = {
+            name: deque(units[start:end]) for name, start, end in zip(names, cuts[:-1], cuts[1:], strict=True)
+        }
+
+    def __bool__(self) -> bool:
+        return any(self._left.values())
+
+    def take(self, worker: str) -> Any:
+        """The next unit for a worker: of its own run, else the last of the longest run.
+
+        Raises:
+            IndexError: none is left.
+        """
+        own = self._left.get(worker)
+        return own.popleft() if own else max(self._left.values(), key=len).pop()
+
+
+def spread(
+    client: Client,
+    stage: str,
+    submit: Callable[..., Any],
+    units: Sequence[Any],
+    name: Callable[[Any], Any],
+    done: int,
+) -> dict[Any, Any]:
+    """Results of all units by name; a bounded number is in flight, and an error cancels the rest.
+
+    Args:
+        client: of the cluster.
+        stage: for the progress.
+        submit: (unit, workers=, allow_other_workers=) -> future; a worker that is gone leaves its units to others.
+        units: see `Runs`.
+        name: unit -> key of its result.
+        done: units that an earlier run finished.
+    """
+    progress = current()
+    progress.start(stage, len(units) + done, done)
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    left = Runs(units, workers or [""])
+    names: dict[Any, Any] = {}
+    taken_by: dict[Any, str] = {}
+    results: dict[Any, Any] = {}
+
+    def next_for(worker: str) -> Any:
+        unit = left.take(worker)
+        where = {"workers": [worker], "allow_other_workers": True} if worker else {}
+        future = submit(unit, **where)
+        names[future.key], taken_by[future.key] = name(unit), worker
+        return future
+
+    first = [next_for(worker) for _ in range(SUBMITTED_AHEAD) for worker in workers or [""] if left]
+    running: Any = as_completed(first)  # type: ignore[no-untyped-call]
+    try:
+        for future in running:
+            results[names.pop(future.key)] = future.result()
+            progress.advance(stage)
+            worker = taken_by.pop(future.key)
+            if left:
+                running.add(next_for(worker))
+    except BaseException:
+        client.cancel(list(running.futures), force=True)  # type: ignore[no-untyped-call]
+        raise
+    progress.finish(stage)
+    return results
