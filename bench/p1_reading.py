@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from bench.methods import METHODS
 from bench.record import record, spread
 from bench.scenes import BUILD, make_scenes
