@@ -35,7 +35,7 @@ from sources.date_tables import with_dates
 from sources.duplicates import resolve_duplicates
 from sources.items import content_hash
 from sources.labels_raster import choose_label_items
-from sources.sensors import to_scene_item
+from sources.placing import placed_scene
 from sources.sentinel1_grd import with_heights
 from sources.withdrawn import UsedItem, withdrawn
 
@@ -213,7 +213,7 @@ def _search_modality(
     scenes, refused = [], []
     for item_id in sorted(found):
         try:
-            scenes.append(to_scene_item(found[item_id], name, modality, catalog))
+            scenes.append(placed_scene(found[item_id], name, modality, catalog, catalogs.opener))
         except SourceError as error:
             refused.append(error.what)
     if refused and not scenes:

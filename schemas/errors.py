@@ -122,6 +122,9 @@ class UnsupportedItemError(SourceError):
 class LatticeUnknownError(UnsupportedItemError):
     """An item that does not say where its pixels lie; the header of its file does."""
 
+    asset_key: str = ""
+    """Which file; does not survive pickling."""
+
 
 class IntegrityError(TerraweftError):
     """Bytes on disk are not what the manifest says."""

@@ -189,7 +189,7 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
     )
     missing = [n for n, v in (("proj:transform", transform), ("proj:shape", shape_yx)) if not v]
     if transform is None or not shape_yx:
-        raise LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no {' and no '.join(missing)}")
+        raise _unplaced(item, asset_key, missing)
     a, b, x0, d, e, y0 = (float(value) for value in transform[:6])
     if b or d:
         raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} is rotated, only north-up grids are read")
@@ -206,7 +206,7 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
                 _say_once(item["id"], georef.epsg, candidate)
             return replace(georef, epsg=candidate)
     if not epsg:
-        raise LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no proj:code")
+        raise _unplaced(item, asset_key, ["proj:code"])
     raise UnsupportedItemError(f"item {item['id']}: EPSG:{epsg} puts asset {asset_key} away from the footprint")
 
 
@@ -300,6 +300,12 @@ def _meant(epsg: int) -> tuple[int, ...]:
     if 32701 <= epsg <= 32760:
         return (epsg - 100,)
     return ()
+
+
+def _unplaced(item: Mapping[str, Any], asset_key: str, missing: Sequence[str]) -> LatticeUnknownError:
+    error = LatticeUnknownError(f"item {item['id']}: asset {asset_key} has no {' and no '.join(missing)}")
+    error.asset_key = asset_key
+    return error
 
 
 def _zones_near(footprint: Any, pixel_size: float) -> tuple[int, ...]:
