@@ -24,6 +24,7 @@ from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_radar import GroundRange, Terrain
 from schemas.recipe_samples import Sample
 from schemas.recipe_texts import Captions
+from schemas.sensor import SensorProfile, known_sensors, use_profiles
 
 __all__ = [
     "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "GroundRange", "HostLimit",
@@ -85,6 +86,8 @@ class Recipe(Model):
     """When."""
     modalities: dict[Name, Modality]
     """Name -> sensor."""
+    sensors: dict[Name, SensorProfile] = Field(default_factory=dict)
+    """Name -> a sensor that is not shipped: its table, or the path of a YAML file that holds it."""
     labels: Labels | None = None
     """Weak labels, or none."""
     captions: Captions | None = None
@@ -126,6 +129,12 @@ class Recipe(Model):
                 if credential not in self.credentials:
                     known = sorted(self.credentials)
                     raise ValueError(f"catalogs.{where}.credentials names {credential!r}, but credentials has {known}")
+        for sensor, profile in self.sensors.items():
+            if sensor in known_sensors():
+                raise ValueError(f"sensors.{sensor} has the name of a sensor that is shipped: give it another")
+            if profile.sensor != sensor:
+                raise ValueError(f"sensors.{sensor} is a table of {profile.sensor!r}: give both the same name")
+        use_profiles(self.sensors)
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
@@ -133,6 +142,11 @@ class Recipe(Model):
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
         return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Wherever a recipe arrives, its own sensors are known: in every worker process too."""
+        super().__setstate__(state)
+        use_profiles(self.sensors)
 
     def hashed(self) -> dict[str, Any]:
         """The recipe less what cannot change a pixel or a word: title, description, engines, catalogs but their names.

@@ -112,6 +112,8 @@ class Modality(Model):
     """STAC collection id."""
     bands: tuple[str, ...] = ()
     """Band names of the profile; all where empty."""
+    bands_order: Literal["file", "wavelength"] = "file"
+    """Bands that each item brings (EnMAP): as the file has them, or by rising centre wavelength."""
     where: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """Item properties that must be equal (``sat:orbit_state: ascending``)."""
     time: Time | None = None

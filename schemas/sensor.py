@@ -6,7 +6,7 @@ A new optical sensor is one such table and no code.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -167,8 +167,16 @@ class SensorProfile(BaseModel):
         return self.redistributable or licence != self.licence
 
 
+_OF_RECIPES: dict[str, SensorProfile] = {}
+
+
+def use_profiles(profiles: Mapping[str, SensorProfile]) -> None:
+    """Make a recipe's own profiles known under their names in this process; the last of one name holds."""
+    _OF_RECIPES.update(profiles)
+
+
 def known_sensors() -> list[str]:
-    """Names of all sensor profiles."""
+    """Names of the sensor profiles that are shipped."""
     names = [entry.name for entry in resources.files("schemas").iterdir()]
     return sorted(
         n.removeprefix("sensor_").removesuffix(".yaml").replace("_", "-")
@@ -177,14 +185,19 @@ def known_sensors() -> list[str]:
     )
 
 
-@cache
 def load_sensor(name: str) -> SensorProfile:
-    """The profile of a sensor.
+    """The profile of a sensor: a recipe's own, or a shipped one.
 
     Raises:
         RecipeError: unknown name; lists the known ones.
     """
+    return _OF_RECIPES[name] if name in _OF_RECIPES else _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> SensorProfile:
     entry = resources.files("schemas") / f"sensor_{name.replace('-', '_')}.yaml"
     if not entry.is_file():
-        raise RecipeError(f"unknown sensor {name!r}", mend=f"known: {', '.join(known_sensors())}")
+        known = ", ".join(sorted({*known_sensors(), *_OF_RECIPES}))
+        raise RecipeError(f"unknown sensor {name!r}", mend=f"known: {known}")
     return SensorProfile.model_validate(yaml.safe_load(entry.read_text(encoding="utf-8")))

@@ -1,6 +1,7 @@
 """EnMAP L2A: one file of 224 bands whose centres, widths and gains each item brings itself.
 
-VNIR and SWIR overlap near 900-1000 nm, so the sequence of centres goes backwards there. The file's order is kept;
+VNIR and SWIR overlap near 900-1000 nm, so the sequence of centres goes backwards there. The file's order is kept, or
+the bands are sorted by wavelength, as the recipe says;
 bands are asked for by place (``band_047``), by wavelength (``655nm``) or by the published selection of 202.
 """
 
@@ -91,12 +92,12 @@ def _image_bands(item: Item) -> list[BandInfo]:
 
 
 def _chosen(infos: list[BandInfo], modality: Modality) -> list[BandInfo]:
-    if not modality.bands:
-        return infos
-    chosen: list[BandInfo] = []
-    for name in modality.bands:
-        chosen.extend(_named(infos, name))
-    return list(dict.fromkeys(chosen))
+    chosen = infos
+    if modality.bands:
+        chosen = list(dict.fromkeys(info for name in modality.bands for info in _named(infos, name)))
+    if modality.bands_order == "wavelength":
+        return sorted(chosen, key=lambda info: (info.centre_nm or 0.0, info.index))
+    return chosen
 
 
 def _named(infos: list[BandInfo], name: str) -> list[BandInfo]:

@@ -23,6 +23,7 @@ from sources.recognise import Recognised, recognise
 from sources.scenes import licence_of, mask_keys, mask_kind, profile_of
 from sources.sensors import radiometry_of, to_scene_item
 from sources.sentinel1 import AMPLITUDE
+from sources.sound import as_number
 
 METRES_FROM = 0.1
 """A pixel edge below this is in degrees: no unit of length here is finer."""
@@ -251,13 +252,12 @@ def _gsd(item: Item, info: BandInfo, band: Band | None, sensor: SensorProfile) -
     transform = asset.get("proj:transform")
     if transform and abs(float(transform[0])) > METRES_FROM:
         return abs(float(transform[0]))
-    listed = (asset.get("raster:bands") or asset.get("bands") or [{}])[info.index - 1 : info.index] or [{}]
-    for said in (listed[0].get("spatial_resolution"), listed[0].get("raster:spatial_resolution"), asset.get("gsd")):
-        if isinstance(said, (int, float)) and said > 0:
-            return float(said)
-    whole = item["properties"].get("gsd")
-    if len(sensor.bands) == 1 and isinstance(whole, (int, float)):
-        return float(whole)
+    listed = (asset.get("raster:bands") or asset.get("bands") or ())[info.index - 1 : info.index]
+    row = listed[0] if listed and isinstance(listed[0], Mapping) else {}
+    whole = item["properties"].get("gsd") if len(sensor.bands) == 1 else None
+    for said in (row.get("spatial_resolution"), row.get("raster:spatial_resolution"), asset.get("gsd"), whole):
+        if (number := as_number(said)) is not None and number > 0:
+            return number
     return band.gsd_m if band else None
 
 
@@ -271,11 +271,7 @@ def _nothing_held(item: Item, profile: SensorProfile) -> str:
 
 
 def _cloud_cover(item: Item) -> float | None:
-    value = item["properties"].get("eo:cloud_cover")
-    try:
-        cover = float(value) if value is not None and not isinstance(value, bool) else None
-    except (TypeError, ValueError):
-        return None
+    cover = as_number(item["properties"].get("eo:cloud_cover"))
     return cover if cover is None or cover >= 0 else None
 
 

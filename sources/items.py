@@ -22,6 +22,7 @@ from shapely.geometry import box, shape
 
 from schemas.errors import UnsupportedItemError
 from sources.older_stac import modernise
+from sources.sound import as_number, make_sound
 
 Item = dict[str, Any]
 """A STAC item as plain JSON."""
@@ -66,7 +67,10 @@ def item_times(item: Mapping[str, Any]) -> tuple[datetime, datetime | None]:
     moment = properties.get("datetime") or start or end
     if not moment:
         raise UnsupportedItemError(f"item {item['id']}: no datetime and no start_datetime")
-    return parse_time(moment), parse_time(end) if end else None
+    try:
+        return parse_time(moment), parse_time(end) if end else None
+    except (ValueError, OverflowError) as error:
+        raise UnsupportedItemError(f"item {item['id']}: {moment!r} or {end!r} is no time") from error
 
 
 def item_geometry(item: Mapping[str, Any]) -> Any:
@@ -79,12 +83,13 @@ def item_geometry(item: Mapping[str, Any]) -> Any:
     if geometry:
         try:
             footprint = shape(_without_empty_parts(geometry))
+            footprint = footprint if footprint.is_valid else shapely.make_valid(footprint)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
             raise UnsupportedItemError(f"item {item['id']}: geometry cannot be read") from error
         if not footprint.is_empty:
-            return footprint if footprint.is_valid else shapely.make_valid(footprint)
-    bbox = item.get("bbox")
-    if not bbox or len(bbox) not in (4, 6):
+            return footprint
+    bbox = [as_number(value) for value in item["bbox"]] if isinstance(item.get("bbox"), (list, tuple)) else []
+    if len(bbox) not in (4, 6) or None in bbox:
         raise UnsupportedItemError(f"item {item['id']}: no geometry and no bbox")
     return box(*bbox) if len(bbox) == 4 else box(bbox[0], bbox[1], bbox[3], bbox[4])
 
@@ -108,9 +113,9 @@ def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:
         base_href: address of the item's own document, against which relative addresses are resolved.
     """
     clean: Item = copy.deepcopy(dict(item))
-    clean["properties"] = properties = dict(clean.get("properties") or {})
-    clean["assets"] = {str(key): dict(asset) for key, asset in (clean.get("assets") or {}).items() if asset}
+    make_sound(clean)
     modernise(clean)
+    properties = clean["properties"]
     for key in NUMERIC_PROPERTIES & properties.keys():
         properties[key] = _number(properties[key])
     if isinstance(properties.get("sat:orbit_state"), str):
@@ -136,7 +141,9 @@ def frozen_item(item: Mapping[str, Any], unsign: Callable[[str], str]) -> Item:
     frozen: Item = {key: value for key, value in delivered.items() if key != DELIVERED_KEY}
     if isinstance(delivered.get("assets"), Mapping):
         frozen["assets"] = {
-            key: _with_href(asset, unsign(item["assets"][key]["href"])) for key, asset in delivered["assets"].items()
+            key: _with_href(asset, unsign(item["assets"][key]["href"]))
+            for key, asset in delivered["assets"].items()
+            if key in item["assets"]
         }
     if isinstance(delivered.get("links"), list):
         frozen["links"] = [_with_href(link, unsign(str(link.get("href", "")))) for link in delivered["links"]]
@@ -221,7 +228,8 @@ def _unify_projection(part: dict[str, Any]) -> None:
         epsg = _number(code.split(":", 1)[1])
     if epsg is None:
         epsg = _described_epsg(part)
-    if isinstance(epsg, (int, float)):
+    part.pop("proj:epsg", None)
+    if isinstance(epsg, (int, float)) and not isinstance(epsg, bool) and 1024 <= epsg < 100_000:
         part["proj:epsg"] = int(epsg)
         part["proj:code"] = f"EPSG:{int(epsg)}"
     transform = part.get("proj:transform")

@@ -11,10 +11,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
-from schemas.errors import RecipeError
 from schemas.recipe import Modality
 from schemas.scene import SceneItem
-from schemas.sensor import known_sensors
+from schemas.sensor import load_sensor
 from sources.base import RadiometryOf, ToSceneItem, load_target
 from sources.items import Item
 
@@ -53,11 +52,10 @@ def sensor_reader(sensor: str) -> ToSceneItem:
     Raises:
         RecipeError: unknown name; lists the known ones.
     """
-    targets = dict.fromkeys(known_sensors(), BY_TABLE) | SENSORS
-    targets |= {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
+    targets = SENSORS | {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
     if sensor not in targets:
-        raise RecipeError(f"unknown sensor {sensor!r}", mend=f"known: {', '.join(sorted(targets))}")
-    return cast(ToSceneItem, load_target(targets[sensor]))
+        load_sensor(sensor)
+    return cast(ToSceneItem, load_target(targets.get(sensor, BY_TABLE)))
 
 
 def radiometry_of(sensor: str) -> RadiometryOf:
