@@ -2,6 +2,7 @@
 
     python bench/p10_coregistration.py            writes bench/results/p10.json and docs/coregistration_*.png
     python bench/p10_coregistration.py --quick    a quarter of the pairs; writes nothing
+    python bench/p10_coregistration.py --figures  the pictures alone
 
 Errors are in pixels of the coarser native grid. Sandbox: places drawn with a shift of 0.1 to 3 pixels, each sensor's
 noise, another season, against an unshifted Sentinel-2 date. Real: how much the estimate changes when the moving picture
@@ -13,13 +14,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.coregistration_cases import Case, featureless, moved, real_pair, sandbox_cases, wervik  # noqa: E402
+from bench.record import record  # noqa: E402
 from chips.scene_shift import Acquisitions, Observation, combine  # noqa: E402
 from chips.shift import Estimate, Image, Kind, Reference, estimate_shift  # noqa: E402
 from schemas.recipe import Register  # noqa: E402
@@ -261,6 +261,7 @@ def peers(cases: dict[str, list[Case]], rounds: int) -> tuple[list[dict[str, Any
                     "median_px": _round(np.median(errors)) if errors else None,
                     "p90_px": _round(np.quantile(errors, 0.9)) if errors else None,
                     "ms_per_pair": _round(1000 * float(np.median(per_round[name]))),
+                    "cpu_ms_per_pair": _round(1000 * np.mean([one[i]["cpu_s"] for one in all_rounds for i in members])),
                     "ms_rounds": [_round(1000 * value) for value in per_round[name]],
                     "times_ours": _round(float(np.median(per_round[name])) / ours),
                 }
@@ -273,13 +274,13 @@ def _in_chips(singles: Sequence[Case]) -> list[dict[str, float]]:
     known: dict[tuple[float, float], Reference] = {}
     answers = []
     for case in singles:
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         where = (case.reference.georef.x0, case.reference.georef.y0)
         if where not in known:
             known[where] = Reference(case.reference)
         found = estimate_shift(case.moving, known[where])
-        seconds = time.perf_counter() - began
-        answers.append({"s": seconds} if found is None else {"dx_m": found.dx_m, "dy_m": found.dy_m, "s": seconds})
+        spent = {"s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu_began}
+        answers.append(spent if found is None else {"dx_m": found.dx_m, "dy_m": found.dy_m, **spent})
     return answers
 
 
@@ -294,6 +295,10 @@ def _round(value: Any) -> float:
 def main(arguments: list[str]) -> int:
     """Measure, print, and write."""
     quick = "--quick" in arguments
+    if "--figures" in arguments:
+        subprocess.run([str(ROOT / "bench/peers/registration.sh")], check=True)
+        draw(sandbox_rows(2)[2])
+        return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
     subprocess.run([str(ROOT / "bench/peers/registration.sh")], check=True)
     rows, cases, distance = sandbox_rows(1 if quick else 4)
@@ -312,32 +317,29 @@ def main(arguments: list[str]) -> int:
         for s in ("sentinel-2", "landsat")
     )
     rows += against
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    result = {
-        "id": "P10",
-        "figure": round(min(ratios), 1),
-        "unit": "x faster per chip than AROSICS, at equal or better error",
-        "target": 20,
-        "holds": bool(min(ratios) >= 20 and better and all(row.get("holds", True) for row in rows)),
-        "floor": None,
-        "rows": rows,
-        "machine": {
-            "cores": os.cpu_count(),
-            "system": platform.platform(terse=True),
-            "python": platform.python_version(),
-        },
-        "versions": versions | {f"ours {name}": version(name) for name in ("numpy", "scipy")},
-        "commit": commit.stdout.strip(),
-    }
+    holds = min(ratios) >= 20 and better and all(row.get("holds", True) for row in rows)
     for row in against:
         print(json.dumps(row))
-    print(f"P10: {result['figure']} {result['unit']}; holds: {result['holds']}")
+    print(f"P10: {min(ratios):.1f} times as fast per chip as AROSICS; holds: {holds}")
     if quick:
         return 0
-    (ROOT / "bench/results").mkdir(exist_ok=True)
-    (ROOT / "bench/results/p10.json").write_text(json.dumps(result, indent=1) + "\n")
+    record(
+        "p10",
+        figure=min(ratios),
+        unit="x faster per chip than AROSICS, at equal or better error",
+        target=20,
+        holds=bool(holds),
+        floor=None,
+        rows=rows,
+        packages=("numpy", "scipy", "rasterio"),
+        further={"peer_versions": versions},
+    )
+    draw(distance)
+    return 0
+
+
+def draw(distance: dict[str, Any]) -> None:
+    """Curves of error against distance, noise and clouds: their numbers, and pictures of them in docs/."""
     figures = {
         "coregistration_distance": {
             "title": "Error against distance, sandbox, reliable estimates",
@@ -367,7 +369,6 @@ def main(arguments: list[str]) -> int:
         check=True,
         env=_alone(),
     )
-    return 0
 
 
 if __name__ == "__main__":

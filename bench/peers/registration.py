@@ -155,8 +155,10 @@ def run(cases_path, results_path, names):
         method(cases[0])  # imports and first-time costs
         answers = []
         for case in cases:
+            began = time.process_time()
             found, seconds = method(case)
-            answers.append({"dx_m": found[0], "dy_m": found[1], "s": seconds} if found else {"s": seconds})
+            spent = {"s": seconds, "cpu_s": time.process_time() - began}
+            answers.append({"dx_m": found[0], "dy_m": found[1], **spent} if found else spent)
         results[name] = answers
     versions = {}
     for module in ("arosics", "cv2", "skimage", "numpy", "scipy"):
