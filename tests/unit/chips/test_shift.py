@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import fft, ndimage
 from scipy.spatial import KDTree
 
-from chips.shift import MIN_PIXELS, Estimate, Image, estimate_shift
+from chips.shift import MIN_PIXELS, Estimate, Image, Reference, estimate_shift
 from schemas.georef import GeoRef
 
 Array = np.ndarray[Any, Any]
@@ -216,3 +216,24 @@ def test_no_featureless_pair_of_fifty_is_accepted(kind: str) -> None:
         if found is not None and found.reliability >= 0.3:
             accepted.append((index, found))
     assert accepted == []
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, 1.2])
+@pytest.mark.parametrize("length", [4.0, 7.0])
+def test_even_rows_match_themselves_a_row_further_on_and_are_not_trusted(angle: float, length: float) -> None:
+    rows, columns = np.indices((96, 120))
+    along = 2 * np.pi * (rows * np.cos(angle) + columns * np.sin(angle)) / length
+    rng = np.random.default_rng(3)
+    one, other = (1500 + 400 * np.sin(along + phase) + rng.normal(0, 60, along.shape) for phase in (0.0, 0.9))
+    assert estimate(image(one), image(other)).reliability < 0.3
+
+
+def test_a_reference_that_is_kept_gives_what_a_new_one_gives() -> None:
+    scene = fields(9, (84, 104))
+    valid = np.ones((64, 84), bool)
+    valid[:20, :30] = False
+    kept = Reference(image(scene[10:-10, 10:-10], valid=valid))
+    for dy, dx in ((0.6, -1.2), (1.4, 0.3)):
+        off = image(moved(scene, dy, dx)[10:-10, 10:-10])
+        assert estimate_shift(off, kept) == estimate_shift(off, kept.image)
+    assert len(kept.found) == 1
