@@ -44,7 +44,14 @@ bench-%: $(STAMP)
 	if [ $${#scripts[@]} -eq 0 ]; then echo "bench/ holds no benchmark named $*" >&2; exit 2; fi; \
 	for script in "$${scripts[@]}"; do $(BIN)/python "$$script"; done
 
-services:  ## install PostGIS, nginx and Chromium from Debian's packages, for the tests that need them
+STAC_SERVER := build/services/stac-server
+
+$(STAC_SERVER)/.installed: tests/integration/stac_server_requirements.txt
+	@rm -rf $(STAC_SERVER); mkdir -p $(dir $(STAC_SERVER)); $(PYTHON) -m venv $(STAC_SERVER)
+	@$(STAC_SERVER)/bin/pip install --quiet --disable-pip-version-check -r $<; touch $@
+	@echo "make services: stac-fastapi-pgstac is installed in $(STAC_SERVER)"
+
+services: $(STAC_SERVER)/.installed  ## install PostGIS, nginx, Chromium (Debian) and a STAC server, for the tests that need them
 	@if ! command -v apt-get >/dev/null; then \
 	  echo "make services: no apt-get here; install PostgreSQL with PostGIS, nginx and Chromium by other means" >&2; exit 0; fi; \
 	as_root=""; if [ "$$(id -u)" -ne 0 ]; then as_root="sudo"; fi; \

@@ -19,8 +19,9 @@ from sources.openers import unsigned
 
 log = logging.getLogger(__name__)
 
-PAGE_SIZES = (250, 100, 170, 60)
-"""Items per page, one for each pass that is needed: other sizes have other borders and tokens."""
+PAGE_SIZES = (250, 97, 163, 61)
+"""Items per page, one for each pass that is needed. Without common multiples below 9,900: two passes that are cut at
+a border of their pages are not cut at the same item, and so do not seem to agree."""
 MOST_PAGES = 20_000
 ESTIMATED_FROM = 10_000
 """Servers estimate large counts; a smaller one is exact, and an answer that stays below it has lost a page."""
@@ -55,9 +56,8 @@ class _Pass:
 
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
     matched: int | None = None
-    repeated: int = 0
-    last: int = 0
-    """Items on its last page."""
+    is_doubtful: bool = False
+    """An item came twice, or without a count nothing tells whether the last page was the last."""
     lost: PageLostError | None = None
 
 
@@ -78,14 +78,13 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
     seen = _Pass()
     for number in range(most_passes):
         size = PAGE_SIZES[number % len(PAGE_SIZES)]
-        seen = _one_pass(read, first(size))
+        seen = _one_pass(read, first(size), size)
         before = len(found)
         for key, item in seen.items.items():
             found[key] = newest(found[key], item) if key in found else item
         if seen.lost is None:
-            is_whole = len(found) >= (seen.matched or 0) and not (seen.repeated and number == 0)
-            if seen.matched is None and seen.last >= size:
-                is_whole = False  # a full page that names no next one: the end, or a link that was lost
+            is_counted = seen.matched is not None and number > 0
+            is_whole = len(found) >= (seen.matched or 0) and (is_counted or not seen.is_doubtful)
             is_estimate = seen.matched is None or seen.matched >= ESTIMATED_FROM
             is_settled = number > 0 and is_estimate and len(found) == before == len(seen.items)
             if is_whole or is_settled:
@@ -105,17 +104,18 @@ def newest(one: Item, other: Item) -> Item:
     return one if _updated(one) > _updated(other) else other
 
 
-def _one_pass(read: ReadPage, first: PageRequest) -> _Pass:
+def _one_pass(read: ReadPage, first: PageRequest, size: int) -> _Pass:
     seen = _Pass()
-    barren = 0
+    barren, lengths = 0, [size]
     try:
         for page in _pages(read, first):
             if seen.matched is None:
                 seen.matched = _matched(page)
-            before, seen.last = len(seen.items), len(page.get("features") or ())
+            before = len(seen.items)
+            lengths.append(len(page["features"]))
             for item in page.get("features") or ():
                 key = (str(item.get("collection")), str(item.get("id")))
-                seen.repeated += key in seen.items
+                seen.is_doubtful |= key in seen.items
                 seen.items[key] = newest(seen.items[key], item) if key in seen.items else item
             barren = barren + 1 if len(seen.items) == before else 0
             if barren >= BARREN_PAGES:
@@ -123,6 +123,9 @@ def _one_pass(read: ReadPage, first: PageRequest) -> _Pass:
     except PageLostError as error:
         log.warning("%s", error)
         seen.lost = error
+    if seen.matched is None:  # a full last page, or an empty one behind a link, may stand where more should be
+        is_empty = 0 in lengths[2:]
+        seen.is_doubtful |= is_empty or lengths[-1] == size or (len(lengths) > 2 and lengths[-1] == lengths[1])
     return seen
 
 

@@ -30,6 +30,12 @@ def _program(*names: str) -> Path | None:
     return Path(found) if found else None
 
 
+def _stac_server() -> Path | None:
+    """Python of the environment that ``make services`` makes for stac-fastapi-pgstac."""
+    environment = Path(__file__).parents[1] / "build" / "services" / "stac-server"
+    return environment / "bin" / "python" if (environment / ".installed").is_file() else None
+
+
 def _postgis() -> Path | None:
     """Folder of PostgreSQL's programs, where the PostGIS extension of the same version is installed."""
     for programs in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
@@ -43,6 +49,7 @@ SERVICES: dict[str, Callable[[], Path | None]] = {
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,
+    "stac-server": _stac_server,
 }
 
 
@@ -125,3 +132,9 @@ def nginx() -> Path:
 def postgresql_programs() -> Path:
     """Folder of PostgreSQL's programs; the test that uses it is marked ``services("postgis")``."""
     return _present(SERVICES["postgis"](), 'services("postgis")')
+
+
+@pytest.fixture(scope="session")
+def stac_server_python() -> Path:
+    """Python of the STAC server's environment; the test that uses it is marked ``services("stac-server")``."""
+    return _present(SERVICES["stac-server"](), 'services("stac-server")')

@@ -90,6 +90,19 @@ def test_a_short_answer_of_status_200_is_asked_again(wrong: dict[str, Any]) -> N
     assert pages.passes == 2
 
 
+@pytest.mark.parametrize("wrong", [{"empty": [(1, 2)]}, {"unlinked": [(1, 1)]}, {"unlinked": [(1, 2)]}])
+def test_without_a_count_a_last_page_that_is_full_or_empty_is_doubted(wrong: dict[str, Any]) -> None:
+    pages = Pages(610, counts=False, **wrong)
+    assert pages.ids() == pages.all_ids
+    assert pages.passes == 2
+
+
+def test_a_full_last_page_that_was_the_last_costs_one_more_pass() -> None:
+    pages = Pages(500, counts=False)
+    assert pages.ids() == pages.all_ids
+    assert pages.passes == 2
+
+
 def test_a_count_that_is_an_estimate_is_not_waited_for() -> None:
     pages = Pages(10_300, matched=12_000)
     assert pages.ids() == pages.all_ids
@@ -102,7 +115,13 @@ def test_a_small_count_that_is_never_reached_is_a_named_failure() -> None:
 
 
 def test_items_that_shift_between_pages_are_found_by_a_second_pass() -> None:
-    pages = Pages(600, repeats=[(1, 2)], counts=False)
+    pages = Pages(610, repeats=[(1, 2)], counts=False)
+    assert pages.ids() == pages.all_ids
+    assert pages.passes == 2
+
+
+def test_an_item_that_is_always_given_twice_costs_one_more_pass() -> None:
+    pages = Pages(600, repeats=[(n, 2) for n in range(1, 9)])
     assert pages.ids() == pages.all_ids
     assert pages.passes == 3, "the second pass ends in a full page, which nothing says to be the last"
 
