@@ -80,6 +80,8 @@ def elevation(clues: Clues) -> Recognised | None:
         r"(^|[^A-Z])(D[ETS]M|ELEVATION)([^A-Z]|$)"
     )
     named = (clues.collection, *clues.names[:2])
+    if _any(r"(^|[^A-Z])HAND([^A-Z]|$)", named):
+        return _refused("height above the nearest drainage, not elevation")
     if _any(pattern, named) and not clues.says(r"(^|[^A-Z0-9])(S[12][A-D]_|L[COTEM]0\d_)") and not _is_lidar(clues):
         return Recognised("dem", "named as an elevation model")
     if clues.keys and set(clues.keys) <= {"elevation", "dem", "dsm", "dtm"}:

@@ -137,6 +137,18 @@ def test_enmap_bands_are_asked_for_by_wavelength_and_by_the_published_selection(
     assert not {band.name for band in published} & {f"band_{i}" for i in range(130, 136)}
 
 
+def test_enmap_bands_are_sorted_by_wavelength_where_the_recipe_says_so(realdata: Path) -> None:
+    catalog = open_catalog(Catalog(kind="static", href="x"), str(realdata / "catalog"))
+    (item,) = catalog.search("enmap-l2a", EARTH)
+    modality = Modality(sensor="enmap-l2a", catalog="real", collection="enmap-l2a", bands_order="wavelength")
+    scene = to_scene_item(item, "e", modality, "real")
+    centres = [band.centre_nm or 0.0 for band in scene_bands(scene)]
+    assert centres == sorted(centres)
+    backwards = [ref.band_index for ref in scene.refs][80:100]
+    assert backwards != sorted(backwards)
+    assert {ref.band_index for ref in scene.refs} == set(range(1, 225))
+
+
 PUBLIC: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     # file: sensor, bands, scenes, what the refusals say
     "planetary-computer/sentinel-2-l2a": ("sentinel-2-l2a", (), 10, ""),
