@@ -61,7 +61,11 @@ class Findings:
         chips = {spec.chip_id for spec in tile.chips}
         gone = to_reject([Twins(**row) for row in self.twins])
         return Findings(
-            tuple(row for row in self.scene_shifts if (row["modality"], row["acquisition"]) in here),
+            tuple(
+                row
+                for row in self.scene_shifts
+                if all((row["modality"], part) in here for part in row["acquisition"].split("+"))  # of a composite
+            ),
             tuple(asdict(pair) for chip_id, pair in sorted(gone.items()) if chip_id in chips),
         )
 
