@@ -150,7 +150,7 @@ def _iso(value: Any, where: str, row: str) -> str:
     if value is None or value == "" or (not isinstance(value, str) and pd.isna(value)):
         return ""
     try:
-        return str(pd.Timestamp(value).date().isoformat())
+        return str(pd.Timestamp(str(value) if isinstance(value, str) else value).date().isoformat())
     except (ValueError, TypeError) as error:
         raise RecipeError(f"{row}: {str(value)[:40]!r} is no day", where=where, mend="write 2021-07-14") from error
 

@@ -1,0 +1,96 @@
+"""Days of tables reach the chips that they are meant for: by chip, by region, by the place inside; nonsense is told."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chips.cell_table import CellTable
+from chips.windows import dates_at
+from schemas.errors import RecipeError
+from sources.date_tables import with_dates
+from tests.unit.sources.scenes_made_up import recipe
+
+
+def cells(**columns: Any) -> CellTable:
+    """Three chips of 960 m in a row."""
+    left = 600_000.0 + 960.0 * np.arange(3)
+    low = np.full(3, 5_300_040.0)
+    return CellTable(
+        np.array(["c0", "c1", "c2"]),
+        np.full(3, 32632, np.int32),
+        np.column_stack([left, low, left + 960.0, low + 960.0]),
+        np.array(["a", "a", "b"]),
+        np.array(["", "", ""]),
+        columns,
+    )
+
+
+def days(folder: Path, windows: dict[str, Any], of: CellTable | None = None) -> list[list[str]]:
+    rules = recipe(time={"start": "2021-01-01", "end": "2022-12-31", "windows": windows})
+    table = with_dates(rules, folder, of or cells())
+    return [[f"{key} {day}" for key, day in dates_at(table.columns, i)] for i in range(3)]
+
+
+def test_events_by_chip_by_region_and_by_place(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("chip_id,event\nc2,2021-05-03\nelsewhere,2021-01-01\n")
+    assert days(tmp_path, {"kind": "pair", "table": "e.csv"}) == [[], [], ["e.csv:event 2021-05-03"]]
+    (tmp_path / "r.csv").write_text("region,flood\na,2021-05-03T10:00:00Z\n")
+    by_region = days(tmp_path, {"kind": "pair", "table": "r.csv", "column": "flood"})
+    assert by_region == [["r.csv:flood 2021-05-03"]] * 2 + [[]]
+    lon, lat = cells().centres_lonlat()
+    (tmp_path / "p.csv").write_text(f"lon,lat,event\n{lon[1]},{lat[1]},2021-07-01\n")
+    assert days(tmp_path, {"kind": "pair", "table": "p.csv"}) == [[], ["p.csv:event 2021-07-01"], []]
+    feature = {
+        "type": "Feature",
+        "properties": {"event": "2021-07-02"},
+        "geometry": {"type": "Point", "coordinates": [lon[0], lat[0]]},
+    }
+    (tmp_path / "p.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert days(tmp_path, {"kind": "pair", "table": "p.geojson"})[0] == ["p.geojson:event 2021-07-02"]
+
+
+def test_event_of_the_grids_own_table(tmp_path: Path) -> None:
+    own = cells(fire=np.array(["2021-08-01", "", "2021-09-01"]))
+    found = days(tmp_path, {"kind": "pair", "column": "fire"}, own)
+    assert found == [[":fire 2021-08-01"], [], [":fire 2021-09-01"]]
+
+
+def test_growth_by_day_of_year_runs_into_the_next_year(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("region,year,start,peak,end\na,2021,280,20,100\nb,,90,180,270\n")
+    wish = {"kind": "seasons", "calendar": "phenology", "table": "g.csv"}
+    found = days(tmp_path, wish)
+    assert found[0] == ["g.csv:2021.end 2022-04-10", "g.csv:2021.peak 2022-01-20", "g.csv:2021.start 2021-10-07"]
+    assert len(found[2]) == 6  # a row without a year holds for both
+    (tmp_path / "d.csv").write_text("chip_id,start,peak,end\nc1,2021-03-01,2021-05-01,2021-08-01\n")
+    assert days(tmp_path, wish | {"table": "d.csv"})[1][2] == f"d.csv:2021.start {date(2021, 3, 1)}"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("chip_id,when\nc0,2021-01-01\n", "no column 'event'"),
+        ("name,event\nc0,2021-01-01\n", "does not say where"),
+        ("chip_id,event\nc0,soon\n", "is no day"),
+        ("chip_id,event\nc0,2021-01-01\nc0,2021-02-01\n", "two events"),
+    ],
+)
+def test_nonsense_is_one_line(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "e.csv").write_text(content)
+    with pytest.raises(RecipeError, match=words):
+        days(tmp_path, {"kind": "pair", "table": "e.csv"})
+
+
+def test_missing_files_and_columns_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no file none\.csv"):
+        days(tmp_path, {"kind": "pair", "table": "none.csv"})
+    with pytest.raises(RecipeError, match="brings no column 'fire'"):
+        days(tmp_path, {"kind": "pair", "column": "fire"})
+    (tmp_path / "g.csv").write_text("region,start,peak,end\na,2021-05-01,2021-03-01,2021-08-01\n")
+    with pytest.raises(RecipeError, match="not in order"):
+        days(tmp_path, {"kind": "seasons", "calendar": "phenology", "table": "g.csv"})
