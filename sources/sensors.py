@@ -7,15 +7,21 @@ entry-point group ``terraweft.sensors``.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from importlib.metadata import entry_points
 from typing import cast
 
+from pyproj.exceptions import CRSError
+from shapely.errors import GEOSException
+
+from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
-from schemas.scene import SceneItem
+from schemas.scene import SceneItem, SceneRef
 from schemas.sensor import load_sensor
 from sources.base import RadiometryOf, ToSceneItem, load_target
 from sources.items import Item
+from sources.raster_limits import MAX_SIDE_PX
 
 SENSORS: dict[str, str] = {
     "sentinel-2-l2a": "sources.sentinel2:to_scene_item",
@@ -33,6 +39,8 @@ SENSORS: dict[str, str] = {
 """Sensor profile -> the function that turns an item into a `SceneItem`, where the table alone is not enough."""
 BY_TABLE = "sources.table_sensor:to_scene_item"
 ENTRY_POINTS = "terraweft.sensors"
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, CRSError, GEOSException)
+"""What reading a document raises that is not what it should be: translated here, once for all sensors."""
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -40,9 +48,33 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
 
     Raises:
         RecipeError: unknown sensor; lists the known ones.
-        UnsupportedItemError, AssetMissingError: as `ToSceneItem`.
+        UnsupportedItemError, AssetMissingError: as `ToSceneItem`; the former too where the item makes no sense
+            anywhere (a list where a number belongs, a raster without rows, a scale that is not finite).
     """
-    return sensor_reader(modality.sensor)(item, modality_name, modality, catalog_name)
+    read = sensor_reader(modality.sensor)
+    try:
+        scene = read(item, modality_name, modality, catalog_name)
+    except NONSENSE as error:
+        what = f"item {item['id']}: cannot be understood: {type(error).__name__} {str(error)[:120]}"
+        raise UnsupportedItemError(what) from error
+    for ref in (*scene.refs, *scene.masks):
+        _check_ref(ref)
+    return scene
+
+
+def _check_ref(ref: SceneRef) -> None:
+    """Refuse a band whose numbers can mean nothing.
+
+    Raises:
+        UnsupportedItemError: naming item, asset and numbers.
+    """
+    grid = ref.georef
+    numbers = (ref.scale, ref.offset, grid.x0, grid.y0, grid.pixel_size)
+    is_sane = all(math.isfinite(number) for number in numbers) and ref.scale != 0 and grid.pixel_size > 0
+    if not is_sane or not 0 < min(grid.shape_yx) <= max(grid.shape_yx) <= MAX_SIDE_PX or ref.band_index < 1:
+        raise UnsupportedItemError(
+            f"item {ref.item_id}: asset {ref.asset_key} has scale {ref.scale}, offset {ref.offset} on {grid}", ref.href
+        )
 
 
 @cache

@@ -76,12 +76,12 @@ def select_items(
             item = {**normalise_item(raw, base_href), DELIVERED_KEY: raw} if base_href else raw
             moment, last = item_times(item)
             touches = item_geometry(item).intersects(ground)
-        except (UnsupportedItemError, KeyError, TypeError, ValueError, AttributeError) as error:
+            mark_refused(item, allow_local, alternate)
+        except (UnsupportedItemError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise CatalogError(f"item {raw.get('id')!r} is no STAC item: {error}", unsigned(base_href)) from error
         is_before_end = window.end is None or moment <= window.end
         is_after_start = window.start is None or (last or moment) >= window.start
         if touches and is_before_end and is_after_start and matches(item, window.where):
-            mark_refused(item, allow_local, alternate)
             kept[(str(item.get("collection")), item["id"])] = (moment, item)
     return [item for _, item in sorted(kept.values(), key=lambda pair: (pair[0], pair[1]["id"]))]
 
