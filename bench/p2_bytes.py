@@ -18,13 +18,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import shapely
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record
 from bench.scenes import BANDS, BUILD, LEFT, TOP, SceneSet, make_scenes
 from bench.serving import served
-from chips.plan import plan_chips, plan_layers, plan_tiles
-from chips.read_order import in_read_order
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.plan import chip_specs, plan_cells, plan_layers
+from chips.tiling import tile_cells
 from flows.runs import Runs
 from schemas.chip import Tile
 from schemas.recipe import Recipe
@@ -63,8 +67,16 @@ def the_recipe(scenes: SceneSet) -> Recipe:
 
 def tiles_of(scenes: SceneSet, base: str) -> tuple[Recipe, Any, list[Tile]]:
     """The recipe, its layers, and its tiles in read order."""
-    recipe, items = the_recipe(scenes), {"s2": (scenes.item(0, base),)}
-    return recipe, plan_layers(recipe, items), in_read_order(plan_tiles(recipe, plan_chips(recipe, {}), items))
+    recipe, item = the_recipe(scenes), scenes.item(0, base)
+    chips = plan_cells(recipe, CellTable.concat(cells_of(recipe.grid, {})))
+    planned = tile_cells(chips.cells, CHIP * 10.0, recipe.grid.tile_chips)
+    ordered = chips.take(planned.order)
+    specs = chip_specs(recipe, ordered, shapely.to_wkb(ordered.cells.footprints()))
+    tiles = [
+        Tile(str(planned.tile_id[i]), int(planned.epsg[i]), tuple(specs[start:stop]), {"s2": (item,)})
+        for i, (start, stop) in enumerate(zip(planned.first[:-1], planned.first[1:], strict=True))
+    ]
+    return recipe, plan_layers(recipe, {"s2": item}), tiles
 
 
 def work(base: str, size: int, block: int, worker: int, workers: int) -> None:
@@ -91,7 +103,7 @@ def needed(scenes: SceneSet) -> tuple[int, int]:
     from sources.lattice import common_window
 
     recipe = the_recipe(scenes)
-    chips = [chip.georef(10.0) for chip in plan_chips(recipe, {})]
+    chips = [chip.georef(10.0) for tile in tiles_of(scenes, "")[2] for chip in tile.chips]
     blocks = total = 0
     for ref in scenes.refs(0, str(scenes.folder.parent)):
         header = BlockStore().header(ref.href, PlainOpener()).result().header

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import shapely
-from shapely.geometry.base import BaseGeometry
+from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.chip_size import check_chip_size
-from chips.grid import cells_of
 from chips.grid_lattice import lattice_of
 from chips.splits import split_cells
 from chips.windows import dates_at
-from schemas.chip import ChipSpec, Tile
+from schemas.chip import ChipSpec
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
@@ -47,59 +46,79 @@ class LayerPlan:
     """Unit of the physical value as read."""
 
 
-def plan_chips(
-    recipe: Recipe,
-    regions: Mapping[str, BaseGeometry],
-    with_columns: Callable[[CellTable], CellTable] = lambda cells: cells,
-    cells: CellTable | None = None,
-) -> list[ChipSpec]:
-    """All chips of a recipe with their splits, ordered by id.
+@dataclass(frozen=True)
+class PlannedCells:
+    """N chips, as columns."""
+
+    cells: CellTable
+    """Where they lie, by id."""
+    split: NDArray[np.str_]
+    """(N,) train, val or test."""
+    block_id: NDArray[np.str_]
+    """(N,) the unit that decided the split."""
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def take(self, index: NDArray[Any]) -> PlannedCells:
+        """The chips at some places (integers), or where a mask holds (booleans)."""
+        return PlannedCells(self.cells.take(index), self.split[index], self.block_id[index])
+
+
+def plan_cells(recipe: Recipe, cells: CellTable, scenes: NDArray[np.str_] | None = None) -> PlannedCells:
+    """The chips of a recipe with their splits, ordered by id; those that the buffer drops are left out.
 
     Args:
         recipe: the recipe.
-        regions: name -> EPSG:4326 geometry; not used with an explicit list of cells.
-        with_columns: adds what tables say of the cells (`sources.date_tables.with_dates`).
-        cells: what sampling left; all cells of the grid where None.
+        cells: where its chips lie.
+        scenes: (N,) see `chips.splits.split_cells`; in the order of ``cells``.
 
     Raises:
-        RecipeError: no chip fits, or too many would.
+        RecipeError: there is no cell.
     """
-    cells = CellTable.concat(cells_of(recipe.grid, regions)) if cells is None else cells
     if not len(cells):
         raise RecipeError(
             "no chip fits into the regions",
             where="grid.chip_m",
             mend="take a smaller chip or a larger region",
         )
-    return _with_splits(recipe, with_columns(cells.take(np.argsort(cells.chip_id))))
+    order = np.argsort(cells.chip_id, kind="stable")
+    cells, scenes = cells.take(order), None if scenes is None else scenes[order]
+    split, block_id, dropped = split_cells(cells, recipe.split, recipe.seed, scenes)
+    return PlannedCells(cells, split, block_id).take(~dropped)
 
 
-def _with_splits(recipe: Recipe, cells: CellTable) -> list[ChipSpec]:
+def chip_specs(recipe: Recipe, planned: PlannedCells, footprints: NDArray[np.object_]) -> list[ChipSpec]:
+    """Chips as objects: of a tile that is about to be read, never of a whole run.
+
+    Args:
+        recipe: the recipe.
+        planned: N chips.
+        footprints: (N,) their EPSG:4326 outlines as WKB.
+    """
     start, end, reference = recipe.time.window_utc()
-    splits, blocks, dropped = split_cells(cells, recipe.split, recipe.seed)
-    footprints = shapely.to_wkb(cells.footprints())
-    bounds = [(left, bottom, right, top) for left, bottom, right, top in cells.bounds.tolist()]
+    cells = planned.cells
     return [
         ChipSpec(
             chip_id=str(cells.chip_id[i]),
             epsg=int(cells.epsg[i]),
-            bounds_xyxy=bounds[i],
+            bounds_xyxy=(left, bottom, right, top),
             region=str(cells.region[i]),
-            split=str(splits[i]),
-            block_id=str(blocks[i]),
+            split=str(planned.split[i]),
+            block_id=str(planned.block_id[i]),
             start_utc=start,
             end_utc=end,
             reference_utc=reference,
             footprint_wkb=footprints[i],
             majortom_cell=str(cells.majortom[i]),
-            dates=dates_at(cells.columns, int(i)),
+            dates=dates_at(cells.columns, i),
         )
-        for i in np.flatnonzero(~dropped)
+        for i, (left, bottom, right, top) in enumerate(cells.bounds.tolist())
     ]
 
 
-def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> list[LayerPlan]:
-    """The modality groups that the items of each modality make up, in the recipe's order.
+def plan_layers(recipe: Recipe, examples: Mapping[str, SceneItem]) -> list[LayerPlan]:
+    """The modality groups that an item of each modality makes up, in the recipe's order.
 
     A modality whose bands come at several pixel sizes has one group for each; every item must offer the same.
 
@@ -108,8 +127,8 @@ def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> lis
     """
     layers: list[LayerPlan] = []
     for name, modality in recipe.modalities.items():
-        offered = items.get(name, ())
-        if not offered:
+        example = examples.get(name)
+        if example is None:
             if modality.optional:
                 continue
             raise RecipeError(
@@ -117,7 +136,7 @@ def plan_layers(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> lis
                 where=f"modalities.{name}",
                 mend="check collection, where, time and region",
             )
-        layers += _layers_of(recipe, name, modality, offered[0])
+        layers += _layers_of(recipe, name, modality, example)
     on_edges = [layer.gsd_m for layer in layers if _shares_edges(recipe.modalities[layer.modality], layer)]
     if recipe.grid.chip_m is not None:
         check_chip_size(recipe.grid.chip_m, [*on_edges, recipe.grid.gsd_m], lattice_of(recipe.grid))
@@ -199,27 +218,3 @@ def _floor(value: float) -> int:
 
 def _ceil(value: float) -> int:
     return math.ceil(value - 1e-6)
-
-
-def plan_tiles(recipe: Recipe, chips: Sequence[ChipSpec], items: Mapping[str, Sequence[SceneItem]]) -> list[Tile]:
-    """Blocks of neighbouring chips with the items that touch them, ordered by name."""
-    edge = recipe.grid.tile_chips
-    size = float(recipe.grid.chip_m or 0) or max(chip.bounds_xyxy[2] - chip.bounds_xyxy[0] for chip in chips)
-    grouped: dict[str, list[ChipSpec]] = defaultdict(list)
-    for chip in chips:
-        column = math.floor(chip.bounds_xyxy[0] / (size * edge) + 1e-9)
-        row = math.floor(chip.bounds_xyxy[1] / (size * edge) + 1e-9)
-        grouped[f"{chip.epsg}_{column}_{row}"].append(chip)
-    trees = {
-        name: shapely.STRtree([shapely.from_wkb(item.footprint_wkb) for item in found]) for name, found in items.items()
-    }
-    tiles = []
-    for name in sorted(grouped):
-        members = tuple(sorted(grouped[name], key=lambda chip: chip.chip_id))
-        hull = shapely.union_all([shapely.from_wkb(chip.footprint_wkb) for chip in members])
-        touching = {
-            source: tuple(items[source][i] for i in np.sort(tree.query(hull, predicate="intersects")))
-            for source, tree in trees.items()
-        }
-        tiles.append(Tile(tile_id=name, epsg=members[0].epsg, chips=members, items=touching))
-    return tiles

@@ -22,20 +22,21 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from chips.plan import LayerPlan
-from chips.read_order import in_read_order
 from flows.captioning import caption_tiles
 from flows.catalogs import opener_of
 from flows.cluster import dask_client, quieten
 from flows.fragments import finished, sweep
+from flows.frozen_items import ITEMS
 from flows.passes import Job, first_pass
-from flows.planning import RunPlan, make_plan, write_plan
+from flows.plan_store import WHOLE, Part, StoredPlan
+from flows.planning import addresses_of, make_plan
 from flows.progress import current
 from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run
 from flows.runs import spread
 from flows.second_pass import chip_places, second_pass, write_bucket
-from schemas.chip import Tile
+from schemas.errors import UserError
 from schemas.recipe import Recipe
 from shards.buckets import bucket_count, bucket_of
 from shards.lock import dataset_lock
@@ -66,6 +67,12 @@ class BuildRequest:
     """Scheduler of a cluster that is there already."""
     ledger: Path | None = None
     """Paid-answer ledger."""
+    plan: Path | None = None
+    """A plan that was made before and is to be built as it is."""
+    part: Part = WHOLE
+    """Its share of tiles."""
+    replan: bool = False
+    """Ask the catalogs again, whatever plan an earlier run left."""
 
 
 @dataclass(frozen=True)
@@ -96,35 +103,53 @@ def run_folder(request: BuildRequest) -> Path:
 
 
 @task(name="plan", cache_policy=NO_CACHE, persist_result=False)
-def plan_stage(request: BuildRequest) -> RunPlan:
-    """Hops 1 and 2."""
+def plan_stage(request: BuildRequest) -> StoredPlan:
+    """Hops 1 and 2: the plan that was asked for, the one that a stopped run left, or a new one.
+
+    A plan is made anew where there is none or a version was published of it, where the recipe's catalogs are at other
+    addresses now (the frozen items would name files that are not there any more), and where somebody asks for it.
+    """
+    if request.plan is not None:
+        return StoredPlan(request.plan, request.recipe, request.variables, request.part)
     folder = run_folder(request) / "plan"
+    try:
+        stored = StoredPlan(folder, request.recipe, request.variables)
+        is_here = stored.addresses == addresses_of(request.recipe, request.variables)
+        if is_here and not request.replan and not stored.is_used_up:
+            log.info("going on with the plan in %s", folder)
+            return stored
+    except UserError as error:
+        log.debug("no plan to go on with: %s", error)
     opener = opener_of(request.recipe, request.work)
-    before = used_items(folder / "items.parquet")
-    plan = make_plan(request.recipe, request.recipe_folder, request.variables, opener, before)
-    write_plan(plan, folder)
-    return plan
+    before = used_items(folder / ITEMS)
+    return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
 
 
 @task(name="first pass", cache_policy=NO_CACHE, persist_result=False)
-def first_stage(client: Client, job: Job, tiles: Sequence[Tile]) -> tuple[dict[str, Path], int]:
+def first_stage(client: Client, job: Job, plan: StoredPlan) -> tuple[dict[str, Path], int]:
     """Hops 3 to 5 of every tile: tile id -> fragments, and how many of them an earlier run had finished."""
     folder = job.folder / "first"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     there = {path.name for path in finished(folder)}
-    done = {tile.tile_id: job.first_folder(tile) for tile in tiles if job.first_folder(tile).name in there}
-    todo = in_read_order([tile for tile in tiles if tile.tile_id not in done])
+    done: dict[str, Path] = {}
+    todo: list[int] = []
+    for number in plan.numbers:
+        final = job.first_folder(plan.tile(number)) if there else None
+        if final is not None and final.name in there:
+            done[plan.tile_id(number)] = final
+        else:
+            todo.append(number)
 
-    def submit(tile: Tile, **where: Any) -> Any:
-        return client.submit(first_pass, job, tile, pure=False, **where)
+    def submit(number: int, **where: Any) -> Any:
+        return client.submit(first_pass, job, plan.tile(number), pure=False, **where)
 
-    return done | spread(client, "read", submit, todo, _tile_id, len(done)), len(done)
+    return done | spread(client, "read", submit, todo, plan.tile_id, len(done)), len(done)
 
 
 @task(name="realign", cache_policy=NO_CACHE, persist_result=False)
 def realign_stage(
-    client: Client, job: Job, tiles: Sequence[Tile], first: Mapping[str, Path], findings: Findings
+    client: Client, job: Job, plan: StoredPlan, first: Mapping[str, Path], findings: Findings
 ) -> dict[str, Path]:
     """Tile id -> fragments with every date moved and every chip rejected that the whole dataset says."""
     if not changes_chips(job):
@@ -133,13 +158,14 @@ def realign_stage(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
 
-    def submit(tile: Tile, **where: Any) -> Any:
+    def submit(number: int, **where: Any) -> Any:
+        tile = plan.tile(number)
         begun, here = first[tile.tile_id], findings.of_tile(tile)
         return client.submit(
             realign_tile, job, tile, begun, realigned_folder(job, tile, begun, here), here, pure=False, **where
         )
 
-    return spread(client, "realign", submit, tiles, _tile_id, 0)
+    return spread(client, "realign", submit, plan.numbers, plan.tile_id, 0)
 
 
 @task(name="reduce", cache_policy=NO_CACHE, persist_result=False)
@@ -149,24 +175,20 @@ def reduce_stage(job: Job, first: Mapping[str, Path], findings: Findings) -> Est
 
 
 @task(name="second pass", cache_policy=NO_CACHE, persist_result=False)
-def second_stage(
-    client: Client, job: Job, tiles: Sequence[Tile], first: Mapping[str, Path], estimated: Estimated
-) -> dict[str, Path]:
+def second_stage(client: Client, job: Job, first: Mapping[str, Path], estimated: Estimated) -> dict[str, Path]:
     """Fuse, facts and template captions of every tile, from the fragments."""
     folder = job.folder / "second"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     there = {path.name for path in finished(folder)}
-    finals = {tile.tile_id: job.second_folder(first[tile.tile_id], estimated.key) for tile in tiles}
+    finals = {tile_id: job.second_folder(begun, estimated.key) for tile_id, begun in first.items()}
     done = {tile_id: path for tile_id, path in finals.items() if path.name in there}
-    todo = [tile for tile in tiles if tile.tile_id not in done]
+    todo = [tile_id for tile_id in first if tile_id not in done]
 
-    def submit(tile: Tile, **where: Any) -> Any:
-        return client.submit(
-            second_pass, job, first[tile.tile_id], finals[tile.tile_id], estimated.fusion, pure=False, **where
-        )
+    def submit(tile_id: str, **where: Any) -> Any:
+        return client.submit(second_pass, job, first[tile_id], finals[tile_id], estimated.fusion, pure=False, **where)
 
-    return done | spread(client, "label", submit, todo, _tile_id, len(done))
+    return done | spread(client, "label", submit, todo, str, len(done))
 
 
 @task(name="caption", cache_policy=NO_CACHE, persist_result=False)
@@ -191,7 +213,7 @@ def write_stage(client: Client, job: Job, first: Mapping[str, Path], second: Map
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 def publish_stage(
     job: Job,
-    plan: RunPlan,
+    plan: StoredPlan,
     first: Mapping[str, Path],
     second: Mapping[str, Path],
     estimated: Estimated,
@@ -221,11 +243,11 @@ def build(request: BuildRequest) -> BuildResult:
         job = make_job(request, plan.layers)
         scratch = request.work / "dask"
         with dask_client(request.dask_address, request.workers, scratch) as client:
-            first, reused = first_stage(client, job, plan.tiles)
+            first, reused = first_stage(client, job, plan)
             findings = find_out(job, first)
-            first = realign_stage(client, job, plan.tiles, first, findings)
+            first = realign_stage(client, job, plan, first, findings)
             estimated = reduce_stage(job, first, findings)
-            second = second_stage(client, job, plan.tiles, first, estimated)
+            second = second_stage(client, job, first, estimated)
             paid = caption_stage(job, second, request.ledger)
             shards = write_stage(client, job, first, second)
         progress.start("publish", 1)
@@ -233,6 +255,7 @@ def build(request: BuildRequest) -> BuildResult:
             job, plan, first, second, estimated, shards, _run_section(request, began, reused, paid)
         )
         progress.finish("publish")
+        plan.use_up()
         shutil.rmtree(scratch, ignore_errors=True)
     return BuildResult(
         storage=request.storage,
@@ -268,10 +291,6 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
         cache=request.work / "cache",
         variables=dict(request.variables),
     )
-
-
-def _tile_id(tile: Tile) -> str:
-    return tile.tile_id
 
 
 def _buckets(

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from flows.vault import MachineVault
-from schemas.recipe import LonLatBox, Modality, Recipe, fill
+from schemas.recipe import Recipe, fill
 from schemas.scene import Opener
 from sources.base import CatalogClient
 from sources.breaker import Breaker
 from sources.catalog import open_catalog
 from sources.credentials import CredentialedOpener, make_opener
 from sources.limits import HostLimits
-from sources.search import Found, Provider, providers_of, search_in_order
-
-Window = tuple[datetime, datetime]
+from sources.stac_index import IndexCatalog
 
 
 def opener_of(recipe: Recipe, work: Path | None = None) -> CredentialedOpener:
@@ -53,21 +49,8 @@ class Catalogs:
         if name not in self.opened:
             catalog = self.recipe.catalogs[name]
             href = fill(catalog.href, self.variables, f"catalogs.{name}.href")
-            self.opened[name] = open_catalog(catalog, href, self.opener)
+            client = open_catalog(catalog, href, self.opener)
+            if isinstance(client, IndexCatalog):
+                client.variables = self.variables
+            self.opened[name] = client
         return self.opened[name]
-
-    def search(self, name: str, collection: str, boxes: Sequence[LonLatBox], window: Window) -> dict[str, Any]:
-        """Items of one catalog by id.
-
-        Raises:
-            UserError: the catalog cannot be used; one line for a person.
-        """
-        return search_in_order([Provider(name, collection)], self.__getitem__, boxes, window, self.breaker).items
-
-    def search_modality(self, modality: Modality, boxes: Sequence[LonLatBox], window: Window) -> Found:
-        """Items of a modality from the first of its catalogs that can be used.
-
-        Raises:
-            UserError: none can; one line for a person.
-        """
-        return search_in_order(providers_of(modality), self.__getitem__, boxes, window, self.breaker)

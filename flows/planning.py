@@ -1,154 +1,201 @@
-"""Hops 1 and 2 of a run: the catalog's answers become scene items, and the recipe becomes chips, layers and tiles."""
+"""Hops 1 and 2 of a run: recipe and catalogs become a plan on disk. No pixel is read, no chip becomes an object."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-import geopandas
 import numpy as np
 import shapely
-from shapely.geometry.base import BaseGeometry
+from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
-from chips.estimate import Estimate, estimate
+from chips.estimate import Touched, estimate
 from chips.leakage import leakage_report, warnings_of
-from chips.plan import LayerPlan, plan_chips, plan_layers, plan_tiles
+from chips.plan import PlannedCells, chip_specs, plan_cells, plan_layers
 from chips.splits import SPLITS, split_counts
+from chips.tiling import TileTable, hulls_of, tile_cells, touches
 from flows.catalogs import Catalogs
 from flows.cells import planned_cells
+from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
+from flows.plan_store import PlanWriter, StoredPlan, describe
 from labelers.voters import setup_of
-from schemas.chip import ChipSpec, Tile
-from schemas.errors import RecipeError, SourceError
+from schemas.errors import RecipeError
 from schemas.legend import load_legend
-from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Terrain, Time, fill
-from schemas.scene import Opener, SceneItem
+from schemas.recipe import LonLatBox, Recipe, fill
+from schemas.scene import Opener
 from schemas.sensor import load_sensor
-from sources.assets import is_refused
 from sources.date_tables import with_dates
-from sources.duplicates import resolve_duplicates
-from sources.items import content_hash
-from sources.labels_raster import choose_label_items
-from sources.placing import placed_scene
-from sources.sentinel1_grd import with_heights
-from sources.withdrawn import UsedItem, withdrawn
+from sources.openers import unsigned
+from sources.stac_index_columns import Selection
+from sources.withdrawn import UsedItem, used_items, withdrawn
 
 log = logging.getLogger(__name__)
-
+T = TypeVar("T")
 
 FAR_FROM_ASKED = 0.15
 """Share of the chips by which a split may miss its fraction before the plan says so."""
-ALWAYS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
-"""Label products are chosen by vintage, not by the time window."""
+SPARSE = 0.5
+"""A search box less full than this (in squares of a degree) is halved."""
+SAMPLE = 64
+"""Chips whose size stands for all in the estimate."""
 
 
-@dataclass(frozen=True)
-class RunPlan:
-    """Everything that a run is going to do."""
-
-    recipe: Recipe
-    """The recipe."""
-    chips: tuple[ChipSpec, ...]
-    """Ordered by id."""
-    layers: tuple[LayerPlan, ...]
-    """Modality groups."""
-    tiles: tuple[Tile, ...]
-    """Units of work, ordered by name."""
-    items: Mapping[str, tuple[SceneItem, ...]]
-    """Modality or label source -> items found."""
-    notes: tuple[str, ...] = field(default=())
-    """What a person should know: items that were refused or replaced, splits that are empty."""
-
-    def estimate(self) -> Estimate:
-        """Bytes, requests and disk."""
-        return estimate(self.recipe, self.layers, self.tiles)
+def addresses_of(recipe: Recipe, variables: Mapping[str, str]) -> str:
+    """Hash of where the recipe's catalogs are now: a plan made of them elsewhere names addresses that may be dead."""
+    filled = {name: unsigned(fill(c.href, variables)) for name, c in recipe.catalogs.items()}
+    return hashlib.sha256(repr(sorted(filled.items())).encode()).hexdigest()
 
 
 def make_plan(
     recipe: Recipe,
     folder: Path,
     variables: Mapping[str, str],
+    out: Path,
     opener: Opener | None = None,
     before: Sequence[UsedItem] = (),
-) -> RunPlan:
-    """The plan of a recipe: asks the catalogs, reads no pixel, writes nothing.
+) -> StoredPlan:
+    """Plan a recipe: asks the catalogs, reads no pixel, writes the plan.
 
     Args:
         recipe: the recipe.
         folder: where relative paths in it begin.
         variables: values of ``${TERRAWEFT_...}``.
+        out: the plan's folder.
         opener: secrets and limits of the catalogs; made for this machine where absent.
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
-    chips = plan_chips(recipe, {}, cells=with_dates(recipe, folder, planned_cells(recipe, folder, variables)))
-    boxes = search_boxes(chips)
-    catalogs = Catalogs(recipe, variables, opener)
-    notes: list[str] = []
-    items: dict[str, tuple[SceneItem, ...]] = {}
-    for name, modality in recipe.modalities.items():
-        items[name] = _search_modality(catalogs, recipe, name, modality, boxes, notes)
-    for name, source in (recipe.labels.sources if recipe.labels else {}).items():
-        if source.catalog and source.collection:
-            items[name] = _search_labels(catalogs, name, source, boxes, notes)
-            if not items[name]:
-                notes.append(f"{name}: no item of {source.collection} lies here; the layer will hold no data")
-    _refuse_closed(recipe, items)
-    layers = plan_layers(recipe, items)
-    tiles = plan_tiles(recipe, chips, items)
-    notes += _split_notes(recipe, chips) + _leaks(chips) + _withdrawn(recipe, items, boxes, before, notes)
-    return RunPlan(recipe, tuple(chips), tuple(layers), tuple(tiles), items, tuple(notes))
+    chips = plan_cells(recipe, with_dates(recipe, folder, planned_cells(recipe, folder, variables)))
+    boxes = search_boxes(chips.cells)
+    writer = PlanWriter(out)
+    came_from, notes = freeze(recipe, out / ITEMS, boxes, Catalogs(recipe, variables, opener))
+    frozen = FrozenItems(out / ITEMS, recipe, variables, opener)
+    frozen.find_heights(came_from, boxes)
+    names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
+    offered = {n: frozen.offered_to(n, came_from[n], boxes, notes) for n in names if n in came_from}
+    _refuse_closed(recipe, frozen, offered)
+    rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
+    examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
+    layers = plan_layers(recipe, examples)
+    tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
+    touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
+    sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
+    specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
+    costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, specs)
+    leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
+    notes += _split_notes(recipe, chips.split) + [f"splits: {line}" for line in leaks]
+    notes += _withdrawn(recipe, out / ITEMS, boxes, before)
+    writer.finish(
+        {
+            "recipe_hash": recipe.hash(),
+            "name": recipe.name,
+            "addresses": addresses_of(recipe, variables),
+            "notes": notes,
+            "offered": {name: len(found) for name, found in offered.items()},
+            "examples": rows,
+            "heights": {name: found.rows.tolist() for name, found in frozen.heights.items()},
+            "splits": dict(split_counts(chips.split.tolist())),
+            **describe(layers, costs),
+        }
+    )
+    return StoredPlan(out, recipe, variables)
 
 
-def _withdrawn(
-    recipe: Recipe,
-    items: Mapping[str, Sequence[SceneItem]],
-    boxes: Sequence[LonLatBox],
-    before: Sequence[UsedItem],
-    notes: Sequence[str],
-) -> list[str]:
-    """What an earlier plan used and the catalogs no longer give; what a note names already was not withdrawn."""
-    now: dict[str, set[str]] = defaultdict(set)
-    for name in recipe.modalities:
-        for scene in items[name]:
-            now[scene.collection].add(scene.item_id)
-    told = {item.item_id for item in before if any(item.item_id in note for note in notes)}
-    return withdrawn(before, now, boxes, _window(recipe.time), told)
+def freeze_recipe(recipe: Recipe, folder: Path, variables: Mapping[str, str], path: Path) -> list[str]:
+    """The items of a recipe's catalogs over its regions as an index, and notes; nothing else of the plan."""
+    cells = planned_cells(recipe, folder, variables)
+    _, notes = freeze(recipe, path, search_boxes(cells), Catalogs(recipe, variables))
+    return notes
 
 
-def _split_notes(recipe: Recipe, chips: Sequence[ChipSpec]) -> list[str]:
+def _withdrawn(recipe: Recipe, items: Path, boxes: Sequence[LonLatBox], before: Sequence[UsedItem]) -> list[str]:
+    """What an earlier plan held and the catalogs no longer give."""
+    searched = {place.collection for name in recipe.modalities for place in places_of(recipe, name)}
+    now: dict[str, set[str]] = {collection: set() for collection in searched}
+    for item in used_items(items) if before else ():
+        if item.collection in now:
+            now[item.collection].add(item.item_id)
+    return withdrawn(before, now, boxes, window_of(recipe.time))
+
+
+def _first(frozen: FrozenItems, name: str, found: Selection) -> int | None:
+    """Row of the first item that can be read."""
+    rows = (row for row in found.rows.tolist() if frozen.scene(name, row) is not None)
+    return next(rows, None)
+
+
+def _size(recipe: Recipe, cells: CellTable) -> float:
+    return float(recipe.grid.chip_m or 0) or float(np.max(cells.bounds[:, 2] - cells.bounds[:, 0]))
+
+
+def _write_tiles(
+    writer: PlanWriter, chips: PlannedCells, tiles: TileTable, offered: Mapping[str, Selection]
+) -> dict[str, Touched]:
+    """Chips, tiles and pairs batch by batch; who touches what.
+
+    Args:
+        writer: takes the tables.
+        chips: in the order of the tiles.
+        tiles: the tiles.
+        offered: modality or label source -> its items.
+    """
+    trees = {name: shapely.STRtree(found.footprint) for name, found in offered.items()}
+    parts: dict[str, list[tuple[NDArray[np.int64], ...]]] = {name: [] for name in offered}
+    for start, stop in tiles.batches():
+        low, high = int(tiles.first[start]), int(tiles.first[stop])
+        batch = chips.take(np.arange(low, high))
+        outlines = batch.cells.footprints()
+        tile_of = np.repeat(np.arange(stop - start), np.diff(tiles.first[start : stop + 1]))
+        hulls = hulls_of(outlines, tile_of)
+        writer.chips(batch, outlines, (tile_of + start).astype(np.int32))
+        found = {name: touches(outlines, tile_of, hulls, offered[name].footprint, trees[name]) for name in offered}
+        counts = sum((np.bincount(pairs[0], minlength=stop - start) for pairs in found.values()), np.zeros(0, np.int64))
+        writer.tiles(tiles, start, stop, hulls, counts if len(counts) else np.zeros(stop - start, np.int64))
+        _write_pairs(writer, start, found, offered)
+        for name, (tile, item, count) in found.items():
+            parts[name].append((tile + start, item, count))
+    return {name: _touched(found) for name, found in parts.items()}
+
+
+def _write_pairs(
+    writer: PlanWriter,
+    start: int,
+    found: Mapping[str, tuple[NDArray[np.int64], ...]],
+    offered: Mapping[str, Selection],
+) -> None:
+    if not found:
+        return
+    tile = np.concatenate([pairs[0] for pairs in found.values()])
+    layer = np.repeat(np.arange(len(found)), [len(pairs[0]) for pairs in found.values()])
+    rows = np.concatenate([offered[name].rows[pairs[1]] for name, pairs in found.items()])
+    order = np.lexsort([layer, tile])  # stable: items stay in their order of preference
+    names = np.array(list(found), dtype=np.str_)
+    writer.pairs(tile[order] + start, names[layer[order]], rows[order])
+
+
+def _touched(parts: Sequence[tuple[NDArray[np.int64], ...]]) -> Touched:
+    tile, item, count = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Touched(tile, count, len(np.unique(item)))
+
+
+def _split_notes(recipe: Recipe, split: NDArray[np.str_]) -> list[str]:
     """What the hash of a few blocks made of the fractions: told where a split is empty or far from what was asked."""
     if recipe.split.method == "none":
         return []
-    counts = split_counts([chip.split for chip in chips])
+    counts = split_counts(split.tolist())
     far = [
-        f"{name} {counts[name] / len(chips):.0%} instead of {fraction:.0%}"
+        f"{name} {counts[name] / len(split):.0%} instead of {fraction:.0%}"
         for name, fraction in zip(SPLITS, recipe.split.fractions, strict=True)
-        if abs(counts[name] / len(chips) - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
+        if abs(counts[name] / len(split) - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
     ]
     if not far:
         return []
     return [f"the splits hold {', '.join(far)} of the chips: take a smaller split.block_m or another seed"]
-
-
-def _leaks(chips: Sequence[ChipSpec]) -> list[str]:
-    """What could leak between the splits, as far as places tell: before anything is read."""
-    cells = CellTable(
-        np.array([chip.chip_id for chip in chips], dtype=np.str_),
-        np.array([chip.epsg for chip in chips], dtype=np.int32),
-        np.array([chip.bounds_xyxy for chip in chips], dtype=np.float64).reshape(-1, 4),
-        np.array([chip.region for chip in chips], dtype=np.str_),
-        np.array([chip.majortom_cell for chip in chips], dtype=np.str_),
-    )
-    splits = np.array([chip.split for chip in chips], dtype=np.str_)
-    units = np.array([chip.block_id for chip in chips], dtype=np.str_)
-    return [f"splits: {line}" for line in warnings_of(leakage_report(cells, splits, units, []))]
 
 
 def _check_labels(recipe: Recipe) -> None:
@@ -166,8 +213,10 @@ def _check_labels(recipe: Recipe) -> None:
         setup_of(recipe.labels)
 
 
-def _refuse_closed(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> None:
+def _refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Selection]) -> None:
     """Stop before anything is read where a layer could not be published.
+
+    Items that say the same of their licence are judged by the first of them.
 
     Raises:
         RecipeError: naming the layer and its licence.
@@ -175,7 +224,11 @@ def _refuse_closed(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> 
     if recipe.publish.private:
         return
     for name, modality in recipe.modalities.items():
-        closed = [i.licence for i in items[name] if not load_sensor(modality.sensor).may_be_given_on(i.licence)]
+        found = offered[name]
+        said = np.unique(found.licence.astype(str), return_index=True)[1]
+        scenes = [frozen.scene(name, int(found.rows[place])) for place in said]
+        profile = load_sensor(modality.sensor)
+        closed = [s.licence for s in scenes if s is not None and not profile.may_be_given_on(s.licence)]
         if closed:
             raise RecipeError(
                 f"items of licence {closed[0]} may not be given on",
@@ -184,138 +237,51 @@ def _refuse_closed(recipe: Recipe, items: Mapping[str, Sequence[SceneItem]]) -> 
             )
 
 
-def search_boxes(chips: Sequence[ChipSpec]) -> list[tuple[float, float, float, float]]:
-    """Boxes of EPSG:4326 that hold all chips, one for each group of chips in the same degree of the graticule."""
-    grouped: dict[tuple[str, int, int], list[BaseGeometry]] = defaultdict(list)
-    for chip in chips:
-        footprint = shapely.from_wkb(chip.footprint_wkb)
-        centre = footprint.centroid
-        grouped[chip.region, math.floor(centre.x), math.floor(centre.y)].append(footprint)
-    boxes = [shapely.union_all(group).bounds for _, group in sorted(grouped.items(), key=lambda entry: entry[0])]
-    return [(float(west), float(south), float(east), float(north)) for west, south, east, north in boxes]
+def search_boxes(cells: CellTable) -> list[LonLatBox]:
+    """A few boxes of EPSG:4326 that hold all chips: as large as they are well filled, so that a catalog is asked once
+    for each, never per chip.
 
-
-def _window(window: Time) -> tuple[datetime, datetime]:
-    return datetime.combine(window.start, time.min, UTC), datetime.combine(window.end, time.max, UTC)
-
-
-def _search_modality(
-    catalogs: Catalogs,
-    recipe: Recipe,
-    name: str,
-    modality: Modality,
-    boxes: Sequence[tuple[float, float, float, float]],
-    notes: list[str],
-) -> tuple[SceneItem, ...]:
-    answer = catalogs.search_modality(modality, boxes, _window(modality.time or recipe.time))
-    notes += [f"{name}: {line}" for line in answer.notes]
-    catalog, found = answer.provider.catalog, answer.items
-    scenes, refused = [], []
-    for item_id in sorted(found):
-        try:
-            scenes.append(placed_scene(found[item_id], name, modality, catalog, catalogs.opener))
-        except SourceError as error:
-            refused.append(error.what)
-    if refused and not scenes:
-        raise RecipeError(
-            f"all {len(refused)} items were refused, the first: {refused[0]}",
-            where=f"modalities.{name}",
-            mend=f"another collection; for this machine's own files catalogs.{catalog}.allow_local: true",
-        )
-    notes += [f"{name}: {reason}" for reason in refused]
-    kept, dropped = resolve_duplicates(scenes)
-    notes += [f"{name}: {line}" for line in dropped]
-    terrain = modality.ground_range.terrain if modality.ground_range else None
-    if terrain is not None:
-        settings, heights = _heights(catalogs, name, terrain, boxes)
-        kept = [with_heights(scene, settings, heights) if scene.refs[0].needs else scene for scene in kept]
-    return tuple(kept)
-
-
-def _heights(
-    catalogs: Catalogs, name: str, terrain: Terrain, boxes: Sequence[tuple[float, float, float, float]]
-) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Settings of a terrain correction, and address and content hash of the elevation rasters over the chips.
-
-    Raises:
-        RecipeError: there is no elevation here.
+    None crosses the antimeridian: chips lie on one side of it by their centre, and their margin is cut off there (the
+    chips' own outlines decide later what touches them; the other side's box has what lies beyond).
     """
-    where = f"modalities.{name}.ground_range.terrain"
-    settings = {
-        "geoid": fill(terrain.geoid, catalogs.variables, f"{where}.geoid"),
-        "missing_heights": terrain.missing,
-    }
-    if terrain.href is not None:
-        href = fill(terrain.href, catalogs.variables, f"{where}.href")
-        return settings, [(href, terrain.href)]
-    found = catalogs.search(str(terrain.catalog), str(terrain.collection), boxes, ALWAYS)
-    usable = {key: item for key, item in found.items() if terrain.asset in item["assets"]}
-    closed = [reason for item in usable.values() if (reason := is_refused(item["assets"][terrain.asset]))]
-    if closed:
-        raise RecipeError(f"elevation refused: {closed[0]}", where=where)
-    if not usable and terrain.missing == "nodata":
-        raise RecipeError(
-            f"no item of {terrain.collection} with an asset {terrain.asset!r} lies here",
-            where=where,
-            mend="check collection and asset; over the sea missing: sea_level",
-        )
-    return settings, [
-        (usable[key]["assets"][terrain.asset]["href"], content_hash(usable[key])) for key in sorted(usable)
-    ]
+    lon, lat = cells.centres_lonlat()
+    edge = float(np.max(cells.bounds[:, 2:] - cells.bounds[:, :2]))
+    squares, inverse = np.unique(np.column_stack([np.floor(lon), np.floor(lat)]), axis=0, return_inverse=True)
+    boxes: list[LonLatBox] = []
+    for members in _clusters(squares):
+        inside = np.isin(inverse.reshape(-1), members)
+        west, east, south, north = lon[inside].min(), lon[inside].max(), lat[inside].min(), lat[inside].max()
+        up = 0.75 * edge / 111_195.0
+        along = up / max(0.05, math.cos(math.radians(max(abs(south), abs(north)))))
+        sides = (west - along, south - up, east + along, north + up)
+        boxes += _within_earth(*(float(side) for side in sides))
+    return boxes
 
 
-def _search_labels(
-    catalogs: Catalogs,
-    name: str,
-    source: LabelSource,
-    boxes: Sequence[tuple[float, float, float, float]],
-    notes: list[str],
-) -> tuple[SceneItem, ...]:
-    found = catalogs.search(str(source.catalog), str(source.collection), boxes, ALWAYS)
-    usable = []
-    for key in sorted(found):
-        try:
-            choose_label_items([found[key]], name, source, str(source.catalog))
-            usable.append(found[key])
-        except SourceError as error:
-            notes.append(f"{name}: {error.what}")
-    return tuple(choose_label_items(usable, name, source, str(source.catalog)))
+def _within_earth(west: float, south: float, east: float, north: float) -> Iterator[LonLatBox]:
+    """The box, in two where its margin reaches over the antimeridian."""
+    south, north = max(south, -90.0), min(north, 90.0)
+    if east - west >= 360.0:
+        yield (-180.0, south, 180.0, north)
+        return
+    yield (max(west, -180.0), south, min(east, 180.0), north)
+    if west < -180.0:
+        yield (west + 360.0, south, 180.0, north)
+    if east > 180.0:
+        yield (-180.0, south, east - 360.0, north)
 
 
-def write_plan(plan: RunPlan, folder: Path) -> None:
-    """The plan as tables that a person can open: chips.parquet, items.parquet, plan.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    chips = geopandas.GeoDataFrame(
-        {
-            "chip_id": [chip.chip_id for chip in plan.chips],
-            "epsg": [chip.epsg for chip in plan.chips],
-            "bounds_xyxy": [list(chip.bounds_xyxy) for chip in plan.chips],
-            "split": [chip.split for chip in plan.chips],
-            "block_id": [chip.block_id for chip in plan.chips],
-            "region": [chip.region for chip in plan.chips],
-        },
-        geometry=[shapely.from_wkb(chip.footprint_wkb) for chip in plan.chips],
-        crs=4326,
-    )
-    chips.to_parquet(folder / "chips.parquet")
-    scenes = [scene for found in plan.items.values() for scene in found]
-    items = geopandas.GeoDataFrame(
-        {
-            "modality": [scene.modality for scene in scenes],
-            "collection": [scene.collection for scene in scenes],
-            "item_id": [scene.item_id for scene in scenes],
-            "datetime": [scene.datetime_utc for scene in scenes],
-            "content_hash": [scene.content_hash for scene in scenes],
-            "radiometry": [scene.radiometry for scene in scenes],
-        },
-        geometry=[shapely.from_wkb(scene.footprint_wkb) for scene in scenes],
-        crs=4326,
-    )
-    items.to_parquet(folder / "items.parquet")
-    tiles = {tile.tile_id: [chip.chip_id for chip in tile.chips] for tile in plan.tiles}
-    text = json.dumps(
-        {"recipe_hash": plan.recipe.hash(), "tiles": tiles, "notes": list(plan.notes)},
-        indent=1,
-        sort_keys=True,
-    )
-    (folder / "plan.json").write_text(text + "\n", encoding="utf-8")
+def _clusters(squares: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Squares of a degree in groups whose boxes are at least half full, by halving."""
+    done, todo = [], [np.arange(len(squares))]
+    while todo:
+        members = todo.pop()
+        low, high = squares[members].min(0), squares[members].max(0)
+        size = high - low + 1
+        if len(members) >= SPARSE * size[0] * size[1]:
+            done.append(members)
+            continue
+        axis = int(np.argmax(size))
+        right = squares[members, axis] > (low + high)[axis] / 2
+        todo += [members[right], members[~right]]
+    return done

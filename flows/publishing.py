@@ -21,7 +21,8 @@ from chips.plan import LayerPlan
 from chips.rows import licence_entry
 from flows.fragments import read_json
 from flows.passes import Job
-from flows.planning import RunPlan
+from flows.plan_store import StoredPlan
+from flows.published_items import write_published_items
 from flows.reduce import Estimated
 from flows.reporting import write_html
 from flows.second_pass import chip_places, load_texts
@@ -74,7 +75,7 @@ class Published:
 
 def publish_run(
     job: Job,
-    plan: RunPlan,
+    plan: StoredPlan,
     first: Mapping[str, Path],
     second: Mapping[str, Path],
     estimated: Estimated,
@@ -121,6 +122,7 @@ def publish_run(
         run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},
         private=recipe.publish.private,
         zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
+        items=lambda path: write_published_items(plan.items, path),
         report=lambda folder: write_html(job.storage, folder),
     )
     result = publish(job.storage, draft, scratch=job.work / "versions")
@@ -147,7 +149,7 @@ def _software() -> dict[str, str]:
 
 
 def _layer_tables(
-    job: Job, plan: RunPlan, estimated: Estimated, rows: Sequence[Mapping[str, Any]]
+    job: Job, plan: StoredPlan, estimated: Estimated, rows: Sequence[Mapping[str, Any]]
 ) -> Iterator[LayerTable]:
     for layer in job.layers:
         dtype, nodata, unit = stored_form(layer.dtype, layer.nodata, layer.unit, job.recipe.modalities[layer.modality])
@@ -172,9 +174,9 @@ def _how_composed(modality: Modality) -> str:
     return modality.composite.how if modality.composite is not None else ""
 
 
-def _band_table(name: str, layer: LayerPlan, plan: RunPlan, estimated: Estimated) -> BandTable:
+def _band_table(name: str, layer: LayerPlan, plan: StoredPlan, estimated: Estimated) -> BandTable:
     summary = estimated.bands.get((layer.group, name))
-    band = next(band for band in scene_bands(plan.items[layer.modality][0]) if band.name == name)
+    band = next(band for band in scene_bands(plan.example(layer.modality)) if band.name == name)
     return BandTable(
         name=name,
         common_name=band.common_name,
@@ -200,13 +202,16 @@ def _legends(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:
     return legends | {"label": load_legend(target).model_dump(mode="json")}, crosswalk
 
 
-def _sources(plan: RunPlan, rows: Sequence[Mapping[str, Any]]) -> Iterator[SourceTable]:
+def _sources(plan: StoredPlan, rows: Sequence[Mapping[str, Any]]) -> Iterator[SourceTable]:
     """One entry per layer and collection, with the items that kept chips were cut from."""
-    for layer, items in sorted(plan.items.items()):
+    for layer in sorted(plan.offered):
+        modality = plan.recipe.modalities.get(layer)
         used = {item for row in rows for date in row.get(f"{layer}.item_ids") or () for item in split_ids(date)}
+        items = list(plan.scenes(layer, used if modality is not None else None))
+        if modality is not None and not items and plan.offered[layer]:
+            items = [plan.example(layer)]
         for key in sorted({(item.catalog, item.collection, item.licence) for item in items}):
             members = [item for item in items if (item.catalog, item.collection, item.licence) == key]
-            modality = plan.recipe.modalities.get(layer)
             redistributable = load_sensor(modality.sensor).may_be_given_on(key[2]) if modality else True
             entry = licence_entry(layer, key[2], "; ".join(sorted({i.attribution for i in members})), redistributable)
             yield SourceTable(

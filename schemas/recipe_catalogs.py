@@ -127,6 +127,8 @@ class Catalog(Model):
     """Root URL or path; may hold ``${TERRAWEFT_...}``."""
     frozen: Name | None = None
     """``stac-geoparquet``, an index that a run froze: take the items of this catalog of that run; all where absent."""
+    paths: tuple[str, ...] = ()
+    """``stac-geoparquet``: variables that its items' addresses name, as ``${TERRAWEFT_...}``."""
     allow_local: bool = False
     """Whether hrefs may point to this machine or a private network."""
     credentials: Annotated[tuple[Name, ...], BeforeValidator(_many)] = ()

@@ -169,6 +169,9 @@ def write_documents(
     Raises:
         DatasetError: a file holds a secret or a local path.
     """
+    if draft.items is not None:
+        on_step("items")
+        draft.items(folder / "items.parquet")
     write_collection(folder / "collection.json", document, rows, draft.description, draft.report is not None)
     write_croissant(folder / "croissant.json", document, folder, draft.description)
     write_card(folder / "README.md", document, rows, draft.description, draft.limits)

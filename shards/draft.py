@@ -76,6 +76,8 @@ class Draft:
     """Chips per Zarr shard; None: no Zarr."""
     label_nodata: Mapping[str, int] = field(default_factory=dict)
     """Label source -> value that pads it in Zarr, where the legend's first nodata code is not right."""
+    items: Callable[[Path], None] | None = None
+    """Writes ``items.parquet``, the frozen items of the run."""
     report: Callable[[Path], None] | None = None
     """Writes ``report/index.html`` below the folder it is given, which `shards.reader.open_dataset` opens by
     name."""

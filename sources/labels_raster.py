@@ -55,25 +55,16 @@ MARGIN_PIXELS = 2
 """Source pixels read beyond the target's edge, so that the nearest one is always there."""
 
 
-def choose_label_items(
-    items: Sequence[dict[str, Any]], name: str, source: LabelSource, catalog: str
-) -> list[SceneItem]:
+def choose_of(found: Sequence[SceneItem], source: LabelSource) -> list[SceneItem]:
     """The items of one label source that are to be read, the preferred first (see `in_order`).
 
     Items of another year than the recipe's are left out; the year decides between WorldCover 2020 and 2021.
 
     Args:
-        items: STAC items as a catalog gave them.
-        name: name of the label source in the recipe.
+        found: what `to_label_item` made of them.
         source: the recipe's entry.
-        catalog: name of the catalog in the recipe.
-
-    Raises:
-        AssetMissingError, UnsupportedItemError: as `to_label_item`.
     """
-    found = [to_label_item(item, name, source, catalog) for item in items]
-    wanted = [item for item in found if source.year is None or dict(item.extra)["year"] == str(source.year)]
-    return in_order(wanted)
+    return in_order([i for i in found if source.year is None or dict(i.extra)["year"] == str(source.year)])
 
 
 def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog: str) -> SceneItem:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.errors import CatalogError
-from schemas.recipe import LonLatBox
+from schemas.recipe import LonLatBox, fill
 from sources.items import DELIVERED_KEY, Item, matches, normalise_item
 from sources.openers import unsigned
 from sources.parquet_files import open_files
@@ -35,7 +35,7 @@ from sources.stac_index_columns import (
     property_mask,
     to_selection,
 )
-from sources.window import mark_refused
+from sources.window import SearchWindow, mark_refused
 
 log = logging.getLogger(__name__)
 
@@ -65,17 +65,28 @@ class IndexCatalog:
         href: a file or a folder of ``.parquet`` files: a path, ``http(s)://``, ``s3://``, ``gs://`` or ``az://``.
         allow_local: whether its items may point to this machine or a private network.
         frozen: of an index that a run froze, the catalog whose items are wanted; all where empty.
+        variables: values of ``${TERRAWEFT_...}`` in addresses, by which a published index says where files lie; where
+            absent, addresses stay as they are.
+        alternate: name of the alternate address to read assets at, where they have one.
     """
 
-    def __init__(self, href: str, allow_local: bool = False, frozen: str = "") -> None:
+    def __init__(
+        self,
+        href: str,
+        allow_local: bool = False,
+        frozen: str = "",
+        variables: Mapping[str, str] | None = None,
+        alternate: str | None = None,
+    ) -> None:
         self.href, self.allow_local, self.frozen = href, allow_local, frozen
+        self.variables, self.alternate = variables, alternate
         self._files: list[pq.ParquetFile] = []
         self._groups: list[_Group] = []
         self._starts: NDArray[np.int64] = np.empty(0, np.int64)
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type[IndexCatalog], tuple[str, bool, str]]:
-        return type(self), (self.href, self.allow_local, self.frozen)
+    def __reduce__(self) -> tuple[type[IndexCatalog], tuple[Any, ...]]:
+        return type(self), (self.href, self.allow_local, self.frozen, self.variables, self.alternate)
 
     def __len__(self) -> int:
         self._open()
@@ -111,6 +122,7 @@ class IndexCatalog:
         """
         self._open()
         wanted = dict(where or {})
+        boxes = [part for box in boxes for part in SearchWindow(box).boxes()]
         limits = Limits(collection, self.frozen, boxes, start, end)
         parts: list[pa.Table] = []
         rows: list[NDArray[np.int64]] = []
@@ -138,17 +150,34 @@ class IndexCatalog:
         table = pa.concat_tables(parts)
         return to_selection(table, np.concatenate(rows), boxes)
 
+    def columns(self, rows: NDArray[np.int64]) -> Selection:
+        """Items of some rows as columns, in time order."""
+        if not len(rows):
+            return NOTHING
+        ordered = np.sort(rows)
+        parts = [plain_columns(table, "") for table in self.tables(ordered)]
+        return to_selection(pa.concat_tables(parts), ordered, [(-180.0, -90.0, 180.0, 90.0)])
+
     def delivered(self, rows: Iterable[int] | NDArray[np.int64]) -> Iterator[Item]:
         """The items of some rows as their catalog gave them, in the order of the rows."""
         self._open()
         for row in rows:
             number = int(np.searchsorted(self._starts, row, side="right")) - 1
-            yield _document(self._group_table(number), int(row) - self._groups[number].first_row)
+            yield self._filled(_document(self._group_table(number), int(row) - self._groups[number].first_row))
+
+    def _filled(self, item: Item) -> Item:
+        """The item with addresses on this machine."""
+        if self.variables is None:
+            return item
+        for key, asset in (item.get("assets") or {}).items():
+            if isinstance(asset, dict) and "${" in str(asset.get("href", "")):
+                asset["href"] = fill(asset["href"], self.variables, f"item {item.get('id')}: asset {key}")
+        return item
 
     def as_found(self, item: Item) -> Item:
         """An item in the form in which a search gives it."""
         found = {**normalise_item(item), DELIVERED_KEY: item}
-        mark_refused(found, self.allow_local)
+        mark_refused(found, self.allow_local, self.alternate)
         return found
 
     def tables(self, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
@@ -161,6 +190,12 @@ class IndexCatalog:
                 table = self._guarded(lambda g=group: self._read(g, None))
                 whole = high - low == group.rows
                 yield table if whole else table.take(pa.array(rows[low:high] - group.first_row))
+
+    def collections(self) -> set[str]:
+        """Collections that were asked for when the index was made, as far as it says so."""
+        self._open()
+        said = [(file.schema_arrow.metadata or {}).get(COLLECTIONS_KEY, b"[]") for file in self._files]
+        return {str(name) for text in said for name in json.loads(text)}
 
     def schemas(self) -> list[pa.Schema]:
         """Columns of its files."""
@@ -204,11 +239,9 @@ class IndexCatalog:
 
     def _need_collection(self, collection: str) -> None:
         """An index that knows nothing of a collection is an error of the recipe, not an empty place."""
-        known: set[str] = set()
-        for file in self._files:
-            known |= set(json.loads((file.schema_arrow.metadata or {}).get(COLLECTIONS_KEY, b"[]")))
-            if "collection" not in file.schema_arrow.names:
-                return
+        known = self.collections()
+        if any("collection" not in file.schema_arrow.names for file in self._files):
+            return
         for group in self._groups:
             table = self._guarded(lambda g=group: self._read(g, ["collection"]))
             known |= set(table["collection"].unique().to_pylist())

@@ -215,9 +215,9 @@ def to_selection(table: pa.Table, rows: NDArray[np.int64], boxes: Sequence[LonLa
         footprints[bare] = shapely.box(*sides)
     broken = ~shapely.is_valid(footprints)
     footprints[broken] = shapely.make_valid(footprints[broken])
+    ground = shapely.STRtree([shapely.box(*box) for box in boxes])
     touched = np.zeros(len(rows), dtype=bool)
-    for box in boxes:
-        touched |= shapely.intersects(footprints, shapely.box(*box))
+    touched[ground.query(footprints, predicate="intersects")[0]] = True
     ids = table["id"].to_numpy(zero_copy_only=False).astype(object)
     found = Selection(
         rows,

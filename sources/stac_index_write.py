@@ -129,7 +129,11 @@ class IndexWriter:
             self._spool(items_table(batch, catalog))
 
     def add_rows(self, index: IndexCatalog, rows: np.ndarray[Any, np.dtype[np.int64]], catalog: str = "") -> None:
-        """Rows of another index, copied as columns when the file is written."""
+        """Rows of another index, copied as columns when the file is written; each once."""
+        for place, (known, before, name) in enumerate(self._indexes):
+            if known is index and name == catalog:
+                self._indexes[place] = (index, np.union1d(before, rows), catalog)
+                return
         self._indexes.append((index, np.unique(rows), catalog))
 
     def close(self) -> int:

@@ -1,4 +1,4 @@
-"""The command line: `terraweft demo | plan | explain | build | check | show | report | sandbox`.
+"""The command line: `terraweft demo | plan | index | explain | build | check | show | report | sandbox`.
 
 Errors of the user print one line and end with exit code 2; an interrupt leaves a run that can be resumed (130).
 """
@@ -99,11 +99,36 @@ def demo(
 
 
 @app.command()
-def plan(recipe: RecipeArgument) -> None:
-    """Say what a recipe would do and cost. Reads no pixel, writes nothing."""
+def plan(
+    recipe: RecipeArgument,
+    to: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this folder, for build --plan.")] = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Say what a recipe would do and cost. Reads no pixel; writes the plan's tables where --out says."""
     from terraweft.commands import show_plan
 
-    show_plan(recipe, out)
+    show_plan(recipe, to, workers, out)
+
+
+@app.command()
+def index(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe, or a catalog: URL of a STAC API, catalog.json, a folder, another index.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[Path, typer.Option("--out", help="The .parquet file to write.", show_default=False)],
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", help="Of a catalog: a collection; may be given again.")
+    ] = None,
+    bbox: Annotated[str | None, typer.Option("--bbox", help="Of a catalog: west,south,east,north.")] = None,
+) -> None:
+    """Write the items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet."""
+    from terraweft.commands import write_index
+
+    write_index(source, to, tuple(collection or ()), bbox, out)
 
 
 @app.command()
@@ -130,11 +155,16 @@ def build(
     workers: WorkersOption = None,
     dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler to use.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Shrink the recipe to a smoke test.")] = False,
+    stored: Annotated[Path | None, typer.Option("--plan", help="Build this plan, as plan --out wrote it.")] = None,
+    part: Annotated[str | None, typer.Option("--part", help="A share of the plan's tiles, 2/8.")] = None,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Ask the catalogs again, though a stopped build left a plan.")
+    ] = False,
 ) -> None:
     """Build a dataset, or resume a build that was stopped."""
-    from terraweft.commands import run_build
+    from terraweft.commands import BuildOptions, run_build
 
-    run_build(recipe, to, workers, dask, tiny, out)
+    run_build(recipe, to, BuildOptions(workers, dask, stored, part, replan), tiny, out)
 
 
 @app.command()

@@ -6,18 +6,20 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from schemas.errors import MissingExtraError
+from schemas.errors import MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
-from terraweft.console import Bars, account, human_bytes, print_notes, print_pairs
+from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs
 from terraweft.site import (
     api_key,
     find_recipe,
@@ -48,10 +50,28 @@ def needs_build() -> Iterator[None]:
         raise MissingExtraError.of(str(error.name), "build") from error
 
 
-def run_build(recipe: Path, root: str, workers: int | None, dask: str | None, tiny: bool, out: Console) -> None:
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a build is to be run."""
+
+    workers: int | None = None
+    """Worker processes."""
+    dask: str | None = None
+    """Address of a scheduler."""
+    plan: Path | None = None
+    """A plan that was made before."""
+    part: str | None = None
+    """Its share, ``2/8``."""
+    replan: bool = False
+    """Whether catalogs are asked again where a stopped run left a plan."""
+
+
+def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: Console) -> None:
     """`terraweft build`."""
+    if options.part is not None and options.plan is None:
+        raise UserError("--part is a share of a stored plan", where="--part", mend="give --plan FOLDER too")
     loaded, folder = find_recipe(recipe)
-    report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), workers, dask, out), out)
+    report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out), out)
 
 
 def _build(
@@ -59,8 +79,7 @@ def _build(
     folder: Path,
     root: str,
     known: dict[str, str],
-    workers: int | None,
-    dask: str | None,
+    options: BuildOptions,
     out: Console,
 ) -> BuildResult:
     """Run the build flow against the configured Prefect API, or a private one."""
@@ -72,6 +91,7 @@ def _build(
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
         from flows.build import BuildRequest
         from flows.cluster import default_workers
+        from flows.plan_store import WHOLE, Part
         from flows.vault import MachineVault
         from sources.credentials import require_credentials
 
@@ -82,9 +102,12 @@ def _build(
             storage=storage,
             work=work_folder(storage, os.environ),
             variables=known,
-            workers=workers or default_workers(),
-            dask_address=dask,
+            workers=options.workers or default_workers(),
+            dask_address=options.dask,
             ledger=ledger_path(recipe, os.environ),
+            plan=options.plan.resolve() if options.plan is not None else None,
+            part=Part.parse(options.part) if options.part is not None else WHOLE,
+            replan=options.replan,
         )
         return _watched(request, key, out)
 
@@ -144,7 +167,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
     recipe = recipe.model_copy(update={"regions": regions})
     with SandboxServer(world) as server:
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
-        result = _build(recipe, folder, str(dataset), known, workers, None, out)
+        result = _build(recipe, folder, str(dataset), known, BuildOptions(workers), out)
     report_build(result, out)
     if not run_check(str(dataset), out):
         sys.exit(1)
@@ -166,30 +189,52 @@ def run_sandbox(to: Path, size: str, seed: int, serve: bool, out: Console) -> No
         threading.Event().wait()
 
 
-def show_plan(recipe: Path, out: Console) -> None:
-    """`terraweft plan`: a dry run."""
+def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) -> None:
+    """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
     loaded, folder = find_recipe(recipe)
+    require_variables(loaded, variables(loaded))
     with needs_build():
         from captioners.estimate import estimate_calls
+        from flows.cluster import default_workers
         from flows.planning import make_plan
-    plan = make_plan(loaded, folder, variables(loaded))
-    cost = plan.estimate()
-    splits = {name: sum(1 for chip in plan.chips if chip.split == name) for name in ("train", "val", "test")}
-    rows = {
-        "chips": f"{cost.chips} ({', '.join(f'{name} {number}' for name, number in splits.items() if number)})",
-        "tiles": str(cost.tiles),
-        "scenes": f"{cost.items} items",
-        **{f"  {layer.group}": _layer_line(layer, len(plan.items.get(layer.modality, ()))) for layer in plan.layers},
-        "to read": f"at most {human_bytes(cost.read_bytes)} raw in about {cost.requests} requests",
-        "on disk": f"at most {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
-    }
-    if loaded.captions is not None:
-        calls = estimate_calls(loaded.captions, cost.chips)
-        rows["LLM calls"] = _span(calls["calls"])
-        rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
-        rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})" if calls["calls"][1] else "0"
-    print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} (nothing was written)", rows)
-    print_notes(out, plan.notes)
+    with tempfile.TemporaryDirectory(prefix="terraweft-plan-") as scratch:
+        plan = make_plan(loaded, folder, variables(loaded), to or Path(scratch))
+        cost, count = plan.estimate, workers or default_workers()
+        splits = ", ".join(f"{name} {number}" for name, number in plan.splits.items() if number)
+        rows = {
+            "chips": f"{cost.chips} ({splits})",
+            "tiles": str(cost.tiles),
+            "scenes": f"{cost.items} items",
+            **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
+            "to read": f"at most {human_bytes(cost.read_bytes)} raw in about {cost.requests} requests",
+            "on disk": f"at most {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
+            "time": f"about {human_seconds(cost.seconds(count))} with {count} worker(s), by rules of thumb",
+        }
+        if loaded.captions is not None:
+            calls = estimate_calls(loaded.captions, cost.chips)
+            rows["LLM calls"] = _span(calls["calls"])
+            rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
+            rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})" if calls["calls"][1] else "0"
+        written = f"written to {to}" if to else "nothing was written"
+        print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} ({written})", rows)
+        print_notes(out, plan.notes)
+    if to is not None:
+        out.print(f"build it: terraweft build {recipe} --plan {to} --out FOLDER", markup=False, soft_wrap=True)
+
+
+def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str | None, out: Console) -> None:
+    """`terraweft index`: items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet."""
+    with needs_build():
+        from flows.indexing import index_catalog, index_recipe
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if source.startswith(("http://", "https://")) or source.endswith((".json", ".parquet")) or Path(source).is_dir():
+        count = index_catalog(source, to, collections, bbox)
+    else:
+        loaded, folder = find_recipe(Path(source))
+        require_variables(loaded, variables(loaded))
+        count, notes = index_recipe(loaded, folder, variables(loaded), to)
+        print_notes(out, notes)
+    out.print(f"{count} items in {to} ({human_bytes(to.stat().st_size)})", markup=False, soft_wrap=True)
 
 
 def _layer_line(layer: Any, items: int) -> str:

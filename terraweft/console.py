@@ -80,6 +80,17 @@ class Bars:
             self._progress.update(task, completed=total)
 
 
+def human_seconds(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``.
+
+    >>> human_seconds(40), human_seconds(700), human_seconds(12_600)
+    ('40 s', '12 min', '3.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def human_bytes(amount: float) -> str:
     """``1.5 GB``: decimal units, three digits."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

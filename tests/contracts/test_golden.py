@@ -21,7 +21,9 @@ import shapely
 
 from captioners.base import CaptionInput, make_captioner
 from captioners.facts import fact_sheet
-from chips.plan import plan_chips
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.plan import chip_specs, plan_cells
 from flows.steps import STEPS
 from labelers import fuse
 from labelers.voters import setup_of
@@ -56,7 +58,9 @@ def _plan() -> bytes:
             "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s"}},
         }
     )
-    chips = plan_chips(recipe, {"seam": shapely.box(11.95, 47.80, 12.05, 47.85)})
+    cells = CellTable.concat(cells_of(recipe.grid, {"seam": shapely.box(11.95, 47.80, 12.05, 47.85)}))
+    planned = plan_cells(recipe, cells)
+    chips = chip_specs(recipe, planned, shapely.to_wkb(planned.cells.footprints()))
     rows = [
         (c.chip_id, c.epsg, c.bounds_xyxy, c.split, c.block_id, c.majortom_cell, str(c.reference_utc)) for c in chips
     ]

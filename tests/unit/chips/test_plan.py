@@ -9,7 +9,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chips.plan import LayerPlan, layer_georef, plan_chips, plan_tiles
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.plan import LayerPlan, PlannedCells, layer_georef, plan_cells
 from schemas.chip import ChipSpec
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
@@ -44,35 +46,33 @@ def _modality(grid: str = "native") -> Modality:
     return Modality(sensor="x", catalog="c", collection="s", grid=grid)  # type: ignore[arg-type]
 
 
+def _planned(region: shapely.Geometry) -> PlannedCells:
+    recipe = _recipe()
+    return plan_cells(recipe, CellTable.concat(cells_of(recipe.grid, {"north": region})))
+
+
 def test_chips_are_ordered_and_planned_once() -> None:
-    chips = plan_chips(_recipe(), {"north": NORTH})
-    ids = [chip.chip_id for chip in chips]
+    chips = _planned(NORTH)
+    ids = chips.cells.chip_id.tolist()
     assert ids == sorted(set(ids))
-    assert all(chip.split in {"train", "val", "test"} for chip in chips)
+    assert set(chips.split.tolist()) <= {"train", "val", "test"}
 
 
 def test_larger_region_keeps_every_split() -> None:
-    small = {c.chip_id: c.split for c in plan_chips(_recipe(), {"north": NORTH})}
-    large = {c.chip_id: c.split for c in plan_chips(_recipe(), {"north": NORTH.buffer(0.02)})}
-    assert all(large[chip_id] == split for chip_id, split in small.items())
+    small, large = _planned(NORTH), _planned(NORTH.buffer(0.02))
+    splits = dict(zip(large.cells.chip_id.tolist(), large.split.tolist(), strict=True))
+    assert len(large) > len(small)
+    assert [splits[chip_id] for chip_id in small.cells.chip_id.tolist()] == small.split.tolist()
 
 
 def test_region_without_a_chip_is_one_line() -> None:
     with pytest.raises(RecipeError, match="no chip fits"):
-        plan_chips(_recipe(), {"north": shapely.box(11.95, 47.80, 11.951, 47.801)})
+        _planned(shapely.box(11.95, 47.80, 11.951, 47.801))
 
 
 def test_absurd_region_is_refused_with_the_estimate() -> None:
     with pytest.raises(RecipeError, match="chips are more than"):
-        plan_chips(_recipe(), {"all": shapely.box(-179, -80, 179, 80)})
-
-
-def test_tiles_hold_every_chip_once() -> None:
-    chips = plan_chips(_recipe(), {"north": NORTH})
-    tiles = plan_tiles(_recipe(), chips, {})
-    assert sorted(c.chip_id for tile in tiles for c in tile.chips) == [c.chip_id for c in chips]
-    assert all(len(tile.chips) <= 9 for tile in tiles)
-    assert all(chip.epsg == tile.epsg for tile in tiles for chip in tile.chips)
+        _planned(shapely.box(-179, -80, 179, 80))
 
 
 def test_native_thirty_metre_layer_overhangs_on_both_sides() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import shapely
 
-from chips.plan import plan_chips
+from chips.cell_table import CellTable
+from chips.grid import cells_of
+from chips.plan import PlannedCells, plan_cells
 from flows.planning import _check_labels, _split_notes, search_boxes
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
@@ -26,25 +29,35 @@ def _recipe(**changes: object) -> Recipe:
     return Recipe.model_validate({**RECIPE, **changes})
 
 
+def _planned(recipe: Recipe, **regions: shapely.Geometry) -> PlannedCells:
+    return plan_cells(recipe, CellTable.concat(cells_of(recipe.grid, {"north": NORTH, **regions})))
+
+
 def test_splits_far_from_what_was_asked_are_told() -> None:
     one_block = _recipe(split={"block_m": 100_000})
-    (note,) = _split_notes(one_block, plan_chips(one_block, {"north": NORTH}))
+    (note,) = _split_notes(one_block, _planned(one_block).split)
     assert "instead of 15%" in note
     assert "smaller split.block_m" in note
     none = _recipe(split={"method": "none"})
-    assert _split_notes(none, plan_chips(none, {"north": NORTH})) == []
+    assert _split_notes(none, _planned(none).split) == []
 
 
 def test_search_boxes_hold_every_chip_and_part_far_places() -> None:
-    recipe = _recipe()
     far = shapely.box(100.0, 10.0, 100.05, 10.05)
-    chips = plan_chips(recipe, {"north": NORTH, "far": far})
-    boxes = [shapely.box(*box) for box in search_boxes(chips)]
-    assert len(boxes) <= 4
-    assert all(box.area < 1 for box in boxes)
-    for chip in chips:
-        footprint = shapely.from_wkb(chip.footprint_wkb)
-        assert any(box.covers(footprint) for box in boxes)
+    cells = _planned(_recipe(), far=far).cells
+    boxes = shapely.box(*np.array(search_boxes(cells)).T)
+    assert len(boxes) == 2
+    assert all(area < 1 for area in shapely.area(boxes))
+    assert shapely.covers(boxes[:, None], cells.footprints()[None, :]).any(axis=0).all()
+
+
+def test_a_large_region_is_searched_in_few_boxes() -> None:
+    recipe = _recipe(grid={"chip_m": 19_200, "tile_chips": 3})
+    wide = shapely.union(shapely.box(0.0, 40.0, 20.0, 44.0), shapely.box(0.0, 40.0, 4.0, 55.0))
+    cells = _planned(recipe, wide=wide).cells
+    boxes = shapely.box(*np.array(search_boxes(cells)).T)
+    assert 1 < len(boxes) <= 6
+    assert shapely.covers(boxes[:, None], cells.footprints()[None, :]).any(axis=0).all()
 
 
 def test_legend_without_a_crosswalk_is_told_before_anything_is_read() -> None:

@@ -8,11 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chips.read_order import in_read_order
 from flows.cluster import cancellation, dask_client
 from flows.runs import Runs, spread
-from schemas.chip import Tile
-from tests.unit.sources.scenes_made_up import chip
 
 
 @given(units=st.integers(0, 60), workers=st.integers(1, 5), data=st.data())
@@ -28,16 +25,6 @@ def test_a_worker_has_neighbours_and_helps_at_the_far_end() -> None:
     runs = Runs("abcdefgh", ["one", "two"])
     assert [runs.take(worker) for worker in ("one", "two", "one", "two", "one", "one")] == list("aebfcd")
     assert runs.take("one") == "h"
-
-
-def test_tiles_are_read_in_rows_from_the_north() -> None:
-    def tile(name: str, column: int, row: int, chips: int = 1) -> Tile:
-        left, top = 600_000.0 + 240 * column, 5_299_920.0 - 240 * row
-        members = [chip(f"{name}{n}", left + 120 * (n % 2), top - 120 * (n // 2), 120.0) for n in range(chips)]
-        return Tile(name, 32632, tuple(members), {})
-
-    tiles = [tile("d", 1, 1), tile("b", 1, 0), tile("a", 0, 0, 4), tile("c", 0, 1, 3)]
-    assert [t.tile_id for t in in_read_order(tiles)] == ["a", "b", "c", "d"]
 
 
 def wait_until_cancelled(begun: Path, ended: Path) -> None:

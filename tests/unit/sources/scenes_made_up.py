@@ -98,4 +98,4 @@ class Reading:
 
 def reading(rules: Recipe, *items: SceneItem) -> Reading:
     """Layers are planned from the items."""
-    return Reading(rules, list(items), plan_layers(rules, {"m": items}))
+    return Reading(rules, list(items), plan_layers(rules, {"m": items[0]}))

@@ -20,7 +20,7 @@ from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.scene import SceneItem
-from sources.labels_raster import choose_label_items, read_label_raster, to_label_item, to_label_item_of_file
+from sources.labels_raster import choose_of, read_label_raster, to_label_item, to_label_item_of_file
 from sources.openers import PlainOpener
 
 OPENER = PlainOpener(allow_local=True)
@@ -212,17 +212,21 @@ def worldcover_item(year: int, version: str, tile: str = "N45E012", **properties
     }  # fmt: skip
 
 
+def _chosen(items: list[dict[str, Any]], source: LabelSource) -> list[SceneItem]:
+    return choose_of([to_label_item(item, "worldcover", source, "pc") for item in items], source)
+
+
 def test_one_vintage_only_the_newest_or_the_recipes() -> None:
     items = [worldcover_item(2020, "v100"), worldcover_item(2021, "v200")]
-    newest = choose_label_items(items, "worldcover", source_of("worldcover"), "pc")
-    asked = choose_label_items(items, "worldcover", source_of("worldcover", year=2020), "pc")
+    newest = _chosen(items, source_of("worldcover"))
+    asked = _chosen(items, source_of("worldcover", year=2020))
     assert [item.item_id for item in newest] == ["ESA_WorldCover_10m_2021_v200_N45E012"]
     assert [item.item_id for item in asked] == ["ESA_WorldCover_10m_2020_v100_N45E012"]
 
 
 def test_the_newest_version_of_a_year_comes_first() -> None:
     items = [worldcover_item(2021, v, esa_worldcover_version="x") for v in ("v200", "v1000", "v300")]
-    found = choose_label_items(items, "worldcover", source_of("worldcover"), "pc")
+    found = _chosen(items, source_of("worldcover"))
     assert [dict(item.extra)["version"] for item in found] == ["v1000", "v300", "v200"]
 
 

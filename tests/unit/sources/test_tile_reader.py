@@ -263,7 +263,7 @@ def test_shifted_date_is_read_again_with_one_resampling(make_raster: MakeRaster,
     read = reading(rules, *items)
     (found,) = read.read(chip()).chips
     found = replace(found, shifts=decide({"m": (Shift(20.0, -10.0, 0.9, "measured", "x"),)}, rules.register_shifts))
-    moved = corrected(found, rules, plan_layers(rules, {"m": items}), PlainOpener(), {"m": items})
+    moved = corrected(found, rules, plan_layers(rules, {"m": items[0]}), PlainOpener(), {"m": items})
     layer = moved.layers["m"]
     assert moved.shifts["m"][0].status == "corrected"
     assert layer.attrs["georef"] == found.layers["m"].attrs["georef"]

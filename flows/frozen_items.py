@@ -1,0 +1,361 @@
+"""The items of a run, frozen as a stac-geoparquet index: `freeze_items` fills it, `FrozenItems` makes scenes of it.
+
+Whatever catalogs a recipe names, a run reads its items from this one file: what the catalogs gave, every field, but for
+signatures in addresses. A recipe that names the file as its catalog makes the same dataset again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+
+from flows.catalogs import Catalogs, opener_of
+from schemas.errors import RecipeError, SourceError, UserError
+from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
+from schemas.scene import Opener, SceneItem
+from sources.assets import is_refused
+from sources.duplicates import resolve_duplicates
+from sources.items import content_hash, frozen_item
+from sources.labels_raster import choose_of, to_label_item
+from sources.openers import unsigned
+from sources.placing import placed_scene
+from sources.search import Provider, providers_of, search_in_order
+from sources.sentinel1_grd import with_heights
+from sources.stac_index import IndexCatalog
+from sources.stac_index_columns import CATALOG_COLUMN, Selection
+from sources.stac_index_write import IndexWriter
+
+log = logging.getLogger(__name__)
+
+ITEMS = "items.parquet"
+"""Name of the file in a plan's folder."""
+JUDGED = 250
+"""So many items of a modality are looked at whole while planning; the others when a tile needs them."""
+SAME_MOMENT_US = 5_000_000
+"""Items further apart in time are no processings of one acquisition (`sources.duplicates`)."""
+SAME_GROUND = 0.8
+"""Nor are those that share less of the smaller footprint."""
+KEPT_SCENES = 4096
+"""Scenes kept in memory: tiles that are neighbours share them."""
+ALWAYS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+"""Label products are chosen by vintage, not by the time window."""
+
+
+def window_of(window: Time) -> tuple[datetime, datetime]:
+    """First and last moment that is searched for."""
+    return datetime.combine(window.start, time.min, UTC), datetime.combine(window.end, time.max, UTC)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where items are searched for."""
+
+    catalog: str
+    """Name in the recipe."""
+    collection: str
+    """STAC collection id."""
+    window: tuple[datetime, datetime]
+    """First and last moment."""
+    where: Mapping[str, str | int | float | bool]
+    """Property filters."""
+
+
+class FrozenItems:
+    """The frozen items of a run as scenes, each made when it is asked for.
+
+    Args:
+        path: the index.
+        recipe: the recipe.
+        variables: values of ``${TERRAWEFT_...}``.
+        opener: for items that only the headers of their files place; made for this machine where absent.
+    """
+
+    def __init__(
+        self, path: Path, recipe: Recipe, variables: Mapping[str, str], opener: Opener | None = None
+    ) -> None:
+        self.opener = opener or opener_of(recipe)
+        self.path, self.recipe, self.variables = path, recipe, dict(variables)
+        self.refused: dict[tuple[str, int], str] = {}
+        """(modality or label source, row) -> why the item is not read."""
+        self.heights: dict[str, Selection] = {}
+        """Modality -> elevation rasters that its terrain is corrected with."""
+        self._indexes: dict[str, IndexCatalog] = {}
+        self._scenes: OrderedDict[tuple[str, int], SceneItem | None] = OrderedDict()
+        self._catalogs: NDArray[np.object_] | None = None
+
+    def catalog_of(self, row: int) -> str:
+        """Name of the catalog that gave an item."""
+        if self._catalogs is None:
+            column = pq.read_table(self.path, columns=[CATALOG_COLUMN])[CATALOG_COLUMN]
+            self._catalogs = column.to_numpy(zero_copy_only=False)
+        return str(self._catalogs[row])
+
+    def rows_of(self, item_ids: set[str]) -> set[int]:
+        """Rows of items by their ids."""
+        ids = pq.read_table(self.path, columns=["id"])["id"].to_pylist()
+        return {row for row, item_id in enumerate(ids) if item_id in item_ids}
+
+    def index(self, catalog: str) -> IndexCatalog:
+        """The items that a catalog gave."""
+        if catalog not in self._indexes:
+            known = self.recipe.catalogs[catalog]
+            allow = known.allow_local or (known.kind == "static" and not _is_web(known.href, self.variables))
+            self._indexes[catalog] = IndexCatalog(str(self.path), allow, catalog, self.variables, known.alternate)
+        return self._indexes[catalog]
+
+    def scene(self, name: str, row: int) -> SceneItem | None:
+        """The scene of a row as a modality or label source sees it; None where it is refused (`refused` says why)."""
+        key = (name, int(row))
+        if key in self._scenes:
+            self._scenes.move_to_end(key)
+            return self._scenes[key]
+        try:
+            scene = self._made(name, int(row))
+        except SourceError as error:
+            log.warning("%s: %s", name, error.what)
+            self.refused[key] = error.what
+            scene = None
+        self._scenes[key] = scene
+        if len(self._scenes) > KEPT_SCENES:
+            self._scenes.popitem(last=False)
+        return scene
+
+    def _made(self, name: str, row: int) -> SceneItem:
+        catalog = self.catalog_of(row)
+        index = self.index(catalog)
+        item = index.as_found(next(index.delivered([row])))
+        if name in self.recipe.modalities:
+            scene = placed_scene(item, name, self.recipe.modalities[name], catalog, self.opener)
+            return self._with_terrain(name, scene) if scene.refs[0].needs else scene
+        source = self.recipe.labels.sources[name] if self.recipe.labels else None
+        return to_label_item(item, name, _known(source), catalog)
+
+    def _with_terrain(self, name: str, scene: SceneItem) -> SceneItem:
+        """The scene with the elevation rasters over it, where the recipe corrects terrain."""
+        ground_range = self.recipe.modalities[name].ground_range
+        terrain = ground_range.terrain if ground_range else None
+        if terrain is None:
+            return scene
+        where = f"modalities.{name}.ground_range.terrain"
+        settings = {
+            "geoid": fill(terrain.geoid, self.variables, f"{where}.geoid"),
+            "missing_heights": terrain.missing,
+        }
+        if terrain.href is not None:
+            return with_heights(scene, settings, [(fill(terrain.href, self.variables, f"{where}.href"), terrain.href)])
+        found = self.heights[name]
+        over = shapely.intersects(found.footprint, shapely.from_wkb(scene.footprint_wkb))
+        index = self.index(str(terrain.catalog))
+        items = [index.as_found(item) for item in index.delivered(found.rows[over])]
+        usable = [item for item in items if terrain.asset in item["assets"]]
+        closed = [reason for item in usable if (reason := is_refused(item["assets"][terrain.asset]))]
+        if closed:
+            raise RecipeError(f"elevation refused: {closed[0]}", where=where)
+        ordered = sorted(usable, key=lambda item: str(item["id"]))
+        return with_heights(scene, settings, [(i["assets"][terrain.asset]["href"], content_hash(i)) for i in ordered])
+
+    def find_heights(self, came_from: Mapping[str, Place], boxes: Sequence[LonLatBox]) -> None:
+        """Find the elevation rasters that modalities are corrected with; before any scene is asked for.
+
+        Raises:
+            RecipeError: there is no elevation here.
+        """
+        for name, modality in self.recipe.modalities.items():
+            terrain = modality.ground_range.terrain if modality.ground_range else None
+            place = came_from.get(terrain_of(name))
+            if terrain is None or place is None:
+                continue
+            self.heights[name] = self.index(place.catalog).select(place.collection, boxes, *ALWAYS)
+            if not len(self.heights[name]) and terrain.missing == "nodata":
+                raise RecipeError(
+                    f"no item of {place.collection} lies here",
+                    where=f"modalities.{name}.ground_range.terrain",
+                    mend="check collection and asset; over the sea missing: sea_level",
+                )
+
+    def take_heights(self, rows: Mapping[str, Sequence[int]]) -> None:
+        """Elevation rasters as a stored plan names them."""
+        for name, numbers in rows.items():
+            index = IndexCatalog(str(self.path))
+            self.heights[name] = index.columns(np.array(numbers, np.int64))
+
+    def offered_to(self, name: str, place: Place, boxes: Sequence[LonLatBox], notes: list[str]) -> Selection:
+        """The items that a modality or label source is to be read from, in their order of preference.
+
+        Items that no sensor module reads, older processings and (for labels) other vintages are left out, and notes
+        say so. Of more than `JUDGED` items those are looked at that could be another's processing, and a sample.
+
+        Raises:
+            RecipeError: every item was refused.
+        """
+        found = self.index(place.catalog).select(place.collection, boxes, *place.window, place.where)
+        if name not in self.recipe.modalities:
+            return self._label_items(name, place, found, notes)
+        judged = self._refuse(name, self.recipe.modalities[name], found, notes)
+        kept, dropped = self._without_duplicates(name, judged)
+        notes += [f"{name}: {line}" for line in dropped]
+        return kept
+
+    def _refuse(self, name: str, modality: Modality, found: Selection, notes: list[str]) -> Selection:
+        looked = np.unique(np.linspace(0, max(0, len(found) - 1), min(JUDGED, len(found))).astype(int))
+        fits = np.ones(len(found), dtype=bool)
+        for place in looked:
+            fits[place] = self.scene(name, int(found.rows[place])) is not None
+        reasons = [self.refused[name, int(found.rows[place])] for place in looked if not fits[place]]
+        if reasons and not fits[looked].any():
+            raise RecipeError(
+                f"all {len(reasons)} items were refused, the first: {reasons[0]}",
+                where=f"modalities.{name}",
+                mend=f"another collection; for this machine's own files catalogs.{modality.catalog}.allow_local: true",
+            )
+        notes += [f"{name}: {reason}" for reason in reasons]
+        if len(found) > len(looked):
+            notes.append(f"{name}: {len(looked)} of {len(found):,} items were looked at; the others when they are read")
+        return found.take(fits)
+
+    def _without_duplicates(self, name: str, found: Selection) -> tuple[Selection, list[str]]:
+        rows = {}
+        for place in near_twins(found):
+            scene = self.scene(name, int(found.rows[place]))
+            if scene is not None:
+                rows[scene] = place
+        kept, lines = resolve_duplicates(list(rows))
+        left = np.ones(len(found), dtype=bool)
+        left[[place for scene, place in rows.items() if scene not in set(kept)]] = False
+        return found.take(left), lines
+
+    def _label_items(self, name: str, place: Place, found: Selection, notes: list[str]) -> Selection:
+        places, scenes = [], []
+        for at, row in enumerate(found.rows.tolist()):
+            scene = self.scene(name, row)
+            if scene is None:
+                notes.append(f"{name}: {self.refused[name, row]}")
+            else:
+                places.append(at)
+                scenes.append(scene)
+        chosen = choose_of(scenes, _known(self.recipe.labels.sources[name] if self.recipe.labels else None))
+        if not chosen:
+            notes.append(f"{name}: no item of {place.collection} lies here; the layer will hold no data")
+        at_of = {scene.item_id: at for scene, at in zip(scenes, places, strict=True)}
+        return found.take(np.array([at_of[scene.item_id] for scene in chosen], dtype=np.int64))
+
+
+def _known(source: LabelSource | None) -> LabelSource:
+    if source is None:
+        raise RecipeError("the plan names a label source that the recipe does not have", mend="plan again")
+    return source
+
+
+def _is_web(href: str, variables: Mapping[str, str]) -> bool:
+    return urlsplit(fill(href, variables)).scheme in ("http", "https")
+
+
+def terrain_of(name: str) -> str:
+    """Under which name the elevation of a modality is searched."""
+    return f"{name}.terrain"
+
+
+def places_of(recipe: Recipe, name: str) -> list[Place]:
+    """Where the items of a modality or label source may be had, in order of preference; none for files."""
+    if name in recipe.modalities:
+        modality = recipe.modalities[name]
+        window = window_of(modality.time or recipe.time)
+        return [Place(p.catalog, p.collection, window, p.where) for p in providers_of(modality)]
+    if name.endswith(".terrain"):
+        ground_range = recipe.modalities[name.removesuffix(".terrain")].ground_range
+        terrain = ground_range.terrain if ground_range else None
+        if terrain is None or terrain.catalog is None or terrain.collection is None:
+            return []
+        return [Place(terrain.catalog, terrain.collection, ALWAYS, {})]
+    source = _known(recipe.labels.sources[name] if recipe.labels else None)
+    return [Place(source.catalog, source.collection, ALWAYS, {})] if source.catalog and source.collection else []
+
+
+def near_twins(found: Selection) -> list[int]:
+    """Places of the items that share a moment and most of their ground with another: candidates, nothing decided.
+
+    Args:
+        found: in time order.
+    """
+    n = len(found)
+    bounds = shapely.bounds(found.footprint).reshape(-1, 4)
+    area = shapely.area(found.footprint)
+    twins: set[int] = set()
+    for offset in range(1, n):
+        near = np.flatnonzero(found.time_us[offset:] - found.time_us[:-offset] <= SAME_MOMENT_US)
+        if not near.size:
+            break
+        one, other = bounds[near], bounds[near + offset]
+        wide = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+        boxes = np.prod(np.clip(wide, 0, None), axis=1)
+        near = near[boxes >= SAME_GROUND * np.minimum(area[near], area[near + offset])]
+        if near.size:
+            shared = shapely.area(shapely.intersection(found.footprint[near], found.footprint[near + offset]))
+            near = near[shared >= SAME_GROUND * np.minimum(area[near], area[near + offset])]
+            twins |= set(near.tolist()) | set((near + offset).tolist())
+    return sorted(twins)
+
+
+def freeze(
+    recipe: Recipe, path: Path, boxes: Sequence[LonLatBox], catalogs: Catalogs
+) -> tuple[dict[str, Place], list[str]]:
+    """Ask the recipe's catalogs, and write what they gave as an index.
+
+    Args:
+        recipe: the recipe.
+        path: the index to write.
+        boxes: where its chips lie; a modality is searched once per box, never per chip.
+        catalogs: the recipe's.
+
+    Returns:
+        Modality or label source -> where its items came from, and notes.
+
+    Raises:
+        UserError: no place has an answer.
+    """
+    writer, notes = IndexWriter(path), []
+    came_from: dict[str, Place] = {}
+    terrains = [terrain_of(name) for name in recipe.modalities]
+    for name in [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {}), *terrains]:
+        places = places_of(recipe, name)
+        if places:
+            came_from[name], said = _collect(writer, catalogs, places, boxes)
+            notes += [f"{name}: {line}" for line in said]
+    writer.close()
+    return came_from, notes
+
+
+def _collect(
+    writer: IndexWriter, catalogs: Catalogs, places: Sequence[Place], boxes: Sequence[LonLatBox]
+) -> tuple[Place, tuple[str, ...]]:
+    """Items of the first place that answers into the index: columns from an index, documents from other catalogs."""
+    index = catalogs[places[0].catalog]
+    if isinstance(index, IndexCatalog):
+        place = places[0]
+        try:
+            rows = index.select(place.collection, boxes, *place.window, place.where).rows
+        except SourceError as error:
+            if len(places) > 1:
+                came_from, said = _collect(writer, catalogs, places[1:], boxes)
+                return came_from, (f"catalog {place.catalog} cannot be used: {error.what}", *said)
+            raise UserError(
+                error.what, where=error.url or place.collection, mend="check the catalog in the recipe"
+            ) from error
+        writer.collections.add(place.collection)
+        writer.add_rows(index, rows, place.catalog)
+        return place, ()
+    providers = [Provider(place.catalog, place.collection, place.where) for place in places]
+    found = search_in_order(providers, catalogs.__getitem__, boxes, places[0].window, catalogs.breaker)
+    writer.collections.add(found.provider.collection)
+    writer.add((frozen_item(item, unsigned) for item in found.items.values()), found.provider.catalog)
+    return places[providers.index(found.provider)], found.notes
