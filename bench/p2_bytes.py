@@ -102,7 +102,6 @@ def needed(scenes: SceneSet) -> tuple[int, int]:
     from sources.block_store import BlockStore
     from sources.lattice import common_window
 
-    recipe = the_recipe(scenes)
     chips = [chip.georef(10.0) for tile in tiles_of(scenes, "")[2] for chip in tile.chips]
     blocks = total = 0
     for ref in scenes.refs(0, str(scenes.folder.parent)):
