@@ -154,8 +154,9 @@ def _write_tiles(
         hulls = hulls_of(outlines, tile_of)
         writer.chips(batch, outlines, (tile_of + start).astype(np.int32))
         found = {name: touches(outlines, tile_of, hulls, offered[name].footprint, trees[name]) for name in offered}
-        counts = sum((np.bincount(pairs[0], minlength=stop - start) for pairs in found.values()), np.zeros(0, np.int64))
-        writer.tiles(tiles, start, stop, hulls, counts if len(counts) else np.zeros(stop - start, np.int64))
+        nothing = np.zeros(stop - start, np.int64)
+        counts = sum((np.bincount(pairs[0], minlength=stop - start) for pairs in found.values()), nothing)
+        writer.tiles(tiles, start, stop, hulls, counts)
         _write_pairs(writer, start, found, offered)
         for name, (tile, item, count) in found.items():
             parts[name].append((tile + start, item, count))
