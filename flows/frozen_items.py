@@ -80,9 +80,7 @@ class FrozenItems:
         opener: for items that only the headers of their files place; made for this machine where absent.
     """
 
-    def __init__(
-        self, path: Path, recipe: Recipe, variables: Mapping[str, str], opener: Opener | None = None
-    ) -> None:
+    def __init__(self, path: Path, recipe: Recipe, variables: Mapping[str, str], opener: Opener | None = None) -> None:
         self.opener = opener or opener_of(recipe)
         self.path, self.recipe, self.variables = path, recipe, dict(variables)
         self.refused: dict[tuple[str, int], str] = {}
