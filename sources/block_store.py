@@ -29,7 +29,7 @@ from sources.tiff_header import BrokenHeader, TiffHeader, parse_header
 
 log = logging.getLogger(__name__)
 
-HEADER_BYTES = 32 << 10
+HEADER_BYTES = 16 << 10
 """First read of a file: the directory and block lists of a COG of 10,980 pixels in blocks of 512 take 8 KiB."""
 GAP_BYTES = 16 << 10
 """Blocks that lie no further apart are asked for in one range."""

@@ -161,10 +161,12 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
         raise TransientSourceError(_reason(error), name) from error
     if len(data) > max(length, WHOLE_FILE_BYTES if status == 200 else 0):
         answer.close()  # what else it would send is not waited for
+    said = answer.headers.get("Content-Length", "")
+    if said.isdigit() and int(said) != len(data):
+        answer.close()
+        raise TransientSourceError("the connection broke", name)
     etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     if status == 200:
-        if len(data) != int(answer.headers["Content-Length"]):
-            raise TransientSourceError("the body was cut off", name)
         return Bytes(data[offset : offset + length], f"{len(data)} {etag}")
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != offset or int(found[2]) - offset + 1 != len(data) or len(data) > length:
