@@ -135,7 +135,7 @@ def build(recipe: Path, root: Path) -> None:
             return None
 
     commands.Bars = Stages  # type: ignore[misc, assignment]
-    commands.run_build(recipe, str(root), 2, None, False, Console(file=sys.stderr))
+    commands.run_build(recipe, str(root), commands.BuildOptions(2), False, Console(file=sys.stderr))
     stages["end"] = time.monotonic() - began
     print(json.dumps(stages))
 
