@@ -104,7 +104,7 @@ def test_a_table_alone_makes_a_sensor(terraweft: Terraweft, tmp_path: Path) -> N
     table = dataset.document.modalities[0]
     assert (table.sensor, table.unit, table.gsd_m, table.nodata) == ("naip", "reflectance", 1.0, 0)
     assert [(band.name, band.centre_nm) for band in table.bands] == [("blue", 465.0), ("nir", 845.0)]
-    layers = {sample.chip_id: sample.layers["naip"].data for sample in dataset}
+    layers = {name: dataset.sample(name).layers["naip"].data for name in dataset.chip_ids()}
     assert set(layers) == {"west", "east"}
     for name, left in (("west", 10), ("east", 138)):
         np.testing.assert_array_equal(layers[name][0], pixels[[2, 3], 12:140, left : left + 128])

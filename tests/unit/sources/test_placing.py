@@ -105,6 +105,7 @@ def test_elevation_in_degrees_with_flat_pixels_is_warped_as_gdal_warps_it(tmp_pa
     modality = Modality(sensor="dem", catalog="c", collection="cop-dem-glo-30")
     scene = to_scene_item(normalise_item(raw), "dem", modality, "c")
     assert (scene.licence, scene.refs[0].unit) == ("copernicus-dem", "m")
+    assert scene.refs[0].georef.bounds_xyxy == pytest.approx((13.0, 52.5 - 300 / 3600, 13.0 + 200 / 1800, 52.5))
     target = GeoRef(32633, 366000, 5816000, 30.0, (60, 50))
     found = open_engine("direct").read(scene.refs, target, "bilinear", PlainOpener())[0]
     expected = np.full(target.shape_yx, np.nan, "float32")
