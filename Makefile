@@ -22,7 +22,7 @@ demo: $(STAMP)  ## build the sandbox dataset into build/demo/dataset, and check 
 	$(BIN)/terraweft demo --out build/demo
 
 test: $(STAMP)  ## run the tests; one of them: make test ARGS="-k name"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Encoded blocks -> pixels: `decode_blocks`, with GDAL as the decoder.
 
 The blocks are put into a small TIFF in memory, one under the other, with the decoding tags of the file they came from,
-and read back in one piece: every compression and predictor that GDAL knows, and its very pixels (docs/adr/0010).
+and read back in one piece: every compression and predictor that GDAL knows, and its very pixels (docs/adr/0008).
 """
 
 from __future__ import annotations

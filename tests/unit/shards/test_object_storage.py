@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from schemas.errors import DatasetError
 from shards.check import check_dataset
@@ -24,6 +21,7 @@ from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.reader import open_dataset
 from shards.storage import FolderStorage, Storage, StorageConflictError, StoreOptions, open_storage
 from shards.version import publish
+from tests.s3_server import CREDENTIALS, s3_server
 from tests.unit.shards import made_up
 
 BUCKET = "terraweft-tests"
@@ -32,20 +30,11 @@ BUCKET = "terraweft-tests"
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
     """A real S3 server."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    patch = pytest.MonkeyPatch()
-    for name, value in {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
-        patch.setenv(name, value)
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1")
-    client.create_bucket(Bucket=BUCKET)
-    client.close()
-    yield url
-    server.stop()
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with s3_server(BUCKET) as url:
+            yield url
 
 
 @pytest.fixture

@@ -1,0 +1,61 @@
+"""A build into an object store: the same bytes as in a folder, and the same commands for its versions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from shards.storage import StoreOptions, open_storage
+from tests.integration.support import Terraweft, World
+from tests.s3_server import CREDENTIALS, s3_server
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
+    terraweft: Terraweft, world: World, sandbox_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = yaml.safe_load(sandbox_recipe.read_text())
+    recipe["modalities"] = {"s2": recipe["modalities"]["s2"]}
+    recipe["labels"] = {"sources": {"worldcover": recipe["labels"]["sources"]["worldcover"]}}
+    recipe["captions"], recipe["register"] = None, {"mode": "off"}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with s3_server("terraweft-builds") as url:
+        root = "s3://terraweft-builds/sandbox"
+        options = StoreOptions(endpoint_url=url, region="us-east-1")
+        variables = {
+            **CREDENTIALS,
+            "AWS_ENDPOINT_URL": url,
+            "TERRAWEFT_SANDBOX_STAC": world.stac_url,
+            "TERRAWEFT_WORK": str(tmp_path / "work"),
+        }
+        done = terraweft("build", path, "--out", root, **variables)
+        assert done.returncode == 0, done.stderr
+        assert "published" in done.stdout
+        there = open_storage(root, options)
+        here = open_storage(tmp_path / "here")
+        assert terraweft("build", path, "--out", here.uri, **variables).returncode == 0
+        assert dict(there.list("shards")) == dict(here.list("shards")) != {}
+        for name, _ in there.list("shards"):
+            assert there.sha256(name) == here.sha256(name)
+        checked = terraweft("check", root, **variables)
+        assert checked.returncode == 0, checked.stdout
+        again = terraweft("build", path, "--out", root, **variables)
+        assert "unchanged" in again.stdout, again.stdout
+        first = json.loads(there.read("terraweft.json"))["current"]
+        recipe["modalities"]["s2"]["bands"] = ["B02", "B03", "B04"]
+        path.write_text(yaml.safe_dump(recipe))
+        assert terraweft("build", path, "--out", root, **variables).returncode == 0
+        listed = terraweft("versions", root, **variables).stdout
+        assert listed.count(first) == 1
+        assert "bands" in terraweft("diff", root, first, **variables).stdout
+        assert terraweft("rollback", root, first, **variables).returncode == 0
+        assert json.loads(there.read("terraweft.json"))["current"] == first
+        assert "forgotten" in terraweft("gc", root, "--dry-run", **variables).stdout
+        assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode() not in there.read(f"versions/{first}/dataset.json")
