@@ -105,7 +105,7 @@ def _groups(cells: CellTable, by: str, scenes: NDArray[np.str_] | None) -> NDArr
     dates = next((name for name in DATES if name in cells.columns), None)
     if by == "year" and dates is not None:
         return np.asarray(cells.columns[dates]).astype("datetime64[Y]").astype(np.str_)
-    known = ", ".join(["region", "majortom", "mgrs", *sorted(cells.columns)])
+    known = ", ".join(["region", "majortom", "mgrs", "scene", *sorted(cells.columns)])
     raise RecipeError(f"the chips have no column {by!r}", where="split.by", mend=f"one of: {known}")
 
 

@@ -17,6 +17,7 @@ from chips.cell_table import CellTable
 from chips.estimate import Touched, estimate
 from chips.leakage import leakage_report, warnings_of
 from chips.plan import PlannedCells, chip_specs, plan_cells, plan_layers
+from chips.split_scenes import scene_groups
 from chips.splits import SPLITS, split_counts
 from chips.tiling import TileTable, hulls_of, tile_cells, touches
 from flows.catalogs import Catalogs
@@ -70,8 +71,9 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
-    chips = plan_cells(recipe, with_dates(recipe, folder, planned_cells(recipe, folder, variables)))
-    boxes = search_boxes(chips.cells)
+    cells = with_dates(recipe, folder, planned_cells(recipe, folder, variables))
+    chips = None if _waits_for_scenes(recipe, cells) else plan_cells(recipe, cells)
+    boxes = search_boxes(cells if chips is None else chips.cells)
     writer = PlanWriter(out)
     came_from, notes = freeze(recipe, out / ITEMS, boxes, Catalogs(recipe, variables, opener))
     frozen = FrozenItems(out / ITEMS, recipe, variables, opener)
@@ -79,6 +81,7 @@ def make_plan(
     names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
     offered = {n: frozen.offered_to(n, came_from[n], boxes, notes) for n in names if n in came_from}
     _refuse_closed(recipe, frozen, offered)
+    chips = chips or plan_cells(recipe, cells, _scenes_of(recipe, cells, offered))
     rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
     examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
     layers = plan_layers(recipe, examples)
@@ -111,6 +114,20 @@ def freeze_recipe(recipe: Recipe, folder: Path, variables: Mapping[str, str], pa
     cells = planned_cells(recipe, folder, variables)
     _, notes = freeze(recipe, path, search_boxes(cells), Catalogs(recipe, variables))
     return notes
+
+
+def _waits_for_scenes(recipe: Recipe, cells: CellTable) -> bool:
+    """Whether splits can be told only once the items are known."""
+    return recipe.split.by == "scene" and "scene" not in cells.columns
+
+
+def _scenes_of(recipe: Recipe, cells: CellTable, offered: Mapping[str, Selection]) -> NDArray[np.str_] | None:
+    """(N,) group of scenes of every cell, where splits go by it."""
+    if not _waits_for_scenes(recipe, cells):
+        return None
+    found = [offered[name] for name in recipe.split.scenes_of or list(recipe.modalities)[:1]]
+    footprints = np.concatenate([selection.footprint for selection in found])
+    return scene_groups(cells, footprints, np.concatenate([selection.item_id for selection in found]).astype(np.str_))
 
 
 def _withdrawn(recipe: Recipe, items: Path, boxes: Sequence[LonLatBox], before: Sequence[UsedItem]) -> list[str]:

@@ -138,6 +138,9 @@ class Recipe(Model):
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
+        unknown = sorted(set(self.split.scenes_of) - set(self.modalities))
+        if unknown:
+            raise ValueError(f"split.scenes_of names {unknown[0]!r}, but modalities has {sorted(self.modalities)}")
         check_near({name: modality.select.near for name, modality in self.modalities.items()})
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")

@@ -132,6 +132,8 @@ class SplitRule(Model):
     by: str | None = None
     """What chips of one group share (``groups``, ``kfold``): ``region``, ``mgrs``, ``majortom``, ``scene``, ``year``,
     or a column of the table of points or cells."""
+    scenes_of: tuple[Name, ...] = ()
+    """Modalities whose scenes stand in one split alone (``by: scene``); the recipe's first where empty."""
     assign: Literal["hash", "balanced", "rest_is_train"] = "hash"
     """How blocks and groups come to a split: by a hash that a larger region never changes, so that the fractions are
     met as nearly as may be, or to train whatever ``held_out`` does not name."""
@@ -156,6 +158,8 @@ class SplitRule(Model):
             raise ValueError("split.method groups needs by: what the chips of a group share, such as mgrs or event")
         if self.by is not None and self.method not in ("groups", "kfold"):
             raise ValueError(f"split.by is for groups and kfold, not for {self.method}")
+        if self.scenes_of and self.by != "scene":
+            raise ValueError("split.scenes_of is for by: scene")
         if self.fold >= self.folds:
             raise ValueError(f"split.fold is {self.fold}, but {self.folds} folds are counted from 0")
         both = set(self.held_out.get("val", ())) & set(self.held_out.get("test", ()))

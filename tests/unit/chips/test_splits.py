@@ -113,7 +113,7 @@ def test_year_is_taken_from_a_date() -> None:
 
 
 def test_unknown_column_names_the_known() -> None:
-    with pytest.raises(RecipeError, match=r"no column 'event' .*region, majortom, mgrs, biome"):
+    with pytest.raises(RecipeError, match=r"no column 'event' .*region, majortom, mgrs, scene, biome"):
         split_cells(_cells(2, 1).with_column("biome", np.array(["a", "b"])), SplitRule(method="groups", by="event"), 7)
 
 
