@@ -37,6 +37,10 @@ class CatalogClient(Protocol):
         """
         ...
 
+    def left_out(self, collection: str) -> Mapping[str, str]:
+        """What searches of a collection met and left out because it makes no sense: name -> why."""
+        ...
+
 
 class ToSceneItem(Protocol):
     """One sensor's knowledge of its products."""

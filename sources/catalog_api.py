@@ -7,7 +7,7 @@ import logging
 import random
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,7 +26,7 @@ from sources.openers import unsigned
 from sources.paging import PageRequest, gather
 from sources.retry import PATIENCE, Backoff, call_with_retries
 from sources.web import WebSession, of_catalog
-from sources.window import SearchWindow, Where, select_items
+from sources.window import SearchWindow, Where, is_sound, select_items
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ class ApiCatalog:
         self.web = WebSession(opener, href, catalog.allow_local)
         self._client: Any = None
         self._known: set[str] = set()
+        self._left_out: dict[str, dict[str, str]] = {}
         self._filters: dict[tuple[str, str], dict[str, Any]] = {}
 
     def __reduce__(self) -> tuple[Any, tuple[dict[str, Any], str, Opener]]:
@@ -117,7 +118,14 @@ class ApiCatalog:
             raise of_catalog(error) from error
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, STACError) as error:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
-        return select_items(items, window, self.href, self.catalog.allow_local, self.catalog.alternate)
+        based = ((item, self.href) for item in items)
+        return select_items(
+            based, window, self.catalog.allow_local, self.catalog.alternate, self._left_out.setdefault(collection, {})
+        )
+
+    def left_out(self, collection: str) -> Mapping[str, str]:
+        """See `sources.base.CatalogClient.left_out`."""
+        return self._left_out.get(collection, {})
 
     def _search_box(self, collection: str, bbox: LonLatBox, window: SearchWindow) -> list[Item]:
         """All items of one box; an empty answer to a filter is not believed."""
@@ -134,7 +142,8 @@ class ApiCatalog:
             return {}
         key = (collection, json.dumps(dict(where), sort_keys=True))
         if key not in self._filters:
-            sample = self._page({**asked, "limit": SAMPLE_ITEMS})
+            page = self._page({**asked, "limit": SAMPLE_ITEMS})
+            sample = [item for item in page if is_sound(item)]
             if not sample:
                 return {}
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from schemas.errors import CatalogError, SourceError
 from schemas.recipe import Catalog, LonLatBox
 from schemas.scene import Opener
-from sources.items import DELIVERED_KEY, Item, absolute_href, normalise_item
+from sources.items import Item, absolute_href
 from sources.openers import unsigned
 from sources.retry import PATIENCE, Backoff, call_with_retries
 from sources.web import WebSession, of_catalog
@@ -51,7 +51,8 @@ class StaticCatalog:
         self.is_local = not _is_http(self.href)
         self.allow_local = catalog.allow_local or self.is_local
         self.web = WebSession(opener, self.href, catalog.allow_local)
-        self._items: dict[str, list[Item]] = {}
+        self._items: dict[str, list[tuple[Item, str]]] = {}
+        self._left_out: dict[str, dict[str, str]] = {}
         self._addresses: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, tuple[dict[str, Any], str, Opener]]:
@@ -70,9 +71,14 @@ class StaticCatalog:
             with ThreadPoolExecutor(1 if self.is_local else READERS) as pool:
                 self._items[collection] = self._read_items(pool, collection)
         window = SearchWindow(bbox, start, end, where or {})
-        return select_items(self._items[collection], window, "", self.allow_local, self.catalog.alternate)
+        left_out = self._left_out.setdefault(collection, {})
+        return select_items(self._items[collection], window, self.allow_local, self.catalog.alternate, left_out)
 
-    def _read_items(self, pool: ThreadPoolExecutor, collection: str) -> list[Item]:
+    def left_out(self, collection: str) -> Mapping[str, str]:
+        """See `sources.base.CatalogClient.left_out`."""
+        return self._left_out.get(collection, {})
+
+    def _read_items(self, pool: ThreadPoolExecutor, collection: str) -> list[tuple[Item, str]]:
         if not self._addresses:
             self._addresses = dict(self._collections(pool, [self.href]))
         address = self._addresses.get(collection)
@@ -80,10 +86,21 @@ class StaticCatalog:
             have = ", ".join(sorted(self._addresses)) or "none"
             raise CatalogError(f"no collection {collection!r}; the catalog has {have}", unsigned(self.href))
         addresses = list(self._item_addresses(pool, [address]))
-        return [
-            {**normalise_item(item, href), DELIVERED_KEY: item}
-            for href, item in zip(addresses, pool.map(self._read, addresses), strict=True)
-        ]
+        documents = pool.map(self._read_item, addresses)
+        found = [(item, href) for href, item in zip(addresses, documents, strict=True)]
+        kept = [(item, href) for item, href in found if not isinstance(item, SourceError)]
+        lost = {unsigned(href): item for item, href in found if isinstance(item, SourceError)}
+        if lost and not kept:
+            raise next(iter(lost.values()))
+        self._left_out[collection] = {href: error.what for href, error in lost.items()}
+        return kept
+
+    def _read_item(self, href: str) -> Any:
+        """An item's document; the error where it is for good none."""
+        try:
+            return self._read(href)
+        except CatalogError as error:
+            return error
 
     def _collections(self, pool: ThreadPoolExecutor, level: list[str]) -> Iterator[tuple[str, str]]:
         for _ in range(DEEPEST):

@@ -146,7 +146,8 @@ def frozen_item(item: Mapping[str, Any], unsign: Callable[[str], str]) -> Item:
             if key in item["assets"]
         }
     if isinstance(delivered.get("links"), list):
-        frozen["links"] = [_with_href(link, unsign(str(link.get("href", "")))) for link in delivered["links"]]
+        links = [link for link in delivered["links"] if isinstance(link, Mapping)]
+        frozen["links"] = [_with_href(link, unsign(str(link.get("href", "")))) for link in links]
     return frozen
 
 

@@ -7,6 +7,7 @@ counts, is made again with pages of another size, and what the passes saw is put
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -114,7 +115,7 @@ def _one_pass(read: ReadPage, first: PageRequest, size: int) -> _Pass:
             before = len(seen.items)
             lengths.append(len(page["features"]))
             for item in page.get("features") or ():
-                key = (str(item.get("collection")), str(item.get("id")))
+                key = _key(item)
                 seen.is_doubtful |= key in seen.items
                 seen.items[key] = newest(seen.items[key], item) if key in seen.items else item
             barren = barren + 1 if len(seen.items) == before else 0
@@ -176,9 +177,15 @@ def _matched(page: Mapping[str, Any]) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def _updated(item: Item) -> float:
-    properties = item.get("properties") or {}
+def _key(item: Any) -> tuple[str, str]:
+    """What two states of one item share; of what has no id, its text."""
+    if isinstance(item, Mapping) and item.get("id") not in (None, ""):
+        return str(item.get("collection")), str(item["id"])
+    return "", json.dumps(item, sort_keys=True)
+
+
+def _updated(item: Any) -> float:
     try:
-        return parse_time(str(properties["updated"])).timestamp()
-    except (KeyError, ValueError):
+        return parse_time(str(item["properties"]["updated"])).timestamp()
+    except (LookupError, TypeError, ValueError, ArithmeticError):
         return 0.0

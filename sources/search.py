@@ -7,7 +7,7 @@ An empty answer is an answer; a catalog that cannot be used, or that rests after
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,6 +19,9 @@ from sources.items import Item
 from sources.window import Where
 
 log = logging.getLogger(__name__)
+
+MOST_NAMED = 20
+"""So many items that make no sense are named; of more the number is told."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def search_in_order(
                 items |= {item["id"]: item for item in _search(provider, open_client, box, window, breaker)}
             if notes:
                 notes.append(f"items come from {provider.catalog} ({provider.collection})")
+            notes += _left_out(open_client(provider.catalog).left_out(provider.collection))
             return Found(provider, items, tuple(notes))
         except SourceError as error:
             log.warning("catalog %s: %s", provider.catalog, error)
@@ -95,6 +99,12 @@ def search_in_order(
         where=(last.url if last else "") or providers[-1].collection,
         mend="check the catalog in the recipe",
     ) from last
+
+
+def _left_out(found: Mapping[str, str]) -> list[str]:
+    """One line for each of the first of what makes no sense, and the number of the others."""
+    lines = [f"item {name} is left out: it {why}" for name, why in sorted(found.items())[:MOST_NAMED]]
+    return lines + ([f"{len(found) - MOST_NAMED} more items are left out"] if len(found) > MOST_NAMED else [])
 
 
 def _search(

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from schemas.errors import CatalogError
+from schemas.errors import CatalogError, UnsupportedItemError
 from schemas.recipe import LonLatBox, fill
-from sources.items import DELIVERED_KEY, Item, matches, normalise_item
+from sources.items import Item, matches
 from sources.openers import unsigned
 from sources.parquet_files import open_files
 from sources.stac_index_columns import (
@@ -35,7 +35,7 @@ from sources.stac_index_columns import (
     property_mask,
     to_selection,
 )
-from sources.window import SearchWindow, mark_refused
+from sources.window import NONSENSE, SearchWindow, found_item, name_of
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class IndexCatalog:
     ) -> None:
         self.href, self.allow_local, self.frozen = href, allow_local, frozen
         self.variables, self.alternate = variables, alternate
+        self._left_out: dict[str, dict[str, str]] = {}
         self._files: list[pq.ParquetFile] = []
         self._groups: list[_Group] = []
         self._starts: NDArray[np.int64] = np.empty(0, np.int64)
@@ -102,7 +103,17 @@ class IndexCatalog:
     ) -> list[Item]:
         """See `sources.base.CatalogClient.search`."""
         found = self.select(collection, [bbox], start, end, where)
-        return [self.as_found(item) for item in self.delivered(found.rows)]
+        items = []
+        for item in self.delivered(found.rows):
+            try:
+                items.append(self.as_found(item))
+            except UnsupportedItemError as error:
+                self._left_out.setdefault(collection, {})[name_of(item)] = error.what
+        return items
+
+    def left_out(self, collection: str) -> Mapping[str, str]:
+        """See `sources.base.CatalogClient.left_out`."""
+        return self._left_out.get(collection, {})
 
     def select(
         self,
@@ -175,10 +186,16 @@ class IndexCatalog:
         return item
 
     def as_found(self, item: Item) -> Item:
-        """An item in the form in which a search gives it."""
-        found = {**normalise_item(item), DELIVERED_KEY: item}
-        mark_refused(found, self.allow_local, self.alternate)
-        return found
+        """An item in the form in which a search gives it.
+
+        Raises:
+            UnsupportedItemError: it is none.
+        """
+        try:
+            return found_item(item, "", self.allow_local, self.alternate)
+        except NONSENSE as error:
+            what = f"item {name_of(item)} is no STAC item: {str(error)[:200]}"
+            raise UnsupportedItemError(what, unsigned(self.href)) from error
 
     def tables(self, rows: NDArray[np.int64]) -> Iterator[pa.Table]:
         """Whole rows, all columns, in the order in which they lie in the index: for copying them to another."""

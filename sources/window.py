@@ -6,7 +6,7 @@ Servers are not believed: box, time and properties are checked again here, and t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,8 @@ from sources.openers import refusal, unsigned
 log = logging.getLogger(__name__)
 
 Where = Mapping[str, str | int | float | bool]
+NONSENSE = (UnsupportedItemError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What comes of looking at something that is no item."""
 
 
 @dataclass(frozen=True)
@@ -55,35 +57,75 @@ class SearchWindow:
 
 
 def select_items(
-    items: Iterable[Item], window: SearchWindow, base_href: str, allow_local: bool, alternate: str | None = None
+    items: Iterable[tuple[Any, str]],
+    window: SearchWindow,
+    allow_local: bool,
+    alternate: str | None,
+    left_out: MutableMapping[str, str],
 ) -> list[Item]:
     """The items that truly touch the window, once each, in time order, with forbidden addresses marked.
 
     Args:
-        items: as the catalog gave them; normalised already where ``base_href`` is empty.
+        items: as the catalog gave them, each with the address against which its relative ones are resolved.
         window: what was asked for.
-        base_href: address against which relative ones are resolved.
         allow_local: whether assets may lie on this machine or a private network.
         alternate: name of the alternate address to read assets at.
+        left_out: takes id and reason of what is no item: it is told of, and does not end the search.
 
     Raises:
-        CatalogError: an item is none.
+        CatalogError: there are items, and none of them is one.
     """
     ground = shapely.union_all([box(*part) for part in window.boxes()])
     kept: dict[tuple[str, str], tuple[datetime, Item]] = {}
-    for raw in items:
+    nonsense: CatalogError | None = None
+    sound = 0
+    for raw, base_href in items:
         try:
-            item = {**normalise_item(raw, base_href), DELIVERED_KEY: raw} if base_href else raw
+            item = found_item(raw, base_href, allow_local, alternate)
             moment, last = item_times(item)
             touches = item_geometry(item).intersects(ground)
-            mark_refused(item, allow_local, alternate)
-        except (UnsupportedItemError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise CatalogError(f"item {raw.get('id')!r} is no STAC item: {error}", unsigned(base_href)) from error
+        except NONSENSE as error:
+            name = name_of(raw)
+            left_out[name] = f"is no STAC item: {str(error)[:200]}"
+            log.warning("%s: item %s is left out: %s", unsigned(base_href), name, left_out[name])
+            nonsense = nonsense or CatalogError(f"item {name} {left_out[name]}", unsigned(base_href))
+            continue
+        sound += 1
         is_before_end = window.end is None or moment <= window.end
         is_after_start = window.start is None or (last or moment) >= window.start
         if touches and is_before_end and is_after_start and matches(item, window.where):
             kept[(str(item.get("collection")), item["id"])] = (moment, item)
+    if nonsense is not None and not sound:
+        raise nonsense
     return [item for _, item in sorted(kept.values(), key=lambda pair: (pair[0], pair[1]["id"]))]
+
+
+def found_item(raw: Any, base_href: str, allow_local: bool, alternate: str | None) -> Item:
+    """An item in the form in which a search gives it: normalised, forbidden addresses marked, the delivered one in it.
+
+    Raises:
+        NONSENSE: it is no item.
+    """
+    if not isinstance(raw, Mapping):
+        raise TypeError(f"{type(raw).__name__} in place of an object")
+    if raw.get("id") in (None, ""):
+        raise ValueError("it has no id")
+    item = {**normalise_item(raw, base_href), DELIVERED_KEY: raw}
+    item["id"].encode()  # half a surrogate pair is no text, and fits no table
+    mark_refused(item, allow_local, alternate)
+    return item
+
+
+def is_sound(raw: Any) -> bool:
+    """Whether something has an id and properties, as an item must."""
+    is_item = isinstance(raw, Mapping) and isinstance(raw.get("properties"), Mapping)
+    return is_item and raw.get("id") not in (None, "")
+
+
+def name_of(raw: Any) -> str:
+    """What a note calls something that may be no item."""
+    found = raw.get("id") if isinstance(raw, Mapping) else raw
+    return ascii(found)[:80]
 
 
 def mark_refused(item: Item, allow_local: bool, alternate: str | None = None) -> None:

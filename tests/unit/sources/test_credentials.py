@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-import obstore
 import pytest
 import rasterio
-from hypothesis import given
-from hypothesis import strategies as st
-from obstore.store import S3Store
 from pydantic import ValidationError
 
 from schemas.errors import AccessDeniedError, TransientSourceError, UnsupportedItemError, UserError
@@ -25,7 +20,6 @@ from sources.fetch import fetch_range
 from sources.limits import HostLimits
 from sources.openers import PlainOpener, gdal_settings, unsigned
 from sources.signing_login import LoginSigner
-from sources.signing_s3 import S3Signer, object_url, presigned
 from sources.signing_sas import SasSigner
 from tests.unit.sources.gates import CONTENT, PASSWORD, USER, Gates, TestVault, gates, port_of
 
@@ -184,59 +178,6 @@ def test_a_wrong_log_in_names_the_host_and_no_secret(hosts: Gates) -> None:
     with pytest.raises(AccessDeniedError, match=r"localhost refused the log-in, HTTP 401") as caught:
         read(opener, f"{hosts.files}/data/a.tif")
     assert "canary" not in repr(caught.value)
-
-
-def test_the_signature_of_amazons_own_example() -> None:
-    # "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)", the example of the manual.
-    url = presigned(
-        "https://examplebucket.s3.amazonaws.com/test.txt",
-        ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-        "us-east-1",
-        datetime(2013, 5, 24, tzinfo=UTC),
-        86400,
-    )
-    assert url.endswith("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
-
-
-def test_obstore_signs_the_same() -> None:
-    keys = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "tok/en+=")
-    store = S3Store(
-        "b", access_key_id=keys[0], secret_access_key=keys[1], session_token=keys[2], region="eu-central-1",
-        virtual_hosted_style_request=True,
-    )  # fmt: skip
-    theirs = obstore.sign(store, "GET", "a b/c+d.tif", timedelta(seconds=3600))
-    stamp = parse_qs(urlsplit(theirs).query)["X-Amz-Date"][0]
-    moment = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    url = object_url("b", "a b/c+d.tif", "eu-central-1", None)
-    assert parse_qs(urlsplit(theirs).query) == parse_qs(
-        urlsplit(presigned(url, keys, "eu-central-1", moment, 3600)).query
-    )
-
-
-@given(st.text(st.characters(codec="ascii", exclude_characters="\x00#?%"), min_size=1, max_size=20))
-def test_a_signed_object_is_unsigned_to_its_address(key: str) -> None:
-    credential = Credential(kind="s3", profile="mine", hosts="b", region="eu-central-1", requester_pays=True)
-    if urlsplit(f"s3://b/k{key}").path != f"/k{key}":
-        return  # control characters that no address holds
-    signer = S3Signer(Reference("c", credential, VAULT), PlainOpener(), lambda: 1e9)
-    signed = signer.resolve(f"s3://b/k{key}")
-    assert unsigned(signed).startswith("https://b.s3.eu-central-1.amazonaws.com/k")
-    assert "?" not in unsigned(signed)
-    assert parse_qs(urlsplit(signed).query)["x-amz-request-payer"] == ["requester"]
-
-
-def test_a_signed_address_stays_the_same_for_a_while_and_is_always_good() -> None:
-    time = [1_000_000_000.0]
-    signer = S3Signer(Reference("c", Credential(kind="s3", profile="mine"), VAULT), PlainOpener(), lambda: time[0])
-    addresses = set()
-    for _ in range(200):
-        address = signer.resolve("s3://b/k")
-        addresses.add(address)
-        signed_at = datetime.strptime(parse_qs(urlsplit(address).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
-        age = time[0] - signed_at.replace(tzinfo=UTC).timestamp()
-        assert 0 <= age < 1800
-        time[0] += 60
-    assert len(addresses) <= 8
 
 
 def test_limits_hold_for_reads(hosts: Gates, tmp_path: Path) -> None:

@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.errors import RecipeError, SourceError
+from schemas.errors import CatalogError, RecipeError, SourceError
 from schemas.recipe import Modality
+from sources.breaker import Breaker
+from sources.items import frozen_item
+from sources.openers import unsigned
+from sources.paging import PageRequest, gather
+from sources.search import Provider, search_in_order
 from sources.sensors import to_scene_item
+from sources.stac_index_write import items_table
 from sources.window import SearchWindow, select_items
 
 EARTH = SearchWindow((-180.0, -90.0, 180.0, 90.0), None, None, {})
@@ -82,7 +88,8 @@ def test_a_spoilt_item_is_a_scene_or_a_named_failure(realdata: Path, name: str) 
         for _ in range(30):
             spoilt = spoil(item, rng)
             try:
-                for one in select_items([spoilt], EARTH, "https://example.org/stac", False, ""):
+                for one in select_items([(spoilt, "https://example.org/stac")], EARTH, False, "", {}):
+                    assert items_table([frozen_item(one, unsigned)], "c").num_rows == 1
                     scene = to_scene_item(one, "m", modality, "c")
                     read += 1
                     for ref in (*scene.refs, *scene.masks):
@@ -93,3 +100,69 @@ def test_a_spoilt_item_is_a_scene_or_a_named_failure(realdata: Path, name: str) 
                 named += bool(str(error))
     assert named > 2
     assert read > 20 or name.startswith("nasa-cmr"), "most faults do not touch what is read; HLS items state no lattice"
+
+
+BASE = "https://example.org/stac"
+NO_ITEMS: list[Any] = [
+    None, 7, "item", [], {}, {"id": "x"}, {"id": "", "properties": {}}, {"id": "\ud800", "properties": {}},
+    {"id": "y", "properties": {"datetime": "never"}, "geometry": None},
+    {"id": "z", "properties": {"datetime": "2022-01-01T00:00:00Z"}, "geometry": {"type": "Polygon"}, "bbox": "none"},
+]  # fmt: skip
+
+
+@pytest.mark.realdata
+def test_one_nonsensical_item_is_left_out_by_name_and_the_others_come(realdata: Path) -> None:
+    sound = real_items(realdata, "earth-search/sentinel-2-l2a")
+    truth = [item["id"] for item in select_items([(i, BASE) for i in sound], EARTH, False, None, {})]
+    for nonsense in NO_ITEMS:
+        left_out: dict[str, str] = {}
+        mixed = [(i, BASE) for i in [*sound[:1], nonsense, *sound[1:]]]
+        assert [item["id"] for item in select_items(mixed, EARTH, False, None, left_out)] == truth
+        assert len(left_out) == 1
+        assert next(iter(left_out.values())).startswith("is no STAC item: ")
+    with pytest.raises(CatalogError, match="item 'x' is no STAC item"):
+        select_items([({"id": "x"}, BASE), ({"id": "y"}, BASE)], EARTH, False, None, {})
+    assert select_items([], EARTH, False, None, {}) == []
+
+
+class Pages:
+    """A STAC API of one collection that pages by two, one item of which makes no sense."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __call__(self, request: PageRequest) -> dict[str, Any]:
+        start = int(request.body.get("from", 0))
+        link = {"rel": "next", "href": "https://x.org/search", "method": "POST", "body": {"from": start + 2}}
+        return {
+            "features": self.items[start : start + 2],
+            "links": [link] if start + 2 < len(self.items) else [],
+            "numberMatched": len(self.items),
+        }
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("nonsense", NO_ITEMS, ids=str)
+def test_paging_carries_nonsense_along_to_where_it_is_named(realdata: Path, nonsense: Any) -> None:
+    sound = real_items(realdata, "earth-search/sentinel-2-l2a")[:4]
+    assert len({item["id"] for item in sound}) == 4
+    found = gather(Pages([*sound[:1], nonsense, *sound[1:]]), lambda size: PageRequest("https://x.org/search", "POST"))
+    assert sorted(map(str, found)) == sorted(map(str, [*sound, nonsense]))
+
+
+class Client:
+    """A catalog client that met nonsense."""
+
+    def search(self, *_: Any) -> list[dict[str, Any]]:
+        return [{"id": "good"}]
+
+    def left_out(self, collection: str) -> dict[str, str]:
+        return {f"'bad-{n:02d}'": "is no STAC item: no properties" for n in range(22)}
+
+
+def test_the_plan_names_what_was_left_out() -> None:
+    found = search_in_order([Provider("c", "k")], lambda _: Client(), [EARTH.bbox], (None, None), Breaker())
+    assert list(found.items) == ["good"]
+    assert found.notes[0] == "item 'bad-00' is left out: it is no STAC item: no properties"
+    assert found.notes[-1] == "2 more items are left out"
+    assert len(found.notes) == 21
