@@ -17,11 +17,19 @@ from chips.grid_majortom import majortom_names
 from chips.grid_utm import cell_name, zone_prefix
 from chips.places import Places
 from chips.zones import check_latitudes, to_lonlat, transformer, utm_epsg_of
+from schemas.chip import PLACE_PREFIX
 from schemas.errors import RecipeError
 from schemas.recipe import Cell, Grid
 
 ID_COLUMNS = ("chip_id", "id")
 """Columns that name a place where the recipe does not say which one does."""
+PLACED = frozenset({"chip_id", "epsg", "bounds_xyxy", "left", "bottom", "right", "top", "region"})
+"""Columns of a list that say where a cell lies."""
+OF_A_DATASET = frozenset(
+    {"majortom_cell", "bbox", "tile", "input_hash", "sample_sha256", "shard", "shard_index", "shard_offset",
+     "shard_length", "zarr_index", "licences", "caption"}
+)  # fmt: skip
+"""Columns of a plan's or version's ``chips.parquet`` that say nothing of the place."""
 NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -153,12 +161,21 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
         bounds = np.column_stack(sides)
     epsg = places.column("epsg").astype(np.int32)
     region = places.first_of(("region",))
-    known = {"chip_id", "epsg", "bounds_xyxy", "left", "bottom", "right", "top", "region", "majortom_cell"}
-    rest = {name: values for name, values in places.columns.items() if name not in known and values.ndim == 1}
     _check_unique(names, np.arange(len(names)), places)
     if not ((bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3])).all():
         raise RecipeError("bounds are left, bottom, right, top, each a box", where=places.source)
-    return _table(names, epsg, bounds, np.full(len(names), "list") if region is None else region, rest)
+    return _table(names, epsg, bounds, np.full(len(names), "list") if region is None else region, _further(places))
+
+
+def _further(places: Places) -> dict[str, NDArray[Any]]:
+    """Columns that go with the cells: of a dataset's or plan's own table those of the places, not those of pixels."""
+    flat = {name: values for name, values in places.columns.items() if values.ndim == 1}
+    own = {name.removeprefix(PLACE_PREFIX): v for name, v in flat.items() if name.startswith(PLACE_PREFIX)}
+    left_out = PLACED | OF_A_DATASET if "majortom_cell" in flat else PLACED
+    further = {name: values for name, values in flat.items() if name not in left_out}
+    if left_out is not PLACED:
+        return own | {name: values for name, values in further.items() if "." not in name}
+    return own | {name: values for name, values in further.items() if not name.startswith(PLACE_PREFIX)}
 
 
 def _table(

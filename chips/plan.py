@@ -15,13 +15,16 @@ from chips.cell_table import CellTable
 from chips.chip_size import check_chip_size
 from chips.grid_lattice import lattice_of
 from chips.splits import split_cells
-from chips.windows import dates_at
+from chips.windows import COLUMN_PREFIX, dates_at
 from schemas.chip import ChipSpec
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
 from schemas.scene import SceneItem, SceneRef
 from schemas.sensor import load_sensor
+
+OF_SPLITS = ("split", "block_id")
+"""Columns of a frozen list that decide splits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +114,18 @@ def chip_specs(recipe: Recipe, planned: PlannedCells, footprints: NDArray[np.obj
             reference_utc=reference,
             footprint_wkb=footprints[i],
             majortom_cell=str(cells.majortom[i]),
+            columns=columns_at(cells.columns, i),
             dates=dates_at(cells.columns, i),
         )
         for i, (left, bottom, right, top) in enumerate(cells.bounds.tolist())
     ]
+
+
+def columns_at(columns: Mapping[str, NDArray[Any]], index: int) -> tuple[tuple[str, Any], ...]:
+    """`ChipSpec.columns` of one row of a table of cells: all but days and splits, which have columns of their own."""
+    names = [name for name in sorted(columns) if not name.startswith(COLUMN_PREFIX) and name not in OF_SPLITS]
+    values = [(name, columns[name][index]) for name in names]
+    return tuple((name, value.item() if isinstance(value, np.generic) else value) for name, value in values)
 
 
 def plan_layers(recipe: Recipe, examples: Mapping[str, SceneItem]) -> list[LayerPlan]:

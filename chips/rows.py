@@ -13,7 +13,7 @@ import shapely
 import xarray as xr
 
 from chips.screen import clear_fraction, nodata_fraction
-from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
+from schemas.chip import PLACE_PREFIX, Chip, ChipSpec, DateSource, Shift, Tile
 from schemas.recipe import Composite, Modality, Recipe
 from schemas.sample import joined_ids
 from schemas.scene import SceneItem
@@ -42,6 +42,7 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         "split": spec.split,
         "region": spec.region,
         "input_hash": input_hash,
+        **{f"{PLACE_PREFIX}{name}": value for name, value in spec.columns},
     }
     for group, layer in chip.layers.items():
         georef = layer.attrs["georef"]
@@ -189,6 +190,7 @@ def input_hash(recipe_hash: str, spec: ChipSpec, items: Iterable[SceneItem], ste
     inputs = {
         "recipe": recipe_hash,
         "chip": [spec.chip_id, spec.epsg, list(spec.bounds_xyxy), spec.split],
+        **({"columns": [list(pair) for pair in spec.columns]} if spec.columns else {}),
         **({"dates": [[key, day.isoformat()] for key, day in spec.dates]} if spec.dates else {}),
         "items": sorted({item.content_hash or item.item_id for item in items}),
         "steps": dict(sorted(steps.items())),

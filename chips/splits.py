@@ -47,7 +47,8 @@ def split_cells(
         RecipeError: the rule asks for a column that the cells do not have.
     """
     if rule.method == "listed":
-        splits, units = _listed(cells), units_of(cells, rule, scenes)
+        splits = _listed(cells)
+        units = cells.columns["block_id"].astype(np.str_) if "block_id" in cells.columns else units_of(cells, rule)
     elif rule.method == "none":
         units = units_of(cells, rule, scenes)
         splits = np.full(len(cells), "train")

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.estimate import Estimate
-from chips.plan import LayerPlan, PlannedCells, chip_specs
+from chips.plan import OF_SPLITS, LayerPlan, PlannedCells, chip_specs
 from chips.tiling import TileTable
 from flows.frozen_items import ITEMS, FrozenItems
-from schemas.chip import ChipSpec, Tile
+from schemas.chip import PLACE_PREFIX, ChipSpec, Tile
 from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.scene import SceneItem
@@ -44,8 +44,6 @@ ROWS = 4096
 """Rows of a row group."""
 KEPT_GROUPS = 32
 """Row groups kept in memory while tiles are read: each worker's run of neighbours lies in one or two."""
-CELL_PREFIX = "cell."
-"""Begins the columns that came with the cells (of a table of points, of a sampler)."""
 BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 
 
@@ -109,7 +107,8 @@ class PlanWriter:
             "majortom_cell": pa.array(cells.majortom),
             "tile": pa.array(tile, pa.int32()),
         }
-        columns |= {f"{CELL_PREFIX}{name}": pa.array(values) for name, values in cells.columns.items()}
+        further = {name: values for name, values in cells.columns.items() if name not in OF_SPLITS}
+        columns |= {f"{PLACE_PREFIX}{name}": pa.array(values) for name, values in further.items()}
         self._write(CHIPS, pa.table(columns))
 
     def tiles(
@@ -270,7 +269,7 @@ class StoredPlan:
 
     def _specs(self, table: pa.Table) -> list[ChipSpec]:
         column = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names if name in _PLAIN}
-        extra = [name for name in table.column_names if name.startswith(CELL_PREFIX)]
+        extra = [name for name in table.column_names if name.startswith(PLACE_PREFIX)]
         bounds = np.array(table["bounds_xyxy"].to_pylist(), np.float64).reshape(-1, 4)
         cells = CellTable(
             column["chip_id"].astype(np.str_),
@@ -278,7 +277,7 @@ class StoredPlan:
             bounds,
             column["region"].astype(np.str_),
             column["majortom_cell"].astype(np.str_),
-            {name.removeprefix(CELL_PREFIX): table[name].to_numpy(zero_copy_only=False) for name in extra},
+            {name.removeprefix(PLACE_PREFIX): table[name].to_numpy(zero_copy_only=False) for name in extra},
         )
         planned = PlannedCells(cells, column["split"].astype(np.str_), column["block_id"].astype(np.str_))
         return chip_specs(self.recipe, planned, column["geometry"])

@@ -71,7 +71,7 @@ def split_order(names: Iterable[str]) -> list[str]:
 def modalities_of(columns: Iterable[Any]) -> list[str]:
     """Modality names that the columns of chips.parquet speak of, in order."""
     endings = (".item_ids", ".clear_fraction", ".registered")
-    names = [str(c).rpartition(".")[0] for c in columns if str(c).endswith(endings)]
+    names = [str(c).rpartition(".")[0] for c in columns if str(c).endswith(endings) and not str(c).startswith("place.")]
     return list(dict.fromkeys(names))
 
 

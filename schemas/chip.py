@@ -29,6 +29,10 @@ from schemas.scene import SceneItem
 State = Literal["kept", "rejected", "failed"]
 
 
+PLACE_PREFIX = "place."
+"""Begins the columns of a chip's row that came with its place: of a table of points, of a sampler."""
+
+
 class Valid(IntEnum):
     """What a pixel of a validity mask says (DATASET_FORMAT.md)."""
 
@@ -72,6 +76,8 @@ class ChipSpec:
     """EPSG:4326 polygon."""
     majortom_cell: str = ""
     """Major TOM cell (10 km) of the centre."""
+    columns: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """What a table or a sampler says of the place, by name: ``place.<name>`` in the chip's row."""
     dates: tuple[tuple[str, date], ...] = ()
     """Days that tables of the recipe give this chip (an event, a season's start): `schemas.recipe_windows.date_key`."""
 

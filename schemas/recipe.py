@@ -109,6 +109,10 @@ class Recipe(Model):
     def _holds_together(self) -> Recipe:
         if not self.modalities:
             raise ValueError("modalities is empty: name at least one sensor")
+        if "place" in self.modalities:
+            raise ValueError(
+                "modalities.place: the columns place.<name> are those of the chips' places; take another name"
+            )
         if self.grid.needs_regions and not self.regions:
             raise ValueError(f"regions is empty: grid.kind {self.grid.kind} needs at least one region")
         used = {f"modalities.{n}": m.catalog for n, m in self.modalities.items()}

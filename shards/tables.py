@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from schemas.chip import Outcome
+from schemas.chip import PLACE_PREFIX, Outcome
 from schemas.dataset import ShardRecord
 from schemas.text import TextRecord
 from shards.guard import redact, without_query
@@ -227,7 +227,7 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
     ranks = {name: rank for rank, name in enumerate(layers)}
     endings = list(LAYER_COLUMNS)
     per_layer = sorted(
-        (key for key in keys if _layer_ending(key) in LAYER_COLUMNS and key not in CHIP_COLUMNS),
+        (key for key in keys if _is_of_layer(key)),
         key=lambda key: (
             ranks.get(_layer_of(key), len(ranks)),
             _layer_of(key),
@@ -247,6 +247,10 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
             wanted = CHIP_COLUMNS.get(name) or (LAYER_COLUMNS[_layer_ending(name)] if name in per_layer else None)
             columns[name] = _column([row.get(name) for row in rows], wanted)
     return pa.table(columns)
+
+
+def _is_of_layer(key: str) -> bool:
+    return _layer_ending(key) in LAYER_COLUMNS and key not in CHIP_COLUMNS and not key.startswith(PLACE_PREFIX)
 
 
 def _layer_of(key: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 
 from chips.cell_table import CellTable
 from chips.grid import cells_of
-from chips.plan import LayerPlan, PlannedCells, layer_georef, plan_cells
-from schemas.chip import ChipSpec
+from chips.plan import LayerPlan, PlannedCells, chip_specs, layer_georef, plan_cells
+from chips.rows import chip_row, input_hash
+from schemas.chip import Chip, ChipSpec
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
@@ -127,3 +130,19 @@ def test_zone_numbers_are_inverses(zone: int, x0: float, y0: int) -> None:
     assert there is not None
     assert there.in_zone(32600 + zone) == georef
     assert georef.in_zone(32600 + zone % 60 + 1) is None
+
+
+def test_what_is_known_of_a_place_goes_into_the_chip_and_its_hash() -> None:
+    bounds = np.array([[600000.0, 5300160.0, 600960.0, 5301120.0]])
+    one, name = np.full(1, "a"), "event"
+    columns = {name: np.array(["flood"]), "year": np.array([2021]), "split": one, "block_id": one}
+    cells = CellTable(one, np.array([32632], np.int32), bounds, one, one, columns)
+    cells = cells.with_column("date event", np.array(["2021-05-01"]))
+    (spec,) = chip_specs(_recipe(), PlannedCells(cells, one, one), np.array([shapely.to_wkb(NORTH)], dtype=object))
+    assert spec.columns == (("event", "flood"), ("year", 2021))
+    assert spec.dates == (("event", date(2021, 5, 1)),)
+    row = chip_row(Chip(spec, {}, {}, {}), _recipe(), "")
+    assert (row["place.event"], row["place.year"]) == ("flood", 2021)
+    assert type(row["place.year"]) is int
+    other = replace(spec, columns=(("event", "fire"), ("year", 2021)))
+    assert input_hash("r", spec, [], {}) != input_hash("r", other, [], {})

@@ -140,3 +140,12 @@ def test_run_rows_may_hold_more_columns(tmp_path: Path) -> None:
     write_run(tmp_path / "r.parquet", [{"chip_id": "a", "step": "read", "urls": ["http://h/x?key=1"], "host": "h"}])
     row = pq.read_table(tmp_path / "r.parquet").to_pylist()[0]
     assert (row["urls"], row["host"], row["bytes"]) == (["http://h/x"], "h", None)
+
+
+def test_columns_of_the_place_are_plain_even_where_named_as_a_layers(tmp_path: Path) -> None:
+    further = {"place.event": "flood", "place.city_km": 3.25, "place.year": 2021, "place.window": "x"}
+    rows = [{**row, **further} for row in placed(tmp_path)]
+    write_chips(tmp_path / "chips.parquet", rows, ["s2", "s2_10m"])
+    read = geopandas.read_parquet(tmp_path / "chips.parquet")
+    assert {name: read[name].tolist() for name in further} == {name: [value] * 3 for name, value in further.items()}
+    assert read["place.year"].dtype == np.int64
