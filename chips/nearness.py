@@ -7,6 +7,7 @@ squares themselves: within a zone in its own coordinates, across zones on the pl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import shapely
@@ -102,8 +103,9 @@ class Squares:
             return np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0)
         tree = cKDTree(self.centres[others])
         reach = (self.outer_m[some] + self.outer_m[others].max()) * (1 + SLACK)
-        found = []
-        for part in _chunks(np.arange(some.size)):
+        nearest, _ = tree.query(self.centres[some], distance_upper_bound=float(reach.max()) * (1 + SLACK))
+        found = [(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0))]
+        for part in _chunks(np.flatnonzero(nearest <= reach)):
             pair, other = _neighbours(tree, self.centres[some[part]], reach[part])
             areas = self.shared_m2(some[part][pair], others[other])
             found.append((some[part][pair][areas > least_m2], others[other][areas > least_m2], areas[areas > least_m2]))
@@ -141,7 +143,5 @@ def _neighbours(
     """Pairs (index of the centre, index in the tree) within each centre's reach."""
     lists = tree.query_ball_point(centres, reach)
     counts = np.array([len(entry) for entry in lists], dtype=np.intp)
-    flat = (
-        np.concatenate([np.asarray(entry, dtype=np.intp) for entry in lists]) if counts.sum() else np.empty(0, np.intp)
-    )
+    flat = np.fromiter(chain.from_iterable(lists), dtype=np.intp, count=int(counts.sum()))
     return np.repeat(np.arange(len(lists)), counts), flat

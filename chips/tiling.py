@@ -87,16 +87,20 @@ def touches(
     Returns:
         (P,) tile, (P,) item, (P,) how many of the tile's chips it touches; by tile, then by item.
     """
-    tiles, items = tree.query(hulls, predicate="intersects")
+    tiles, items = tree.query(hulls)  # by boxes; a prepared footprint then answers for many tiles
+    near = footprints[np.unique(items)]
+    shapely.prepare(near)
     whole = shapely.contains_properly(footprints[items], hulls[tiles])
     count = np.bincount(tile_of, minlength=len(hulls))
     touched = np.where(whole, count[tiles], 0)
     partly = np.flatnonzero(~whole)
+    partly = partly[shapely.intersects(footprints[items[partly]], hulls[tiles[partly]])]
     first = np.concatenate([[0], np.cumsum(count)])
     repeats = count[tiles[partly]]
     pair = np.repeat(partly, repeats)
     within = np.arange(len(pair)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    hits = shapely.intersects(outlines[first[tiles[pair]] + within], footprints[items[pair]])
+    hits = shapely.intersects(footprints[items[pair]], outlines[first[tiles[pair]] + within])
+    shapely.destroy_prepared(near)
     touched += np.bincount(pair[hits], minlength=len(tiles)).astype(touched.dtype)
     kept = np.flatnonzero(touched > 0)
     kept = kept[np.lexsort([items[kept], tiles[kept]])]
@@ -106,7 +110,8 @@ def touches(
 def hulls_of(outlines: NDArray[np.object_], tile_of: NDArray[np.int64]) -> NDArray[np.object_]:
     """(T,) convex outlines of tiles; the union of the chips where a tile lies on the antimeridian."""
     coordinates, index = shapely.get_coordinates(outlines, return_index=True)
-    hulls: NDArray[np.object_] = shapely.convex_hull(shapely.multipoints(coordinates, indices=tile_of[index]))
+    # a line through all corners has the hull of its corners, and is made without an object for each of them
+    hulls: NDArray[np.object_] = shapely.convex_hull(shapely.linestrings(coordinates, indices=tile_of[index]))
     bounds = shapely.bounds(hulls)
     for tile in np.flatnonzero(bounds[:, 2] - bounds[:, 0] > 180.0):
         hulls[tile] = shapely.union_all(outlines[tile_of == tile])

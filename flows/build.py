@@ -252,7 +252,7 @@ def build(request: BuildRequest) -> BuildResult:
             shards = write_stage(client, job, first, second)
         progress.start("publish", 1)
         published = publish_stage(
-            job, plan, first, second, estimated, shards, _run_section(request, began, reused, paid)
+            job, plan, first, second, estimated, shards, _run_section(request, began, reused, paid, plan.left_out())
         )
         progress.finish("publish")
         plan.use_up()
@@ -262,19 +262,22 @@ def build(request: BuildRequest) -> BuildResult:
         version=published.version,
         published=published.published,
         counts=published.counts,
-        notes=plan.notes + published.notes,
+        notes=plan.notes + plan.left_out() + published.notes,
         seconds=time.monotonic() - began,
         tiles_done=len(first) - reused,
         tiles_reused=reused,
     )
 
 
-def _run_section(request: BuildRequest, began: float, reused: int, paid: Mapping[str, Any]) -> dict[str, Any]:
+def _run_section(
+    request: BuildRequest, began: float, reused: int, paid: Mapping[str, Any], left_out: Sequence[str]
+) -> dict[str, Any]:
     """What differs from run to run, for ``dataset.json``."""
     return {
         "seconds": round(time.monotonic() - began, 1),
         "workers": request.workers,
         "tiles_reused": reused,
+        "items_left_out": list(left_out),
         "texts": dict(paid),
     }
 

@@ -146,7 +146,12 @@ class PlanWriter:
         if name not in self._writers:
             schema = table.schema.with_metadata(_geo() if "geometry" in table.column_names else None)
             self._writers[name] = pq.ParquetWriter(
-                self.folder / name, schema, compression="zstd", compression_level=1, version="2.6"
+                self.folder / name,
+                schema,
+                compression="zstd",
+                compression_level=1,
+                version="2.6",
+                use_dictionary=[column for column in schema.names if column in _FEW_VALUES],
             )
         self._writers[name].write_table(table.cast(self._writers[name].schema), row_group_size=ROWS)
 
@@ -202,6 +207,7 @@ class StoredPlan:
         self._pair_rows = np.concatenate([[0], np.cumsum(table["pairs"].to_numpy(), dtype=np.int64)])
         self._low, self._high = part.tiles(table.num_rows)
         self._chips, self._pairs = RowReader(folder / CHIPS), RowReader(folder / PAIRS)
+        self._left_out: dict[tuple[str, int], set[str]] = {}
 
     @property
     def is_used_up(self) -> bool:
@@ -231,7 +237,19 @@ class StoredPlan:
         chips = self._chips.rows(int(self._chip_rows[number]), int(self._chip_rows[number + 1]))
         found = self._items_of(number)
         items = {name: self._scenes(name, rows) for name, rows in found.items()}
+        chip_ids = chips["chip_id"].to_pylist()
+        for name, rows in found.items():
+            for row in rows if len(items[name]) < len(rows) else ():
+                if (name, row) in self.items.refused:
+                    self._left_out.setdefault((name, row), set()).update(chip_ids)
         return Tile(self.tile_id(number), int(self._codes[number]), tuple(self._specs(chips)), items)
+
+    def left_out(self) -> tuple[str, ...]:
+        """Items that were refused only when their tiles were made: which, why, and how many chips lack them."""
+        return tuple(
+            f"{name}: {self.items.refused[name, row]}; left out of the {len(chips)} chip(s) of its tiles"
+            for (name, row), chips in sorted(self._left_out.items())
+        )
 
     def example(self, name: str) -> SceneItem:
         """The first item of a modality, which stands for all where bands are described.
@@ -291,6 +309,7 @@ class StoredPlan:
         return found
 
 
+_FEW_VALUES = frozenset({"epsg", "region", "split", "block_id", "majortom_cell", "layer", "tile"})
 _PLAIN = frozenset({"chip_id", "geometry", "epsg", "region", "split", "block_id", "majortom_cell"})
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import pytest
+import shapely
 
+from flows.build import BuildRequest, plan_stage, run_folder
+from flows.frozen_items import JUDGED
 from flows.plan_store import Part, StoredPlan
 from flows.planning import make_plan
 from schemas.errors import RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.recipe_file import load_recipe
+from shards.storage import open_storage
+from sources.stac_index_write import IndexWriter
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "real-wervik.yaml"
 
@@ -65,3 +74,98 @@ def test_a_share_that_is_none_is_one_line() -> None:
     for text in ("0/3", "4/3", "x", "1"):
         with pytest.raises(UserError, match="is no part"):
             Part.parse(text)
+
+
+def _many_items(count: int, bad: int) -> list[dict[str, Any]]:
+    """So many dates of one place; one of them lacks the band."""
+    place = shapely.box(11.9, 47.75, 12.1, 47.9)
+    items = []
+    for number in range(count):
+        moment = datetime(2021, 1, 1, 10, tzinfo=UTC) + timedelta(hours=25 * number)
+        lattice = {"proj:shape": [2000, 1800], "proj:transform": [10, 0, 716_000, 0, -10, 5_312_000], "gsd": 10}
+        band = {"href": f"https://example.com/{number}.tif", "type": "image/tiff", "eo:bands": [{"name": "B02"}]}
+        items.append(
+            {
+                "type": "Feature",
+                "stac_version": "1.0.0",
+                "id": f"i{number:04d}",
+                "collection": "s2",
+                "geometry": json.loads(shapely.to_geojson(place)),
+                "bbox": list(place.bounds),
+                "links": [],
+                "properties": {
+                    "datetime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    "proj:epsg": 32632,
+                    "s2:processing_baseline": "03.01",
+                },
+                "assets": {
+                    "SCL": {**lattice, **band, "eo:bands": [{"name": "SCL"}]},
+                    **({} if number == bad else {"B02": {**lattice, **band}}),
+                },
+            }
+        )
+    return items
+
+
+def _over(index: str) -> Recipe:
+    """One band of the items of an index, over a few chips."""
+    return Recipe.model_validate(
+        {
+            "format": 1,
+            "name": "many",
+            "catalogs": {"c": {"kind": "stac-geoparquet", "href": index}},
+            "regions": [{"name": "r", "bbox": [11.98, 47.80, 12.0, 47.82]}],
+            "grid": {"chip_m": 480, "tile_chips": 2},
+            "time": {"start": "2021-01-01", "end": "2021-12-31"},
+            "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s2", "bands": ["B02"]}},
+        }
+    )
+
+
+def test_an_item_that_is_refused_when_its_tile_is_made_is_told(tmp_path: Path) -> None:
+    """Of many items a sample is looked at while planning: what the others lack is no secret of the log."""
+    writer = IndexWriter(tmp_path / "items.parquet")
+    writer.add(_many_items(JUDGED + 51, bad=5))
+    writer.close()
+    plan = make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
+    assert not any("i0005" in note for note in plan.notes)
+    assert plan.left_out() == ()
+    tiles = list(plan.tiles())
+    assert all(len(tile.items["s2"]) == JUDGED + 50 for tile in tiles)
+    (line,) = plan.left_out()
+    assert (
+        line == f"s2: item i0005: no asset for B02; it has SCL; left out of the {plan.chip_count} chip(s) of its tiles"
+    )
+
+
+def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_path: Path) -> None:
+    def deliver(name: str, count: int) -> str:
+        writer = IndexWriter(tmp_path / name)
+        writer.add(_many_items(count, bad=-1))
+        writer.close()
+        return str(tmp_path / name)
+
+    deliver("items.parquet", 3)
+    request = BuildRequest(
+        recipe=_over("${TERRAWEFT_ITEMS}"),
+        recipe_folder=tmp_path,
+        storage=open_storage(str(tmp_path / "dataset")),
+        work=tmp_path / "work",
+        variables={"TERRAWEFT_ITEMS": str(tmp_path / "items.parquet")},
+    )
+
+    def items(**changes: Any) -> int:
+        return plan_stage.fn(replace(request, **changes)).offered["s2"]
+
+    assert items() == 3
+    deliver("items.parquet", 4)
+    assert items() == 3, "a stopped run asked again"
+    assert items(replan=True) == 4
+    deliver("items.parquet", 5)
+    assert items() == 4
+    plan_stage.fn(request).use_up()  # a version was published of it: what is new?
+    assert items() == 5
+    moved = {"TERRAWEFT_ITEMS": deliver("elsewhere.parquet", 6)}
+    assert items(variables=moved) == 6, "the frozen addresses may be dead"
+    (run_folder(request) / "plan" / "plan.json").unlink()  # the planning itself was killed
+    assert items() == 5
