@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.errors import RecipeError
+
+Code = Annotated[int, Field(ge=0, le=65_535)]
+"""Value of a class in a raster."""
 
 
 class LegendClass(BaseModel):
@@ -16,11 +21,11 @@ class LegendClass(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    code: int
+    code: Code
     """Value in the product's raster."""
     name: str
     """Official name."""
-    colour: str
+    colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
     """Official colour, ``#rrggbb``."""
     noun: str = ""
     """How a sentence names it (``cropland``); the lower-cased name where empty."""
@@ -40,12 +45,20 @@ class Legend(BaseModel):
     """For people."""
     version: str
     """Version of this table."""
-    nodata: tuple[int, ...]
+    nodata: Annotated[tuple[Code, ...], Field(min_length=1)]
     """Codes that mean no data or outside."""
-    classes: tuple[LegendClass, ...]
+    classes: Annotated[tuple[LegendClass, ...], Field(min_length=1)]
     """In index order."""
     source: str
     """Document it was checked against."""
+
+    @model_validator(mode="after")
+    def _each_code_once(self) -> Legend:
+        codes = [*self.nodata, *(entry.code for entry in self.classes)]
+        twice = sorted({code for code in codes if codes.count(code) > 1})
+        if twice:
+            raise ValueError(f"code {twice[0]} stands twice in legend {self.name}")
+        return self
 
     def index_of(self, code: int) -> int:
         """Index of a code.
@@ -94,13 +107,25 @@ def _load(prefix: str, name: str) -> object:
     return yaml.safe_load(entry.read_text(encoding="utf-8"))
 
 
-@cache
+_OF_RECIPES: dict[str, Legend] = {}
+
+
+def use_legends(legends: Mapping[str, Legend]) -> None:
+    """Make a recipe's own legends known under their names in this process; the last of one name holds."""
+    _OF_RECIPES.update(legends)
+
+
 def load_legend(name: str) -> Legend:
-    """The legend of that name.
+    """The legend of that name: a recipe's own, or a shipped one.
 
     Raises:
         RecipeError: unknown name; lists the known ones.
     """
+    return _OF_RECIPES[name] if name in _OF_RECIPES else _shipped_legend(name)
+
+
+@cache
+def _shipped_legend(name: str) -> Legend:
     return Legend.model_validate(_load("legend_", name))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from schemas.errors import RecipeError
+from schemas.legend import Legend, known_tables, use_legends
 from schemas.recipe_base import LonLatBox, Model, Name
 from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLimit
 from schemas.recipe_labels import Fuse, Labels, LabelSource
@@ -88,6 +89,8 @@ class Recipe(Model):
     """Name -> sensor."""
     sensors: dict[Name, SensorProfile] = Field(default_factory=dict)
     """Name -> a sensor that is not shipped: its table, or the path of a YAML file that holds it."""
+    legends: dict[Name, Legend] = Field(default_factory=dict)
+    """Name -> a legend that is not shipped: its classes, or the path of a YAML file that holds them."""
     labels: Labels | None = None
     """Weak labels, or none."""
     captions: Captions | None = None
@@ -139,6 +142,12 @@ class Recipe(Model):
             if profile.sensor != sensor:
                 raise ValueError(f"sensors.{sensor} is a table of {profile.sensor!r}: give both the same name")
         use_profiles(self.sensors)
+        for name, legend in self.legends.items():
+            if name in known_tables("legend_"):
+                raise ValueError(f"legends.{name} has the name of a legend that is shipped: give it another")
+            if legend.name != name:
+                raise ValueError(f"legends.{name} is the legend {legend.name!r}: give both the same name")
+        use_legends(self.legends)
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
@@ -151,9 +160,10 @@ class Recipe(Model):
         return self
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
-        """Wherever a recipe arrives, its own sensors are known: in every worker process too."""
+        """Wherever a recipe arrives, its own sensors and legends are known: in every worker process too."""
         super().__setstate__(state)
         use_profiles(self.sensors)
+        use_legends(self.legends)
 
     def hashed(self) -> dict[str, Any]:
         """The recipe less what cannot change a pixel or a word: title, description, engines, catalogs but their names.

@@ -59,7 +59,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
-    """The recipe in some bytes; ``name`` stands in messages, paths of sensor tables begin in ``folder``.
+    """The recipe in some bytes; ``name`` stands in messages, paths of sensor tables and legends begin in ``folder``.
 
     Raises:
         RecipeError: as `load_recipe`.
@@ -79,33 +79,36 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
         raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
     if not isinstance(data, dict):
         raise RecipeError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
-    if isinstance(data.get("sensors"), dict):
-        for sensor, table in data["sensors"].items():
-            if isinstance(table, str):
-                data["sensors"][sensor] = _sensor_table(table, folder or Path(), f"{name}: sensors.{sensor}")
+    for section, kind in (("sensors", "table of a sensor"), ("legends", "legend")):
+        tables = data.get(section)
+        if not isinstance(tables, dict):
+            continue
+        for key, path in tables.items():
+            if isinstance(path, str):
+                tables[key] = _table(path, folder or Path(), f"{name}: {section}.{key}", kind)
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
         raise _as_recipe_error(error, root, name) from error
 
 
-def _sensor_table(path: str, folder: Path, where: str) -> dict[str, Any]:
-    """The table of a sensor in a file.
+def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
+    """The table of a sensor, or the legend, in a file.
 
     Raises:
-        RecipeError: there is no such file, or it is no table.
+        RecipeError: there is no such file, or it is none.
     """
     file = folder / path
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise RecipeError(f"{path} is refused: a table is smaller than {MAX_BYTES:,} bytes", where=where)
+            raise RecipeError(f"{path} is refused: a {kind} is smaller than {MAX_BYTES:,} bytes", where=where)
         table = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise RecipeError(f"{file}: {error.strerror}", where=where, mend="give a path beside the recipe") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not valid YAML", where=where, mend="mend the syntax") from error
     if not isinstance(table, dict):
-        raise RecipeError(f"{path} is no table of a sensor", where=where, mend="see docs/sensors.md")
+        raise RecipeError(f"{path} is no {kind}", where=where, mend="see docs/recipes.md")
     return table
 
 

@@ -60,7 +60,10 @@ def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource
         return None
     nodata = legend.nodata[0]
     highest = max([*legend.nodata, *(entry.code for entry in legend.classes)])
-    flat = np.full(x.size, nodata, dtype=np.uint8 if highest < 256 else np.uint16)
+    dtype = np.uint8 if highest < 256 else np.uint16
+    flat = np.full(x.size, nodata, dtype=dtype)
+    if int(codes[what].max()) > np.iinfo(dtype).max:
+        raise DecodeError(f"column {source.column} has code {codes[what].max()}, legend {legend.name} has not", url)
     order = np.argsort(-what, kind="stable")  # where polygons overlap the file's first one stands
     flat[which[order]] = codes[what[order]]
     year = source.year

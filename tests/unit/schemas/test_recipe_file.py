@@ -125,3 +125,40 @@ def test_variable_that_is_not_set_is_one_line() -> None:
 def test_no_text_crashes_the_reader(text: str) -> None:
     with pytest.raises(RecipeError):
         parse_recipe(text.encode("utf-8", "surrogatepass"), "x.yaml")
+
+
+LEGEND = """\
+name: parcels
+title: parcels
+version: "1"
+source: survey
+nodata: [0]
+classes: [{code: 1, name: beet, colour: "#ff0000"}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        (LEGEND.replace("code: 1", "code: 0"), "legends.parcels: code 0 stands twice in legend parcels"),
+        (LEGEND.replace("name: parcels", "name: other"), "legends.parcels is the legend 'other'"),
+        (LEGEND.replace("#ff0000", "red"), "legends.parcels.classes.0.colour"),
+        (LEGEND.replace("nodata: [0]", "nodata: []"), "legends.parcels.nodata"),
+        ("- 1\n", "parcels.yaml is no legend"),
+        ("a: [", "parcels.yaml is not valid YAML"),
+        (None, "No such file"),
+    ],
+)
+def test_a_legend_that_is_none_is_one_line(tmp_path: Path, file: str | None, said: str) -> None:
+    if file is not None:
+        (tmp_path / "parcels.yaml").write_text(file)
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe((GOOD + "legends: {parcels: parcels.yaml}\n").encode(), "x.yaml", tmp_path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shipped_legend_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "w.yaml").write_text(LEGEND.replace("name: parcels", "name: worldcover"))
+    with pytest.raises(RecipeError, match="name of a legend that is shipped"):
+        parse_recipe((GOOD + "legends: {worldcover: w.yaml}\n").encode(), "x.yaml", tmp_path)

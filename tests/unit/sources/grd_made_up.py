@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 
+PRODUCT = "S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371.SAFE"
 NAME = "s1b-iw-grd-vv-20211223t051122-20211223t051147-030148-039993-001"
 GRID = GeoRef(32633, 330_000.0, 4_650_000.0, 10.0, (300, 360))
 """In the Apennines east of Rome, inside the image."""

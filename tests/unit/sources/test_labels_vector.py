@@ -11,9 +11,11 @@ import pytest
 import rasterio
 import shapely
 
-from schemas.errors import DecodeError
+from labelers.base import make_labeler
+from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
+from schemas.recipe_file import parse_recipe
 from sources.labels_vector import read_label_vector
 
 GRID = GeoRef(32631, 500_000.0, 5_000_000.0, 10.0, (30, 40))
@@ -102,6 +104,44 @@ def test_a_virtual_vector_file_under_another_name_is_not_opened(tmp_path: Path) 
     path.rename(tmp_path / "a.vrt")
     with pytest.raises(DecodeError, match="not read"):
         read_label_vector(tmp_path / "a.vrt", GRID, "c", source())
+
+
+def test_a_recipes_own_legend_names_the_codes_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "parcels.yaml").write_text(
+        "name: own-parcels\ntitle: parcels\nversion: '1'\nsource: survey\nnodata: [9]\n"
+        "classes: [{code: 1, name: beet, colour: '#ff0000'}, {code: 2, name: maize, colour: '#00ff00'}]\n"
+    )
+    text = """
+format: 1
+name: own
+catalogs: {main: {kind: stac-api, href: "https://stac.example.org"}}
+regions: [{name: north, bbox: [11.9, 47.8, 12.1, 47.9]}]
+grid: {chip_m: 960}
+time: {start: 2021-01-01, end: 2022-12-31}
+modalities: {s2: {sensor: sentinel-2-l2a, catalog: main, collection: sentinel-2-l2a}}
+legends: {own-parcels: parcels.yaml}
+labels: {sources: {crops: {kind: raster, href: parcels.gpkg, column: crop, legend: own-parcels}}}
+"""
+    recipe = parse_recipe(text.encode(), "own.yaml", tmp_path)
+    assert recipe.labels is not None
+    assert recipe.hashed()["legends"]["own-parcels"]["classes"][1]["code"] == 2
+    entry = recipe.labels.sources["crops"]
+    left, bottom, right, top = GRID.bounds_xyxy
+    path = write(tmp_path / "parcels.gpkg", [(1, shapely.box(left, bottom, left + 150, top))], column="crop")
+    layer = read_label_vector(path, GRID, "crops", entry)
+    assert layer is not None
+    found = make_labeler(entry).label(layer, GRID)
+    assert (found.classes[:, :15] == 1).all()
+    assert (found.classes[:, 15:] == 9).all()
+    assert (found.legend, found.nodata) == ("own-parcels", 9)
+    other = write(tmp_path / "other.gpkg", [(5, shapely.box(left, bottom, right, top))], column="crop")
+    unknown = read_label_vector(other, GRID, "crops", entry)
+    assert unknown is not None
+    with pytest.raises(UnsupportedItemError, match="own-parcels has no code 5"):
+        make_labeler(entry).label(unknown, GRID)
+    wide = write(tmp_path / "wide.gpkg", [(257, shapely.box(left, bottom, right, top))], column="crop")
+    with pytest.raises(DecodeError, match="code 257"):
+        read_label_vector(wide, GRID, "crops", entry)
 
 
 @pytest.mark.parametrize(

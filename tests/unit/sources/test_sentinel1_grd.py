@@ -26,10 +26,9 @@ from sources.sentinel1_grd import with_heights
 from sources.sentinel1_grd_annotation import Vectors, parse_annotation, parse_calibration, parse_noise
 from sources.sentinel1_grd_calibration import border_noise
 from sources.sentinel1_grd_geocode import solve_range_doppler
-from tests.unit.sources.grd_made_up import BACKGROUND, GRID, NAME, Product, hill, make_product
+from tests.unit.sources.grd_made_up import BACKGROUND, GRID, NAME, PRODUCT, Product, hill, make_product
 
 OPENER = PlainOpener()
-PRODUCT = "S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371.SAFE"
 
 
 @pytest.fixture(scope="module")
