@@ -31,6 +31,7 @@ from flows.passes import Job, first_pass
 from flows.plan_store import WHOLE, Part, StoredPlan
 from flows.planning import addresses_of, make_plan
 from flows.progress import current
+from flows.published_items import items_of_current
 from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run
@@ -121,7 +122,7 @@ def plan_stage(request: BuildRequest) -> StoredPlan:
     except UserError as error:
         log.debug("no plan to go on with: %s", error)
     opener = opener_of(request.recipe, request.work)
-    before = used_items(folder / ITEMS)
+    before = used_items(folder / ITEMS) + items_of_current(request.storage)
     return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
 
 

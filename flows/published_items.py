@@ -7,6 +7,7 @@ dataset sets the variable to where the files are.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -16,12 +17,16 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from flows.frozen_items import FrozenItems
+from flows.frozen_items import ITEMS, FrozenItems
 from schemas.recipe import fill
 from shards.guard import findings, redact
+from shards.layout import version_path
+from shards.pointer import read_pointer
+from shards.storage import Storage
 from sources.items import Item
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
+from sources.withdrawn import UsedItem, used_items
 
 BATCH = 512
 """Items looked at together."""
@@ -42,6 +47,17 @@ def write_published_items(frozen: FrozenItems, target: Path) -> None:
             catalog = frozen.catalog_of(row)
             writer.add([_portable(item, {**_variables(frozen.variables), **folders.get(catalog, {})})], catalog)
     writer.close()
+
+
+def items_of_current(storage: Storage) -> list[UsedItem]:
+    """The frozen items of the version that is current; none where nothing was published, or none were frozen."""
+    pointer = read_pointer(storage)
+    if pointer is None:
+        return []
+    path = f"{version_path(pointer.current)}/{ITEMS}"
+    if storage.size(path) is None:
+        return []
+    return used_items(io.BytesIO(storage.read(path)))
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:

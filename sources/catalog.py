@@ -42,7 +42,7 @@ def open_catalog(
     if catalog.kind == "stac-geoparquet":
         from sources.stac_index import IndexCatalog
 
-        return IndexCatalog(href, catalog.allow_local, catalog.frozen or "", None, catalog.alternate)
+        return IndexCatalog(href, catalog.allow_local, catalog.frozen or "", None, catalog.alternate, opener)
     client: CatalogClient = load_target(CLIENTS[catalog.kind])(
         catalog, href, opener or PlainOpener(catalog.allow_local), sleep, backoff
     )

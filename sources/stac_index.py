@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from schemas.errors import CatalogError, UnsupportedItemError
 from schemas.recipe import LonLatBox, fill
+from schemas.scene import Opener
 from sources.items import Item, matches
-from sources.openers import unsigned
+from sources.openers import PlainOpener, unsigned
 from sources.parquet_files import open_files
 from sources.stac_index_columns import (
     CORE,
@@ -68,6 +69,7 @@ class IndexCatalog:
         variables: values of ``${TERRAWEFT_...}`` in addresses, by which a published index says where files lie; where
             absent, addresses stay as they are.
         alternate: name of the alternate address to read assets at, where they have one.
+        opener: secrets and limits of the index's own host; none of either where absent.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class IndexCatalog:
         frozen: str = "",
         variables: Mapping[str, str] | None = None,
         alternate: str | None = None,
+        opener: Opener | None = None,
     ) -> None:
+        self.opener = opener or PlainOpener()
         self.href, self.allow_local, self.frozen = href, allow_local, frozen
         self.variables, self.alternate = variables, alternate
         self._left_out: dict[str, dict[str, str]] = {}
@@ -87,7 +91,7 @@ class IndexCatalog:
         self._kept: OrderedDict[int, pa.Table] = OrderedDict()
 
     def __reduce__(self) -> tuple[type[IndexCatalog], tuple[Any, ...]]:
-        return type(self), (self.href, self.allow_local, self.frozen, self.variables, self.alternate)
+        return type(self), (self.href, self.allow_local, self.frozen, self.variables, self.alternate, self.opener)
 
     def __len__(self) -> int:
         self._open()
@@ -223,7 +227,7 @@ class IndexCatalog:
         if self._files:
             return
         self._files = self._guarded(
-            lambda: [pq.ParquetFile(source, pre_buffer=True) for source in open_files(self.href)]
+            lambda: [pq.ParquetFile(source, pre_buffer=True) for source in open_files(self.href, self.opener)]
         )
         row = 0
         for position, file in enumerate(self._files):

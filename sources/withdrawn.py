@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 import shapely
@@ -32,14 +32,15 @@ class UsedItem:
     """Shapely geometry in EPSG:4326, or None."""
 
 
-def used_items(path: Path) -> list[UsedItem]:
+def used_items(table: Path | BinaryIO) -> list[UsedItem]:
     """Items of a plan's or version's ``items.parquet``; none where there is no such file."""
-    if not path.is_file():
+    if isinstance(table, Path) and not table.is_file():
         return []
-    names = pq.read_schema(path).names
+    file = pq.ParquetFile(table)
+    names = file.schema_arrow.names
     id_column = "id" if "id" in names else "item_id"
     columns = [name for name in (id_column, "collection", "datetime", "geometry") if name in names]
-    rows = pq.read_table(path, columns=columns).to_pylist()
+    rows = file.read(columns=columns).to_pylist()
     return [
         UsedItem(
             str(row["collection"]),
@@ -80,4 +81,4 @@ def withdrawn(
 
 def _line(collection: str, ids: Sequence[str]) -> str:
     more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
-    return f"{collection}: {len(ids)} item(s) withdrawn since the last plan: {', '.join(ids[:MOST_NAMED])}{more}"
+    return f"{collection}: {len(ids)} item(s) withdrawn since they were last used: {', '.join(ids[:MOST_NAMED])}{more}"

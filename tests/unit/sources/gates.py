@@ -76,8 +76,8 @@ class TestVault:
 
 
 @contextmanager
-def gates() -> Iterator[Gates]:
-    """Both hosts, one server each."""
+def gates(content: bytes = CONTENT) -> Iterator[Gates]:
+    """Both hosts, one server each; every file holds the content."""
     state = Gates()
 
     class Handler(BaseHTTPRequestHandler):
@@ -181,10 +181,10 @@ def gates() -> Iterator[Gates]:
         def file(self) -> None:
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             if not wanted:
-                self.answer(200, CONTENT)
+                self.answer(200, content)
                 return
-            first, last = int(wanted[1]), min(int(wanted[2]), len(CONTENT) - 1)
-            self.answer(206, CONTENT[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(CONTENT)}"})
+            first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+            self.answer(206, content[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(content)}"})
 
         def answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
             self.send_response(status)

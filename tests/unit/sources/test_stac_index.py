@@ -21,10 +21,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stac_geoparquet.arrow import parse_stac_items_to_arrow, stac_table_to_items
 
-from schemas.errors import CatalogError
+from schemas.errors import AccessDeniedError, CatalogError
+from schemas.recipe import Catalog, Credential
+from sources.catalog import open_catalog
+from sources.credentials import CredentialedOpener, _signer_of
 from sources.items import DELIVERED_KEY, item_geometry, item_times, matches
+from sources.limits import HostLimits
+from sources.openers import PlainOpener
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import ROWS_PER_GROUP, IndexWriter, unified
+from tests.unit.sources.gates import TestVault, gates
 
 EARTH = (-180.0, -90.0, 180.0, 90.0)
 
@@ -232,3 +238,33 @@ def test_columns_of_two_kinds_are_left_to_the_items() -> None:
     assert "a" not in schema.names
     assert schema.field("n").type == pa.float64()
     assert np.all([name in schema.names for name in ("id", "geometry", "bbox", "terraweft:item")])
+
+
+def test_an_index_behind_a_log_in_is_read_with_the_catalogs_credential(tmp_path: Path) -> None:
+    items = [_item(n) for n in range(40)]
+    items[3]["assets"]["B0"]["alternate"] = {"s3": {"href": "s3://bucket/3.tif"}}
+    _write(tmp_path / "items.parquet", items)
+    vault = TestVault(variables=(("TOKEN", "canary-token-1"),))
+    credential = Credential(kind="bearer", env="TOKEN", hosts="127.0.0.1")
+    settings_ = Catalog(kind="stac-geoparquet", href="x", allow_local=True, alternate="s3")
+    _signer_of.cache_clear()
+    with gates((tmp_path / "items.parquet").read_bytes()) as host:
+        host.given = 1
+        href = f"{host.files}/bearer/items.parquet"
+        opener = CredentialedOpener(True, [("c", credential)], vault, HostLimits({}, None))
+        catalog = pickle.loads(pickle.dumps(open_catalog(settings_, href, opener)))
+        found = {item["id"]: item for item in catalog.search("s2", EARTH)}
+        assert sorted(found) == [item["id"] for item in items]
+        assert found["i0003"]["assets"]["B0"]["href"] == "s3://bucket/3.tif"
+        assert {seen.authorization for seen in host.seen} == {"Bearer canary-token-1"}
+        with pytest.raises(AccessDeniedError, match="HTTP 401"):
+            open_catalog(settings_, href).search("s2", EARTH)
+        with pytest.raises(CatalogError, match="mark the catalog allow_local"):
+            open_catalog(settings_, href, PlainOpener(allow_local=False)).search("s2", EARTH)
+        with pytest.raises(CatalogError, match="there is no such index: HTTP 404"):
+            open_catalog(settings_, f"{host.files}/none/items.parquet", opener).search("s2", EARTH)
+    keys = Credential(kind="s3", profile="mine", hosts="bucket")
+    vault = TestVault(profiles=(("mine", ("id", "secret", "")),))
+    opener = CredentialedOpener(False, [("k", keys)], vault, HostLimits({}, None))
+    with pytest.raises(CatalogError, match="name the index's file"):
+        open_catalog(settings_, "s3://bucket/index", opener).search("s2", EARTH)

@@ -25,7 +25,7 @@ def test_only_what_was_looked_for_and_not_found_is_withdrawn() -> None:
         UsedItem("other", "not-asked", MAY, HERE),
     ]
     lines = withdrawn(before, {"s2": {"there", "new"}}, [(10.2, 45.2, 10.4, 45.4)], WINDOW, {"replaced"})
-    assert lines == ["s2: 1 item(s) withdrawn since the last plan: gone"]
+    assert lines == ["s2: 1 item(s) withdrawn since they were last used: gone"]
 
 
 def test_items_of_a_plan_are_read_from_its_table(tmp_path: Path) -> None:
