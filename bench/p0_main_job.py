@@ -75,26 +75,34 @@ def write_catalog(scenes: SceneSet, base: str, folder: Path) -> None:
     (folder / "catalog.json").write_text(json.dumps(shared | {"type": "Catalog", "id": "p0", "links": child}))
 
 
-def write_recipe(path: Path, catalog: str, edge: int, dates: int, kinds: list[str]) -> None:
-    """An imagery-only recipe of ``edge`` x ``edge`` places."""
+def write_recipe(path: Path, catalog: str, edge: int, scenes: SceneSet, kinds: list[str]) -> None:
+    """An imagery-only recipe: ``edge`` x ``edge`` places, one chip per place and date.
+
+    A chip's one day comes from a table beside the recipe (`schemas.recipe_windows.Seasons` with a table).
+    """
     import yaml
 
-    step = CHIP * 10
+    step, name = CHIP * 10, "days.csv"
+    days = [scenes.item(number, "").datetime_utc.date().isoformat() for number in range(scenes.scenes)]
+    chips = [(row, column, number) for row in range(edge) for column in range(edge) for number in range(len(days))]
     cells = [
-        {"id": f"p{row:02d}_{column:02d}", "epsg": EPSG, "region": "r",
+        {"id": chip_name(row, column, number), "epsg": EPSG, "region": "r",
          "bounds": [LEFT + column * step, TOP - (row + 1) * step, LEFT + (column + 1) * step, TOP - row * step]}
-        for row in range(edge) for column in range(edge)
+        for row, column, number in chips
     ]  # fmt: skip
+    lines = [f"{chip_name(*chip)},{days[chip[2]]},{days[chip[2]]},{days[chip[2]]}" for chip in chips]
+    path.with_name(name).write_text("\n".join(["chip_id,start,peak,end", *lines]) + "\n")
     recipe: dict[str, Any] = {
         "format": 1,
         "name": "p0",
-        "catalogs": {"c": {"kind": "static", "href": catalog, "allow_local": True}},
+        "catalogs": {"c": {"kind": "api", "href": catalog, "allow_local": True}},
         "grid": {"kind": "list", "gsd_m": 10, "cells": cells},
-        "time": {"start": "2022-05-01", "end": "2022-12-31"},
+        "time": {"start": days[0], "end": days[-1],
+                 "windows": {"kind": "seasons", "calendar": "phenology", "table": name}},
         "modalities": {
             "s2": {
                 "sensor": "sentinel-2-l2a", "catalog": "c", "collection": "sentinel-2-l2a", "bands": list(BANDS),
-                "select": {"how": "all", "max_dates": dates},
+                "select": {"how": "all", "max_dates": 1},
             }
         },
         "register": {"mode": "off"},
@@ -102,6 +110,11 @@ def write_recipe(path: Path, catalog: str, edge: int, dates: int, kinds: list[st
         "write": {"kinds": kinds},
     }  # fmt: skip
     path.write_text(yaml.safe_dump(recipe))
+
+
+def chip_name(row: int, column: int, scene: int) -> str:
+    """Id of the chip of a place and a date."""
+    return f"p{row:02d}_{column:02d}_{scene}"
 
 
 def build(recipe: Path, root: Path) -> None:
@@ -205,7 +218,7 @@ def main() -> None:
                 took.setdefault(f"script, {name}", []).append(time.monotonic() - began)
                 shutil.rmtree(WORK / "out")
                 recipe = WORK / "recipe.yaml"
-                write_recipe(recipe, str(WORK / "catalog" / "catalog.json"), options.edge, options.dates, kinds)
+                write_recipe(recipe, f"{server.url}/p0/catalog/catalog.json", options.edge, scenes, kinds)
                 done = subprocess.run(
                     [sys.executable, str(Path(__file__)), "--build", str(recipe), str(WORK / "out")],
                     capture_output=True, text=True, check=False,

@@ -69,7 +69,7 @@ def fingerprints(chip_id: str, layers: Mapping[str, xr.Dataset]) -> list[Fingerp
         finest.setdefault(layers[group].attrs["modality"], layers[group])
     found = []
     for modality, layer in sorted(finest.items()):
-        data, valid = layer["data"].values, layer["valid"].values
+        data, valid = layer.variables["data"].values, layer.variables["valid"].values
         for date in range(valid.shape[0]):
             bits = fingerprint(data[date, -1], is_clear(valid[date]))
             if bits:

@@ -67,7 +67,7 @@ def finest_layer(layers: Mapping[str, xr.Dataset], modality: str) -> xr.Dataset:
 
 def _dates(spec: ChipSpec, layer: xr.Dataset, dates: Sequence[DateSource], modality: Modality) -> dict[str, Any]:
     """Lists over the dates; of an empty step, time and what follows from it are None."""
-    valid = layer["valid"].values
+    valid = layer.variables["valid"].values
     gaps = [None if d.time_utc is None else (d.time_utc - spec.reference_utc).total_seconds() / 86_400 for d in dates]
     leads = [date.lead for date in dates]
     snow = modality.select.snow_is_clear
@@ -79,8 +79,8 @@ def _dates(spec: ChipSpec, layer: xr.Dataset, dates: Sequence[DateSource], modal
         "gap_days": [None if gap is None else round(gap, 4) for gap in gaps],
         "clear_fraction": [round(clear_fraction(valid[t], snow), 6) for t in range(len(dates))],
         "nodata_fraction": [round(nodata_fraction(valid[t]), 6) for t in range(len(dates))],
-        "scale": [float(value) for value in layer["scale"].values],
-        "offset": [float(value) for value in layer["offset"].values],
+        "scale": [float(value) for value in layer.variables["scale"].values],
+        "offset": [float(value) for value in layer.variables["offset"].values],
         "sun_azimuth_deg": [lead and lead.sun_azimuth_deg for lead in leads],
         "sun_elevation_deg": [lead and lead.sun_elevation_deg for lead in leads],
         "incidence_deg": [lead and lead.incidence_deg for lead in leads],
@@ -208,10 +208,12 @@ def items_over(spec: ChipSpec, tile: Tile) -> list[SceneItem]:
 
 def physical(layer: xr.Dataset, time_index: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """Band name -> (y, x) float32 physical values of one date; NaN where there is no data."""
-    data = layer["data"].values[time_index].astype(np.float32)
+    data = layer.variables["data"].values[time_index].astype(np.float32)
     nodata = layer.attrs["nodata"]
     if nodata is not None and not np.isnan(nodata):
-        data[layer["data"].values[time_index] == nodata] = np.nan
-    data = data * np.float32(layer["scale"].values[time_index]) + np.float32(layer["offset"].values[time_index])
-    data[:, layer["valid"].values[time_index] == 0] = np.nan
-    return {str(name): data[index] for index, name in enumerate(layer["band"].values)}
+        data[layer.variables["data"].values[time_index] == nodata] = np.nan
+    data = data * np.float32(layer.variables["scale"].values[time_index]) + np.float32(
+        layer.variables["offset"].values[time_index]
+    )
+    data[:, layer.variables["valid"].values[time_index] == 0] = np.nan
+    return {str(name): data[index] for index, name in enumerate(layer.variables["band"].values)}

@@ -91,7 +91,7 @@ class Rule:
         """(value, modality) of a layer."""
         if layer.attrs.get("kind", "optical") in self.skip:
             return []
-        is_date = ~np.isnat(layer["time"].values)  # an empty step of a series is none
+        is_date = ~np.isnat(layer.variables["time"].values)  # an empty step of a series is none
         dates = layer if is_date.all() else layer.isel(time=np.flatnonzero(is_date))
         return [(float(value), str(layer.attrs["modality"])) for value in self.measure(dates)]
 
@@ -101,24 +101,25 @@ def _below(limit: float, nothing: float) -> float | None:
 
 
 def _of_mask(measure: Callable[[NDArray[np.uint8]], float]) -> Callable[[xr.Dataset], Iterable[float]]:
-    return lambda layer: (measure(valid) for valid in layer["valid"].values)
+    return lambda layer: (measure(valid) for valid in layer.variables["valid"].values)
 
 
 def _of_pixels(
     measure: Callable[[NDArray[Any], NDArray[np.uint8]], float],
 ) -> Callable[[xr.Dataset], Iterable[float]]:
     return lambda layer: (
-        measure(data, valid) for data, valid in zip(layer["data"].values, layer["valid"].values, strict=True)
+        measure(data, valid)
+        for data, valid in zip(layer.variables["data"].values, layer.variables["valid"].values, strict=True)
     )
 
 
 def _equal_fractions(layer: xr.Dataset) -> Iterable[float]:
-    data, valid = layer["data"].values, layer["valid"].values
+    data, valid = layer.variables["data"].values, layer.variables["valid"].values
     return (equal_fraction(data[a], data[b], valid[a], valid[b]) for a, b in combinations(range(len(data)), 2))
 
 
 def _gaps_days(layer: xr.Dataset) -> Iterable[float]:
-    return [float(gap / np.timedelta64(1, "s")) / 86_400 for gap in np.diff(layer["time"].values)]
+    return [float(gap / np.timedelta64(1, "s")) / 86_400 for gap in np.diff(layer.variables["time"].values)]
 
 
 RULES: dict[str, Rule] = {

@@ -88,14 +88,16 @@ def measure_layer(layer: xr.Dataset, snow_is_clear: bool = False) -> dict[Key, M
     Returns:
         Only bands with at least one pixel.
     """
-    data, valid = layer["data"].values, layer["valid"].values
+    data, valid = layer.variables["data"].values, layer.variables["valid"].values
     nodata = layer.attrs["nodata"]
+    bands = layer.variables["band"].values
+    scales, offsets = layer.variables["scale"].values, layer.variables["offset"].values
     sums: dict[Key, Moments] = {}
     for t in range(data.shape[0]):
         clear = is_clear(valid[t], snow_is_clear)
         whole = bool(clear.all())
-        scale, offset = float(layer["scale"].values[t]), float(layer["offset"].values[t])
-        for band, pixels in zip(layer["band"].values, data[t], strict=True):
+        scale, offset = float(scales[t]), float(offsets[t])
+        for band, pixels in zip(bands, data[t], strict=True):
             moments = moments_of(pixels if whole else pixels[clear], nodata)
             if moments.count:
                 key = Key(str(layer.attrs["group"]), str(band), scale, offset)

@@ -312,4 +312,4 @@ def _buckets(
 
 
 def _fragment_bytes(chip_id: str, folders: Iterable[Path]) -> int:
-    return sum((folder / f"{chip_id}.npz").stat().st_size for folder in folders)
+    return sum((folder / f"{chip_id}.arrays").stat().st_size for folder in folders)

@@ -1,6 +1,6 @@
 """What a tile leaves behind between the passes: one folder per tile and pass, renamed into place when complete.
 
-    work/runs/<run>/<pass>/<tile>-<key>/<chip>.npz      arrays and a JSON of one chip
+    work/runs/<run>/<pass>/<tile>-<key>/<chip>.arrays   arrays of one chip, raw (`write_arrays`), and its JSON
     work/runs/<run>/<pass>/<tile>-<key>/tile.json       outcomes, statistics, steps
 
 A folder that has its final name is complete; anything else is swept away. The key is a hash of all that decides the
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import mmap
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -29,6 +31,12 @@ from schemas.sample import LayerArrays
 from schemas.scene import SceneItem
 
 Arrays = Mapping[str, NDArray[Any]]
+
+FORMAT = "2"
+"""Of the files: stands in the keys of folders, so that what older code left is not read."""
+MAGIC = b"TWARRAY2"
+ALIGNED = 64
+"""Every array begins at a multiple of this."""
 
 
 def key_of(*parts: Any) -> str:
@@ -52,8 +60,7 @@ class FragmentWriter:
 
     def add(self, chip_id: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         """Store a chip's arrays and a JSON-ready mapping."""
-        with (self.temporary / f"{chip_id}.npz").open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **dict(arrays))
+        write_arrays(self.temporary / f"{chip_id}.arrays", arrays)
         (self.temporary / f"{chip_id}.json").write_text(json.dumps(facts, default=_plain), encoding="utf-8")
 
     def commit(self, summary: Mapping[str, Any]) -> Path:
@@ -95,10 +102,56 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
 
 
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays as raw memory behind a JSON of their names, types, shapes and places. Inverse: `read_arrays`.
+
+    Raises:
+        TypeError: an array of objects.
+    """
+    described, bodies, position = [], [], 0
+    for name, array in arrays.items():
+        if array.dtype.hasobject:
+            raise TypeError(f"{name}: {array.dtype} has no place in a fragment")
+        described.append([name, array.dtype.str, list(array.shape), position])
+        bodies.append((position, np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+        position += -(-array.nbytes // ALIGNED) * ALIGNED
+    head = json.dumps(described).encode()
+    start = _start_of(len(head))
+    with path.open("wb") as stream:
+        stream.write(MAGIC + len(head).to_bytes(8, "little") + head)
+        for offset, body in bodies:
+            stream.seek(start + offset)
+            stream.write(body.data)
+        stream.truncate(start + position)
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """A chip's arrays."""
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    """A chip's arrays, mapped and not read: who does not look at one does not pay for it. Changes stay in memory.
+
+    Raises:
+        OSError: the file is not whole.
+    """
+    with path.open("rb") as stream:
+        if os.fstat(stream.fileno()).st_size < ALIGNED:
+            raise OSError(f"{path} is no whole fragment")
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    length = int.from_bytes(content[len(MAGIC) : len(MAGIC) + 8], "little")
+    start = _start_of(length)
+    if content[: len(MAGIC)] != MAGIC or len(content) < start:
+        raise OSError(f"{path} is no whole fragment")
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, dtype, shape, offset in json.loads(content[len(MAGIC) + 8 : len(MAGIC) + 8 + length]):
+        count = math.prod(shape)
+        if start + offset + count * np.dtype(dtype).itemsize > len(content):
+            raise OSError(f"{path} is no whole fragment")
+        flat = np.frombuffer(content, dtype, count, start + offset) if count else np.empty(0, dtype)
+        arrays[name] = flat.reshape(shape)
+    return arrays
+
+
+def _start_of(head_bytes: int) -> int:
+    """Where the first array begins behind a head."""
+    return -(-(len(MAGIC) + 8 + head_bytes) // ALIGNED) * ALIGNED
 
 
 def sweep(folder: Path) -> None:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
+from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from chips.rows import chip_row, input_hash, items_over
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
 from flows.cluster import cancellation
-from flows.fragments import FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
+from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
@@ -74,12 +75,19 @@ class Job:
     variables: Mapping[str, str]
     """Values of ``${TERRAWEFT_...}``."""
 
+    @cached_property
+    def recipe_hash(self) -> str:
+        """`Recipe.hash`, made once."""
+        return self.recipe.hash()
+
     def first_folder(self, tile: Tile) -> Path:
         """Final path of a tile's fragments of the first pass."""
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
         chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split, *c.dates) for c in tile.chips]
         return (
-            self.folder / "first" / f"{tile.tile_id}-{key_of(self.recipe.hash(), chips, items, versions(FIRST_PASS))}"
+            self.folder
+            / "first"
+            / f"{tile.tile_id}-{key_of(FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS))}"
         )
 
     def second_folder(self, first: Path, model_key: str) -> Path:
@@ -248,7 +256,7 @@ def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
 
 
 def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
-    row = chip_row(chip, job.recipe, input_hash(job.recipe.hash(), chip.spec, items_over(chip.spec, tile), STEPS))
+    row = chip_row(chip, job.recipe, input_hash(job.recipe_hash, chip.spec, items_over(chip.spec, tile), STEPS))
     facts = {
         "row": row,
         "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
@@ -270,10 +278,11 @@ def pack_pixels(chip: Chip) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, {
         "georefs": georefs,
         "layer_attrs": {n: {k: v for k, v in x.attrs.items() if k != "georef"} for n, x in chip.layers.items()},
-        "bands": {n: [str(b) for b in x["band"].values] for n, x in chip.layers.items()},
-        "common_names": {n: [str(b) for b in x["common_name"].values] for n, x in chip.layers.items()},
+        "bands": {n: [str(b) for b in x.variables["band"].values] for n, x in chip.layers.items()},
+        "common_names": {n: [str(b) for b in x.variables["common_name"].values] for n, x in chip.layers.items()},
         "wavelengths_nm": {
-            n: [None if np.isnan(w) else float(w) for w in x["wavelength_nm"].values] for n, x in chip.layers.items()
+            n: [None if np.isnan(w) else float(w) for w in x.variables["wavelength_nm"].values]
+            for n, x in chip.layers.items()
         },
     }
 
@@ -281,13 +290,13 @@ def pack_pixels(chip: Chip) -> tuple[dict[str, Any], dict[str, Any]]:
 def to_arrays(layer: xr.Dataset) -> LayerArrays:
     """A layer as the writers take it."""
     return LayerArrays(
-        data=layer["data"].values,
-        valid=layer["valid"].values,
-        time_utc=layer["time"].values.astype("datetime64[ns]"),
-        scale=layer["scale"].values,
-        offset=layer["offset"].values,
+        data=layer.variables["data"].values,
+        valid=layer.variables["valid"].values,
+        time_utc=layer.variables["time"].values.astype("datetime64[ns]"),
+        scale=layer.variables["scale"].values,
+        offset=layer.variables["offset"].values,
         georef=layer.attrs["georef"],
-        count=layer["count"].values if "count" in layer else None,
+        count=layer.variables["count"].values if "count" in layer else None,
     )
 
 

@@ -127,7 +127,7 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findi
         outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
         outcomes[chip_id] = outcome_dict(outcome)
     for chip_id in sorted(set(before["kept"]) - set(decided)):
-        for ending in ("json", "npz"):
+        for ending in ("json", "arrays"):
             os.link(first / f"{chip_id}.{ending}", writer.temporary / f"{chip_id}.{ending}")
     kept = {chip_id: split for chip_id, split in before["kept"].items() if outcomes[chip_id]["state"] == "kept"}
     ordered = [outcomes[chip_id] for chip_id in sorted(outcomes)]
@@ -234,7 +234,7 @@ def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chi
 def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter) -> Outcome:
     """Read a chip's moved dates again, screen it once more, and store it."""
     chip_id = chip.spec.chip_id
-    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
+    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
     chip = replace(chip, layers=unpack_pixels(facts, arrays))
     try:
         chip = read_again(job, tile, chip)
@@ -260,7 +260,7 @@ def _sums(job: Job, kept: Mapping[str, str], specs: Mapping[str, ChipSpec], fold
     votes = []
     labels = job.recipe.labels
     for chip_id in sorted(kept):
-        facts, arrays = read_json(folder / f"{chip_id}.json"), read_arrays(folder / f"{chip_id}.npz")
+        facts, arrays = read_json(folder / f"{chip_id}.json"), read_arrays(folder / f"{chip_id}.arrays")
         if kept[chip_id] == "train":
             pixels += [statistics.measure_layer(layer) for layer in unpack_pixels(facts, arrays).values()]
         if labels is not None and labels.fuse is not None:

@@ -50,7 +50,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     inputs: list[CaptionInput] = []
     finished: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
     for chip_id in kept:
-        facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
+        facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | _label_columns(fusion, fused, labels)
@@ -213,8 +213,8 @@ def load_texts(chip_id: str, second: Path) -> list[dict[str, Any]]:
 def load_sample(place: Place) -> Sample:
     """A finished chip, from its two fragments."""
     chip_id, first, second = place
-    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.npz")
-    extra, fused = read_json(second / f"{chip_id}.json"), read_arrays(second / f"{chip_id}.npz")
+    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
+    extra, fused = read_json(second / f"{chip_id}.json"), read_arrays(second / f"{chip_id}.arrays")
     texts = tuple(load_texts(chip_id, second))
     row = dict(extra["row"])
     short = next((text["text"] for text in texts if text["kind"] == "caption" and text["style"] == "short"), None)

@@ -212,26 +212,27 @@ def check_layer(layer: xr.Dataset) -> xr.Dataset:
     Raises:
         ValueError: naming what is missing or of the wrong shape or type.
     """
+    known = layer.variables
     for name, dims in {
         "data": ("time", "band", "y", "x"),
         "valid": ("time", "y", "x"),
         "scale": ("time",),
         "offset": ("time",),
     }.items():
-        if name not in layer:
+        if name not in known:
             raise ValueError(f"layer has no {name!r}")
-        if layer[name].dims != dims:
-            raise ValueError(f"{name!r} has dimensions {layer[name].dims}, wanted {dims}")
+        if known[name].dims != dims:
+            raise ValueError(f"{name!r} has dimensions {known[name].dims}, wanted {dims}")
     for name in ("valid", "count"):
-        if name in layer and (layer[name].dtype != np.uint8 or layer[name].dims != ("time", "y", "x")):
-            raise ValueError(f"{name} is {layer[name].dtype} {layer[name].dims}, wanted uint8 of time, y, x")
-    times = layer["time"].values[~np.isnat(layer["time"].values)]
+        if name in known and (known[name].dtype != np.uint8 or known[name].dims != ("time", "y", "x")):
+            raise ValueError(f"{name} is {known[name].dtype} {known[name].dims}, wanted uint8 of time, y, x")
+    times = known["time"].values[~np.isnat(known["time"].values)]
     if times.size and bool(np.any(np.diff(times.astype("int64")) < 0)):
         raise ValueError("times do not rise")
     missing = {"modality", "group", "georef", "gsd_m", "nodata", "unit"} - set(layer.attrs)
     if missing:
         raise ValueError(f"layer attributes missing: {sorted(missing)}")
     georef: Any = layer.attrs["georef"]
-    if tuple(layer["data"].shape[-2:]) != tuple(georef.shape_yx):
-        raise ValueError(f"pixels {layer['data'].shape[-2:]} do not fit the georeference {georef.shape_yx}")
+    if tuple(known["data"].shape[-2:]) != tuple(georef.shape_yx):
+        raise ValueError(f"pixels {known['data'].shape[-2:]} do not fit the georeference {georef.shape_yx}")
     return layer

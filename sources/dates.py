@@ -185,14 +185,17 @@ def to_layer(
     return check_layer(
         xr.Dataset(
             arrays,
-            coords={
-                "time": np.array(moments, dtype="datetime64[ns]"),
-                "band": np.array(layer.bands, dtype=np.str_),
-                "common_name": ("band", np.array([band.common_name for band in bands], dtype=np.str_)),
-                "wavelength_nm": ("band", np.array([band.centre_nm or np.nan for band in bands], dtype=np.float64)),
-                "y": georef.y_centres(),
-                "x": georef.x_centres(),
-            },
+            coords=xr.Coordinates(
+                {
+                    "time": ("time", np.array(moments, dtype="datetime64[ns]")),
+                    "band": ("band", np.array(layer.bands, dtype=np.str_)),
+                    "common_name": ("band", np.array([band.common_name for band in bands], dtype=np.str_)),
+                    "wavelength_nm": ("band", np.array([band.centre_nm or np.nan for band in bands], dtype=np.float64)),
+                    "y": ("y", georef.y_centres()),
+                    "x": ("x", georef.x_centres()),
+                },
+                indexes={},  # nobody selects by label, and making indexes takes longer than all the rest
+            ),
             attrs={**attrs, "georef": georef, "nodata": nodata, "unit": unit},
         )
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from numpy.typing import NDArray
 
 from flows.fragments import (
     FragmentWriter,
@@ -23,6 +26,7 @@ from flows.fragments import (
     sweep,
     unpack_features,
     unpack_layers,
+    write_arrays,
 )
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
@@ -72,7 +76,7 @@ def test_times_bytes_and_numpy_numbers_survive_json(tmp_path: Path) -> None:
     writer.add("chip", {"x": np.arange(6).reshape(2, 3)}, facts)
     folder = writer.commit({})
     assert read_json(folder / "chip.json") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
-    np.testing.assert_array_equal(read_arrays(folder / "chip.npz")["x"], [[0, 1, 2], [3, 4, 5]])
+    np.testing.assert_array_equal(read_arrays(folder / "chip.arrays")["x"], [[0, 1, 2], [3, 4, 5]])
 
 
 def test_what_has_no_form_in_a_fragment_is_refused(tmp_path: Path) -> None:
@@ -110,10 +114,51 @@ def test_leftovers_of_a_killed_worker_do_not_enter_the_next_fragment(tmp_path: P
     FragmentWriter(tmp_path / "a-1").add("old", {"x": np.zeros(3)}, {})
     writer = FragmentWriter(tmp_path / "a-1")
     writer.add("new", {"x": np.zeros(3)}, {})
-    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.json", "new.npz", "tile.json"]
+    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.arrays", "new.json", "tile.json"]
 
 
 def test_keys_tell_inputs_apart_and_not_their_order() -> None:
     assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1})
     assert key_of(["a", "b"]) != key_of(["b", "a"])
     assert key_of("ab", "c") != key_of("a", "bc")
+
+
+ARRAYS = arrays_of.arrays(
+    st.sampled_from(["u1", "<u2", "<i8", "<f4", "<f8", "<U3", "?"]),
+    arrays_of.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5),
+)
+
+
+@given(st.dictionaries(st.text(max_size=8), ARRAYS, max_size=4))
+def test_arrays_come_back_as_they_were(arrays: dict[str, NDArray[Any]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "chip.arrays"
+        write_arrays(path, arrays)
+        found = read_arrays(path)
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_views_are_stored_as_they_look_and_changes_stay_in_memory(tmp_path: Path) -> None:
+    turned = np.arange(6, dtype=np.uint16).reshape(2, 3).T
+    write_arrays(tmp_path / "chip.arrays", {"x": turned})
+    first = read_arrays(tmp_path / "chip.arrays")["x"]
+    np.testing.assert_array_equal(first, turned)
+    first[:] = 9
+    np.testing.assert_array_equal(read_arrays(tmp_path / "chip.arrays")["x"], turned)
+
+
+@pytest.mark.parametrize("left", [0, 4, 20, 100, -1])
+def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "chip.arrays"
+    write_arrays(path, {"x": np.ones((3, 40)), "y": np.ones((5, 7))})
+    path.write_bytes(path.read_bytes()[:left] if left >= 0 else path.read_bytes()[:-64])
+    with pytest.raises(OSError, match="no whole fragment"):
+        read_arrays(path)
+
+
+def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no place in a fragment"):
+        write_arrays(tmp_path / "chip.arrays", {"x": np.array([object()])})

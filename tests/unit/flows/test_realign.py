@@ -129,6 +129,6 @@ def test_the_twin_with_the_later_id_is_rejected_and_the_rest_is_linked(tmp_path:
     assert sorted(after["kept"]) == ["c0", "c2"]
     (gone,) = [o for o in after["outcomes"] if o["state"] == "rejected"]
     assert (gone["chip_id"], gone["reason"], gone["measured"], gone["limit"]) == ("c1", "s2.near_duplicates", 1.0, 0.94)
-    assert (folder / "c0.npz").samefile(first / "c0.npz")
-    assert not (folder / "c1.npz").exists()
+    assert (folder / "c0.arrays").samefile(first / "c0.arrays")
+    assert not (folder / "c1.arrays").exists()
     assert realigned(work, tile, first) == folder  # done once
