@@ -17,7 +17,18 @@ from scipy import ndimage
 
 from chips.convert import Stored, to_stored
 from sandbox.clouds import CloudField, Sky, sun_at, through_sky
-from sandbox.imaging import Look, cover_on, ground_under, sentinel1_block, true_reflectance
+from sandbox.deliver_hls import deliver_hls
+from sandbox.delivery import Job
+from sandbox.imaging import (
+    Look,
+    clean_reflectance,
+    cover_on,
+    ground_under,
+    pool,
+    sentinel1_block,
+    true_reflectance,
+)
+from sandbox.place import Grid
 from sandbox.scenes import scene_named
 from sandbox.spectra import bands_of
 from sandbox.world import open_landscape
@@ -26,8 +37,10 @@ from schemas.recipe import Catalog, Modality
 from schemas.scene import SceneItem
 from sources.catalog_api import ApiCatalog
 from sources.engine import open_engine
+from sources.items import normalise_item
 from sources.masks import to_valid
 from sources.openers import PlainOpener
+from sources.placing import placed_scene
 from sources.scenes import scene_bands
 from sources.sensors import to_scene_item
 from tests.integration.support import World
@@ -127,6 +140,56 @@ def test_reflectance_is_that_of_the_ground(
         assert inside.mean() > 0.1
         error = (seen - truth[0])[inside]
         assert abs(error.mean()) < 0.01 * truth[0][inside].mean(), name
+
+
+HLS_BANDS = {"blue": "B02", "red": "B04", "rededge071": "B05", "nir": "B08", "swir16": "B11"}
+"""Band of the HLS profile -> band of the simulated Sentinel-2."""
+
+
+@pytest.mark.parametrize("day", ["20210720", "20220620"])
+def test_hls_is_the_ground_and_its_mask_finds_the_clouds(world: World, tmp_path: Path, day: str) -> None:
+    root = world.index.root
+    path = next((root / "files" / "sentinel-2-l2a").glob(f"S2?_MSIL2A_{day}T*_T32UQU_*"))
+    scene, region, _ = scene_named(root, path.name)
+    land = open_landscape(region, root / "truth")
+    row = scene.row
+    field = CloudField.over(
+        land.grid, 7 * 7919 + scene.sky_number, float(row.get("cloud", 0)), float(row.get("cirrus", 0)),
+        sun_at(scene.time, *region.centre_lonlat),
+    )  # fmt: skip
+    made = next(one for one in deliver_hls(Job(scene, land, field, 7, tmp_path)) if "T32UQU" in one.item["id"])
+    item = normalise_item(made.item, (tmp_path / "item.json").as_uri())
+    for asset in item["assets"].values():
+        asset["href"] = str(tmp_path / made.item["assets"][asset["title"].split(".")[-2]]["href"])
+    modality = Modality.model_validate(
+        {"sensor": "hls", "catalog": "c", "collection": "HLSS30_2.0", "bands": list(HLS_BANDS)}
+    )
+    found = placed_scene(item, "hls", modality, "c", OPENER)
+    assert found.mask_kind == "fmask_hls"
+    grid = Grid(**made.truth["grid"])
+    assert found.refs[0].georef.bounds_xyxy == grid.bounds_xyxy
+    look = Look.at(scene, land, scene.grid, field, 7)
+    cloud, shadow = (pool(layer, 3) for layer in (look.sky.cloud, look.sky.shadow))
+    first = round((scene.grid.top - grid.top) / 30)
+    here = (slice(first, first + grid.height), slice(0, grid.width))
+    cloud, shadow, validity = cloud[here], shadow[here], codes(found)
+    clear = ndimage.binary_erosion(validity == Valid.CLEAR, iterations=2, border_value=0)
+    clear &= ~ndimage.binary_dilation(pool(look.sky.cirrus, 3)[here] + cloud + shadow > 0.002, iterations=2)
+    assert clear.mean() > 0.1
+    bare = Look(scene, land, scene.grid, look.ground, look.cover, Sky(*(np.zeros((1, 1), np.float32),) * 4), look.rng)
+    centres = {band.name: float(band.centre_nm or 0) for band in scene_bands(found)}
+    for name, theirs in HLS_BANDS.items():
+        gsd = next(band.gsd_m for band in bands_of("sentinel-2") if band.name == theirs)
+        truth = clean_reflectance(bare, "sentinel-2", scene.grid.at_gsd(gsd), [theirs], scene.shift_m)[0]
+        ratio = round(gsd / 10)
+        truth = pool(np.repeat(np.repeat(truth, ratio, 0), ratio, 1), 3)[here]
+        seen = physical(found, name)
+        want = through_sky(truth[None], np.array([centres[name]]), bare.sky, scene.haze)[0]
+        error = (seen - want)[clear]
+        assert abs(error.mean()) < 0.01 * want[clear].mean(), name
+    if (cloud > 0.6).mean() > 0.01:
+        assert (validity == Valid.CLOUD)[cloud > 0.6].mean() > 0.97
+    assert cloud[validity == Valid.CLEAR].mean() < 0.02
 
 
 def test_enmap_is_the_ground_in_every_good_band(scenes: Any, world: World) -> None:
