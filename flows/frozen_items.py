@@ -305,7 +305,11 @@ def near_twins(found: Selection) -> list[int]:
 
 
 def freeze(
-    recipe: Recipe, path: Path, boxes: Sequence[LonLatBox], catalogs: Catalogs
+    recipe: Recipe,
+    path: Path,
+    boxes: Sequence[LonLatBox],
+    catalogs: Catalogs,
+    sampled: Sequence[tuple[Provider, Sequence[LonLatBox]]] = (),
 ) -> tuple[dict[str, Place], list[str]]:
     """Ask the recipe's catalogs, and write what they gave as an index.
 
@@ -314,6 +318,7 @@ def freeze(
         path: the index to write.
         boxes: where its chips lie; a modality is searched once per box, never per chip.
         catalogs: the recipe's.
+        sampled: what sampling looked at, and where: a recipe that names the index samples the same chips again.
 
     Returns:
         Modality or label source -> where its items came from, and notes.
@@ -329,6 +334,8 @@ def freeze(
         if places:
             came_from[name], said = _collect(writer, catalogs, places, boxes)
             notes += [f"{name}: {line}" for line in said]
+    for provider, where in sampled:
+        _collect(writer, catalogs, [Place(provider.catalog, provider.collection, ALWAYS, {})], where)
     writer.close()
     return came_from, notes
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from chips.cell_table import CellTable
 from chips.estimate import Touched, estimate
 from chips.leakage import leakage_report, warnings_of
 from chips.plan import PlannedCells, chip_specs, plan_cells, plan_layers
+from chips.search_boxes import search_boxes
 from chips.split_scenes import scene_groups
 from chips.splits import SPLITS, split_counts
 from chips.tiling import TileTable, hulls_of, tile_cells, touches
@@ -40,8 +40,6 @@ T = TypeVar("T")
 
 FAR_FROM_ASKED = 0.15
 """Share of the chips by which a split may miss its fraction before the plan says so."""
-SPARSE = 0.5
-"""A search box less full than this (in squares of a degree) is halved."""
 SAMPLE = 64
 """Chips whose size stands for all in the estimate."""
 
@@ -71,11 +69,13 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
-    cells = with_dates(recipe, folder, planned_cells(recipe, folder, variables))
+    catalogs = Catalogs(recipe, variables, opener)
+    sampled = planned_cells(recipe, folder, variables, catalogs)
+    cells = with_dates(recipe, folder, sampled.cells)
     chips = None if _waits_for_scenes(recipe, cells) else plan_cells(recipe, cells)
     boxes = search_boxes(cells if chips is None else chips.cells)
     writer = PlanWriter(out)
-    came_from, notes = freeze(recipe, out / ITEMS, boxes, Catalogs(recipe, variables, opener))
+    came_from, notes = freeze(recipe, out / ITEMS, boxes, catalogs, sampled.asked)
     frozen = FrozenItems(out / ITEMS, recipe, variables, opener)
     frozen.find_heights(came_from, boxes)
     names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
@@ -111,8 +111,9 @@ def make_plan(
 
 def freeze_recipe(recipe: Recipe, folder: Path, variables: Mapping[str, str], path: Path) -> list[str]:
     """The items of a recipe's catalogs over its regions as an index, and notes; nothing else of the plan."""
-    cells = planned_cells(recipe, folder, variables)
-    _, notes = freeze(recipe, path, search_boxes(cells), Catalogs(recipe, variables))
+    catalogs = Catalogs(recipe, variables)
+    sampled = planned_cells(recipe, folder, variables, catalogs)
+    _, notes = freeze(recipe, path, search_boxes(sampled.cells), catalogs, sampled.asked)
     return notes
 
 
@@ -253,53 +254,3 @@ def _refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Se
                 where=f"modalities.{name}",
                 mend="leave it out, or set publish.private: true",
             )
-
-
-def search_boxes(cells: CellTable) -> list[LonLatBox]:
-    """A few boxes of EPSG:4326 that hold all chips: as large as they are well filled, so that a catalog is asked once
-    for each, never per chip.
-
-    None crosses the antimeridian: chips lie on one side of it by their centre, and their margin is cut off there (the
-    chips' own outlines decide later what touches them; the other side's box has what lies beyond).
-    """
-    lon, lat = cells.centres_lonlat()
-    edge = float(np.max(cells.bounds[:, 2:] - cells.bounds[:, :2]))
-    squares, inverse = np.unique(np.column_stack([np.floor(lon), np.floor(lat)]), axis=0, return_inverse=True)
-    boxes: list[LonLatBox] = []
-    for members in _clusters(squares):
-        inside = np.isin(inverse.reshape(-1), members)
-        west, east, south, north = lon[inside].min(), lon[inside].max(), lat[inside].min(), lat[inside].max()
-        up = 0.75 * edge / 111_195.0
-        along = up / max(0.05, math.cos(math.radians(max(abs(south), abs(north)))))
-        sides = (west - along, south - up, east + along, north + up)
-        boxes += _within_earth(*(float(side) for side in sides))
-    return boxes
-
-
-def _within_earth(west: float, south: float, east: float, north: float) -> Iterator[LonLatBox]:
-    """The box, in two where its margin reaches over the antimeridian."""
-    south, north = max(south, -90.0), min(north, 90.0)
-    if east - west >= 360.0:
-        yield (-180.0, south, 180.0, north)
-        return
-    yield (max(west, -180.0), south, min(east, 180.0), north)
-    if west < -180.0:
-        yield (west + 360.0, south, 180.0, north)
-    if east > 180.0:
-        yield (-180.0, south, east - 360.0, north)
-
-
-def _clusters(squares: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Squares of a degree in groups whose boxes are at least half full, by halving."""
-    done, todo = [], [np.arange(len(squares))]
-    while todo:
-        members = todo.pop()
-        low, high = squares[members].min(0), squares[members].max(0)
-        size = high - low + 1
-        if len(members) >= SPARSE * size[0] * size[1]:
-            done.append(members)
-            continue
-        axis = int(np.argmax(size))
-        right = squares[members, axis] > (low + high)[axis] / 2
-        todo += [members[right], members[~right]]
-    return done

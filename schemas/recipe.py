@@ -23,7 +23,7 @@ from schemas.recipe_labels import Fuse, Labels, LabelSource
 from schemas.recipe_pixels import Composite, Modality, Near, Register, Screen, Select, Time, check_near
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_radar import GroundRange, Terrain
-from schemas.recipe_samples import Sample
+from schemas.recipe_samples import Sample, SampleClasses
 from schemas.recipe_texts import Captions
 from schemas.sensor import SensorProfile, known_sensors, use_profiles
 
@@ -128,6 +128,8 @@ class Recipe(Model):
             both = set(self.labels.sources) & set(self.modalities)
             if both:
                 raise ValueError(f"{sorted(both)[0]} names both a modality and a label source")
+        classes = {f"sample.{i}": s for i, s in enumerate(self.sample) if isinstance(s, SampleClasses)}
+        used |= {where: step.catalog for where, step in classes.items() if step.catalog}
         for where, catalog in used.items():
             if catalog not in self.catalogs:
                 raise ValueError(f"{where}.catalog is {catalog!r}, but catalogs has {sorted(self.catalogs)}")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from schemas.recipe_base import Fraction, Model
+from schemas.recipe_base import Fraction, Model, Name
 
 
 class _Step(Model):
@@ -48,8 +48,16 @@ class SampleClasses(_Step):
     """As many cells of every land-cover class as there are, up to equal shares."""
 
     kind: Literal["classes"]
-    files: tuple[str, ...] = Field(min_length=1)
+    files: tuple[str, ...] = ()
     """Rasters of class codes; the first that has data at a place counts. Read as overviews."""
+    catalog: Name | None = None
+    """Catalog of a class product instead of files: its items are found, frozen with the plan, and read as overviews."""
+    collection: str | None = None
+    """Its STAC collection."""
+    asset: str | None = None
+    """Asset key; the only one with the role ``data`` where absent."""
+    year: int | None = None
+    """Its vintage; the newest that has data at a place where absent."""
     n: PositiveInt | None = None
     """Cells in all, shared equally among the classes as far as they reach."""
     per_class: PositiveInt | None = None
@@ -67,6 +75,10 @@ class SampleClasses(_Step):
     def _one_way(self) -> SampleClasses:
         if (self.n is None) == (self.per_class is None):
             raise ValueError("sample classes needs n or per_class")
+        if bool(self.files) == (self.catalog is not None) or (self.catalog is None) != (self.collection is None):
+            raise ValueError("sample classes needs files, or a catalog and its collection")
+        if self.files and (self.asset is not None or self.year is not None):
+            raise ValueError("asset and year are for a catalog's items, not for files")
         return self
 
 

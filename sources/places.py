@@ -1,4 +1,4 @@
-"""Tables of places from files, and overviews of class rasters: what the recipe's grid and sampling read."""
+"""Tables of places from files: what the recipe's grid and sampling read."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ import geopandas
 import numpy as np
 import pandas
 import pyarrow.parquet
-import rasterio
 import shapely
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.warp import transform_bounds
-from rasterio.windows import Window, from_bounds
 
-from chips.cell_table import CellTable
-from chips.overview import Overview
 from chips.places import Places
 from schemas.errors import RecipeError
 
@@ -25,8 +19,6 @@ LON, LAT = ("lon", "longitude", "lng", "x"), ("lat", "latitude", "y")
 """Columns of a CSV that place its rows."""
 GEOMETRY = ("geometry", "wkt")
 """Columns of a CSV that hold well-known text."""
-MAX_OVERVIEW_PIXELS = 1 << 26
-"""An overview is read no finer than this many pixels allow."""
 
 
 def read_places(path: Path, where: str) -> Places:
@@ -105,58 +97,3 @@ def _columns(table: pandas.DataFrame) -> dict[str, NDArray[Any]]:
         else:
             columns[str(name)] = np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
     return columns
-
-
-def read_overview(href: str, cells: CellTable, where: str) -> Overview:
-    """The part of a raster of classes that cells lie on, no finer than `MAX_OVERVIEW_PIXELS` allow.
-
-    Args:
-        href: path or address that GDAL opens.
-        cells: what has to be covered.
-        where: the recipe's key, for messages.
-
-    Raises:
-        RecipeError: the raster cannot be read, or its values are no classes.
-    """
-    try:
-        with rasterio.open(href) as raster:
-            if not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
-                raise RecipeError(f"{Path(href).name} holds {raster.dtypes[0]}, no class codes", where=where)
-            if raster.crs is None:
-                raise RecipeError(f"{Path(href).name} does not say its coordinate system", where=where)
-            window = _window_of(raster, cells)
-            if window is None:
-                return Overview(np.empty((0, 0), np.uint8), raster.crs.to_wkt(), tuple(raster.transform)[:6])
-            shrink = max((window.width * window.height / MAX_OVERVIEW_PIXELS) ** 0.5, 1.0)
-            shape = max(int(window.height / shrink), 1), max(int(window.width / shrink), 1)
-            codes = raster.read(1, window=window, out_shape=shape, resampling=Resampling.nearest)
-            a, b, c, d, e, f = tuple(raster.window_transform(window))[:6]
-            sides = window.width / shape[1], window.height / shape[0]
-            nodata = None if raster.nodata is None else int(raster.nodata)
-            return Overview(codes, raster.crs.to_wkt(), (a * sides[0], b, c, d, e * sides[1], f), nodata)
-    except rasterio.errors.RasterioError as error:
-        raise RecipeError(f"{Path(href).name} cannot be read as a raster", where=where, mend="give a COG") from error
-
-
-def _window_of(raster: Any, cells: CellTable) -> Window | None:
-    """Pixels that the cells' boxes touch, or None."""
-    boxes = [
-        transform_bounds(
-            f"EPSG:{code}", raster.crs,
-            *cells.bounds[cells.epsg == code, :2].min(axis=0), *cells.bounds[cells.epsg == code, 2:].max(axis=0),
-        )
-        for code in np.unique(cells.epsg)
-    ]  # fmt: skip
-    west, south, east, north = (
-        pick(column) for pick, column in zip((min, min, max, max), zip(*boxes, strict=True), strict=True)
-    )
-    if any(box[0] > box[2] for box in boxes):  # over the antimeridian
-        west, east = raster.bounds.left, raster.bounds.right
-    left, bottom, right, top = raster.bounds
-    if west >= right or east <= left or south >= top or north <= bottom:
-        return None
-    box = from_bounds(max(west, left), max(south, bottom), min(east, right), min(north, top), raster.transform)
-    first_row, first_column = int(box.row_off), int(box.col_off)
-    end_row = min(int(np.ceil(box.row_off + box.height)) + 1, raster.height)
-    end_column = min(int(np.ceil(box.col_off + box.width)) + 1, raster.width)
-    return Window(first_column, first_row, end_column - first_column, end_row - first_row)

@@ -9,7 +9,8 @@ import shapely
 from chips.cell_table import CellTable
 from chips.grid import cells_of
 from chips.plan import PlannedCells, plan_cells
-from flows.planning import _check_labels, _split_notes, search_boxes
+from chips.search_boxes import search_boxes
+from flows.planning import _check_labels, _split_notes
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 import shapely
 
 from chips.grid_utm import to_table
 from chips.overview import class_shares
 from schemas.errors import RecipeError
-from sources.places import read_overview, read_places
+from sources.openers import PlainOpener
+from sources.overviews import read_overview
+from sources.places import read_places
 from sources.regions import box_of
 
 POINTS = [shapely.Point(3.02, 50.81), shapely.Point(-71.5, -33.25)]
@@ -78,7 +83,7 @@ def test_overview_is_the_part_of_the_raster_under_the_cells(tmp_path: Path) -> N
     profile = {"driver": "GTiff", "width": 50, "height": 30, "count": 1, "dtype": "uint8", "crs": "EPSG:32632"}
     with rasterio.open(tmp_path / "c.tif", "w", transform=rasterio.Affine(240, 0, left, 0, -240, top), **profile) as to:
         to.write(codes, 1)
-    view = read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files")
+    view = read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files", PlainOpener())
     assert view.codes.size < codes.size
     kinds, shares = class_shares(cells, [view])
     with rasterio.open(tmp_path / "c.tif") as raster:
@@ -92,7 +97,7 @@ def test_what_is_no_raster_is_one_line(tmp_path: Path) -> None:
     cells = to_table(np.array([600]), np.array([5500]), 32632, 960.0, "r")
     (tmp_path / "c.tif").write_text("no raster")
     with pytest.raises(RecipeError, match="cannot be read as a raster"):
-        read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files")
+        read_overview(str(tmp_path / "c.tif"), cells, "sample.0.files", PlainOpener())
 
 
 def test_box_over_the_antimeridian_has_two_parts() -> None:
@@ -100,3 +105,28 @@ def test_box_over_the_antimeridian_has_two_parts() -> None:
     assert area.area == pytest.approx((1.0 + 0.5) * 2.0)
     assert area.covers(shapely.Point(-179.9, -17))
     assert not area.covers(shapely.Point(0, -17))
+
+
+@pytest.mark.parametrize("how", ["mode", "average"])
+def test_large_rasters_are_read_by_their_overviews_if_these_hold_codes(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "large.tif"
+    transform = rasterio.Affine(10, 0, 600000, 0, -10, 5340000)
+    profile: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "count": 1, "tiled": True, "compress": "deflate"}
+    with rasterio.open(
+        tmp_path / "plain.tif", "w", width=4096, height=3072, crs=32632, transform=transform, **profile
+    ) as file:
+        codes = np.full((3072, 4096), 10, np.uint8)
+        codes[::2, ::2], codes[:, :96] = 30, 80
+        file.write(codes, 1)
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="COG", overview_resampling=how)
+    cells = to_table(np.array([625, 660]), np.array([5540, 5560]), 32632, 960.0, "r")
+    cells = replace(cells, bounds=np.array([[600000.0, 5310000, 600960, 5310960], [640000, 5339000, 640960, 5339960]]))
+    if how == "average":
+        with pytest.raises(RecipeError, match=r"overviews of large.tif hold code 15, .* they are averages"):
+            read_overview(str(path), cells, "sample.0", PlainOpener())
+        return
+    view = read_overview(str(path), cells, "sample.0", PlainOpener())
+    assert view.codes.size <= 1 << 20
+    found, shares = class_shares(cells, [view])
+    assert found.tolist() == [10, 80]  # every fourth pixel is 30, in no overview the most frequent
+    assert shares.tolist() == [[0.0, 1.0], [1.0, 0.0]]
