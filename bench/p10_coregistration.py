@@ -23,7 +23,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # as the peers have it, and as Dask's workers do
+    os.environ[_threads] = "1"
+
+import numpy as np  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -108,7 +111,7 @@ def scene_row(sensor: str, cases: Sequence[Case], target: float) -> dict[str, An
             dx, dy = found.dx_m - case.dx_m, found.dy_m - case.dy_m
             observations.append(Observation(pair, f"{number:04d}", dx, dy, found.sigma_m, found.pixel_m))
     if not observations:
-        return {"what": f"scene: {sensor} on sentinel-2", "chips": 0, "holds": True}
+        return {"what": f"scene: {sensor} on sentinel-2", "chips": 0, "holds": None}
     scene = combine(observations, min_chips=5)
     pixel = cases[0].pixel_m
     error = float(np.hypot(scene.dx_m, scene.dy_m) / pixel)
@@ -183,7 +186,9 @@ def real_rows(folder: Path, windows: int) -> list[dict[str, Any]]:
         row = describe(
             f"real: Wervik same day, {sensor} on sentinel-2, change", np.array(errors), np.array(reliable), target
         )
-        rows.append(row | ({} if row["reliable"] else {"holds": True, "note": "never reliable: nothing is claimed"}))
+        rows.append(
+            row | ({} if row["reliable"] else {"holds": None, "note": "none is reliable: reported, not proven"})
+        )
     return rows
 
 
@@ -273,6 +278,7 @@ def _in_chips(singles: Sequence[Case]) -> list[dict[str, float]]:
     """Answers and seconds; the dates of a place share its reference, as in a chip, and the first one pays for it."""
     known: dict[tuple[float, float], Reference] = {}
     answers = []
+    estimate_shift(singles[0].moving, singles[0].reference)  # first-time costs are left out for the peers too
     for case in singles:
         began, cpu_began = time.perf_counter(), time.process_time()
         where = (case.reference.georef.x0, case.reference.georef.y0)
@@ -317,7 +323,7 @@ def main(arguments: list[str]) -> int:
         for s in ("sentinel-2", "landsat")
     )
     rows += against
-    holds = min(ratios) >= 20 and better and all(row.get("holds", True) for row in rows)
+    holds = min(ratios) >= 20 and better and all(row.get("holds") is not False for row in rows)
     for row in against:
         print(json.dumps(row))
     print(f"P10: {min(ratios):.1f} times as fast per chip as AROSICS; holds: {holds}")

@@ -1,26 +1,24 @@
-"""How far one picture must move to match another: edges, masked correlation, its peak and how sure it is.
+"""How far one picture must move to match another: masked correlation of edges, its peak and how sure it is.
 
 Pictures of one place differ in season, sun and sensor, but edges stay where they are, so edges are matched,
-not brightness. A gradient g enters as the complex number g**2 / |g|, softened: doubling the angle makes an edge
-from dark to bright equal to one from bright to dark (fields before and after harvest, optical against radar),
-and the softening keeps a few roofs from outvoting the fields. Products of such numbers, summed under both
-masks at every shift and divided by the energy seen there (normalised cross-correlation under masks: Padfield,
-IEEE TIP 21(5), 2012), have their maximum where the pictures match.
+not brightness (`chips.edges`). Their products, summed under both masks at every shift and divided by the energy
+seen there (normalised cross-correlation under masks: Padfield, IEEE TIP 21(5), 2012), have their maximum where the
+pictures match. The transform back is asked for the few shifts of the search only, as a product of matrices.
 
 Shifts here are in samples, rows downwards: (dy, dx). `chips.shift` turns them into metres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
-from scipy.interpolate import RectBivariateSpline
+from scipy import fft
+
+from chips.edges import Edges
 
 PEAK_RADIUS = 3.5
 """Values closer to the maximum than this (in pixels of the coarser picture) belong to the peak itself."""
@@ -30,53 +28,6 @@ PEAK_BLUR = 0.7
 """Gaussian laid over the correlation before its maximum is placed between samples, in pixels of the coarser
 picture: squaring a gradient folds high frequencies back, which pulls the maximum towards whole samples (0.09
 px without, 0.05 px with it, real Sentinel-2 texture shifted by a Fourier series)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Edges:
-    """Oriented gradients of a picture."""
-
-    values: NDArray[np.complex64]
-    """(channel, y, x); 0 where ``weight`` is."""
-    weight: NDArray[np.bool_]
-    """(y, x) where the gradient is known."""
-    kept: dict[Hashable, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
-    """Transforms and sums that were asked for: a reference is matched with many dates."""
-
-    @cached_property
-    def is_whole(self) -> bool:
-        """Whether nothing is masked."""
-        return bool(self.weight.all())
-
-    def spectrum(self, shape: tuple[int, int]) -> NDArray[np.complex64]:
-        """(channel, *shape) transform of the values."""
-        if ("values", shape) not in self.kept:
-            self.kept["values", shape] = fft.fft2(self.values, shape)
-        return self.kept["values", shape]
-
-    def mask_spectrum(self, shape: tuple[int, int]) -> NDArray[np.complex64]:
-        """(2, ...) real transforms of the mask and of the energy under it."""
-        if ("mask", shape) not in self.kept:
-            self.kept["mask", shape] = fft.rfft2(_mask_and_energy(self), shape)
-        return self.kept["mask", shape]
-
-    def summed_energy(self) -> NDArray[np.float64]:
-        """(y + 1, x + 1) sums of squares over all that lies above and to the left."""
-        if "sums" not in self.kept:
-            rows, columns = self.weight.shape
-            sums = np.zeros((rows + 1, columns + 1))
-            np.cumsum(self.energy(), axis=0, out=sums[1:, 1:])
-            np.cumsum(sums, axis=1, out=sums)
-            self.kept["sums"] = sums
-        return self.kept["sums"]
-
-    def energy(self) -> NDArray[np.float32]:
-        """(y, x) sum of squares over the channels."""
-        flat = self.values.view(np.float32)
-        squares = flat[0] * flat[0]
-        for channel in flat[1:]:
-            squares += channel * channel
-        return np.asarray(squares[:, ::2] + squares[:, 1::2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,65 +67,84 @@ NO_MATCH = Match(0.0, 0.0, 0.0, 0.0, 1.0, float("inf"))
 """What is answered where there is nothing to match."""
 
 
-def find_edges(pixels: NDArray[np.float32], valid: NDArray[np.bool_], *, step: int = 1, blur: float = 1.0) -> Edges:
-    """Oriented gradients of a picture.
-
-    Args:
-        pixels: (channel, y, x) in any linear unit; what lies under an invalid pixel is never looked at.
-        valid: (y, x).
-        step: samples per pixel of the coarser picture: the taps of the kernel stand that far apart, so that a
-            picture sampled more densely gives the same gradients.
-        blur: standard deviation of the Gaussian, in pixels of the coarser picture.
-
-    Returns:
-        Gradients up to the outer border; those next to an invalid pixel have no weight.
-    """
-    weight = valid if valid.all() else ndimage.binary_erosion(valid, iterations=step, border_value=1)
-    if not weight.any():
-        return Edges(np.zeros(pixels.shape, np.complex64), weight)
-    values = np.empty(pixels.shape, np.complex64)
-    smooth, slope = _kernels(blur)
-    for channel, plane in enumerate(_filled(pixels, valid, step)):
-        right = _filtered(_filtered(plane, smooth, 0, step), slope, 1, step)
-        down = _filtered(_filtered(plane, smooth, 1, step), slope, 0, step)
-        _soften(right, down, weight, values[channel])
-    return Edges(values, weight)
-
-
 def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Correlation at every whole shift, and the number of samples behind it.
 
     Args:
-        moving: shape (channel, y, x).
-        reference: same shape; sample (0, 0) of both lies at the same place.
-        radius: shifts from -radius to +radius are tried.
+        moving: (channel, y, x).
+        reference: the same shape, or one is sampled n times as densely as the other along both axes; sample (0, 0) of
+            both lies at the same place.
+        radius: shifts from -radius to +radius samples of the denser one are tried.
 
     Returns:
         Two arrays of (2 * radius + 1, 2 * radius + 1): correlation -1..1, and overlap in samples; row and
         column ``radius`` are shift 0.
     """
-    shape = (
-        fft.next_fast_len(moving.weight.shape[0] + radius),
-        fft.next_fast_len(moving.weight.shape[1] + radius),
-    )
-    theirs, ours = reference.spectrum(shape), moving.spectrum(shape)
-    product = theirs[0] * ours[0].conj()
-    for channel in range(1, len(ours)):
-        product += theirs[channel] * ours[channel].conj()
-    shifts = np.arange(-radius, radius + 1)
-    rows, columns = shifts % shape[0], shifts % shape[1]
-    matched = fft.ifft(fft.ifft(product, axis=0)[rows], axis=1)[:, columns].real
-    if moving.is_whole and reference.is_whole:
-        overlap, seen_moving, seen_reference = _seen_everywhere(moving, reference, radius)
+    rows, columns = np.minimum(moving.weight.shape, reference.weight.shape)
+    ours_step, theirs_step = moving.weight.shape[0] // int(rows), reference.weight.shape[0] // int(rows)
+    reach = -(-radius // max(ours_step, theirs_step))
+    shape = fft.next_fast_len(int(rows) + reach), fft.next_fast_len(int(columns) + reach)
+    theirs, ours = reference.spectrum(theirs_step, shape), moving.spectrum(ours_step, shape)
+    product = theirs[:, :, 0] * ours[:, :, 0].conj()
+    for channel in range(1, ours.shape[2]):
+        product += theirs[:, :, channel] * ours[:, :, channel].conj()
+    matched = (_inverse(shape[0], reach) @ product @ _inverse(shape[1], reach).T).real
+    if moving.extent is not None and reference.extent is not None:
+        seen = _seen_in_rectangles(moving, reference, (ours_step, theirs_step), reach)
     else:
-        ours, theirs = moving.mask_spectrum(shape), reference.mask_spectrum(shape)
-        masks = np.stack([theirs[0] * ours[0].conj(), theirs[0] * ours[1].conj(), theirs[1] * ours[0].conj()])
-        overlap, seen_moving, seen_reference = fft.irfft(fft.ifft(masks, axis=1)[:, rows], shape[1], axis=2)[
-            :, :, columns
-        ].astype(np.float64)
+        seen = _seen_under_masks(moving, reference, (ours_step, theirs_step), shape, reach)
+    products, overlap, seen_moving, seen_reference = (_woven(plane, ours_step, radius) for plane in (matched, *seen))
     energy = np.sqrt(np.maximum(seen_moving, 0.0) * np.maximum(seen_reference, 0.0))
     enough = (overlap >= MIN_OVERLAP * overlap.max()) & (energy > 1e-3 * energy.max())
-    return np.where(enough, matched / np.where(enough, energy, 1.0), 0.0), np.round(overlap)
+    return np.where(enough, products / np.where(enough, energy, 1.0), 0.0), np.round(overlap)
+
+
+def _woven(planes: NDArray[Any], ours_step: int, radius: int) -> NDArray[np.float64]:
+    """(step, step, k, k) surfaces of the shifts by whole coarse samples, put together to one of all shifts.
+
+    Part p of a dense reference holds shifts step * k + p, part p of a dense moving picture step * k - p.
+    """
+    step, size = planes.shape[0], planes.shape[0] * planes.shape[2]
+    if ours_step > 1:
+        planes = planes[::-1, ::-1]
+    first = (planes.shape[2] // 2) * step - radius + (step - 1 if ours_step > 1 else 0)
+    whole = planes.transpose(2, 0, 3, 1).reshape(size, size)
+    return whole[first : first + 2 * radius + 1, first : first + 2 * radius + 1].astype(np.float64)
+
+
+@lru_cache(maxsize=32)
+def _inverse(size: int, reach: int) -> NDArray[np.complex64]:
+    """(2 * reach + 1, size) inverse transform at shifts -reach to reach."""
+    shifts = np.arange(-reach, reach + 1)
+    turns = np.outer(shifts, np.arange(size)) % size / size
+    return np.asarray(np.exp(2j * np.pi * turns) / size, np.complex64)
+
+
+def _seen_in_rectangles(
+    moving: Edges, reference: Edges, steps: tuple[int, int], reach: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Overlap and energies at every shift where the weight of both is a rectangle: sums under rectangles."""
+    rows_moving, columns_moving = moving.covers(steps[0], reach)
+    rows_reference, columns_reference = reference.covers(steps[1], reach)
+    back = columns_moving[:, ::-1].transpose(0, 2, 1)
+    seen_moving = rows_reference[:, None] @ moving.energies(steps[0]) @ columns_reference[None].transpose(0, 1, 3, 2)
+    seen_reference = (rows_moving[:, None] @ reference.energies(steps[1]) @ back[None])[:, :, ::-1]
+    down = rows_reference @ rows_moving[:, reach, :, None]
+    right = columns_reference @ columns_moving[:, reach, :, None]
+    return down[:, None] * right[None, :, None, :, 0], seen_moving, seen_reference
+
+
+def _seen_under_masks(
+    moving: Edges, reference: Edges, steps: tuple[int, int], shape: tuple[int, int], reach: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Overlap and energies at every shift under masks of any form."""
+    ours, theirs = moving.mask_spectrum(steps[0], shape).conj(), reference.mask_spectrum(steps[1], shape)
+    columns = np.arange(-reach, reach + 1) % shape[1]
+    overlap, seen_moving, seen_reference = (
+        fft.irfft(_inverse(shape[0], reach) @ (theirs[:, :, a] * ours[:, :, b]), shape[1], axis=-1)[..., columns]
+        for a, b in ((0, 0), (0, 1), (1, 0))
+    )
+    return overlap, seen_moving, seen_reference
 
 
 def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
@@ -192,7 +162,7 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
     height = float(correlation[row, column])
     if height <= 0 or min(row, column) < 2 or max(row, column) > size - 3:
         return NO_MATCH
-    y, x = _climb(ndimage.gaussian_filter(correlation, PEAK_BLUR * step), row, column)
+    y, x = _climb(correlation, row, column, PEAK_BLUR * step)
     rows, columns = np.ogrid[:size, :size]
     far = np.hypot(rows - row, columns - column) > PEAK_RADIUS * step
     rest = correlation[far]
@@ -207,96 +177,6 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
     )
 
 
-def _kernels(blur: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Gaussian of unit sum, and its derivative that finds slope 1 in a ramp of slope 1."""
-    reach = int(np.ceil(2.5 * blur))
-    taps = np.arange(-reach, reach + 1)
-    smooth = np.exp(-0.5 * (taps / blur) ** 2)
-    slope = taps * smooth
-    return (smooth / smooth.sum()).astype(np.float32), (slope / (slope * taps).sum()).astype(np.float32)
-
-
-def _filtered(plane: NDArray[np.float32], kernel: NDArray[np.float32], axis: int, step: int) -> NDArray[np.float32]:
-    """Correlation along one axis with taps ``step`` samples apart; the border's value goes on beyond it.
-
-    Slices beat `scipy.ndimage` here (0.25 against 0.65 ms for 256 x 256 and 5 taps, the more with step 3).
-    """
-    reach = kernel.size // 2 * step
-    margin = [(reach, reach) if a == axis else (0, 0) for a in range(2)]
-    wide, size = np.pad(plane, margin, mode="edge"), plane.shape[axis]
-    result = np.zeros_like(plane)
-    for tap, weight in enumerate(kernel):
-        if weight:
-            part = slice(tap * step, tap * step + size)
-            result += weight * (wide[part] if axis == 0 else wide[:, part])
-    return result
-
-
-def _filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_], step: int) -> NDArray[np.float32]:
-    """Pixels with the mean of their valid surroundings where they are invalid, less the overall mean."""
-    if valid.all():
-        return np.asarray(pixels - pixels.mean(axis=(1, 2), keepdims=True), np.float32)
-    weight = valid.astype(np.float32)
-    kept = np.where(valid, pixels, np.float32(0))
-    means = kept.sum(axis=(1, 2), keepdims=True) / weight.sum()
-    kept = np.where(valid, kept - means, np.float32(0)).astype(np.float32)
-    size = 6 * step + 1
-    near = np.maximum(ndimage.uniform_filter(weight, size), np.float32(1e-3))
-    around = ndimage.uniform_filter(kept, (0, size, size)) / near
-    return np.asarray(np.where(valid, kept, around), np.float32)
-
-
-def _soften(
-    right: NDArray[np.float32], down: NDArray[np.float32], weight: NDArray[np.bool_], out: NDArray[np.complex64]
-) -> None:
-    """g**2 / |g| for weak gradients, of unit length for strong ones; 0 without weight or any gradient."""
-    right_squared, down_squared = right * right, down * down
-    squared = right_squared + down_squared
-    whole = bool(weight.all())
-    typical = float(squared.mean() if whole else squared[weight].mean())
-    if typical <= 0.0:
-        out[:] = 0
-        return
-    right_squared -= down_squared
-    right *= down
-    scale = squared + np.float32(typical)
-    scale *= squared
-    np.sqrt(scale, out=scale)
-    scale += np.float32(1e-12 * typical)
-    np.divide(1.0 if whole else weight, scale, out=scale)
-    out.real = right_squared * scale
-    scale *= 2
-    out.imag = right * scale
-
-
-def _seen_everywhere(
-    moving: Edges, reference: Edges, radius: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Overlap and energies at every shift where nothing is masked: areas and sums of rectangles."""
-    rows, columns = moving.weight.shape
-    shifts = np.arange(-radius, radius + 1)
-    overlap = np.outer(rows - np.abs(shifts), columns - np.abs(shifts)).astype(np.float64)
-    top, left = np.maximum(-shifts, 0), np.maximum(-shifts, 0)
-    down, right = np.maximum(shifts, 0), np.maximum(shifts, 0)
-    ours = _rectangles(moving, top, left, rows - np.abs(shifts), columns - np.abs(shifts))
-    theirs = _rectangles(reference, down, right, rows - np.abs(shifts), columns - np.abs(shifts))
-    return overlap, ours, theirs
-
-
-def _rectangles(
-    edges: Edges, tops: NDArray[np.intp], lefts: NDArray[np.intp], heights: NDArray[np.intp], widths: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """Sums of squares over rectangles: one per pair of a (top, height) and a (left, width)."""
-    sums = edges.summed_energy()
-    low, high = np.ix_(tops, lefts), np.ix_(tops + heights, lefts + widths)
-    return np.asarray(sums[high] - sums[np.ix_(tops, lefts + widths)] - sums[np.ix_(tops + heights, lefts)] + sums[low])
-
-
-def _mask_and_energy(edges: Edges) -> NDArray[np.float32]:
-    """(2, y, x): 1 where there is weight, and the sum of squares over the channels."""
-    return np.stack([edges.weight.astype(np.float32), edges.energy()])
-
-
 def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.bool_]) -> float:
     """Standard deviation of a maximum's place in its worst direction, in samples.
 
@@ -305,32 +185,44 @@ def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.
     """
     p = surface[row - 1 : row + 2, column - 1 : column + 2]
     cross = (p[2, 2] - p[2, 0] - p[0, 2] + p[0, 0]) / 4
-    bend = np.array([[p[0, 1] - 2 * p[1, 1] + p[2, 1], cross], [cross, p[1, 0] - 2 * p[1, 1] + p[1, 2]]])
-    if np.linalg.eigvalsh(bend)[1] >= 0:
+    bend_x, bend_y = p[1, 0] - 2 * p[1, 1] + p[1, 2], p[0, 1] - 2 * p[1, 1] + p[2, 1]
+    determinant = bend_x * bend_y - cross**2
+    if determinant <= 0 or bend_x >= 0:
         return float("inf")
-    slopes = np.stack([np.gradient(surface, axis=axis)[far] for axis in (0, 1)])
-    inverse = np.linalg.inv(bend)
-    covariance = inverse @ (slopes @ slopes.T / slopes.shape[1]) @ inverse
-    return float(np.sqrt(np.linalg.eigvalsh(covariance)[1]))
+    away = far[1:-1, 1:-1]
+    slopes = np.stack([(surface[2:, 1:-1] - surface[:-2, 1:-1])[away], (surface[1:-1, 2:] - surface[1:-1, :-2])[away]])
+    inverse = np.array([[bend_x, -cross], [-cross, bend_y]]) / determinant
+    (a, b), (_, d) = inverse @ (slopes @ slopes.T / (4 * slopes.shape[1])) @ inverse
+    return float(np.sqrt((a + d) / 2 + np.hypot((a - d) / 2, b)))
 
 
-def _climb(surface: NDArray[np.float64], row: int, column: int) -> tuple[float, float]:
-    """Row and column of the maximum near a sample, by Newton's method on a cubic spline."""
-    top, left = max(row - 4, 0), max(column - 4, 0)
-    patch = surface[top : row + 5, left : column + 5]
-    spline = RectBivariateSpline(np.arange(top, top + patch.shape[0]), np.arange(left, left + patch.shape[1]), patch)
-    y, x = float(row), float(column)
+def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> tuple[float, float]:
+    """Row and column of the blurred surface's maximum near a sample, by Newton's method.
+
+    A sum of Gaussians around the samples is smooth between them too: its value and slopes at any place are sums over
+    the samples around it. Values at the border go on beyond it.
+    """
+    reach = int(np.ceil(4 * blur)) + 1
+    around = np.arange(-reach, reach + 1)
+    rows, columns = (np.clip(around + middle, 0, surface.shape[0] - 1) for middle in (row, column))
+    patch = surface[np.ix_(rows, columns)]
+    y, x = 0.0, 0.0
     for _ in range(8):
-        slope, bend = (
-            np.array([float(spline.ev(y, x, dx=i, dy=j)) for i, j in orders])
-            for orders in (((1, 0), (0, 1)), ((2, 0), (1, 1), (0, 2)))
-        )
-        hessian = np.array([[bend[0], bend[1]], [bend[1], bend[2]]])
-        if np.linalg.eigvalsh(hessian)[1] >= -1e-9:
+        bells = _bells(np.array([[y], [x]]) - around, blur)
+        at = bells[:, 0] @ patch @ bells[:, 1].T
+        determinant = at[2, 0] * at[0, 2] - at[1, 1] ** 2
+        if at[2, 0] >= 0 or determinant <= 0:
             break
-        move = np.linalg.solve(hessian, -slope)
-        y = float(np.clip(y + move[0], row - 1, row + 1))
-        x = float(np.clip(x + move[1], column - 1, column + 1))
-        if np.abs(move).max() < 1e-4:
+        move_y = float(at[1, 1] * at[0, 1] - at[0, 2] * at[1, 0]) / float(determinant)
+        move_x = float(at[1, 1] * at[1, 0] - at[2, 0] * at[0, 1]) / float(determinant)
+        y, x = min(max(y + move_y, -1.0), 1.0), min(max(x + move_x, -1.0), 1.0)
+        if max(abs(move_y), abs(move_x)) < 1e-4:
             break
-    return y, x
+    return row + y, column + x
+
+
+def _bells(distance: NDArray[np.float64], blur: float) -> NDArray[np.float64]:
+    """(3, ...) a Gaussian, its slope and its bend at some distances, in samples."""
+    scaled = distance / blur
+    bell = np.exp(-0.5 * scaled * scaled)
+    return np.stack([bell, -scaled / blur * bell, (scaled * scaled - 1) / blur**2 * bell])

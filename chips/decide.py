@@ -79,8 +79,8 @@ def shifted_georef(georef: GeoRef, shift: Shift) -> GeoRef:
 
     Example:
         >>> moved = Shift(4.1, -2.8, 1.0, "measured", applied_dx_m=4.0, applied_dy_m=-3.0, applied_by="scene")
-        >>> shifted_georef(GeoRef(32632, 500.0, 900.0, 10.0, (3, 4)), moved)
-        GeoRef(epsg=32632, x0=496.0, y0=903.0, pixel_size=10.0, shape_yx=(3, 4))
+        >>> shifted_georef(GeoRef(32632, 500.0, 900.0, 10.0, (3, 4)), moved).bounds_xyxy
+        (496.0, 873.0, 536.0, 903.0)
     """
     return replace(georef, x0=georef.x0 - shift.applied_dx_m, y0=georef.y0 - shift.applied_dy_m)
 

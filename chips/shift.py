@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chips.correlation import NO_MATCH, Edges, Match, correlate, find_edges, find_match
+from chips.correlation import NO_MATCH, Match, correlate, find_match
+from chips.edges import Edges, find_edges
 from schemas.georef import GeoRef
 
 Kind = Literal["optical", "optical-sar"]
@@ -169,38 +170,52 @@ def _lattice(moving: Image, reference: Image) -> Lattice:
     right, top = bounds[:, 2:].max(axis=0)
     densest = MAX_SAMPLES * pixel_m / max(right - left, top - bottom)
     step = int(np.clip(min(round(pixel_m / finest), int(densest)), 1, MAX_STEP))
-    spacing = pixel_m / step
+    unit = pixel_m if _is_coarse(anchor, pixel_m) else pixel_m / step
     x, y = anchor.x0 + anchor.pixel_size / 2, anchor.y0 - anchor.pixel_size / 2
-    x -= np.ceil((x - left) / spacing - 0.5) * spacing
-    y += np.ceil((top - y) / spacing - 0.5) * spacing
-    shape_yx = (int(np.ceil((y - bottom) / spacing + 0.5)), int(np.ceil((right - x) / spacing + 0.5)))
-    return Lattice(float(x), float(y), float(pixel_m), step, shape_yx)
+    x -= np.ceil((x - left) / unit - 0.5) * unit
+    y += np.ceil((top - y) / unit - 0.5) * unit
+    rows, columns = int(np.ceil((y - bottom) / unit + 0.5)), int(np.ceil((right - x) / unit + 0.5))
+    if unit == pixel_m:
+        rows, columns = rows * step, columns * step
+    return Lattice(float(x), float(y), float(pixel_m), step, (rows, columns))
+
+
+def _is_coarse(georef: GeoRef, pixel_m: float) -> bool:
+    """Whether a picture's own pixels are the coarse ones, and not averaged to be."""
+    return georef.pixel_size > 0.99 * pixel_m
 
 
 def _edges_on(image: Image, lattice: Lattice, blur: float) -> Placed:
     """Edges on the lattice, and how far (rows down, columns right) the true samples lie off it."""
-    if image.georef.pixel_size > 0.99 * lattice.pixel_m:
+    if _is_coarse(image.georef, lattice.pixel_m):
         return _placed(find_edges(image.pixels, image.valid, blur=blur), image.georef, lattice)
     pixels, valid = _averaged(image, lattice)
+    if image.valid.all() and valid.any():  # a rectangle: its outer border is no gap
+        window = tuple(slice(int(k[0]), int(k[-1]) + 1) for k in (np.flatnonzero(valid.any(axis=a)) for a in (1, 0)))
+        return _set_in(
+            find_edges(pixels[:, *window], valid[window], step=lattice.step, blur=blur), window, valid.shape
+        ), (0.0, 0.0)
     return find_edges(pixels, valid, step=lattice.step, blur=blur), (0.0, 0.0)
 
 
-def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> Placed:
-    """Edges of a coarse picture at their places in the lattice, nothing between them."""
-    row = (lattice.y - (georef.y0 - georef.pixel_size / 2)) / lattice.spacing_m
-    column = (georef.x0 + georef.pixel_size / 2 - lattice.x) / lattice.spacing_m
-    first = round(row), round(column)
-    if first == (0, 0) and lattice.step == 1 and edges.weight.shape == lattice.shape_yx:
-        return edges, (row, column)
-    values = np.zeros((edges.values.shape[0], *lattice.shape_yx), np.complex64)
-    weight = np.zeros(lattice.shape_yx, np.bool_)
-    rows, columns = edges.weight.shape
-    window = tuple(
-        slice(start, start + (count - 1) * lattice.step + 1, lattice.step)
-        for start, count in zip(first, (rows, columns), strict=True)
-    )
+def _set_in(edges: Edges, window: tuple[slice, ...], shape: tuple[int, ...]) -> Edges:
+    """Edges in a window of a larger lattice without weight around it."""
+    if edges.weight.shape == shape:
+        return edges
+    values, weight = np.zeros((edges.values.shape[0], *shape), np.complex64), np.zeros(shape, np.bool_)
     values[:, *window], weight[window] = edges.values, edges.weight
-    return Edges(values, weight), (row - first[0], column - first[1])
+    return Edges(values, weight)
+
+
+def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> Placed:
+    """Edges of a coarse picture on every step-th sample of the lattice."""
+    row = (lattice.y - (georef.y0 - georef.pixel_size / 2)) / lattice.pixel_m
+    column = (georef.x0 + georef.pixel_size / 2 - lattice.x) / lattice.pixel_m
+    first, (rows, columns) = (round(row), round(column)), edges.weight.shape
+    remainder = ((row - first[0]) * lattice.step, (column - first[1]) * lattice.step)
+    shape = (lattice.shape_yx[0] // lattice.step, lattice.shape_yx[1] // lattice.step)
+    window = slice(first[0], first[0] + rows), slice(first[1], first[1] + columns)
+    return _set_in(edges, window, shape), remainder
 
 
 def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -208,29 +223,26 @@ def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDAr
     georef, (rows, columns), half = image.georef, lattice.shape_yx, lattice.pixel_m / 2
     down = georef.y0 - lattice.y + np.arange(rows) * lattice.spacing_m
     right = lattice.x - georef.x0 + np.arange(columns) * lattice.spacing_m
-    planes = np.concatenate([np.where(image.valid, image.pixels, 0), image.valid[None]])
-    for axis, centres in ((1, down), (2, right)):
-        low, high = (centres - half) / georef.pixel_size, (centres + half) / georef.pixel_size
-        planes = _window_means(planes, low, high, axis)
-    sums, cover = planes[:-1], planes[-1]
-    valid = cover >= MIN_COVER
-    return np.where(valid, sums / np.where(valid, cover, 1), 0).astype(np.float32), valid
+    weights = [
+        _window_weights((centres - half) / georef.pixel_size, (centres + half) / georef.pixel_size, count)
+        for centres, count in ((down, georef.shape_yx[0]), (right, georef.shape_yx[1]))
+    ]
+    if image.valid.all():
+        covers = [weight.sum(axis=1) for weight in weights]
+        cover, valid = np.outer(*covers), np.logical_and.outer(*(c > 0.999 for c in covers))
+        level = image.pixels.mean(axis=(1, 2), keepdims=True)
+        planes = image.pixels - level
+    else:
+        cover = weights[0] @ image.valid.astype(np.float32) @ weights[1].T
+        valid = cover >= MIN_COVER
+        level = image.pixels.mean(axis=(1, 2), keepdims=True, where=image.valid)
+        planes = np.where(image.valid, image.pixels - level, np.float32(0))
+    sums = weights[0] @ planes @ weights[1].T
+    return np.where(valid, sums / np.where(valid, cover, np.float32(1)) + level, np.float32(0)), valid
 
 
-def _window_means(
-    planes: NDArray[Any], low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], axis: int
-) -> NDArray[np.float64]:
-    """Means over windows low..high along an axis, in pixels from its first edge; 0 is counted beyond the ends.
-
-    Differences of the running sum, which is linear inside a pixel: exact for windows that cut pixels.
-    """
-    planes = np.moveaxis(planes, axis, -1)
-    total = np.zeros((*planes.shape[:-1], planes.shape[-1] + 1))
-    np.cumsum(planes, axis=-1, out=total[..., 1:])
-
-    def upto(place: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        place = np.clip(place, 0.0, planes.shape[-1])
-        first = np.minimum(place.astype(np.intp), planes.shape[-1] - 1)
-        return np.asarray(total[..., first] + (place - first) * planes[..., first])
-
-    return np.moveaxis((upto(high) - upto(low)) / (high - low), -1, axis)
+def _window_weights(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
+    """(window, pixel) share of each window low..high, in pixels from the first edge, that lies in a pixel."""
+    pixels = np.arange(count)
+    inside = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
+    return np.asarray(np.maximum(inside, 0) / (high - low)[:, None], np.float32)

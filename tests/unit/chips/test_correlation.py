@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from chips.correlation import NO_MATCH, Edges, Match, correlate, find_edges, find_match
+from chips.correlation import NO_MATCH, Match, correlate, find_match
+from chips.edges import Edges, find_edges
 
 Array = np.ndarray[Any, Any]
 
@@ -141,3 +142,21 @@ def test_pictures_without_gaps_give_what_the_masked_sums_give() -> None:
     general = correlate(padded[0], padded[1], 6)
     np.testing.assert_allclose(whole[0], general[0], atol=2e-6)
     np.testing.assert_array_equal(whole[1], general[1])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_denser_picture_gives_at_every_shift_what_the_coarse_one_spread_out_gives(masked: bool) -> None:
+    rng = np.random.default_rng(9)
+    coarse_weight, dense_weight = np.ones((15, 19), bool), np.ones((30, 38), bool)
+    dense_weight[:3] = False
+    if masked:
+        coarse_weight[4:7, 5:9], dense_weight[20:24, 11:20] = False, False
+    coarse, dense = (
+        Edges(((rng.normal(size=w.shape) + 1j * rng.normal(size=w.shape)) * w)[None].astype(np.complex64), w)
+        for w in (coarse_weight, dense_weight)
+    )
+    spread = Edges(np.zeros((1, 30, 38), np.complex64), np.zeros((30, 38), bool))
+    spread.values[:, ::2, ::2], spread.weight[::2, ::2] = coarse.values, coarse.weight
+    for pair, wanted in (((coarse, dense), (spread, dense)), ((dense, coarse), (dense, spread))):
+        for ours, theirs in zip(correlate(*pair, 6), correlate(*wanted, 6), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=3e-6)
