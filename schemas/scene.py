@@ -103,6 +103,11 @@ class SceneItem:
 class Opener(Protocol):
     """How an href is opened. Made in `flows`, handed down; pickles without secrets in clear."""
 
+    @property
+    def allow_local(self) -> bool:
+        """Whether this machine and private networks may be connected to."""
+        ...
+
     def resolve(self, href: str) -> str:
         """The address to read now: signed, or a local path."""
         ...

@@ -147,6 +147,11 @@ class CredentialedOpener:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.plain.allow_local, self.credentials, self.vault, self.limits)
 
+    @property
+    def allow_local(self) -> bool:
+        """See `Opener.allow_local`."""
+        return self.plain.allow_local
+
     def resolve(self, href: str) -> str:
         """See `Opener.resolve`.
 

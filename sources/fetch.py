@@ -24,6 +24,7 @@ from schemas.errors import (
     TransientSourceError,
 )
 from schemas.scene import Opener
+from sources.connect import PublicPool, PublicSecurePool
 from sources.faults import error_of_status
 from sources.openers import unsigned
 
@@ -121,7 +122,7 @@ def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) ->
     for _ in range(REDIRECTS + 1):
         with opener.slot(href):
             try:
-                answer = _pool_for(url).request(
+                answer = _pool_for(url, opener.allow_local).request(
                     "GET", url, headers=wanted | secret, redirect=False, retries=False, preload_content=False
                 )
             except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -176,21 +177,27 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
     return Bytes(data, f"{found[3]} {etag}")
 
 
-def _pool_for(url: str) -> urllib3.PoolManager:
+def _pool_for(url: str, allow_local: bool) -> urllib3.PoolManager:
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme, "")
-    return _pool("" if not proxy or proxy_bypass(parts.hostname or "") else proxy)
+    return _pool("" if not proxy or proxy_bypass(parts.hostname or "") else proxy, allow_local)
 
 
 @lru_cache(maxsize=4)
-def _pool(proxy: str) -> urllib3.PoolManager:
+def _pool(proxy: str, allow_local: bool) -> urllib3.PoolManager:
+    """Kept connections; behind a proxy it is the proxy that looks names up."""
     timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)
     if proxy:
         return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
-    return urllib3.PoolManager(maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
+    pool = urllib3.PoolManager(maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
+    if not allow_local:
+        pool.pool_classes_by_scheme = {"http": PublicPool, "https": PublicSecurePool}
+    return pool
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return "no connection"
     if isinstance(error, urllib3.exceptions.TimeoutError):
         return "the server stalled"
     if isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.IncompleteRead)):

@@ -88,6 +88,11 @@ class ForgetfulOpener:
     opener: Opener
     """Opens the addresses."""
 
+    @property
+    def allow_local(self) -> bool:
+        """See `Opener.allow_local`."""
+        return self.opener.allow_local
+
     def resolve(self, href: str) -> str:
         """See `Opener.resolve`."""
         return self.opener.resolve(href)

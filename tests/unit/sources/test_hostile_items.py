@@ -85,7 +85,7 @@ def test_a_spoilt_item_is_a_scene_or_a_named_failure(realdata: Path, name: str) 
     rng = random.Random(name)
     read = named = 0
     for item in real_items(realdata, name)[:3]:
-        for _ in range(30):
+        for _ in range(22):
             spoilt = spoil(item, rng)
             try:
                 for one in select_items([(spoilt, "https://example.org/stac")], EARTH, False, "", {}):

@@ -1,0 +1,68 @@
+"""A name that changes its address between check and connection leads nowhere; a lookup serves one connection."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from schemas.errors import TransientSourceError, UnsupportedItemError
+from sources import connect
+from sources.fetch import _pool, fetch_range
+from sources.openers import PlainOpener, _resolves_privately
+from tests.unit.sources.gates import CONTENT, gates, port_of
+
+
+class Names:
+    """A name server whose answer changes from lookup to lookup; the last one stays."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses, self.asked = list(addresses), 0
+        self.real = socket.getaddrinfo
+
+    def __call__(self, host: Any, port: Any, *rest: Any, **named: Any) -> Any:
+        if host != "files.example.org":
+            return self.real(host, port, *rest, **named)
+        self.asked += 1
+        address = self.addresses.pop(0) if len(self.addresses) > 1 else self.addresses[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    _pool.cache_clear()
+    _resolves_privately.cache_clear()
+
+
+def test_a_name_that_becomes_private_after_the_check_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names("93.184.215.14", "127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    with gates() as host:
+        href = f"http://files.example.org:{port_of(host.files).split(':')[1]}/open/a.tif"
+        with pytest.raises(UnsupportedItemError, match=r"files\.example\.org is an address of a private network"):
+            fetch_range(href, PlainOpener(allow_local=False), 0, 16)
+        assert names.asked == 2
+        assert host.seen == []
+        assert fetch_range(href, PlainOpener(allow_local=True), 0, 16).data == CONTENT[:16], "the test can fail"
+
+
+def test_what_was_looked_up_is_what_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names("127.0.0.1", "192.0.2.1")
+    monkeypatch.setattr(socket, "getaddrinfo", names)
+    monkeypatch.setattr(connect, "is_private_host", lambda _: False)
+    monkeypatch.setattr("sources.openers._resolves_privately", lambda _: False)
+    with gates() as host:
+        href = f"http://files.example.org:{port_of(host.files).split(':')[1]}/open/a.tif"
+        assert fetch_range(href, PlainOpener(allow_local=False), 16, 16).data == CONTENT[16:32]
+        assert {seen.host for seen in host.seen} == {port_of(href)}, "the host keeps its name"
+    assert names.asked == 1
+
+
+def test_a_name_that_nobody_knows_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(TransientSourceError, match="no connection"):
+        fetch_range("https://files.example.org/a.tif", PlainOpener(allow_local=False), 0, 16)
