@@ -149,15 +149,6 @@ def test_the_same_items_in_the_end_or_a_named_failure(rustac_url: str, seed: int
         assert [item["id"] for item in client_of(state).search("many", EARTH)] == ALL
 
 
-def test_at_low_rates_every_search_is_whole(rustac_url: str) -> None:
-    did: Counter[str] = Counter()
-    for seed in range(10, 18):
-        with unwell(rustac_url, seed, lost=0.06, cut=0.07, error=0.08, throttle=0.08) as state:
-            assert [item["id"] for item in client_of(state).search("many", EARTH)] == ALL
-            did += state.did
-    assert all(did[fault] for fault in ("lost", "cut", "error", "throttle", "expired")), did
-
-
 def test_a_page_that_is_always_lost_is_named_and_the_next_catalog_asked(rustac_url: str) -> None:
     modality = Modality.model_validate(
         {
@@ -173,6 +164,7 @@ def test_a_page_that_is_always_lost_is_named_and_the_next_catalog_asked(rustac_u
         clients = {"bad": client_of(bad), "good": client_of(good)}
         answer = search_in_order(providers_of(modality), clients.__getitem__, [EARTH], (None, None), Breaker())
     assert sorted(answer.items) == ALL
+    assert good.did["expired"] > 1, "tokens that ran out in the middle of the search"
     assert answer.provider.catalog == "good"
     assert answer.notes[0].startswith("catalog bad cannot be used: page 2 was lost")
     assert answer.notes[1] == "items come from good (many)"
