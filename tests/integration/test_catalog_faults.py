@@ -164,7 +164,7 @@ def test_a_page_that_is_always_lost_is_named_and_the_next_catalog_asked(rustac_u
         clients = {"bad": client_of(bad), "good": client_of(good)}
         answer = search_in_order(providers_of(modality), clients.__getitem__, [EARTH], (None, None), Breaker())
     assert sorted(answer.items) == ALL
-    assert good.did["expired"] > 1, "tokens that ran out in the middle of the search"
+    assert good.did["expired"], "a token ran out in the middle of the search"
     assert answer.provider.catalog == "good"
     assert answer.notes[0].startswith("catalog bad cannot be used: page 2 was lost")
     assert answer.notes[1] == "items come from good (many)"
