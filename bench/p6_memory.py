@@ -35,10 +35,11 @@ SIZES = (40, 400, 4_000)
 LIMIT_BYTES = 1_500_000_000
 MARGIN_M = 1_200.0
 WORK = BUILD / "p6"
+VARIABLE = "TERRAWEFT_P6_CATALOG"
 COMMAND = [sys.executable, "-c", "from terraweft.cli import main; main()"]
 
 
-def the_recipe(catalog: Path, chips: int) -> dict[str, Any]:
+def the_recipe(chips: int) -> dict[str, Any]:
     """About so many chips in the north-western corner of the scene."""
     from pyproj import Transformer
 
@@ -49,7 +50,7 @@ def the_recipe(catalog: Path, chips: int) -> dict[str, Any]:
     return {
         "format": 1,
         "name": "p6",
-        "catalogs": {"c": {"kind": "static", "href": str(catalog), "allow_local": True}},
+        "catalogs": {"c": {"kind": "static", "href": f"${{{VARIABLE}}}", "allow_local": True}},
         "regions": [{"name": "r", "bbox": [west, south, east, north]}],
         "grid": {"chip_m": CHIP_M, "gsd_m": 10},
         "time": {"start": "2022-05-01", "end": "2022-12-31"},
@@ -110,13 +111,16 @@ def main() -> None:
 
     scenes = make_scenes(DATES, SIZE, BLOCK, DATES)
     rows: list[dict[str, Any]] = []
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    os.environ |= {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        VARIABLE: str(WORK / "catalog" / "catalog.json"),
+    }
     with served(BUILD) as server:
         write_catalog(scenes, server.url, WORK / "catalog")
         for size in sizes:
             root, recipe = WORK / f"out-{size}", WORK / f"recipe-{size}.yaml"
             shutil.rmtree(root, ignore_errors=True)
-            recipe.write_text(yaml.safe_dump(the_recipe(WORK / "catalog" / "catalog.json", size)))
+            recipe.write_text(yaml.safe_dump(the_recipe(size)))
             found, seconds = peaks([*COMMAND, "build", str(recipe), "--out", str(root), "--workers", "2"])
             version = json.loads((root / "terraweft.json").read_text())["current"]
             document = json.loads((root / "versions" / version / "dataset.json").read_text())

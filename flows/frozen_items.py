@@ -25,7 +25,7 @@ from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
 from schemas.scene import Opener, SceneItem
 from sources.assets import is_refused
 from sources.duplicates import resolve_duplicates
-from sources.items import content_hash, frozen_item
+from sources.items import Item, content_hash, frozen_item
 from sources.labels_raster import choose_of, to_label_item
 from sources.openers import unsigned
 from sources.placing import placed_scene
@@ -340,6 +340,22 @@ def freeze(
     return came_from, notes
 
 
+class _IntoIndex:
+    """Writes items as they come; those of a catalog that fails in the middle are taken out again."""
+
+    def __init__(self, writer: IndexWriter) -> None:
+        self.writer = writer
+        writer.mark()
+
+    def take(self, provider: Provider, items: Sequence[Item]) -> None:
+        """See `sources.search.Sink.take`."""
+        self.writer.add((frozen_item(item, unsigned) for item in items), provider.catalog)
+
+    def forget(self) -> None:
+        """See `sources.search.Sink.forget`."""
+        self.writer.undo()
+
+
 def _collect(
     writer: IndexWriter, catalogs: Catalogs, places: Sequence[Place], boxes: Sequence[LonLatBox]
 ) -> tuple[Place, tuple[str, ...]]:
@@ -360,7 +376,7 @@ def _collect(
         writer.add_rows(index, rows, place.catalog)
         return place, ()
     providers = [Provider(place.catalog, place.collection, place.where) for place in places]
-    found = search_in_order(providers, catalogs.__getitem__, boxes, places[0].window, catalogs.breaker)
+    sink = _IntoIndex(writer)
+    found = search_in_order(providers, catalogs.__getitem__, boxes, places[0].window, catalogs.breaker, sink)
     writer.collections.add(found.provider.collection)
-    writer.add((frozen_item(item, unsigned) for item in found.items.values()), found.provider.catalog)
     return places[providers.index(found.provider)], found.notes

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise, product
+from typing import Protocol
 
 from schemas.errors import SourceError, UserError
 from schemas.recipe import LonLatBox, Modality
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MOST_NAMED = 20
 """So many items that make no sense are named; of more the number is told."""
+MOST_YEARS = 100
+"""A longer window means all there is: label products are searched so, and have few items."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,31 @@ class Found:
     """Who did not, and why."""
 
 
+class Sink(Protocol):
+    """Takes items as they come."""
+
+    def take(self, provider: Provider, items: Sequence[Item]) -> None:
+        """Some items; an item may come more than once."""
+        ...
+
+    def forget(self) -> None:
+        """All that was taken since the search began is void: its provider cannot be used."""
+        ...
+
+
+def years_of(window: tuple[datetime | None, datetime | None]) -> list[tuple[datetime | None, datetime | None]]:
+    """A time window year by year, ends shared, so that an answer is no larger than a year's; open ones stay whole.
+
+    >>> [(a.year, b.year) for a, b in years_of((datetime(2020, 5, 1), datetime(2022, 3, 1)))]
+    [(2020, 2021), (2021, 2022), (2022, 2022)]
+    """
+    start, end = window
+    if start is None or end is None or not 0 < end.year - start.year <= MOST_YEARS:
+        return [window]
+    turns = [datetime(year, 1, 1, tzinfo=start.tzinfo) for year in range(start.year + 1, end.year + 1)]
+    return list(pairwise([start, *turns, end]))
+
+
 def providers_of(modality: Modality) -> list[Provider]:
     """The modality's catalogs in order of preference."""
     first = Provider(modality.catalog, modality.collection, modality.where)
@@ -64,6 +93,7 @@ def search_in_order(
     boxes: Sequence[LonLatBox],
     window: tuple[datetime | None, datetime | None],
     breaker: Breaker,
+    sink: Sink | None = None,
 ) -> Found:
     """Items of all boxes from the first provider that answers for all of them.
 
@@ -73,6 +103,8 @@ def search_in_order(
         boxes: where.
         window: when.
         breaker: shared by the searches of a run.
+        sink: takes the items as they come, a box and a year at a time, so that no more are in memory; all are in the
+            answer where absent.
 
     Raises:
         UserError: none of them can be used; one line for a person, about the last, naming the others.
@@ -82,14 +114,20 @@ def search_in_order(
     for provider in providers:
         try:
             items: dict[str, Item] = {}
-            for box in boxes:
-                items |= {item["id"]: item for item in _search(provider, open_client, box, window, breaker)}
+            for box, part in product(boxes, [window] if sink is None else years_of(window)):
+                found = _search(provider, open_client, box, part, breaker)
+                if sink is None:
+                    items |= {item["id"]: item for item in found}
+                else:
+                    sink.take(provider, found)
             if notes:
                 notes.append(f"items come from {provider.catalog} ({provider.collection})")
             notes += _left_out(open_client(provider.catalog).left_out(provider.collection))
             return Found(provider, items, tuple(notes))
         except SourceError as error:
             log.warning("catalog %s: %s", provider.catalog, error)
+            if sink is not None:
+                sink.forget()
             notes.append(f"catalog {provider.catalog} cannot be used: {error.what}")
             last = error
     what = last.what if last else "no catalog is named"

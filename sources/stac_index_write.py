@@ -112,6 +112,7 @@ class IndexWriter:
         self.collections: set[str] = set()
         self._parts: list[Path] = []
         self._seen: set[tuple[str, str, str]] = set()
+        self._marked, self._since = 0, set[tuple[str, str, str]]()
         self._indexes: list[tuple[IndexCatalog, np.ndarray[Any, np.dtype[np.int64]], str]] = []
 
     def add(self, items: Iterable[Item], catalog: str = "") -> None:
@@ -121,12 +122,25 @@ class IndexWriter:
             key = (catalog, str(item.get("collection")), str(item.get("id")))
             if key not in self._seen:
                 self._seen.add(key)
+                self._since.add(key)
                 batch.append(item)
             if len(batch) == ROWS_PER_GROUP:
                 self._spool(items_table(batch, catalog))
                 batch = []
         if batch:
             self._spool(items_table(batch, catalog))
+
+    def mark(self) -> None:
+        """What has been added so far stays, whatever `undo` does."""
+        self._marked, self._since = len(self._parts), set()
+
+    def undo(self) -> None:
+        """Forget the items that were added since `mark`."""
+        for path in self._parts[self._marked :]:
+            path.unlink()
+        del self._parts[self._marked :]
+        self._seen -= self._since
+        self._since = set()
 
     def add_rows(self, index: IndexCatalog, rows: np.ndarray[Any, np.dtype[np.int64]], catalog: str = "") -> None:
         """Rows of another index, copied as columns when the file is written; each once."""
