@@ -13,6 +13,8 @@ from schemas.recipe import LonLatBox
 
 SPARSE = 0.5
 """A search box less full than this (in squares of a degree) is halved."""
+LARGEST_DEG = 10
+"""So is one that is longer: what a catalog answers for a box and a year then fits into memory."""
 
 
 def search_boxes(cells: CellTable) -> list[LonLatBox]:
@@ -56,7 +58,7 @@ def _clusters(squares: NDArray[np.float64]) -> list[NDArray[np.int64]]:
         members = todo.pop()
         low, high = squares[members].min(0), squares[members].max(0)
         size = high - low + 1
-        if len(members) >= SPARSE * size[0] * size[1]:
+        if len(members) >= SPARSE * size[0] * size[1] and size.max() <= LARGEST_DEG:
             done.append(members)
             continue
         axis = int(np.argmax(size))
