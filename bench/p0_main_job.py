@@ -1,12 +1,15 @@
-"""P0: the main job, from STAC items to a published, checked version, beside a hand-written script.
+"""P0: the main job, from STAC items to a published, checked version, beside scripts by hand, rslearn and stackstac.
 
-    python bench/p0_main_job.py [--edge 16] [--dates 8] [--repeats 3]
+    python bench/p0_main_job.py [--quick] [--edge 16] [--dates 8] [--repeats 3] [--peer-edge 6]
 
-``edge`` x ``edge`` places of 256 px, ``dates`` dates of one scene, four bands: 16 and 8 make 2,048 pictures, 1.07 GB.
-COGs behind nginx, a static catalog beside them. Terraweft builds with two workers, tar alone and with Zarr; a place is
-one chip that holds its dates. The steady rate counts from the first tile's start to the pointer; what comes before
-(plan, Prefect, Dask) is start-up. The script fetches and decodes each block once with two threads, and writes one tar
-(and a sharded Zarr array): no masks, no checksums, no manifest, no resume.
+``edge`` x ``edge`` places of 256 px times ``dates`` dates of one scene, four bands: 16 and 8 make 2,048 chips of one
+date each, 1.07 GB (each chip has its own day from a table beside the recipe). COGs behind nginx, items behind a STAC
+server.
+Terraweft builds with two workers, tar alone and with Zarr. The steady rate counts from the first tile's start to the
+pointer; what comes before (plan, Prefect, Dask) is start-up. The script fetches and decodes each block once with two
+threads, and writes one tar (and a sharded Zarr array): no masks, checksums, manifest or resume. rslearn prepares with
+no workers and materializes with two in batches of 20; the time of the same commands over one window is taken off as its
+start-up. stackstac runs on a LocalCluster of two. Both peers make the pictures of ``peer-edge`` x ``peer-edge`` places.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,20 +33,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record, spread
 from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, SceneSet, footprint, make_scenes
-from bench.serving import served
+from bench.serving import served, stac_served
 
 CHIP, BLOCK, SIZE = 256, 512, 4352
-SHARE = 0.8
+SHARE, TIMES = 0.8, 8.0
 WORK = BUILD / "p0"
 KINDS = {"tar": ["webdataset"], "tar and zarr": ["webdataset", "zarr"]}
 
 
-def write_catalog(scenes: SceneSet, base: str, folder: Path) -> None:
-    """A static catalog of the scenes as Sentinel-2 L2A items of four bands."""
+def write_items(scenes: SceneSet, base: str, folder: Path) -> list[Path]:
+    """The scenes as Sentinel-2 L2A items of four bands, and their collection, for a STAC server."""
     import shapely
 
     folder.mkdir(parents=True, exist_ok=True)
-    links = []
+    features = []
     outline = shapely.from_wkb(footprint(scenes.georef))
     for number in range(scenes.scenes):
         item = scenes.item(number, base)
@@ -58,21 +62,24 @@ def write_catalog(scenes: SceneSet, base: str, folder: Path) -> None:
             "proj:code": f"EPSG:{EPSG}", "proj:epsg": EPSG, "proj:shape": list(scenes.georef.shape_yx),
             "proj:transform": [*scenes.georef.transform, 0, 0, 1],
         }  # fmt: skip
+        properties = {
+            "datetime": item.datetime_utc.strftime("%Y-%m-%dT%H:%M:%SZ"), "platform": "sentinel-2a",
+            "s2:processing_baseline": "03.01", "license": "CC-BY-4.0", "eo:cloud_cover": 0.0, **lattice,
+        }  # fmt: skip
         document = {
             "type": "Feature", "stac_version": "1.1.0", "stac_extensions": [], "id": item.item_id,
             "collection": "sentinel-2-l2a", "geometry": json.loads(shapely.to_geojson(outline)),
-            "bbox": list(outline.bounds), "links": [], "assets": assets,
-            "properties": {"datetime": item.datetime_utc.strftime("%Y-%m-%dT%H:%M:%SZ"), "platform": "sentinel-2a",
-                           "s2:processing_baseline": "03.01", "license": "CC-BY-4.0", **lattice},
+            "bbox": list(outline.bounds), "links": [], "assets": assets, "properties": properties,
         }  # fmt: skip
-        (folder / f"{item.item_id}.json").write_text(json.dumps(document))
-        links.append({"rel": "item", "href": f"./{item.item_id}.json"})
-    shared = {"stac_version": "1.1.0", "description": "-"}
+        features.append(document)
     extent = {"spatial": {"bbox": [list(outline.bounds)]}, "temporal": {"interval": [[None, None]]}}
-    collection = {"type": "Collection", "id": "sentinel-2-l2a", "license": "CC-BY-4.0", "extent": extent}
-    (folder / "collection.json").write_text(json.dumps(shared | collection | {"links": links}))
-    child = [{"rel": "child", "href": "./collection.json"}]
-    (folder / "catalog.json").write_text(json.dumps(shared | {"type": "Catalog", "id": "p0", "links": child}))
+    collection = {
+        "type": "Collection", "stac_version": "1.1.0", "id": "sentinel-2-l2a", "description": "-",
+        "license": "CC-BY-4.0", "extent": extent, "links": [],
+    }  # fmt: skip
+    (folder / "collection.json").write_text(json.dumps(collection))
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return [folder / "collection.json", folder / "items.json"]
 
 
 def write_recipe(path: Path, catalog: str, edge: int, scenes: SceneSet, kinds: list[str]) -> None:
@@ -95,7 +102,7 @@ def write_recipe(path: Path, catalog: str, edge: int, scenes: SceneSet, kinds: l
     recipe: dict[str, Any] = {
         "format": 1,
         "name": "p0",
-        "catalogs": {"c": {"kind": "api", "href": catalog, "allow_local": True}},
+        "catalogs": {"c": {"kind": "stac-api", "href": catalog, "allow_local": True}},
         "grid": {"kind": "list", "gsd_m": 10, "cells": cells},
         "time": {"start": days[0], "end": days[-1],
                  "windows": {"kind": "seasons", "calendar": "phenology", "table": name}},
@@ -193,57 +200,129 @@ def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) 
                 tar.addfile(info, buffer)
 
 
+def write_job(path: Path, edge: int, scenes: SceneSet) -> None:
+    """The same chips for the peers."""
+    step = CHIP * 10
+    windows = [
+        [chip_name(row, column, number), LEFT + column * step, TOP - (row + 1) * step, LEFT + (column + 1) * step,
+         TOP - row * step, scenes.item(number, "").datetime_utc.date().isoformat()]
+        for row in range(edge) for column in range(edge) for number in range(scenes.scenes)
+    ]  # fmt: skip
+    path.write_text(json.dumps({"bands": list(BANDS), "epsg": EPSG, "windows": windows}))
+
+
+def rslearn(stac: str, job: Path, root: Path) -> float:
+    """Seconds of rslearn's prepare and materialize at the best setting found; start of its processes included."""
+    peer = BUILD.parent / "peers" / "rslearn" / "bin"
+    peers = str(Path(__file__).parent / "peers")
+    environment = {**os.environ, "P0_STAC": stac, "PYTHONPATH": peers, "CUDA_VISIBLE_DEVICES": ""}
+    run([str(peer / "python"), f"{peers}/rslearn_main_job.py", str(root), str(job)], environment)
+    began = time.monotonic()
+    command = [str(peer / "rslearn"), "dataset"]
+    run([*command, "prepare", "--root", str(root), "--workers", "0", "--no-ignore-errors"], environment)
+    batches = ["--workers", "2", "--batch-size", "20", "--no-ignore-errors"]
+    run([*command, "materialize", "--root", str(root), *batches], environment)
+    seconds = time.monotonic() - began
+    made, wanted = len(list(root.rglob("geotiff.tif"))), len(json.loads(job.read_text())["windows"])
+    if made != wanted:
+        raise SystemExit(f"rslearn made {made} pictures of {wanted}")
+    return seconds
+
+
+def stackstac(stac: str, job: Path, root: Path) -> float:
+    """Seconds of stackstac on a LocalCluster of two workers; its start is not counted."""
+    script = Path(__file__).parent / "peers" / "stackstac_main_job.py"
+    return float(run([sys.executable, str(script), stac, str(job), str(root)], dict(os.environ)).splitlines()[-1])
+
+
+def run(command: list[str], environment: dict[str, str]) -> str:
+    """What a command writes.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{command[1]}: {done.stderr[-3000:]}")
+    return done.stdout
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--edge", type=int, default=16)
     parser.add_argument("--dates", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer-edge", type=int, default=6)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--build", nargs=2)
     options = parser.parse_args()
     if options.build:
         build(Path(options.build[0]), Path(options.build[1]))
         return
+    if options.quick:
+        options.edge, options.dates, options.repeats, options.peer_edge = 4, 2, 1, 2
+    subprocess.run([str(Path(__file__).parent / "peers" / "rslearn.sh"), sys.executable], check=True)
     scenes = make_scenes(options.dates, SIZE, BLOCK, options.dates)
-    pictures = options.edge**2 * options.dates
-    took: dict[str, list[float]] = {}
+    with served(BUILD) as server, stac_served(write_items(scenes, server.url, WORK / "stac")) as stac:
+        rates, startup = measure(options, scenes, server.url, stac)
+    write(options, rates, startup)
+
+
+def measure(
+    options: argparse.Namespace, scenes: SceneSet, base: str, stac: str
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Pictures per second of every method, by repeat, and the seconds before our first tile."""
+    rates: dict[str, list[float]] = {}
     startup: list[float] = []
-    with served(BUILD) as server:
-        write_catalog(scenes, server.url, WORK / "catalog")
-        for _ in range(options.repeats):
-            for name, kinds in KINDS.items():
-                shutil.rmtree(WORK / "out", ignore_errors=True)
-                began = time.monotonic()
-                script(scenes, server.url, options.edge, WORK / "out", "zarr" in kinds)
-                took.setdefault(f"script, {name}", []).append(time.monotonic() - began)
-                shutil.rmtree(WORK / "out")
-                recipe = WORK / "recipe.yaml"
-                write_recipe(recipe, f"{server.url}/p0/catalog/catalog.json", options.edge, scenes, kinds)
-                done = subprocess.run(
-                    [sys.executable, str(Path(__file__)), "--build", str(recipe), str(WORK / "out")],
-                    capture_output=True, text=True, check=False,
-                )  # fmt: skip
-                if done.returncode:
-                    raise SystemExit(done.stderr[-2000:])
-                stages = json.loads(done.stdout.splitlines()[-1])
-                took.setdefault(f"terraweft, {name}", []).append(stages["end"] - stages["read"])
-                startup.append(stages["read"])
-                print(name, {key: round(value, 2) for key, value in stages.items()}, flush=True)
-                shutil.rmtree(WORK / "out")
-    middle = {method: spread(values) for method, values in took.items()}
-    rows = [
-        {"method": method, "steady_seconds": found, "pictures_per_s": round(pictures / found["median"], 1)}
-        for method, found in middle.items()
-    ]
-    shares = {}
-    for name in KINDS:
-        paired = zip(took[f"script, {name}"], took[f"terraweft, {name}"], strict=True)
-        shares[name] = spread([by_hand / ours for by_hand, ours in paired])["median"]
+    whole, part = options.edge**2 * options.dates, options.peer_edge**2 * options.dates
+    out, job, one = WORK / "out", WORK / "job.json", WORK / "one.json"
+
+    def note(method: str, pictures: int, seconds: float) -> None:
+        rates.setdefault(method, []).append(pictures / seconds)
+        print(f"{method}: {pictures} pictures, {seconds:.2f} s", flush=True)
+        shutil.rmtree(out)
+
+    for _ in range(options.repeats):
+        for name, kinds in KINDS.items():
+            began = time.monotonic()
+            script(scenes, base, options.edge, out, "zarr" in kinds)
+            note(f"script, {name}", whole, time.monotonic() - began)
+            write_recipe(WORK / "recipe.yaml", stac, options.edge, scenes, kinds)
+            build_command = [sys.executable, str(Path(__file__)), "--build", str(WORK / "recipe.yaml"), str(out)]
+            stages = json.loads(run(build_command, dict(os.environ)).splitlines()[-1])
+            print({key: round(value, 2) for key, value in stages.items()})
+            startup.append(stages["read"])
+            note(f"terraweft, {name}", whole, stages["end"] - stages["read"])
+        write_job(job, options.peer_edge, scenes)
+        note("stackstac", part, stackstac(stac, job, out))
+        windows = json.loads(job.read_text())
+        one.write_text(json.dumps({**windows, "windows": windows["windows"][:1]}))
+        start = rslearn(stac, one, out)
+        shutil.rmtree(out)
+        note("rslearn", part, max(rslearn(stac, job, out) - start, 1e-3))
+    return rates, startup
+
+
+def write(options: argparse.Namespace, rates: dict[str, list[float]], startup: list[float]) -> None:
+    """The row."""
+    shares = {
+        name: spread([a / b for a, b in zip(rates[f"terraweft, {name}"], rates[f"script, {name}"], strict=True)])
+        for name in KINDS
+    }
+    times = spread([a / b for a, b in zip(rates["terraweft, tar"], rates["rslearn"], strict=True)])
+    figure = min(found["median"] for found in shares.values())
     record(
-        "p0", figure=min(shares.values()), unit="of the script's rate, the worse of both kinds", target=SHARE,
-        holds=min(shares.values()) >= SHARE, floor={name: spread(took[f"script, {name}"]) for name in KINDS}, rows=rows,
-        packages=("rasterio", "urllib3", "numpy", "zarr", "prefect", "distributed"),
-        further={"share_of_script": shares, "startup_seconds": spread(startup), "pictures": pictures},
+        "p0", figure=figure, unit="of the script's rate, the worse of tar alone and both kinds", target=SHARE,
+        holds=figure >= SHARE and times["median"] >= TIMES,
+        floor={name: spread(rates[f"script, {name}"]) for name in KINDS},
+        rows=[{"method": method, "pictures_per_s": spread(values)} for method, values in rates.items()],
+        packages=("rasterio", "urllib3", "numpy", "zarr", "stackstac", "prefect", "distributed"),
+        further={
+            "share_of_script": shares, "times_rslearn": times, "target_times_rslearn": TIMES,
+            "startup_seconds": spread(startup), "pictures": options.edge**2 * options.dates,
+            "pictures_of_peers": options.peer_edge**2 * options.dates,
+        },
     )  # fmt: skip
 
 

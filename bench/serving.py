@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -114,6 +115,23 @@ def _await(url: str) -> None:
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"nothing answers at {url}")
+
+
+@contextmanager
+def stac_served(documents: list[Path]) -> Iterator[str]:
+    """Collections and items behind ``rustac serve``, a STAC API that holds them in memory."""
+    port = free_port()
+    rustac = Path(sys.executable).with_name("rustac")
+    process = subprocess.Popen(
+        [str(rustac), "serve", "--addr", f"127.0.0.1:{port}", *map(str, documents)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        _await(f"http://127.0.0.1:{port}/")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 @contextmanager

@@ -34,6 +34,12 @@ class Stored:
     """Unit of the physical value."""
 
 
+def is_kept_as_given(given: Stored, modality: Modality) -> bool:
+    """Whether `to_stored` changes nothing: the recipe wants the date in the form in which it was delivered."""
+    converted = (("db", "linear"), ("linear", "dB"))
+    return modality.offset == "as_delivered" and (modality.store, given.unit) not in converted
+
+
 def to_stored(given: Stored, missing: NDArray[np.bool_], modality: Modality) -> Stored:
     """The date as the recipe wants it stored.
 

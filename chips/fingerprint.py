@@ -87,7 +87,8 @@ def fingerprint(picture: NDArray[np.generic], known: NDArray[np.bool_]) -> str:
     if known.mean() < MIN_KNOWN or min(picture.shape) < FREQUENCIES:
         return ""
     values = picture.astype(np.float64)
-    values = np.where(known, values, values[known].mean())
+    if not known.all():
+        values = np.where(known, values, values[known].mean())
     if values.std() == 0.0:
         return ""
     low = fft.dctn(_averaged(values), norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[_order()]

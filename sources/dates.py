@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from chips.convert import Stored, is_missing, stored_form, to_stored
+from chips.convert import Stored, is_kept_as_given, is_missing, stored_form, to_stored
 from chips.plan import LayerPlan
 from schemas.chip import Valid, check_layer
 from schemas.errors import AssetMissingError, UnsupportedItemError
@@ -113,9 +113,11 @@ def to_date(
         layer: the group.
         modality: the recipe's wishes.
     """
+    given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
+    if is_kept_as_given(given, modality):
+        return Date(given, seen)
     nodata = layer.nodata if layer.nodata is not None else refs[0].nodata
     missing = is_missing(pixels, nodata) | (seen == Valid.NODATA)[np.newaxis]
-    given = Stored(pixels, refs[0].scale, refs[0].offset, layer.nodata, refs[0].unit)
     stored = to_stored(given, missing, modality)
     lost = is_missing(stored.data, stored.nodata) & ~missing
     return Date(stored, np.where(lost.any(axis=0), np.uint8(Valid.NODATA), seen))
