@@ -25,9 +25,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.p0_main_job import write_catalog
+from bench.p0_main_job import write_items
 from bench.record import record
-from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, make_scenes
+from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, SceneSet, make_scenes
 from bench.serving import served
 
 CHIP_M, DATES, SIZE, BLOCK = 640.0, 2, 4352, 512
@@ -35,7 +35,7 @@ SIZES = (40, 400, 4_000)
 LIMIT_BYTES = 1_500_000_000
 MARGIN_M = 1_200.0
 WORK = BUILD / "p6"
-VARIABLE = "TERRAWEFT_P6_CATALOG"
+VARIABLE = "TERRAWEFT_P6_ITEMS"
 COMMAND = [sys.executable, "-c", "from terraweft.cli import main; main()"]
 
 
@@ -50,7 +50,7 @@ def the_recipe(chips: int) -> dict[str, Any]:
     return {
         "format": 1,
         "name": "p6",
-        "catalogs": {"c": {"kind": "static", "href": f"${{{VARIABLE}}}", "allow_local": True}},
+        "catalogs": {"c": {"kind": "stac-geoparquet", "href": f"${{{VARIABLE}}}", "allow_local": True}},
         "regions": [{"name": "r", "bbox": [west, south, east, north]}],
         "grid": {"chip_m": CHIP_M, "gsd_m": 10},
         "time": {"start": "2022-05-01", "end": "2022-12-31"},
@@ -66,6 +66,19 @@ def the_recipe(chips: int) -> dict[str, Any]:
         "split": {"block_m": 5 * CHIP_M},
         "write": {"kinds": ["webdataset", "zarr"]},
     }
+
+
+def write_index(scenes: SceneSet, base: str) -> None:
+    """The scenes' items as an index."""
+    from sources.stac_index_write import IndexWriter
+
+    WORK.mkdir(parents=True, exist_ok=True)
+    documents = [json.loads(path.read_text()) for path in write_items(scenes, base, WORK / "stac")]
+    writer = IndexWriter(WORK / "items.parquet")
+    for document in documents:
+        if document["type"] != "Collection":
+            writer.add(document.get("features", [document]))
+    writer.close()
 
 
 def peaks(command: list[str]) -> tuple[dict[str, int], float]:
@@ -113,10 +126,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     os.environ |= {
         "PYTHONPATH": str(Path(__file__).parents[1]),
-        VARIABLE: str(WORK / "catalog" / "catalog.json"),
+        VARIABLE: str(WORK / "items.parquet"),
     }
     with served(BUILD) as server:
-        write_catalog(scenes, server.url, WORK / "catalog")
+        write_index(scenes, server.url)
         for size in sizes:
             root, recipe = WORK / f"out-{size}", WORK / f"recipe-{size}.yaml"
             shutil.rmtree(root, ignore_errors=True)
