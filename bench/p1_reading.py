@@ -36,8 +36,11 @@ CASES = {
 """Name -> scenes, block, added latency in seconds."""
 SIZE, CHIP, CHIPS = 4096, 256, 200
 OURS, FLOOR, TARGET = "terraweft", "floor", 1.2
-ONCE = ("stackstac", "odc-stac")
-"""Peers that are far away: two repeats are enough."""
+SLOW = ("stackstac", "odc-stac")
+"""Peers that are far away and have their likes with threads: one repeat is enough."""
+ASYNC_TIFF = {"async-tiff, each chip": "each-chip", "async-tiff, each block once": "each-block"}
+"""Methods that run in an environment of their own."""
+PEER = Path(__file__).parent.parent / "build" / "peers" / "reading"
 
 
 def chips_of(case: str) -> list[tuple[int, int, int]]:
@@ -54,12 +57,23 @@ def chips_of(case: str) -> list[tuple[int, int, int]]:
     return found
 
 
+def _case(case: str, base: str) -> Path:
+    """What `bench/peers/reading.py` needs to know, as a file."""
+    scenes = make_scenes(CASES[case][0], SIZE, CASES[case][1], distinct=2)
+    files = [[ref.href.removeprefix(f"{base}/") for ref in scenes.refs(scene, base)] for scene in range(CASES[case][0])]
+    path = BUILD / "case.json"
+    path.write_text(
+        json.dumps({"url": base, "block": scenes.block, "chip": CHIP, "files": files, "chips": chips_of(case)})
+    )
+    return path
+
+
 def run_once(method: str, case: str, base: str) -> dict[str, float | str]:
     """One method in a process of its own."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "bench.methods", method, case, base],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "bench.methods", method, case, base]
+    if method in ASYNC_TIFF:
+        command = [str(PEER / "bin" / "python"), "bench/peers/reading.py", ASYNC_TIFF[method], str(_case(case, base))]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
     if answer.returncode:
         raise SystemExit(f"{method} on {case} failed:\n{answer.stderr[-2000:]}")
     return dict(json.loads(answer.stdout.splitlines()[-1]))
@@ -71,7 +85,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default=",".join(CASES))
     options = parser.parse_args()
+    subprocess.run(["bash", "bench/peers/reading.sh"], check=True, cwd=Path(__file__).parent.parent)
     seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    computed: dict[tuple[str, str], list[float]] = defaultdict(list)
     traffic: dict[tuple[str, str], tuple[int, int]] = {}
     digests: dict[str, dict[str, str]] = defaultdict(dict)
     for block in (512, 1024):
@@ -80,13 +96,14 @@ def main() -> None:
         for case in options.only.split(","):
             with delayed(server.url, CASES[case][2]) as base:
                 for repeat in range(options.repeats):
-                    for method in METHODS:
-                        if method in ONCE and repeat > 1:
+                    for method in (*METHODS, *ASYNC_TIFF):
+                        if (method in SLOW and repeat > 0) or (method not in (OURS, FLOOR) and repeat > 2):
                             continue
                         server.sent()
                         done = run_once(method, case, base)
                         sent = server.sent()
                         seconds[case, method].append(float(done["seconds"]))
+                        computed[case, method].append(float(done["cpu_seconds"]))
                         traffic[case, method] = (sent.requests + sent.heads, sent.bytes)
                         digests[case][method] = str(done["pixels"])
     rows, worst = [], 0.0
@@ -97,10 +114,11 @@ def main() -> None:
             raise SystemExit(f"{case}: pixels differ: {digests[case]}")
         ratios = [a / b for a, b in zip(seconds[case, OURS], seconds[case, FLOOR], strict=True)]
         worst = max(worst, spread(ratios)["median"])
-        for method in METHODS:
+        for method in (*METHODS, *ASYNC_TIFF):
             took = spread(seconds[case, method])
             rows.append({
                 "case": case, "method": method, "seconds": took, "x_floor": round(took["median"] / floor, 2),
+                "cpu_seconds": spread(computed[case, method]),
                 "requests": traffic[case, method][0], "megabytes": round(traffic[case, method][1] / 1e6, 1),
             })  # fmt: skip
     record(

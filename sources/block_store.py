@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,8 +41,9 @@ BLOCKS_BYTES = 256 << 20
 """Decoded blocks kept."""
 HEADERS = 8192
 """Headers kept; each holds 16 bytes per block."""
-DECODED_TOGETHER = 4
-"""Blocks of one decoding job."""
+SLAB_BYTES = 8 << 20
+"""Pixels of blocks that are decoded together, share their memory and leave it together; one block may be larger. What
+GDAL needs to open a file is shared by them, and from this size on NumPy asks the system for large pages."""
 
 Key = tuple[str, str, int, tuple[int, ...]]
 """Address, stamp, number of the block, bands."""
@@ -60,6 +61,24 @@ class KnownFile:
     """Its layout."""
     head: bytes
     """Its first bytes where they are the whole file, else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A block that was fetched and waits for a decoder."""
+
+    file: KnownFile
+    number: int
+    data: memoryview
+    promised: Future[NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slab:
+    """Blocks that were decoded together."""
+
+    keys: tuple[Key, ...]
+    nbytes: int
 
 
 class Counters:
@@ -87,10 +106,13 @@ class BlockStore:
         self.limit, self.fetch, self.counters = blocks_bytes, fetch, Counters()
         self._lock = threading.Lock()
         self._headers: OrderedDict[str, Future[KnownFile]] = OrderedDict()
-        self._blocks: OrderedDict[Key, NDArray[Any]] = OrderedDict()
+        self._blocks: dict[Key, tuple[NDArray[Any], _Slab]] = {}
+        self._slabs: OrderedDict[int, _Slab] = OrderedDict()
         self._held = 0
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
-        self._decoders = ThreadPoolExecutor(decoders or min(4, os.cpu_count() or 1), thread_name_prefix="decode")
+        self._at_once = decoders or min(4, os.cpu_count() or 1)
+        self._decoders = ThreadPoolExecutor(self._at_once, thread_name_prefix="decode")
+        self._waiting: defaultdict[tuple[Any, ...], deque[_Encoded]] = defaultdict(deque)
 
     def header(self, href: str, opener: Opener) -> Future[KnownFile]:
         """The file's layout, read once however many ask at the same time; a failure is forgotten.
@@ -174,9 +196,13 @@ class BlockStore:
             for number in wanted:
                 promised[number].set_exception(error)
             return
-        for start in range(0, len(wanted), DECODED_TOGETHER):
-            part = slice(start, start + DECODED_TOGETHER)
-            self._decoders.submit(self._decode, file, wanted[part], encoded[part], bands, promised)
+        kind = (file.header.storage, bands)
+        with self._lock:
+            self._waiting[kind].extend(
+                _Encoded(file, number, data, promised[number]) for number, data in zip(wanted, encoded, strict=True)
+            )
+        for _ in range(min(self._at_once, len(wanted))):
+            self._decoders.submit(self._decode_waiting, kind)
 
     def _encoded(self, file: KnownFile, run: Sequence[int], opener: Opener) -> list[memoryview]:
         offsets, counts = file.header.offsets, file.header.counts
@@ -195,43 +221,58 @@ class BlockStore:
         view = memoryview(data)
         return [view[int(offsets[n]) - start : int(offsets[n]) + int(counts[n]) - start] for n in run]
 
-    def _decode(
-        self,
-        file: KnownFile,
-        numbers: Sequence[int],
-        encoded: Sequence[memoryview],
-        bands: tuple[int, ...],
-        promised: dict[int, Future[NDArray[Any]]],
-    ) -> None:
+    def _decode_waiting(self, kind: tuple[Any, ...]) -> None:
+        """Decode some blocks of a kind that wait, of whatever files, and see to it that the others follow."""
+        with self._lock:
+            waiting = self._waiting[kind]
+            share = -(-len(waiting) // self._at_once)
+            if waiting:
+                share = min(share, max(1, SLAB_BYTES // waiting[0].file.header.block_bytes(len(kind[1]))))
+            taken = [waiting.popleft() for _ in range(share)]
+            if waiting:
+                self._decoders.submit(self._decode_waiting, kind)
+            else:
+                del self._waiting[kind]
+        if taken:
+            self._decode(taken, kind[1])
+
+    def _decode(self, taken: Sequence[_Encoded], bands: tuple[int, ...]) -> None:
+        first = taken[0].file
         try:
-            decoded = decode_blocks(file.header, encoded, bands, unsigned(file.href))
+            decoded = decode_blocks(first.header, [block.data for block in taken], bands, unsigned(first.href))
         except BaseException as error:
-            for number in numbers:
-                promised[number].set_exception(error)
+            if len(taken) == 1:
+                taken[0].promised.set_exception(error)
+            else:
+                for block in taken:  # alone each, to learn which
+                    self._decode([block], bands)
             return
-        for number, pixels in zip(numbers, decoded, strict=True):
-            self._keep((file.href, file.stamp, number, bands), pixels)
-            promised[number].set_result(pixels)
+        self._keep([(block.file.href, block.file.stamp, block.number, bands) for block in taken], decoded)
+        for block, pixels in zip(taken, decoded, strict=True):
+            block.promised.set_result(pixels)
 
     def _kept(self, key: Key) -> NDArray[Any] | None:
         with self._lock:
-            pixels = self._blocks.get(key)
-            if pixels is not None:
-                self._blocks.move_to_end(key)
-                self.counters.reused += 1
-            return pixels
+            found = self._blocks.get(key)
+            if found is None:
+                return None
+            self._slabs.move_to_end(id(found[1]))
+            self.counters.reused += 1
+            return found[0]
 
-    def _keep(self, key: Key, pixels: NDArray[Any]) -> None:
-        """Keep a block; of several decoded together each keeps but its own memory."""
-        own = pixels.copy() if pixels.base is not None and self.limit else pixels
+    def _keep(self, keys: Sequence[Key], blocks: Sequence[NDArray[Any]]) -> None:
+        slab = _Slab(tuple(keys), sum(pixels.nbytes for pixels in blocks))
         with self._lock:
-            self.counters.decoded += 1
-            if key not in self._blocks:
-                self._blocks[key] = own
-                self._held += own.nbytes
-            while self._held > self.limit and self._blocks:
-                _, dropped = self._blocks.popitem(last=False)
+            self.counters.decoded += len(keys)
+            self._slabs[id(slab)] = slab
+            self._blocks.update((key, (pixels, slab)) for key, pixels in zip(keys, blocks, strict=True))
+            self._held += slab.nbytes
+            while self._held > self.limit:
+                _, dropped = self._slabs.popitem(last=False)
                 self._held -= dropped.nbytes
+                for key in dropped.keys:
+                    if key in self._blocks and self._blocks[key][1] is dropped:  # else it was decoded again meanwhile
+                        del self._blocks[key]
 
 
 def merged_ranges(header: TiffHeader, numbers: Iterable[int]) -> Iterator[list[int]]:

@@ -181,17 +181,29 @@ def blank(refs: Sequence[SceneRef], target: GeoRef, fill: float | None) -> NDArr
     Raises:
         ValueError: no refs, refs of several types, or a fill that the type cannot hold.
     """
+    dtype, values = outside_values(refs, fill)
+    array = np.empty((len(refs), *target.shape_yx), dtype)
+    for layer, value in zip(array, values, strict=True):
+        layer[...] = value
+    return array
+
+
+def outside_values(refs: Sequence[SceneRef], fill: float | None) -> tuple[np.dtype[Any], list[float]]:
+    """The stored type of all refs, and what stands outside each one's raster.
+
+    Raises:
+        ValueError: no refs, refs of several types, or a fill that the type cannot hold.
+    """
     kinds = {np.dtype(ref.dtype) for ref in refs}
     if len(kinds) != 1:
         raise ValueError(f"one read is of one stored type, got {sorted(str(kind) for kind in kinds)}")
     dtype = kinds.pop()
-    array = np.empty((len(refs), *target.shape_yx), dtype)
-    for layer, ref in zip(array, refs, strict=True):
-        value = outside_value(ref, fill)
-        if dtype.kind != "f" and (value != value or not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max):
+    limits = np.iinfo(dtype) if dtype.kind != "f" else None
+    values = [outside_value(ref, fill) for ref in refs]
+    for ref, value in zip(refs, values, strict=True):
+        if limits is not None and (value != value or not limits.min <= value <= limits.max):
             raise ValueError(f"band {ref.band}: {value} does not fit into {dtype}")
-        layer[...] = value
-    return array
+    return dtype, values
 
 
 def single_band(refs: Sequence[SceneRef]) -> list[bool]:

@@ -7,40 +7,31 @@ are addressed by bucket, are read by GDAL in whole windows, each file opened onc
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from rasterio.crs import CRS as RasterioCRS
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.transform import Affine
-from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
-from sources.engine import FailedReads, blank
+from sources.engine import FailedReads, blank, outside_values
 from sources.faults import as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, unsigned
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked
+from sources.warp import needed_window, warp_into
 
 log = logging.getLogger(__name__)
-
-KERNEL_RADIUS_PX = {"nearest": 1, "bilinear": 2, "cubic": 3, "average": 1}
-"""Source pixels that a kernel reaches on each side, where source and target pixels are of one size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +135,8 @@ class DirectEngine:
         fill: float | None = None,
     ) -> list[NDArray[Any]]:
         """See `sources.engine.Engine.read_each`."""
-        answers = [blank(refs, target, fill) for target in targets]
+        dtype, outside = outside_values(refs, fill)
+        answers = _empty(len(refs), targets, dtype)
         groups = [
             _Group(union, tuple(int(name) for name in names))
             for union, names in unions({str(place): target for place, target in enumerate(targets)})
@@ -169,6 +161,8 @@ class DirectEngine:
                     if near.is_aligned(group.union):
                         for number in group.members:
                             layers = [answers[number][place] for place in places]
+                            if not _covers(near, targets[number]):
+                                _put(layers, [outside[place] for place in places])
                             coming[href].fill(layers, [ref.band_index for ref in members], near, targets[number])
                         continue
                     patch = _patch_of(coming[href], members, near, group.union, resampling)
@@ -176,8 +170,12 @@ class DirectEngine:
                     patch = self._read_file(href, members, group.union, resampling, opener)
                 if patch is not None and patch.georef.is_aligned(group.union):
                     for number in group.members:
+                        _put([answers[number][place] for place in places], [outside[place] for place in places])
                         _paste(answers[number], places, patch, targets[number])
-                elif patch is not None:
+                elif patch is None:
+                    for number in group.members:
+                        _put([answers[number][place] for place in places], [outside[place] for place in places])
+                else:
                     warps.setdefault(patch.georef, []).append((places, patch))
             if warps:
                 self._warp_group(answers, refs, group, targets, warps, resampling, fill)
@@ -231,7 +229,7 @@ class DirectEngine:
             members = [refs[place] for place in places]
             whole = blank(members, group.union, fill)
             pixels = np.concatenate([patch.pixels for _, patch in parts])
-            _warp(whole, range(len(places)), members, _Patch(pixels, georef), group.union, resampling)
+            warp_into(whole, range(len(places)), members, pixels, georef, group.union, resampling)
             for number in group.members:
                 row, column = group.union.offset_yx(targets[number])
                 rows, columns = targets[number].shape_yx
@@ -251,7 +249,7 @@ class DirectEngine:
                 check_open_file(file, href)
                 source = _file_georef(file, refs[0])
                 near = source.in_zone(target.epsg) or source
-                window = _needed_window(near, target, resampling)
+                window = needed_window(near, target, resampling)
                 if window is None:
                     return None
                 _check_bands(file.count, file.dtypes[0], refs)
@@ -262,6 +260,29 @@ class DirectEngine:
         self._failed.clear(refs)
         _check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
         return _Patch(pixels.astype(refs[0].dtype, copy=False), _georef_of(near, window))
+
+
+def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
+    """(bands, y, x) for each target, not yet written; of one piece of memory where all are of one shape.
+
+    The system hands out a large piece in large pages: a page fault per 4 KiB costs as much as the copy into it.
+    """
+    shapes = {target.shape_yx for target in targets}
+    if len(shapes) == 1:
+        return list(np.empty((len(targets), bands, *shapes.pop()), dtype))
+    return [np.empty((bands, *target.shape_yx), dtype) for target in targets]
+
+
+def _covers(near: GeoRef, target: GeoRef) -> bool:
+    """Whether a raster on the target's lattice holds all of it."""
+    row, column = near.offset_yx(target)
+    rows, columns = target.shape_yx
+    return row >= 0 and column >= 0 and row + rows <= near.shape_yx[0] and column + columns <= near.shape_yx[1]
+
+
+def _put(layers: Sequence[NDArray[Any]], values: Sequence[float]) -> None:
+    for layer, value in zip(layers, values, strict=True):
+        layer[...] = value
 
 
 def _windows(
@@ -276,7 +297,7 @@ def _windows(
                 if common is not None:
                     yield common.source_rows, common.source_columns
             continue
-        window = _needed_window(near, group.union, resampling)
+        window = needed_window(near, group.union, resampling)
         if window is not None:
             rows, columns = window.toslices()
             yield rows, columns
@@ -284,7 +305,7 @@ def _windows(
 
 def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: GeoRef, resampling: str) -> _Patch | None:
     """The window of a file that a warp onto the union needs."""
-    window = _needed_window(near, union, resampling)
+    window = needed_window(near, union, resampling)
     if window is None:
         return None
     georef = _georef_of(near, window)
@@ -349,80 +370,8 @@ def _checked(found: GeoRef, ref: SceneRef) -> GeoRef:
     return own
 
 
-def _needed_window(source: GeoRef, target: GeoRef, resampling: str) -> Window | None:
-    """The part of the source that the target needs, kernel included; None where they do not meet."""
-    if source.is_aligned(target):
-        common = common_window(source, target)
-        if common is None:
-            return None
-        rows, columns = common.source_rows, common.source_columns
-        return Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-    left, bottom, right, top = _bounds_in(source.epsg, target)
-    zoom_x = (right - left) / source.pixel_size / target.shape_yx[1]
-    zoom = max(1.0, zoom_x, (top - bottom) / source.height / target.shape_yx[0])
-    margin = math.ceil(KERNEL_RADIUS_PX[resampling] * zoom) + 2
-    first_column = max(0, math.floor((left - source.x0) / source.pixel_size) - margin)
-    last_column = min(source.shape_yx[1], math.ceil((right - source.x0) / source.pixel_size) + margin)
-    first_row = max(0, math.floor((source.y0 - top) / source.height) - margin)
-    last_row = min(source.shape_yx[0], math.ceil((source.y0 - bottom) / source.height) + margin)
-    if last_column <= first_column or last_row <= first_row:
-        return None
-    return Window(first_column, first_row, last_column - first_column, last_row - first_row)
-
-
-def _bounds_in(epsg: int, target: GeoRef) -> tuple[float, float, float, float]:
-    if epsg == target.epsg:
-        return target.bounds_xyxy
-    left, bottom, right, top = _transformer(target.epsg, epsg).transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    return float(left), float(bottom), float(right), float(top)
-
-
 def _paste(answer: NDArray[Any], places: Sequence[int], patch: _Patch, target: GeoRef) -> None:
     common = common_window(patch.georef, target)
     if common is not None:
         for place, layer in zip(places, patch.pixels, strict=True):
             answer[place, common.target_rows, common.target_columns] = layer[common.source_rows, common.source_columns]
-
-
-def _warp(
-    answer: NDArray[Any],
-    places: Sequence[int],
-    refs: Sequence[SceneRef],
-    patch: _Patch,
-    target: GeoRef,
-    resampling: str,
-) -> None:
-    """One resampling of all bands together, with the exact transformation; no-data pixels have no weight."""
-    nodata = {ref.nodata for ref in refs}
-    outside = {float(answer[place, 0, 0]) for place in places}
-    if len(nodata) > 1 or len({repr(value) for value in outside}) > 1:
-        for row, (place, ref) in enumerate(zip(places, refs, strict=True)):
-            _warp(answer, [place], [ref], _Patch(patch.pixels[row : row + 1], patch.georef), target, resampling)
-        return
-    empty = nodata.pop()
-    if empty is None and patch.pixels.dtype.kind == "f":
-        empty = float("nan")
-    pixels = patch.pixels
-    if empty is not None and pixels.dtype.kind == "f":
-        pixels = np.where(np.isnan(pixels), pixels.dtype.type(empty), pixels)
-    moved, _ = reproject(
-        pixels,
-        answer[list(places)],
-        src_transform=Affine(*patch.georef.transform),
-        src_crs=RasterioCRS.from_epsg(patch.georef.epsg),
-        src_nodata=empty,
-        dst_transform=Affine(*target.transform),
-        dst_crs=RasterioCRS.from_epsg(target.epsg),
-        dst_nodata=outside.pop(),
-        resampling=Resampling[resampling],
-        init_dest_nodata=True,
-        tolerance=0.0,
-        num_threads=1,
-        UNIFIED_SRC_NODATA="NO",
-    )
-    answer[list(places)] = moved
-
-
-@lru_cache(maxsize=256)
-def _transformer(from_epsg: int, to_epsg: int) -> Transformer:
-    return Transformer.from_crs(CRS.from_epsg(from_epsg), CRS.from_epsg(to_epsg), always_xy=True)

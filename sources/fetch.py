@@ -155,14 +155,16 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
     elif status != 206:
         answer.close()
         raise error_of_status(status, name, {key.lower(): value for key, value in answer.headers.items()})
-    try:
-        data = answer.read(max(length, WHOLE_FILE_BYTES if status == 200 else 0) + 1, decode_content=False)
+    limit = max(length, WHOLE_FILE_BYTES if status == 200 else 0)
+    said = answer.headers.get("Content-Length", "")
+    is_short = said.isdigit() and int(said) <= limit and "Transfer-Encoding" not in answer.headers
+    try:  # a body whose length is known to be right comes in one piece, without a copy
+        data = answer.read(None if is_short else limit + 1, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         answer.close()
         raise TransientSourceError(_reason(error), name) from error
-    if len(data) > max(length, WHOLE_FILE_BYTES if status == 200 else 0):
+    if len(data) > limit:
         answer.close()  # what else it would send is not waited for
-    said = answer.headers.get("Content-Length", "")
     if said.isdigit() and int(said) != len(data):
         answer.close()
         raise TransientSourceError("the connection broke", name)
@@ -179,8 +181,14 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
 
 def _pool_for(url: str, allow_local: bool) -> urllib3.PoolManager:
     parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme, "")
-    return _pool("" if not proxy or proxy_bypass(parts.hostname or "") else proxy, allow_local)
+    return _pool(_proxy_for(parts.scheme, parts.hostname or ""), allow_local)
+
+
+@lru_cache(maxsize=1024)
+def _proxy_for(scheme: str, host: str) -> str:
+    """The proxy that the environment names for a host; looked up once, it walks all of the environment."""
+    proxy = getproxies().get(scheme, "")
+    return "" if not proxy or proxy_bypass(host) else proxy
 
 
 @lru_cache(maxsize=4)

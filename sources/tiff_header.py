@@ -74,6 +74,15 @@ class TiffHeader:
     """(tag, type, count, value as stored): what a decoder must know."""
 
     @property
+    def storage(self) -> tuple[Any, ...]:
+        """Equal where blocks of two files can be decoded together."""
+        return self.block_yx, self.bands, self.dtype, self.planar, self.order, self.decoding
+
+    def block_bytes(self, bands: int) -> int:
+        """Bytes of so many decoded bands of a block."""
+        return math.prod(self.block_yx) * bands * np.dtype(self.dtype).itemsize
+
+    @property
     def grid_yx(self) -> tuple[int, int]:
         """Rows and columns of blocks."""
         rows, columns = self.georef.shape_yx

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 import rasterio
@@ -17,8 +20,9 @@ from rasterio.transform import Affine
 
 from schemas.errors import DecodeError, TransientSourceError
 from schemas.georef import GeoRef
-from schemas.scene import Opener
+from schemas.scene import Opener, SceneRef
 from sources.block_store import GAP_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
+from sources.engine_direct import DirectEngine
 from sources.fetch import Bytes, fetch_range
 from sources.openers import PlainOpener
 from sources.tiff_header import BrokenHeader, NotBlocked, TiffHeader, parse_header
@@ -254,3 +258,46 @@ def test_a_file_that_changes_is_not_mixed_with_what_it_was(tmp_path: Path) -> No
         gather(store.blocks(known, [0], (1,), OPENER).values())
     again = store.header(str(path), OPENER).result()
     np.testing.assert_array_equal(store.blocks(again, [0], (1,), OPENER)[0].result()[0], big[0, :32, ::-1][:, :64])
+
+
+def test_one_broken_block_of_several_decoded_together_fails_alone(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 9_000, (1, 600, 500), np.uint16)
+    good, bad = (write(tmp_path / name, pixels, compress="deflate") for name in ("a.tif", "b.tif"))
+    header = parse(bad)
+    content = bytearray(bad.read_bytes())
+    content[int(header.offsets[3]) + int(header.counts[3]) // 2] ^= 0x10
+    bad.write_bytes(content)
+    store, gate = BlockStore(decoders=1), Event()
+    store._decoders.submit(gate.wait)  # all are fetched before the first is decoded
+    files = {path: store.header(str(path), OPENER).result() for path in (good, bad)}
+    coming = {path: store.blocks(file, range(6), (1,), OPENER) for path, file in files.items()}
+    store._fetchers.shutdown()
+    gate.set()
+    failed = [(path.name, number) for path, blocks in coming.items() for number, block in blocks.items()
+              if block.exception() is not None]  # fmt: skip
+    assert failed == [("b.tif", 3)]
+    with pytest.raises(DecodeError) as caught:
+        coming[bad][3].result()
+    assert caught.value.url == str(bad)
+    np.testing.assert_array_equal(coming[bad][5].result(), coming[good][5].result())
+
+
+def _read_tile(path: str, decoders: int) -> list[np.ndarray[Any, Any]]:
+    """Twelve neighbouring chips of a file, some over its edge, in whatever process this is."""
+    ref = SceneRef("item", "a", path, "a", 1, GRID, "uint16", 0.0)
+    targets = [GeoRef(32633, GRID.x0 - 100 + 500 * j, GRID.y0 + 200 - 400 * i, 10.0, (40, 50))
+               for i in range(3) for j in range(4)]  # fmt: skip
+    return DirectEngine(BlockStore(decoders=decoders)).read_each([ref], targets, "nearest", OPENER)
+
+
+def test_threads_and_processes_read_the_same(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "a.tif", numbers("uint16"), compress="deflate", predictor=2))
+    alone = _read_tile(path, 1)
+    with ThreadPoolExecutor(8) as threads:
+        for found in threads.map(_read_tile, [path] * 8, [4] * 8):
+            np.testing.assert_array_equal(found, alone)
+    jobs = [dask.delayed(_read_tile)(path, 2) for _ in range(2)]
+    for found in dask.compute(*jobs, scheduler="processes", num_workers=2):
+        np.testing.assert_array_equal(found, alone)
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(alone[5][0], file.read(1)[20:60, 40:90])

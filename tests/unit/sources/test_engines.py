@@ -15,7 +15,7 @@ from pyproj import Transformer
 from schemas.errors import AssetMissingError, DecodeError, RecipeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
-from sources import engine_direct
+from sources import warp
 from sources.block_store import BlockStore
 from sources.engine import ENGINES, open_engine
 from sources.engine_direct import DirectEngine
@@ -196,13 +196,13 @@ def test_warped_bands_keep_their_own_holes(make_raster: MakeRaster) -> None:
 def test_only_the_needed_window_is_read(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
     ref = make_raster(numbers(), SOURCE, nodata=0.0)
     read: list[tuple[int, ...]] = []
-    real_warp = engine_direct.reproject
+    real_warp = warp.reproject
 
     def watching_warp(source: Any, *args: Any, **options: Any) -> Any:
         read.append(source.shape)
         return real_warp(source, *args, **options)
 
-    monkeypatch.setattr(engine_direct, "reproject", watching_warp)
+    monkeypatch.setattr(warp, "reproject", watching_warp)
     target = GeoRef(32633, 400_305.0, 5_299_595.0, 10.0, (8, 6))
     open_engine("direct").read([ref], target, "bilinear", OPENER)
     assert read == [(1, 8 + 1 + 8, 6 + 1 + 8)]

@@ -22,6 +22,7 @@ from schemas.errors import (
 )
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
+from sources import fetch
 from sources.engine import ENGINES, open_engine
 from sources.faults import error_of_status
 from sources.fetch import fetch_range
@@ -229,3 +230,16 @@ def test_a_body_that_breaks_off_is_tried_again(loopback: Any) -> None:
         with pytest.raises(TransientSourceError, match="connection broke"):
             fetch_range(f"http://127.0.0.1:{listener.getsockname()[1]}/a.tif", OPENER, 0, 100)
         server.join()
+
+
+def test_a_server_that_stalls_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "SILENT_SECONDS", 0.2)
+    fetch._pool.cache_clear()
+    try:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,  # takes the request and says nothing
+            pytest.raises(TransientSourceError, match="stalled"),
+        ):
+            fetch_range(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif", OPENER, 0, 10)
+    finally:
+        fetch._pool.cache_clear()
