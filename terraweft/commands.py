@@ -24,6 +24,7 @@ from terraweft.site import (
     api_key,
     find_recipe,
     ledger_path,
+    require_publishable,
     require_variables,
     store_options,
     variables,
@@ -88,6 +89,7 @@ def _build(
     key = api_key(recipe, os.environ)
     storage = open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
+    require_publishable(recipe)
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
         from flows.build import BuildRequest
         from flows.cluster import default_workers

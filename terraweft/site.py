@@ -11,6 +11,7 @@ from pathlib import Path
 from schemas.errors import RecipeError
 from schemas.recipe import VARIABLE, Recipe, fill
 from schemas.recipe_file import load_recipe
+from shards.guard import findings
 from shards.layout import WORK
 from shards.storage import FolderStorage, Storage, StoreOptions
 
@@ -50,6 +51,18 @@ def require_variables(recipe: Recipe, known: Mapping[str, str]) -> None:
         )
     for name, catalog in recipe.catalogs.items():
         fill(catalog.href, known, f"catalogs.{name}.href")
+
+
+def require_publishable(recipe: Recipe) -> None:
+    """Stop before anything is read where the recipe, which is published with the dataset, holds what may not be.
+
+    Raises:
+        RecipeError: a local path, a signed address or a secret stands in it.
+    """
+    found = findings(recipe.model_dump_json(by_alias=True))
+    if found:
+        mend = "put it into a variable: ${TERRAWEFT_...}"
+        raise RecipeError(f"{found[0]} would be published with the dataset", where=recipe.name, mend=mend)
 
 
 def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:

@@ -1,0 +1,39 @@
+"""What a recipe may not hold is said before anything is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import RecipeError
+from shards.object_storage import ObjectStorage
+from shards.storage import FolderStorage, StoreOptions
+from terraweft.site import find_recipe, require_publishable, store_options, work_folder
+
+
+@pytest.mark.parametrize("href", ["/home/me/catalog.json", "https://host/stac?sig=abc&se=1", "https://me:secret@host/"])
+def test_what_would_be_published_and_may_not_is_one_line(href: str) -> None:
+    recipe, _ = find_recipe(Path("sandbox"))
+    require_publishable(recipe)
+    catalogs = {name: catalog.model_copy(update={"href": href}) for name, catalog in recipe.catalogs.items()}
+    with pytest.raises(RecipeError, match="would be published") as caught:
+        require_publishable(recipe.model_copy(update={"catalogs": catalogs}))
+    assert "\n" not in caught.value.line()
+    assert "abc" not in caught.value.line()
+    assert "secret@" not in caught.value.line()
+
+
+def test_object_stores_are_reached_by_what_the_environment_says() -> None:
+    said = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-central-1", "AWS_REQUEST_PAYER": "requester"}
+    assert store_options(said) == StoreOptions("http://127.0.0.1:9", "eu-central-1", requester_pays=True)
+    assert store_options({"AWS_NO_SIGN_REQUEST": "YES"}) == StoreOptions(anonymous=True)
+
+
+def test_unfinished_work_of_a_store_lies_on_this_machine(tmp_path: Path) -> None:
+    assert work_folder(FolderStorage(tmp_path), {}) == tmp_path / "work"
+    one, other = (ObjectStorage(f"s3://bucket/{name}", StoreOptions()) for name in "ab")
+    places = {work_folder(storage, {"TERRAWEFT_WORK": str(tmp_path)}) for storage in (one, other)}
+    assert len(places) == 2
+    assert all(place.parent == tmp_path for place in places)
+    assert work_folder(one, {"XDG_CACHE_HOME": "/x"}).is_relative_to("/x/terraweft/work")
