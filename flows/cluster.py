@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import dask
 from distributed import Client, LocalCluster, get_worker
+from rasterio.errors import NotGeoreferencedWarning
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,15 @@ def quieten() -> None:
         if name == "distributed" or name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
+
+
+@cache
+def quieten_rasters() -> None:
+    """Arrays and blocks that GDAL sees without their place are placed by us.
+
+    rasterio silences its warning by a switch that threads share, so that now and then one gets through.
+    """
+    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 
 def default_workers() -> int:

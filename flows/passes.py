@@ -25,7 +25,7 @@ from chips.register import measure_layers
 from chips.rows import chip_row, input_hash, items_over
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
-from flows.cluster import cancellation
+from flows.cluster import cancellation, quieten_rasters
 from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
@@ -116,6 +116,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
     final = job.first_folder(tile)
     if final.exists():
         return final
+    quieten_rasters()
     began = time.monotonic()
     writer = FragmentWriter(final)
     read = TileReader(job.recipe, job.layers, job.opener, is_stopped=cancellation()).read(tile)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from sources.catalog import open_catalog
 from terraweft.cli import main
 from tests.integration.support import World
 
@@ -51,7 +53,7 @@ def test_mistake_is_one_line_with_exit_code_2(
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", world.stac_url)
-    monkeypatch.setattr("flows.planning.sleep", lambda seconds: None)
+    monkeypatch.setattr("flows.catalogs.open_catalog", partial(open_catalog, sleep=lambda seconds: None))
     with pytest.raises(SystemExit) as ended:
         main(["plan", str(path)])
     assert ended.value.code == 2
@@ -76,12 +78,12 @@ def test_dataset_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.Ca
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
-def test_object_store_is_refused_and_leaves_no_folder(
+def test_an_address_that_holds_no_dataset_is_refused_and_leaves_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        main(["build", "sandbox", "--out", "s3://bucket/dataset"])
+        main(["build", "sandbox", "--out", "ftp://host/dataset"])
     assert ended.value.code == 2
-    assert "s3://bucket/dataset is no local folder" in capsys.readouterr().err
+    assert "ftp:// holds no dataset" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
