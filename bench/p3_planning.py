@@ -155,7 +155,7 @@ def query_per_chip(chips: int) -> dict[str, Any]:
     from flows.cells import planned_cells
 
     recipe = the_recipe(BUILD / f"items-{chips}.parquet", chips)
-    cells = planned_cells(recipe, BUILD, {})
+    cells = planned_cells(recipe, BUILD, {}).cells
     step = max(1, len(cells) // QUERIES)
     boxes = [outline.bounds for outline in cells.footprints()[::step][:QUERIES]]
     took, found = [], 0
