@@ -69,7 +69,8 @@ def majortom_index(
 
     Args:
         lon: (N,) degrees in [-180, 180].
-        lat: (N,) degrees in (-90, 90].
+        lat: (N,) degrees in (-90, 90]; what lies south of the southernmost edge, half a row from the pole where rows
+            are odd in number, counts to the southernmost row.
         spacing_km: edge of the cells.
     """
     lons, lats = np.atleast_1d(np.asarray(lon, np.float64)), np.atleast_1d(np.asarray(lat, np.float64))
@@ -129,7 +130,9 @@ def majortom_bounds(name: str, spacing_km: float = 10.0) -> Bounds:
     west = float(_west_edge(np.array(column), count))
     beyond = index + 1 == len(rows.south)
     north = 90.0 if beyond else float(rows.south[index + 1])
-    east = west + 360.0 / float(count) if column == last else float(_west_edge(np.array(column + 1), count))
+    # the last column ends where the first begins, a turn further: a sum of widths may fall a bit short of 180
+    following = first if column == last else column + 1
+    east = float(_west_edge(np.array(following), count)) + (360.0 if column == last else 0.0)
     return (west, float(rows.south[index]), east, north)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chips.cell_table import CellTable
@@ -39,11 +39,33 @@ def test_corners_are_those_of_the_published_algorithm_to_the_last_bit() -> None:
         assert east == pytest.approx(float(row["east"]), abs=1e-12)  # beyond the last column it adds a width
 
 
-@given(st.floats(-180, 180), st.floats(-79.9, 83.9), st.sampled_from([2.0, 10.0, 23.0, 100.0]))
+LATITUDES = st.floats(-88.5, 90)  # the published grid may begin half a row above the south pole
+SPACINGS = st.sampled_from([2.0, 10.0, 23.0, 100.0])
+
+
+@given(st.floats(-180, 180), LATITUDES, SPACINGS)
+@example(180.0, 28.0, 2.0)  # the last column's width, added to its western edge, ends a bit short of 180
+@example(-180.0, 28.0, 2.0)
 def test_cell_of_a_point_holds_it(lon: float, lat: float, spacing: float) -> None:
     west, south, east, north = majortom_bounds(str(majortom_names(lon, lat, spacing)[0]), spacing)
     assert south < lat <= north
     assert west < lon <= east or west < lon + 360 <= east
+
+
+@given(st.floats(-180, 180), LATITUDES, SPACINGS)
+@example(180.0, 28.0, 2.0)
+@example(180.0, 0.0, 10.0)
+def test_an_edge_is_owned_by_the_cell_west_or_south_of_it(lon: float, lat: float, spacing: float) -> None:
+    name = str(majortom_names(lon, lat, spacing)[0])
+    west, south, east, north = majortom_bounds(name, spacing)
+
+    def turned(x: float) -> float:
+        return x - 360 if x > 180 else x
+
+    assert majortom_names(turned(east), north, spacing).tolist() == [name]
+    assert majortom_names(turned(east), lat, spacing).tolist() == [name]
+    assert majortom_names(west, lat, spacing).tolist() != [name] or east - west == 360
+    assert majortom_names(lon, south, spacing).tolist() != [name]
 
 
 @given(st.floats(-179.999, 179.999), st.floats(-79.9, 83.9), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
