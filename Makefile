@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
-EXTRAS ?= build,train,serve,test,dev
+EXTRAS ?= build,train,export,serve,test,dev
 VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
@@ -65,7 +65,7 @@ resolve: $(STAMP)  ## prove that the pinned set resolves from wheels on Python 3
 	@for version in 3.11 3.12 3.13; do \
 	  report=build/resolve-$$version.json; \
 	  $(BIN)/pip install --quiet --dry-run --ignore-installed --python-version $$version --only-binary=:all: \
-	    --find-links build/wheels --target build/resolve --report $$report -c constraints.txt '.[build,serve,test,dev]'; \
+	    --find-links build/wheels --target build/resolve --report $$report -c constraints.txt '.[build,export,serve,test,dev]'; \
 	  $(BIN)/python -c "import json, sys; found = json.load(open(sys.argv[1]))['install']; \
 	    print(f'Python {sys.argv[2]}: {len(found)} distributions resolve to the pinned versions, all as wheels')" \
 	    $$report $$version; \

@@ -16,9 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 CI_VARIABLE = "TERRAWEFT_CI"
 REALDATA_VARIABLE = "TERRAWEFT_REALDATA"
+
+# Where a failure stops a landing, property tests try the same examples each time; elsewhere they look for new ones.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+if os.environ.get(CI_VARIABLE) == "1":
+    settings.load_profile("ci")
 
 _missing_key = pytest.StashKey[dict[str, list[str]]]()
 
