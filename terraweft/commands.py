@@ -16,11 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from schemas.errors import MissingExtraError, UserError
-from schemas.recipe import Recipe, Region
-from shards.storage import open_storage
-from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs
-from terraweft.site import (
+from flows.site import (
     api_key,
     find_recipe,
     ledger_path,
@@ -30,6 +26,10 @@ from terraweft.site import (
     variables,
     work_folder,
 )
+from schemas.errors import MissingExtraError, UserError
+from schemas.recipe import Recipe, Region
+from shards.storage import open_storage
+from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs
 
 if TYPE_CHECKING:
     from flows.build import BuildRequest, BuildResult

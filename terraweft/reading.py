@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from flows.site import store_options
 from shards.check import CheckReport, check_dataset
 from shards.reader import Dataset
 from shards.reader import open_dataset as open_version
-from terraweft.site import store_options
 
 
 def open_dataset(uri: str | Path, version: str | None = None) -> Dataset:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
+from flows.site import store_options
 from schemas.errors import DatasetError
 from shards.reader import open_dataset
-from terraweft.site import store_options
 
 if TYPE_CHECKING:
     from schemas.sample import Sample

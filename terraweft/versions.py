@@ -9,12 +9,12 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
+from flows.site import store_options
 from schemas.errors import UserError
 from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
 from terraweft.console import human_bytes, print_pairs
-from terraweft.site import store_options
 
 NAMED = 12
 """Chips that are named in a list; what comes after is counted."""

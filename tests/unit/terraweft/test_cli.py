@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from flows.site import require_variables
 from schemas.errors import CatalogError, RecipeError
 from schemas.recipe import Recipe
 from terraweft import __version__
 from terraweft.cli import app, guarded, main
 from terraweft.console import print_notes
 from terraweft.show import _best, _place, can_draw, contact_sheet
-from terraweft.site import require_variables
 from tests.unit.terraweft.support import RECIPE, sample_of
 
 

@@ -1,4 +1,7 @@
-"""What this installation and this shell bring: the one place where the environment is read."""
+"""What this installation and this shell bring: the one place where the environment is read.
+
+The command line and deployments that a Prefect worker starts both begin here.
+"""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.site import find_recipe, require_publishable, store_options, work_folder
 from schemas.errors import RecipeError
 from shards.object_storage import ObjectStorage
 from shards.storage import FolderStorage, StoreOptions
-from terraweft.site import find_recipe, require_publishable, store_options, work_folder
 
 
 @pytest.mark.parametrize("href", ["/home/me/catalog.json", "https://host/stac?sig=abc&se=1", "https://me:secret@host/"])
