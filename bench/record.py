@@ -9,12 +9,11 @@ import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-RESULTS = Path(__file__).parent / "results"
+from bench import tables
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def record(
     packages: Sequence[str],
     further: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write ``bench/results/<row>.json`` and print the table."""
+    """Write ``bench/results/<row>.json``, the tables of ``bench/README.md``, and print the rows."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "id": row.upper(),
@@ -60,8 +59,9 @@ def record(
         "versions": {name: version(name) for name in packages},
         "commit": commit.stdout.strip(),
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{row}.json").write_text(json.dumps(result, indent=1) + "\n")
+    tables.RESULTS.mkdir(exist_ok=True)
+    (tables.RESULTS / f"{row}.json").write_text(json.dumps(result, indent=1) + "\n")
+    tables.main()
     for line in rows:
         print("  ".join(f"{key}={value}" for key, value in line.items()))
     print(f"{row.upper()}: {figure:.3g} {unit}, target {target}: {'holds' if holds else 'does not hold'}")

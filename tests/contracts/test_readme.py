@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench import tables
 from schemas.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -44,3 +45,8 @@ def test_make_targets_of_the_readme_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)", README))
     assert named <= targets | {"bench"}
+
+
+def test_tables_of_the_benchmarks_are_those_of_their_results() -> None:
+    page = tables.README.read_text(encoding="utf-8")
+    assert page == tables.with_tables(page, tables.results()), "bench/results changed: run `python -m bench.tables`"
