@@ -20,6 +20,7 @@ from schemas.errors import AssetMissingError, LatticeUnknownError, UnsupportedIt
 from schemas.georef import GeoRef
 from schemas.sensor import Band
 from sources.items import item_geometry
+from sources.sound import as_number
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _NOT_DATA_KEYS = frozenset(
 )
 _RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".cog", ".gtiff")
 _DECORATION = re.compile(r"([-_.]jp2|\.tiff?|_\d{2}m)$")
+_NAMED_PIXEL = re.compile(r"_(?:B\d[0-9A]|SCL|AOT|WVP)_([126]0)m(?:\.jp2|\.tiff?)?$")
 _MICROMETRE_LIMIT = 30.0
 
 
@@ -77,7 +79,7 @@ def asset_bands(asset_key: str, asset: Mapping[str, Any]) -> list[BandInfo]:
     standard and the nanometres of some catalogs are told apart by magnitude (nothing here measures 30 nm or 30 um).
     """
     lists = [asset.get(name) for name in ("bands", "eo:bands", "raster:bands")]
-    tables = [[row for row in rows if isinstance(row, Mapping)] for rows in lists if isinstance(rows, list)]
+    tables = [[_as_row(row) for row in rows] for rows in lists if isinstance(rows, list)]
     count = max((len(table) for table in tables), default=0) or 1
     return [_band_info(asset_key, position, count, tables, asset) for position in range(count)]
 
@@ -193,6 +195,10 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
     a, b, x0, d, e, y0 = (float(value) for value in transform[:6])
     if b or d:
         raise UnsupportedItemError(f"item {item['id']}: asset {asset_key} is rotated, only north-up grids are read")
+    if (named := named_pixel_m(asset_key, asset)) and named != a == -e:
+        # Real items of CDSE give B07_60m the transform of B07_20m beside the shape of the file itself.
+        log.debug("item %s: asset %s: pixels of %g m stated, its name says %g m", item["id"], asset_key, a, named)
+        a, e = named, -named
     height = None if abs(a + e) <= 1e-6 * a else -e
     if a <= 0 or e >= 0 or (height is not None and a >= DEGREES_BELOW):
         raise UnsupportedItemError(
@@ -208,6 +214,16 @@ def asset_georef(item: Mapping[str, Any], asset_key: str) -> GeoRef:
     if not epsg:
         raise _unplaced(item, asset_key, ["proj:code"])
     raise UnsupportedItemError(f"item {item['id']}: EPSG:{epsg} puts asset {asset_key} away from the footprint")
+
+
+def named_pixel_m(asset_key: str, asset: Mapping[str, Any]) -> float | None:
+    """The pixel edge that a Sentinel-2 file's name states (``T35UPU_..._B07_60m.jp2``); None where it states none.
+
+    Key and file name must agree: a key alone may be what a catalog calls a file that it resampled.
+    """
+    names = (f"_{asset_key}", urlsplit(str(asset.get("href") or "")).path)
+    found = [match[1] for name in names if (match := _NAMED_PIXEL.search(name))]
+    return float(found[0]) if len(found) == 2 and found[0] == found[1] else None
 
 
 def is_refused(asset: Mapping[str, Any]) -> str:
@@ -245,21 +261,24 @@ def _centre_agrees(info: BandInfo, band: Band) -> bool:
     return abs(info.centre_nm - band.centre_nm) <= max(CENTRE_TOLERANCE_NM, 0.06 * band.centre_nm)
 
 
+def _as_row(row: Any) -> Mapping[str, Any]:
+    """A band as a table: of a bare name (``["B04"]``) too; what is neither keeps its place."""
+    return row if isinstance(row, Mapping) else {"name": row} if isinstance(row, str) else {}
+
+
 def _band_info(
     asset_key: str, position: int, count: int, tables: list[list[Mapping[str, Any]]], asset: Mapping[str, Any]
 ) -> BandInfo:
-    rows = [table[position] for table in tables if position < len(table)]
+    # STAC 1.1: what holds for all bands stands with the asset
+    whole = {key: asset[key] for key in ("raster:scale", "raster:offset") if asset.get(key) is not None}
+    rows = [*(table[position] for table in tables if position < len(table)), whole]
 
     def first(*keys: str) -> Any:
         found = (row[key] for row in rows for key in keys if row.get(key) is not None)
         return next(found, None)
 
     def number(*keys: str) -> float | None:
-        value = first(*keys)
-        try:
-            return None if value is None else float(value)
-        except (TypeError, ValueError):
-            return None
+        return as_number(first(*keys))
 
     centre, fwhm = (
         number("eo:center_wavelength", "center_wavelength"),
@@ -268,7 +287,7 @@ def _band_info(
     factor = 1.0 if centre is not None and centre > _MICROMETRE_LIMIT else 1000.0
     name = first("name")
     good = number("enmap:bbl", "bbl")
-    nodata = number("nodata")
+    nodata = _nodata(first("nodata"))
     return BandInfo(
         asset_key=asset_key,
         index=position + 1,
@@ -278,7 +297,7 @@ def _band_info(
         centre_nm=None if centre is None else round(centre * factor, 4),
         fwhm_nm=None if fwhm is None else round(fwhm * factor, 4),
         dtype=str(first("data_type") or asset.get("data_type") or ""),
-        nodata=nodata if nodata is not None else _plain_number(asset.get("nodata")),
+        nodata=nodata if nodata is not None else _nodata(asset.get("nodata")),
         scale=number("raster:scale", "scale", "enmap:gain_of_band"),
         offset=number("raster:offset", "offset", "enmap:offset_of_band"),
         unit=str(first("unit") or asset.get("unit") or ""),
@@ -286,8 +305,12 @@ def _band_info(
     )
 
 
-def _plain_number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def _nodata(value: Any) -> float | None:
+    """A no-data value; ``"nan"`` and ``"inf"`` are texts in STAC."""
+    try:
+        return None if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _meant(epsg: int) -> tuple[int, ...]:

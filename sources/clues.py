@@ -102,7 +102,8 @@ def platform_of(item: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 def platform_name(platform: Any) -> str:
     """``sentinel-2a`` whatever a catalog writes (``Sentinel-2A``, ``SENTINEL-1A``, ``LANDSAT_8``)."""
-    return re.sub(r"[\s_]+", "-", str(platform or "").strip().lower())
+    said = re.sub(r"\s*,\s*", ",", str(platform or "").strip().lower())
+    return re.sub(r"[\s_]+", "-", said)
 
 
 def file_name(href: str) -> str:

@@ -6,6 +6,7 @@ would read; nothing is opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,15 +16,26 @@ from schemas.recipe import Modality
 from schemas.recipe_radar import GroundRange
 from schemas.scene import MaskKind, SceneItem
 from schemas.sensor import Band, SensorProfile, load_sensor
-from sources.assets import BandInfo, asset_bands, asset_georef, band_of, find_image, is_pixel_asset
+from sources.assets import (
+    BandInfo,
+    asset_bands,
+    asset_georef,
+    band_of,
+    find_image,
+    is_pixel_asset,
+    named_pixel_m,
+)
 from sources.clues import Clues, clues_of
 from sources.items import Item, item_times, normalise_item
-from sources.radiometry import Radiometry, sentinel2_baseline
+from sources.openers import refusal
+from sources.radiometry import Radiometry
 from sources.recognise import Recognised, recognise
 from sources.scenes import licence_of, mask_keys, mask_kind, profile_of
-from sources.sensors import radiometry_of, to_scene_item
+from sources.sensors import NONSENSE, radiometry_of, to_scene_item
 from sources.sentinel1 import AMPLITUDE
+from sources.sentinel2_baseline import baseline_of
 from sources.sound import as_number
+from sources.window import mark_refused
 
 METRES_FROM = 0.1
 """A pixel edge below this is in degrees: no unit of length here is finer."""
@@ -104,12 +116,14 @@ def explain_item(raw: Mapping[str, Any], base_href: str = "") -> Explanation:
 
     Args:
         raw: the item as its catalog or file gives it, of any STAC version.
-        base_href: address of its document, against which relative addresses are resolved.
+        base_href: address of its document, against which relative addresses are resolved. An item from a public host
+            may name no file of this machine and no private network, as in a build.
 
     Raises:
         UnsupportedItemError: no time is stated, or the document is no item at all.
     """
     item = normalise_item(raw, base_href)
+    mark_refused(item, allow_local=refusal(base_href, allow_local=False) != "")
     clues = clues_of(item)
     known = recognise(clues)
     told = Explanation(sensor=known.sensor or None, platform=clues.platform or None, why=[known.why])
@@ -117,7 +131,7 @@ def explain_item(raw: Mapping[str, Any], base_href: str = "") -> Explanation:
     told.datetime = start.isoformat().replace("+00:00", "Z")
     told.cloud_cover = _cloud_cover(item)
     if known.sensor.startswith("sentinel-2"):
-        told.processing_baseline = sentinel2_baseline(item) or None
+        told.processing_baseline = baseline_of(item) or None
     if known.sensor:
         told.licence = licence_of(item, load_sensor(known.sensor), start.year)[0]
     if not known.is_refused:
@@ -221,6 +235,8 @@ def _meanings(item: Item, held: Held, why: list[str]) -> dict[str, AssetMeaning]
             reasons.setdefault(decided.why, []).append(key)
         except UnsupportedItemError as error:
             reasons.setdefault(_short(item, error), []).append(key)
+        except NONSENSE as error:
+            reasons.setdefault(f"cannot be understood: {type(error).__name__}", []).append(key)
         meanings[key] = _meaning(item, rows, sensor, decided)
     several = len(reasons) > 1
     why += [f"{_few(keys)}: {reason}" if several else reason for reason, keys in reasons.items()]
@@ -231,10 +247,11 @@ def _meaning(item: Item, rows: Held, sensor: SensorProfile, decided: Radiometry 
     names = [band.common_name if band else info.common_name for info, band, _ in rows]
     centres = [_centre(info, band) for info, band, _ in rows]
     info, band, _ = rows[0]
+    is_amplitude = decided is not None and decided.unit == AMPLITUDE
     return AssetMeaning(
         common_name=(names[0] or None) if len(rows) == 1 else [name or None for name in names],
         center_wavelength_nm=centres[0] if len(rows) == 1 else centres,
-        gsd_m=_gsd(item, info, band, sensor),
+        gsd_m=(_spacing(item) if is_amplitude else None) or _gsd(item, info, band, sensor),
         scale=decided.scale if decided else None,
         offset=decided.offset if decided else None,
         nodata=info.nodata if info.nodata is not None else sensor.nodata,
@@ -246,9 +263,17 @@ def _centre(info: BandInfo, band: Band | None) -> float | None:
     return info.centre_nm if band is None or band.centre_nm is None else band.centre_nm
 
 
+def _spacing(item: Item) -> float | None:
+    """Pixel spacing of an image in ground range; the coarser of both directions."""
+    said = [as_number(item["properties"].get(f"sar:pixel_spacing_{way}")) for way in ("range", "azimuth")]
+    return max((number for number in said if number is not None and number > 0), default=None)
+
+
 def _gsd(item: Item, info: BandInfo, band: Band | None, sensor: SensorProfile) -> float | None:
     """Pixel edge as delivered, in metres: the lattice's, else as stated, else the sensor's own."""
     asset = item["assets"][info.asset_key]
+    if named := named_pixel_m(info.asset_key, asset):
+        return named
     transform = asset.get("proj:transform")
     if transform and abs(float(transform[0])) > METRES_FROM:
         return abs(float(transform[0]))
@@ -292,6 +317,9 @@ def _few(keys: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    """Whole numbers without a point; what JSON has no number for as STAC writes it (``"nan"``, ``"inf"``)."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return str(value)
+    return int(value) if value.is_integer() else value

@@ -37,10 +37,14 @@ NUMERIC_PROPERTIES = frozenset(
 """Properties that are numbers, whatever a catalog writes (WRS rows and ids keep their leading zeros)."""
 
 PROJECTION_KEYS = ("proj:epsg", "proj:code", "proj:transform", "proj:shape")
+COMMON_KEYS = frozenset({"raster:scale", "raster:offset", "nodata", "data_type", "unit"})
+"""Fields that hold for every asset where they stand with the item (STAC 1.1)."""
 HOUSEKEEPING_KEYS = frozenset({"created", "updated", "published"})
 """Stamps of the catalog: they say nothing about the content."""
 
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})?")
+_EPSG = re.compile(r"EPSG(?::[\d.]*)?[:/](\d{4,5})$", re.IGNORECASE)
+"""``EPSG:32632``, and as a URN or an address."""
 _PRIVATE_MARK = "terraweft:"
 DELIVERED_KEY = f"{_PRIVATE_MARK}delivered"
 """Key of a normalised item under which the item stands as the catalog gave it."""
@@ -126,6 +130,8 @@ def normalise_item(item: Mapping[str, Any], base_href: str = "") -> Item:
         for key in PROJECTION_KEYS:
             if asset.get(key) is None and properties.get(key) is not None:
                 asset[key] = properties[key]
+        for key in COMMON_KEYS & properties.keys():
+            asset.setdefault(key, properties[key])
         asset["href"] = absolute_href(str(asset.get("href", "")), base_href)
     return clean
 
@@ -225,8 +231,9 @@ def _counts(name: str) -> bool:
 def _unify_projection(part: dict[str, Any]) -> None:
     epsg = _number(part.get("proj:epsg"))
     code = part.get("proj:code")
-    if epsg is None and isinstance(code, str) and code.upper().startswith("EPSG:"):
-        epsg = _number(code.split(":", 1)[1])
+    for text in (code, epsg):
+        if isinstance(text, str) and (found := _EPSG.search(text)):
+            epsg = int(found[1])
     if epsg is None:
         epsg = _described_epsg(part)
     part.pop("proj:epsg", None)

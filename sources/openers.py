@@ -57,7 +57,7 @@ class PlainOpener:
         reason = refusal(href, self.allow_local)
         if not reason and not self.allow_local:
             host = urlsplit(href).hostname or ""
-            if urlsplit(href).scheme in ("http", "https") and _resolves_privately(host):
+            if urlsplit(href).scheme in ("http", "https") and resolves_privately(host):
                 reason = f"{host} is an address of a private network"
         if reason:
             raise UnsupportedItemError(reason, url=unsigned(href))
@@ -172,6 +172,16 @@ def is_private_host(host: str) -> bool:
         return "." not in name
 
 
+@lru_cache(maxsize=1024)
+def resolves_privately(host: str) -> bool:
+    """Whether a host's name leads to this machine or a private network; False where it is not known."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return any(not _is_public(ipaddress.ip_address(str(entry[4][0]).split("%")[0])) for entry in found)
+
+
 def unsigned(href: str) -> str:
     """The address without signature, token or user name; other query parameters stay.
 
@@ -211,12 +221,3 @@ def _is_plain(scheme: str) -> bool:
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_global
-
-
-@lru_cache(maxsize=1024)
-def _resolves_privately(host: str) -> bool:
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    return any(not _is_public(ipaddress.ip_address(str(entry[4][0]).split("%")[0])) for entry in found)

@@ -6,7 +6,6 @@ is kept with the sample.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,17 +16,19 @@ from numpy.typing import NDArray
 from schemas.errors import UnsupportedItemError
 from schemas.sensor import SensorProfile
 from sources.assets import BandInfo
+from sources.sentinel2_baseline import NEW_FROM, sides_of_04
+from sources.sound import as_number
 
 S2_SCALE = 1e-4
 """Quantification value 10000 of Sentinel-2 L1C and L2A."""
 S2_OFFSET = -0.1
 """BOA_ADD_OFFSET and RADIO_ADD_OFFSET of -1000 DN, from processing baseline 04.00 on."""
-S2_OFFSET_BASELINE = (4, 0)
 PRE04_NODATA = -32768
 """No-data value of numbers brought to the old baseline: there 0 and negative reflectances are valid."""
 
 _FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-_BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+_SAID = {"true": True, "1": True, "false": False, "0": False}
+"""How catalogs write a flag that is no JSON boolean."""
 _OFFSET_DN = "s2:radiometric_offset_dn"
 
 
@@ -64,11 +65,16 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
         UnsupportedItemError: neither says, or bands differ.
     """
     scale, offset = stated(item_id, infos, "scale"), stated(item_id, infos, "offset")
+    is_scaled = profile.scale not in (None, 1.0)
+    if is_scaled and says_nothing(infos, scale, offset):
+        scale = offset = None
     if scale is None and offset is None:
         if profile.scale is None or profile.offset is None:
             raise UnsupportedItemError(
                 f"item {item_id}: no scale and offset stated, and {profile.sensor} has no fixed ones"
             )
+        if is_scaled and is_floating(infos):
+            raise UnsupportedItemError(f"item {item_id}: {FLOATING}")
         return Radiometry(
             profile.scale,
             profile.offset,
@@ -85,6 +91,23 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
     return Radiometry(scale, offset, unit, why)
 
 
+FLOATING = "floating-point numbers are not the product's digital numbers, and the item states no scale for them"
+
+
+def says_nothing(infos: Sequence[BandInfo], scale: float | None, offset: float | None) -> bool:
+    """Whether a stated scale and offset are those of a file that has none: 1 and 0, of whole numbers without a unit.
+
+    Tools that make items from files write them down for every raster (rio-stac does), whatever the numbers mean.
+    """
+    is_default = scale == 1.0 and offset in (None, 0.0)
+    return is_default and not is_floating(infos) and not any(info.unit for info in infos)
+
+
+def is_floating(infos: Sequence[BandInfo]) -> bool:
+    """Whether the item says that the numbers are stored as floating point."""
+    return any(info.dtype.lower().startswith(("float", "cfloat")) for info in infos)
+
+
 def decide_sentinel2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> Radiometry:
     """Scale and offset of a Sentinel-2 item; never decided by date.
 
@@ -93,31 +116,56 @@ def decide_sentinel2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> Radi
 
     Raises:
         UnsupportedItemError: no evidence, or evidence that cannot be decided (an unshifted flag with baseline >= 04.00,
-            where shifted and unshifted files are both in circulation).
+            where shifted and unshifted files are both in circulation; baselines on both sides of 04.00; a scale or
+            offset that the product never had).
 
     Source: Sentinel-2 Products Specification Document, offset of -1000 DN from baseline 04.00 on.
     """
     item_id, properties = item["id"], item["properties"]
-    scale = stated(item_id, infos, "scale") or S2_SCALE
-    listed = stated(item_id, infos, "offset")
-    baseline = sentinel2_baseline(item)
+    scale, listed = stated(item_id, infos, "scale"), stated(item_id, infos, "offset")
+    if is_floating(infos):
+        if scale is None:
+            raise UnsupportedItemError(f"item {item_id}: {FLOATING}")
+        return Radiometry(scale, listed or 0.0, "reflectance", "floating-point numbers: scale and offset as stated")
+    if scale == 1.0 and listed in (None, 0.0):  # of whole numbers: what a file without any has
+        scale = listed = None
+    if scale is not None and not np.isclose(scale, S2_SCALE):
+        raise UnsupportedItemError(f"item {item_id}: scale {scale:g} is stated, Sentinel-2 has {S2_SCALE:g}")
+    if listed is not None and np.isclose(listed, S2_OFFSET / S2_SCALE):
+        listed = S2_OFFSET  # written in digital numbers
+    baseline = _decided_baseline(item)
     offset, why = _sentinel2_offset(item_id, properties, baseline, listed, _is_jp2(item, infos))
     if listed is not None and abs(listed - offset) > 1e-9:
         why += f"; raster:bands beside it says {listed:g}"
-    return Radiometry(float(scale), offset, "reflectance", why)
+    return Radiometry(S2_SCALE, offset, "reflectance", why)
+
+
+def _decided_baseline(item: Mapping[str, Any]) -> str:
+    """The baseline that tells about the offset; empty where none does.
+
+    Raises:
+        UnsupportedItemError: properties and product names state baselines on both sides of 04.00.
+    """
+    before, after = sides_of_04(item)
+    if before and after:
+        raise UnsupportedItemError(
+            f"item {item['id']}: baselines {before} and {after} are both stated, and the offset came between them"
+        )
+    return before or after
 
 
 def _sentinel2_offset(
     item_id: str, properties: Mapping[str, Any], baseline: str, listed: float | None, is_jp2: bool
 ) -> tuple[float, str]:
-    is_new = bool(baseline) and _baseline_key(baseline) >= S2_OFFSET_BASELINE
-    measured = properties.get(_OFFSET_DN)
+    is_new = baseline >= NEW_FROM
+    measured = as_number(properties.get(_OFFSET_DN))
     if measured is not None:
-        offset = -abs(float(measured)) * S2_SCALE or 0.0
-        return offset, f"offset {offset:g}: {_OFFSET_DN} is {measured}"
-    flag = next((key for key in _FLAGS if isinstance(properties.get(key), bool)), "")
+        offset = -abs(measured) * S2_SCALE or 0.0
+        return offset, f"offset {offset:g}: {_OFFSET_DN} is {measured:g}"
+    flags = {key: _SAID.get(str(properties.get(key)).lower()) for key in _FLAGS}
+    flag = next((key for key, is_said in flags.items() if is_said is not None), "")
     if flag and not is_jp2:
-        if properties[flag]:
+        if flags[flag]:
             return (
                 0.0,
                 f"offset 0: {flag} is true, the files are already shifted (baseline {baseline or 'not stated'})",
@@ -135,22 +183,12 @@ def _sentinel2_offset(
             f"offset {offset:g}: processing baseline {baseline} is {'04.00 or later' if is_new else 'before 04.00'}",
         )
     if listed is not None:
+        if not any(np.isclose(listed, known) for known in (0.0, S2_OFFSET)):
+            raise UnsupportedItemError(
+                f"item {item_id}: offset {listed:g} is stated, Sentinel-2 has 0 or {S2_OFFSET:g}"
+            )
         return float(listed), f"offset {listed:g}: raster:bands, no baseline and no flag"
     raise UnsupportedItemError(f"item {item_id}: no baseline, no flag and no raster:bands tell the radiometric offset")
-
-
-def sentinel2_baseline(item: Mapping[str, Any]) -> str:
-    """Processing baseline as ``NN.NN``, from the properties or the product's name; empty where none is stated."""
-    properties = item["properties"]
-    for key in _BASELINES:
-        found = re.fullmatch(r"N?(\d{2})\.?(\d{2})", str(properties.get(key) or ""))
-        if found:
-            return f"{found[1]}.{found[2]}"
-    for name in (properties.get("s2:product_uri"), properties.get("sentinel:product_id"), item["id"]):
-        found = re.search(r"MSIL[12][AC]_\d{8}T\d{6}_N(\d{2})(\d{2})_", str(name or ""))
-        if found:
-            return f"{found[1]}.{found[2]}"
-    return ""
 
 
 def dark_pixel_offset(dn: NDArray[np.integer[Any]], bands: Sequence[str]) -> int | None:
@@ -177,11 +215,6 @@ def dark_pixel_offset(dn: NDArray[np.integer[Any]], bands: Sequence[str]) -> int
     if any(one < 800 for _, one in land):
         return 0
     return -1000 if sum(900 <= half <= 1250 for half, _ in land) >= 2 else None
-
-
-def _baseline_key(baseline: str) -> tuple[int, int]:
-    major, minor = baseline.split(".")
-    return int(major), int(minor)
 
 
 def _is_jp2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> bool:

@@ -89,7 +89,10 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
         )
         return Radiometry(1.0, 0.0, AMPLITUDE, why)
     why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
-    return Radiometry(1.0, 0.0, unit or profile.unit, why)
+    scale, offset = stated(item["id"], infos, "scale"), stated(item["id"], infos, "offset")
+    if (scale or 1.0, offset or 0.0) != (1.0, 0.0):
+        why += "; scale and offset as the item states them"
+    return Radiometry(1.0 if scale is None else scale, offset or 0.0, unit or profile.unit, why)
 
 
 def datatake(item: Item) -> str:

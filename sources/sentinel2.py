@@ -11,8 +11,9 @@ from schemas.sensor import SensorProfile, load_sensor
 from sources.assets import BandInfo
 from sources.clues import platform_name
 from sources.items import Item, item_times
-from sources.radiometry import Radiometry, decide_sentinel2, sentinel2_baseline
+from sources.radiometry import Radiometry, decide_sentinel2
 from sources.scenes import Product, found_bands, make_scene, mask_kind, wanted_bands
+from sources.sentinel2_baseline import baseline_of
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -33,7 +34,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             bands=bands,
             radiometry=radiometry_of(item, [info for _, info in bands], profile),
             dtype="uint16",
-            baseline=sentinel2_baseline(item),
+            baseline=baseline_of(item),
             datatake=datatake(item),
             mask_kind=mask_kind(item, profile),
             extra=_facts(item),

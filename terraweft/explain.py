@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -19,9 +20,16 @@ from terraweft.console import print_pairs
 if TYPE_CHECKING:
     from sources.explain import AssetMeaning, Explanation
 
-TIMEOUT_S = 30.0
 MOST_BYTES = 50_000_000
-"""A document larger than this is no item."""
+"""A document larger than this, once unpacked, is no item."""
+PUBLIC_CATALOGS = (
+    "https://earth-search.aws.element84.com/v1",
+    "https://planetarycomputer.microsoft.com/api/stac/v1",
+    "https://stac.dataspace.copernicus.eu/v1",
+    "https://landsatlook.usgs.gov/stac-server",
+    "https://geoservice.dlr.de/eoc/ogc/stac/v1",
+)
+"""Asked in this order for an id that comes without a catalog."""
 
 
 def run_explain(item: str, catalog: str | None, collection: str | None, as_json: bool, out: Console) -> None:
@@ -65,13 +73,16 @@ def show_explanation(item_id: str, told: Explanation, out: Console) -> None:
         out.print(f"- {line}", markup=False, soft_wrap=True)
 
 
-def read_item(item: str, catalog: str | None, collection: str | None) -> tuple[dict[str, Any], str]:
+def read_item(
+    item: str, catalog: str | None, collection: str | None, known: Sequence[str] = PUBLIC_CATALOGS
+) -> tuple[dict[str, Any], str]:
     """The document of an item, and its address.
 
     Args:
-        item: a file, ``-`` for standard input, a URL, or an id where ``catalog`` is given.
-        catalog: address of a STAC API or of a static catalog, or a file of items.
+        item: a file, ``-`` for standard input, a URL, or an id.
+        catalog: address of a STAC API or of a static catalog, or a file of items; `PUBLIC_CATALOGS` without it.
         collection: the item's collection; without it a STAC API is asked for the id alone.
+        known: asked in turn for an id without a catalog.
 
     Raises:
         UserError: there is no such item, or it is no STAC item.
@@ -84,6 +95,8 @@ def read_item(item: str, catalog: str | None, collection: str | None) -> tuple[d
         return _as_item(_parse(_get(item), item), item, None), item
     path = Path(item)
     if not path.is_file():
+        if _may_be_id(item):
+            return _from_any(item, collection, known)
         mend = "give a file, a URL, or an id with --catalog and --collection"
         raise UserError(f"{item!r} is no file and no http(s) address", where="explain", mend=mend)
     return _as_item(_parse(_read(path), item), item, None), str(path.absolute())
@@ -102,10 +115,27 @@ def _from_catalog(item_id: str, catalog: str, collection: str | None) -> tuple[d
     return _as_item(_parse(_get(address), address), address, item_id), address
 
 
+def _may_be_id(text: str) -> bool:
+    """Whether a word may be an id: no path, no name of a JSON file."""
+    return bool(text.strip()) and not set("/\\") & set(text) and not text.endswith((".json", ".geojson", ".gz"))
+
+
+def _from_any(item_id: str, collection: str | None, known: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """The item of the first catalog that has it."""
+    failures = []
+    for root in known:
+        try:
+            return _from_catalog(item_id, root, collection)
+        except UserError as error:
+            failures.append(f"{urlsplit(root).hostname}: {error.what}")
+    mend = "give the file, its URL, or its catalog with --catalog and --collection"
+    raise UserError(f"{item_id!r} is no file, and no public catalog gave it ({'; '.join(failures)})", "explain", mend)
+
+
 def _from_local(item_id: str, path: Path, collection: str | None) -> tuple[dict[str, Any], str]:
     if path.is_file():
         document = _parse(_read(path), str(path))
-        if document.get("type") == "FeatureCollection":
+        if "features" in document:
             return _as_item(document, str(path), item_id), str(path.absolute())
     return _from_static(item_id, str(path), collection)
 
@@ -129,8 +159,9 @@ def _as_item(document: Mapping[str, Any], where: str, item_id: str | None) -> di
     Raises:
         UserError: it holds none, or several of which none is named.
     """
-    if document.get("type") == "FeatureCollection":
-        features = [found for found in document.get("features") or () if isinstance(found, dict)]
+    if "features" in document:
+        listed = document["features"]
+        features = [found for found in listed if isinstance(found, dict)] if isinstance(listed, list) else []
         named = [found for found in features if item_id is None or found.get("id") == item_id]
         if len(named) != 1:
             said = f"holds {len(features)} items" if item_id is None else f"holds no item {item_id!r}"
@@ -150,12 +181,28 @@ def _as_item(document: Mapping[str, Any], where: str, item_id: str | None) -> di
 
 def _parse(content: bytes, where: str) -> dict[str, Any]:
     try:
-        document = json.loads(content)
+        document = json.loads(_unpacked(content, where))
     except (ValueError, RecursionError) as error:
         raise UserError("is no JSON", where=where) from error
+    if isinstance(document, list) and document and all(isinstance(found, dict) for found in document):
+        document = {"features": document}
     if not isinstance(document, dict):
         raise UserError("is no STAC item: not a JSON object", where=where)
     return document
+
+
+def _unpacked(content: bytes, where: str) -> bytes:
+    """The document itself where it comes packed by gzip; no more of it than may be read."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    reader = zlib.decompressobj(wbits=31)
+    try:
+        plain = reader.decompress(content, MOST_BYTES)
+    except zlib.error as error:
+        raise UserError("is packed by gzip and cannot be unpacked", where=where) from error
+    if reader.unconsumed_tail:
+        raise UserError(f"is larger than {MOST_BYTES} bytes: no item", where=where)
+    return plain
 
 
 def _read(path: Path) -> bytes:
@@ -165,22 +212,15 @@ def _read(path: Path) -> bytes:
 
 
 def _get(address: str) -> bytes:
-    import httpx
+    """The document at an address that the user named; a public host may not lead on to a private one."""
+    from sources.openers import PlainOpener, refusal
+    from sources.web import WebSession
 
-    from sources.openers import unsigned
-
+    is_private = refusal(address, allow_local=False) != ""
     try:
-        with httpx.stream("GET", address, timeout=TIMEOUT_S, follow_redirects=True) as answer:
-            if answer.status_code >= 400:
-                raise UserError(f"the server answered {answer.status_code}", where=unsigned(address))
-            content = bytearray()
-            for part in answer.iter_bytes():
-                content += part
-                if len(content) > MOST_BYTES:
-                    raise UserError(f"is larger than {MOST_BYTES} bytes: no item", where=unsigned(address))
-            return bytes(content)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise UserError(f"no answer: {type(error).__name__}", where=unsigned(address)) from error
+        return WebSession(PlainOpener(), address, allow_local=is_private).request(address).content
+    except SourceError as error:
+        raise UserError(error.what, where=error.url or address) from error
 
 
 def _cells(meaning: AssetMeaning) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import TransientSourceError, UnsupportedItemError
 from sources import connect
 from sources.fetch import _pool, fetch_range
-from sources.openers import PlainOpener, _resolves_privately
+from sources.openers import PlainOpener, resolves_privately
 from tests.unit.sources.gates import CONTENT, gates, port_of
 
 
@@ -32,7 +32,7 @@ class Names:
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     _pool.cache_clear()
-    _resolves_privately.cache_clear()
+    resolves_privately.cache_clear()
 
 
 def test_a_name_that_becomes_private_after_the_check_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_what_was_looked_up_is_what_is_connected_to(monkeypatch: pytest.MonkeyPa
     names = Names("127.0.0.1", "192.0.2.1")
     monkeypatch.setattr(socket, "getaddrinfo", names)
     monkeypatch.setattr(connect, "is_private_host", lambda _: False)
-    monkeypatch.setattr("sources.openers._resolves_privately", lambda _: False)
+    monkeypatch.setattr("sources.openers.resolves_privately", lambda _: False)
     with gates() as host:
         href = f"http://files.example.org:{port_of(host.files).split(':')[1]}/open/a.tif"
         assert fetch_range(href, PlainOpener(allow_local=False), 16, 16).data == CONTENT[16:32]

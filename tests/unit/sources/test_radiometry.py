@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,14 @@ FLAG, BASELINE, MEASURED = "earthsearch__boa_offset_applied", "s2__processing_ba
         ),
         ({MEASURED: 0}, None, 0.0, "s2:radiometric_offset_dn is 0"),
         ({}, -0.1, -0.1, "raster:bands, no baseline"),
+        ({}, -1000.0, -0.1, "raster:bands, no baseline"),
+        ({FLAG: "true", BASELINE: "05.11"}, -0.1, 0.0, "already shifted"),
+        ({FLAG: 1, BASELINE: "05.11"}, -0.1, 0.0, "already shifted"),
+        ({FLAG: "False", BASELINE: "02.14"}, 0.0, 0.0, "false and baseline 02.14"),
+        ({FLAG: "perhaps", BASELINE: "05.11"}, -0.1, -0.1, "04.00 or later"),
+        ({MEASURED: "1000"}, None, -0.1, "s2:radiometric_offset_dn is 1000"),
+        ({MEASURED: "dark", BASELINE: "05.11"}, None, -0.1, "04.00 or later"),
+        ({BASELINE: "99.99"}, -0.1, -0.1, "raster:bands, no baseline"),
         ({}, 0.0, 0.0, "raster:bands, no baseline"),
         ({"s2__product_uri": "S2A_MSIL2A_20200302T102021_N0500_R065_T32UNU_20230101T000000.SAFE"}, None, -0.1, "05.00"),
     ],
@@ -80,9 +89,52 @@ def test_bands_that_state_different_offsets_are_refused() -> None:
         decide_sentinel2(item(**{BASELINE: "05.11"}), [info(-0.1), info(0.0)])
 
 
+NAMED = "S2A_MSIL2A_20200302T102021_N0500_R065_T32UNU_20230101T000000.SAFE"
+
+
+@pytest.mark.parametrize(
+    ("properties", "band", "words"),
+    [
+        ({BASELINE: "02.14", "s2__product_uri": NAMED}, {}, "baselines 02.14 and 05.00 are both stated"),
+        ({BASELINE: "99.99"}, {}, "no baseline, no flag and no raster:bands"),
+        ({BASELINE: "05.11"}, {"scale": 0.01}, "scale 0.01 is stated"),
+        ({}, {"offset": 0.2}, "offset 0.2 is stated"),
+        ({BASELINE: "05.11"}, {"dtype": "float32"}, "floating-point numbers"),
+        ({FLAG: "false", BASELINE: "05.11"}, {}, "metadata cannot tell"),
+    ],
+)
+def test_what_cannot_be_decided_is_refused_by_name(
+    properties: dict[str, Any], band: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UnsupportedItemError, match=words):
+        decide_sentinel2(item(**properties), [replace(info(), **band)])
+
+
+def test_scale_1_and_offset_0_of_whole_numbers_say_nothing() -> None:
+    """rio-stac writes both for every file that has neither."""
+    default = replace(info(0.0, 1.0), dtype="uint16")
+    decided = decide_sentinel2(item(**{BASELINE: "05.11"}), [default])
+    assert (decided.scale, decided.offset) == (1e-4, -0.1)
+    for sensor, meaning in {"landsat-c2-l2-sr": (2.75e-5, -0.2), "landsat-c2-l2-st": (0.00341802, 149.0),
+                            "landsat-c1": (1e-4, 0.0), "hls": (1e-4, 0.0), "hls-bt": (0.01, 273.15),
+                            "enmap-l2a": (1e-4, 0.0), "dem": (1.0, 0.0)}.items():  # fmt: skip
+        profile = load_sensor(sensor)
+        decided = from_item_or_document("x", [default], profile, profile.unit)
+        assert (decided.scale, decided.offset) == meaning
+
+
+def test_floating_point_is_what_the_item_says_or_is_refused() -> None:
+    stated = replace(info(0.0, 1.0), dtype="float32")
+    assert decide_sentinel2(item(**{BASELINE: "05.11"}), [stated]).scale == 1.0
+    profile = load_sensor("landsat-c2-l2-sr")
+    assert from_item_or_document("x", [stated], profile, "reflectance").scale == 1.0
+    with pytest.raises(UnsupportedItemError, match="floating-point"):
+        from_item_or_document("x", [replace(stated, scale=None, offset=None)], profile, "reflectance")
+
+
 def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
     profile = load_sensor("landsat-c2-l2-st")
-    decided = from_item_or_document("x", [info(0.0, 1.0)], profile, "K")
+    decided = from_item_or_document("x", [info(0.0, 1.0, unit="K")], profile, "K")
     assert (decided.scale, decided.offset) == (1.0, 0.0)
     assert decided.why.endswith("the product's document has 0.00341802 and 149")
     assert from_item_or_document("x", [info()], profile, "K").offset == 149.0

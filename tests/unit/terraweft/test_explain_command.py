@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from schemas.errors import UserError
 from terraweft.cli import main
+from terraweft.explain import MOST_BYTES, read_item
 from tests.unit.sources.test_explain import S2, item
 
 
@@ -62,6 +70,8 @@ def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         ({"id": "x", "properties": {}}, "no datetime"),
         ({"id": "x"}, "is no STAC item: no properties"),
         ({"type": "FeatureCollection", "features": []}, "holds 0 items"),
+        ({"features": "none"}, "holds 0 items"),
+        ([{"id": "a"}, {"id": "b"}], "holds 2 items"),
     ],
 )
 def test_what_is_no_item_is_one_line(
@@ -85,3 +95,91 @@ def test_an_id_is_found_in_a_file_of_items(tmp_path: Path, capsys: pytest.Captur
     code, _, err = run([path], capsys)
     assert code == 2
     assert "holds 2 items" in err
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda plain: b"\xef\xbb\xbf" + plain,
+        lambda plain: plain.decode().encode("utf-16"),
+        gzip.compress,
+        lambda plain: b"[" + plain + b"]",
+        lambda plain: b'{"features": [' + plain + b"]}",
+        lambda plain: gzip.compress(b'{"type": "FeatureCollection", "features": [' + plain + b"]}"),
+    ],
+)
+def test_an_item_is_read_however_its_file_is_packed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrapped: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "item.json"
+    path.write_bytes(wrapped(json.dumps(item(S2, {"B02": {}})).encode()))
+    code, out, _ = run([str(path), "--json"], capsys)
+    assert (code, json.loads(out)["sensor"]) == (0, "sentinel-2-l2a")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(gzip.compress(b"{}")[:-12] + b"x" * 12, "cannot be"), (gzip.compress(b" " * (MOST_BYTES + 1)), "larger than")],
+    ids=["broken", "endless"],
+)
+def test_a_packed_file_that_is_broken_or_grows_without_end_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    path = tmp_path / "item.json.gz"
+    path.write_bytes(content)
+    code, _, err = run([str(path)], capsys)
+    assert (code, err.count("\n")) == (2, 1)
+    assert words in err
+
+
+def answers(pages: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
+    """A server of documents by path; a text is the address that it leads on to."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = pages.get(urlsplit(self.path).path)
+            self.send_response(404 if page is None else 302 if isinstance(page, str) else 200)
+            if isinstance(page, str):
+                self.send_header("location", page)
+            self.end_headers()
+            self.wfile.write(json.dumps(page).encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Answers
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[dict[str, Any]], str]]:
+    with ExitStack() as open_servers:
+
+        def start(pages: dict[str, Any]) -> str:
+            server = open_servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), answers(pages)))
+            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+            open_servers.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield start
+
+
+def test_an_address_is_read_over_redirects(
+    serve: Callable[[dict[str, Any]], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = serve({"/old": "/new", "/new": item(S2, {"B02": {}})})
+    code, out, _ = run([f"{root}/old", "--json"], capsys)
+    assert (code, json.loads(out)["verdict"]) == (0, "use")
+    code, _, err = run([f"{root}/gone"], capsys)
+    assert (code, "HTTP 404" in err) == (2, True)
+
+
+def test_an_id_alone_is_asked_of_the_catalogs_that_are_known(serve: Callable[[dict[str, Any]], str]) -> None:
+    empty = serve({"/search": {"type": "FeatureCollection", "features": []}})
+    full = serve({"/search": {"type": "FeatureCollection", "features": [item(S2, {"B02": {}})]}})
+    document, address = read_item(S2, None, None, (serve({}), empty, full))
+    assert document["id"] == S2
+    assert address.startswith(full)
+    with pytest.raises(UserError, match=r"no public catalog gave it \(127.0.0.1: HTTP 404; 127.0.0.1: holds no item"):
+        read_item(S2, None, None, (serve({}), empty))
+    with pytest.raises(UserError, match="no file and no http"):
+        read_item("scene.json", None, None, (full,))
