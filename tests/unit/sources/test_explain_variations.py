@@ -240,8 +240,17 @@ def test_what_the_metadata_cannot_decide_is_refused(name: str) -> None:
     assert any(words in line for line in told["why"]), told["why"]
 
 
-@pytest.mark.parametrize("href", ["file:///etc/passwd", "FILE:///etc/passwd", "http://127.0.0.1/a.tif",
-                                  "http://169.254.169.254/a.tif", "http://[::1]/a.tif", "http://2130706433/a"])  # fmt: skip
+@pytest.mark.parametrize(
+    "href",
+    [
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "http://127.0.0.1/a.tif",
+        "http://169.254.169.254/a.tif",
+        "http://[::1]/a.tif",
+        "http://2130706433/a.tif",
+    ],
+)
 def test_an_item_of_a_public_host_that_names_this_machine_is_refused(href: str) -> None:
     document = landsat()
     for asset in document["assets"].values():
