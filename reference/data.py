@@ -1,0 +1,258 @@
+"""A dataset as batches for the model, through the public reader: `Chips` reads samples, `Batch` is what the model takes.
+
+Nothing here knows how a dataset was made: band tables, statistics and legends come from its own ``dataset.json``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.bands import GroupTable, group_table, normalised
+from schemas.dataset import DatasetDocument
+from schemas.errors import DatasetError
+from schemas.legend import Crosswalk, Legend
+from schemas.sample import LayerArrays, Sample
+from shards.reader import Dataset
+
+log = logging.getLogger(__name__)
+
+ABSTAIN = 255
+"""Class index of a pixel without a label."""
+CLEAR = (1, 6)
+"""Validity codes of pixels that show the ground (DATASET_FORMAT.md); 4, snow, where the recipe says so."""
+CACHE_BYTES = 2_000_000_000
+"""Prepared chips are kept in memory up to this size; a larger dataset is read from its shards every time."""
+
+
+@dataclass
+class Layer:
+    """One modality group of a batch (B) or, without the first axis, of a chip."""
+
+    values: Tensor
+    """(B, T, C, h, w) float32, normalised; 0 where not valid."""
+    valid: Tensor
+    """(B, T, h, w) bool: the ground is seen."""
+    day: Tensor
+    """(B, T) float32 days since 2000-01-01; 0 where there is no date."""
+
+
+@dataclass
+class Batch:
+    """Chips, stacked. Groups that nobody in the batch has may be absent."""
+
+    chip_ids: tuple[str, ...]
+    """B ids."""
+    layers: dict[str, Layer]
+    """Group -> its pixels."""
+    label: Tensor
+    """(B, H, W) int64 class index, 255 = abstain."""
+    confidence: Tensor
+    """(B, H, W) float32, 0..1."""
+    captions: tuple[str, ...] = ()
+    """B texts; empty where nobody asked."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch elsewhere."""
+        layers = {
+            name: Layer(*(t.to(device, non_blocking=True) for t in (layer.values, layer.valid, layer.day)))
+            for name, layer in self.layers.items()
+        }
+        return replace(self, layers=layers, label=self.label.to(device), confidence=self.confidence.to(device))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from which a GPU copies while the host goes on."""
+        layers = {
+            name: Layer(layer.values.pin_memory(), layer.valid.pin_memory(), layer.day.pin_memory())
+            for name, layer in self.layers.items()
+        }
+        return replace(self, layers=layers, label=self.label.pin_memory(), confidence=self.confidence.pin_memory())
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which label is learned: the fused one, or one product mapped to the same classes."""
+
+    source: str = "label"
+    """``label``, or the name of a label source."""
+
+
+class Chips:
+    """The chips of a dataset, prepared: normalised pixels, usable masks, class indices, captions.
+
+    Args:
+        dataset: what `terraweft.open_dataset` gives.
+        target: which label is learned.
+        modalities: modalities or groups; all where None.
+        cache_bytes: keep prepared chips up to this size.
+
+    Raises:
+        DatasetError: no such modality or label, or one that cannot be mapped to the dataset's classes.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        target: Target = Target(),
+        modalities: Sequence[str] | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.dataset, self.target, self.cache_bytes = dataset, target, cache_bytes
+        document = dataset.document
+        self.groups: dict[str, GroupTable] = {
+            name: group_table(dataset.layer(name)) for name in dataset.wanted_groups(modalities)
+        }
+        self.classes, self._indices = _classes(document, target.source)
+        self.clear = (*CLEAR, 4) if (document.recipe.get("screen") or {}).get("snow_is_clear") else CLEAR
+        self._cache: dict[str, Batch] = {}
+        self._held = 0
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities, in the recipe's order."""
+        return tuple(dict.fromkeys(table.modality for table in self.groups.values()))
+
+    def ids(self, split: str) -> list[str]:
+        """Chips of a split that is there, in the order of the shards; none where it is not."""
+        return self.dataset.chip_ids(split) if split in set(self.dataset.chips["split"]) else []
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        """One chip as a batch of one."""
+        found = self._cache.get(chip_id)
+        if found is None:
+            found = self._prepare(self._read(chip_id))
+            size = sum(layer.values.numel() * 4 + layer.valid.numel() for layer in found.layers.values())
+            if self._held + size <= self.cache_bytes:
+                self._cache[chip_id], self._held = found, self._held + size
+        return found
+
+    def _read(self, chip_id: str) -> Sample:
+        source = "labels" if self.target.source != "label" else None
+        members = [name for name in ("label", "confidence", "texts", source) if name]
+        return self.dataset.sample(chip_id, modalities=list(self.groups), members=members)
+
+    def _prepare(self, sample: Sample) -> Batch:
+        layers = {
+            name: self._layer(table, sample.layers[name])
+            for name, table in self.groups.items()
+            if name in sample.layers and sample.layers[name].data.shape[0]
+        }
+        label, confidence = self._labels(sample)
+        captions = tuple(str(text["text"]) for text in sample.texts if text.get("kind") == "caption")
+        return Batch((sample.chip_id,), layers, label[None], confidence[None], captions)
+
+    def _layer(self, table: GroupTable, layer: LayerArrays) -> Layer:
+        valid = np.isin(layer.valid, self.clear)  # (T, h, w)
+        values = normalised(table, layer)  # (T, C, h, w)
+        values *= valid[:, None]
+        days = (layer.time_utc - np.datetime64("2000-01-01", "ns")) / np.timedelta64(1, "D")
+        day = np.nan_to_num(days.astype(np.float32))
+        return Layer(torch.from_numpy(values)[None], torch.from_numpy(valid)[None], torch.from_numpy(day)[None])
+
+    def _labels(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """(H, W) class index and confidence."""
+        if self.target.source == "label":
+            if sample.label is None:
+                raise DatasetError("there is no label", where=sample.chip_id)
+            sure = sample.confidence if sample.confidence is not None else np.full(sample.label.shape, 255, np.uint8)
+            label = sample.label
+        else:
+            codes = sample.labels.get(self.target.source)
+            if codes is None:
+                return (torch.full(self.label_shape(sample), ABSTAIN), torch.zeros(self.label_shape(sample)))
+            label = self._indices[np.minimum(codes, len(self._indices) - 1)]
+            sure = np.full(label.shape, 255, np.uint8)
+        return torch.from_numpy(label.astype(np.int64)), torch.from_numpy(sure.astype(np.float32) / 255.0)
+
+    @staticmethod
+    def label_shape(sample: Sample) -> tuple[int, int]:
+        """Rows and columns of the label grid: the finest layer's."""
+        finest = min(sample.layers.values(), key=lambda layer: layer.georef.pixel_size)
+        return finest.georef.shape_yx
+
+
+def _classes(document: DatasetDocument, source: str) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+    """Class names, and class index by code of a product (255 where it says nothing).
+
+    Raises:
+        DatasetError: no such label, or no way from its codes to the dataset's classes.
+    """
+    legends = {name: Legend.model_validate(legend) for name, legend in document.legends.items()}
+    fused = legends.get("label")
+    if source == "label":
+        if fused is None:
+            known = ", ".join(legends) or "none"
+            raise DatasetError(
+                "there is no fused label to learn", where=document.name, mend=f"--label names a product; it has {known}"
+            )
+        return tuple(entry.name for entry in fused.classes), np.zeros(0, np.uint8)
+    if source not in legends:
+        raise DatasetError(f"no label {source!r}", where=document.name, mend=f"it has {', '.join(legends) or 'none'}")
+    own, target = legends[source], fused or legends[source]
+    indices = np.full(max(entry.code for entry in own.classes) + 2, ABSTAIN, np.uint8)
+    codes = {entry.code: index for index, entry in enumerate(target.classes)}
+    if source in document.crosswalk:
+        crosswalk = Crosswalk.model_validate(document.crosswalk[source])
+        mapped = {code: admits[0] for code, admits in crosswalk.maps.items() if admits}
+    else:
+        mapped = {entry.code: entry.code for entry in own.classes}
+    for code, aim in mapped.items():
+        if aim in codes and code < len(indices) - 1:
+            indices[code] = codes[aim]
+    if bool((indices == ABSTAIN).all()):
+        raise DatasetError(f"codes of {source!r} are none of the classes", where=document.name)
+    return tuple(entry.name for entry in target.classes), indices
+
+
+def stack(chips: Iterable[Batch]) -> Batch:
+    """Batches of equal pixel sizes as one: dates are padded to the longest, absent groups are not valid."""
+    parts = list(chips)
+    names = dict.fromkeys(name for part in parts for name in part.layers)
+    layers = {name: _stack_layer([part.layers.get(name) for part in parts], _sizes(parts)) for name in names}
+    return Batch(
+        tuple(chip_id for part in parts for chip_id in part.chip_ids),
+        layers,
+        torch.cat([part.label for part in parts]),
+        torch.cat([part.confidence for part in parts]),
+        tuple(caption for part in parts for caption in part.captions),
+    )
+
+
+def _sizes(parts: Sequence[Batch]) -> list[int]:
+    return [len(part.chip_ids) for part in parts]
+
+
+def _stack_layer(found: Sequence[Layer | None], sizes: Sequence[int]) -> Layer:
+    one = next(layer for layer in found if layer is not None)
+    dates = max(layer.day.shape[1] for layer in found if layer is not None)
+    _, _, c, h, w = one.values.shape
+    total = sum(sizes)
+    values = torch.zeros((total, dates, c, h, w))
+    valid, day = torch.zeros((total, dates, h, w), dtype=torch.bool), torch.zeros((total, dates))
+    at = 0
+    for layer, size in zip(found, sizes, strict=True):
+        if layer is not None:
+            t = layer.day.shape[1]
+            values[at : at + size, :t], valid[at : at + size, :t] = layer.values, layer.valid
+            day[at : at + size, :t] = layer.day
+        at += size
+    return Layer(values, valid, day)
+
+
+def select(batch: Batch, modalities: Iterable[str], groups: Mapping[str, GroupTable]) -> Batch:
+    """The same chips with only these modalities."""
+    wanted = set(modalities)
+    return replace(batch, layers={n: layer for n, layer in batch.layers.items() if groups[n].modality in wanted})
+
+
+def ground_size_m(chips: Chips) -> float:
+    """Edge of the largest chip on the ground."""
+    tables: Any = [chips.dataset.layer(name) for name in chips.groups]
+    return float(max(table.gsd_m * max(table.shape_yx) for table in tables))

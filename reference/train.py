@@ -1,0 +1,356 @@
+"""Training, on Lightning: `fit` takes chips and gives a model; the same on a CPU, a GPU or several.
+
+The loss is cross-entropy, weighted by the label's confidence and by class, silent where the label abstains; beside it,
+where there are texts, the contrast of pictures and captions.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from reference.data import ABSTAIN, Batch
+from reference.evaluate import confusions, mean_iou
+from reference.heads import contrast
+from reference.lessons import ChipSource, Course, class_weights, loader
+from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
+from reference.vocabulary import learn_vocabulary
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained."""
+
+    size: str = "tiny"
+    """tiny, small or base."""
+    steps: int = 400
+    """Steps of the optimiser."""
+    batch_size: int = 8
+    """Chips per step and process."""
+    crop_m: float | None = None
+    """Edge of the part of a chip that is shown; whole chips where None."""
+    learning_rate: float = 2e-3
+    """At its highest."""
+    weight_decay: float = 0.02
+    """Of matrices."""
+    warmup: float = 0.08
+    """Share of the steps in which the rate rises."""
+    seed: int = 0
+    """Of everything."""
+    modality_dropout: float = 0.3
+    """Chance of a modality to be left out of a batch."""
+    date_dropout: float = 0.3
+    """Chance of a date to be left out of a chip."""
+    text_weight: float = 0.1
+    """Of the contrast with captions; 0: no texts."""
+    by_confidence: bool = True
+    """Whether sure labels count more."""
+    balance: bool = True
+    """Whether rare classes count more."""
+    ema_decay: float = 0.995
+    """Of the averaged weights, which are what is evaluated."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints; 0: none."""
+    validate_every: int = 0
+    """Steps between evaluations on val; 0: none."""
+    workers: int = 0
+    """Processes that read ahead."""
+    devices: int = 1
+    """GPUs, or processes on a CPU: more than one train by DDP."""
+    accelerator: str = "auto"
+    """cpu, cuda, or whatever is there."""
+    compile: bool = True
+    """On a GPU: compile the trunk, whose shapes are fixed."""
+
+
+@dataclass
+class Trained:
+    """What came out."""
+
+    model: ReferenceModel
+    """The averaged weights."""
+    steps: int
+    """Steps taken in this call."""
+    seconds: float
+    """Wall time of them."""
+    samples_per_s: float
+    """Chips, of all processes."""
+    losses: list[float] = field(default_factory=list)
+    """Loss of each step."""
+
+
+class Lesson(lightning.LightningModule):
+    """The loss, the optimiser, the averaged weights."""
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        model: ReferenceModel,
+        options: Training,
+        weights: Tensor,
+        chips: ChipSource,
+        train_ids: Sequence[str],
+        val_ids: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.model, self.options = model, options
+        self.average = AveragedModel(model, avg_fn=self._averaged)
+        self.average.requires_grad_(False)
+        self.register_buffer("weights", weights)
+        self.chips, self.train_ids, self.val_ids = chips, list(train_ids), list(val_ids)
+        self.losses: list[float] = []
+        self._clock = (time.monotonic(), 0)
+
+    def _averaged(self, average: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
+        """Young averages follow fast: the decay is at most (1 + n) / (10 + n)."""
+        decay = min(self.options.ema_decay, (1.0 + float(count)) / (10.0 + float(count)))
+        return average + (now - average) * (1.0 - decay)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches from the step at which the trainer stands."""
+        course = Course(
+            self.options.batch_size, self.options.steps, self.options.seed, self.options.crop_m, self.model.patch_m
+        )
+        return loader(
+            self.chips,
+            self.train_ids,
+            course,
+            start=self.trainer.global_step,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            workers=self.options.workers,
+            pin=self.device.type == "cuda",
+        )
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The loss of one step."""
+        chance = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.trainer.global_step)
+        seen = dropped(batch, self.model.tables, chance, self.options.modality_dropout, self.options.date_dropout)
+        loss, parts = self.loss(seen)
+        self.losses.append(float(loss.detach()))
+        self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch.chip_ids))
+        return loss
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts."""
+        output = self.model(batch)
+        classes = segmentation_loss(
+            output.scores,
+            batch.label,
+            batch.confidence if self.options.by_confidence else None,
+            self.weights if self.options.balance else None,
+        )
+        parts = {"classes": classes.detach()}
+        loss = classes
+        if self.model.text is not None and self.model.scale is not None and len(batch.captions) == len(batch.chip_ids):
+            texts = self.model.text(batch.captions)
+            words = contrast(output.image, texts, batch.captions, self.model.scale)
+            parts["texts"] = words.detach()
+            loss = loss + self.options.text_weight * words
+        return loss, parts
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Average the weights; say how fast it goes."""
+        self.average.update_parameters(self.model)
+        began, count = self._clock
+        count += len(batch.chip_ids) * self.trainer.world_size
+        self._clock = (began, count)
+        if self.trainer.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            elapsed = max(time.monotonic() - began, 1e-9)
+            self.log("samples_per_s", count / elapsed, batch_size=1)
+            if self.device.type == "cuda":
+                self.log("gpu_memory_bytes", float(torch.cuda.max_memory_allocated()), batch_size=1)
+                busy = gpu_busy(self.device)
+                if busy is not None:
+                    self.log("gpu_busy", busy, batch_size=1)
+            self._clock = (time.monotonic(), 0)
+            if self.val_ids and self.options.validate_every:
+                self._validate()
+
+    def _validate(self) -> None:
+        if self.trainer.global_step % self.options.validate_every == 0:
+            found = confusions(self.averaged(), self.chips, self.val_ids, device=self.device)
+            self.log("val/mean_iou", mean_iou(found.sum(0)), batch_size=1)
+
+    def averaged(self) -> ReferenceModel:
+        """The model with averaged weights."""
+        model = self.average.module
+        assert isinstance(model, ReferenceModel)
+        return model.eval()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW; the rate rises, then falls as half a cosine. Vectors are not decayed."""
+        matrices = [p for p in self.model.parameters() if p.ndim > 1]
+        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": self.options.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=self.options.learning_rate,
+            betas=(0.9, 0.98),
+            fused=self.device.type == "cuda",
+        )
+        steps, warm = self.options.steps, max(1, round(self.options.warmup * self.options.steps))
+
+        def rate(step: int) -> float:
+            rising = min(1.0, (step + 1) / warm)
+            part = min(1.0, max(0.0, (step - warm) / max(1, steps - warm)))
+            return rising * (0.02 + 0.98 * 0.5 * (1.0 + float(torch.cos(torch.tensor(part * torch.pi)))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def segmentation_loss(scores: Tensor, label: Tensor, confidence: Tensor | None, weights: Tensor | None) -> Tensor:
+    """Cross-entropy over pixels with a label, weighted by confidence and class.
+
+    Args:
+        scores: (B, classes, H, W).
+        label: (B, H, W), 255 = abstain.
+        confidence: (B, H, W) 0..1; None: all alike.
+        weights: (classes,); None: all alike.
+
+    Returns:
+        A weighted mean; 0, with a gradient of 0, where no pixel has a label.
+    """
+    known = label != ABSTAIN
+    each = F.cross_entropy(scores.float(), label, weight=weights, ignore_index=ABSTAIN, reduction="none")  # (B, H, W)
+    counts = known.to(each.dtype)
+    if confidence is not None:
+        counts = counts * confidence
+    each = each * counts  # class weights are in `each`
+    if weights is not None:
+        counts = counts * weights[label.clamp(max=len(weights) - 1)]
+    return each.sum() / counts.sum().clamp_min(1e-6)
+
+
+def gpu_busy(device: torch.device) -> float | None:
+    """Share of the last moment in which the GPU computed, as the driver says; None where it cannot be asked."""
+    try:
+        return torch.cuda.utilization(device) / 100.0
+    except (ModuleNotFoundError, RuntimeError):
+        return None
+
+
+def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Sequence[str] = ()) -> ReferenceModel:
+    """A model for these chips, its weights drawn from the seed.
+
+    Args:
+        chips: what it will see.
+        edge_m: edge of a chip on the ground.
+        options: size and seed.
+        captions: texts of the train split, and of no other, for the vocabulary; none: no text tower.
+    """
+    size = SIZES[options.size]
+    patch_m = patch_size_m(chips.groups, edge_m, size.most_cells)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        vocabulary = learn_vocabulary(captions) if captions and options.text_weight > 0 else None
+        return ReferenceModel(chips.groups, len(chips.classes), size, patch_m, vocabulary)
+
+
+def fit(
+    chips: ChipSource,
+    train_ids: Sequence[str],
+    edge_m: float,
+    options: Training,
+    *,
+    val_ids: Sequence[str] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    progress: bool = False,
+) -> Trained:
+    """Train a model.
+
+    Args:
+        chips: where chips come from.
+        train_ids: those that it may see.
+        edge_m: edge of a chip on the ground.
+        options: how.
+        val_ids: those that it is measured on, every `Training.validate_every` steps.
+        folder: receives checkpoints and metrics; nothing is written where None.
+        resume: go on from the folder's last checkpoint, if there is one: the same numbers as without the stop.
+        progress: show a bar.
+
+    Returns:
+        The averaged model, and how fast it went.
+    """
+    captions = [c for i in train_ids for c in chips[i].captions] if options.text_weight > 0 else []
+    model = new_model(chips, edge_m, options, captions)
+    weights = class_weights(chips, train_ids, len(chips.classes))
+    lesson = Lesson(model, options, weights, chips, train_ids, val_ids)
+    keeps = bool(folder is not None and options.checkpoint_every)
+    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every or None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")  # advice about workers and loggers, not errors
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        trainer = lightning.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            strategy="ddp_find_unused_parameters_true" if options.devices > 1 else "auto",
+            use_distributed_sampler=False,
+            max_steps=options.steps,
+            max_epochs=-1,
+            precision="bf16-mixed" if _on_gpu(options) else "32-true",
+            logger=CSVLogger(folder, name="", version="metrics") if folder is not None else False,
+            callbacks=[saver] if keeps else [],
+            enable_checkpointing=keeps,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            log_every_n_steps=options.validate_every or 20,
+            gradient_clip_val=1.0,
+            num_sanity_val_steps=0,
+        )
+        last = None if folder is None else folder / "last.ckpt"
+        if options.compile and _on_gpu(options):
+            model.trunk.compile()
+        began = time.monotonic()
+        trainer.fit(lesson, ckpt_path=str(last) if resume and last is not None and last.is_file() else None)
+        seconds = time.monotonic() - began
+    steps = len(lesson.losses)
+    return Trained(
+        lesson.averaged().cpu(),
+        steps,
+        seconds,
+        steps * options.batch_size * options.devices / max(seconds, 1e-9),
+        lesson.losses,
+    )
+
+
+def _on_gpu(options: Training) -> bool:
+    return options.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+
+
+def save_model(path: Path, trained: Trained, options: Training, classes: Sequence[str], version: str) -> None:
+    """Weights, and all that is needed to use them, in one file that `torch.load(weights_only=True)` opens."""
+    model = trained.model
+    words = model.text.vocabulary if model.text is not None else None
+    torch.save(
+        {
+            "format": 1,
+            "dataset_version": version,
+            "classes": list(classes),
+            "patch_m": model.patch_m,
+            "training": asdict(options),
+            "groups": [table.as_dict() for table in model.tables.values()],
+            "vocabulary": None if words is None else {"symbols": words.symbols, "merges": words.merges},
+            "weights": model.state_dict(),
+        },
+        path,
+    )
