@@ -83,7 +83,7 @@ class BuildResult:
     storage: Storage
     """Root of the dataset."""
     version: str
-    """Current version."""
+    """Current version, or the one that waits for its validation."""
     published: bool
     """False where nothing had changed."""
     counts: Mapping[str, Any]
@@ -96,6 +96,8 @@ class BuildResult:
     """Tiles of the first pass done by this run."""
     tiles_reused: int
     """Tiles of the first pass that an earlier run had finished."""
+    waits: bool = False
+    """Whether the version becomes the current one only when it passes the gates."""
 
 
 def run_folder(request: BuildRequest) -> Path:
@@ -267,6 +269,7 @@ def build(request: BuildRequest) -> BuildResult:
         seconds=time.monotonic() - began,
         tiles_done=len(first) - reused,
         tiles_reused=reused,
+        waits=published.waits,
     )
 
 

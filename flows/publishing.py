@@ -71,6 +71,8 @@ class Published:
     """planned, kept, rejected by reason, failed by class."""
     notes: tuple[str, ...] = ()
     """What a person should know."""
+    waits: bool = False
+    """Whether the version is not the current one before it passes the gates."""
 
 
 def publish_run(
@@ -125,9 +127,10 @@ def publish_run(
         items=lambda path: write_published_items(plan.items, path),
         report=lambda folder: write_html(job.storage, folder),
     )
-    result = publish(job.storage, draft, scratch=job.work / "versions")
+    waits = recipe.publish.after_validation
+    result = publish(job.storage, draft, scratch=job.work / "versions", current=not waits)
     notes = () if result.published else ("nothing had changed: the current version stays",)
-    return Published(result.version, result.published, draft.counts(), notes)
+    return Published(result.version, result.published, draft.counts(), notes, waits and result.published)
 
 
 def code_version() -> str:

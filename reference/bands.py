@@ -122,7 +122,7 @@ def normalised(table: GroupTable, layer: LayerArrays) -> NDArray[np.float32]:
     values = to_physical(layer, table.nodata)
     if table.to_db:
         with np.errstate(divide="ignore", invalid="ignore"):
-            values = 10.0 * np.log10(values)
+            values = np.float32(10.0) * np.log10(values)
     values -= table.mean[:, None, None]
     values /= table.std[:, None, None]
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=-CLIP if table.to_db else 0.0)

@@ -1,4 +1,4 @@
-"""A dataset as batches for the model, through the public reader: `Chips` reads samples, `Batch` is what the model takes.
+"""A dataset as batches for the model, through the public reader: `Chips` reads, `Batch` is what the model takes.
 
 Nothing here knows how a dataset was made: band tables, statistics and legends come from its own ``dataset.json``.
 """

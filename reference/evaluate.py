@@ -63,7 +63,7 @@ def confusions(
     against: Mapping[str, Classes] | None = None,
     device: torch.device | str = "cpu",
 ) -> Counts:
-    """(n, classes, classes) pixels of each chip: rows are the label (or what ``against`` holds), columns the model's."""
+    """(n, classes, classes) pixels of each chip: rows are the label (or ``against``), columns the model's."""
     found = []
     for batch, chances in predictions(model, chips, chip_ids, alter=alter, device=device):
         for i, chip_id in enumerate(batch.chip_ids):

@@ -169,9 +169,8 @@ def dropped(
             continue
         if owner not in keep_dates:  # groups of one modality share their dates
             chance = torch.rand(layer.day.shape, generator=generator)  # (B, T)
-            chance = (
-                chance + (layer.valid.flatten(2).any(2).to("cpu", torch.float32) - 1.0) * 2.0
-            )  # a date without data counts not
+            any_valid = layer.valid.flatten(2).any(2).to("cpu", torch.float32)
+            chance = chance + (any_valid - 1.0) * 2.0  # a date without data is not the one that is kept
             keep_dates[owner] = (chance >= date) | (chance == chance.max(1, keepdim=True).values)
         keep = keep_dates[owner].to(layer.valid.device)
         layers[name] = Layer(layer.values, layer.valid & keep[:, :, None, None], layer.day)

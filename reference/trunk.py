@@ -25,7 +25,8 @@ class Block(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, heads, L, D / heads) each
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)  # (B, heads, L, D / heads)
         x = x + self.out(seen.transpose(1, 2).flatten(2))  # (B, L, D)
-        return x + self.down(F.gelu(self.up(self.norm_two(x))))  # (B, L, D)
+        raised: Tensor = self.down(F.gelu(self.up(self.norm_two(x))))  # (B, L, D)
+        return x + raised
 
 
 class Trunk(nn.Module):

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 PAD, BEGIN, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "<begin>", "<unknown>")
@@ -56,7 +57,7 @@ class Vocabulary:
         if word not in self._known:
             parts = [*word[:-1], word[-1] + END]
             while len(parts) > 1:
-                pairs = list(zip(parts, parts[1:], strict=False))
+                pairs = list(pairwise(parts))
                 best = min(pairs, key=lambda pair: self._ranks.get(pair, len(self._ranks)))
                 if best not in self._ranks:
                     break
@@ -81,7 +82,7 @@ def learn_vocabulary(texts: Iterable[str], size: int = 512) -> Vocabulary:
     while len(symbols) < size:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, parts in words.items():
-            for pair in zip(parts, parts[1:], strict=False):
+            for pair in pairwise(parts):
                 pairs[pair] += counts[word]
         if not pairs:
             break

@@ -19,6 +19,7 @@ from schemas.errors import RecipeError
 from schemas.legend import Legend, known_tables, use_legends
 from schemas.recipe_base import LonLatBox, Model, Name
 from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLimit
+from schemas.recipe_gates import Gates
 from schemas.recipe_labels import Fuse, Labels, LabelSource
 from schemas.recipe_pixels import Composite, Modality, Near, Register, Screen, Select, Time, check_near
 from schemas.recipe_places import Cell, Grid, Region, SplitRule
@@ -28,9 +29,9 @@ from schemas.recipe_texts import Captions
 from schemas.sensor import SensorProfile, known_sensors, use_profiles
 
 __all__ = [
-    "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Grid", "GroundRange", "HostLimit",
-    "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register", "Sample",
-    "Screen", "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
+    "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Gates", "Grid", "GroundRange",
+    "HostLimit", "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register",
+    "Sample", "Screen", "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -54,10 +55,12 @@ class Write(Model):
 
 
 class Publish(Model):
-    """What may be given on."""
+    """What may be given on, and when."""
 
     private: bool = False
     """Allow layers that may not be redistributed."""
+    after_validation: bool = False
+    """Make a new version the current one only when it passes the gates: until then readers stay with the one before."""
 
 
 class Recipe(Model):
@@ -106,7 +109,9 @@ class Recipe(Model):
     write: Write = Write()
     """Output."""
     publish: Publish = Publish()
-    """Licences."""
+    """Licences, and what must come first."""
+    gates: Gates = Gates()
+    """Thresholds of validation."""
 
     @model_validator(mode="after")
     def _holds_together(self) -> Recipe:
@@ -168,7 +173,8 @@ class Recipe(Model):
         use_legends(self.legends)
 
     def hashed(self) -> dict[str, Any]:
-        """The recipe less what cannot change a pixel or a word: title, description, engines, catalogs but their names.
+        """The recipe less what cannot change a pixel or a word: title, description, engines, gates, catalogs but their
+        names.
 
         Which items a catalog gave is hashed with each chip, by content: the same items from an API, a folder or a
         frozen index make the same dataset. Keys at their default are left out, so that a key added to the format later
@@ -176,8 +182,10 @@ class Recipe(Model):
         """
         data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data["catalogs"] = sorted(data["catalogs"])
-        for key in ("title", "description", "credentials", "limits"):
+        for key in ("title", "description", "credentials", "limits", "gates"):
             data.pop(key, None)
+        if data.get("publish", {}).pop("after_validation", False) and not data["publish"]:
+            del data["publish"]
         for modality in data["modalities"].values():
             modality.pop("engine", None), modality.pop("fallbacks", None)
         for key in ("base_url", "api_key_env", "ledger", "concurrency", "max_cost"):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.dataset import DatasetDocument
+from schemas.errors import DatasetError
 from shards import layout, tables
 from shards.document import content_hash_of, diff_of, make_document, read_document, write_documents
 from shards.draft import Draft, check_draft
@@ -32,7 +33,7 @@ class PublishResult:
     """What became of a draft."""
 
     version: str
-    """The version that readers open now."""
+    """The version that readers open now, or that waits for its validation."""
     published: bool
     """False where the current version holds the same content already: nothing was written."""
     path: str
@@ -46,7 +47,12 @@ def _quiet(step: str) -> None:
 
 
 def publish(
-    storage: Storage, draft: Draft, *, scratch: Path | None = None, on_step: Callable[[str], None] = _quiet
+    storage: Storage,
+    draft: Draft,
+    *,
+    scratch: Path | None = None,
+    on_step: Callable[[str], None] = _quiet,
+    current: bool = True,
 ) -> PublishResult:
     """Make a version of a draft, and make it the current one. Hold the dataset's lock.
 
@@ -56,6 +62,7 @@ def publish(
         scratch: local folder in which the version's files are made; needed for an object store, ``versions/`` itself
             for a folder.
         on_step: told the name of each step before it is taken, for progress.
+        current: whether the pointer moves; where not, the finished version waits for `promote`.
 
     Returns:
         The version; ``published`` is False where the current one holds the same content, and then nothing changed.
@@ -84,8 +91,9 @@ def publish(
             return PublishResult(parent.version, False, layout.version_path(parent.version))
         found = _finished_orphan(storage, content_hash, parent)
         if found is not None:
-            on_step("pointer")
-            move_pointer(storage, draft.name, found.version, tag)
+            if current:
+                on_step("pointer")
+                move_pointer(storage, draft.name, found.version, tag)
             return PublishResult(found.version, True, layout.version_path(found.version), found.diff)
         version = _free_name(storage, draft, content_hash)
         folder = folder.rename(staging / f"{version}{layout.UNFINISHED}")
@@ -101,10 +109,36 @@ def publish(
     finally:
         if folder.exists():
             shutil.rmtree(folder, ignore_errors=True)
-    on_step("pointer")
-    move_pointer(storage, draft.name, version, tag)
+    if current:
+        on_step("pointer")
+        move_pointer(storage, draft.name, version, tag)
     log.info("published %s: %d chips, %s", version, len(rows), diff)
     return PublishResult(version, True, final, diff)
+
+
+def promote(storage: Storage, version: str) -> str:
+    """Make a finished version that waits the current one. Hold the dataset's lock.
+
+    Returns:
+        Name of the version that was current; empty where there was none.
+
+    Raises:
+        DatasetError: no such version; its parent is not current any more (another one was published meanwhile); or the
+            pointer moved while this was looked at.
+    """
+    pointer, tag = read_tagged_pointer(storage)
+    document = read_document(storage, version)
+    before = pointer.current if pointer is not None else ""
+    if before == version:
+        return before
+    if before != document.parent_version:
+        raise DatasetError(
+            f"{version} follows {document.parent_version or 'nothing'}, but {before or 'nothing'} is current",
+            where=storage.uri,
+            mend="build again, or choose it by terraweft rollback",
+        )
+    move_pointer(storage, document.name, version, tag)
+    return before
 
 
 def _staging(storage: Storage, scratch: Path | None) -> Path:

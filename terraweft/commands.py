@@ -136,7 +136,7 @@ def report_build(result: BuildResult, out: Console) -> None:
     out.print(account(result.counts), markup=False)
     print_notes(out, result.notes)
     root = result.storage.uri
-    word = "published" if result.published else "unchanged"
+    word = "waits for validation:" if result.waits else "published" if result.published else "unchanged"
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
     print_pairs(

@@ -19,7 +19,7 @@ from shards.layout import TABLES, version_path
 from shards.pointer import list_versions, read_pointer
 from shards.reader import open_dataset
 from shards.storage import open_storage
-from shards.version import publish
+from shards.version import promote, publish
 from tests.unit.shards import made_up
 
 LATER = made_up.CREATED + timedelta(days=1)
@@ -327,3 +327,39 @@ def test_an_unchanged_zarr_is_tagged_again_and_not_written(dataset_root: Path) -
     assert new.document.zarr["digest"] == old.document.zarr["digest"]
     assert new.document.zarr["tag"] == new.version
     assert check_dataset(dataset_root).problems == []
+
+
+def test_a_version_that_waits_leaves_readers_where_they_are_until_it_is_promoted(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dataset")
+    first = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(3)))
+    later = made_up.draft(tmp_path / "dataset", samples_of(4), created=LATER)
+    waiting = publish(storage, later, current=False)
+    assert waiting.published
+    assert waiting.version != first.version
+    assert read_pointer(storage).current == first.version  # type: ignore[union-attr]
+    again = publish(storage, later, current=False)
+    assert (again.version, again.published) == (waiting.version, True)
+    assert read_pointer(storage).current == first.version  # type: ignore[union-attr]
+    assert promote(storage, waiting.version) == first.version
+    assert read_pointer(storage).current == waiting.version  # type: ignore[union-attr]
+    assert promote(storage, waiting.version) == waiting.version
+
+
+def test_a_version_whose_parent_was_replaced_meanwhile_is_not_promoted(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dataset")
+    publish(storage, made_up.draft(tmp_path / "dataset", samples_of(3)))
+    waiting = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(4), created=LATER), current=False)
+    other = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(5), created=LATER + timedelta(days=1)))
+    with pytest.raises(DatasetError, match="is current"):
+        promote(storage, waiting.version)
+    assert read_pointer(storage).current == other.version  # type: ignore[union-attr]
+
+
+def test_a_first_version_that_waits_is_found_by_its_name_alone(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dataset")
+    waiting = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(3)), current=False)
+    with pytest.raises(DatasetError, match="there is no dataset"):
+        open_dataset(storage)
+    assert len(open_dataset(storage, waiting.version)) == 3
+    assert promote(storage, waiting.version) == ""
+    assert open_dataset(storage).version == waiting.version
