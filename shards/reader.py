@@ -5,35 +5,33 @@ published later.
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
 from shards.document import parse_document, read_document
+from shards.filters import ChipFilter
 from shards.layout import DOCUMENT, version_path
+from shards.places import COLUMNS, Places
 from shards.pointer import list_versions, read_pointer
 from shards.samples import decode_sample
 from shards.storage import Storage, StoreOptions, open_storage
+from shards.storage_file import StorageFile
 from shards.tar_reader import ShardFiles
 
 if TYPE_CHECKING:
     import geopandas
     import pandas
-    import pyarrow
     import xarray
-
-log = logging.getLogger(__name__)
-
-PLACE = ("chip_id", "split", "shard", "shard_index", "shard_offset", "shard_length")
-"""Columns that say where a sample lies."""
 
 
 def open_dataset(uri: str | Path | Storage, version: str | None = None, options: StoreOptions | None = None) -> Dataset:
@@ -75,23 +73,27 @@ class Dataset:
     (3, 4, 256, 256)
     """
 
+    whole_bytes = 4 << 20
+    """A table up to so many bytes is read by one request; of a larger one, the columns that are wanted."""
+
     def __init__(self, storage: Storage, document: DatasetDocument, staged: Path | None = None) -> None:
         self.storage = storage
         """The dataset's root."""
         self.document = document
         """``dataset.json``."""
+        self.files = ShardFiles(storage)
+        """Its shards."""
         self._staged = staged
-        self._files = ShardFiles(storage)
         self._modality_of = {layer.group: layer.modality for layer in document.modalities}
 
     def __repr__(self) -> str:
         return f"<Dataset {self.name} {self.version}: {self.document.counts.get('kept')} chips>"
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("storage", "document", "_staged", "_files", "_modality_of")
+        kept = ("storage", "document", "files", "_staged", "_modality_of")
         return {name: self.__dict__[name] for name in kept}
 
     @property
@@ -161,28 +163,74 @@ class Dataset:
         return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
 
     @cached_property
-    def _places(self) -> pyarrow.Table:
-        return pq.read_table(self._file("chips.parquet"), columns=list(PLACE))
+    def _chips_file(self) -> pq.ParquetFile:
+        """chips.parquet: read whole where it is small or local, else in ranges as columns are asked for."""
+        size = int(self.document.tables.get("chips.parquet", {}).get("bytes", 0))
+        if self._staged is not None or not size or size <= self.whole_bytes:
+            return pq.ParquetFile(self._file("chips.parquet"))
+        file = StorageFile(self.storage, f"{self.folder}/chips.parquet", size)
+        return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
 
-    @cached_property
-    def _place_of(self) -> dict[str, dict[str, Any]]:
-        return {row["chip_id"]: row for row in self._places.to_pylist()}
+    @property
+    def column_names(self) -> list[str]:
+        """Columns of chips.parquet."""
+        return [str(name) for name in self._chips_file.schema_arrow.names]
 
-    def chip_ids(self, split: str | None = None) -> list[str]:
-        """Ids of all chips, or those of one split, in the order of the shards: near in the list, near on
-        disk.
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Columns of chips.parquet as an Arrow table, rows as they stand there; the others are not read.
 
         Raises:
-            DatasetError: there is no such split.
+            DatasetError: there is no such column.
         """
-        table = self._places
-        if split is not None:
-            known = sorted(set(table["split"].to_pylist()))
-            if split not in known:
-                raise DatasetError(f"no split {split!r}", where=self.name, mend=f"it has {', '.join(known)}")
-            table = table.filter(pc.equal(table["split"], split))
-        ordered = table.sort_by([("shard", "ascending"), ("shard_index", "ascending")])
-        return [str(chip_id) for chip_id in ordered["chip_id"].to_pylist()]
+        odd = sorted(set(names) - set(self.column_names))
+        if odd:
+            raise DatasetError(f"chips.parquet has no column {odd[0]!r}", where=f"{self.name} {self.version}")
+        return self._chips_file.read(columns=list(names))
+
+    @cached_property
+    def places(self) -> Places:
+        """Where every sample lies."""
+        return Places(self.columns(COLUMNS))
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities, in the recipe's order."""
+        return tuple(dict.fromkeys(layer.modality for layer in self.document.modalities))
+
+    def select(self, where: ChipFilter | None = None, split: str | None = None) -> NDArray[np.int64]:
+        """Rows of chips.parquet that pass, in the order of the shards: near in the list, near on disk.
+
+        Args:
+            where: conditions; columns that it does not look at are not read.
+            split: one split; all where None.
+
+        Raises:
+            DatasetError: there is no such split, modality or class.
+        """
+        for name in (*(where.splits if where is not None else ()), *((split,) if split is not None else ())):
+            if name not in self.places.splits:
+                raise DatasetError(
+                    f"no split {name!r}", where=self.name, mend=f"it has {', '.join(self.places.splits)}"
+                )
+        numbers = self.places.in_order(split)
+        if where is None:
+            return numbers
+        table = self.columns(where.columns(self.column_names, self.modalities))
+        if not table.num_columns:
+            return numbers
+        return numbers[where.mask(table, self.modalities)[numbers]]
+
+    def chip_ids(self, split: str | None = None, where: ChipFilter | None = None) -> list[str]:
+        """Ids of all chips, or of those that pass, in the order of the shards.
+
+        Args:
+            split: one split; all where None.
+            where: conditions.
+
+        Raises:
+            DatasetError: there is no such split, modality or class.
+        """
+        return [str(chip_id) for chip_id in self.places.chip_ids.take(pa.array(self.select(where, split))).to_pylist()]
 
     def sample(
         self, chip_id: str, *, modalities: Collection[str] | None = None, members: Collection[str] | None = None
@@ -198,11 +246,12 @@ class Dataset:
             DatasetError: no such chip or modality.
             IntegrityError: the shard does not hold what the table says.
         """
-        place = self._place_of.get(chip_id)
-        if place is None:
+        number = self.places.number(chip_id)
+        if number is None:
             raise DatasetError(f"no chip {chip_id!r}", where=f"{self.name} {self.version}")
         wanted = None if modalities is None and members is None else _Wanted(self, modalities, members)
-        found = self._files.read(place["shard"], place["shard_offset"], place["shard_length"], chip_id, wanted)
+        _, path, offset, length = self.places.of(number)
+        found = self.files.read(path, offset, length, chip_id, wanted)
         return decode_sample(chip_id, found, self._modality_of)
 
     def iterate(
@@ -212,6 +261,7 @@ class Dataset:
         modalities: Collection[str] | None = None,
         members: Collection[str] | None = None,
         chip_ids: Sequence[str] | None = None,
+        where: ChipFilter | None = None,
     ) -> Iterator[Sample]:
         """Samples in the order of the shards, or of ``chip_ids``; what is not asked for is not read.
 
@@ -220,8 +270,9 @@ class Dataset:
             modalities: as in `sample`.
             members: as in `sample`.
             chip_ids: these, in this order.
+            where: conditions; shards without such a chip are not opened.
         """
-        for chip_id in self.chip_ids(split) if chip_ids is None else chip_ids:
+        for chip_id in self.chip_ids(split, where) if chip_ids is None else chip_ids:
             yield self.sample(chip_id, modalities=modalities, members=members)
 
     def xarray(self, group: str, *, chunks: Any = None) -> xarray.Dataset:
@@ -263,9 +314,56 @@ class Dataset:
                 raise DatasetError(f"no modality {name!r}", where=self.name, mend=f"it has {', '.join(sorted(known))}")
         return [layer.group for layer in layers if layer.group in modalities or layer.modality in modalities]
 
+    @property
+    def has_label(self) -> bool:
+        """Whether there is a fused label."""
+        return "label" in self.document.legends
+
+    def label_sources(self, wanted: Collection[str] | None = None) -> list[str]:
+        """Label sources: all, or those wanted.
+
+        Raises:
+            DatasetError: a source that the dataset has not.
+        """
+        known = [name for name in self.document.legends if name != "label"]
+        for name in wanted or ():
+            if name not in known:
+                raise DatasetError(f"no label source {name!r}", where=self.name, mend=f"it has {', '.join(known)}")
+        return known if wanted is None else [name for name in known if name in wanted]
+
+    def label_nodata(self, source: str) -> int:
+        """Code of no data of a label source: its legend's, else 65535."""
+        codes = self.document.legends.get(source, {}).get("nodata") or [65535]
+        return int(codes[0])
+
+    @cached_property
+    def _label_shapes(self) -> NDArray[np.int64]:
+        """(chips, 2) rows and columns of labels: the chip's extent in the pixel size of the first label found."""
+        table = self.columns(["bounds_xyxy"])["bounds_xyxy"].combine_chunks()
+        left, bottom, right, top = table.flatten().to_numpy().reshape(-1, 4).T
+        for chip_id in self.chip_ids():
+            sample = self.sample(chip_id, modalities=[], members=["label", "labels"])
+            labels = [*([sample.label] if sample.label is not None else []), *sample.labels.values()]
+            number = self.places.number(chip_id)
+            if labels and number is not None:
+                pixel_m = (right[number] - left[number]) / labels[0].shape[1]
+                return np.stack([np.rint((top - bottom) / pixel_m), np.rint((right - left) / pixel_m)], 1).astype(int)
+        return np.zeros((len(self.places), 2), np.int64)
+
+    def label_shape_of(self, number: int) -> tuple[int, int]:
+        """Rows and columns of a chip's labels."""
+        rows, columns = self._label_shapes[number]
+        return int(rows), int(columns)
+
+    @property
+    def label_shape_yx(self) -> tuple[int, int]:
+        """Rows and columns of the largest label."""
+        rows, columns = self._label_shapes.max(0, initial=0)
+        return int(rows), int(columns)
+
     def close(self) -> None:
         """Close open shards; a later read opens them again."""
-        self._files.close()
+        self.files.close()
 
 
 class _Wanted:

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -116,8 +116,24 @@ class Storage(Protocol):
         ...
 
 
+class OpenFile:
+    """A file that is open for reading for as long as somebody holds this: another thread cannot close it meanwhile.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
 class FolderStorage:
-    """A local folder.
+    """A local folder. Threads may share it.
 
     Args:
         folder: the dataset's root, absolute.
@@ -125,13 +141,13 @@ class FolderStorage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._open: OrderedDict[str, OpenFile] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "_open": OrderedDict()}
+        return {"folder": self.folder}
 
-    def __del__(self) -> None:
-        self.close()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        FolderStorage.__init__(self, state["folder"])
 
     @property
     def uri(self) -> str:
@@ -144,7 +160,8 @@ class FolderStorage:
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """See `Storage.read_range`."""
-        return os.pread(self._descriptor(path)[0], length, start)
+        file = self.open_file(path)
+        return os.pread(file.descriptor, length, start)
 
     def size(self, path: str) -> int | None:
         """See `Storage.size`."""
@@ -241,19 +258,24 @@ class FolderStorage:
         return icechunk.local_filesystem_storage(str(self.folder / layout.ZARR))
 
     def close(self) -> None:
-        """See `Storage.close`."""
-        while self._open:
-            os.close(self._open.popitem()[1][0])
+        """See `Storage.close`; a file that another thread reads stays open until it is done."""
+        self._open.clear()
 
-    def _descriptor(self, path: str) -> tuple[int, int]:
-        if path in self._open:
+    def open_file(self, path: str) -> OpenFile:
+        """A file of the folder, open; the last `OPEN_FILES` are kept so. No lock: a fork could inherit it held.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        file = self._open.get(path)
+        if file is None:
+            file = OpenFile(self.folder / path)
+        with suppress(KeyError):  # another thread let go of it meanwhile
+            self._open[path] = file
             self._open.move_to_end(path)
-            return self._open[path]
-        descriptor = os.open(self.folder / path, os.O_RDONLY)
-        self._open[path] = (descriptor, os.fstat(descriptor).st_size)
-        while len(self._open) > OPEN_FILES:
-            os.close(self._open.popitem(last=False)[1][0])
-        return self._open[path]
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        return file
 
 
 @dataclass(frozen=True)

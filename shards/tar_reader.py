@@ -14,9 +14,14 @@ from types import TracebackType
 from schemas.errors import DatasetError, IntegrityError
 from shards.samples import CHIP_ID, SUFFIX
 from shards.storage import FolderStorage, Storage
-from shards.tar import BLOCK
+from shards.tar import BLOCK, header_of
 
 _ZEROS = bytes(BLOCK)
+_NAME, _MODE, _SIZE, _SUM, _REST = slice(0, 100), slice(100, 124), slice(124, 136), slice(148, 156), slice(156, 512)
+_TIME = slice(136, 148)
+_OURS = header_of("", 0)
+_OURS_SUM = sum(_OURS) - sum(_OURS[_SIZE]) - sum(_OURS[_SUM]) + 8 * ord(" ")
+"""Checksum of a header as we write it, less what name and size add; the field itself counts as spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +54,42 @@ def parse_header(block: bytes, offset: int, limit: int) -> Member:
     Raises:
         IntegrityError: not a member that a shard may hold.
     """
+    quick = _as_written(block)
+    if quick is not None:
+        return _member(*quick, offset, limit)
     try:
         info = tarfile.TarInfo.frombuf(block, "ascii", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError, ValueError) as error:
         raise IntegrityError(f"no tar header at byte {offset}: {error}") from error
     if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or info.linkname:
         raise IntegrityError(f"{info.name!r} at byte {offset} is no plain file (type {info.type!r}): refused")
-    key, _, suffix = info.name.partition(".")
+    return _member(info.name, info.size, offset, limit)
+
+
+def _as_written(block: bytes) -> tuple[str, int] | None:
+    """Name and size in a header that is, to the byte, one that we write; None of any other."""
+    if block[_MODE] != _OURS[_MODE] or block[_TIME] != _OURS[_TIME] or block[_REST] != _OURS[_REST]:
+        return None
+    name, _, padding = block[_NAME].partition(b"\0")
+    digits, checksum = block[_SIZE], block[_SUM]
+    if padding.strip(b"\0") or not name.isascii() or not digits[:11].isdigit() or not checksum[:6].isdigit():
+        return None
+    try:
+        size, told = int(digits[:11], 8), int(checksum[:6], 8)
+    except ValueError:  # digits 8 and 9
+        return None
+    if digits[11] or checksum[6:] != b"\0 " or told != _OURS_SUM + sum(name) + sum(digits):
+        return None
+    return name.decode("ascii"), size
+
+
+def _member(name: str, size: int, offset: int, limit: int) -> Member:
+    key, _, suffix = name.partition(".")
     if not CHIP_ID.fullmatch(key) or not SUFFIX.fullmatch(suffix):
-        raise IntegrityError(f"{info.name!r} at byte {offset} is no name that a shard may hold: refused")
-    member = Member(key, suffix, offset + BLOCK, info.size)
-    if info.size < 0 or member.end > limit:
-        raise IntegrityError(f"{info.name!r} says {info.size} bytes, more than there are: refused")
+        raise IntegrityError(f"{name!r} at byte {offset} is no name that a shard may hold: refused")
+    member = Member(key, suffix, offset + BLOCK, size)
+    if size < 0 or member.end > limit:
+        raise IntegrityError(f"{name!r} says {size} bytes, more than there are: refused")
     return member
 
 

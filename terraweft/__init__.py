@@ -11,23 +11,42 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shards.filters import ChipFilter, DateChoice, DateFilter
     from shards.reader import Dataset
     from terraweft.reading import check, open_dataset
     from terraweft.torch_data import ChipStream, StreamOptions
+    from terraweft.torch_loader import ChipLoader, collate
 
 try:
     __version__ = version("terraweft")
 except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
-__all__ = ["ChipStream", "Dataset", "StreamOptions", "__version__", "check", "open_dataset"]
+__all__ = [
+    "ChipFilter",
+    "ChipLoader",
+    "ChipStream",
+    "Dataset",
+    "DateChoice",
+    "DateFilter",
+    "StreamOptions",
+    "__version__",
+    "check",
+    "collate",
+    "open_dataset",
+]
 
 _PLACES = {
     "open_dataset": ("terraweft.reading", "open_dataset"),
     "Dataset": ("shards.reader", "Dataset"),
+    "ChipFilter": ("shards.filters", "ChipFilter"),
+    "DateChoice": ("shards.filters", "DateChoice"),
+    "DateFilter": ("shards.filters", "DateFilter"),
     "check": ("terraweft.reading", "check"),
     "ChipStream": ("terraweft.torch_data", "ChipStream"),
     "StreamOptions": ("terraweft.torch_data", "StreamOptions"),
+    "ChipLoader": ("terraweft.torch_loader", "ChipLoader"),
+    "collate": ("terraweft.torch_loader", "collate"),
 }
 """Public name -> where it lives; imported when first asked for."""
 

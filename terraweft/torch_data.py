@@ -1,28 +1,31 @@
 """A training stream: `ChipStream`, a torch `IterableDataset` over the shards of one version.
 
-Axis order of pixels is (T, C, H, W) for one sample and (N, T, C, H, W) for a batch of the default collation.
+Axis order of pixels is (T, C, H, W) for one sample and (N, T, C, H, W) for a batch.
 
-    stream = ChipStream("build/demo/dataset", StreamOptions(split="train", modalities=("s2",)))
-    loader = torch.utils.data.DataLoader(stream, batch_size=8, num_workers=2)
+    stream = ChipStream("build/demo/dataset", StreamOptions(split="train", modalities=("s2",), normalise=True))
+    loader = ChipLoader(stream, batch_size=8, num_workers=2)    # terraweft.torch_loader
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from schemas.dataset import LayerTable
 from schemas.errors import DatasetError, MissingExtraError
-from schemas.sample import LayerArrays, Sample
+from shards.filters import ChipFilter, DateChoice
 from shards.reader import Dataset
-from shards.samples import to_physical
+from shards.sample_reader import SampleReader
+from shards.sample_request import SampleRequest
 from terraweft.reading import open_dataset
+from terraweft.torch_order import Share, of_rank, part, shuffled
 
 try:
     import torch
@@ -39,16 +42,32 @@ class StreamOptions:
 
     split: str | None = "train"
     """One split; all where None."""
+    where: ChipFilter | None = None
+    """Further conditions on chips; shards without such a chip are never opened."""
     version: str | None = None
     """Name of a version; the current one where None."""
     modalities: tuple[str, ...] | None = None
     """Modalities or groups; the others are not even read. All where None."""
+    bands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Group -> bands in the order wanted; the others are not read."""
+    dates: DateChoice | None = None
+    """Which dates; the others are not read."""
     labels: bool = True
     """Whether to yield the fused label and its confidence."""
+    sources: tuple[str, ...] = ()
+    """Label sources to yield as ``label_<source>``, at their own codes."""
     texts: bool = False
-    """Whether to yield texts: a list of strings, so batches need a collation of their own."""
+    """Whether to yield texts, as a list of strings."""
+    text_records: bool = False
+    """Whether to yield texts as records, with their facts, spans and checks."""
+    text_kinds: tuple[str, ...] = ()
+    """Kinds of text; all where empty."""
+    osm: bool = False
+    """Whether to yield OSM features, as GeoJSON in pixel coordinates."""
+    meta: tuple[str, ...] = ()
+    """Columns of chips.parquet to yield as the dictionary ``meta``."""
     physical: bool = True
-    """float32 physical values with 0 where there is no data; else int32 or float32 as stored."""
+    """float32 physical values with 0 where there is no data; else as stored, the fused label too."""
     normalise: bool = False
     """(x - mean) / std per band, with the statistics of the train split; no data becomes 0, the mean. Bands without
     a clear pixel there are 0."""
@@ -57,13 +76,14 @@ class StreamOptions:
     shuffle: bool = True
     """Another order each epoch: shards, and samples within them."""
     seed: int = 0
-    """Of the order."""
-    rank: int = 0
-    """This process, of `world_size`."""
-    world_size: int = 1
-    """Processes that share the epoch."""
-    even: bool = False
-    """Leave out the last few samples so that every rank gets the same number."""
+    """Of the order, and of random dates."""
+    rank: int | None = None
+    """This process, of `world_size`; what torch.distributed says where None, else 0."""
+    world_size: int | None = None
+    """Processes that share the epoch; what torch.distributed says where None, else 1."""
+    uneven: Literal["keep", "drop", "repeat"] = "keep"
+    """Where ranks cannot have the same number of samples: they differ by one, the last few of the epoch are left out,
+    or its first few come twice."""
 
 
 class ChipStream(IterableDataset[dict[str, Any]]):
@@ -72,148 +92,162 @@ class ChipStream(IterableDataset[dict[str, Any]]):
 
     Keys of a sample:
         ``chip_id``: str.
-        ``<group>``: (T, C, H, W) float32, or int32 for stored integers.
+        ``<group>``: (T, C, H, W) float32; the stored type where `StreamOptions.physical` is False.
         ``<group>_valid``: (T, H, W) uint8, 0 where there is no data or padding.
+        ``<group>_time``: (T,) int64 seconds since 1970 UTC, 0 where there is no date.
+        ``<group>_present``: (T,) bool, False for padding, for steps of a series at which the chip has nothing, and
+        throughout where the chip has no such modality.
         ``<group>_count``: (T, H, W) uint8 clear dates behind each pixel, of composites.
         ``label``: (H, W) int64, 255 = abstain (``ignore_index=255``); ``confidence``: (H, W) uint8.
-        ``texts``: list of str, if asked for.
+        ``label_<source>``: (H, W) int32 codes, if asked for.
+        ``texts``, ``text_records``, ``osm``, ``meta``: lists and dictionaries, if asked for.
 
     The order follows from seed, epoch and version alone, so a run can be repeated; call `set_epoch` before each epoch.
+    It has the two methods that torchdata's ``StatefulDataLoader`` asks of a dataset;
+    `terraweft.torch_loader.ChipLoader` brings them to the whole loader.
 
     Args:
         dataset: an open dataset, or its address.
         options: what to yield.
 
     Raises:
-        DatasetError: no such dataset, split or modality; a rank outside of the world; no statistics to normalise by.
+        DatasetError: no such dataset, split, modality, band, column; a rank outside of the world; no statistics to
+            normalise by.
     """
 
     def __init__(self, dataset: Dataset | str | Path, options: StreamOptions = StreamOptions()) -> None:
         super().__init__()
         opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, options.version)
-        if not 0 <= options.rank < options.world_size:
-            raise DatasetError(f"rank {options.rank} of {options.world_size}", where=opened.name)
         self.dataset, self.options, self.epoch = opened, options, 0
+        self.share = _share(options, opened.name)
         self.groups = opened.wanted_groups(options.modalities)
-        self._shards = _by_shard(opened, options.split)
-        self._statistics = {g: _statistics(opened, g) for g in self.groups} if options.normalise else {}
+        numbers = opened.select(options.where, options.split)
+        self.shards = opened.places.by_shard(numbers)
+        self.reader = SampleReader(opened, _request(self.groups, options))
+        self._meta = opened.columns(options.meta) if options.meta else None
+        self._skip = self._position = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._of_rank())
+        return len(self.numbers())
+
+    def numbers(self, epoch: int | None = None) -> NDArray[np.int64]:
+        """Rows of chips.parquet that this rank reads, in the order of an epoch, before workers share them.
+
+        Args:
+            epoch: which; the one that `set_epoch` chose where None.
+        """
+        if self.options.shuffle:
+            order = shuffled(self.shards, self.options.seed, self.epoch if epoch is None else epoch)
+        else:
+            order = np.concatenate([np.zeros(0, np.int64), *self.shards])
+        return of_rank(order, self.share, self.options.uneven)
 
     def chip_ids(self) -> list[str]:
         """Chips of this rank in the order of this epoch, before workers share them."""
-        return self._of_rank()
+        return [str(chip) for chip in self.dataset.places.chip_ids.take(pa.array(self.numbers())).to_pylist()]
 
-    def _order(self) -> list[str]:
-        """All chips of the split in the order of this epoch; those of a shard stay together."""
-        if not self.options.shuffle:
-            return [chip_id for shard in self._shards for chip_id in shard]
-        generator = np.random.Generator(np.random.PCG64([self.options.seed, self.epoch]))
-        shards = [self._shards[i] for i in generator.permutation(len(self._shards))]
-        return [shard[i] for shard in shards for i in generator.permutation(len(shard))]
+    @cached_property
+    def fingerprint(self) -> str:
+        """What an order follows from, besides epoch and rank: version, chips, seed."""
+        chosen = np.concatenate([np.zeros(0, np.int64), *self.shards])
+        said = f"{self.dataset.document.content_hash} {self.options.seed} {self.options.shuffle} {self.options.uneven}"
+        return hashlib.sha256(said.encode() + chosen.tobytes()).hexdigest()[:16]
 
-    def _of_rank(self) -> list[str]:
-        order, world = self._order(), self.options.world_size
-        if self.options.even:
-            order = order[: len(order) - len(order) % world]
-        return _part(order, self.options.rank, world)
+    def state_dict(self) -> dict[str, Any]:
+        """How far this process, or this worker, has read."""
+        return {"fingerprint": self.fingerprint, "epoch": self.epoch, "position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was asked, in a process or worker of the same number.
+
+        Raises:
+            DatasetError: the state of another version, selection or seed.
+        """
+        require_fingerprint(self, state)
+        self.epoch, self._skip = int(state["epoch"]), int(state["position"])
+        self._position = self._skip
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        chip_ids = self._of_rank()
+        numbers = self.numbers()
         worker = get_worker_info()
         if worker is not None:
-            chip_ids = _part(chip_ids, worker.id, worker.num_workers)
-        members = [
-            *(("label", "confidence") if self.options.labels else ()),
-            *(("texts",) if self.options.texts else ()),
-        ]
-        for sample in self.dataset.iterate(modalities=self.groups, members=members, chip_ids=chip_ids):
-            yield self._tensors(sample)
+            numbers = part(numbers, Share(worker.id, worker.num_workers))
+        self._position, self._skip = self._skip, 0
+        for number in numbers[self._position :]:
+            self._position += 1
+            yield self.sample(int(number))
 
-    def _tensors(self, sample: Sample) -> dict[str, Any]:
-        found: dict[str, Any] = {"chip_id": sample.chip_id}
-        for group in self.groups:
-            data, valid = self._arrays(self.dataset.layer(group), sample.layers.get(group))
-            found[group] = torch.from_numpy(data)  # (T, C, H, W)
-            found[f"{group}_valid"] = torch.from_numpy(valid)  # (T, H, W)
-            if self.dataset.layer(group).composite:
-                found[f"{group}_count"] = torch.from_numpy(_counts(sample.layers.get(group), valid))  # (T, H, W)
-        if self.options.labels and sample.label is not None:
-            found["label"] = torch.from_numpy(sample.label.astype(np.int64))  # (H, W)
-        if self.options.labels and sample.confidence is not None:
-            found["confidence"] = torch.from_numpy(sample.confidence.copy())  # (H, W)
-        if self.options.texts:
-            found["texts"] = [str(text["text"]) for text in sample.texts]
+    def sample(self, number: int) -> dict[str, Any]:
+        """One sample as tensors.
+
+        Args:
+            number: row of chips.parquet.
+        """
+        fields = self.reader.fields() if self.options.pad else self.reader.fields_of(number)
+        arrays = {name: np.empty(one.shape, one.dtype) for name, one in fields.items()}
+        further = self.fill(number, arrays)
+        return {**further, **{name: torch.from_numpy(array) for name, array in arrays.items()}}
+
+    def fill(self, number: int, into: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Write a sample's arrays into ``into``; what is no array is returned.
+
+        Args:
+            number: row of chips.parquet.
+            into: arrays as `SampleReader.fields` says.
+        """
+        read = self.reader.read(number, into, draw=(self.options.seed << 32) + self.epoch)
+        found: dict[str, Any] = {"chip_id": self.dataset.places.chip_ids[number].as_py()}
+        if self.options.texts or self.options.text_records:
+            kinds = self.options.text_kinds
+            records = [text for text in read.get("texts", ()) if not kinds or text["kind"] in kinds]
+            found |= {"texts": [str(text["text"]) for text in records]} if self.options.texts else {}
+            found |= {"text_records": records} if self.options.text_records else {}
+        if self.options.osm:
+            found["osm"] = read.get("osm", {"type": "FeatureCollection", "features": []})
+        if self._meta is not None:
+            found["meta"] = {name: self._meta[name][number].as_py() for name in self._meta.column_names}
         return found
 
-    def _arrays(self, table: LayerTable, layer: LayerArrays | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """(T, C, H, W) values and (T, H, W) validity, padded where asked for."""
-        dates = max(1, table.max_dates)
-        shape = (dates, len(table.bands), *table.shape_yx)
-        if layer is None:
-            kind = np.float32 if self.options.physical or np.dtype(table.dtype).kind == "f" else np.int32
-            return np.zeros(shape, kind), np.zeros((dates, *table.shape_yx), np.uint8)
-        values = self._values(table, layer)
-        valid = layer.valid.copy()
-        if not self.options.pad or values.shape == shape:
-            return values, valid
-        t, _, h, w = values.shape
-        data, mask = np.zeros(shape, values.dtype), np.zeros((dates, *table.shape_yx), np.uint8)
-        data[:t, :, :h, :w], mask[:t, :h, :w] = values, valid
-        return data, mask
 
-    def _values(self, table: LayerTable, layer: LayerArrays) -> NDArray[Any]:
-        if not self.options.physical and not self.options.normalise:
-            kind = np.float32 if layer.data.dtype.kind == "f" else np.int32
-            return np.ascontiguousarray(layer.data, dtype=kind) if kind != layer.data.dtype else layer.data.copy()
-        values = to_physical(layer, table.nodata)
-        if self.options.normalise:
-            mean, std = self._statistics[table.group]
-            values = (values - mean[:, None, None]) / std[:, None, None]
-        return np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _by_shard(dataset: Dataset, split: str | None) -> list[list[str]]:
-    """Chip ids per shard, of one split."""
-    wanted = set(dataset.chip_ids(split))
-    shards = [[c for c in record.chip_ids if c in wanted] for record in dataset.document.shards]
-    return [shard for shard in shards if shard]
-
-
-def _part(items: list[str], number: int, parts: int) -> list[str]:
-    """One of several neighbouring parts of nearly equal length: neighbours share shards."""
-    return items[len(items) * number // parts : len(items) * (number + 1) // parts]
-
-
-def _statistics(dataset: Dataset, group: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(C,) mean and standard deviation of the train split.
-
-    A band that is constant there or has no clear pixel (EnMAP leaves bands empty in the water vapour's absorption)
-    gets an infinite deviation: it is 0 throughout.
+def require_fingerprint(stream: ChipStream, state: Mapping[str, Any]) -> None:
+    """Refuse the state of another stream.
 
     Raises:
-        DatasetError: the dataset holds none for any band.
+        DatasetError: it is of another version, selection or seed.
     """
-    bands = dataset.layer(group).bands
-    if all(band.mean is None for band in bands):
+    if state.get("fingerprint") != stream.fingerprint:
         raise DatasetError(
-            f"no mean and deviation for {group} {bands[0].name}", where=dataset.name, mend="normalise=False"
-        )
-    return (
-        np.array([band.mean or 0.0 for band in bands], np.float32),
-        np.array([band.std or math.inf for band in bands], np.float32),
+            "this state is of another version, selection, seed or order", where=stream.dataset.name,
+            mend="open the version and give the options of the run that was stopped",
+        )  # fmt: skip
+
+
+def _request(groups: list[str], options: StreamOptions) -> SampleRequest:
+    values = "normalised" if options.normalise else "physical" if options.physical else "stored"
+    return SampleRequest(
+        groups=tuple(groups),
+        bands=dict(options.bands),
+        dates=options.dates,
+        values=values,  # type: ignore[arg-type]
+        label=options.labels,
+        sources=options.sources,
+        texts=options.texts or options.text_records,
+        osm=options.osm,
     )
 
 
-def _counts(layer: LayerArrays | None, valid: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Counts of a composite, padded as its mask is."""
-    padded = np.zeros_like(valid)
-    if layer is not None and layer.count is not None:
-        t, h, w = layer.count.shape
-        padded[:t, :h, :w] = layer.count
-    return padded
+def _share(options: StreamOptions, name: str) -> Share:
+    """Which rank this is."""
+    rank, world_size = options.rank, options.world_size
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if world_size is None:
+        world_size = torch.distributed.get_world_size() if distributed else 1
+    if rank is None:
+        rank = torch.distributed.get_rank() if distributed and options.world_size is None else 0
+    if not 0 <= rank < world_size:
+        raise DatasetError(f"rank {rank} of {world_size}", where=name)
+    return Share(rank, world_size)

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from schemas.errors import DatasetError
+from shards.filters import ChipFilter, DateChoice, DateFilter
 from shards.reader import open_dataset
 from terraweft.torch_data import ChipStream, StreamOptions
 from tests.unit.shards import made_up
@@ -31,11 +32,12 @@ def test_axes_are_time_band_row_column(published: Path) -> None:
     found = first(published, sample.chip_id, physical=False)
     layer = sample.layers["s2_10m"]
     assert found["s2_10m"].shape == (3, 2, 24, 36)
-    assert found["s2_10m"].dtype == torch.int32
+    assert found["s2_10m"].dtype == torch.uint16
     assert int(found["s2_10m"][1, 0, 5, 30]) == layer.data[1, 0, 5, 30]
     assert found["s2_10m_valid"].shape == (3, 24, 36)
     assert found["s1"].dtype == torch.float32
-    assert found["label"].dtype == torch.int64
+    assert found["label"].dtype == torch.uint8
+    assert first(published, sample.chip_id)["label"].dtype == torch.int64
     assert found["label"].shape == found["confidence"].shape == (24, 36)
     np.testing.assert_array_equal(found["label"].numpy(), sample.label)
 
@@ -66,7 +68,8 @@ def test_normalised_values_use_the_stored_statistics(published: Path) -> None:
 
 def test_only_what_is_asked_for_is_yielded(published: Path) -> None:
     found = first(published, made_up.chip_id(1), modalities=("s2_20m",), labels=False, texts=True)
-    assert set(found) == {"chip_id", "s2_20m", "s2_20m_valid", "texts"}
+    arrays = {f"s2_20m{part}" for part in ("", "_valid", "_time", "_present")}
+    assert set(found) == {"chip_id", "texts", *arrays}
     assert found["texts"][0].startswith("Trees stand")
 
 
@@ -88,12 +91,16 @@ def test_the_order_is_new_each_epoch_and_the_same_for_the_same_seed(published: P
 
 @pytest.mark.parametrize("world", [1, 2, 4, 7])
 def test_ranks_share_an_epoch_without_overlap(published: Path, world: int) -> None:
-    parts = [ChipStream(published, StreamOptions(rank=r, world_size=world)).chip_ids() for r in range(world)]
-    assert sorted(chip for part in parts for chip in part) == TRAIN
-    sizes = {len(part) for part in parts}
+    def parts(**more: Any) -> list[list[str]]:
+        return [ChipStream(published, StreamOptions(rank=r, world_size=world, **more)).chip_ids() for r in range(world)]
+
+    assert sorted(chip for part in parts() for chip in part) == TRAIN
+    sizes = {len(part) for part in parts()}
     assert max(sizes) - min(sizes) <= 1
-    even = {len(ChipStream(published, StreamOptions(rank=r, world_size=world, even=True))) for r in range(world)}
-    assert even == {len(TRAIN) // world}
+    assert {len(part) for part in parts(uneven="drop")} == {len(TRAIN) // world}
+    repeated = parts(uneven="repeat")
+    assert {len(part) for part in repeated} == {-(-len(TRAIN) // world)}
+    assert {chip for part in repeated for chip in part} == set(TRAIN)
 
 
 def test_workers_share_an_epoch_without_overlap(published: Path) -> None:
@@ -107,9 +114,83 @@ def test_workers_share_an_epoch_without_overlap(published: Path) -> None:
 
 
 def test_wrong_options_are_one_line(published: Path) -> None:
-    for options in (StreamOptions(rank=2, world_size=2), StreamOptions(split="dev"), StreamOptions(modalities=("x",))):
+    wrong = (
+        StreamOptions(rank=2, world_size=2),
+        StreamOptions(split="dev"),
+        StreamOptions(modalities=("x",)),
+        StreamOptions(bands={"s2_10m": ("B99",)}),
+        StreamOptions(bands={"s2_10m": ("B02", "B02")}),
+        StreamOptions(sources=("corine",)),
+        StreamOptions(meta=("colour",)),
+        StreamOptions(where=ChipFilter(modalities=("s9",))),
+    )
+    for options in wrong:
         with pytest.raises(DatasetError):
             ChipStream(published, options)
+
+
+def test_bands_and_dates_are_those_asked_for_in_that_order(published: Path) -> None:
+    sample = made_up.sample(2)
+    stored = sample.layers["s2_10m"]
+    options = {"modalities": ("s2",), "physical": False}
+    for by, kept in (("first", [0, 1]), ("last", [1, 2]), ("clearest", [0, 1])):
+        found = first(published, sample.chip_id, bands={"s2_10m": ("B04", "B02")}, dates=DateChoice(2, by), **options)
+        np.testing.assert_array_equal(found["s2_10m"].numpy(), stored.data[kept][:, [1, 0]])
+        np.testing.assert_array_equal(found["s2_10m_valid"].numpy(), stored.valid[kept])
+        assert found["s2_10m_time"].tolist() == stored.time_utc[kept].astype("datetime64[s]").astype(int).tolist()
+        assert found["s2_20m"].shape == (2, 1, 12, 18)
+    late = first(published, sample.chip_id, dates=DateChoice(only=DateFilter(start="2026-03-05")), **options)
+    np.testing.assert_array_equal(late["s2_10m"][:2].numpy(), stored.data[1:])
+    assert late["s2_10m_present"].tolist() == [True, True, False]
+    assert not late["s2_10m"][2].any()
+
+
+def test_random_dates_change_with_the_epoch_and_repeat_with_the_seed(published: Path) -> None:
+    def drawn(seed: int, epoch: int) -> list[int]:
+        stream = ChipStream(published, StreamOptions(split=None, dates=DateChoice(1, "random"), seed=seed))
+        stream.set_epoch(epoch)
+        return [int(found["s2_10m_time"][0]) for found in sorted(stream, key=lambda found: str(found["chip_id"]))]
+
+    assert drawn(1, 0) == drawn(1, 0)
+    assert len({tuple(drawn(1, epoch)) for epoch in range(4)}) > 2
+
+
+def test_what_a_chip_lacks_is_marked_and_zero(published: Path) -> None:
+    without = first(published, made_up.chip_id(0))  # no pass of Sentinel-1
+    assert without["s1"].shape == (2, 2, 25, 37)
+    assert not without["s1"].any()
+    assert not without["s1_valid"].any()
+    assert without["s1_present"].tolist() == [False, False]
+    one = first(published, made_up.chip_id(1))
+    assert one["s1_present"].tolist() == [True, False]
+    assert one["s1_time"][1] == 0
+
+
+def test_further_members_and_columns_are_yielded_if_asked_for(published: Path) -> None:
+    sample = made_up.sample(4)
+    found = first(
+        published,
+        sample.chip_id,
+        sources=("worldcover",),
+        text_records=True,
+        text_kinds=("grounded",),
+        osm=True,
+        meta=("epsg", "region", "bounds_xyxy"),
+    )
+    np.testing.assert_array_equal(found["label_worldcover"].numpy(), sample.labels["worldcover"])
+    assert [record["kind"] for record in found["text_records"]] == ["grounded"]
+    assert found["osm"]["type"] == "FeatureCollection"
+    assert found["meta"] == {"epsg": 32631, "region": "made-up", "bounds_xyxy": sample.row["bounds_xyxy"]}
+
+
+def test_a_stream_equals_the_samples(published: Path) -> None:
+    dataset = open_dataset(published)
+    for found in ChipStream(dataset, StreamOptions(split=None, physical=False, pad=False, texts=True)):
+        sample = dataset.sample(found["chip_id"])
+        for group, layer in sample.layers.items():
+            np.testing.assert_array_equal(found[group].numpy(), layer.data, strict=True)
+            np.testing.assert_array_equal(found[f"{group}_valid"].numpy(), layer.valid, strict=True)
+        assert found["texts"] == [text["text"] for text in sample.texts]
 
 
 def test_without_torch_the_lobby_names_the_extra() -> None:
