@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 
+Checked = TypeVar("Checked", bound=BaseModel)
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
 
@@ -45,17 +46,26 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: one line: file and line, what is wrong, the mend.
     """
+    return parse_recipe(read_limited(path, "recipe"), path.name, path.parent)
+
+
+def read_limited(path: Path, what: str) -> bytes:
+    """The bytes of a file that a person wrote.
+
+    Raises:
+        RecipeError: there is none, or it is larger than `MAX_BYTES`.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise RecipeError("there is no such recipe", where=str(path), mend="check the path") from error
+        raise RecipeError(f"there is no such {what}", where=str(path), mend="check the path") from error
     except (IsADirectoryError, PermissionError) as error:
         raise RecipeError("this is no readable file", where=str(path), mend="give the path of a .yaml file") from error
     if len(raw) > MAX_BYTES:
         raise RecipeError(
-            f"a recipe of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
+            f"a {what} of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
         )
-    return parse_recipe(raw, path.name, path.parent)
+    return raw
 
 
 def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
@@ -64,6 +74,29 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
     Raises:
         RecipeError: as `load_recipe`.
     """
+    root, data = _mapping(raw, name, "recipe")
+    for section, kind in (("sensors", "table of a sensor"), ("legends", "legend")):
+        tables = data.get(section)
+        if not isinstance(tables, dict):
+            continue
+        for key, path in tables.items():
+            if isinstance(path, str):
+                tables[key] = _table(path, folder or Path(), f"{name}: {section}.{key}", kind)
+    return _checked(Recipe, root, data, name)
+
+
+def load_checked(path: Path, model: type[Checked], what: str) -> Checked:
+    """A YAML file as a model, with a recipe's care: no anchors, no unknown keys, one line for every mistake.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    root, data = _mapping(read_limited(path, what), path.name, what)
+    return _checked(model, root, data, path.name)
+
+
+def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[Any, Any]]:
+    """The nodes and the values of some YAML."""
     try:
         text = raw.decode("utf-8")
         root = yaml.compose(text, Loader=_Loader)
@@ -78,18 +111,15 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
     if not isinstance(data, dict):
-        raise RecipeError("a recipe is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
-    for section, kind in (("sensors", "table of a sensor"), ("legends", "legend")):
-        tables = data.get(section)
-        if not isinstance(tables, dict):
-            continue
-        for key, path in tables.items():
-            if isinstance(path, str):
-                tables[key] = _table(path, folder or Path(), f"{name}: {section}.{key}", kind)
+        raise RecipeError(f"a {what} is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
+    return root, data
+
+
+def _checked(model: type[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
     try:
-        return Recipe.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise _as_recipe_error(error, root, name) from error
+        raise _as_recipe_error(error, root, name, model) from error
 
 
 def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
@@ -112,13 +142,13 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
     return table
 
 
-def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str) -> RecipeError:
+def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, model: type[BaseModel]) -> RecipeError:
     first = error.errors(include_url=False)[0]
     loc = tuple(part for part in first["loc"])
-    field = ".".join(str(part) for part in loc) or "recipe"
+    field = ".".join(str(part) for part in loc) or model.__name__.lower()
     where = f"{name}:{_line_of(root, loc)}"
     if first["type"] == "extra_forbidden":
-        known = sorted(_fields_at(loc[:-1]))
+        known = sorted(_fields_at(model, loc[:-1]))
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return RecipeError(f"unknown key {field!r}", where=where, mend=mend)
@@ -157,9 +187,9 @@ def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
         yield from enumerate(node.value)
 
 
-def _fields_at(loc: tuple[str | int, ...]) -> list[str]:
+def _fields_at(top: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     """Names of the fields of the model that a location points to."""
-    annotation: Any = Recipe
+    annotation: Any = top
     for part in loc:
         model = _model_in(annotation)
         if model is not None:

@@ -18,6 +18,8 @@ class Region(Model):
     """West, south, east, north in degrees."""
     geojson: str | None = None
     """Path of a GeoJSON file (geopandas reads it), beside the recipe or absolute."""
+    feature: str | None = None
+    """The one feature of that file with this ``id``; all together where absent."""
     catalogs: tuple[Name, ...] = ()
     """Catalogs that serve this region; all where empty."""
 
@@ -25,6 +27,8 @@ class Region(Model):
     def _one_way(self) -> Region:
         if (self.bbox is None) == (self.geojson is None):
             raise ValueError("give either bbox or geojson")
+        if self.feature is not None and self.geojson is None:
+            raise ValueError("feature is one of a geojson file's: give geojson too")
         if self.bbox is not None:
             west, south, east, north = self.bbox
             good = min(west, east) >= -180 and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east

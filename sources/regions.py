@@ -28,7 +28,7 @@ def read_regions(recipe: Recipe, folder: Path) -> dict[str, BaseGeometry]:
         if region.bbox is not None:
             regions[region.name] = box_of(region.bbox)
         elif region.geojson is not None:
-            regions[region.name] = _read_file(folder / region.geojson, region.name)
+            regions[region.name] = _read_file(folder / region.geojson, region.name, region.feature)
     return regions
 
 
@@ -54,7 +54,7 @@ def _wrapped(area: BaseGeometry) -> BaseGeometry:
     return shapely.union_all(parts)
 
 
-def _read_file(path: Path, name: str) -> BaseGeometry:
+def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometry:
     where = f"regions.{name}.geojson"
     if not path.is_file():
         raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
@@ -64,6 +64,12 @@ def _read_file(path: Path, name: str) -> BaseGeometry:
         raise RecipeError(
             f"{path.name} cannot be read as a vector file", where=where, mend="save it as GeoJSON"
         ) from error
+    if feature is not None:
+        ids = [str(value) for value in table["id"]] if "id" in table else []
+        if feature not in ids:
+            known = ", ".join(sorted(ids)[:8]) or "none"
+            raise RecipeError(f"{path.name} has no feature {feature!r}", where=where, mend=f"its ids: {known}")
+        table = table[[value == feature for value in ids]]
     if table.crs is None:
         table = table.set_crs(4326)
     area = shapely.union_all(table.to_crs(4326).geometry.values)

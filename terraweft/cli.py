@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from schemas.errors import TerraweftError, UserError
+from terraweft.cli_operate import add_commands
 
 log = logging.getLogger(__name__)
 
@@ -261,6 +262,9 @@ def sandbox(
     from terraweft.commands import run_sandbox
 
     run_sandbox(to, size, seed, serve, out)
+
+
+add_commands(app, out)
 
 
 def guarded(command: Callable[[], Result]) -> Result:

@@ -1,0 +1,256 @@
+"""Deployments of a region table: one per row, by its schedule; paused, resumed, filled in for days that were missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import yaml
+from cronsim import CronSim
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.schedules import Cron
+from prefect.states import Scheduled
+from prefect.types.entrypoint import EntrypointType
+
+from flows.regions import Regions
+from flows.scheduled import refresh_region
+from schemas.errors import UserError
+from schemas.region_table import Row
+
+FLOW = "refresh"
+PAGE = 200
+"""Flow runs per question: the API's own limit."""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A region whose deployment stands."""
+
+    region: str
+    """Name of the row."""
+    deployment_id: UUID
+    """Of Prefect."""
+    schedule: str
+    """Cron and time zone; empty where it runs by hand alone."""
+    paused: bool
+    """Whether its schedule rests."""
+
+
+@contextmanager
+def api() -> Iterator[SyncPrefectClient]:
+    """A client of the configured Prefect API.
+
+    Raises:
+        UserError: it does not answer.
+    """
+    with get_client(sync_client=True) as client:
+        if (problem := client.api_healthcheck()) is not None:
+            raise UserError(
+                f"the Prefect API does not answer: {type(problem).__name__}",
+                where="PREFECT_API_URL",
+                mend="start it (prefect server start), or set its address",
+            )
+        yield client
+
+
+def name_of(regions: Regions, region: str) -> str:
+    """Name of a region's deployment."""
+    return f"{regions.table.name}-{region}"
+
+
+def tags_of(regions: Regions, row: Row) -> list[str]:
+    """Tags of a region's runs."""
+    return sorted({f"site:{regions.table.name}", f"region:{row.name}", *row.tags})
+
+
+def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
+    """Make or renew the deployments of the wanted rows, and the work pool that they share.
+
+    Raises:
+        UserError: a row's recipe cannot be read, or the API does not answer.
+    """
+    names = regions.names(wanted)
+    for name in names:
+        regions.recipe(name)  # a recipe that is broken is told now, not at night
+    with api() as client:
+        _make_pool(client, regions.table.pool, regions.table.runs_at_once)
+    return [_deploy_row(regions, regions.row(name)) for name in names]
+
+
+def _deploy_row(regions: Regions, row: Row) -> Deployed:
+    schedules = [Cron(row.schedule.cron, timezone=row.schedule.timezone)] if row.schedule else []
+    strategy = ConcurrencyLimitStrategy[row.collision.upper()]
+    made: Any = refresh_region.to_deployment(
+        name=name_of(regions, row.name),
+        schedules=schedules,
+        paused=row.paused,
+        parameters={"table": str(regions.path), "region": row.name},
+        concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
+        tags=tags_of(regions, row),
+        description=f"Refresh of {row.name}: {row.recipe} into {regions.table.root_of(row.name)}",
+        work_pool_name=regions.table.pool,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    found = made.apply()
+    said = f"{row.schedule.cron} {row.schedule.timezone}" if row.schedule else ""
+    return Deployed(row.name, UUID(str(found)), said, row.paused)
+
+
+def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=at_once))
+        return
+    client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=at_once))
+
+
+def strangers(regions: Regions) -> list[DeploymentResponse]:
+    """Deployments of the site whose region is not in the table any more."""
+    names = {name_of(regions, name) for name in regions.names()}
+    with api() as client:
+        found = _all_deployments(client)
+    return [one for one in found if f"site:{regions.table.name}" in one.tags and one.name not in names]
+
+
+def remove(found: Sequence[DeploymentResponse]) -> None:
+    """Delete deployments; their datasets stay."""
+    with api() as client:
+        for one in found:
+            client.delete_deployment(one.id)
+
+
+def _all_deployments(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    found: list[DeploymentResponse] = []
+    while page := client.read_deployments(limit=PAGE, offset=len(found)):
+        found += page
+    return found
+
+
+def read_deployment(client: SyncPrefectClient, regions: Regions, region: str) -> DeploymentResponse:
+    """The deployment of a region.
+
+    Raises:
+        UserError: it was never deployed.
+    """
+    try:
+        return client.read_deployment_by_name(f"{FLOW}/{name_of(regions, region)}")
+    except ObjectNotFound:
+        raise UserError(
+            f"region {region!r} is not deployed", where=regions.path.name, mend=f"terraweft deploy {regions.path.name}"
+        ) from None
+
+
+def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> tuple[str, ...]:
+    """Let schedules rest, or go on; the names of the regions."""
+    names = regions.names(wanted)
+    with api() as client:
+        for name in names:
+            found = read_deployment(client, regions, name)
+            (client.pause_deployment if paused else client.resume_deployment)(found.id)
+    return names
+
+
+def due_days(row: Row, since: date, until: date) -> list[date]:
+    """Days from ``since`` to ``until``, both included, on which a row's schedule fires in its own time zone."""
+    if row.schedule is None:
+        return []
+    start = datetime.combine(since, datetime.min.time(), row.schedule.zone) - timedelta(minutes=1)
+    days: list[date] = []
+    for moment in CronSim(row.schedule.cron, start):
+        day = moment.date()
+        if day > until:
+            break
+        if not days or days[-1] != day:
+            days.append(day)
+    return days
+
+
+def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date]:
+    """Days whose refresh ended well, by schedule or by back-fill."""
+    zone = row.schedule.zone if row.schedule else UTC
+    days = set()
+    for run in flow_runs(client, deployment):
+        if run.state is None or not run.state.is_completed():
+            continue
+        given = run.parameters.get("as_of")
+        moment = run.expected_start_time
+        if given:
+            days.add(date.fromisoformat(given))
+        elif moment is not None:
+            days.add(moment.astimezone(zone).date())
+    return days
+
+
+def flow_runs(client: SyncPrefectClient, deployment: UUID) -> Iterator[FlowRun]:
+    """All runs of a deployment, the newest first."""
+    seen = 0
+    while page := client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
+        flow_run_filter=FlowRunFilter(),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=PAGE,
+        offset=seen,
+    ):
+        seen += len(page)
+        yield from page
+
+
+def backfill(regions: Regions, region: str, since: date, until: date) -> list[date]:
+    """Schedule a run for every day that the region's schedule names and no run ended well on, the oldest first.
+
+    Raises:
+        UserError: the region has no schedule or is not deployed.
+    """
+    row = regions.row(region)
+    if row.schedule is None:
+        raise UserError(f"region {region!r} has no schedule", where=regions.path.name, mend="give it one")
+    with api() as client:
+        deployment = read_deployment(client, regions, region)
+        missed = [day for day in due_days(row, since, until) if day not in done_days(client, deployment.id, row)]
+        begin = datetime.now(UTC)
+        for number, day in enumerate(missed):
+            client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"as_of": day.isoformat()},
+                name=f"{region} {day} (back-fill)",
+                tags=[*tags_of(regions, row), "back-fill"],
+                state=Scheduled(scheduled_time=begin + timedelta(milliseconds=number)),
+            )
+    return missed
+
+
+def prefect_yaml(regions: Regions, table: str, wanted: tuple[str, ...] = ()) -> str:
+    """The same deployments as a ``prefect.yaml``, for sites that deploy with Prefect's own command.
+
+    Args:
+        regions: the table.
+        table: its path as the workers see it.
+        wanted: names of regions; all where empty.
+    """
+    entries: list[dict[str, Any]] = []
+    for name in regions.names(wanted):
+        row = regions.row(name)
+        entry: dict[str, Any] = {
+            "name": name_of(regions, name),
+            "entrypoint": "flows.scheduled.refresh_region",
+            "parameters": {"table": table, "region": name},
+            "work_pool": {"name": regions.table.pool},
+            "tags": tags_of(regions, row),
+            "concurrency_limit": {"limit": 1, "collision_strategy": row.collision.upper()},
+        }
+        if row.schedule:
+            schedule = {"cron": row.schedule.cron, "timezone": row.schedule.timezone, "active": not row.paused}
+            entry["schedules"] = [schedule]
+        entries.append(entry)
+    return yaml.safe_dump({"pull": [], "deployments": entries}, sort_keys=False, allow_unicode=True)

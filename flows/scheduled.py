@@ -1,0 +1,108 @@
+"""The flow that a deployment runs: one region of a site's table, refreshed.
+
+It begins as the command line does, from a file and this machine's environment; its parameters are names, never secrets.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import ArtifactProgress, show_outcomes, show_result
+from flows.build import BuildResult, build
+from flows.captioning import api_key as key_slot
+from flows.metrics import RunTotals, totals_of, write_metrics
+from flows.notify import Event, notify
+from flows.progress import Silent, watcher
+from flows.regions import Regions, load_regions
+from flows.request import request_of
+from flows.site import api_key, store_options, variables
+from schemas.errors import DatasetError, UserError
+from shards.document import read_document
+from shards.pointer import read_pointer
+from shards.storage import Storage, open_storage
+
+log = logging.getLogger(__name__)
+
+
+def run_name() -> str:
+    """Name of a run: its region, and the day as of which it is made."""
+    given = flow_run.parameters
+    start: datetime = flow_run.scheduled_start_time or datetime.now(UTC)
+    return f"{given['region']} {given.get('as_of') or start.date().isoformat()}"
+
+
+@flow(name="refresh", flow_run_name=run_name, persist_result=False)
+def refresh_region(table: str, region: str, as_of: str | None = None) -> dict[str, Any]:
+    """Refresh the dataset of one region; nothing new publishes nothing.
+
+    Args:
+        table: path of the region table, as the worker sees it.
+        region: name of a row.
+        as_of: ISO day; nothing acquired later is asked for. Given by back-fills.
+
+    Raises:
+        UserError: a mistake in the table, the recipe or the environment.
+    """
+    regions = load_regions(Path(table))
+    row, root = regions.row(region), regions.root(region, os.environ)
+    day = date.fromisoformat(as_of) if as_of else None
+    storage = open_storage(root, store_options(os.environ))
+    if day is not None and (reached := held_until(storage)) is not None and reached >= day:
+        log.info("%s: the current version holds what was there on %s", region, day)
+        return {"region": region, "published": False, "skipped": True}
+    try:
+        result = _refresh(regions, region, root, day)
+    except Exception as error:
+        said = error.line() if isinstance(error, UserError) else type(error).__name__
+        notify(row.notify, Event("failed", region, storage.uri, _version(storage), said), os.environ)
+        raise
+    if result.published:
+        text = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
+        notify(row.notify, Event("published", region, storage.uri, result.version, text), os.environ)
+    return {"region": region, "version": result.version, "published": result.published, "skipped": False}
+
+
+def _refresh(regions: Regions, region: str, root: str, day: date | None) -> BuildResult:
+    """Build, watched by Prefect's pages."""
+    recipe, folder = regions.recipe(region, day)
+    row = regions.row(region)
+    key_slot.set(api_key(recipe, os.environ))
+    request = request_of(
+        recipe, folder, root, variables(recipe), workers=row.workers, dask_address=regions.address(region, os.environ)
+    )
+    watcher.set(ArtifactProgress(recipe.name, Silent()))
+    result = build(request)
+    show_outcomes(recipe.name, result.counts)
+    totals = totals_of(result.storage, result.version) if result.published else RunTotals()
+    show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, totals.cost)
+    write_metrics(result, totals, recipe.name, region, os.environ)
+    return result
+
+
+def held_until(storage: Storage) -> date | None:
+    """Last day whose acquisitions the current version could hold; None where there is no version.
+
+    The earlier of the day it was made and its recipe's last day.
+    """
+    version = _version(storage)
+    if not version:
+        return None
+    document = read_document(storage, version)
+    made = datetime.fromisoformat(str(document.created)).date()
+    return min(made, date.fromisoformat(str(document.recipe["time"]["end"])))
+
+
+def _version(storage: Storage) -> str:
+    """The current version; empty where there is none."""
+    try:
+        pointer = read_pointer(storage)
+    except DatasetError:
+        return ""
+    return "" if pointer is None else str(pointer.current)

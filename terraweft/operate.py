@@ -1,0 +1,121 @@
+"""What the operating commands do: a region table, the Prefect API, and a printed answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from schemas.errors import UserError
+from terraweft.commands import needs_build
+
+if TYPE_CHECKING:
+    from flows.regions import Regions
+
+BAD = ("stale", "never")
+
+
+def _table(path: Path) -> Regions:
+    """The table, where the API that is spoken to is a site's own.
+
+    Raises:
+        UserError: no API is configured: a private one would forget the deployments.
+    """
+    from flows.regions import load_regions
+
+    found = load_regions(path)
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UserError(
+            "no Prefect server is configured",
+            where="PREFECT_API_URL",
+            mend="prefect server start, and export PREFECT_API_URL=http://127.0.0.1:4200/api",
+        )
+    return found
+
+
+def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path | None, out: Console) -> None:
+    """`terraweft deploy`."""
+    with needs_build():
+        from flows.regions import load_regions
+    if to_file is not None:
+        from flows.deployments import prefect_yaml
+
+        to_file.write_text(prefect_yaml(load_regions(path), str(path), wanted), encoding="utf-8")
+        out.print(f"{to_file}: deploy with `prefect deploy --all`", markup=False, soft_wrap=True)
+        return
+    regions = _table(path)
+    from flows.deployments import deploy, name_of, remove, strangers
+
+    for one in deploy(regions, wanted):
+        how = f"{one.schedule}{' (paused)' if one.paused else ''}" if one.schedule else "by hand"
+        out.print(f"deployed {name_of(regions, one.region)}: {how}", markup=False, soft_wrap=True)
+    left = strangers(regions)
+    if prune:
+        remove(left)
+    for stranger in left:
+        word = "deleted" if prune else "not in the table any more (--prune deletes it):"
+        out.print(f"{word} {stranger.name}", markup=False, soft_wrap=True)
+    out.print(f"run them: prefect worker start --pool {regions.table.pool}", markup=False, soft_wrap=True)
+
+
+def run_pause(path: Path, wanted: tuple[str, ...], paused: bool, out: Console) -> None:
+    """`terraweft pause` and `terraweft resume`."""
+    with needs_build():
+        regions = _table(path)
+        from flows.deployments import set_paused
+    for name in set_paused(regions, wanted, paused):
+        out.print(f"{name}: {'paused' if paused else 'goes on'}", markup=False)
+
+
+def run_backfill(path: Path, region: str, since: date, until: date | None, out: Console) -> None:
+    """`terraweft backfill`."""
+    with needs_build():
+        regions = _table(path)
+        from flows.deployments import backfill
+    last = until or (datetime.now(UTC) - timedelta(days=1)).date()
+    if last < since:
+        raise UserError(f"{last} lies before {since}", where="--until", mend="give a later day")
+    days = backfill(regions, region, since, last)
+    said = ", ".join(day.isoformat() for day in days[:8]) + (", ..." if len(days) > 8 else "")
+    out.print(
+        f"{region}: {len(days)} missed day(s) scheduled{': ' if days else ''}{said}", markup=False, soft_wrap=True
+    )
+
+
+def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool, out: Console) -> bool:
+    """`terraweft freshness`: True where every promise is kept."""
+    with needs_build():
+        regions = _table(path)
+        from flows.freshness import freshness
+        from flows.notify import Event, notify
+    found = freshness(regions, wanted, os.environ, datetime.now(UTC))
+    if as_json:
+        out.print_json(json.dumps([asdict(one) for one in found], default=str))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("region", "state", "version", "checked", "age", "promise", "last run", "next run"):
+            table.add_column(column)
+        for one in found:
+            table.add_row(
+                one.region,
+                one.state,
+                one.version or "-",
+                f"{one.checked_utc:%Y-%m-%d %H:%M}" if one.checked_utc else "-",
+                f"{one.age_days:.1f} d" if one.age_days is not None else "-",
+                f"{one.promise_days:g} d" if one.promise_days is not None else "-",
+                one.last_state or "-",
+                f"{one.next_utc:%Y-%m-%d %H:%M}" if one.next_utc else "-",
+                style="red" if one.state in BAD else None,
+            )
+        out.print(table)
+    for one in found if tell else ():
+        if one.state in BAD:
+            event = Event("stale", one.region, regions.table.root_of(one.region), one.version, f"{one.state}")
+            notify(regions.row(one.region).notify, event, os.environ)
+    return not any(one.state in BAD for one in found)

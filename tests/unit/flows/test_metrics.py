@@ -1,0 +1,41 @@
+"""The text file holds every state, is valid Prometheus text, and is replaced in one move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from flows.build import BuildResult
+from flows.metrics import RunTotals, render_metrics, write_metrics
+from shards.storage import FolderStorage
+
+
+def _result(folder: Path) -> BuildResult:
+    counts = {"planned": 10, "kept": 6, "rejected": {"clear_fraction": 3}, "failed": {"AssetMissingError": 1}}
+    return BuildResult(FolderStorage(folder), "20260101T000000Z-00000000", True, counts, (), 12.5, 3, 1)
+
+
+def _values(text: str, name: str) -> dict[tuple[str, str], float]:
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    return {(s.labels.get("state", ""), s.labels.get("why", "")): s.value for s in families[name].samples}
+
+
+def test_chips_by_state_sum_to_what_was_planned(tmp_path: Path) -> None:
+    text = render_metrics(_result(tmp_path), RunTotals(bytes=7, cost=0.25), "alps-inn", "inn", 1.0).decode()
+    chips = _values(text, "terraweft_chips")
+    assert chips.pop(("planned", "")) == sum(chips.values()) == 10
+    assert _values(text, "terraweft_read_bytes") == {("", ""): 7}
+    assert _values(text, "terraweft_llm_cost") == {("", ""): 0.25}
+
+
+def test_nothing_is_written_unasked_and_a_second_run_replaces_the_file(tmp_path: Path) -> None:
+    result = _result(tmp_path)
+    assert write_metrics(result, RunTotals(), "alps-inn", "inn", {}) is None
+    for cost in (1.0, 2.0):
+        path = write_metrics(
+            result, RunTotals(cost=cost), "alps-inn", "inn", {"TERRAWEFT_METRICS": str(tmp_path / "m")}
+        )
+        assert path is not None
+        assert _values(path.read_text(), "terraweft_llm_cost") == {("", ""): cost}
+    assert [entry.name for entry in (tmp_path / "m").iterdir()] == ["alps-inn.prom"]
