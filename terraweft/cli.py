@@ -18,6 +18,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from schemas.errors import TerraweftError, UserError
+from terraweft.cli_export import add_export
 from terraweft.cli_operate import add_commands
 
 log = logging.getLogger(__name__)
@@ -265,6 +266,7 @@ def sandbox(
 
 
 add_commands(app, out)
+add_export(app, out)
 
 
 def guarded(command: Callable[[], Result]) -> Result:

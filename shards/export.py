@@ -1,0 +1,223 @@
+"""`export_dataset`: a version in another form, in a folder that appears when it is whole.
+
+Everything is written beside the folder's name and moved to it at the end: an interrupted export leaves a folder called
+``<name>.tmp``, which the next one removes. ``export.json`` lists every file with its hash; ``README.md`` says where the
+pixels come from and under which licences; ``LICENCES.md`` lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.dataset import SourceTable
+from schemas.errors import DatasetError
+from shards import layout
+from shards.exporters import Exporter, ExportJob, find_exporter, options_of
+from shards.filters import ChipFilter
+from shards.guard import findings_in
+from shards.reader import Dataset
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "export.json"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is exported, and how."""
+
+    form: str
+    """Name of the exporter."""
+    split: str | None = None
+    """One split; all where None."""
+    where: ChipFilter | None = None
+    """Further conditions on chips."""
+    modalities: tuple[str, ...] | None = None
+    """Modalities or groups; all where None."""
+    private: bool = False
+    """Export layers that may not be given on, too; the export says that it is private."""
+    samples_per_file: int | None = None
+    """Of forms that put several samples into a file."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was exported."""
+
+    folder: Path
+    """Where."""
+    samples: int
+    """How many."""
+    files: int
+    """Files, less the export's own papers."""
+    bytes: int
+    """Of these."""
+
+
+def _quiet(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+def export_dataset(
+    dataset: Dataset, to: Path, options: ExportOptions, on_sample: Callable[[int, int], None] = _quiet
+) -> ExportResult:
+    """Write a version in another form.
+
+    Args:
+        dataset: an open version.
+        to: the folder that shall appear; may not exist, or be empty.
+        options: what, and in which form.
+        on_sample: told (done, all) after each sample.
+
+    Raises:
+        DatasetError: a layer that may not be given on, nothing to export, a folder that is taken, or a dataset that the
+            form cannot hold.
+        UserError: an unknown form.
+    """
+    exporter = find_exporter(options.form)
+    groups = tuple(dataset.wanted_groups(options.modalities))
+    sources = _sources(dataset, groups, exporter.members)
+    private = _require_licence(dataset, sources, options)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise DatasetError("something is there already", where=str(to), mend="give another folder, or remove it")
+    numbers = dataset.select(options.where, options.split)
+    if exporter.order == "table":
+        numbers = np.sort(numbers)
+    if not len(numbers):
+        raise DatasetError("no chip to export", where=dataset.name, mend="widen the split or the filter")
+    chip_ids = tuple(dataset.places.of(int(number))[0] for number in numbers)
+    unfinished = to.with_name(to.name + layout.UNFINISHED)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    job = ExportJob(dataset, unfinished, groups, chip_ids, options.samples_per_file)
+    writer = exporter(job)
+    try:
+        for number, chip_id in enumerate(chip_ids):
+            writer.add(dataset.sample(chip_id, modalities=groups, members=writer.members))
+            on_sample(number + 1, len(chip_ids))
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+    result = _finish(job, writer, options, sources, private)
+    if to.exists():
+        to.rmdir()
+    unfinished.rename(to)
+    layout.sync_folder(to.parent)
+    log.info("exported %d samples of %s to %s", result.samples, dataset.version, to)
+    return ExportResult(to, result.samples, result.files, result.bytes)
+
+
+def _sources(dataset: Dataset, groups: Collection[str], members: Collection[str]) -> tuple[SourceTable, ...]:
+    """Sources of what is exported: of its modalities, and of labels and texts where the form holds them."""
+    exported = {dataset.layer(group).modality for group in groups}
+    modalities = set(dataset.modalities)
+    derived = bool({"labels", "label", "osm", "texts"} & set(members))
+    return tuple(s for s in dataset.document.sources if s.layer in exported or (derived and s.layer not in modalities))
+
+
+def _require_licence(dataset: Dataset, sources: Collection[SourceTable], options: ExportOptions) -> bool:
+    """Whether the export is private.
+
+    Raises:
+        DatasetError: a layer may not be given on, and nobody said that the export stays private.
+    """
+    closed = sorted({source.layer for source in sources if not source.redistributable})
+    if (closed or dataset.document.private) and not options.private:
+        what = f"{', '.join(closed)} may not be given on" if closed else "the dataset is private"
+        raise DatasetError(what, where=f"{dataset.name} {dataset.version}", mend="--private, or leave the layer out")
+    return bool(closed) or dataset.document.private
+
+
+def _finish(
+    job: ExportJob, writer: Exporter, options: ExportOptions, sources: Collection[SourceTable], private: bool
+) -> ExportResult:
+    """Write the papers, look for what may not be in them, and make all of it durable."""
+    files: dict[str, dict[str, Any]] = {
+        path.relative_to(job.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": layout.sha256_of(path)}
+        for path in sorted(p for p in job.folder.rglob("*") if p.is_file())
+    }
+    document = job.dataset.document
+    manifest: dict[str, Any] = {
+        "form": options.form,
+        "dataset": document.name,
+        "version": document.version,
+        "content_hash": document.content_hash,
+        "code_version": document.code_version,
+        "samples": len(job.chip_ids),
+        "options": {**options_of(job), "split": options.split},
+        "private": private,
+        "sources": [source.model_dump(mode="json", exclude={"items"}) for source in sources],
+        "files": files,
+    }
+    for name, text in (
+        ("README.md", _card(job, writer, options, sources, private)),
+        ("LICENCES.md", _licences(sources)),
+        (MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"),
+    ):
+        before = (job.folder / name).read_text(encoding="utf-8") if (job.folder / name).exists() else ""
+        (job.folder / name).write_text(before + text, encoding="utf-8")
+    found = findings_in([job.folder / name for name in ("README.md", "LICENCES.md", MANIFEST)])
+    if found:
+        file, what = next(iter(found.items()))
+        raise DatasetError(f"{what[0]} must not be exported", where=file.name)
+    for path in [*job.folder.rglob("*"), job.folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    size = sum(int(entry["bytes"]) for entry in files.values())
+    return ExportResult(job.folder, len(job.chip_ids), len(files), size)
+
+
+def _card(
+    job: ExportJob, writer: Exporter, options: ExportOptions, sources: Collection[SourceTable], private: bool
+) -> str:
+    document = job.dataset.document
+    lines = [
+        f"# {document.title or document.name}: {writer.title}",
+        "",
+        f"{len(job.chip_ids)} samples of `{document.name}`, version `{document.version}`"
+        f"{f', split {options.split}' if options.split else ''}, exported with Terraweft {document.code_version}.",
+        "",
+        *(["**Private**: it holds layers that may not be given on.", ""] if private else []),
+        "| group | sensor | GSD (m) | bands | stored as | unit of the physical value | no data |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for group in job.groups:
+        table = job.dataset.layer(group)
+        bands = ", ".join(band.name for band in table.bands[:16]) + (" ..." if len(table.bands) > 16 else "")
+        lines.append(
+            f"| `{group}` | {table.sensor} | {table.gsd_m:g} | {bands} | {table.dtype} | {table.unit} | "
+            f"{'' if table.nodata is None else f'{table.nodata:g}'} |"
+        )
+    lines += ["", "## Reading it", "", writer.card().strip(), ""]
+    if writer.notes:
+        lines += ["## What to know", "", *(f"- {note}" for note in writer.notes), ""]
+    lines += ["## Sources and licences", "", *(_licence_line(source) for source in sources), ""]
+    return "\n".join(lines)
+
+
+def _licences(sources: Collection[SourceTable]) -> str:
+    return "\n".join(["# Licences", "", *(_licence_line(source) for source in sources), ""])
+
+
+def _licence_line(source: SourceTable) -> str:
+    terms = [
+        *(["share alike"] if source.share_alike else []),
+        *(["not for commercial use"] if source.non_commercial else []),
+        *([] if source.redistributable else ["may not be given on"]),
+    ]
+    more = f" ({', '.join(terms)})" if terms else ""
+    text = " ".join(source.attribution.split()).replace("<", "&lt;")
+    return f"- `{source.layer}` ({source.collection}): {source.licence}{more}. {text}"

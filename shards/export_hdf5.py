@@ -1,0 +1,137 @@
+"""HDF5, a file per sample with masks of missing steps, as OlmoEarth pretraining reads them.
+
+Form: published documentation of olmoearth_pretrain (every modality (H, W, T, C) over a common list of steps, of which a
+modality holds the present ones; ``missing_timesteps_masks/<modality>`` says which those are; ``timestamps`` are day,
+month counted from 0, year; ``latlon`` in degrees).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.sample import Sample
+from shards.export_layers import Stack, band_names, stack, tables_of
+from shards.exporters import ExportJob
+from shards.layout import canonical_json
+
+
+class Hdf5Exporter:
+    """``sample_<n>.h5`` for each chip, and ``sample_metadata.csv``."""
+
+    title = "HDF5 with masks of missing steps (OlmoEarth)"
+    members = ("labels", "label", "confidence", "texts")
+    order = "shards"
+    notes = (
+        "Steps are the days on which any modality has a date; missing_timesteps_masks/<modality> is True "
+        "where it has one, "
+        "and its array holds those alone, in order.",
+        "timestamps are (day, month from 0, year). Bands of coarser groups are repeated onto the finest grid "
+        "of a modality.",
+        "<modality>_valid holds the validity codes, <modality>_scale and _offset turn numbers into physical values.",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        self._job = job
+        modalities = dict.fromkeys(job.dataset.layer(group).modality for group in job.groups)
+        self._tables = {modality: tables_of(job.dataset, job.groups, modality) for modality in modalities}
+        boxes = job.dataset.columns(["bbox"])["bbox"].combine_chunks()
+        sides = {side: boxes.field(side).to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")}
+        self._latitude = (sides["ymin"] + sides["ymax"]) / 2
+        self._longitude = (sides["xmin"] + sides["xmax"]) / 2
+        self._rows: list[tuple[object, ...]] = []
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`."""
+        stacks = {m: found for m, tables in self._tables.items() if (found := stack(sample, tables)) is not None}
+        days = _days(stacks.values())
+        name = f"sample_{len(self._rows)}.h5"
+        number = self._job.dataset.places.number(sample.chip_id) or 0
+        with h5py.File(self._job.folder / name, "w", libver="v110", track_order=False) as file:
+            place = (self._latitude[number], self._longitude[number])
+            file["latlon"] = np.array(place, np.float32)
+            file["timestamps"] = _timestamps(days)
+            file.attrs["chip_id"], file.attrs["split"] = sample.chip_id, sample.split
+            masks = file.create_group("missing_timesteps_masks")
+            for modality in self._tables:
+                found = stacks.get(modality)
+                masks[modality] = np.zeros(len(days), bool) if found is None else np.isin(days, _days([found]))
+                if found is not None:
+                    self._write(file, sample, modality, found)
+            self._labels(file, sample)
+        self._rows.append((name, sample.chip_id, sample.split, *place, len(days), *(m in stacks for m in self._tables)))
+
+    def _write(self, file: h5py.File, sample: Sample, modality: str, found: Stack) -> None:
+        kept = _kept(found)
+        layer = next(sample.layers[t.group] for t in self._tables[modality] if t.group in sample.layers)
+        pixels = found.data[kept].transpose(2, 3, 0, 1)  # (H, W, T, C)
+        data = file.create_dataset(modality, data=pixels, compression="gzip", compression_opts=1, shuffle=True)
+        data.attrs["bands"] = band_names(self._tables[modality])
+        data.attrs["epsg"], data.attrs["transform"] = found.georef.epsg, found.georef.transform
+        valid = found.valid[kept].transpose(1, 2, 0)  # (H, W, T)
+        file.create_dataset(f"{modality}_valid", data=valid, compression="gzip", compression_opts=1)
+        file[f"{modality}_scale"], file[f"{modality}_offset"] = layer.scale[kept], layer.offset[kept]
+
+    def _labels(self, file: h5py.File, sample: Sample) -> None:
+        arrays = {f"label_{source}": codes for source, codes in sample.labels.items()}
+        arrays |= {"label": sample.label} if sample.label is not None else {}
+        arrays |= {"confidence": sample.confidence} if sample.confidence is not None else {}
+        for name, codes in arrays.items():
+            file.create_dataset(name, data=codes, compression="gzip", compression_opts=1)
+        if sample.texts:
+            file["texts"] = canonical_json(list(sample.texts)).decode()
+
+    def finish(self) -> None:
+        """See `Exporter.finish`."""
+        with (self._job.folder / "sample_metadata.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(("file", "chip_id", "split", "latitude", "longitude", "steps", *self._tables))
+            writer.writerows(self._rows)
+
+    def abandon(self) -> None:
+        """See `Exporter.abandon`: no file stays open between samples."""
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        modality = next(iter(self._tables))
+        return f"""```python
+import h5py, numpy
+
+with h5py.File("sample_0.h5") as file:
+    steps = len(file["timestamps"])
+    present = file["missing_timesteps_masks"]["{modality}"][:]  # (T,) True where there is a date
+    held = file["{modality}"][:]  # (H, W, dates, C)
+full = numpy.zeros((*held.shape[:2], steps, held.shape[3]), held.dtype)
+full[:, :, present] = held
+```"""
+
+
+def _kept(found: Stack) -> NDArray[np.intp]:
+    """Positions of the dates that are there, one a day: of several on a day the first."""
+    there = np.flatnonzero(~np.isnat(found.time_utc))
+    _, first = np.unique(found.time_utc[there].astype("datetime64[D]"), return_index=True)
+    return there[np.sort(first)]
+
+
+def _days(stacks: Iterable[Stack]) -> NDArray[np.datetime64]:
+    """Days on which any of some stacks has a date, rising."""
+    days = [found.time_utc[_kept(found)].astype("datetime64[D]") for found in stacks]
+    return np.unique(np.concatenate([np.zeros(0, "datetime64[D]"), *days]))
+
+
+def _timestamps(days: NDArray[np.datetime64]) -> NDArray[np.int64]:
+    """(T, 3) day, month from 0, year.
+
+    Example:
+        >>> _timestamps(np.array(["2024-03-31"], "datetime64[D]")).tolist()
+        [[31, 2, 2024]]
+    """
+    months = days.astype("datetime64[M]")
+    years = months.astype("datetime64[Y]")
+    day = (days - months.astype("datetime64[D]")).astype(int) + 1
+    month = (months - years.astype("datetime64[M]")).astype(int)
+    return np.stack([day, month, years.astype(int) + 1970], axis=1).reshape(-1, 3)

@@ -1,0 +1,89 @@
+"""Plain Zarr v3 with the sharding codec: the groups of the Icechunk repository, in a folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zarr
+
+from schemas.sample import Sample
+from shards.exporters import ExportJob
+from shards.reader import Dataset
+from shards.zarr_groups import LabelGroup, LabelTable, LayerGroup, ZarrPlan
+
+SHARD_CHIPS = 64
+
+
+class ZarrExporter:
+    """One store ``dataset.zarr``; the arrays and coordinates are those of DATASET_FORMAT's Zarr."""
+
+    title = "Zarr v3"
+    members = ("labels", "label", "confidence")
+    order = "table"
+    notes = (
+        "Chips with fewer dates or pixels than the group's largest are padded: times NaT, validity 0.",
+        "Values are as stored; physical = data * scale + offset, both arrays (chip, time).",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        self._job = job
+        self._held: list[Sample] = []
+        self._start = 0
+        dataset = job.dataset
+        layers = tuple(dataset.layer(group) for group in job.groups)
+        shard = max(1, min(job.samples_per_file or SHARD_CHIPS, len(job.chip_ids)))
+        self._plan = ZarrPlan(layers, _label_tables(dataset), job.chip_ids, shard)
+        attributes: dict[str, Any] = {"Conventions": "CF-1.11", "dataset": dataset.name, "version": dataset.version}
+        store = zarr.storage.LocalStore(job.folder / "dataset.zarr")
+        top = zarr.group(store=store, zarr_format=3, attributes=attributes)
+        self._groups = [
+            *(LayerGroup(top, table, self._plan) for table in layers),
+            *(LabelGroup(top, name, table, self._plan) for name, table in self._plan.labels.items()),
+        ]
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`: whole Zarr shards are written."""
+        self._held.append(sample)
+        if len(self._held) == self._plan.shard_chips:
+            self._write()
+
+    def _write(self) -> None:
+        for group in self._groups:
+            group.write(self._start, self._held)
+        self._start += len(self._held)
+        self._held = []
+
+    def finish(self) -> None:
+        """See `Exporter.finish`."""
+        if self._held:
+            self._write()
+        for group in self._groups:
+            group.close()
+
+    def abandon(self) -> None:
+        """See `Exporter.abandon`: no file stays open between samples."""
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        group = self._job.groups[0]
+        return f"""```python
+import xarray
+
+layer = xarray.open_zarr("dataset.zarr", group="{group}", consolidated=False)
+print(layer["data"].dims)  # (chip, time, band, y, x)
+```"""
+
+
+def _label_tables(dataset: Dataset) -> dict[str, LabelTable]:
+    """Label groups of a dataset; codes beyond 255 take two bytes."""
+    shape, found = dataset.label_shape_yx, {}
+    for source in dataset.label_sources():
+        legend = dataset.document.legends[source]
+        codes = [int(entry.get("code", 0)) for entry in legend.get("classes", [])]
+        wide = max([*codes, *legend.get("nodata", [])], default=0) > 255
+        nodata, kind = dataset.label_nodata(source), "uint16" if wide else "uint8"
+        found[f"label_{source}"] = LabelTable(kind, nodata, shape, str(legend.get("name", source)))
+    if dataset.has_label:
+        name = str(dataset.document.legends["label"].get("name", "label"))
+        found |= {"label": LabelTable("uint8", 255, shape, name), "confidence": LabelTable("uint8", 0, shape)}
+    return found

@@ -1,0 +1,377 @@
+"""Every export, read with the public libraries of its form and compared with the dataset, pixel by pixel."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import tarfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import h5py
+import numpy as np
+import pandas
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import xarray
+import zarr
+
+from schemas.dataset import SourceTable
+from schemas.errors import DatasetError, UserError
+from schemas.sample import Sample
+from shards.export import ExportOptions, export_dataset
+from shards.export_layers import CLOUD_CODES, band_names, cloud_mask
+from shards.exporters import EXPORTERS, find_exporter
+from shards.filters import ChipFilter
+from shards.layout import sha256_of
+from shards.reader import Dataset, open_dataset
+from shards.storage import open_storage
+from shards.version import publish
+from tests.unit.shards import made_up
+
+Export = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def dataset(published: Path) -> Dataset:
+    return open_dataset(published)
+
+
+@pytest.fixture
+def export(dataset: Dataset, tmp_path: Path) -> Export:
+    def run(form: str, **options: Any) -> Path:
+        to = tmp_path / form
+        export_dataset(dataset, to, ExportOptions(form, **options))
+        return to
+
+    return run
+
+
+def samples(dataset: Dataset, split: str | None = None) -> list[Sample]:
+    return list(dataset.iterate(split))
+
+
+def s2_of(sample: Sample) -> np.ndarray:
+    """(T, 3, H, W): both groups on the grid of 10 m, bands by name."""
+    coarse = sample.layers["s2_20m"].data
+    nearest = np.kron(coarse, np.ones((1, 1, 2, 2), coarse.dtype))
+    return np.concatenate([sample.layers["s2_10m"].data, nearest], axis=1)
+
+
+def test_major_tom_rows_hold_each_band_as_a_geotiff(dataset: Dataset, export: Export) -> None:
+    root = export("majortom", samples_per_file=7)
+    table = geopandas.read_parquet(root / "Core-S2" / "metadata.parquet")
+    assert list(table.columns[:13]) == [
+        "grid_cell", "grid_row_u", "grid_col_r", "product_id", "timestamp", "cloud_cover", "nodata",
+        "centre_lat", "centre_lon", "crs", "parquet_url", "parquet_row", "geometry",
+    ]  # fmt: skip
+    assert len(list((root / "Core-S2" / "images").iterdir())) > 1
+    assert set(table["grid_row_u"]) == {506}
+    found = 0
+    for sample in samples(dataset):
+        rows = table[table["chip_id"] == sample.chip_id]
+        assert len(rows) == len(sample.layers["s2_10m"].data)
+        for date, (_, row) in enumerate(rows.iterrows()):
+            file = pq.ParquetFile(root / row["parquet_url"])
+            assert file.metadata.num_row_groups == file.metadata.num_rows
+            cell = file.read_row_group(row["parquet_row"]).to_pylist()[0]
+            assert cell["product_id"] == sample.row["s2.item_ids"][date]
+            for group, band, number in (("s2_10m", "B04", 1), ("s2_20m", "B11", 0)):
+                layer = sample.layers[group]
+                with rasterio.open(io.BytesIO(cell[band])) as picture:
+                    np.testing.assert_array_equal(picture.read(1), layer.data[date, number], strict=True)
+                    assert picture.crs.to_epsg() == layer.georef.epsg
+                    assert tuple(picture.transform)[:6] == layer.georef.transform
+                    assert picture.nodata == 0
+            with rasterio.open(io.BytesIO(cell["cloud_mask"])) as mask:
+                np.testing.assert_array_equal(mask.read(1), cloud_mask(sample.layers["s2_10m"].valid[date]))
+            assert cell["thumbnail"].startswith(b"\x89PNG")
+            found += 1
+    assert found == len(table)
+    radar = pandas.read_parquet(root / "Core-S1" / "metadata.parquet")
+    assert len(radar) == sum(len(sample.layers["s1"].data) for sample in samples(dataset))
+
+
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")  # webdataset leaves it to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_terramesh_tars_zip_over_modalities_and_hold_zarr(dataset: Dataset, export: Export) -> None:
+    import webdataset
+
+    root = export("terramesh", samples_per_file=4)
+    assert sorted(path.name for path in (root / "train").iterdir()) == ["LULC", "S1", "S2"]
+    found = 0
+    for number in (1, 2):
+        keys = []
+        for modality in ("S2", "S1", "LULC"):
+            path = root / "train" / modality / f"made-up_train_{number:05d}.tar"
+            with tarfile.open(path) as tar:
+                names = tar.getnames()
+            keys.append(names)
+            for read in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
+                sample = dataset.sample(read["__key__"])
+                pixels = zarr_of(read["zarr.zip"])
+                if modality == "S2":
+                    np.testing.assert_array_equal(pixels["bands"][...], s2_of(sample), strict=True)
+                    assert pixels["band"][...].tolist() == ["B02", "B04", "B11"]
+                    assert pixels["cloud_mask"].shape == sample.layers["s2_10m"].valid.shape
+                elif modality == "S1":
+                    np.testing.assert_array_equal(pixels["bands"][...], sample.layers["s1"].data)
+                    assert "cloud_mask" not in pixels
+                else:
+                    np.testing.assert_array_equal(pixels["bands"][0, 0], sample.label)
+                assert pixels["crs"][0] == made_up.EPSG
+                found += 1
+        assert keys[0] == keys[1] == keys[2]
+    assert found == 3 * 6
+
+
+def zarr_of(content: bytes) -> zarr.Group:
+    """A zipped Zarr group, as Zarr's own library reads it, from consolidated metadata alone."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert set(json.loads(parts[".zmetadata"])["metadata"]) >= {".zgroup", "bands/.zarray"}
+    buffers = {name: zarr.core.buffer.default_buffer_prototype().buffer.from_bytes(v) for name, v in parts.items()}
+    return zarr.open_consolidated(zarr.storage.MemoryStore(buffers), mode="r", zarr_format=2)
+
+
+def test_ssl4eo_files_hold_so_many_samples_each(dataset: Dataset, export: Export) -> None:
+    root = export("ssl4eo", samples_per_file=4)
+    files = sorted((root / "train" / "S2").iterdir())
+    assert [path.name for path in files] == [f"made-up_train_{n:06d}.zarr.zip" for n in (1, 2)]
+    seen = []
+    for path in files:
+        with zarr.storage.ZipStore(path, mode="r") as store:
+            read = xarray.open_zarr(store, zarr_format=2, consolidated=True).load()
+        assert read["bands"].dims == ("sample", "time", "band", "y", "x")
+        for index, chip_id in enumerate(read["sample"].values):
+            sample = dataset.sample(str(chip_id))
+            dates = len(sample.layers["s2_10m"].data)
+            np.testing.assert_array_equal(read["bands"][index, :dates], s2_of(sample))
+            np.testing.assert_array_equal(read["valid"][index, :dates], sample.layers["s2_10m"].valid)
+            assert not read["valid"][index, dates:].any()
+            assert np.isnat(read["time_"].values[index, dates:]).all()
+            np.testing.assert_array_equal(
+                read["time_"].values[index, :dates].astype("datetime64[us]"),
+                sample.layers["s2_10m"].time_utc.astype("datetime64[us]"),
+            )
+            assert int(read["crs"][index]) == made_up.EPSG
+            seen.append(str(chip_id))
+    assert sorted(seen) == sorted(dataset.chip_ids("train"))
+    table = pandas.read_parquet(root / "metadata.parquet")
+    assert (table["modality"] == "s2").sum() == sum(len(s.layers["s2_10m"].data) for s in samples(dataset))
+
+
+def test_geotiff_pairs_hold_all_steps_and_the_map(dataset: Dataset, export: Export) -> None:
+    root = export("geotiff", modalities=("s2",))
+    for split in ("train", "val", "test"):
+        table = pandas.read_csv(root / f"{split}.csv")
+        assert list(table.columns) == ["Input", "Label"]
+        assert len(table) == len(dataset.chip_ids(split))
+        for _, row in table.iterrows():
+            sample = dataset.sample(re.sub(r"chips/chip_|\.tif", "", row["Input"]))
+            wanted = s2_of(sample)
+            with rasterio.open(root / row["Input"]) as chip, rasterio.open(root / row["Label"]) as seg_map:
+                pixels, label = chip.read(), seg_map.read(1)
+                assert chip.count == 9
+                assert chip.descriptions[0] == "B02 2026-03-01T10:30:31Z"
+                assert (chip.crs, chip.transform, chip.shape) == (seg_map.crs, seg_map.transform, seg_map.shape)
+                assert tuple(chip.transform)[:6] == sample.layers["s2_10m"].georef.transform
+            np.testing.assert_array_equal(pixels[: wanted.shape[0] * 3], wanted.reshape(-1, 24, 36))
+            assert not pixels[wanted.shape[0] * 3 :].any()
+            np.testing.assert_array_equal(label, np.where(sample.label == 255, -1, sample.label.astype(np.int16)))
+
+
+def test_a_pair_holds_one_modality(export: Export) -> None:
+    with pytest.raises(DatasetError, match="holds one modality, not 2"):
+        export("geotiff")
+
+
+def test_a_pair_whose_grids_differ_is_refused(export: Export) -> None:
+    with pytest.raises(DatasetError, match=r"label has .* pixels"):
+        export("geotiff", modalities=("s1",))
+
+
+def test_hdf5_holds_present_steps_and_says_which(dataset: Dataset, export: Export) -> None:
+    root = export("hdf5")
+    table = pandas.read_csv(root / "sample_metadata.csv")
+    assert sorted(table["chip_id"]) == sorted(dataset.chip_ids())
+    for _, row in table.iterrows():
+        sample = dataset.sample(row["chip_id"])
+        with h5py.File(root / row["file"]) as file:
+            stamps = file["timestamps"][:]
+            assert len(stamps) == row["steps"] == len(sample.layers["s2_10m"].data)
+            assert stamps[0].tolist() == [1, 2, 2026]  # the first of March
+            masks = file["missing_timesteps_masks"]
+            for modality, wanted in (("s2", s2_of(sample)), ("s1", sample.layers["s1"].data)):
+                present = masks[modality][:]
+                assert present.tolist() == [i < len(wanted) for i in range(len(stamps))]
+                if not len(wanted):
+                    assert modality not in file
+                    continue
+                full = np.zeros((*wanted.shape[2:], len(stamps), wanted.shape[1]), wanted.dtype)
+                full[:, :, present] = file[modality][:]
+                np.testing.assert_array_equal(full.transpose(2, 3, 0, 1)[: len(wanted)], wanted)
+            assert file["s2"].attrs["bands"].tolist() == ["B02", "B04", "B11"]
+            np.testing.assert_array_equal(file["label"][:], sample.label)
+            assert json.loads(file["texts"][()])[0]["kind"] == "caption"
+            assert 50 < file["latlon"][0] < 51
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_hugging_face_loads_the_folder(dataset: Dataset, export: Export, tmp_path: Path) -> None:
+    import datasets
+
+    root = export("huggingface", samples_per_file=4)
+    loaded = datasets.load_dataset(str(root), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(part) for name, part in loaded.items()} == {"train": 6, "validation": 2, "test": 2}
+    assert isinstance(loaded["train"].features["s2_10m"], datasets.Array4D)
+    for part in loaded.values():
+        for row in part.with_format("numpy"):
+            sample = dataset.sample(str(row["chip_id"]))
+            np.testing.assert_array_equal(np.asarray(row["s2_10m"]), sample.layers["s2_10m"].data)
+            np.testing.assert_array_equal(np.asarray(row["s2_20m_valid"]), sample.layers["s2_20m"].valid)
+            np.testing.assert_array_equal(np.asarray(row["label"]), sample.label)
+            np.testing.assert_array_equal(np.asarray(row["label_worldcover"]), sample.labels["worldcover"])
+            assert len(row["s1.scale"]) == len(sample.layers["s1"].data)
+    streamed = datasets.load_dataset(str(root), split="train", streaming=True)
+    assert sorted(row["chip_id"] for row in streamed) == sorted(dataset.chip_ids("train"))
+    card = (root / "README.md").read_text()
+    assert card.startswith("---\nconfigs:")
+    assert "ODbL-1.0 (share alike)" in card
+
+
+def test_plain_zarr_equals_the_repository(dataset: Dataset, export: Export) -> None:
+    root = export("zarr", samples_per_file=3)
+    for group in ("s2_10m", "s2_20m", "s1", "label", "confidence", "label_worldcover"):
+        plain = xarray.open_zarr(root / "dataset.zarr", group=group, consolidated=False)
+        assert plain.load().identical(dataset.xarray(group).load())
+    stored = zarr.open_array(root / "dataset.zarr" / "s2_10m" / "data", mode="r")
+    assert stored.shards[0] == 3
+    assert stored.chunks[0] == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("form", sorted(EXPORTERS))
+def test_an_export_says_what_it_is_lists_its_files_and_shows_how_to_read_it(
+    dataset: Dataset, export: Export, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = export(form, split="val", modalities=("s2",))
+    manifest = json.loads((root / "export.json").read_text())
+    assert (manifest["form"], manifest["version"], manifest["samples"]) == (form, dataset.version, 2)
+    on_disk = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
+    papers = {"README.md", "LICENCES.md", "export.json"}
+    assert set(manifest["files"]) - papers == on_disk - papers
+    for name, entry in manifest["files"].items():
+        if name not in papers:
+            assert entry == {"bytes": (root / name).stat().st_size, "sha256": sha256_of(root / name)}
+    assert "Made up for a test" in (root / "LICENCES.md").read_text()
+    assert "s1" not in {source["layer"] for source in manifest["sources"]}
+    (code,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(root)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code, "README.md", "exec"), {})
+
+
+CLOSED = SourceTable(
+    layer="s1",
+    catalog="made",
+    collection="closed",
+    licence="proprietary",
+    attribution="Somebody",
+    redistributable=False,
+)
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A private dataset whose Sentinel-1 may not be given on."""
+    root = tmp_path_factory.mktemp("closed") / "dataset"
+    draft = made_up.draft(
+        root, [made_up.sample(n) for n in range(5)], zarr_shard_chips=None, private=True,
+        sources=(*made_up.SOURCES, CLOSED),
+    )  # fmt: skip
+    publish(open_storage(root), draft)
+    return open_dataset(root)
+
+
+def test_what_may_not_be_given_on_is_refused_unless_the_export_is_private(closed: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="s1 may not be given on"):
+        export_dataset(closed, tmp_path / "out", ExportOptions("hdf5"))
+    with pytest.raises(DatasetError, match="the dataset is private"):
+        export_dataset(closed, tmp_path / "out", ExportOptions("hdf5", modalities=("s2",)))
+    assert not list(tmp_path.iterdir())
+    export_dataset(closed, tmp_path / "out", ExportOptions("hdf5", private=True))
+    assert "**Private**" in (tmp_path / "out" / "README.md").read_text()
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["private"] is True
+
+
+@pytest.mark.parametrize("form", sorted(EXPORTERS))
+def test_an_export_that_dies_leaves_nothing_under_its_name(dataset: Dataset, tmp_path: Path, form: str) -> None:
+    class Died(Exception):
+        pass
+
+    def die(done: int, total: int) -> None:
+        if done == 3:
+            raise Died
+
+    to = tmp_path / "out"
+    with pytest.raises(Died):
+        export_dataset(dataset, to, ExportOptions(form, modalities=("s2",)), on_sample=die)
+    assert not to.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tmp"]
+    export_dataset(dataset, to, ExportOptions(form, modalities=("s2",)))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_is_taken_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="something is there already"):
+        export_dataset(dataset, tmp_path / "out", ExportOptions("zarr"))
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    export_dataset(dataset, tmp_path / "out", ExportOptions("zarr"))
+
+
+def test_only_chips_that_pass_are_exported(dataset: Dataset, export: Export) -> None:
+    root = export("hdf5", split="train", where=ChipFilter(modalities=("s1",)))
+    wanted = dataset.chip_ids("train", where=ChipFilter(modalities=("s1",)))
+    assert sorted(pandas.read_csv(root / "sample_metadata.csv")["chip_id"]) == sorted(wanted)
+    with pytest.raises(DatasetError, match="no chip to export"):
+        export("zarr", where=ChipFilter(regions=("elsewhere",)))
+
+
+def test_an_unknown_form_names_the_known_ones() -> None:
+    with pytest.raises(UserError, match="known: geotiff, hdf5, huggingface, majortom, ssl4eo, terramesh, zarr"):
+        find_exporter("shapefile")
+    with pytest.raises(UserError, match="cannot be imported"):
+        find_exporter("nowhere.to:Be")
+
+
+def test_every_validity_code_has_a_cloud_code_and_bands_stand_in_the_sensors_order() -> None:
+    assert cloud_mask(np.arange(8, dtype=np.uint8)).tolist() == [255, 0, 1, 3, 0, 2, 0, 255]
+    assert len(CLOUD_CODES) == 8
+    assert band_names(made_up.LAYERS[:2]) == ["B02", "B04", "B11"]
+
+
+def test_the_command_says_where(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from terraweft.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(published), "--to", "zarr", "--out", str(tmp_path / "z"), "--split", "val"])
+    assert ended.value.code == 0
+    assert "2 samples of made-up" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit) as ended:
+        main(["export", str(published), "--to", "zarr", "--out", str(tmp_path / "y"), "--bbox", "1,2"])
+    assert ended.value.code == 2
