@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from chips.correlation import NO_MATCH, Match, correlate, find_match
 from chips.edges import Edges, find_edges
@@ -30,8 +31,8 @@ MAX_STEP = 3
 """Densest sampling of the finer picture: samples per coarse pixel."""
 MAX_SAMPLES = 200
 """Pictures that would have more samples along an edge are sampled less densely: they have pixels enough."""
-BLUR: dict[Kind, float] = {"optical": 0.8, "optical-sar": 1.0}
-"""Gaussian of the gradient, in pixels of the coarser picture; speckle needs more."""
+SMOOTHING: dict[Kind, int] = {"optical": 1, "optical-sar": 2}
+"""How often a picture is smoothed before its gradients are taken (`chips.edges.find_edges`); speckle needs more."""
 TOLERANCE: dict[Kind, float] = {"optical": 0.3, "optical-sar": 0.6}
 """Standard deviation at which an estimate is worth nothing, in pixels of the coarser picture."""
 
@@ -60,14 +61,14 @@ class Reference:
 
     image: Image
     """The picture."""
-    found: dict[tuple[Lattice, float], Placed] = field(default_factory=dict, repr=False)
-    """Edges by lattice and blur."""
+    found: dict[tuple[Lattice, int], Placed] = field(default_factory=dict, repr=False)
+    """Edges by lattice and smoothing."""
 
-    def edges_on(self, lattice: Lattice, blur: float) -> Placed:
+    def edges_on(self, lattice: Lattice, smoothing: int) -> Placed:
         """Its edges on a lattice."""
-        if (lattice, blur) not in self.found:
-            self.found[lattice, blur] = _edges_on(self.image, lattice, blur)
-        return self.found[lattice, blur]
+        if (lattice, smoothing) not in self.found:
+            self.found[lattice, smoothing] = _edges_on(self.image, lattice, smoothing)
+        return self.found[lattice, smoothing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,10 @@ def estimate_shift(moving: Image, reference: Image | Reference, *, kind: Kind = 
     if not _overlap(moving.georef, reference.georef):
         return None
     lattice = _lattice(moving, reference)
-    search = int(np.clip(min(lattice.shape_yx) // lattice.step // 4, *SEARCH_PIXELS)) * lattice.step
-    edges, remainder = _edges_on(moving, lattice, BLUR[kind])
-    reference_edges, reference_remainder = against.edges_on(lattice, BLUR[kind])
+    least, largest = SEARCH_PIXELS
+    search = min(max(min(lattice.shape_yx) // lattice.step // 4, least), largest) * lattice.step
+    edges, remainder = _edges_on(moving, lattice, SMOOTHING[kind])
+    reference_edges, reference_remainder = against.edges_on(lattice, SMOOTHING[kind])
     correlation, overlap = correlate(edges, reference_edges, search)
     if overlap.max() < MIN_PIXELS:
         return None
@@ -185,24 +187,24 @@ def _is_coarse(georef: GeoRef, pixel_m: float) -> bool:
     return georef.pixel_size > 0.99 * pixel_m
 
 
-def _edges_on(image: Image, lattice: Lattice, blur: float) -> Placed:
+def _edges_on(image: Image, lattice: Lattice, smoothing: int) -> Placed:
     """Edges on the lattice, and how far (rows down, columns right) the true samples lie off it."""
     if _is_coarse(image.georef, lattice.pixel_m):
-        return _placed(find_edges(image.pixels, image.valid, blur=blur), image.georef, lattice)
+        return _placed(find_edges(image.pixels, image.valid, smoothing=smoothing), image.georef, lattice)
     pixels, valid = _averaged(image, lattice)
     if image.valid.all() and valid.any():  # a rectangle: its outer border is no gap
         window = tuple(slice(int(k[0]), int(k[-1]) + 1) for k in (np.flatnonzero(valid.any(axis=a)) for a in (1, 0)))
         return _set_in(
-            find_edges(pixels[:, *window], valid[window], step=lattice.step, blur=blur), window, valid.shape
+            find_edges(pixels[:, *window], valid[window], step=lattice.step, smoothing=smoothing), window, valid.shape
         ), (0.0, 0.0)
-    return find_edges(pixels, valid, step=lattice.step, blur=blur), (0.0, 0.0)
+    return find_edges(pixels, valid, step=lattice.step, smoothing=smoothing), (0.0, 0.0)
 
 
 def _set_in(edges: Edges, window: tuple[slice, ...], shape: tuple[int, ...]) -> Edges:
     """Edges in a window of a larger lattice without weight around it."""
     if edges.weight.shape == shape:
         return edges
-    values, weight = np.zeros((edges.values.shape[0], *shape), np.complex64), np.zeros(shape, np.bool_)
+    values, weight = np.zeros((edges.values.shape[0], *shape), np.float32), np.zeros(shape, np.bool_)
     values[:, *window], weight[window] = edges.values, edges.weight
     return Edges(values, weight)
 
@@ -223,26 +225,33 @@ def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDAr
     georef, (rows, columns), half = image.georef, lattice.shape_yx, lattice.pixel_m / 2
     down = georef.y0 - lattice.y + np.arange(rows) * lattice.spacing_m
     right = lattice.x - georef.x0 + np.arange(columns) * lattice.spacing_m
-    weights = [
+    down_weights, right_weights = (
         _window_weights((centres - half) / georef.pixel_size, (centres + half) / georef.pixel_size, count)
         for centres, count in ((down, georef.shape_yx[0]), (right, georef.shape_yx[1]))
-    ]
+    )
+
+    def averaged(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray((right_weights @ np.ascontiguousarray((down_weights @ plane).T)).T)
+
     if image.valid.all():
-        covers = [weight.sum(axis=1) for weight in weights]
-        cover, valid = np.outer(*covers), np.logical_and.outer(*(c > 0.999 for c in covers))
         level = image.pixels.mean(axis=(1, 2), keepdims=True)
+        covers = [weights @ np.ones(weights.shape[1], np.float32) for weights in (down_weights, right_weights)]
+        cover, valid = np.outer(*covers), np.logical_and.outer(*(c > 0.999 for c in covers))
         planes = image.pixels - level
     else:
-        cover = weights[0] @ image.valid.astype(np.float32) @ weights[1].T
+        cover = averaged(image.valid.astype(np.float32))
         valid = cover >= MIN_COVER
         level = image.pixels.mean(axis=(1, 2), keepdims=True, where=image.valid)
         planes = np.where(image.valid, image.pixels - level, np.float32(0))
-    sums = weights[0] @ planes @ weights[1].T
+    sums = np.stack([averaged(plane) for plane in planes])
     return np.where(valid, sums / np.where(valid, cover, np.float32(1)) + level, np.float32(0)), valid
 
 
-def _window_weights(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
+def _window_weights(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], count: int) -> sparse.csr_array:
     """(window, pixel) share of each window low..high, in pixels from the first edge, that lies in a pixel."""
-    pixels = np.arange(count)
+    reach = int(np.ceil((high - low).max())) + 1
+    pixels = np.floor(low).astype(np.int64)[:, None] + np.arange(reach)
     inside = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
-    return np.asarray(np.maximum(inside, 0) / (high - low)[:, None], np.float32)
+    shares = np.where((pixels >= 0) & (pixels < count), np.maximum(inside, 0), 0) / (high - low)[:, None]
+    places = np.clip(pixels, 0, count - 1).ravel(), np.arange(low.size + 1) * reach
+    return sparse.csr_array((shares.astype(np.float32).ravel(), *places), shape=(low.size, count))

@@ -8,7 +8,7 @@ from __future__ import annotations
 STEPS: dict[str, str] = {
     "plan": "3",
     "read": "1",
-    "register": "3",
+    "register": "4",
     "screen": "2",
     "label": "1",
     "fuse": "1",
