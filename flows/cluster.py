@@ -14,20 +14,29 @@ import dask
 from distributed import Client, LocalCluster, get_worker
 from rasterio.errors import NotGeoreferencedWarning
 
+from flows.software import require_same_software
+from schemas.errors import UserError
+
 log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 20.0
+"""How long a scheduler may take to answer."""
 
 MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
 
 
 @contextlib.contextmanager
-def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Client]:
+def dask_client(
+    address: str | None, workers: int, scratch: Path, patience_s: float = CONNECT_SECONDS
+) -> Iterator[Client]:
     """A client of the cluster at ``address``, or of a fresh local one with ``workers`` processes of one thread each.
 
     One thread per process: decoding and warping hold the GIL in parts, and GDAL's caches are per handle.
     """
     if address:
-        with Client(address) as client:  # type: ignore[no-untyped-call]
+        with _connected(address, patience_s) as client:
+            require_same_software(client, address)
             yield client
         return
     settings = {
@@ -51,6 +60,20 @@ def dask_client(address: str | None, workers: int, scratch: Path) -> Iterator[Cl
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
+
+
+def _connected(address: str, patience_s: float) -> Client:
+    """A client of a cluster that somebody else runs.
+
+    Raises:
+        UserError: nobody answers there.
+    """
+    try:
+        return Client(address, timeout=patience_s)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(
+            "no Dask scheduler answers there", where=address, mend="start one (dask scheduler), or give another address"
+        ) from error
 
 
 def cancellation() -> Callable[[], bool]:

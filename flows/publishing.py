@@ -26,6 +26,7 @@ from flows.published_items import write_published_items
 from flows.reduce import Estimated
 from flows.reporting import write_html
 from flows.second_pass import chip_places, load_texts
+from flows.software import SOFTWARE, versions_of
 from flows.steps import STEPS
 from labelers.fuse import FusionModel
 from schemas.chip import Outcome
@@ -41,22 +42,6 @@ from sources.openers import public_name, unsigned
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
-
-SOFTWARE = (
-    "numpy",
-    "rasterio",
-    "stackstac",
-    "odc-stac",
-    "xarray",
-    "rioxarray",
-    "pyproj",
-    "shapely",
-    "osmium",
-    "zarr",
-    "icechunk",
-    "scikit-image",
-)
-"""Packages whose version may change a pixel or a label."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +98,7 @@ def publish_run(
         description=recipe.description,
         limits=tuple(_limits(job, outcomes)),
         steps=STEPS,
-        software=_software(),
+        software=versions_of(SOFTWARE),
         legends=legends,
         crosswalk=crosswalk,
         fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
@@ -139,16 +124,6 @@ def code_version() -> str:
         return version("terraweft")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _software() -> dict[str, str]:
-    found = {}
-    for name in SOFTWARE:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _layer_tables(

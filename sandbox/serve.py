@@ -174,6 +174,29 @@ def _rewritten(stac: Path, files_url: str, folder: Path) -> list[Path]:
     return out
 
 
+def write_ndjson(root: Path, files_url: str) -> Path:
+    """Collections and items with the addresses that the files have elsewhere, a line each: what pypgstac loads.
+
+    Args:
+        root: a sandbox.
+        files_url: where somebody serves ``root/files``.
+
+    Returns:
+        The folder with ``collections.ndjson`` and ``items.ndjson``.
+    """
+    folder = root / "ndjson"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        documents = [json.loads(path.read_text()) for path in _rewritten(root / "stac", files_url, Path(scratch))]
+    rows = {
+        "collections": [one for one in documents if one["type"] == "Collection"],
+        "items": [item for one in documents if one["type"] == "FeatureCollection" for item in one["features"]],
+    }
+    for kind, found in rows.items():
+        (folder / f"{kind}.ndjson").write_text("".join(f"{json.dumps(one)}\n" for one in found), encoding="utf-8")
+    return folder
+
+
 def file_app(root: Path, record: Callable[[str], object]) -> Any:
     """An ASGI application that serves ``root/files`` with ranges and records every request."""
     from starlette.applications import Starlette

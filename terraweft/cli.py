@@ -258,11 +258,15 @@ def sandbox(
     size: Annotated[str, typer.Option(help="tiny, demo, or the north's WxH in km, e.g. 40x40.")] = "demo",
     seed: Annotated[int, typer.Option(help="Seed.")] = 7,
     serve: Annotated[bool, typer.Option("--serve", help="Serve it until interrupted.")] = False,
+    ndjson: Annotated[
+        str | None,
+        typer.Option(help="Write its items for pypgstac, with the address at which somebody serves OUT/files."),
+    ] = None,
 ) -> None:
     """Make a simulated world, and serve it as a STAC API on loopback."""
     from terraweft.commands import run_sandbox
 
-    run_sandbox(to, size, seed, serve, out)
+    run_sandbox(to, size, seed, serve, ndjson, out)
 
 
 add_commands(app, out)

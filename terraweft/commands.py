@@ -175,14 +175,16 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         sys.exit(1)
 
 
-def run_sandbox(to: Path, size: str, seed: int, serve: bool, out: Console) -> None:
+def run_sandbox(to: Path, size: str, seed: int, serve: bool, ndjson: str | None, out: Console) -> None:
     """`terraweft sandbox`."""
     with needs_build():
         from sandbox.products import write_sandbox
-        from sandbox.serve import SandboxServer
+        from sandbox.serve import SandboxServer, write_ndjson
     with out.status(f"simulating the world ({size}, seed {seed})"):
         index = write_sandbox(to, size=size, seed=seed)
     out.print(f"world in {to}: {index.item_count} items, {human_bytes(index.bytes)}", markup=False)
+    if ndjson is not None:
+        out.print(f"collections and items for pypgstac in {write_ndjson(to, ndjson.rstrip('/'))}", markup=False)
     if not serve:
         return
     with SandboxServer(to) as server:

@@ -1,0 +1,35 @@
+"""A cluster whose workers are not ours is refused in one line; one that is ours is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+from flows.cluster import dask_client
+from flows.software import differences, fingerprint, require_same_software
+from schemas.errors import UserError
+
+
+def test_what_differs_is_named_with_both_versions() -> None:
+    here = fingerprint()
+    assert differences(here, here) == ""
+    assert differences(here, here | {"numpy": "1.0"}) == f"numpy 1.0 (here {here['numpy']})"
+    missing = {name: value for name, value in here.items() if name != "rasterio"}
+    assert "rasterio missing" in differences(here, missing)
+
+
+def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
+    nobody = dask_client("tcp://127.0.0.1:1", 1, tmp_path, patience_s=0.5)
+    with pytest.raises(UserError, match="no Dask scheduler answers there"), nobody:
+        pass
+
+
+def test_a_cluster_without_workers_is_refused_and_one_of_ours_is_taken() -> None:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+        with pytest.raises(UserError, match="has no workers"):
+            require_same_software(client, "inproc")
+        cluster.scale(1)
+        client.wait_for_workers(1)
+        require_same_software(client, "inproc")
