@@ -262,11 +262,12 @@ def sandbox(
         str | None,
         typer.Option(help="Write its items for pypgstac, with the address at which somebody serves OUT/files."),
     ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Write the recipe that fits this world.")] = None,
 ) -> None:
     """Make a simulated world, and serve it as a STAC API on loopback."""
-    from terraweft.commands import run_sandbox
+    from terraweft.commands import SandboxOptions, run_sandbox
 
-    run_sandbox(to, size, seed, serve, ndjson, out)
+    run_sandbox(to, size, seed, SandboxOptions(serve, ndjson, recipe), out)
 
 
 add_commands(app, out)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +175,19 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         sys.exit(1)
 
 
-def run_sandbox(to: Path, size: str, seed: int, serve: bool, ndjson: str | None, out: Console) -> None:
+@dataclass(frozen=True)
+class SandboxOptions:
+    """What else is wanted of a sandbox."""
+
+    serve: bool = False
+    """Serve it until interrupted."""
+    ndjson: str | None = None
+    """Write its items for pypgstac, with files at this address."""
+    recipe: Path | None = None
+    """Write the recipe that fits it here."""
+
+
+def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Console) -> None:
     """`terraweft sandbox`."""
     with needs_build():
         from sandbox.products import write_sandbox
@@ -183,14 +195,31 @@ def run_sandbox(to: Path, size: str, seed: int, serve: bool, ndjson: str | None,
     with out.status(f"simulating the world ({size}, seed {seed})"):
         index = write_sandbox(to, size=size, seed=seed)
     out.print(f"world in {to}: {index.item_count} items, {human_bytes(index.bytes)}", markup=False)
-    if ndjson is not None:
-        out.print(f"collections and items for pypgstac in {write_ndjson(to, ndjson.rstrip('/'))}", markup=False)
-    if not serve:
+    if options.ndjson is not None:
+        folder = write_ndjson(to, options.ndjson.rstrip("/"))
+        out.print(f"collections and items for pypgstac in {folder}", markup=False, soft_wrap=True)
+    if options.recipe is not None:
+        options.recipe.write_text(_fitting_recipe(index.regions, size), encoding="utf-8")
+        out.print(f"its recipe: {options.recipe}", markup=False, soft_wrap=True)
+    if not options.serve:
         return
     with SandboxServer(to) as server:
         out.print(f"export {SANDBOX_VARIABLE}={server.stac_url}", markup=False)
         out.print("serving until interrupted (Ctrl-C)", style="dim")
         threading.Event().wait()
+
+
+def _fitting_recipe(regions: Mapping[str, Any], size: str) -> str:
+    """The sandbox's recipe over a world's own regions; chips of half the edge where the world is tiny."""
+    import yaml
+
+    loaded, _ = find_recipe(Path("sandbox"))
+    data = loaded.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    data["regions"] = [{"name": name, "bbox": list(box)} for name, box in regions.items()]
+    if size == "tiny":
+        data["grid"] |= {"chip_m": 480.0, "tile_chips": 2}
+        data["split"] = data.get("split", {}) | {"block_m": 960.0}
+    return str(yaml.safe_dump(data, sort_keys=False))
 
 
 def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) -> None:

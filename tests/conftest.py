@@ -53,6 +53,7 @@ def _postgis() -> Path | None:
 
 
 SERVICES: dict[str, Callable[[], Path | None]] = {
+    "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,

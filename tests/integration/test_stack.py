@@ -18,7 +18,7 @@ import yaml
 from tests.integration.stack import ROOT, Stack, env_file, stack
 from tests.integration.support import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.services("postgis", "stac-server", "nginx")]
+pytestmark = [pytest.mark.slow, pytest.mark.services("postgis", "stac-server", "nginx", "namespaces")]
 PATIENCE_S = 240.0
 REGION = "north"
 

@@ -1,0 +1,66 @@
+"""docker-compose.yml: valid, pinned, without passwords or root, and nothing published beyond this machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.deployments import prefect_yaml
+from flows.regions import load_regions
+from tests.integration.stack import interpolated
+
+ROOT = Path(__file__).parents[3]
+FILE = ROOT / "docker-compose.yml"
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load(FILE.read_text())["services"])
+
+
+def test_it_holds_to_the_compose_schema() -> None:
+    check = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_images_are_pinned_and_the_long_running_ones_tell_their_health(services: dict[str, dict[str, Any]]) -> None:
+    for name, service in services.items():
+        assert re.search(r":\d", service["image"]), f"{name}: {service['image']} is not pinned"
+        assert service.get("restart") == "no" or "healthcheck" in service or name == "dask-worker", name
+
+
+def test_nothing_runs_as_root_and_ports_are_on_loopback(services: dict[str, dict[str, Any]]) -> None:
+    own_user = {"postgres", "web"}  # their images step down by themselves
+    for name, service in services.items():
+        assert name in own_user or service["user"].startswith("10001"), name
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), f"{name} publishes {port}"
+
+
+def test_without_passwords_nothing_starts() -> None:
+    document = yaml.safe_load(FILE.read_text())
+    with pytest.raises(KeyError, match=r"copy sandbox.env to .env"):
+        interpolated(document, {})
+    written = re.findall(r"PASSWORD: (.*)|SECRET\w*: (.*)", FILE.read_text())
+    assert written
+    assert all("${TERRAWEFT_" in (one or other) for one, other in written)
+
+
+def test_the_prefect_file_is_the_region_table_s() -> None:
+    table = "recipes/regions/sandbox.yaml"
+    body = "".join(line for line in (ROOT / "prefect.yaml").read_text().splitlines(True) if not line.startswith("#"))
+    assert body == prefect_yaml(load_regions(ROOT / table), table)
+
+
+def test_the_image_holds_every_room() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    rooms = [path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "bench")]
+    for room in [*rooms, "recipes"]:
+        assert f"COPY {room} /src/{room}" in text, room
