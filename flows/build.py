@@ -62,6 +62,8 @@ class BuildRequest:
     """Local folder, seen by all workers, for what is not finished."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values of ``${TERRAWEFT_...}``."""
+    limits: Path | None = None
+    """Folder in which places of hosts are counted, for several builds together; below ``work`` where absent."""
     workers: int = 2
     """Worker processes of a local cluster."""
     dask_address: str | None = None
@@ -123,7 +125,7 @@ def plan_stage(request: BuildRequest) -> StoredPlan:
             return stored
     except UserError as error:
         log.debug("no plan to go on with: %s", error)
-    opener = opener_of(request.recipe, request.work)
+    opener = opener_of(request.recipe, request.limits or request.work / "limits")
     before = used_items(folder / ITEMS) + items_of_current(request.storage)
     return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
 
@@ -291,7 +293,7 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
     return Job(
         recipe=request.recipe,
         layers=tuple(layers),
-        opener=opener_of(request.recipe, request.work),
+        opener=opener_of(request.recipe, request.limits or request.work / "limits"),
         storage=request.storage,
         work=request.work,
         folder=run_folder(request),

@@ -18,16 +18,16 @@ from sources.limits import HostLimits
 from sources.stac_index import IndexCatalog
 
 
-def opener_of(recipe: Recipe, work: Path | None = None) -> CredentialedOpener:
-    """The opener of a run: secrets by reference, limits shared by all who build the same dataset.
+def opener_of(recipe: Recipe, limits: Path | None = None) -> CredentialedOpener:
+    """The opener of a run: secrets by reference, limits shared by all who count in the same folder.
 
     Args:
         recipe: credentials, limits and permissions.
-        work: the dataset's folder for unfinished work; None where nothing is built: limits are shared by this user's
-            runs on this machine.
+        limits: folder in which places of hosts are counted (`flows.site.limits_folder`); None where nothing is built:
+            this user's runs on this machine share one.
     """
     shared = Path(tempfile.gettempdir()) / f"terraweft-limits-{os.getuid()}"
-    return make_opener(recipe, MachineVault(), HostLimits(recipe.limits, work / "limits" if work else shared))
+    return make_opener(recipe, MachineVault(), HostLimits(recipe.limits, limits or shared))
 
 
 class Catalogs:

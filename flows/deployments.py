@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from schemas.errors import UserError
 from schemas.region_table import Row
 
 FLOW = "refresh"
+PATIENCE_S = 60.0
+"""How long a server that was just started may take to answer."""
 PAGE = 200
 """Flow runs per question: the API's own limit."""
 
@@ -47,14 +50,17 @@ class Deployed:
 
 
 @contextmanager
-def api() -> Iterator[SyncPrefectClient]:
-    """A client of the configured Prefect API.
+def api(patience_s: float = PATIENCE_S) -> Iterator[SyncPrefectClient]:
+    """A client of the configured Prefect API, which may just have been started.
 
     Raises:
         UserError: it does not answer.
     """
     with get_client(sync_client=True) as client:
-        if (problem := client.api_healthcheck()) is not None:
+        deadline = time.monotonic() + patience_s
+        while (problem := client.api_healthcheck()) is not None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        if problem is not None:
             raise UserError(
                 f"the Prefect API does not answer: {type(problem).__name__}",
                 where="PREFECT_API_URL",

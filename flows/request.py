@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.build import BuildRequest
 from flows.cluster import default_workers
-from flows.site import ledger_path, require_publishable, require_variables, store_options, work_folder
+from flows.site import ledger_path, limits_folder, require_publishable, require_variables, store_options, work_folder
 from flows.vault import MachineVault
 from schemas.recipe import Recipe
 from shards.storage import open_storage
@@ -40,5 +40,6 @@ def request_of(recipe: Recipe, folder: Path, root: str, known: dict[str, str], *
         work=work_folder(storage, os.environ),
         variables=known,
         ledger=ledger_path(recipe, os.environ),
+        limits=limits_folder(os.environ),
         **options,
     )

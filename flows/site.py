@@ -116,3 +116,9 @@ def work_folder(storage: Storage, environment: Mapping[str, str]) -> Path:
     base = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     root = Path(environment.get("TERRAWEFT_WORK") or Path(base) / "terraweft" / "work")
     return root / hashlib.sha256(storage.uri.encode()).hexdigest()[:16]
+
+
+def limits_folder(environment: Mapping[str, str]) -> Path | None:
+    """``TERRAWEFT_LIMITS``: where all builds of a site count how many of them ask a host; None: each for itself."""
+    given = environment.get("TERRAWEFT_LIMITS")
+    return Path(given) if given else None

@@ -19,7 +19,6 @@ from rich.console import Console
 from flows.site import (
     api_key,
     find_recipe,
-    ledger_path,
     require_publishable,
     require_variables,
     store_options,
@@ -87,26 +86,20 @@ def _build(
     from flows.prefect_api import prefect_api, private_home
 
     key = api_key(recipe, os.environ)
-    storage = open_storage(root, store_options(os.environ))
+    open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
-    require_publishable(recipe)
+    require_publishable(recipe)  # before a server is started
     with needs_build(), prefect_api(os.environ, private_home(os.environ)):
-        from flows.build import BuildRequest
-        from flows.cluster import default_workers
         from flows.plan_store import WHOLE, Part
-        from flows.vault import MachineVault
-        from sources.credentials import require_credentials
+        from flows.request import request_of
 
-        require_credentials(recipe, MachineVault())
-        request = BuildRequest(
-            recipe=recipe,
-            recipe_folder=folder,
-            storage=storage,
-            work=work_folder(storage, os.environ),
-            variables=known,
-            workers=options.workers or default_workers(),
+        request = request_of(
+            recipe,
+            folder,
+            root,
+            known,
+            workers=options.workers,
             dask_address=options.dask,
-            ledger=ledger_path(recipe, os.environ),
             plan=options.plan.resolve() if options.plan is not None else None,
             part=Part.parse(options.part) if options.part is not None else WHOLE,
             replan=options.replan,
