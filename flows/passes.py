@@ -30,7 +30,7 @@ from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
-from labelers.marks import FusionStatistics
+from labelers.marks import FusionStatistics, added
 from labelers.osm import tags_wanted
 from labelers.voters import setup_of
 from schemas.chip import Chip, ChipSpec, Outcome, Tile
@@ -139,7 +139,7 @@ def first_pass(job: Job, tile: Tile) -> Path:
         "kept": {o.chip_id: splits[o.chip_id] for o in outcomes if o.state == "kept"},
         "outcomes": [outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
         "pixels": statistics.to_dict(statistics.merge(sums.pixels)),
-        "votes": sum(sums.votes[1:], sums.votes[0]).to_dict() if sums.votes else None,
+        "votes": added(sums.votes).to_dict() if sums.votes else None,
         "shifts": [asdict(observation) for observation in sums.shifts],
         "prints": [astuple(found) for found in sums.prints],
         "reads": read.steps,

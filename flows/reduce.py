@@ -13,7 +13,7 @@ from flows.fragments import key_of, read_json
 from flows.passes import Job
 from flows.realign import Findings
 from labelers import fuse
-from labelers.marks import FusionStatistics
+from labelers.marks import FusionStatistics, added
 from labelers.voters import setup_of
 
 
@@ -41,7 +41,8 @@ def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings) -> Est
     labels = job.recipe.labels
     model: dict[str, Any] | None = None
     if labels is not None and labels.fuse is not None:
-        votes = [FusionStatistics.from_dict(s["votes"]) for s in summaries if s["votes"] is not None]
+        votes = [s["votes"] for s in summaries if s["votes"] is not None]
         if votes:
-            model = fuse.estimate(sum(votes[1:], votes[0]), setup_of(labels)).to_dict()
+            total = added(FusionStatistics.from_dict(part) for part in votes)
+            model = fuse.estimate(total, setup_of(labels, job.recipe.time.window_utc()[2].year)).to_dict()
     return Estimated(model, bands, key_of(model), findings)

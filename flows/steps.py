@@ -10,8 +10,8 @@ STEPS: dict[str, str] = {
     "read": "1",
     "register": "4",
     "screen": "2",
-    "label": "1",
-    "fuse": "1",
+    "label": "2",
+    "fuse": "2",
     "caption": "1",
     "write": "1",
 }

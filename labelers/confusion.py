@@ -46,10 +46,12 @@ class Disagreement:
 def disagreements(stats: FusionStatistics, setup: FusionSetup) -> tuple[Disagreement, ...]:
     """Every pair of sources, in the setup's order."""
     tables = setup.tables()
-    items = sorted(stats.counts.items())
-    marks = np.array([marks for (_, marks), _ in items], dtype=np.int64).reshape(len(items), len(tables))
-    counts = np.array([n for _, n in items], dtype=np.int64)
-    symbols = symbols_of_marks(marks)
+    held = [stats.marks(region) for region in sorted(stats.regions)]
+    if held:
+        symbols = np.concatenate([symbols_of_marks(marks, setup) for marks, _ in held])
+        counts = np.concatenate([counts for _, counts in held])
+    else:
+        symbols, counts = np.empty((0, len(tables)), dtype=np.int64), np.empty(0, dtype=np.int64)
     found = []
     for a, b in combinations(range(len(tables)), 2):
         both = (symbols[:, a] != SILENT) & (symbols[:, b] != SILENT)

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelers.confusion import Disagreement, disagreements
-from labelers.dawid_skene import Estimate, estimate_model, posterior_of
-from labelers.marks import FusionStatistics, distinct_rows, mark_rows, symbols_of_marks, to_marks
+from labelers.dawid_skene import estimate_model
+from labelers.estimate import Estimate, posterior_of
+from labelers.marks import FusionStatistics, distinct, mark_sizes, symbols_of_marks, to_marks, unpacked
 from labelers.voters import SILENT, FusionSetup, Voter
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -104,13 +105,13 @@ def statistics(votes: Sequence[LabelLayer], setup: FusionSetup, region: str = ""
     Raises:
         ValueError: votes that do not fit together or into the setup.
     """
-    names = tuple(voter.source for voter in setup.voters)
+    names, sizes = tuple(voter.source for voter in setup.voters), mark_sizes(setup)
     if not votes:
-        return FusionStatistics(names, {})
-    rows, counts = mark_rows(to_marks(votes, setup))
-    spoken = (rows != SILENT).any(axis=1)
-    keys = [(region, tuple(row)) for row in rows[spoken].tolist()]
-    return FusionStatistics(names, dict(zip(keys, counts[spoken].tolist(), strict=True)))
+        return FusionStatistics(names, sizes, {})
+    keys, inverse = distinct(to_marks(votes, setup), sizes)
+    spoken = (unpacked(keys, sizes)[:, :-1] != SILENT).any(axis=1)
+    counts = np.bincount(inverse, minlength=len(keys)).astype(np.int64)
+    return FusionStatistics(names, sizes, {region: (keys[spoken], counts[spoken])} if spoken.any() else {})
 
 
 def estimate(stats: FusionStatistics, setup: FusionSetup) -> FusionModel:
@@ -121,8 +122,8 @@ def estimate(stats: FusionStatistics, setup: FusionSetup) -> FusionModel:
     """
     if stats.sources != tuple(voter.source for voter in setup.voters):
         raise ValueError(f"statistics of {stats.sources}, setup of {[v.source for v in setup.voters]}")
-    found = estimate_model(stats, setup) if setup.method == "dawid-skene" and stats.counts else None
-    return FusionModel(setup, found, disagreements(stats, setup), sum(stats.counts.values()))
+    found = estimate_model(stats, setup) if setup.method == "dawid-skene" and stats.regions else None
+    return FusionModel(setup, found, disagreements(stats, setup), stats.pixels)
 
 
 def fused_layer(model: FusionModel, votes: Sequence[LabelLayer], region: str = "") -> LabelLayer:
@@ -159,12 +160,13 @@ def apply(
     Raises:
         ValueError: no votes, or votes that do not fit together.
     """
-    setup = model.setup
+    setup, sizes = model.setup, mark_sizes(model.setup)
     marks = to_marks(votes, setup)
     shape_yx = marks.shape[1:]
-    rows, inverse = distinct_rows(marks)
+    keys, inverse = distinct(marks, sizes)
+    rows = unpacked(keys, sizes)
     score = _scores(model, rows, region)
-    silent = (rows == SILENT).all(axis=1)
+    silent = (rows[:, :-1] == SILENT).all(axis=1)
     score[silent] = 0.0
     classes = score.argmax(axis=1).astype(np.uint8)[inverse].reshape(shape_yx)
     confidence = score.max(axis=1)[inverse].reshape(shape_yx)
@@ -178,7 +180,7 @@ def _scores(model: FusionModel, rows: NDArray[np.int64], region: str) -> NDArray
     """(rows, classes) how much speaks for each class, 0..1."""
     if model.estimate is not None:
         return posterior_of(model.estimate, model.setup, rows, region)
-    symbols = symbols_of_marks(rows)
+    symbols = symbols_of_marks(rows, model.setup)
     if model.setup.method == "priority":
         return _by_priority(model.setup, symbols)
     return _by_vote(model.setup, symbols)

@@ -1,39 +1,52 @@
-"""What a fusion counts: at each pixel, what every source says and how steadily it says so around the pixel.
+"""What a fusion counts: at each pixel, what every source says, how steadily around the pixel, and what lies about it.
 
-A mark is ``symbol * LEVELS + level``; `SILENT` where a source has no data. The level tells how many of the
-eight neighbours say the same: in the middle of a patch, at its edge, or alone. Edges and specks of a map
-are more often wrong than its middles, and counting them apart lets an estimate find out by how much.
+A mark of a source is ``symbol * LEVELS + level``; `SILENT` where it has no data. The level tells how many of the eight
+neighbours say the same: in the middle of a patch, at its edge, or alone. Edges and specks of a map are more often
+wrong than its middles. Context sources (`labelers.voters.CONTEXT_KINDS`) have no levels: their edges are no edges of
+what a pixel shows. The last mark of a pixel is that of its ring (`labelers.surroundings`).
+
+Pixels are counted by their combination of marks. The counts are whole numbers, so that any grouping of chips on any
+number of workers ends in the same sum; a combination is packed into one 64-bit number, so that a million of them take
+16 MB, and how many there are depends on the legends and not on the pixels.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelers.surroundings import RING_LEVELS, ring_marks
 from labelers.voters import SILENT, FusionSetup, to_symbols
+from schemas.errors import RecipeError
 from schemas.labels import LabelLayer
 
 LEVELS = 3
 """Alone or nearly (0), at an edge (1), in the middle (2)."""
 
 EDGE_NEIGHBOURS = 4
-"""From so many equal neighbours on a pixel is at an edge rather than alone: a straight edge has five, a
-corner three."""
+"""From so many equal neighbours on a pixel is at an edge and not alone: a straight edge has five, a corner three."""
+
+KEY_BITS = 62
+"""Room for a packed combination."""
+
+Tally = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Packed combinations, rising, and the pixels of each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FusionStatistics:
     """How often the sources say what together; adding is exact and its order does not matter."""
 
     sources: tuple[str, ...]
     """Names, in the order of the marks."""
-    counts: Mapping[tuple[str, tuple[int, ...]], int]
-    """(region, marks) -> pixels."""
+    sizes: tuple[int, ...]
+    """Marks of each source and of the ring, one more for silence: how combinations are packed."""
+    regions: Mapping[str, Tally]
+    """Region -> counts."""
 
     def __add__(self, other: FusionStatistics) -> FusionStatistics:
         """Counts of both.
@@ -41,73 +54,152 @@ class FusionStatistics:
         Raises:
             ValueError: other sources.
         """
-        if self.sources != other.sources:
-            raise ValueError(f"statistics of {self.sources} and of {other.sources}")
-        return FusionStatistics(self.sources, Counter(self.counts) + Counter(other.counts))
+        return added([self, other])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FusionStatistics) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels counted."""
+        return sum(int(counts.sum()) for _, counts in self.regions.values())
+
+    def marks(self, region: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Combinations (rows, sources + 1) of a region, and the pixels of each."""
+        keys, counts = self.regions[region]
+        return unpacked(keys, self.sizes), counts
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, rows in a fixed order."""
-        rows = [[region, list(marks), n] for (region, marks), n in sorted(self.counts.items())]
-        return {"sources": list(self.sources), "levels": LEVELS, "counts": rows}
+        """As JSON values, in a fixed order."""
+        regions = {name: [keys.tolist(), counts.tolist()] for name, (keys, counts) in sorted(self.regions.items())}
+        return {"sources": list(self.sources), "sizes": list(self.sizes), "regions": regions}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FusionStatistics:
-        """What `to_dict` wrote.
+        """What `to_dict` wrote."""
+        regions = {
+            name: (np.array(keys, dtype=np.int64), np.array(counts, dtype=np.int64))
+            for name, (keys, counts) in data["regions"].items()
+        }
+        return cls(tuple(data["sources"]), tuple(data["sizes"]), regions)
 
-        Raises:
-            ValueError: counted with other levels.
-        """
-        if data["levels"] != LEVELS:
-            raise ValueError(f"statistics with {data['levels']} levels, this version counts {LEVELS}")
-        counts = {(region, tuple(marks)): n for region, marks, n in data["counts"]}
-        return cls(tuple(data["sources"]), counts)
+
+def added(parts: Iterable[FusionStatistics]) -> FusionStatistics:
+    """The sum of many, one after the other: what waits to be merged is never more than what is merged already.
+
+    Raises:
+        ValueError: of different sources, or none.
+    """
+    first: FusionStatistics | None = None
+    merged: dict[str, Tally] = {}
+    waiting: dict[str, list[Tally]] = {}
+    for part in parts:
+        first = first or part
+        if (part.sources, part.sizes) != (first.sources, first.sizes):
+            raise ValueError(f"statistics of {first.sources} and of {part.sources}")
+        for region, tally in part.regions.items():
+            queue = waiting.setdefault(region, [])
+            queue.append(tally)
+            if sum(len(keys) for keys, _ in queue) > len(merged.get(region, ((),))[0]):
+                merged[region] = _merged([*queue, *([merged[region]] if region in merged else [])])
+                queue.clear()
+    if first is None:
+        raise ValueError("no statistics to add")
+    for region, queue in waiting.items():
+        if queue:
+            merged[region] = _merged([*queue, merged[region]])
+    return FusionStatistics(first.sources, first.sizes, merged)
+
+
+def _merged(tallies: Sequence[Tally]) -> Tally:
+    keys = np.concatenate([keys for keys, _ in tallies])
+    counts = np.concatenate([counts for _, counts in tallies])
+    order = np.argsort(keys, kind="stable")
+    keys, counts = keys[order], counts[order]
+    first = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1)) if keys.size else np.zeros(0, dtype=np.int64)
+    return keys[first], np.add.reduceat(counts, first) if keys.size else counts
+
+
+def mark_sizes(setup: FusionSetup) -> tuple[int, ...]:
+    """How many marks each voter and the ring have, silence included.
+
+    Raises:
+        RecipeError: more sources, or finer legends, than one packed number holds.
+    """
+    tables = setup.tables()
+    counts = [
+        len(table.codes) * (1 if voter.is_context else LEVELS)
+        for voter, table in zip(setup.voters, tables, strict=True)
+    ]
+    sizes = tuple(count + 1 for count in (*counts, tables[0].shares.shape[1] * RING_LEVELS))
+    if np.log2(np.array(sizes, dtype=np.float64)).sum() > KEY_BITS:
+        raise RecipeError(
+            f"{len(setup.voters)} label sources with together {sum(sizes)} marks are too many to fuse at once",
+            mend="leave a source out, or give one a coarser legend",
+        )
+    return sizes
 
 
 def to_marks(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int64]:
-    """(voters, H, W) marks; see the module's first lines. Beyond the chip a pixel's neighbours are taken as
-    equal.
-    """
+    """(voters + 1, H, W) marks; see the module's first lines. Beyond the chip a pixel's neighbours count as equal."""
     symbols = to_symbols(votes, setup)
-    marks = np.full(symbols.shape, SILENT, dtype=np.int64)
-    for position, layer in enumerate(symbols):
+    marks = np.full((len(symbols) + 1, *symbols.shape[1:]), SILENT, dtype=np.int64)
+    for position, (voter, layer) in enumerate(zip(setup.voters, symbols, strict=True)):
         spoken = layer != SILENT
         if spoken.any():
-            marks[position][spoken] = (layer.astype(np.int64) * LEVELS + _level(layer))[spoken]
+            said = layer.astype(np.int64)
+            marks[position][spoken] = (said if voter.is_context else said * LEVELS + _level(layer))[spoken]
+    asked = [i for i, voter in enumerate(setup.voters) if not voter.is_context] or list(range(len(setup.voters)))
+    shares = [setup.tables()[i].shares for i in asked]
+    marks[-1] = ring_marks([symbols[i] for i in asked], shares, votes[0].georef.pixel_size)
     return marks
 
 
-def symbols_of_marks(marks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Symbols without their levels, `SILENT` stays."""
-    return np.where(marks == SILENT, SILENT, marks // LEVELS)
+def symbols_of_marks(marks: NDArray[np.int64], setup: FusionSetup) -> NDArray[np.int64]:
+    """(rows, voters) symbols of (rows, voters + 1) marks, without their levels; `SILENT` stays."""
+    divisors = np.array([1 if voter.is_context else LEVELS for voter in setup.voters], dtype=np.int64)
+    said = marks[:, :-1]
+    return np.where(said == SILENT, SILENT, said // divisors)
 
 
-def mark_rows(marks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct combinations (rows, voters), in a fixed order, and how many pixels have each."""
-    rows, inverse = distinct_rows(marks)
-    return rows, np.bincount(inverse, minlength=len(rows))
+def packed(marks: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:
+    """One number for each column of (sources + 1, pixels) marks. Inverse: `unpacked`."""
+    keys = np.zeros(marks.shape[1], dtype=np.int64)
+    for layer, size in zip(marks, sizes, strict=True):
+        keys = keys * size + (layer + 1)
+    return keys
 
 
-def distinct_rows(marks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct combinations (rows, voters), in a fixed order, and (pixels,) which one each pixel has."""
-    flat = marks.reshape(len(marks), -1) + 1
-    sizes = flat.max(axis=1) + 1
-    packed = np.zeros(flat.shape[1], dtype=np.int64)
-    for layer, size in zip(flat, sizes, strict=True):
-        packed = packed * size + layer
-    distinct, inverse = np.unique(packed, return_inverse=True)
-    rows = np.empty((len(distinct), len(marks)), dtype=np.int64)
-    for position in range(len(marks) - 1, -1, -1):
-        rows[:, position] = distinct % sizes[position] - 1
-        distinct = distinct // sizes[position]
-    return rows, inverse
+def unpacked(keys: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:
+    """(rows, sources + 1) marks of packed combinations."""
+    rows = np.empty((len(keys), len(sizes)), dtype=np.int64)
+    for position in range(len(sizes) - 1, -1, -1):
+        rows[:, position] = keys % sizes[position] - 1
+        keys = keys // sizes[position]
+    return rows
+
+
+def distinct(marks: NDArray[np.int64], sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Distinct combinations of (sources + 1, H, W) marks, packed and rising, and (pixels,) which one each pixel has."""
+    keys, inverse = np.unique(packed(marks.reshape(len(marks), -1), sizes), return_inverse=True)
+    return keys, inverse
+
+
+def blocks(rows: int, size: int) -> Iterator[slice]:
+    """Slices that cover so many rows."""
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
 
 
 def _level(layer: NDArray[np.int16]) -> NDArray[np.int64]:
     rows, columns = layer.shape
     padded = np.pad(layer, 1, mode="edge")
-    equal = np.zeros(layer.shape, dtype=np.int64)
+    equal = np.zeros(layer.shape, dtype=np.int8)
     for dy in (0, 1, 2):
         for dx in (0, 1, 2):
             if (dy, dx) != (1, 1):
                 equal += padded[dy : dy + rows, dx : dx + columns] == layer
-    return np.where(equal == 8, 2, np.where(equal >= EDGE_NEIGHBOURS, 1, 0))
+    level: NDArray[np.int64] = (equal >= EDGE_NEIGHBOURS).astype(np.int64) + (equal == 8)
+    return level

@@ -75,8 +75,9 @@ def _fuse() -> bytes:
         for name, codes in (("a", _cover()), ("b", np.roll(_cover(), 2, axis=1)))
     ]
     setup = setup_of(labels)
-    label, confidence = fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes)
-    return label.tobytes() + confidence.tobytes()
+    counted = fuse.statistics(votes, setup)
+    label, confidence = fuse.apply(fuse.estimate(counted, setup), votes)
+    return json.dumps(counted.to_dict()).encode() + label.tobytes() + confidence.tobytes()
 
 
 def _caption() -> bytes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from labelers import derived, fuse
-from labelers.marks import FusionStatistics, distinct_rows, to_marks
+from labelers.marks import FusionStatistics, added, distinct, mark_sizes, packed, to_marks, unpacked
 from labelers.voters import FusionSetup, Voter, setup_of, vote_table
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
@@ -116,8 +116,10 @@ def calibration_error(confidence: NDArray[np.uint8], right: NDArray[np.bool_]) -
 def test_counts_are_those_of_the_pixels() -> None:
     setup = setup_of(labels_of())
     stats = fuse.statistics(small_votes(), setup)
-    assert sum(stats.counts.values()) == 10  # two pixels have no source
-    assert all(isinstance(n, int) for n in stats.counts.values())
+    assert stats.pixels == 10  # two pixels have no source
+    marks, counts = stats.marks("")
+    assert counts.dtype == np.int64
+    assert (marks[:, :-1] >= 0).any(axis=1).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -133,7 +135,7 @@ def test_any_division_of_the_chips_among_workers_gives_the_same_sum(seed: int, w
     whole = reduce(FusionStatistics.__add__, chips)
     shuffled = [chips[i] for i in rng.permutation(7)]
     parts = [reduce(FusionStatistics.__add__, shuffled[i::workers]) for i in range(workers)]
-    assert reduce(FusionStatistics.__add__, parts).to_dict() == whole.to_dict()
+    assert reduce(FusionStatistics.__add__, parts) == whole == added(shuffled)
     assert FusionStatistics.from_dict(json.loads(json.dumps(whole.to_dict()))).to_dict() == whole.to_dict()
 
 
@@ -148,11 +150,20 @@ def test_statistics_of_other_sources_do_not_add() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31))
-def test_distinct_rows_are_those_of_the_pixels(seed: int) -> None:
+def test_packed_marks_come_back(seed: int) -> None:
     marks = np.random.default_rng(seed).integers(-1, 5, (3, 6, 7))
-    rows, inverse = distinct_rows(marks)
-    np.testing.assert_array_equal(rows[inverse].T.reshape(marks.shape), marks)
-    assert len(np.unique(rows, axis=0)) == len(rows)
+    sizes = (6, 7, 9)
+    keys, inverse = distinct(marks, sizes)
+    np.testing.assert_array_equal(unpacked(keys, sizes)[inverse].T.reshape(marks.shape), marks)
+    assert (np.diff(keys) > 0).all()
+    np.testing.assert_array_equal(packed(unpacked(keys, sizes).T, sizes), keys)
+
+
+def test_more_sources_than_a_key_holds_are_refused() -> None:
+    sources = {f"wc{i}": SOURCES["wc20"] for i in range(14)}
+    labels = Labels.model_validate({"sources": sources, "fuse": {"method": "vote"}})
+    with pytest.raises(RecipeError, match="14 label sources"):
+        mark_sizes(setup_of(labels))
 
 
 def test_marks_tell_middle_edge_and_speck_apart() -> None:
@@ -243,7 +254,7 @@ def test_the_confusion_that_was_put_in_is_found(position: int) -> None:
     np.add.at(put_in, (truth.ravel(), np.searchsorted(CODES, votes[position].classes).ravel()), 1)
     put_in = put_in[list(PRESENT)] / put_in[list(PRESENT)].sum(axis=1, keepdims=True)
     assert np.abs(found - put_in).mean() < 0.03
-    shares = np.array(model.estimate.priors[""])
+    shares = model.estimate.shares[-1]
     assert np.abs(shares - np.bincount(truth.ravel(), minlength=11) / truth.size).max() < 0.05
 
 
@@ -314,9 +325,10 @@ def test_regions_have_class_shares_of_their_own() -> None:
     lake = [layer(n, np.full((9, 11), 80, np.uint8), "worldcover", 0) for n in ("wc20", "wc21")]
     model = fuse.estimate(fuse.statistics(wood, setup, "a") + fuse.statistics(lake, setup, "b"), setup)
     assert model.estimate is not None
-    assert model.estimate.priors["a"][0] > 0.9
-    assert model.estimate.priors["b"][7] > 0.9
-    assert model.estimate.priors[""][0] == pytest.approx(0.5, abs=0.05)
+    shares = model.estimate.shares
+    assert shares[model.estimate.place_of("a")][0] > 0.9
+    assert shares[model.estimate.place_of("b")][7] > 0.9
+    assert shares[model.estimate.place_of("elsewhere")][0] == pytest.approx(0.5, abs=0.05)
 
 
 # Layers and recipes

@@ -1,0 +1,215 @@
+"""The estimate of a fusion: tables of how sources err, kept as JSON, and the posterior that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelers.marks import LEVELS, blocks, symbols_of_marks
+from labelers.surroundings import RING_LEVELS
+from labelers.voters import SILENT, FusionSetup, VoteTable
+
+Floats = NDArray[np.float64]
+
+WHOLE = ""
+"""Name of the whole dataset among the regions: what a region that was not counted goes by."""
+
+DIGITS = 8
+"""Probabilities are rounded to so many digits: a model read back from JSON is the same model."""
+
+FLOOR = 1e-9
+"""Smallest probability: no single mark decides for ever."""
+
+NEVER = 1e-300
+"""Stands for the share of a class that cannot be, so that its logarithm is finite."""
+
+BLOCK_ROWS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What expectation-maximisation found (`labelers.dawid_skene`). Axis 0 of what depends on a region is `regions`
+    and, last, the whole dataset.
+    """
+
+    regions: tuple[str, ...]
+    """Names, sorted."""
+    shares: Floats
+    """(regions + 1, classes) share of each class."""
+    strata: Floats
+    """(regions + 1, kinds of ring, classes) share of each class under each kind of ring; the last is an unknown one."""
+    tables: tuple[Floats, ...]
+    """Of each voter: (regions + 1, levels, symbols, classes), or of a context source (classes + 1, symbols of its
+    parent + 1, symbols, classes), the last of both keys unknown: P(symbol | class) in each cell."""
+    weights: tuple[float, ...]
+    """Of each voter: 0 where it is not listened to."""
+    trust: tuple[float, ...]
+    """Of each voter: see `labelers.trust.trust_of`."""
+    confusion: tuple[Floats, ...]
+    """Of each voter: (regions + 1, classes, symbols) P(symbol | class)."""
+    iterations: int
+    """Rounds until it stood still."""
+    log_likelihood: float
+    """Mean of a pixel, in nats."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "regions": list(self.regions),
+            "shares": self.shares.tolist(),
+            "strata": _sparse(self.strata),
+            "tables": [_sparse(table) for table in self.tables],
+            "weights": list(self.weights),
+            "trust": list(self.trust),
+            "confusion": [_sparse(matrix) for matrix in self.confusion],
+            "iterations": self.iterations,
+            "log_likelihood": self.log_likelihood,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Estimate:
+        """What `to_dict` wrote."""
+        return cls(
+            regions=tuple(data["regions"]),
+            shares=np.array(data["shares"], dtype=np.float64),
+            strata=_dense(data["strata"]),
+            tables=tuple(_dense(table) for table in data["tables"]),
+            weights=tuple(data["weights"]),
+            trust=tuple(data["trust"]),
+            confusion=tuple(_dense(matrix) for matrix in data["confusion"]),
+            iterations=data["iterations"],
+            log_likelihood=data["log_likelihood"],
+        )
+
+    def place_of(self, region: str) -> int:
+        """Position of a region; that of the whole dataset where it was not counted."""
+        return self.regions.index(region) if region in self.regions else len(self.regions)
+
+    def confusion_of(self, position: int, region: str = WHOLE) -> Floats:
+        """(classes, symbols) P(symbol | class) of a voter in a region or, by default, over the whole dataset."""
+        at = len(self.regions) if region == WHOLE else self.place_of(region)
+        found: Floats = self.confusion[position][at]
+        return found
+
+    def summary(self, setup: FusionSetup, class_names: Sequence[str]) -> dict[str, Any]:
+        """Class shares and confusion matrices P(code | class) per source and region, rounded for reading; region ""
+        is the whole dataset.
+        """
+        names = [*(r for r in self.regions if r != WHOLE), WHOLE]
+        confusion = {
+            voter.source: {
+                "codes": list(table.codes),
+                "classes": list(class_names),
+                "regions": {r: np.round(self.confusion_of(position, r), 4).tolist() for r in names},
+            }
+            for position, (voter, table) in enumerate(zip(setup.voters, setup.tables(), strict=True))
+        }
+        shares = {
+            r: dict(
+                zip(class_names, np.round(self.shares[-1 if r == WHOLE else self.place_of(r)], 5).tolist(), strict=True)
+            )
+            for r in names
+        }
+        return {
+            "priors": shares,
+            "confusion": confusion,
+            "trust": dict(zip((v.source for v in setup.voters), self.trust, strict=True)),
+            "weights": dict(zip((v.source for v in setup.voters), self.weights, strict=True)),
+            "iterations": self.iterations,
+            "log_likelihood": round(self.log_likelihood, 6),
+        }
+
+
+def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], region: str = WHOLE) -> Floats:
+    """(rows, classes) probability of each class given (rows, voters + 1) marks."""
+    symbols, ring = symbols_of_marks(marks, setup), marks[:, -1]
+    classes = found.shares.shape[1]
+    at = found.place_of(region)
+    places = []
+    for position, voter in enumerate(setup.voters):
+        size, said = found.tables[position].shape[2], symbols[:, position]
+        if voter.is_context:
+            around = np.where(ring < 0, classes, ring // RING_LEVELS)
+            parent = parent_of(setup, position)
+            above = np.zeros(len(said), dtype=np.int64)
+            if parent is not None:
+                above = np.where(symbols[:, parent] < 0, found.tables[position].shape[1] - 1, symbols[:, parent])
+            place = (around * found.tables[position].shape[1] + above) * size + said
+        else:
+            place = (at * LEVELS + marks[:, position] % LEVELS) * size + said
+        places.append(np.where(said == SILENT, SILENT, place))
+    kinds = found.strata.shape[1]
+    rings = at * kinds + np.where(ring < 0, kinds - 1, ring)
+    posterior = np.empty((len(marks), classes))
+    flat = [table.reshape(-1, classes) for table in found.tables]
+    for part in blocks(len(marks), BLOCK_ROWS):
+        posterior[part], _ = posterior_rows(
+            found.strata.reshape(-1, classes), rings[part], flat, [place[part] for place in places], found.weights
+        )
+    return posterior
+
+
+def posterior_rows(
+    strata: Floats,
+    rings: NDArray[np.integer],
+    tables: Sequence[Floats],
+    places: Sequence[NDArray[np.integer]],
+    weights: Sequence[float],
+) -> tuple[Floats, Floats]:
+    """(rows, classes) posterior, and (rows,) logarithm of the evidence.
+
+    Args:
+        strata: (places, classes) class shares.
+        rings: (rows,) places in it.
+        tables: of each voter (places, classes) P(symbol | class).
+        places: of each voter (rows,) places in its table, negative where it is silent.
+        weights: of each voter; 0 leaves it out.
+    """
+    log = np.log(np.maximum(strata, NEVER))[rings]
+    for table, place, weight in zip(tables, places, weights, strict=True):
+        spoken = place >= 0
+        if weight > 0 and spoken.any():
+            log[spoken] += np.log(np.maximum(table, FLOOR))[place[spoken]]
+    highest = log.max(axis=1, keepdims=True)
+    shares = np.exp(log - highest)
+    total = shares.sum(axis=1, keepdims=True)
+    return shares / total, (highest + np.log(total))[:, 0]
+
+
+def parent_of(setup: FusionSetup, position: int) -> int | None:
+    """The first context source, on which a later one depends; None for that one and for sources of their own."""
+    if not setup.voters[position].is_context:
+        return None
+    first = next(i for i, voter in enumerate(setup.voters) if voter.is_context)
+    return first if first < position else None
+
+
+def supposed(table: VoteTable, accuracy: float, shares: Floats) -> Floats:
+    """(symbols, classes) probability of each class where a source shows a symbol, before anything is estimated."""
+    elsewhere = np.where(table.shares > 0, 0.0, shares)
+    rest = elsewhere.sum(axis=1, keepdims=True)
+    error = np.divide(elsewhere, rest, out=np.zeros_like(elsewhere), where=rest > 0)
+    right = np.where(rest > 0, accuracy, 1.0)
+    found: Floats = right * table.shares + (1 - right) * error
+    return found
+
+
+def _sparse(values: Floats) -> dict[str, Any]:
+    """An array of two and more axes as JSON: matrices over the last two axes, equal ones once."""
+    matrices = values.reshape(-1, *values.shape[-2:])
+    distinct: dict[bytes, int] = {}
+    which = [distinct.setdefault(matrix.tobytes(), len(distinct)) for matrix in matrices]
+    first = {number: at for at, number in reversed(list(enumerate(which)))}
+    kept = [matrices[first[number]].tolist() for number in range(len(distinct))]
+    return {"shape": list(values.shape), "which": which, "matrices": kept}
+
+
+def _dense(data: Mapping[str, Any]) -> Floats:
+    """The array that `_sparse` described."""
+    shape = tuple(data["shape"])
+    kept = np.array(data["matrices"], dtype=np.float64).reshape(-1, *shape[-2:])
+    return kept[np.array(data["which"], dtype=np.int64)].reshape(shape)

@@ -1,0 +1,77 @@
+"""Which sources deserve to be listened to: one that agrees with no other better than chance has no weight.
+
+Its published accuracy says what a source is worth where it is in order. A raster that is shifted, mirrored, of another
+legend or plainly made up agrees with nobody, and an estimate that began from its accuracy would find reasons to
+believe it. So agreement is looked at first, from the counts alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelers.voters import SILENT, FusionSetup
+
+LEAST_TRUST = 0.35
+"""A source whose best agreement with another, beyond chance, is less than this share of what both accuracies let
+expect is not listened to. In the sandbox sound sources have 0.6 and more, a WorldCover that was turned, mirrored or
+drawn by lot at most 0.1."""
+
+LEAST_PIXELS = 1000
+"""Pixels at which two sources must both speak before their agreement says anything."""
+
+
+def trust_of(
+    symbols: NDArray[np.int64], counts: NDArray[np.float64], setup: FusionSetup
+) -> tuple[tuple[float, ...], NDArray[np.float64]]:
+    """How far each source's agreement reaches what its accuracy lets expect.
+
+    Args:
+        symbols: (rows, voters), `SILENT` where a voter says nothing.
+        counts: (rows,) pixels.
+        setup: who votes.
+
+    Returns:
+        Per voter the largest over the others of (observed - chance) / (expected - chance), 1 at most; 1 too where it
+        meets no other. And the (voters, voters) values themselves, NaN where two never meet.
+    """
+    tables, voters = setup.tables(), setup.voters
+    pairs = np.full((len(voters), len(voters)), np.nan)
+    for a in range(len(voters)):
+        for b in range(a + 1, len(voters)):
+            both = (symbols[:, a] != SILENT) & (symbols[:, b] != SILENT)
+            n = counts[both]
+            if n.sum() < LEAST_PIXELS:
+                continue
+            first, second = tables[a].shares[symbols[both, a]], tables[b].shares[symbols[both, b]]
+            observed = _mean((first * second).sum(axis=1), n)
+            chance = float(_mean_rows(first, n) @ _mean_rows(second, n))
+            # where one is right, the other's vote for it has the size that its set leaves
+            right = min(_mean((first**2).sum(axis=1), n), _mean((second**2).sum(axis=1), n))
+            expected = chance + voters[a].accuracy * voters[b].accuracy * (right - chance)
+            if expected - chance > 0.01:  # of a single class everywhere, agreement says nothing
+                pairs[a, b] = pairs[b, a] = (observed - chance) / (expected - chance)
+    trust = []
+    for row in pairs:
+        known = row[~np.isnan(row)]
+        trust.append(float(np.clip(known.max(), 0.0, 1.0)) if known.size else 1.0)
+    return tuple(trust), pairs
+
+
+def weights_of(trust: tuple[float, ...], pairs: NDArray[np.float64]) -> tuple[float, ...]:
+    """1 for every source that is listened to, 0 for the others.
+
+    Where nobody agrees with anybody all are listened to: nothing tells which one is wrong.
+    """
+    heard = tuple(float(value >= LEAST_TRUST) for value in trust)
+    agreed = pairs[~np.isnan(pairs)]
+    return heard if any(heard) and agreed.size and agreed.max() >= LEAST_TRUST else (1.0,) * len(trust)
+
+
+def _mean(values: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    return float((values * counts).sum() / counts.sum())
+
+
+def _mean_rows(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = (values * counts[:, None]).sum(axis=0) / counts.sum()
+    return mean
