@@ -39,6 +39,10 @@ Floats = NDArray[np.float64]
 HELD = 0.5
 """Weight of the start values of a source as a share of its pixels, where two or more sources speak for themselves."""
 
+HELD_PIXELS = 40_000.0
+"""So many pixels are added to that weight: neighbouring pixels err together, so that a few chips hold few errors
+to learn from, whatever their pixels."""
+
 HELD_ALONE = 0.5
 """Share that the start values keep in the table of the only source that is no context: nothing but its published
 accuracy tells its errors from the truth."""
@@ -46,13 +50,13 @@ accuracy tells its errors from the truth."""
 HELD_CONTEXT = 0.1
 """As `HELD`, of context sources: their crosswalk is a judgement, and the counts know better."""
 
-REGION_PIXELS = 50.0
+REGION_PIXELS = 1000.0
 """So many pixels of the whole dataset stand beside those of a region in each of its tables."""
 
-CELL_PIXELS = 30.0
+CELL_PIXELS = 300.0
 """The same of a context source's whole table in one cell of its dependences."""
 
-RING_PIXELS = 50.0
+RING_PIXELS = 300.0
 """The same of a region's class shares in those of one kind of ring."""
 
 MAX_ITERATIONS = 200
@@ -273,7 +277,8 @@ class _Estimation:
         if self.is_alone and self.weights[position] > 0:
             free = self._normalised(position, expected)
             return np.asarray((1 - HELD_ALONE) * free + HELD_ALONE * self.anchor[position])
-        weight = HELD if self.weights[position] > 0 else 0.0
+        pixels = float(self.start[position].sum())
+        weight = HELD + HELD_PIXELS / pixels if self.weights[position] > 0 and pixels else 0.0
         return self._normalised(position, expected + weight * self.start[position])
 
     def _normalised(self, position: int, expected: Floats) -> Floats:
