@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 SDIST_ONLY := jsonpath-rw
 ROOMS := captioners chips flows labelers reference reports sandbox schemas shards sources terraweft
 
-.PHONY: help demo test lint format bench services resolve constraints install clean
+.PHONY: help demo test faults lint format bench services resolve constraints install clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ demo: $(STAMP)  ## build the sandbox dataset into build/demo/dataset, and check 
 
 test: $(STAMP)  ## run the tests; one of them: make test ARGS="-k name"
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+faults: $(STAMP)  ## the long series: every fault injected for real and counted (TERRAWEFT_FAULT_TRIALS=50)
+	$(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
