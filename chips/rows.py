@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,20 +11,18 @@ import shapely
 import xarray as xr
 
 from chips.screen import clear_fraction, nodata_fraction
-from schemas.chip import PLACE_PREFIX, Chip, ChipSpec, DateSource, Shift, Tile
+from schemas.chip import PLACE_PREFIX, Chip, ChipSpec, DateSource, Shift
 from schemas.recipe import Composite, Modality, Recipe
 from schemas.sample import joined_ids
-from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
 
 
-def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
-    """The row of a kept chip, less what labels, captions and writing add.
+def chip_row(chip: Chip, recipe: Recipe) -> dict[str, Any]:
+    """The row of a kept chip, less what labels, captions and writing add, and its ``input_hash``.
 
     Args:
         chip: with layers, provenance and shifts.
         recipe: the recipe.
-        input_hash: see `input_hash`.
     """
     spec = chip.spec
     footprint = shapely.from_wkb(spec.footprint_wkb)
@@ -41,7 +37,6 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         "block_id": spec.block_id,
         "split": spec.split,
         "region": spec.region,
-        "input_hash": input_hash,
         **{f"{PLACE_PREFIX}{name}": value for name, value in spec.columns},
     }
     for group, layer in chip.layers.items():
@@ -52,7 +47,7 @@ def chip_row(chip: Chip, recipe: Recipe, input_hash: str) -> dict[str, Any]:
         modality, layer = recipe.modalities[name], finest_layer(chip.layers, name)
         columns = _dates(spec, layer, dates, modality) | _windows(dates, modality, chip.provenance)
         row |= {f"{name}.{key}": value for key, value in columns.items()}
-        row |= {f"{name}.{key}": value for key, value in _shifts(chip.shifts.get(name, ()), len(dates)).items()}
+        row |= shift_columns(name, chip.shifts.get(name, ()), len(dates))
     row["licences"] = licences(chip)
     return row
 
@@ -138,10 +133,11 @@ def _as_stored(radiometry: str, modality: Modality) -> str:
     return f"delivered with {radiometry}; stored as {made[0]}" if made else radiometry
 
 
-def _shifts(shifts: Sequence[Shift], dates: int) -> dict[str, Any]:
+def shift_columns(modality: str, shifts: Sequence[Shift], dates: int) -> dict[str, Any]:
+    """Columns about the shifts of a modality's dates."""
     known = list(shifts) or [Shift(0.0, 0.0, 0.0, "not_applicable")] * dates
     measured = [shift.status != "not_applicable" for shift in known]
-    return {
+    columns = {
         "shift_dx_m": [round(s.dx_m, 3) if m else None for s, m in zip(known, measured, strict=True)],
         "shift_dy_m": [round(s.dy_m, 3) if m else None for s, m in zip(known, measured, strict=True)],
         "shift_reliability": [round(s.reliability, 4) for s in known],
@@ -152,6 +148,7 @@ def _shifts(shifts: Sequence[Shift], dates: int) -> dict[str, Any]:
         "applied_dy_m": [s.applied_dy_m if s.status == "corrected" else 0.0 for s in known],
         "applied_by": [s.applied_by if s.status == "corrected" else "" for s in known],
     }
+    return {f"{modality}.{key}": value for key, value in columns.items()}
 
 
 def licences(chip: Chip) -> list[dict[str, Any]]:
@@ -183,27 +180,6 @@ def licence_entry(layer: str, licence: str, attribution: str, redistributable: b
         "non_commercial": "NC" in words,
         "redistributable": redistributable,
     }
-
-
-def input_hash(recipe_hash: str, spec: ChipSpec, items: Iterable[SceneItem], steps: Mapping[str, str]) -> str:
-    """sha256 over everything that decides a chip: recipe, place, split, the items that lie over it, step versions."""
-    inputs = {
-        "recipe": recipe_hash,
-        "chip": [spec.chip_id, spec.epsg, list(spec.bounds_xyxy), spec.split],
-        **({"columns": [list(pair) for pair in spec.columns]} if spec.columns else {}),
-        **({"dates": [[key, day.isoformat()] for key, day in spec.dates]} if spec.dates else {}),
-        "items": sorted({item.content_hash or item.item_id for item in items}),
-        "steps": dict(sorted(steps.items())),
-    }
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def items_over(spec: ChipSpec, tile: Tile) -> list[SceneItem]:
-    """Candidate items of a tile whose footprint touches a chip."""
-    here = shapely.from_wkb(spec.footprint_wkb)
-    return [
-        item for items in tile.items.values() for item in items if shapely.from_wkb(item.footprint_wkb).intersects(here)
-    ]
 
 
 def physical(layer: xr.Dataset, time_index: int) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from flows.build import BuildResult
+from flows.request import BuildResult
 from shards import layout
 from shards.storage import Storage
 

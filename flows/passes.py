@@ -20,13 +20,15 @@ import xarray as xr
 from chips import statistics
 from chips.decide import decide, screen_shifts
 from chips.fingerprint import Fingerprint, fingerprints
+from chips.inputs import recipe_parts, tile_inputs
 from chips.plan import LayerPlan
 from chips.register import measure_layers
-from chips.rows import chip_row, input_hash, items_over
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
 from flows.cluster import cancellation, quieten_rasters
+from flows.compare import Touched
 from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
+from flows.readback import DraftChip, read_tile, row_of_draft
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
@@ -46,7 +48,7 @@ from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
 from sources.openers import ForgetfulOpener
 from sources.retry import call_with_retries
-from sources.tile_reader import TileReader, failed
+from sources.tile_reader import failed
 
 log = logging.getLogger(__name__)
 
@@ -74,21 +76,31 @@ class Job:
     """Where whole files (OSM extracts) are kept."""
     variables: Mapping[str, str]
     """Values of ``${TERRAWEFT_...}``."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Label source -> hash of the file that it names."""
+
+    @cached_property
+    def parts(self) -> dict[str, str]:
+        """`chips.inputs.recipe_parts`, made once."""
+        return recipe_parts(self.recipe, STEPS, self.files)
 
     @cached_property
     def recipe_hash(self) -> str:
         """`Recipe.hash`, made once."""
         return self.recipe.hash()
 
-    def first_folder(self, tile: Tile) -> Path:
-        """Final path of a tile's fragments of the first pass."""
+    def first_folder(self, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
+        """Final path of a tile's fragments of the first pass.
+
+        Args:
+            tile: the tile; where some chips stay as they are, only the others.
+            touched: what is to be done about each chip; None: all of it.
+        """
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
         chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split, *c.dates) for c in tile.chips]
-        return (
-            self.folder
-            / "first"
-            / f"{tile.tile_id}-{key_of(FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS))}"
-        )
+        taken = [chip.key(chip_id) for chip_id, chip in sorted((touched or {}).items()) if chip.sample is not None]
+        parts = (FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS), dict(self.files), *taken)
+        return self.folder / "first" / f"{tile.tile_id}-{key_of(*parts)}"
 
     def second_folder(self, first: Path, model_key: str) -> Path:
         """Final path of a tile's fragments of the second pass."""
@@ -111,28 +123,37 @@ class Sums:
     """Fingerprints of kept chips, where the recipe looks for twins."""
 
 
-def first_pass(job: Job, tile: Tile) -> Path:
-    """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments."""
-    final = job.first_folder(tile)
+def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
+    """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments.
+
+    Args:
+        job: the run.
+        tile: the tile; where some chips stay as they are, only the others.
+        touched: what is to be done about each chip; None: all of it.
+    """
+    final = job.first_folder(tile, touched)
     if final.exists():
         return final
     quieten_rasters()
     began = time.monotonic()
     writer = FragmentWriter(final)
-    read = TileReader(job.recipe, job.layers, job.opener, is_stopped=cancellation()).read(tile)
+    inputs = tile_inputs(job.recipe, tile, job.parts)
+    read = read_tile(job.recipe, job.layers, job.opener, job.storage, tile, touched or {}, cancellation())
     outcomes = list(read.outcomes)
     sums = Sums()
-    labels = _labels_or_failures(job, tile, read.chips)
-    for chip in read.chips:
-        found = labels[chip.spec.chip_id]
+    labels = _labels_or_failures(job, tile, [draft.chip for draft in read.drafts])
+    for draft in read.drafts:
+        spec = draft.chip.spec
+        found = labels[spec.chip_id]
         if isinstance(found, Outcome):
             outcomes.append(found)
             continue
-        chip = replace(chip, rasters=found[0], features=found[1])
+        draft = replace(draft, chip=replace(draft.chip, rasters=found[0], features=found[1]))
         try:
-            outcomes.append(_finish_chip(job, tile, chip, writer, sums))
+            outcomes.append(_finish_chip(job, tile, draft, inputs[spec.chip_id], writer, sums))
         except SourceError as error:
-            outcomes.append(failed(chip.spec, error))
+            outcomes.append(failed(spec, error))
+    outcomes = [replace(outcome, inputs=inputs[outcome.chip_id]) for outcome in outcomes]
     splits = {chip.chip_id: chip.split for chip in tile.chips}
     summary = {
         "tile": tile.tile_id,
@@ -177,22 +198,25 @@ def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str
     return found
 
 
-def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums: Sums) -> Outcome:
+def _finish_chip(
+    job: Job, tile: Tile, draft: DraftChip, inputs: Mapping[str, str], writer: FragmentWriter, sums: Sums
+) -> Outcome:
     """Register, screen and label one chip, and store what is kept.
 
     Raises:
         SourceError: a second read of a shifted date failed.
     """
-    recipe, chip_id = job.recipe, chip.spec.chip_id
-    register = recipe.register_shifts
-    if register.mode != "off":
+    recipe, chip, touched = job.recipe, draft.chip, draft.touched
+    chip_id, register = chip.spec.chip_id, recipe.register_shifts
+    by_chip = register.correct_by == "chip"  # the scene's shift is not known before the reduce: `flows.realign`
+    is_settled = draft.before is not None and not (touched.is_measured_again and register.mode in ("measure", "reject"))
+    if register.mode != "off" and not is_settled:
         profiles = {name: load_sensor(modality.sensor) for name, modality in recipe.modalities.items()}
         chip = replace(chip, shifts=measure_layers(chip.layers, register, profiles))
         sums.shifts += observe(chip_id, chip.shifts, acquisitions(chip))
-    by_chip = register.correct_by == "chip"  # the scene's shift is not known before the reduce: `flows.realign`
-    if register.mode == "correct" and by_chip:
+    if register.mode == "correct" and by_chip and not is_settled:
         chip = read_again(job, tile, replace(chip, shifts=decide(chip.shifts, register)))
-    rejected = screen(chip_id, chip.layers, recipe.screen)
+    rejected = screen(chip_id, chip.layers, recipe.screen) if touched.is_screened_again else None
     rejected = rejected or (screen_shifts(chip_id, chip.shifts, register) if by_chip else None)
     rejected = rejected or _uncovered(recipe, chip)
     if rejected is not None:
@@ -201,11 +225,12 @@ def _finish_chip(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter, sums:
         chip = replace(chip, labels=_label(job, chip))
         if recipe.labels.fuse is not None:
             sums.votes.append(fuse.statistics(list(chip.labels.values()), setup_of(recipe.labels), chip.spec.region))
+    counted = {g: x for g, x in chip.layers.items() if touched.counts(x.attrs["modality"])}
     if chip.spec.split == "train":
-        sums.pixels += [statistics.measure_layer(layer) for layer in chip.layers.values()]
+        sums.pixels += [statistics.measure_layer(layer) for layer in counted.values()]
     if recipe.screen.near_duplicates != "off":
-        sums.prints += fingerprints(chip_id, chip.layers)
-    _store(job, tile, chip, writer)
+        sums.prints += fingerprints(chip_id, counted)
+    _store(job, replace(draft, chip=chip), inputs, is_settled, writer)
     return Outcome(chip_id, "kept")
 
 
@@ -256,15 +281,17 @@ def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
     return found
 
 
-def _store(job: Job, tile: Tile, chip: Chip, writer: FragmentWriter) -> None:
-    row = chip_row(chip, job.recipe, input_hash(job.recipe_hash, chip.spec, items_over(chip.spec, tile), STEPS))
+def _store(job: Job, draft: DraftChip, inputs: Mapping[str, str], is_settled: bool, writer: FragmentWriter) -> None:
+    chip = draft.chip
     facts = {
-        "row": row,
+        "row": row_of_draft(draft, job.recipe),
+        "inputs": dict(inputs),
         "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
         "features": pack_features(chip.features),
         "split": chip.spec.split,
         "shifts": {name: [asdict(shift) for shift in dates] for name, dates in chip.shifts.items()},
         "sources": {name: [pack_source(date) for date in dates] for name, dates in chip.provenance.items()},
+        "settled": is_settled,
     }
     arrays, described = pack_pixels(chip)
     for name, label in chip.labels.items():

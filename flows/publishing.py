@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,13 +19,15 @@ from chips.convert import stored_form
 from chips.leakage import leakage_report
 from chips.plan import LayerPlan
 from chips.rows import licence_entry
+from flows.contents import Finished, gather
+from flows.estimates import STALE_SHARE
 from flows.fragments import read_json
+from flows.looking import Look
 from flows.passes import Job
 from flows.plan_store import StoredPlan
 from flows.published_items import write_published_items
 from flows.reduce import Estimated
 from flows.reporting import write_html
-from flows.second_pass import chip_places, load_texts
 from flows.software import SOFTWARE, versions_of
 from flows.steps import STEPS
 from labelers.fuse import FusionModel
@@ -36,6 +38,7 @@ from schemas.recipe import Modality
 from schemas.sample import split_ids
 from schemas.sensor import load_sensor
 from shards.draft import Draft
+from shards.lock import Held
 from shards.tar import WrittenShard
 from shards.version import publish
 from sources.openers import public_name, unsigned
@@ -61,26 +64,15 @@ class Published:
 
 
 def publish_run(
-    job: Job,
-    plan: StoredPlan,
-    first: Mapping[str, Path],
-    second: Mapping[str, Path],
-    estimated: Estimated,
-    shards: Sequence[WrittenShard],
-    run: Mapping[str, Any],
+    found: Look, finished: Finished, shards: Sequence[WrittenShard], run: Mapping[str, Any], held: Held
 ) -> Published:
     """Make the version of a run, verified, and the current one."""
+    job, plan, estimated = found.job, found.plan, finished.estimated
     recipe = job.recipe
-    places = chip_places(first, second)
-    rows, texts = [], []
-    for chip_id, (_, _, folder) in places.items():
-        written = load_texts(chip_id, folder)
-        row = dict(read_json(folder / f"{chip_id}.json")["row"])
-        short = next((t["text"] for t in written if t["kind"] == "caption" and t["style"] == "short"), None)
-        rows.append(row | ({"caption": short} if short is not None else {}))
-        texts += written
-    outcomes = [Outcome(**o) for folder in first.values() for o in read_json(folder / "tile.json")["outcomes"]]
+    contents = gather(found, finished)
+    rows, outcomes = contents.rows, contents.outcomes
     legends, crosswalk = _legends(job)
+    stored = replace(estimated.stored, buckets=dict(finished.buckets))
     draft = Draft(
         name=recipe.name,
         created=datetime.now(UTC),
@@ -89,11 +81,11 @@ def publish_run(
         code_version=code_version(),
         layers=tuple(_layer_tables(job, plan, estimated, rows)),
         chips=rows,
-        outcomes=sorted(outcomes, key=lambda o: o.chip_id),
+        outcomes=outcomes,
         shards=list(shards),
         sources=tuple(_sources(plan, rows)),
-        texts=texts,
-        run_rows=[*_run_rows(first), *_paid_rows(run)],
+        texts=contents.texts,
+        run_rows=[*_run_rows(finished.first), *_paid_rows(run)],
         title=recipe.title,
         description=recipe.description,
         limits=tuple(_limits(job, outcomes)),
@@ -104,18 +96,50 @@ def publish_run(
         fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
         registration={"scene_shifts": list(estimated.findings.scene_shifts)},
         near_duplicates=estimated.findings.twins,
-        splits=_splits(job, rows),
-        text_summary=text_statistics(texts) if texts else {},
+        splits={"buckets": dict(finished.buckets), **_splits(job, rows)},
+        text_summary=text_statistics(contents.texts) if contents.texts else {},
         run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},
         private=recipe.publish.private,
         zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
         items=lambda path: write_published_items(plan.items, path),
         report=lambda folder: write_html(job.storage, folder),
+        estimates=stored.to_dict(),
+        estimated=estimated_where(found, len(rows)),
+        touched=found.outlook.why(),
+        parent=found.current,
     )
     waits = recipe.publish.after_validation
-    result = publish(job.storage, draft, scratch=job.work / "versions", current=not waits)
-    notes = () if result.published else ("nothing had changed: the current version stays",)
+    result = publish(job.storage, draft, scratch=job.work / "versions", held=held, current=not waits)
+    notes = _stale(draft.estimated)
+    if not result.published:
+        notes = ("nothing had changed: the current version stays", *notes)
     return Published(result.version, result.published, draft.counts(), notes, waits and result.published)
+
+
+def estimated_where(found: Look, chips: int) -> dict[str, Any]:
+    """In which version the parameters were estimated, over how many chips, and how many were touched since.
+
+    Where all of them are new, ``version`` is empty: this one.
+    """
+    before, outlook = found.before, found.outlook
+    if before is None or not (outlook.frozen.bands or outlook.frozen.fusion_part or outlook.frozen.findings_part):
+        return {"version": "", "chips": chips, "touched_since": 0}
+    known = before.document.estimates
+    touched = sum(len(of_tile) for of_tile in (outlook.touched or {}).values())
+    return {
+        "version": known["version"],
+        "chips": known["chips"],
+        "touched_since": known["touched_since"] + touched + len(outlook.removed),
+    }
+
+
+def _stale(estimated: Mapping[str, Any]) -> tuple[str, ...]:
+    if estimated["touched_since"] <= STALE_SHARE * estimated["chips"]:
+        return ()
+    return (
+        f"fusion, shifts of acquisitions and band statistics are those of {estimated['version']}, over "
+        f"{estimated['chips']} chips; {estimated['touched_since']} were touched since: --refit estimates them anew",
+    )
 
 
 def code_version() -> str:
@@ -153,7 +177,7 @@ def _how_composed(modality: Modality) -> str:
 
 
 def _band_table(name: str, layer: LayerPlan, plan: StoredPlan, estimated: Estimated) -> BandTable:
-    summary = estimated.bands.get((layer.group, name))
+    summary = estimated.band(layer.group, name)
     band = next(band for band in scene_bands(plan.example(layer.modality)) if band.name == name)
     return BandTable(
         name=name,

@@ -14,10 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
-
 from chips import statistics
 from chips.decide import decide, screen_shifts
 from chips.fingerprint import Fingerprint, Twins, find_twins, to_reject
@@ -32,15 +28,15 @@ from chips.scene_shift import (
     to_rows,
 )
 from chips.screen import screen
-from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_layers, unpack_source
+from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_source
+from flows.layers import unpack_pixels
 from flows.passes import UNFINISHED, Job, acquisitions, outcome_dict, pack_pixels, read_again
 from flows.second_pass import labels_of
 from flows.steps import FIRST_PASS, versions
 from labelers import fuse
 from labelers.voters import setup_of
-from schemas.chip import Chip, ChipSpec, Outcome, Shift, Tile, check_layer
+from schemas.chip import Chip, ChipSpec, Outcome, Shift, Tile
 from schemas.errors import SourceError
-from schemas.sample import LayerArrays
 from sources.tile_reader import failed
 
 Rows = tuple[Mapping[str, Any], ...]
@@ -70,8 +66,16 @@ class Findings:
         )
 
 
-def find_out(job: Job, first: Mapping[str, Path]) -> Findings:
-    """Shifts of all pairs of acquisitions and all twins, from what the tiles left, in the order of their names."""
+def find_out(job: Job, first: Mapping[str, Path], frozen: Findings | None = None) -> Findings:
+    """Shifts of all pairs of acquisitions and all twins, from what the tiles left, in the order of their names.
+
+    Args:
+        job: the run.
+        first: tile id -> its fragments.
+        frozen: what the parent found, where that holds: taken as it is.
+    """
+    if frozen is not None:
+        return frozen
     observations: list[Observation] = []
     prints: list[Fingerprint] = []
     for tile_id in sorted(first):
@@ -125,7 +129,7 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findi
     outcomes = {o["chip_id"]: o for o in before["outcomes"]}
     for chip_id, what in decided.items():
         outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
-        outcomes[chip_id] = outcome_dict(outcome)
+        outcomes[chip_id] = outcome_dict(replace(outcome, inputs=outcomes[chip_id]["inputs"]))
     for chip_id in sorted(set(before["kept"]) - set(decided)):
         for ending in ("json", "arrays"):
             os.link(first / f"{chip_id}.{ending}", writer.temporary / f"{chip_id}.{ending}")
@@ -145,8 +149,10 @@ def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: F
     twins = {row["other"]: row for row in findings.twins} if screening.near_duplicates == "reject" else {}
     decided: dict[str, Chip | Outcome] = {}
     for chip_id in kept:
-        chip = _without_pixels(specs[chip_id], tile, read_json(first / f"{chip_id}.json"))
-        by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" else None
+        facts = read_json(first / f"{chip_id}.json")
+        chip = _without_pixels(specs[chip_id], tile, facts)
+        is_moved = facts.get("settled", False)  # its imagery was taken from the parent, as it was moved then
+        by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" and not is_moved else None
         rejected = screen_shifts(chip_id, chip.shifts, register, by_scene) if by_scene else None
         if rejected is None and chip_id in twins:
             row = twins[chip_id]
@@ -178,49 +184,6 @@ def scenes_of(chip: Chip, scenes: Mapping[Acquisitions, SceneShift]) -> dict[str
     return {name: [scenes.get(Acquisitions(name, key, *reference)) for key in dates] for name, dates in keys.items()}
 
 
-def unpack_pixels(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, xr.Dataset]:
-    """A chip's layers, as `flows.passes.pack_pixels` stored them."""
-    return {
-        group: _layer(
-            arrays_of,
-            facts["layer_attrs"][group],
-            facts["bands"][group],
-            facts["common_names"][group],
-            facts["wavelengths_nm"][group],
-        )
-        for group, arrays_of in unpack_layers(arrays, facts["georefs"]).items()
-    }
-
-
-def _layer(
-    stored: LayerArrays,
-    attrs: Mapping[str, Any],
-    bands: Sequence[str],
-    common_names: Sequence[str],
-    wavelengths_nm: Sequence[float | None],
-) -> xr.Dataset:
-    return check_layer(
-        xr.Dataset(
-            {
-                "data": (("time", "band", "y", "x"), stored.data),
-                "valid": (("time", "y", "x"), stored.valid),
-                "scale": (("time",), stored.scale),
-                "offset": (("time",), stored.offset),
-                **({} if stored.count is None else {"count": (("time", "y", "x"), stored.count)}),
-            },
-            coords={
-                "time": stored.time_utc,
-                "band": np.array(bands, dtype=np.str_),
-                "common_name": ("band", np.array(common_names, dtype=np.str_)),
-                "wavelength_nm": ("band", np.array([np.nan if w is None else w for w in wavelengths_nm], np.float64)),
-                "y": stored.georef.y_centres(),
-                "x": stored.georef.x_centres(),
-            },
-            attrs={**attrs, "georef": stored.georef},
-        )
-    )
-
-
 def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chip:
     """A chip of a fragment with its items and shifts, and no layers yet."""
     provenance = {}
@@ -243,7 +206,7 @@ def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter
     rejected = screen(chip_id, chip.layers, job.recipe.screen)
     if rejected is not None:
         return rejected
-    row = chip_row(chip, job.recipe, facts["row"]["input_hash"]) | {"licences": facts["row"]["licences"]}
+    row = chip_row(chip, job.recipe) | {"licences": facts["row"]["licences"]}
     again, described = pack_pixels(chip)
     shifts = {name: [_fields(shift) for shift in dates] for name, dates in chip.shifts.items()}
     writer.add(chip_id, {**arrays, **again}, {**facts, **described, "row": row, "shifts": shifts})

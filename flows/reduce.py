@@ -1,15 +1,19 @@
-"""The reduce between the passes: what can only be estimated over the whole dataset, from sums that tiles left."""
+"""The reduce between the passes: what can only be estimated over the whole dataset, from sums that tiles left.
+
+What the parent estimated and still holds is taken as it is; only the rest is estimated.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chips import statistics
 from chips.statistics import Summary
-from flows.fragments import key_of, read_json
+from flows.estimates import Estimates, findings_part, fusion_part
+from flows.fragments import read_json
 from flows.passes import Job
 from flows.realign import Findings
 from labelers import fuse
@@ -21,28 +25,55 @@ from labelers.voters import setup_of
 class Estimated:
     """Parameters that every tile's second pass takes as given: a hashed input like any other."""
 
-    fusion: Mapping[str, Any] | None
-    """The fusion model as JSON; None where nothing is fused."""
-    bands: Mapping[tuple[str, str], Summary]
-    """(group, band) -> count, mean, standard deviation over clear pixels of the train split."""
-    key: str
-    """Hash of the fusion model."""
+    stored: Estimates
+    """As the version stores them; the numbers of buckets are added when shards are written."""
     findings: Findings
     """Shifts of acquisitions and twins; what touches a tile is in the key of its fragments already."""
 
+    @property
+    def fusion(self) -> Mapping[str, Any] | None:
+        """The fusion model as JSON; None where nothing is fused."""
+        return self.stored.fusion
 
-def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings) -> Estimated:
-    """Merge the tiles' sums, in the order of their names, and estimate.
+    @property
+    def key(self) -> str:
+        """Hash of the fusion model."""
+        return self.stored.model_key
+
+    def band(self, group: str, name: str) -> Summary | None:
+        """Count, mean, standard deviation over clear pixels of the train split."""
+        return self.stored.bands.get(group, {}).get(name)
+
+
+def frozen_findings(frozen: Estimates) -> Findings | None:
+    """What the parent found over its acquisitions and chips, or None where that is to be found anew."""
+    return Findings(frozen.scene_shifts, frozen.twins) if frozen.findings_part else None
+
+
+def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen: Estimates) -> Estimated:
+    """Merge the tiles' sums, in the order of their names, and estimate what is not frozen.
 
     The sums are exact and addition commutes: any number of workers gives the same result.
     """
     summaries = [read_json(first[tile_id] / "tile.json") for tile_id in sorted(first)]
-    bands = statistics.finish(statistics.merge(statistics.from_dict(s["pixels"]) for s in summaries))
+    modality_of = {layer.group: layer.modality for layer in job.layers}
+    found = statistics.finish(statistics.merge(statistics.from_dict(s["pixels"]) for s in summaries))
+    bands = {group: dict(of_group) for group, of_group in frozen.bands.items()}
+    for (group, name), summary in found.items():
+        if group not in frozen.bands_parts:
+            bands.setdefault(group, {})[name] = summary
+    stored = replace(
+        frozen,
+        bands={group: bands[group] for group in modality_of if group in bands},
+        bands_parts={group: job.parts[modality] for group, modality in modality_of.items()},
+        scene_shifts=tuple(findings.scene_shifts),
+        twins=tuple(findings.twins),
+        findings_part=findings_part(job.parts, modality_of),
+    )
     labels = job.recipe.labels
-    model: dict[str, Any] | None = None
-    if labels is not None and labels.fuse is not None:
-        votes = [s["votes"] for s in summaries if s["votes"] is not None]
-        if votes:
-            total = added(FusionStatistics.from_dict(part) for part in votes)
-            model = fuse.estimate(total, setup_of(labels, job.recipe.time.window_utc()[2].year)).to_dict()
-    return Estimated(model, bands, key_of(model), findings)
+    if labels is not None and labels.fuse is not None and not frozen.fusion_part:
+        votes = [FusionStatistics.from_dict(s["votes"]) for s in summaries if s["votes"] is not None]
+        setup = setup_of(labels, job.recipe.time.window_utc()[2].year)
+        model = fuse.estimate(added(votes), setup).to_dict() if votes else None
+        stored = replace(stored, fusion=model, fusion_part=fusion_part(job.parts))
+    return Estimated(stored, findings)

@@ -15,13 +15,13 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.artifacts import ArtifactProgress, show_outcomes, show_result
-from flows.build import BuildResult, build
+from flows.build import build
 from flows.captioning import api_key as key_slot
 from flows.metrics import RunTotals, totals_of, write_metrics
 from flows.notify import Event, notify
 from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
-from flows.request import request_of
+from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
 from schemas.errors import DatasetError, UserError
 from shards.document import read_document

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from captioners.base import CaptionInput, make_captioner
 from captioners.facts import fact_sheet
 from captioners.facts_scene import DatedBands
+from chips.inputs import input_hash, with_model
 from flows.captioning import TEXTS
 from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_features, unpack_layers
 from flows.passes import Job
@@ -27,13 +28,13 @@ from schemas.labels import LabelLayer
 from schemas.legend import load_legend
 from schemas.sample import LayerArrays, Sample
 from shards.samples import to_physical
-from shards.tar import WrittenShard, write_shard
+from shards.tar import StoredSample, WrittenShard, write_shard
 
 Place = tuple[str, Path, Path]
 """Chip id and the folders of its fragments of the first and the second pass."""
 
 
-def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None) -> Path:
+def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None, model_key: str) -> Path:
     """One tile: fused label, facts, template captions and the finished row of each kept chip.
 
     Args:
@@ -41,6 +42,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         first: the tile's fragments of the first pass.
         final: where the fragments of this pass go.
         model: the estimated fusion, as JSON; None where the recipe fuses nothing.
+        model_key: its hash.
     """
     if final.exists():
         return final
@@ -53,7 +55,8 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
-        row = dict(facts["row"]) | _label_columns(fusion, fused, labels)
+        row = dict(facts["row"]) | {"input_hash": input_hash(with_model(facts["inputs"], model_key))}
+        row |= _label_columns(fusion, fused, labels)
         extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts)}
         if job.recipe.captions is not None:
             inputs.append(_caption_input(job, chip_id, facts, arrays, labels, fused))
@@ -233,12 +236,16 @@ def load_sample(place: Place) -> Sample:
     )
 
 
-def load_samples(places: Sequence[Place]) -> Iterator[Sample]:
-    """Finished chips, one at a time."""
-    for place in places:
-        yield load_sample(place)
+Member = Place | StoredSample
+"""What a shard is written of: a chip that was made, or one that the parent holds."""
 
 
-def write_bucket(job: Job, split: str, bucket: int, places: Sequence[Place]) -> WrittenShard:
+def load_samples(members: Sequence[Member]) -> Iterator[Sample | StoredSample]:
+    """Finished chips, one at a time; what the parent holds is not decoded."""
+    for member in members:
+        yield member if isinstance(member, StoredSample) else load_sample(member)
+
+
+def write_bucket(job: Job, split: str, bucket: int, members: Sequence[Member]) -> WrittenShard:
     """One tar of one bucket."""
-    return write_shard(job.storage, split, bucket, load_samples(places), scratch=job.work / "shards")
+    return write_shard(job.storage, split, bucket, load_samples(members), scratch=job.work / "shards")

@@ -13,8 +13,8 @@ A `Chip` holds one `xarray.Dataset` per layer (modality group). `check_layer` sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Any, Literal
@@ -107,6 +107,12 @@ class Tile:
     items: Mapping[str, tuple[SceneItem, ...]]
     """Modality or label source -> candidate items, in time order."""
 
+    def only(self, chip_ids: Container[str] | None) -> Tile:
+        """The tile with some of its chips alone; all where None."""
+        if chip_ids is None:
+            return self
+        return replace(self, chips=tuple(chip for chip in self.chips if chip.chip_id in chip_ids))
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -128,6 +134,8 @@ class Outcome:
     """What was being read, unsigned."""
     attempts: int = 1
     """How often it was tried."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Component -> hash of all that decides it (`chips.inputs`)."""
 
 
 @dataclass(frozen=True, slots=True)

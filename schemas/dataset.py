@@ -163,7 +163,7 @@ class DatasetDocument(BaseModel):
     fusion: dict[str, Any] = Field(default_factory=dict)
     """Method, estimated parameters, disagreement between sources."""
     splits: dict[str, Any]
-    """counts, method, leakage."""
+    """counts, buckets, method, leakage."""
     texts: dict[str, Any] = Field(default_factory=dict)
     """counts, models, tokens, cost, verification rates."""
     tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -175,7 +175,11 @@ class DatasetDocument(BaseModel):
     sources: tuple[SourceTable, ...]
     """What was read, with licences."""
     diff: dict[str, Any] = Field(default_factory=dict)
-    """Against the parent: chips added, changed, unchanged, removed; bytes written."""
+    """Against the parent: chips added, changed, unchanged, removed; why they were touched; bytes written."""
+    estimates: dict[str, Any] = Field(default_factory=dict)
+    """path and sha256 of the estimated parameters, and in which version they were estimated over how many chips."""
+    limits: tuple[str, ...] = ()
+    """Known limits, as the card says them."""
     run: dict[str, Any] = Field(default_factory=dict)
     """What differs from run to run: host, seconds, bytes, cost."""
     private: bool = False

@@ -43,7 +43,9 @@ class Write(Model):
     kinds: tuple[Literal["webdataset", "zarr"], ...] = ("webdataset", "zarr")
     """Which shard kinds; Zarr is made from the tars, so ``webdataset`` is always among them."""
     shard_bytes: PositiveInt = 64 * 1024 * 1024
-    """Aim for the size of a tar: decides the number of buckets per split."""
+    """Aim for the size of a tar: decides the number of buckets per split, which stays until ``terraweft repack``."""
+    shard_chips: PositiveInt | None = None
+    """Aim for so many chips in a tar instead."""
     zarr_shard_chips: PositiveInt = 16
     """Chips in one Zarr shard."""
 

@@ -150,6 +150,7 @@ def _check_files(storage: Storage, version: str, document: DatasetDocument, repo
             {record.path: record.sha256 for record in document.shards},
             str(document.zarr.get("digest", "")),
             document.recipe_hash,
+            str(document.estimates.get("sha256", "")),
         )
         if expected != document.content_hash:
             report.take(Problem(where, "content_hash does not follow from tables, shards, Zarr and recipe"))

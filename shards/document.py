@@ -5,13 +5,10 @@ in them.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
@@ -23,6 +20,8 @@ from shards.guard import findings_in
 from shards.pointer import read_pointer
 from shards.stac_collection import write_collection
 from shards.storage import FolderStorage, Storage
+from shards.stored_tables import read_places, table_of
+from shards.tables import write_removed
 from shards.zarr_prepare import PreparedZarr
 
 PAPERS = ("*.json", "*.md", "*.html")
@@ -69,7 +68,11 @@ def parse_document(content: bytes, where: str) -> DatasetDocument:
 
 
 def content_hash_of(
-    table_hashes: Mapping[str, str], shards: Mapping[str, str], zarr_digest: str, recipe_hash: str
+    table_hashes: Mapping[str, str],
+    shards: Mapping[str, str],
+    zarr_digest: str,
+    recipe_hash: str,
+    estimates_sha256: str = "",
 ) -> str:
     """sha256 that names a version: over its tables, shards, Zarr and recipe, and nothing of the run.
 
@@ -78,6 +81,7 @@ def content_hash_of(
         shards: path -> sha256.
         zarr_digest: `shards.zarr_store.store_digest`, or empty.
         recipe_hash: as in ``dataset.json``.
+        estimates_sha256: of ``estimates.json``; empty without.
     """
     content = {
         "format": 1,
@@ -85,6 +89,7 @@ def content_hash_of(
         "shards": dict(shards),
         "zarr": zarr_digest,
         "recipe": recipe_hash,
+        **({"estimates": estimates_sha256} if estimates_sha256 else {}),
     }
     return hashlib.sha256(layout.canonical_json(content)).hexdigest()
 
@@ -92,22 +97,31 @@ def content_hash_of(
 def diff_of(
     storage: Storage, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None, folder: Path
 ) -> dict[str, Any]:
-    """What changed against the parent: chips added, changed, unchanged, removed; bytes written."""
+    """What changed against the parent: chips added, changed, unchanged, removed; why; bytes written.
+
+    Chips that are gone stand in ``removed.parquet``, with what became of them.
+    """
     new = {row["chip_id"]: row["sample_sha256"] for row in rows}
     old: dict[str, str] = {}
     if parent is not None:
-        path = f"{layout.version_path(parent.version)}/chips.parquet"
-        table = pq.read_table(io.BytesIO(storage.read(path)), columns=["chip_id", "sample_sha256"])
-        old = dict(zip(table["chip_id"].to_pylist(), table["sample_sha256"].to_pylist(), strict=True))
+        places = read_places(table_of(storage, parent.version, "chips"))
+        old = {chip_id: place.segment.sha256 for chip_id, place in places.items()}
     known = {record.path for record in parent.shards} if parent is not None else set()
     both = new.keys() & old.keys()
     changed = sum(new[chip_id] != old[chip_id] for chip_id in both)
+    gone = sorted(old.keys() - new.keys())
+    if parent is not None and gone:
+        write_removed(folder / layout.REMOVED, gone, draft.outcomes, parent.version)
+    fresh = [shard.record for shard in draft.shards if shard.record.path not in known]
     return {
         "added": len(new.keys() - old.keys()),
         "changed": changed,
         "unchanged": len(both) - changed,
-        "removed": len(old.keys() - new.keys()),
-        "shard_bytes_written": sum(s.record.bytes for s in draft.shards if s.record.path not in known),
+        "removed": len(gone),
+        "touched": dict(draft.touched),
+        "shards_written": len(fresh),
+        "shards_kept": len(draft.shards) - len(fresh),
+        "shard_bytes_written": sum(record.bytes for record in fresh),
         "table_bytes_written": sum((folder / name).stat().st_size for name in layout.TABLES),
     }
 
@@ -119,6 +133,7 @@ def make_document(
     stored: PreparedZarr,
     diff: dict[str, Any],
     parent: DatasetDocument | None,
+    estimates_sha256: str = "",
 ) -> DatasetDocument:
     """``dataset.json`` of a draft, less the list of files, which are not all written yet."""
     counts: dict[str, int] = {}
@@ -149,9 +164,18 @@ def make_document(
         zarr=stored.as_document(version),
         sources=draft.sources,
         diff=diff,
+        estimates=_estimates(draft, version, estimates_sha256),
+        limits=draft.limits,
         run=layout.plain(draft.run),
         private=draft.private,
     )
+
+
+def _estimates(draft: Draft, version: str, sha256: str) -> dict[str, Any]:
+    if draft.estimates is None:
+        return {}
+    where = {"version": "", "chips": len(draft.chips), "touched_since": 0, **draft.estimated}
+    return {"path": layout.ESTIMATES, "sha256": sha256, **where, "version": where["version"] or version}
 
 
 def write_documents(

@@ -76,6 +76,15 @@ class Draft:
     """Chips per Zarr shard; None: no Zarr."""
     label_nodata: Mapping[str, int] = field(default_factory=dict)
     """Label source -> value that pads it in Zarr, where the legend's first nodata code is not right."""
+    estimates: Mapping[str, Any] | None = None
+    """What was estimated over the whole dataset: a hashed input of the next version (``estimates.json``)."""
+    estimated: Mapping[str, Any] = field(default_factory=dict)
+    """Where: ``version`` (empty: this one), ``chips``, ``touched_since``."""
+    touched: Mapping[str, int] = field(default_factory=dict)
+    """Component -> chips that it touched since the parent."""
+    parent: str | None = None
+    """Version that the pointer named when the work began (empty: none): it must name it still. None: whatever it
+    names."""
     items: Callable[[Path], None] | None = None
     """Writes ``items.parquet``, the frozen items of the run."""
     report: Callable[[Path], None] | None = None

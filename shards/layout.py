@@ -22,6 +22,8 @@ SHARDS = "shards"
 ZARR = "zarr"
 WORK = "work"
 DOCUMENT = "dataset.json"
+ESTIMATES = "estimates.json"
+REMOVED = "removed.parquet"
 TABLES = ("chips.parquet", "outcomes.parquet", "texts.parquet")
 """What the content hash covers. ``run.parquet`` differs from run to run and is left out."""
 

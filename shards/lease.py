@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import secrets
 import threading
 from types import TracebackType
 from typing import Any
@@ -40,6 +41,7 @@ class Lease:
     def __init__(self, storage: Storage, owner: str, ttl_s: float = TTL_S) -> None:
         self.storage, self.owner, self.ttl_s = storage, owner, ttl_s
         self._tag: str | None = None
+        self._token = secrets.token_hex(8)
         self._renewals = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,6 +89,21 @@ class Lease:
             return False
         return True
 
+    def check(self) -> None:
+        """Make sure that the lease is still held, by asking the store; to be called before what cannot be undone.
+
+        Raises:
+            DatasetError: somebody else took it meanwhile: whoever held it was held up for longer than it lives.
+        """
+        found = self.storage.read_tagged(PATH)
+        entry = _entry(found[0]) if found is not None else {}
+        if entry.get("token") != self._token:
+            raise DatasetError(
+                f"the lease was lost to {entry.get('owner', 'nobody')}: nothing was published",
+                where=f"{self.storage.uri}/{PATH}",
+                mend="run the same command again: what is finished is used",
+            )
+
     def release(self) -> None:
         """Give the lease back; nothing where it was lost."""
         if self._tag is not None:
@@ -107,7 +124,7 @@ class Lease:
 
     def _content(self) -> bytes:
         entry = {"owner": self.owner, "pid": os.getpid(), "host": platform.node(), "renewals": self._renewals}
-        return canonical_json(entry)
+        return canonical_json({**entry, "token": self._token})
 
     def _age_s(self) -> float | None:
         """Seconds since the lease was last written, by the store's clock; None where it is gone."""

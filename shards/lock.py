@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
 from schemas.errors import DatasetError
 from shards.layout import WORK
@@ -24,7 +24,19 @@ from shards.storage import FolderStorage, Storage
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def dataset_lock(storage: Storage, owner: str) -> AbstractContextManager[object]:
+class Held(Protocol):
+    """A lock that is held."""
+
+    def check(self) -> None:
+        """Make sure that it still is.
+
+        Raises:
+            DatasetError: it was lost.
+        """
+        ...
+
+
+def dataset_lock(storage: Storage, owner: str) -> AbstractContextManager[Held]:
     """What a build or publish holds while it writes into a dataset, as a context manager.
 
     Raises (on entering):
@@ -89,6 +101,9 @@ class DatasetLock:
         file.write(json.dumps(entry))
         file.flush()
         self._file = file
+
+    def check(self) -> None:
+        """Nothing to ask: the kernel takes it from nobody who lives."""
 
     def release(self) -> None:
         """Give the lock back. The file stays, empty."""

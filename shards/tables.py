@@ -2,7 +2,7 @@
 
 `ROW_KEYS` lists what a row of chips.parquet may hold; `write_chips` adds ``sample_sha256``, ``shard``, ``shard_index``,
 ``shard_offset``, ``shard_length`` (bytes of the sample inside its shard) and ``zarr_index``, and turns ``geometry_wkb``
-into ``geometry`` and ``bbox``. Further keys become columns, sorted by name.
+into ``geometry`` and ``bbox``. Further keys become columns, sorted by name; what is null in every row is no column.
 """
 
 from __future__ import annotations
@@ -122,8 +122,12 @@ OUTCOME_SCHEMA = pa.schema(
         ("measured", pa.float64()),
         ("limit", pa.float64()),
         ("error_class", pa.string()),
+        ("inputs", pa.map_(pa.string(), pa.string())),
     ]
 )
+"""``inputs``: component (modality, labels, fuse, captions, ...) -> hash of all that decides it for this chip."""
+REMOVED_SCHEMA = pa.schema([(name, pa.string()) for name in ("chip_id", "state", "reason", "last_version")])
+"""``state``: not planned, rejected or failed."""
 RUN_COLUMNS: dict[str, pa.DataType] = {
     "chip_id": pa.string(),
     "step": pa.string(),
@@ -223,7 +227,8 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
     Raises:
         pyarrow.ArrowInvalid: a value that does not fit its column.
     """
-    keys = {key for row in rows for key in row} - {"geometry_wkb", "geometry", "bbox"}
+    keys = {key for row in rows for key, value in row.items() if value is not None}
+    keys -= {"geometry_wkb", "geometry", "bbox"}
     ranks = {name: rank for rank, name in enumerate(layers)}
     endings = list(LAYER_COLUMNS)
     per_layer = sorted(
@@ -312,11 +317,30 @@ def write_chips(path: Path, rows: Sequence[Mapping[str, Any]], layers: Sequence[
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> int:
     """Write outcomes.parquet, ordered by chip; messages lose local paths and query strings."""
     rows = [
-        {name: getattr(outcome, name) for name in OUTCOME_SCHEMA.names} | {"reason": redact(outcome.reason)}
+        {name: plain(getattr(outcome, name)) for name in OUTCOME_SCHEMA.names}
+        | {"reason": redact(outcome.reason), "inputs": sorted(outcome.inputs.items())}
         for outcome in sorted(outcomes, key=lambda o: o.chip_id)
     ]
-    write_parquet(path, pa.Table.from_pylist([plain(row) for row in rows], OUTCOME_SCHEMA))
+    write_parquet(path, pa.Table.from_pylist(rows, OUTCOME_SCHEMA))
     return len(rows)
+
+
+def write_removed(path: Path, chip_ids: Sequence[str], outcomes: Sequence[Outcome], parent: str) -> None:
+    """Write removed.parquet: chips of the parent that this version does not hold, and what became of them.
+
+    Args:
+        path: the file.
+        chip_ids: the chips, in order.
+        outcomes: of this version; a chip without one is not planned any more.
+        parent: the last version that held them.
+    """
+    known = {outcome.chip_id: outcome for outcome in outcomes}
+    rows = []
+    for chip_id in chip_ids:
+        outcome = known.get(chip_id)
+        state, reason = (outcome.state, redact(outcome.reason)) if outcome is not None else ("not planned", "")
+        rows.append({"chip_id": chip_id, "state": state, "reason": reason, "last_version": parent})
+    write_parquet(path, pa.Table.from_pylist(rows, REMOVED_SCHEMA))
 
 
 def write_run(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:

@@ -11,13 +11,14 @@ import logging
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from schemas.dataset import ShardRecord
+from schemas.errors import IntegrityError
 from schemas.sample import Sample
+from shards.hashing import Digests, write_all
 from shards.layout import sha256_of, shard_path
 from shards.samples import sample_members
 from shards.storage import Storage
@@ -28,7 +29,7 @@ BLOCK = 512
 """Everything in a tar is padded to this many bytes."""
 RECORD = 20 * BLOCK
 """A tar file ends in zeros up to a whole record, as tar itself writes it."""
-_COPY_BYTES = 1 << 20
+_COPY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,20 @@ class Segment:
     """Bytes of all its members, headers and padding included."""
     sha256: str
     """Of exactly these bytes: the chip's ``sample_sha256``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSample:
+    """A sample that lies in a shard already: taken over byte by byte, never decoded."""
+
+    chip_id: str
+    """Key."""
+    split: str
+    """train, val or test."""
+    shard: str
+    """Path of its shard."""
+    segment: Segment
+    """Its bytes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +104,16 @@ def sample_sha256(sample: Sample) -> str:
     return digest.hexdigest()
 
 
-def write_shard(storage: Storage, split: str, bucket: int, samples: Iterable[Sample], *, scratch: Path) -> WrittenShard:
-    """Write the samples of one bucket as ``shards/<split>/<bucket>-<id>.tar``.
+def write_shard(
+    storage: Storage, split: str, bucket: int, samples: Iterable[Sample | StoredSample], *, scratch: Path
+) -> WrittenShard:
+    """Write the samples of one bucket as ``shards/<split>/<bucket>-<id>.tar``: one pass over their bytes.
 
     Args:
         storage: the dataset's root.
         split: train, val or test; every sample must be of it.
         bucket: number of the bucket.
-        samples: in any order; one is held in memory at a time.
+        samples: in any order; a few are held in memory at a time.
         scratch: local folder for the unfinished file; best on the file system of the root (below its ``work/``).
 
     Returns:
@@ -104,21 +121,21 @@ def write_shard(storage: Storage, split: str, bucket: int, samples: Iterable[Sam
 
     Raises:
         ValueError: no sample, a chip twice, a sample of another split, or one that the format forbids.
+        IntegrityError: a stored sample is not what its hash says.
     """
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{split}-{bucket:05d}-", dir=scratch) as folder:
         part = Path(folder) / "arrival.tar"
-        with part.open("wb") as file:
-            digest = hashlib.sha256()
-            arrived = _spool(file, split, samples, digest)
+        with part.open("wb", buffering=0) as file, Digests() as digests:
+            arrived = _spool(file.fileno(), storage, split, samples, digests)
             if not arrived:
                 raise ValueError(f"no samples for bucket {bucket} of {split}")
             in_order = list(arrived) == sorted(arrived)
             if in_order:
-                digest.update(_finish(file))
+                digests.end(_finish(file.fileno()))
         ordered = part if in_order else _reorder(part, arrived, Path(folder) / "ordered.tar")
         index = _laid_out(arrived)
-        sha256 = digest.hexdigest() if in_order else sha256_of(ordered)
+        sha256 = digests.whole() if in_order else sha256_of(ordered)
         size = ordered.stat().st_size
         path = shard_path(split, bucket, sha256)
         written = _move_into_place(storage, path, ordered, sha256)
@@ -127,23 +144,54 @@ def write_shard(storage: Storage, split: str, bucket: int, samples: Iterable[Sam
     return WrittenShard(record, index, written)
 
 
-def _spool(file: IO[bytes], split: str, samples: Iterable[Sample], whole: hashlib._Hash) -> dict[str, Segment]:
-    """Write samples as they arrive; where each of them lies. ``whole`` takes in every byte."""
-    arrived: dict[str, Segment] = {}
+def _spool(
+    file: int, storage: Storage, split: str, samples: Iterable[Sample | StoredSample], digests: Digests
+) -> dict[str, Segment]:
+    """Write samples as they arrive; where each of them lies. The digests take in every byte, in threads of their own.
+
+    Raises:
+        IntegrityError: a stored sample is not what its hash says.
+    """
+    places: dict[str, tuple[int, int]] = {}
+    wanted: dict[str, str] = {}
     position = 0
     for sample in samples:
         if sample.split != split:
             raise ValueError(f"{sample.chip_id} is of split {sample.split!r}, not {split!r}")
-        if sample.chip_id in arrived:
+        if sample.chip_id in places:
             raise ValueError(f"{sample.chip_id} came twice")
-        digest, start = hashlib.sha256(), position
-        for part in segment_parts(sample):
-            file.write(part)
-            digest.update(part)
-            whole.update(part)
-            position += len(part)
-        arrived[sample.chip_id] = Segment(start, position - start, digest.hexdigest())
-    return arrived
+        if isinstance(sample, StoredSample):
+            parts: Sequence[bytes | memoryview] = list(_stored_parts(storage, sample))
+            wanted[sample.chip_id] = sample.segment.sha256
+        else:
+            parts = list(segment_parts(sample))
+        digests.add(sample.chip_id, parts)
+        length = write_all(file, parts)
+        places[sample.chip_id] = (position, length)
+        position += length
+    found = digests.of_samples()
+    odd = [chip_id for chip_id, sha256 in wanted.items() if found[chip_id] != sha256]
+    if odd:
+        raise IntegrityError(f"{odd[0]}: its bytes in the version before are not those of sample_sha256")
+    return {chip_id: Segment(start, length, found[chip_id]) for chip_id, (start, length) in places.items()}
+
+
+def _stored_parts(storage: Storage, sample: StoredSample) -> Iterator[bytes]:
+    """The bytes of a stored sample, in pieces.
+
+    Raises:
+        IntegrityError: the shard is gone or ends too early.
+    """
+    position, end = sample.segment.offset, sample.segment.offset + sample.segment.length
+    while position < end:
+        try:
+            piece = storage.read_range(sample.shard, position, min(_COPY_BYTES, end - position))
+        except FileNotFoundError as error:
+            raise IntegrityError(f"{sample.shard}: there is no such file") from error
+        if not piece:
+            raise IntegrityError(f"{sample.shard}: ends before byte {end}")
+        yield piece
+        position += len(piece)
 
 
 def _laid_out(arrived: dict[str, Segment]) -> dict[str, Segment]:
@@ -157,25 +205,22 @@ def _laid_out(arrived: dict[str, Segment]) -> dict[str, Segment]:
 
 
 def _reorder(source: Path, arrived: dict[str, Segment], target: Path) -> Path:
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with source.open("rb") as reader, target.open("wb", buffering=0) as writer:
         for _, segment in sorted(arrived.items()):
             reader.seek(segment.offset)
             left = segment.length
             while left:
-                piece = reader.read(min(left, _COPY_BYTES))
-                writer.write(piece)
-                left -= len(piece)
-        _finish(writer)
+                left -= write_all(writer.fileno(), [reader.read(min(left, _COPY_BYTES))])
+        _finish(writer.fileno())
     return target
 
 
-def _finish(file: IO[bytes]) -> bytes:
+def _finish(file: int) -> bytes:
     """Write the end of a tar: two empty blocks, then zeros to a whole record; and all of it is on the disk."""
-    end = file.tell() + 2 * BLOCK
+    end = os.lseek(file, 0, os.SEEK_CUR) + 2 * BLOCK
     zeros = bytes(2 * BLOCK + -end % RECORD)
-    file.write(zeros)
-    file.flush()
-    os.fsync(file.fileno())
+    write_all(file, [zeros])
+    os.fsync(file)
     return zeros
 
 

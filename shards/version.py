@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from schemas.dataset import DatasetDocument
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, IntegrityError
 from shards import layout, tables
 from shards.document import content_hash_of, diff_of, make_document, read_document, write_documents
 from shards.draft import Draft, check_draft
+from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
@@ -52,6 +53,7 @@ def publish(
     *,
     scratch: Path | None = None,
     on_step: Callable[[str], None] = _quiet,
+    held: Held | None = None,
     current: bool = True,
 ) -> PublishResult:
     """Make a version of a draft, and make it the current one. Hold the dataset's lock.
@@ -62,19 +64,21 @@ def publish(
         scratch: local folder in which the version's files are made; needed for an object store, ``versions/`` itself
             for a folder.
         on_step: told the name of each step before it is taken, for progress.
+        held: the dataset's lock, asked once more before anything is seen by readers.
         current: whether the pointer moves; where not, the finished version waits for `promote`.
 
     Returns:
         The version; ``published`` is False where the current one holds the same content, and then nothing changed.
 
     Raises:
-        IntegrityError: the draft does not hold together.
+        IntegrityError: the draft does not hold together, or a shard that it lists is not there.
         DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document;
             or another publish moved the pointer meanwhile.
     """
     check_draft(draft)
     pointer, tag = read_tagged_pointer(storage)
     parent = None if pointer is None else read_document(storage, pointer.current)
+    _check_parent(storage, draft, parent)
     staging = _staging(storage, scratch)
     folder = staging / f"{draft.created:%Y%m%dT%H%M%SZ}-00000000{layout.UNFINISHED}"
     folder.mkdir(parents=True)
@@ -86,7 +90,8 @@ def publish(
         counted = _write_tables(folder, draft, rows)
         on_step("zarr")
         stored = prepare_zarr(storage, draft, rows, parent)
-        content_hash = _content_hash(folder, draft, stored)
+        estimates_sha256 = _write_estimates(folder, draft)
+        content_hash = _content_hash(folder, draft, stored, estimates_sha256)
         if parent is not None and parent.content_hash == content_hash:
             return PublishResult(parent.version, False, layout.version_path(parent.version))
         found = _finished_orphan(storage, content_hash, parent)
@@ -99,8 +104,12 @@ def publish(
         folder = folder.rename(staging / f"{version}{layout.UNFINISHED}")
         on_step("documents")
         diff = diff_of(storage, draft, rows, parent, folder)
-        document = make_document(draft, version, content_hash, stored, diff, parent)
+        document = make_document(draft, version, content_hash, stored, diff, parent, estimates_sha256)
         write_documents(storage, folder, draft, document, rows, counted, on_step)
+        on_step("verify")
+        _check_shards(storage, draft)
+        if held is not None:
+            held.check()
         on_step("zarr tag")
         stored.tag(storage, version)
         on_step("rename")
@@ -111,6 +120,8 @@ def publish(
             shutil.rmtree(folder, ignore_errors=True)
     if current:
         on_step("pointer")
+        if held is not None:
+            held.check()
         move_pointer(storage, draft.name, version, tag)
     log.info("published %s: %d chips, %s", version, len(rows), diff)
     return PublishResult(version, True, final, diff)
@@ -141,6 +152,41 @@ def promote(storage: Storage, version: str) -> str:
     return before
 
 
+def _check_parent(storage: Storage, draft: Draft, parent: DatasetDocument | None) -> None:
+    """Raise where the draft was made from another version than the current one.
+
+    Raises:
+        DatasetError: somebody published, or went back, meanwhile.
+    """
+    current = parent.version if parent is not None else ""
+    if draft.parent is not None and draft.parent != current:
+        raise DatasetError(
+            f"another publish moved the pointer meanwhile, from {draft.parent or 'nothing'} to {current or 'nothing'}",
+            where=storage.uri,
+            mend="run the same command again",
+        )
+
+
+def _check_shards(storage: Storage, draft: Draft) -> None:
+    """Raise where a shard that the draft lists is not there in its whole length.
+
+    Raises:
+        IntegrityError: naming the first.
+    """
+    there = dict(storage.list(layout.SHARDS))
+    odd = [s.record.path for s in draft.shards if there.get(s.record.path) != s.record.bytes]
+    if odd:
+        raise IntegrityError(f"{len(odd)} shard(s) are not there, or are cut, first {odd[0]}: nothing was published")
+
+
+def _write_estimates(folder: Path, draft: Draft) -> str:
+    """Write ``estimates.json``, if there is any; its sha256."""
+    if draft.estimates is None:
+        return ""
+    (folder / layout.ESTIMATES).write_bytes(layout.canonical_json(draft.estimates))
+    return layout.sha256_of(folder / layout.ESTIMATES)
+
+
 def _staging(storage: Storage, scratch: Path | None) -> Path:
     """The folder in which a version is made, without what a dead publisher left in it.
 
@@ -169,12 +215,13 @@ def _write_tables(folder: Path, draft: Draft, rows: list[dict[str, Any]]) -> dic
     }
 
 
-def _content_hash(folder: Path, draft: Draft, stored: PreparedZarr) -> str:
+def _content_hash(folder: Path, draft: Draft, stored: PreparedZarr, estimates_sha256: str) -> str:
     return content_hash_of(
         {name: layout.sha256_of(folder / name) for name in layout.TABLES},
         {shard.record.path: shard.record.sha256 for shard in draft.shards},
         stored.digest,
         draft.recipe_hash,
+        estimates_sha256,
     )
 
 

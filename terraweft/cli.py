@@ -23,7 +23,7 @@ from terraweft.cli_operate import add_commands
 
 log = logging.getLogger(__name__)
 
-RESUMABLE = ("build", "demo")
+RESUMABLE = ("build", "refresh", "demo")
 """Commands that go on where they were stopped."""
 
 
@@ -162,11 +162,41 @@ def build(
     replan: Annotated[
         bool, typer.Option("--replan", help="Ask the catalogs again, though a stopped build left a plan.")
     ] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Read everything, though the dataset has a version to start from.")
+    ] = False,
+    estimates: Annotated[
+        str | None, typer.Option("--estimates", help="Take fusion and statistics from DATASET or DATASET@VERSION.")
+    ] = None,
 ) -> None:
-    """Build a dataset, or resume a build that was stopped."""
+    """Build a dataset, resume a build that was stopped, or refresh a dataset that is there."""
     from terraweft.commands import BuildOptions, run_build
 
-    run_build(recipe, to, BuildOptions(workers, dask, stored, part, replan), tiny, out)
+    options = BuildOptions(workers, dask, stored, part, replan, afresh=afresh, estimates=estimates)
+    run_build(recipe, to, options, tiny, out)
+
+
+@app.command()
+def refresh(
+    recipe: RecipeArgument,
+    to: Annotated[str, typer.Option("--out", help="Root of the dataset: folder or s3:// address.", show_default=False)],
+    workers: WorkersOption = None,
+    dask: Annotated[str | None, typer.Option("--dask", help="Address of a Dask scheduler to use.")] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Estimate fusion, shifts of scenes and statistics anew.")
+    ] = False,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option("--redo", help="A modality, labels, captions, ...: do it again. May be given again."),
+    ] = None,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="Ask the catalogs again, though a stopped build left a plan.")
+    ] = False,
+) -> None:
+    """Make the next version of a dataset: what changed since the current one, and nothing else."""
+    from terraweft.commands import BuildOptions, run_refresh
+
+    run_refresh(recipe, to, BuildOptions(workers, dask, None, None, replan, refit, tuple(redo or ())), out)
 
 
 @app.command()
@@ -250,6 +280,25 @@ def gc(
     from terraweft.versions import run_gc
 
     run_gc(dataset, keep, work, dry_run, out)
+
+
+@app.command()
+def repack(
+    dataset: DatasetArgument,
+    buckets: Annotated[
+        str | None, typer.Option("--buckets", help="Number of shards per split: 8, or train=8,val=2.")
+    ] = None,
+    shard_bytes: Annotated[
+        int | None, typer.Option("--shard-bytes", min=1, help="About so many bytes in each.")
+    ] = None,
+    shard_chips: Annotated[
+        int | None, typer.Option("--shard-chips", min=1, help="About so many chips in each.")
+    ] = None,
+) -> None:
+    """Write the same chips into another number of shards, as the next version."""
+    from terraweft.versions import run_repack
+
+    run_repack(dataset, buckets, shard_bytes, shard_chips, out)
 
 
 @app.command()

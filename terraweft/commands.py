@@ -25,13 +25,13 @@ from flows.site import (
     variables,
     work_folder,
 )
-from schemas.errors import MissingExtraError, UserError
+from schemas.errors import DatasetError, MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
 from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs
 
 if TYPE_CHECKING:
-    from flows.build import BuildRequest, BuildResult
+    from flows.request import BuildRequest, BuildResult
 
 SANDBOX_VARIABLE = "TERRAWEFT_SANDBOX_STAC"
 """Name under which recipes find the sandbox's catalog."""
@@ -64,6 +64,14 @@ class BuildOptions:
     """Its share, ``2/8``."""
     replan: bool = False
     """Whether catalogs are asked again where a stopped run left a plan."""
+    refit: bool = False
+    """Whether parameters are estimated anew."""
+    redo: tuple[str, ...] = ()
+    """Components to do again."""
+    afresh: bool = False
+    """Whether everything is read, whatever the dataset holds."""
+    estimates: str | None = None
+    """A dataset, or one of its versions, whose parameters are taken over."""
 
 
 def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: Console) -> None:
@@ -74,6 +82,15 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
     report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out), out)
 
 
+def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) -> None:
+    """`terraweft refresh`: as `build`, of a dataset that is there."""
+    from shards.pointer import read_pointer
+
+    if read_pointer(open_storage(root, store_options(os.environ))) is None:
+        raise UserError("there is no dataset to refresh", where=root, mend=f"terraweft build {recipe} --out {root}")
+    run_build(recipe, root, options, False, out)
+
+
 def _build(
     recipe: Recipe,
     folder: Path,
@@ -82,17 +99,17 @@ def _build(
     options: BuildOptions,
     out: Console,
 ) -> BuildResult:
-    """Run the build flow against the configured Prefect API, or a private one."""
-    from flows.prefect_api import prefect_api, private_home
-
+    """Look what is to be done; run the build flow against the configured Prefect API, or a private one."""
     key = api_key(recipe, os.environ)
-    open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
-    require_publishable(recipe)  # before a server is started
-    with needs_build(), prefect_api(os.environ, private_home(os.environ)):
+    require_publishable(recipe)
+    with needs_build():
+        from flows.looking import nothing_new
         from flows.plan_store import WHOLE, Part
+        from flows.prefect_api import prefect_api, private_home
         from flows.request import request_of
 
+        given = options.estimates
         request = request_of(
             recipe,
             folder,
@@ -103,8 +120,36 @@ def _build(
             plan=options.plan.resolve() if options.plan is not None else None,
             part=Part.parse(options.part) if options.part is not None else WHOLE,
             replan=options.replan,
+            refit=options.refit,
+            redo=options.redo,
+            afresh=options.afresh,
+            estimates=estimates_of(given) if given is not None else None,
         )
-        return _watched(request, key, out)
+        found = nothing_new(request)
+        if found is not None:
+            return found
+        with prefect_api(os.environ, private_home(os.environ)):
+            return _watched(request, key, out)
+
+
+def estimates_of(given: str) -> dict[str, Any]:
+    """The estimated parameters of a dataset's version: ``DATASET`` or ``DATASET@VERSION``.
+
+    Raises:
+        DatasetError: there is no such version, or it holds none.
+    """
+    import json
+
+    from shards.layout import ESTIMATES, VERSION_ID
+    from shards.reader import open_dataset
+
+    address, at, version = given.rpartition("@")
+    if not (at and VERSION_ID.fullmatch(version)):
+        address, version = given, ""
+    opened = open_dataset(address, version or None, store_options(os.environ))
+    if not opened.document.estimates:
+        raise DatasetError("this version holds no estimated parameters", where=given, mend="build it anew")
+    return dict(json.loads(opened.storage.read(f"{opened.folder}/{ESTIMATES}")))
 
 
 def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResult:
@@ -128,6 +173,8 @@ def report_build(result: BuildResult, out: Console) -> None:
     """The closing account: planned = kept + rejected + failed, and where everything is."""
     out.print(account(result.counts), markup=False)
     print_notes(out, result.notes)
+    if result.changes:
+        out.print(result.changes, markup=False, soft_wrap=True)
     root = result.storage.uri
     word = "waits for validation:" if result.waits else "published" if result.published else "unchanged"
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""

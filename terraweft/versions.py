@@ -9,12 +9,13 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from flows.site import store_options
+from flows.site import store_options, work_folder
 from schemas.errors import UserError
 from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
-from terraweft.console import human_bytes, print_pairs
+from terraweft.commands import needs_build
+from terraweft.console import Bars, human_bytes, print_pairs
 
 NAMED = 12
 """Chips that are named in a list; what comes after is counted."""
@@ -81,6 +82,62 @@ def run_gc(dataset: str, keep: int | None, work: bool, dry_run: bool, out: Conso
     }
     freed = human_bytes(garbage.bytes)
     print_pairs(out, f"{freed} would be freed, at least" if dry_run else f"{freed} freed", rows)
+
+
+def run_repack(
+    dataset: str, buckets: str | None, shard_bytes: int | None, shard_chips: int | None, out: Console
+) -> None:
+    """`terraweft repack`.
+
+    Raises:
+        UserError: not exactly one size is asked for.
+    """
+    from shards.repack import Sizes, repack
+
+    if sum(given is not None for given in (buckets, shard_bytes, shard_chips)) != 1:
+        raise UserError(
+            "say how the shards shall be", where="repack", mend="one of --buckets, --shard-bytes, --shard-chips"
+        )
+    with needs_build():
+        from flows.reporting import write_html
+    storage = open_storage(dataset, store_options(os.environ))
+    sizes = Sizes(_buckets(buckets) if buckets is not None else None, shard_bytes, shard_chips)
+    with dataset_lock(storage, f"repack on {socket.gethostname()} pid {os.getpid()}") as held, Bars(out) as bars:
+        started = False
+
+        def reach(done: int, total: int) -> None:
+            nonlocal started
+            if not started:
+                bars.start("repack", total)
+                started = True
+            bars.reach(done, total)
+
+        result = repack(
+            storage,
+            sizes,
+            scratch=work_folder(storage, os.environ),
+            held=held,
+            report=lambda folder: write_html(storage, folder),
+            on_shard=reach,
+        )
+    word = "published" if result.published else "unchanged"
+    written = human_bytes(result.diff.get("shard_bytes_written", 0))
+    kept = result.diff.get("shards_kept", 0)
+    out.print(f"{word} {result.version}: {written} of shards written, {kept} as before", markup=False, soft_wrap=True)
+
+
+def _buckets(text: str) -> dict[str, int] | int:
+    """``8``, or ``train=8,val=2``.
+
+    Raises:
+        UserError: neither.
+    """
+    if text.isdecimal():
+        return int(text)
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(split and number.isdecimal() for split, _, number in pairs):
+        raise UserError(f"{text!r} is no number of buckets", where="--buckets", mend="write 8, or train=8,val=2")
+    return {split: int(number) for split, _, number in pairs}
 
 
 def _named(chips: tuple[str, ...]) -> str:

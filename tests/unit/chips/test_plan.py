@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from chips.cell_table import CellTable
 from chips.grid import cells_of
+from chips.inputs import PLACE, recipe_parts, tile_inputs
 from chips.plan import LayerPlan, PlannedCells, chip_specs, layer_georef, plan_cells
-from chips.rows import chip_row, input_hash
-from schemas.chip import Chip, ChipSpec
+from chips.rows import chip_row
+from flows.steps import STEPS
+from schemas.chip import Chip, ChipSpec, Tile
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
@@ -141,8 +143,10 @@ def test_what_is_known_of_a_place_goes_into_the_chip_and_its_hash() -> None:
     (spec,) = chip_specs(_recipe(), PlannedCells(cells, one, one), np.array([shapely.to_wkb(NORTH)], dtype=object))
     assert spec.columns == (("event", "flood"), ("year", 2021))
     assert spec.dates == (("event", date(2021, 5, 1)),)
-    row = chip_row(Chip(spec, {}, {}, {}), _recipe(), "")
+    row = chip_row(Chip(spec, {}, {}, {}), _recipe())
     assert (row["place.event"], row["place.year"]) == ("flood", 2021)
     assert type(row["place.year"]) is int
     other = replace(spec, columns=(("event", "fire"), ("year", 2021)))
-    assert input_hash("r", spec, [], {}) != input_hash("r", other, [], {})
+    parts = recipe_parts(_recipe(), STEPS)
+    hashes = [tile_inputs(_recipe(), Tile("t", 32632, (one,), {}), parts)[spec.chip_id] for one in (spec, other)]
+    assert {name for name in hashes[0] if hashes[0][name] != hashes[1][name]} == {PLACE}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.build import BuildResult
 from flows.metrics import RunTotals, render_metrics, write_metrics
+from flows.request import BuildResult
 from shards.storage import FolderStorage
 
 

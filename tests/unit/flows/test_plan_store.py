@@ -12,10 +12,11 @@ import geopandas
 import pytest
 import shapely
 
-from flows.build import BuildRequest, plan_stage, run_folder
 from flows.frozen_items import JUDGED
+from flows.looking import find_plan
 from flows.plan_store import Part, StoredPlan
 from flows.planning import make_plan
+from flows.request import BuildRequest, run_folder
 from schemas.errors import RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.recipe_file import load_recipe
@@ -155,7 +156,7 @@ def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_
     )
 
     def items(**changes: Any) -> int:
-        return plan_stage.fn(replace(request, **changes)).offered["s2"]
+        return find_plan(replace(request, **changes)).offered["s2"]
 
     assert items() == 3
     deliver("items.parquet", 4)
@@ -163,7 +164,7 @@ def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_
     assert items(replan=True) == 4
     deliver("items.parquet", 5)
     assert items() == 4
-    plan_stage.fn(request).use_up()  # a version was published of it: what is new?
+    find_plan(request).use_up()  # a version was published of it: what is new?
     assert items() == 5
     moved = {"TERRAWEFT_ITEMS": deliver("elsewhere.parquet", 6)}
     assert items(variables=moved) == 6, "the frozen addresses may be dead"

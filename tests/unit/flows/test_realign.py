@@ -14,8 +14,9 @@ import shapely
 from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
 from flows.fragments import FragmentWriter, pack_source, read_json
+from flows.layers import unpack_pixels
 from flows.passes import Job, pack_pixels
-from flows.realign import changes_chips, find_out, realign_tile, realigned_folder, unpack_pixels
+from flows.realign import changes_chips, find_out, realign_tile, realigned_folder
 from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
 from schemas.georef import GeoRef
 from schemas.recipe import Recipe

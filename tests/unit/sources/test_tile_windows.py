@@ -43,7 +43,7 @@ def test_empty_steps_hold_no_data_and_no_time(make_raster: MakeRaster) -> None:
     assert layer["valid"].values[[0, 2]].max() == 0
     assert layer["data"].values[[0, 2]].max() == 0
     np.testing.assert_array_equal(layer["data"].values[3, 0], cut(numbers(seed=2), SCENE))
-    row = chip_row(found, rules, "")
+    row = chip_row(found, rules)
     assert row["m.item_ids"] == ["", "d0", "", "d2"]
     assert row["m.window"] == ["2022-q1", "2022-q2", "2022-q3", "2022-q4"]
     assert row["m.datetimes"][0] is None
@@ -68,7 +68,7 @@ def test_median_is_of_the_clear_dates_and_names_them_all(make_raster: MakeRaster
         assert layer["count"].values[0, 0, 0] == 2
         assert (layer["count"].values[0].ravel()[1:] == 3).all()
         assert (layer["valid"].values == Valid.CLEAR).all()
-        row = chip_row(found, rules, "")
+        row = chip_row(found, rules)
         assert (row["m.item_ids"], row["m.dates_used"], row["m.composite"]) == (["d0 d1 d2 d3"], [4], ["median"])
         assert row["m.datetimes"] == [WHEN + timedelta(days=1)]
         assert row["m.last_datetimes"] == [WHEN + timedelta(days=3)]
@@ -126,7 +126,7 @@ def test_radar_is_averaged_as_power_and_passes_do_not_mix(make_raster: MakeRaste
     layer = found.layers["m"]
     np.testing.assert_allclose(layer["data"].values, 10 * np.log10(0.25), atol=1e-5)
     assert (layer.attrs["unit"], layer["count"].values.min()) == ("dB", 2)
-    assert chip_row(found, rules, "")["m.orbit_state"] == ["ascending"]
+    assert chip_row(found, rules)["m.orbit_state"] == ["ascending"]
     asked = recipe("sentinel-1-rtc", bands=["vv"], orbit_state="descending")
     (found,) = reading(asked, *items).read(chip()).chips
     assert [date.lead.item_id for date in found.provenance["m"] if date.lead] == ["s2"]
@@ -155,7 +155,7 @@ def test_overviews_are_enough_to_choose_by(make_raster: MakeRaster, monkeypatch:
     clears = [float((cutting(items[i], grid) == 4).mean()) for i in range(10)]
     assert [date.lead.item_id for date in found.provenance["m"] if date.lead] == [f"d{int(np.argmax(clears))}"]
     assert whole == [f"d{int(np.argmax(clears))}"]
-    assert chip_row(found, rules, "")["m.clear_fraction"] == [pytest.approx(max(clears), abs=1e-6)]
+    assert chip_row(found, rules)["m.clear_fraction"] == [pytest.approx(max(clears), abs=1e-6)]
 
 
 def cutting(scene: Any, grid: GeoRef) -> Any:

@@ -1,0 +1,156 @@
+"""What decides a chip, component by component, as hashes: by them a refresh knows what it must do again.
+
+    place           id, split, block, region and the columns of its place
+    <modality>      the modality's part of the recipe, the chip's square and windows, the items over it
+    register, screen
+    labels          the label sources and their items over the chip
+    fuse            how they become one, and the estimated model (`with_model`)
+    captions, write
+
+A recipe that is edited in one part leaves the hashes of the others as they were. Items count by content, so that a
+catalog that has moved changes nothing, while a scene that was processed anew touches the chips that it covers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+
+from schemas.chip import ChipSpec, Tile
+from schemas.recipe import Recipe
+
+PLACE, REGISTER, SCREEN, LABELS, FUSE, CAPTIONS, WRITE = (
+    "place", "register", "screen", "labels", "fuse", "captions", "write",
+)  # fmt: skip
+OF_IMAGERY = ("plan", "read")
+"""Steps whose versions count for every modality."""
+DIGITS = 16
+"""Hex digits kept of a component's hash: two values of one chip are compared, never many."""
+
+
+def digest(value: Any) -> str:
+    """First hex digits of the sha256 of some JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+def tied(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Modality -> those whose dates or pixels hang together with its own, itself among them.
+
+    Dates of modalities that are ``near`` each other are chosen together; with ``register.mode: correct``, or by scenes,
+    the pixels of every modality hang on those of the reference.
+    """
+    register = recipe.register_shifts
+    names = list(recipe.modalities)
+    if register.mode == "correct" or (register.mode == "reject" and register.correct_by == "scene"):
+        return {name: tuple(names) for name in names}
+    group = {name: name for name in names}
+    for name, modality in recipe.modalities.items():
+        if modality.select.near is not None:
+            ends = group[name], group[modality.select.near.modality]
+            group = {one: min(ends) if root in ends else root for one, root in group.items()}
+    return {name: tuple(other for other in names if group[other] == group[name]) for name in names}
+
+
+def recipe_parts(recipe: Recipe, steps: Mapping[str, str], files: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Component -> hash of what recipe and step versions say of it, for all chips alike.
+
+    Args:
+        recipe: the recipe.
+        steps: step -> declared version.
+        files: label source -> hash of the file that it names, where it names one.
+    """
+    said = recipe.hashed()
+    versions = {name: {step: steps[step] for step in names} for name, names in _STEPS.items()}
+    register = said.get("register") if recipe.register_shifts.mode == "correct" else None
+    common = [said.get("time"), recipe.grid.gsd_m, said.get("sensors"), versions["imagery"], register]
+    parts = {name: digest([name, modality, common]) for name, modality in said["modalities"].items()}
+    parts[PLACE] = digest(versions["place"])
+    parts[REGISTER] = digest([said.get("register"), versions["register"]])
+    parts[SCREEN] = digest([said.get("screen"), versions["screen"]])
+    parts[WRITE] = digest(versions["write"])
+    labels = said.get("labels")
+    if labels is not None:
+        sources = {n: {k: v for k, v in s.items() if k != "weight"} for n, s in labels["sources"].items()}
+        legends = said.get("legends")
+        parts[LABELS] = digest([sources, dict(files or {}), legends, recipe.grid.gsd_m, versions["labels"]])
+        if labels.get("fuse") is not None:
+            year = recipe.time.window_utc()[2].year  # vintages are judged by their distance from it
+            parts[FUSE] = digest([labels, legends, year, versions["fuse"]])
+    if said.get("captions") is not None:
+        parts[CAPTIONS] = digest([said["captions"], recipe.seed, versions["captions"]])
+    return parts
+
+
+_STEPS = {
+    "imagery": OF_IMAGERY, "place": ("plan",), "register": ("register",), "screen": ("screen",),
+    "labels": ("label",), "fuse": ("fuse",), "captions": ("caption",), "write": ("write",),
+}  # fmt: skip
+
+
+def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Chip id -> component -> hash, for every chip of a tile; ``fuse`` still without its model.
+
+    Args:
+        recipe: the recipe.
+        tile: chips, and the items that may lie over them.
+        parts: see `recipe_parts`.
+    """
+    over = {name: _over(tile, name) for name in tile.items}
+    together = tied(recipe)
+    sources = list(recipe.labels.sources) if recipe.labels else []
+    found: dict[str, dict[str, str]] = {}
+    for index, spec in enumerate(tile.chips):
+        here = {name: column[index] for name, column in over.items()}
+        square = [spec.epsg, list(spec.bounds_xyxy)]
+        times = [spec.start_utc.isoformat(), spec.end_utc.isoformat(), spec.reference_utc.isoformat()]
+        days = [[key, day.isoformat()] for key, day in spec.dates]
+        inputs = {
+            PLACE: digest([parts[PLACE], *_place(spec), square]),
+            REGISTER: parts[REGISTER],
+            SCREEN: parts[SCREEN],
+            WRITE: parts[WRITE],
+        }
+        for name in recipe.modalities:
+            seen = [[other, parts[other], here.get(other, [])] for other in together[name]]
+            inputs[name] = digest([seen, square, times, days])
+        if LABELS in parts:
+            inputs[LABELS] = digest([parts[LABELS], square, {name: here.get(name, []) for name in sources}])
+        inputs |= {name: parts[name] for name in (FUSE, CAPTIONS) if name in parts}
+        found[spec.chip_id] = inputs
+    return found
+
+
+def with_model(inputs: Mapping[str, str], model_key: str) -> dict[str, str]:
+    """The inputs of a chip, now that the fusion's parameters are known."""
+    if FUSE not in inputs:
+        return dict(inputs)
+    return {**inputs, FUSE: digest([inputs[FUSE], model_key])}
+
+
+def input_hash(inputs: Mapping[str, str]) -> str:
+    """sha256 over all components of a chip: its ``input_hash``."""
+    text = json.dumps(dict(inputs), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _place(spec: ChipSpec) -> list[Any]:
+    columns = [list(pair) for pair in spec.columns]
+    return [spec.chip_id, spec.split, spec.block_id, spec.region, spec.majortom_cell, columns]
+
+
+def _over(tile: Tile, name: str) -> list[list[str]]:
+    """Per chip, the hashes of the items of one modality or label source that touch it, in order of the hashes."""
+    items: Sequence[Any] = tile.items[name]
+    if not items:
+        return [[] for _ in tile.chips]
+    chips = shapely.from_wkb([spec.footprint_wkb for spec in tile.chips])
+    grounds = shapely.from_wkb([item.footprint_wkb for item in items])
+    hashes = [item.content_hash or item.item_id for item in items]
+    touch = shapely.intersects(np.asarray(chips)[:, None], np.asarray(grounds)[None, :])
+    return [sorted({hashes[column] for column in np.flatnonzero(row)}) for row in touch]

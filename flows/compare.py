@@ -1,0 +1,180 @@
+"""What changed since the parent version: chips whose inputs are others now, and what of each must be read again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chips.inputs import FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_model
+from flows.before import Before, Inputs
+from flows.estimates import Estimates
+from flows.plan_store import StoredPlan
+from schemas.errors import UserError
+from schemas.recipe import Recipe
+from shards.tar import StoredSample
+
+NEW, FAILED, REFIT = "new", "failed before", "refit"
+"""Why a chip is touched though none of its components changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A chip that must be made again."""
+
+    read: frozenset[str]
+    """Modalities that are read from their source."""
+    why: frozenset[str]
+    """Components that changed, or `NEW`, `FAILED`, `REFIT`."""
+    sample: StoredSample | None = None
+    """Where the other modalities are taken from; None where all are read."""
+
+    def key(self, chip_id: str) -> list[Any]:
+        """What of it decides the chip's fragment, beside the plan."""
+        stored = self.sample.segment.sha256 if self.sample is not None else ""
+        flags = [self.is_measured_again, self.is_screened_again, REFIT in self.why]
+        return [chip_id, sorted(self.read), stored, flags]
+
+    def counts(self, modality: str) -> bool:
+        """Whether the sums of the reduce need the pixels of a modality."""
+        return modality in self.read or REFIT in self.why
+
+    @property
+    def is_measured_again(self) -> bool:
+        """Whether shifts between its layers are measured anew."""
+        return bool(self.read) or REGISTER in self.why or REFIT in self.why
+
+    @property
+    def is_screened_again(self) -> bool:
+        """Whether it may be rejected by its pixels."""
+        return bool(self.read) or SCREEN in self.why
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run has to do."""
+
+    touched: Mapping[int, Mapping[str, Touched]] | None = None
+    """Number of a tile -> its touched chips; tiles without any are not named. None: every chip, all of it."""
+    untouched: Inputs = field(default_factory=Inputs)
+    """Planned chips that stay as the parent has them, kept or rejected, with their inputs now (``fuse`` without its
+    model)."""
+    removed: tuple[str, ...] = ()
+    """Chips of the parent that are not planned any more."""
+    frozen: Estimates = field(default_factory=Estimates)
+    """Parameters that are taken over."""
+    same_recipe: bool = False
+    """Whether recipe and step versions are the parent's."""
+
+    @property
+    def is_nothing_new(self) -> bool:
+        """Whether the parent is what a build would make."""
+        return self.touched == {} and self.same_recipe and not self.removed
+
+    def of_tile(self, number: int) -> Mapping[str, Touched] | None:
+        """The touched chips of a tile; None where all are, wholly."""
+        return None if self.touched is None else self.touched.get(number, {})
+
+    def numbers(self, planned: range) -> Sequence[int]:
+        """Numbers of the tiles that are worked on."""
+        return planned if self.touched is None else sorted(self.touched)
+
+    def why(self) -> dict[str, int]:
+        """Component -> chips that it touched."""
+        counted: Counter[str] = Counter()
+        for of_tile in (self.touched or {}).values():
+            for chip in of_tile.values():
+                counted.update(chip.why)
+        return dict(sorted(counted.items()))
+
+    def line(self) -> str:
+        """For people."""
+        total = sum(len(of_tile) for of_tile in (self.touched or {}).values())
+        reasons = ", ".join(f"{name} {count}" for name, count in self.why().items())
+        gone = f"; {len(self.removed)} not planned any more" if self.removed else ""
+        return f"{total} of {total + len(self.untouched)} chips touched{f' ({reasons})' if reasons else ''}{gone}"
+
+
+def compare(
+    plan: StoredPlan,
+    parts: Mapping[str, str],
+    before: Before,
+    steps: Mapping[str, str],
+    *,
+    refit: bool = False,
+    redo: Collection[str] = (),
+) -> Outlook:
+    """Every planned chip's inputs against those of the parent.
+
+    Args:
+        plan: the plan.
+        parts: see `chips.inputs.recipe_parts`.
+        before: the parent.
+        steps: step -> declared version.
+        refit: whether the estimated parameters are estimated anew: then every kept chip is touched.
+        redo: components that are done again whatever their inputs.
+
+    Raises:
+        UserError: ``redo`` names a component that there is not.
+    """
+    recipe = plan.recipe
+    unknown = sorted(set(redo) - set(parts))
+    if unknown:
+        known = ", ".join(sorted(parts))
+        raise UserError(f"there is no {unknown[0]!r} to do again", where="--redo", mend=f"one of: {known}")
+    frozen = before.estimates.holding(parts, {layer.group: layer.modality for layer in plan.layers}, refit)
+    judge = _Judge(recipe, before, frozenset(redo), refit)
+    touched: dict[int, dict[str, Touched]] = {}
+    untouched = Inputs()
+    seen = 0
+    for number in plan.numbers:
+        for chip_id, inputs in tile_inputs(recipe, plan.tile(number), parts).items():
+            seen += chip_id in before.inputs
+            chip = judge.of(chip_id, with_model(inputs, frozen.model_key if frozen.fusion_part else ""))
+            if chip is None:
+                untouched.put(chip_id, inputs)
+            else:
+                touched.setdefault(number, {})[chip_id] = chip
+    return Outlook(
+        touched=touched,
+        untouched=untouched,
+        removed=() if seen == len(before.inputs) else _removed(before, touched, untouched),
+        frozen=frozen,
+        same_recipe=before.document.recipe_hash == recipe.hash() and dict(before.document.steps) == dict(steps),
+    )
+
+
+def _removed(before: Before, touched: Mapping[int, Mapping[str, Touched]], untouched: Inputs) -> tuple[str, ...]:
+    planned = {chip_id for of_tile in touched.values() for chip_id in of_tile}
+    return tuple(sorted(one for one in before.inputs if one not in planned and one not in untouched))
+
+
+class _Judge:
+    """Says of a chip what must be done about it."""
+
+    def __init__(self, recipe: Recipe, before: Before, redo: frozenset[str], refit: bool) -> None:
+        self.before, self.redo, self.refit = before, redo, refit
+        self.modalities = frozenset(recipe.modalities)
+        labels = recipe.labels.sources.values() if recipe.labels else ()
+        self.rejecting = self.modalities | {SCREEN}
+        self.rejecting |= {REGISTER} if recipe.register_shifts.mode == "reject" else set()
+        self.rejecting |= {LABELS} if any(not source.optional for source in labels) else set()
+
+    def of(self, chip_id: str, now: Mapping[str, str]) -> Touched | None:
+        """None where it stays as it is."""
+        if chip_id not in self.before.inputs:
+            return Touched(self.modalities, frozenset([NEW]))
+        old = self.before.inputs.of(chip_id)
+        changed = frozenset(name for name in {*now, *old} if now.get(name) != old.get(name)) | (self.redo & now.keys())
+        if chip_id in self.before.failed:
+            return Touched(self.modalities, changed | {FAILED})
+        sample = self.before.places.get(chip_id)
+        if sample is None:  # what was rejected stays so as long as nothing that decides it is another
+            return Touched(self.modalities, changed) if changed & self.rejecting else None
+        if self.refit:
+            changed = (changed - {FUSE}) | {REFIT}
+        if not changed:
+            return None
+        read = self.modalities & changed
+        return Touched(read, changed, None if read == self.modalities else sample)

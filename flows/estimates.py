@@ -1,0 +1,119 @@
+"""What was estimated over a whole dataset, as a version stores it: a hashed input of the next one.
+
+A refresh takes these parameters as they are, so that a chip which nothing touched stays as it is to the bit. Each
+is bound to the part of the recipe and the step versions that it was estimated under: where that changed, every chip it
+concerns is touched anyway, and it is estimated anew. `refit` lets go of all but the numbers of buckets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from chips.inputs import FUSE, LABELS, REGISTER, SCREEN, digest
+from chips.statistics import Summary
+from flows.fragments import key_of
+from schemas.errors import DatasetError
+
+FORMAT = 1
+NAME = "estimates.json"
+"""Name of the file in a version's folder."""
+STALE_SHARE = 0.25
+"""Past this share of chips touched since the parameters were estimated, a refresh says that they may be stale."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Parameters over the whole dataset, and what they were estimated under."""
+
+    fusion: Mapping[str, Any] | None = None
+    """The fusion model as JSON; None where nothing is fused."""
+    fusion_part: str = ""
+    """Hash of the recipe's labels and fusion; empty: not estimated yet."""
+    bands: Mapping[str, Mapping[str, Summary]] = field(default_factory=dict)
+    """Modality group -> band -> count, mean, standard deviation over clear pixels of the train split."""
+    bands_parts: Mapping[str, str] = field(default_factory=dict)
+    """Modality group -> hash of its modality's part of the recipe."""
+    scene_shifts: tuple[Mapping[str, Any], ...] = ()
+    """Shifts of acquisitions (`chips.scene_shift.to_rows`)."""
+    twins: tuple[Mapping[str, Any], ...] = ()
+    """Chips that show one place twice."""
+    findings_part: str = ""
+    """Hash of the recipe's modalities, co-registration and screening; empty: not estimated yet."""
+    buckets: Mapping[str, int] = field(default_factory=dict)
+    """Split -> number of its hash buckets."""
+
+    @property
+    def model_key(self) -> str:
+        """Hash of the fusion model."""
+        return key_of(self.fusion)
+
+    def holding(self, parts: Mapping[str, str], modality_of: Mapping[str, str], refit: bool = False) -> Estimates:
+        """What of it still holds.
+
+        Args:
+            parts: component -> hash of what the recipe says now (`chips.inputs.recipe_parts`).
+            modality_of: modality group -> modality.
+            refit: whether everything is to be estimated anew.
+        """
+        if refit:
+            return Estimates(buckets=self.buckets)
+        fits = {g for g, part in self.bands_parts.items() if parts.get(modality_of.get(g, "")) == part}
+        return replace(
+            self if self.fusion_part == fusion_part(parts) else replace(self, fusion=None, fusion_part=""),
+            bands={group: bands for group, bands in self.bands.items() if group in fits},
+            bands_parts={group: part for group, part in self.bands_parts.items() if group in fits},
+            **({} if self.findings_part == findings_part(parts, modality_of) else _NOTHING_FOUND),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON. Inverse: `from_dict`."""
+        bands = {g: {name: asdict(s) for name, s in of_group.items()} for g, of_group in self.bands.items()}
+        return {
+            "format": FORMAT,
+            "fusion": self.fusion,
+            "fusion_part": self.fusion_part,
+            "bands": bands,
+            "bands_parts": dict(self.bands_parts),
+            "scene_shifts": list(self.scene_shifts),
+            "twins": list(self.twins),
+            "findings_part": self.findings_part,
+            "buckets": dict(self.buckets),
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Estimates:
+        """The parameters that `to_dict` wrote.
+
+        Raises:
+            DatasetError: of another format.
+        """
+        if document.get("format") != FORMAT:
+            raise DatasetError(f"format {document.get('format')!r} of {NAME} is unknown")
+        bands = {g: {n: Summary(**s) for n, s in of_group.items()} for g, of_group in document["bands"].items()}
+        return cls(
+            fusion=document["fusion"],
+            fusion_part=document["fusion_part"],
+            bands=bands,
+            bands_parts=document["bands_parts"],
+            scene_shifts=tuple(document["scene_shifts"]),
+            twins=tuple(document["twins"]),
+            findings_part=document["findings_part"],
+            buckets=document["buckets"],
+        )
+
+
+_NOTHING_FOUND: dict[str, Any] = {"scene_shifts": (), "twins": (), "findings_part": ""}
+
+
+def fusion_part(parts: Mapping[str, str]) -> str:
+    """Hash of what the fusion's parameters are bound to."""
+    return digest([parts.get(LABELS), parts.get(FUSE)])
+
+
+def findings_part(parts: Mapping[str, str], modality_of: Mapping[str, str]) -> str:
+    """Hash of what shifts of acquisitions and twins are bound to."""
+    return digest([parts[REGISTER], parts[SCREEN], {name: parts[name] for name in modality_of.values()}])

@@ -1,0 +1,127 @@
+"""What a run would have to do: its plan, its parent, and what changed since. No Prefect, no cluster, no pixel.
+
+A refresh with nothing new ends here, in seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+from flows.before import Before, load_before
+from flows.catalogs import opener_of
+from flows.compare import Outlook, compare
+from flows.estimates import Estimates
+from flows.frozen_items import ITEMS
+from flows.passes import Job
+from flows.plan_store import StoredPlan
+from flows.planning import addresses_of, make_plan
+from flows.published_items import items_of_current
+from flows.request import BuildRequest, BuildResult, make_job, run_folder
+from flows.steps import STEPS
+from schemas.errors import UserError
+from shards.lock import dataset_lock
+from shards.pointer import read_pointer
+from sources.withdrawn import used_items
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found."""
+
+    plan: StoredPlan
+    """The plan."""
+    job: Job
+    """What the workers will be told."""
+    before: Before | None
+    """The parent; None for a first build."""
+    outlook: Outlook
+    """What is to be done."""
+    current: str
+    """Version that the pointer names; empty where there is none."""
+
+
+def owner_of(request: BuildRequest) -> str:
+    """Who holds the dataset, for the message that another one gets."""
+    return f"build {request.recipe.name} on {socket.gethostname()} pid {os.getpid()}"
+
+
+def find_plan(request: BuildRequest) -> StoredPlan:
+    """Hops 1 and 2: the plan that was asked for, the one that a stopped run left, or a new one.
+
+    A plan is made anew where there is none or a version was published of it, where the recipe's catalogs are at other
+    addresses now (the frozen items would name files that are not there any more), and where somebody asks for it.
+    """
+    if request.plan is not None:
+        return StoredPlan(request.plan, request.recipe, request.variables, request.part)
+    folder = run_folder(request) / "plan"
+    try:
+        stored = StoredPlan(folder, request.recipe, request.variables)
+        is_here = stored.addresses == addresses_of(request.recipe, request.variables)
+        if is_here and not request.replan and not stored.is_used_up:
+            log.info("going on with the plan in %s", folder)
+            return stored
+    except UserError as error:
+        log.debug("no plan to go on with: %s", error)
+    opener = opener_of(request.recipe, request.limits or request.work / "limits")
+    before = used_items(folder / ITEMS) + items_of_current(request.storage)
+    return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
+
+
+def look(request: BuildRequest) -> Look:
+    """Plan and compare. Hold the dataset's lock.
+
+    Raises:
+        UserError: a component is to be done again that there is not, or of no parent.
+    """
+    plan = find_plan(request)
+    job = make_job(request, plan.layers)
+    pointer = read_pointer(request.storage)
+    current = pointer.current if pointer is not None else ""
+    before = None if request.afresh else load_before(request.storage)
+    if before is None:
+        if request.refit or request.redo:
+            what = "--refit" if request.refit else "--redo"
+            raise UserError("there is no version to refresh", where=what, mend="build the dataset first")
+        modality_of = {layer.group: layer.modality for layer in plan.layers}
+        given = Estimates.from_dict(request.estimates) if request.estimates is not None else Estimates()
+        return Look(plan, job, None, Outlook(frozen=given.holding(job.parts, modality_of)), current)
+    outlook = compare(plan, job.parts, before, STEPS, refit=request.refit, redo=request.redo)
+    log.info("%s", outlook.line())
+    return Look(plan, job, before, outlook, current)
+
+
+def nothing_new(request: BuildRequest) -> BuildResult | None:
+    """What a build ends in where nothing changed since the current version; None where there is something to do.
+
+    Reads the catalogs and two tables; writes nothing but a plan in ``work/``.
+    """
+    if request.afresh or request.plan is not None or read_pointer(request.storage) is None:
+        return None
+    began = time.monotonic()
+    request.work.mkdir(parents=True, exist_ok=True)
+    with dataset_lock(request.storage, owner_of(request)):
+        return unchanged(request, look(request), began)
+
+
+def unchanged(request: BuildRequest, found: Look, began: float) -> BuildResult | None:
+    """What a build ends in that has nothing to do; None where it has."""
+    if found.before is None or not found.outlook.is_nothing_new:
+        return None
+    found.plan.use_up()
+    return BuildResult(
+        storage=request.storage,
+        version=found.before.version,
+        published=False,
+        counts=found.before.document.counts,
+        notes=(*found.plan.notes, *found.plan.left_out(), "nothing had changed: the current version stays"),
+        seconds=time.monotonic() - began,
+        tiles_done=0,
+        tiles_reused=0,
+        changes=found.outlook.line(),
+    )

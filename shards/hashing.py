@@ -1,0 +1,94 @@
+"""Hashes of what is being written, taken in threads of their own: hashlib lets go of the interpreter meanwhile.
+
+A shard has two hashes over the same bytes, that of each sample and that of the file, and neither follows from the
+other. Each has its own thread, so that both are taken while the bytes are written, in one pass over memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+Parts = Sequence[bytes | memoryview]
+
+HELD = 3
+"""Samples whose hashes may be behind the writing: what is held in memory."""
+IOV_MAX = 512
+"""Pieces handed to the kernel at once; POSIX allows 16, Linux 1,024."""
+
+
+class Digests:
+    """sha256 of every sample and of the whole file, in step with the writing.
+
+    Use it as a context manager; ``add`` samples in the order of the file, then ``end``, then ask.
+    """
+
+    def __init__(self) -> None:
+        self._whole = hashlib.sha256()
+        self._threads = [ThreadPoolExecutor(1, thread_name_prefix=f"sha256-{what}") for what in ("sample", "file")]
+        self._samples: dict[str, Future[str]] = {}
+        self._behind: deque[tuple[Future[str], Future[None]]] = deque()
+
+    def __enter__(self) -> Digests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for thread in self._threads:
+            thread.shutdown(cancel_futures=kind is not None)
+
+    def add(self, chip_id: str, parts: Parts) -> None:
+        """Take in a sample's bytes, which must not change any more; waits where the hashes are too far behind."""
+        while len(self._behind) >= HELD:
+            for one in self._behind.popleft():
+                one.result()
+        of_sample = self._threads[0].submit(_sha256, parts)
+        self._samples[chip_id] = of_sample
+        self._behind.append((of_sample, self._threads[1].submit(self._take, parts)))
+
+    def end(self, zeros: bytes) -> None:
+        """Take in what follows the last sample."""
+        self._threads[1].submit(self._take, [zeros])
+
+    def of_samples(self) -> dict[str, str]:
+        """Chip id -> sha256 of its bytes, in hex."""
+        return {chip_id: future.result() for chip_id, future in self._samples.items()}
+
+    def whole(self) -> str:
+        """sha256 of all bytes, in hex; when the context has ended."""
+        return self._whole.hexdigest()
+
+    def _take(self, parts: Parts) -> None:
+        for part in parts:
+            self._whole.update(part)
+
+
+def _sha256(parts: Parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def write_all(file: int, parts: Parts) -> int:
+    """Write pieces to a descriptor, all of them; how many bytes.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    waiting = deque(view for view in (memoryview(part).cast("B") for part in parts) if view.nbytes)
+    total = sum(view.nbytes for view in waiting)
+    while waiting:
+        written = os.writev(file, [waiting[i] for i in range(min(IOV_MAX, len(waiting)))])
+        while written:
+            if written >= waiting[0].nbytes:
+                written -= waiting.popleft().nbytes
+            else:
+                waiting[0] = waiting[0][written:]
+                written = 0
+    return total
