@@ -129,7 +129,7 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findi
     outcomes = {o["chip_id"]: o for o in before["outcomes"]}
     for chip_id, what in decided.items():
         outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
-        outcomes[chip_id] = outcome_dict(replace(outcome, inputs=outcomes[chip_id]["inputs"]))
+        outcomes[chip_id] = outcome_dict(replace(outcome, inputs=outcomes[chip_id].get("inputs", {})))
     for chip_id in sorted(set(before["kept"]) - set(decided)):
         for ending in ("json", "arrays"):
             os.link(first / f"{chip_id}.{ending}", writer.temporary / f"{chip_id}.{ending}")
