@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labelers.base import start_accuracy
 from schemas.errors import RecipeError
 from schemas.labels import LabelLayer
-from schemas.legend import load_crosswalk, load_legend
+from schemas.legend import generation, load_crosswalk, load_legend
 from schemas.recipe import Labels
 
 SILENT = -1
@@ -131,15 +131,25 @@ def setup_of(labels: Labels, year: int | None = None) -> FusionSetup:
     return setup
 
 
-@cache
 def vote_table(legend: str, target: str) -> VoteTable:
     """The votes of a legend's codes, from the crosswalk; of the classes that a code admits each has half the
     share of the one before.
 
     Raises:
-        RecipeError: no crosswalk, or one that names unknown classes.
+        RecipeError: no crosswalk, one that names unknown classes, or one that leaves out a code of the legend.
     """
+    return _vote_table(legend, target, generation())
+
+
+@cache
+def _vote_table(legend: str, target: str, generation: int) -> VoteTable:
     crosswalk, goal = load_crosswalk(legend, target), load_legend(target)
+    told = {*crosswalk.maps, *crosswalk.unmapped}
+    if forgotten := [entry.code for entry in load_legend(legend).classes if entry.code not in told]:
+        raise RecipeError(
+            f"crosswalk {legend} -> {target} says nothing of code {forgotten[0]}",
+            mend="map it, or name it under unmapped",
+        )
     index_of = {entry.code: index for index, entry in enumerate(goal.classes)}
     codes = tuple(sorted(crosswalk.maps))
     shares = np.zeros((len(codes), len(goal.classes)))

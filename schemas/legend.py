@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Annotated
@@ -29,6 +29,8 @@ class LegendClass(BaseModel):
     """Official colour, ``#rrggbb``."""
     noun: str = ""
     """How a sentence names it (``cropland``); the lower-cased name where empty."""
+    members: tuple[Code, ...] = ()
+    """Codes of the finer legend (`Legend.groups`) that it gathers."""
 
 
 class Legend(BaseModel):
@@ -51,6 +53,8 @@ class Legend(BaseModel):
     """In index order."""
     source: str
     """Document it was checked against."""
+    groups: str = ""
+    """Name of a finer legend whose codes its classes gather: what has a crosswalk there needs none here."""
 
     @model_validator(mode="after")
     def _each_code_once(self) -> Legend:
@@ -58,6 +62,12 @@ class Legend(BaseModel):
         twice = sorted({code for code in codes if codes.count(code) > 1})
         if twice:
             raise ValueError(f"code {twice[0]} stands twice in legend {self.name}")
+        members = [code for entry in self.classes for code in entry.members]
+        twice = sorted({code for code in members if members.count(code) > 1})
+        if twice:
+            raise ValueError(f"member {twice[0]} stands in two classes of legend {self.name}")
+        if bool(self.groups) != all(entry.members for entry in self.classes) or (members and not self.groups):
+            raise ValueError(f"legend {self.name}: give groups and the members of every class, or neither")
         return self
 
     def index_of(self, code: int) -> int:
@@ -108,11 +118,23 @@ def _load(prefix: str, name: str) -> object:
 
 
 _OF_RECIPES: dict[str, Legend] = {}
+_CROSSWALKS: dict[tuple[str, str], Crosswalk] = {}
+_generation = 0
 
 
-def use_legends(legends: Mapping[str, Legend]) -> None:
-    """Make a recipe's own legends known under their names in this process; the last of one name holds."""
+def use_legends(legends: Mapping[str, Legend], crosswalks: Iterable[Crosswalk] = ()) -> None:
+    """Make a recipe's own legends and crosswalks known in this process; the last of one name holds."""
+    global _generation
+    own = {(crosswalk.source, crosswalk.target): crosswalk for crosswalk in crosswalks}
+    if any(_OF_RECIPES.get(k) != v for k, v in legends.items()) or any(_CROSSWALKS.get(k) != v for k, v in own.items()):
+        _generation += 1
     _OF_RECIPES.update(legends)
+    _CROSSWALKS.update(own)
+
+
+def generation() -> int:
+    """Rises when a recipe's legend or crosswalk takes the place of another: part of the key of what is cached."""
+    return _generation
 
 
 def load_legend(name: str) -> Legend:
@@ -129,11 +151,45 @@ def _shipped_legend(name: str) -> Legend:
     return Legend.model_validate(_load("legend_", name))
 
 
-@cache
 def load_crosswalk(source: str, target: str) -> Crosswalk:
-    """The crosswalk between two legends.
+    """The crosswalk between two legends: a recipe's own, a shipped one, or the one that follows from a finer legend
+    which the target groups.
 
     Raises:
         RecipeError: there is none; lists the known ones.
     """
+    if (source, target) in _CROSSWALKS:
+        return _CROSSWALKS[source, target]
+    if f"{source}__{target}" in known_tables("crosswalk_"):
+        return _shipped_crosswalk(source, target)
+    goal = load_legend(target)
+    if source == target:
+        codes: dict[int, tuple[int, ...]] = {entry.code: (entry.code,) for entry in goal.classes}
+        return Crosswalk(source=source, target=target, version=goal.version, maps=codes, note="The same classes.")
+    if goal.groups:
+        return grouped(load_crosswalk(source, goal.groups), goal)
+    return _shipped_crosswalk(source, target)
+
+
+@cache
+def _shipped_crosswalk(source: str, target: str) -> Crosswalk:
     return Crosswalk.model_validate(_load("crosswalk_", f"{source}__{target}"))
+
+
+def grouped(finer: Crosswalk, goal: Legend) -> Crosswalk:
+    """A crosswalk to a legend that groups the target of another. A class comes at the place of its first member; a code
+    none of whose classes is in a group says nothing.
+    """
+    group_of = {member: entry.code for entry in goal.classes for member in entry.members}
+    maps = {
+        code: tuple(dict.fromkeys(group_of[member] for member in admitted if member in group_of))
+        for code, admitted in finer.maps.items()
+    }
+    return Crosswalk(
+        source=finer.source,
+        target=goal.name,
+        version=f"{goal.version} of {finer.version}",
+        maps={code: admitted for code, admitted in maps.items() if admitted},
+        unmapped=tuple(sorted({*finer.unmapped, *(code for code, admitted in maps.items() if not admitted)})),
+        note=f"Follows from {finer.source} -> {finer.target}: {finer.note}",
+    )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from schemas.errors import RecipeError
-from schemas.legend import Legend, known_tables, use_legends
+from schemas.legend import Crosswalk, Legend, known_tables, use_legends
 from schemas.recipe_base import LonLatBox, Model, Name
 from schemas.recipe_catalogs import Catalog, Credential, Fallback, Host, HostLimit
 from schemas.recipe_gates import Gates
@@ -96,6 +96,9 @@ class Recipe(Model):
     """Name -> a sensor that is not shipped: its table, or the path of a YAML file that holds it."""
     legends: dict[Name, Legend] = Field(default_factory=dict)
     """Name -> a legend that is not shipped: its classes, or the path of a YAML file that holds them."""
+    crosswalks: dict[Name, Crosswalk] = Field(default_factory=dict)
+    """Name -> what a legend's codes say of a target's classes, where none is shipped or the shipped one is not wanted;
+    the crosswalk, or the path of a YAML file that holds it."""
     labels: Labels | None = None
     """Weak labels, or none."""
     captions: Captions | None = None
@@ -156,7 +159,7 @@ class Recipe(Model):
                 raise ValueError(f"legends.{name} has the name of a legend that is shipped: give it another")
             if legend.name != name:
                 raise ValueError(f"legends.{name} is the legend {legend.name!r}: give both the same name")
-        use_legends(self.legends)
+        use_legends(self.legends, self.crosswalks.values())
         reference = self.register_shifts.reference
         if reference is not None and reference not in self.modalities:
             raise ValueError(f"register.reference is {reference!r}, but modalities has {sorted(self.modalities)}")
@@ -172,7 +175,7 @@ class Recipe(Model):
         """Wherever a recipe arrives, its own sensors and legends are known: in every worker process too."""
         super().__setstate__(state)
         use_profiles(self.sensors)
-        use_legends(self.legends)
+        use_legends(self.legends, self.crosswalks.values())
 
     def hashed(self) -> dict[str, Any]:
         """The recipe less what cannot change a pixel or a word: title, description, engines, gates, catalogs but their

@@ -75,7 +75,7 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
         RecipeError: as `load_recipe`.
     """
     root, data = _mapping(raw, name, "recipe")
-    for section, kind in (("sensors", "table of a sensor"), ("legends", "legend")):
+    for section, kind in (("sensors", "table of a sensor"), ("legends", "legend"), ("crosswalks", "crosswalk")):
         tables = data.get(section)
         if not isinstance(tables, dict):
             continue

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.errors import RecipeError
+from schemas.legend import load_crosswalk
 from schemas.recipe import Recipe, fill
 from schemas.recipe_file import load_recipe, parse_recipe
 
@@ -156,6 +157,22 @@ def test_a_legend_that_is_none_is_one_line(tmp_path: Path, file: str | None, sai
         parse_recipe((GOOD + "legends: {parcels: parcels.yaml}\n").encode(), "x.yaml", tmp_path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipes_own_crosswalk_is_read_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "parcels.yaml").write_text(LEGEND)
+    walk = "source: parcels\ntarget: worldcover-11\nversion: '1'\nmaps: {1: [40, 30]}\nnote: mine\n"
+    (tmp_path / "walk.yaml").write_text(walk)
+    text = GOOD + "legends: {parcels: parcels.yaml}\ncrosswalks: {mine: walk.yaml}\n"
+    recipe = parse_recipe(text.encode(), "x.yaml", tmp_path)
+    assert load_crosswalk("parcels", "worldcover-11").maps == {1: (40, 30)}
+    assert (
+        recipe.hash()
+        != parse_recipe(text.replace("crosswalks: {mine: walk.yaml}\n", "").encode(), "x", tmp_path).hash()
+    )
+    (tmp_path / "walk.yaml").write_text(walk.replace("[40, 30]", "forty"))
+    with pytest.raises(RecipeError, match=r"crosswalks\.mine\.maps"):
+        parse_recipe(text.encode(), "x.yaml", tmp_path)
 
 
 def test_a_shipped_legend_is_not_replaced(tmp_path: Path) -> None:
