@@ -10,6 +10,7 @@ Shifts here are in samples, rows downwards: (dy, dx). `chips.shift` turns them i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -61,7 +62,7 @@ class Match:
         stands_out = (self.significance - 4.4) / 4.0
         has_no_rival = (0.85 - self.rival) / 0.5
         is_sharp = 1.5 * (1.0 - self.sigma / tolerance)
-        return float(np.clip(min(stands_out, has_no_rival, is_sharp), 0.0, 1.0))
+        return min(max(min(stands_out, has_no_rival, is_sharp), 0.0), 1.0)
 
 
 NO_MATCH = Match(0.0, 0.0, 0.0, 0.0, 1.0, float("inf"))
@@ -81,10 +82,10 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
         Two arrays of (2 * radius + 1, 2 * radius + 1): correlation -1..1, and overlap in samples; row and
         column ``radius`` are shift 0.
     """
-    rows, columns = np.minimum(moving.weight.shape, reference.weight.shape)
-    ours_step, theirs_step = moving.weight.shape[0] // int(rows), reference.weight.shape[0] // int(rows)
+    rows, columns = (min(sizes) for sizes in zip(moving.weight.shape, reference.weight.shape, strict=True))
+    ours_step, theirs_step = moving.weight.shape[0] // rows, reference.weight.shape[0] // rows
     reach = -(-radius // max(ours_step, theirs_step))
-    shape = fft.next_fast_len(int(rows) + reach), fft.next_fast_len(int(columns) + reach)
+    shape = fft.next_fast_len(rows + reach), fft.next_fast_len(columns + reach)
     theirs, ours = reference.spectrum(theirs_step, shape), moving.spectrum(ours_step, shape)
     product = theirs[:, :, 0] * ours[:, :, 0].conj()
     for channel in range(1, ours.shape[2]):
@@ -136,13 +137,15 @@ def _seen_in_rectangles(
     rows_moving, columns_moving = moving.covers(steps[0], reach)
     rows_reference, columns_reference = reference.covers(steps[1], reach)
     seen_moving = rows_reference[:, None] @ moving.energies(steps[0]) @ columns_reference[None].transpose(0, 1, 3, 2)
-    window = "under", steps, reach, *(flags.tobytes() for flags in moving.extent or ())
-    if window not in reference.kept:  # the dates of a chip have one window, as a rule
+    window = steps, reach, *(flags.tobytes() for flags in moving.extent or ())
+    if ("overlap", window) not in reference.kept:  # the dates of a chip have one window, as a rule
         back = columns_moving[:, ::-1].transpose(0, 2, 1)
-        reference.kept[window] = (rows_moving[:, None] @ reference.energies(steps[1]) @ back[None])[:, :, ::-1]
-    down = rows_reference @ rows_moving[:, reach, :, None]
-    right = columns_reference @ columns_moving[:, reach, :, None]
-    return down[:, None] * right[None, :, None, :, 0], seen_moving, reference.kept[window]
+        under = (rows_moving[:, None] @ reference.energies(steps[1]) @ back[None])[:, :, ::-1]
+        down = rows_reference @ rows_moving[:, reach, :, None]
+        right = columns_reference @ columns_moving[:, reach, :, None]
+        reference.kept["under", window] = under
+        reference.kept["overlap", window] = down[:, None] * right[None, :, None, :, 0]
+    return reference.kept["overlap", window], seen_moving, reference.kept["under", window]
 
 
 def _seen_under_masks(
@@ -219,10 +222,10 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
     A sum of Gaussians around the samples is smooth between them too: its value and slopes at any place are sums over
     the samples around it. Values at the border go on beyond it.
     """
-    reach = int(np.ceil(4 * blur)) + 1
+    reach = math.ceil(4 * blur) + 1
     around = np.arange(-reach, reach + 1)
-    rows, columns = (np.clip(around + middle, 0, surface.shape[0] - 1) for middle in (row, column))
-    patch = surface[np.ix_(rows, columns)]
+    rows, columns = (np.minimum(np.maximum(around + middle, 0), surface.shape[0] - 1) for middle in (row, column))
+    patch = surface[rows[:, None], columns]
     y, x = 0.0, 0.0
     for _ in range(8):
         bells = _bells(np.array([[y], [x]]) - around, blur)
@@ -233,7 +236,7 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
         move_y = float(at[1, 1] * at[0, 1] - at[0, 2] * at[1, 0]) / float(determinant)
         move_x = float(at[1, 1] * at[1, 0] - at[2, 0] * at[0, 1]) / float(determinant)
         y, x = min(max(y + move_y, -1.0), 1.0), min(max(x + move_x, -1.0), 1.0)
-        if max(abs(move_y), abs(move_x)) < 1e-4:
+        if max(abs(move_y), abs(move_x)) < 3e-3:  # what is left is its square
             break
     return row + y, column + x
 
@@ -242,4 +245,4 @@ def _bells(distance: NDArray[np.float64], blur: float) -> NDArray[np.float64]:
     """(3, ...) a Gaussian, its slope and its bend at some distances, in samples."""
     scaled = distance / blur
     bell = np.exp(-0.5 * scaled * scaled)
-    return np.stack([bell, -scaled / blur * bell, (scaled * scaled - 1) / blur**2 * bell])
+    return np.array([bell, -scaled / blur * bell, (scaled * scaled - 1) / blur**2 * bell])

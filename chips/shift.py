@@ -8,8 +8,10 @@ shift on the ground, whatever the origins of the two grids.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,8 +159,8 @@ def estimate_shift(moving: Image, reference: Image | Reference, *, kind: Kind = 
 
 def _overlap(one: GeoRef, other: GeoRef) -> bool:
     """Whether two grids of one CRS share any ground."""
-    bounds = np.array([one.bounds_xyxy, other.bounds_xyxy])
-    return bool(np.all(bounds[:, :2].max(axis=0) < bounds[:, 2:].min(axis=0)))
+    here, there = one.bounds_xyxy, other.bounds_xyxy
+    return all(max(here[i], there[i]) < min(here[i + 2], there[i + 2]) for i in (0, 1))
 
 
 def _lattice(moving: Image, reference: Image) -> Lattice:
@@ -167,19 +169,18 @@ def _lattice(moving: Image, reference: Image) -> Lattice:
     pixel_m = max(pixel_m, moving.gsd_m, reference.gsd_m)
     anchor = moving.georef if moving.georef.pixel_size > reference.georef.pixel_size else reference.georef
     finest = min(moving.georef.pixel_size, reference.georef.pixel_size)
-    bounds = np.array([moving.georef.bounds_xyxy, reference.georef.bounds_xyxy])
-    left, bottom = bounds[:, :2].min(axis=0)
-    right, top = bounds[:, 2:].max(axis=0)
+    ends = list(zip(moving.georef.bounds_xyxy, reference.georef.bounds_xyxy, strict=True))
+    left, bottom, right, top = min(ends[0]), min(ends[1]), max(ends[2]), max(ends[3])
     densest = MAX_SAMPLES * pixel_m / max(right - left, top - bottom)
-    step = int(np.clip(min(round(pixel_m / finest), int(densest)), 1, MAX_STEP))
+    step = min(max(min(round(pixel_m / finest), int(densest)), 1), MAX_STEP)
     unit = pixel_m if _is_coarse(anchor, pixel_m) else pixel_m / step
     x, y = anchor.x0 + anchor.pixel_size / 2, anchor.y0 - anchor.pixel_size / 2
-    x -= np.ceil((x - left) / unit - 0.5) * unit
-    y += np.ceil((top - y) / unit - 0.5) * unit
-    rows, columns = int(np.ceil((y - bottom) / unit + 0.5)), int(np.ceil((right - x) / unit + 0.5))
+    x -= math.ceil((x - left) / unit - 0.5) * unit
+    y += math.ceil((top - y) / unit - 0.5) * unit
+    rows, columns = math.ceil((y - bottom) / unit + 0.5), math.ceil((right - x) / unit + 0.5)
     if unit == pixel_m:
         rows, columns = rows * step, columns * step
-    return Lattice(float(x), float(y), float(pixel_m), step, (rows, columns))
+    return Lattice(x, y, pixel_m, step, (rows, columns))
 
 
 def _is_coarse(georef: GeoRef, pixel_m: float) -> bool:
@@ -222,12 +223,13 @@ def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> Placed:
 
 def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Means of a fine picture over windows of the coarse pixel's size, one around each sample."""
-    georef, (rows, columns), half = image.georef, lattice.shape_yx, lattice.pixel_m / 2
-    down = georef.y0 - lattice.y + np.arange(rows) * lattice.spacing_m
-    right = lattice.x - georef.x0 + np.arange(columns) * lattice.spacing_m
+    georef, pixel = image.georef, image.georef.pixel_size
     down_weights, right_weights = (
-        _window_weights((centres - half) / georef.pixel_size, (centres + half) / georef.pixel_size, count)
-        for centres, count in ((down, georef.shape_yx[0]), (right, georef.shape_yx[1]))
+        _window_weights(round(first / pixel, 6), lattice.spacing_m / pixel, lattice.pixel_m / pixel, windows, count)
+        for first, windows, count in (
+            (georef.y0 - lattice.y, lattice.shape_yx[0], georef.shape_yx[0]),
+            (lattice.x - georef.x0, lattice.shape_yx[1], georef.shape_yx[1]),
+        )
     )
 
     def averaged(plane: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -247,11 +249,20 @@ def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDAr
     return np.where(valid, sums / np.where(valid, cover, np.float32(1)) + level, np.float32(0)), valid
 
 
-def _window_weights(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], count: int) -> sparse.csr_array:
-    """(window, pixel) share of each window low..high, in pixels from the first edge, that lies in a pixel."""
-    reach = int(np.ceil((high - low).max())) + 1
-    pixels = np.floor(low).astype(np.int64)[:, None] + np.arange(reach)
-    inside = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
-    shares = np.where((pixels >= 0) & (pixels < count), np.maximum(inside, 0), 0) / (high - low)[:, None]
-    places = np.clip(pixels, 0, count - 1).ravel(), np.arange(low.size + 1) * reach
-    return sparse.csr_array((shares.astype(np.float32).ravel(), *places), shape=(low.size, count))
+@lru_cache(maxsize=32)
+def _window_weights(first: float, spacing: float, width: float, windows: int, count: int) -> sparse.csr_array:
+    """(window, pixel) share of each window that lies in a pixel; chips of one layout share it.
+
+    Args:
+        first: centre of the first window, in pixels from the first pixel's edge.
+        spacing: pixels from one window to the next.
+        width: pixels of a window.
+        windows: how many.
+        count: how many pixels there are.
+    """
+    low = first - width / 2 + np.arange(windows) * spacing
+    pixels = np.floor(low).astype(np.int64)[:, None] + np.arange(math.ceil(width) + 1)
+    inside = np.minimum(low[:, None] + width, pixels + 1) - np.maximum(low[:, None], pixels)
+    shares = np.where((pixels >= 0) & (pixels < count), np.maximum(inside, 0), 0) / width
+    places = np.clip(pixels, 0, count - 1).ravel(), np.arange(windows + 1) * pixels.shape[1]
+    return sparse.csr_array((shares.astype(np.float32).ravel(), *places), shape=(windows, count))
