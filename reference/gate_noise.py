@@ -1,0 +1,160 @@
+"""Gate *noise*: labels against what is predicted for chips that were left out of training.
+
+The noise matrix is that of confident learning (Northcutt, Jiang and Chuang, 2021): of the pixels labelled i, those whose
+chance of j reaches the mean chance of j over the pixels labelled j. Controls: labels of which two fifths were changed
+must be refused, and chips whose labels were exchanged must stand at the top of the list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.evaluate import predictions
+from reference.findings import Figure, Finding, not_here, rounded
+from reference.lessons import ChipSource
+from reference.spoilt import Exchanged, Flipped, deranged
+from reference.study import Study
+
+FLIPPED = 0.4
+"""Share of the control's labels that are changed."""
+EXCHANGED = 0.15
+"""Share of the control's chips whose labels are exchanged."""
+LEAST_CHIPS = 4
+"""Fewer cannot be left out in turn."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What models said of chips that they had not seen."""
+
+    chances: Mapping[str, NDArray[np.float16]]
+    """Chip -> (classes, H, W)."""
+
+
+def noise(study: Study) -> Finding:
+    """Noise matrix, noise rate and suspicious chips."""
+    rule, chips, train = study.gates.noise, study.chips, study.split.train
+    if len(train) < max(LEAST_CHIPS, rule.folds):
+        return not_here("noise", f"{len(train)} training chips are too few to leave some out in turn")
+    found = left_out(study, rule.folds)
+    matrix, rate = noise_matrix(found, chips)
+    suspicion = suspicions(found, chips)
+    listed = sorted(suspicion, key=lambda chip_id: -suspicion[chip_id])[: rule.suspicious]
+    spoilt = Flipped(chips, FLIPPED, study.training.seed)
+    _, control_rate = noise_matrix(found, spoilt)
+    ranking = _ranking(found, chips, train, study.training.seed)
+    classes = [name for name, row in zip(chips.classes, matrix, strict=True) if row.sum() > 0]
+    kept = np.flatnonzero(matrix.sum(1) > 0)
+    shares = matrix[np.ix_(kept, kept)] / matrix[kept].sum(1, keepdims=True)
+    said = (
+        f"{rate:.1%} of the labelled pixels seem to be of another class; with {FLIPPED:.0%} changed on purpose "
+        f"{control_rate:.1%}; chips with exchanged labels are found with an area under the curve of {ranking:.2f}"
+    )
+    return Finding(
+        "noise",
+        rate <= rule.max_noise and ranking >= rule.min_ranking,
+        said,
+        {"noise": rounded(rate), "ranking": rounded(ranking)},
+        {name: float(value) for name, value in rule.model_dump().items()},
+        f"{FLIPPED:.0%} of the labels changed to another class of the chip",
+        {"noise": rounded(control_rate)},
+        control_rate > rule.max_noise,
+        tuple({"chip": chip_id, "suspicion": rounded(suspicion[chip_id])} for chip_id in listed),
+        (
+            Figure(
+                "Labelled (rows) and seemingly true (columns)",
+                "matrix",
+                labels=tuple(classes),
+                matrix=tuple(tuple(rounded(v) for v in row) for row in shares),
+            ),
+        ),
+        tuple(listed),
+    )
+
+
+def left_out(study: Study, folds: int) -> LeftOut:
+    """Chances for every training chip from models that did not see it; blocks stay together."""
+    chances: dict[str, NDArray[np.float16]] = {}
+    for asked in _folds(study, folds):
+        rest = [chip_id for chip_id in study.split.train if chip_id not in set(asked)]
+        model = study.train(study.chips, rest)
+        for batch, said in predictions(model, study.chips, asked):
+            for i, chip_id in enumerate(batch.chip_ids):
+                chances[chip_id] = said[i].astype(np.float16)
+    return LeftOut(chances)
+
+
+def _folds(study: Study, folds: int) -> Iterator[list[str]]:
+    """Training chips in parts of nearly equal size; a block is in one part where there are enough blocks."""
+    table = study.whole.dataset.chips.set_index("chip_id")["block_id"].to_dict()
+    blocks: dict[str, list[str]] = {}
+    for chip_id in study.split.train:
+        blocks.setdefault(str(table.get(chip_id, chip_id)), []).append(chip_id)
+    groups = list(blocks.values()) if len(blocks) >= folds else [[chip_id] for chip_id in study.split.train]
+    parts: list[list[str]] = [[] for _ in range(folds)]
+    for group in sorted(groups, key=len, reverse=True):
+        min(parts, key=len).extend(group)
+    yield from parts
+
+
+def noise_matrix(found: LeftOut, chips: ChipSource) -> tuple[NDArray[np.int64], float]:
+    """(classes, classes) confident pixels by label (rows) and seeming truth (columns); share off the diagonal."""
+    classes = len(chips.classes)
+    sums, counts = np.zeros(classes), np.zeros(classes)
+    for label, chance in _pairs(found, chips):
+        for i in np.unique(label):
+            own = chance[i, label == i]
+            sums[i] += own.sum()
+            counts[i] += own.size
+    limits = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+    matrix = np.zeros((classes, classes), np.int64)
+    for label, chance in _pairs(found, chips):
+        reached = np.where(chance >= limits[:, None], chance, -1.0)  # (classes, pixels)
+        said, sure = reached.argmax(0), reached.max(0) > 0
+        flat = label[sure] * classes + said[sure]
+        matrix += np.bincount(flat, minlength=classes**2).reshape(classes, classes)
+    total = matrix.sum()
+    return matrix, float(1.0 - np.trace(matrix) / total) if total else 0.0
+
+
+def _pairs(found: LeftOut, chips: ChipSource) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """(pixels,) labels and (classes, pixels) chances of each chip's labelled pixels."""
+    for chip_id, chance in found.chances.items():
+        label = chips[chip_id].label[0].numpy()
+        known = label < len(chips.classes)
+        yield label[known], chance[:, known].astype(np.float32)
+
+
+def suspicions(found: LeftOut, chips: ChipSource) -> dict[str, float]:
+    """Chip -> how little its labels were expected: one less the mean chance of the label, over its classes."""
+    suspicion = {}
+    for chip_id, (label, chance) in zip(found.chances, _pairs(found, chips), strict=True):
+        own = np.take_along_axis(chance, label[None], axis=0)[0]
+        means = [own[label == i].mean() for i in np.unique(label)]
+        suspicion[chip_id] = float(1.0 - np.mean(means)) if means else 0.0
+    return suspicion
+
+
+def _ranking(found: LeftOut, chips: ChipSource, train: Sequence[str], seed: int) -> float:
+    """Area under the curve with which suspicion finds chips whose labels were exchanged."""
+    luck = np.random.Generator(np.random.PCG64(seed))
+    some = luck.permutation(list(train))[: max(2, round(EXCHANGED * len(train)))].tolist()
+    suspicion = suspicions(found, Exchanged(chips, deranged(some, seed), labels=True))
+    wrong: list[Any] = [suspicion[chip_id] for chip_id in some]
+    right = [suspicion[chip_id] for chip_id in train if chip_id not in set(some)]
+    return area_under_curve(wrong, right)
+
+
+def area_under_curve(high: Sequence[float], low: Sequence[float]) -> float:
+    """Chance that one of the first is above one of the second.
+
+    >>> area_under_curve([3.0, 1.0], [0.0, 2.0])
+    0.75
+    """
+    a, b = np.asarray(high)[:, None], np.asarray(low)[None]
+    return float(((a > b) + 0.5 * (a == b)).mean()) if a.size and b.size else 0.5

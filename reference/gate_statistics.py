@@ -1,0 +1,148 @@
+"""Gate *statistics*: what the manifest says of the bands is so, and has not drifted from the version before.
+
+Control: a manifest whose means are a hundredth of a deviation off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from reference.data import Chips
+from reference.findings import Figure, Finding, Series, rounded
+from schemas.dataset import DatasetDocument, LayerTable
+from schemas.recipe_gates import StatisticsGate
+from shards.document import read_document
+from shards.reader import Dataset
+
+CONTROL_OFF = 0.01
+"""Deviations by which the control's means are wrong."""
+CONTROL_DRIFT = 1.0
+"""Deviations by which the control's parent differs."""
+
+
+def statistics(dataset: Dataset, chips: Chips, rule: StatisticsGate) -> Finding:
+    """Means and deviations measured again from the samples of the train split; drift against the parent version."""
+    document = dataset.document
+    measured = measure(dataset, chips.clear)
+    error, worst = largest_error(document.modalities, measured)
+    wrong, _ = largest_error(document.modalities, measured, off=CONTROL_OFF)
+    found: dict[str, Any] = {"largest_error": rounded(error, 8), "bands": len(measured)}
+    said = f"{len(measured)} bands measured again: off by at most {error:.1e} deviations ({worst})"
+    control: dict[str, Any] = {"largest_error": rounded(wrong, 8)}
+    figures: tuple[Figure, ...] = ()
+    parent = _parent(dataset)
+    if parent is not None:
+        drift = band_drift(document.modalities, parent.modalities)
+        moved = class_drift(dataset, parent.version)
+        name, largest = max(drift.items(), key=lambda pair: pair[1], default=("", 0.0))
+        found |= {"largest_drift": rounded(largest), "class_drift": rounded(moved), "parent": parent.version}
+        control["largest_drift"] = rounded(largest + CONTROL_DRIFT)
+        said += f"; against {parent.version} drifted by at most {largest:.3f} ({name}), classes by {moved:.3f}"
+        values = tuple(drift.values())
+        series = Series("drift", tuple(float(i) for i in range(len(values))), tuple(rounded(v) for v in values))
+        figures = (Figure("Drift of the bands from the parent", "bars", "", "deviations", tuple(drift), (series,)),)
+
+    def passes(values: Mapping[str, Any]) -> bool:
+        return bool(
+            values["largest_error"] <= rule.max_error
+            and values.get("largest_drift", 0.0) <= rule.max_drift
+            and values.get("class_drift", 0.0) <= rule.max_class_drift
+        )
+
+    return Finding(
+        "statistics",
+        passes(found),
+        said,
+        found,
+        rule.model_dump(),
+        f"means {CONTROL_OFF:g} deviations off",
+        control,
+        not passes({"largest_error": control["largest_error"]}) and not passes({"largest_error": 0.0} | control),
+        figures=figures,
+    )
+
+
+def measure(dataset: Dataset, clear: Sequence[int]) -> dict[tuple[str, str], tuple[int, float, float]]:
+    """(group, band) -> pixels, mean and deviation over clear pixels of the train split, in float64."""
+    sums: dict[tuple[str, str], list[float]] = {}
+    if "train" not in set(dataset.chips["split"]):
+        return {}
+    for sample in dataset.iterate("train", members=[]):
+        for table in dataset.document.modalities:
+            layer = sample.layers.get(table.group)
+            if layer is None:
+                continue
+            seen = np.isin(layer.valid, clear)  # (T, h, w)
+            for date in range(len(layer.data)):
+                for band, stored in zip(table.bands, layer.data[date], strict=True):
+                    values = stored[seen[date]].astype(np.float64)
+                    keep = np.isfinite(values)
+                    if table.nodata is not None:
+                        keep &= values != float(np.asarray(table.nodata).astype(stored.dtype))
+                    values = values[keep] * layer.scale[date] + layer.offset[date]
+                    at = sums.setdefault((table.group, band.name), [0.0, 0.0, 0.0])
+                    at[0] += values.size
+                    at[1] += float(values.sum())
+                    at[2] += float(np.square(values).sum())
+    return {
+        key: (int(n), total / n, float(np.sqrt(max(0.0, squares / n - (total / n) ** 2))))
+        for key, (n, total, squares) in sums.items()
+        if n
+    }
+
+
+def largest_error(
+    layers: Sequence[LayerTable], measured: Mapping[tuple[str, str], tuple[int, float, float]], off: float = 0.0
+) -> tuple[float, str]:
+    """Largest difference from the manifest in deviations, and of which band; ``off`` is added to the stated means."""
+    worst, name = 0.0, "no band"
+    for table in layers:
+        for band in table.bands:
+            count, mean, std = measured.get((table.group, band.name), (0, 0.0, 0.0))
+            if band.mean is None or band.std is None or not count:
+                error = 0.0 if band.mean is None and not count else np.inf
+            else:
+                unit = max(std, 1e-6 * abs(mean), 1e-12)
+                error = max(abs(mean - band.mean - off * unit), abs(std - band.std)) / unit
+            if error >= worst:
+                worst, name = float(error), f"{table.group} {band.name}"
+    return worst, name
+
+
+def band_drift(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> dict[str, float]:
+    """Band -> difference of the means of two versions in deviations, for bands that both have."""
+    old = {(table.group, band.name): band for table in before for band in table.bands}
+    drift = {}
+    for table in now:
+        for band in table.bands:
+            was = old.get((table.group, band.name))
+            if was is None or band.mean is None or was.mean is None or not was.std:
+                continue
+            drift[f"{table.group} {band.name}"] = abs(band.mean - was.mean) / was.std
+    return drift
+
+
+def class_drift(dataset: Dataset, parent: str) -> float:
+    """Half the sum of differences of class shares: 0 the same, 1 nothing in common."""
+    before = Dataset(dataset.storage, read_document(dataset.storage, parent))
+    shares = [_shares(one) for one in (dataset, before)]
+    names = set(shares[0]) | set(shares[1])
+    return 0.5 * sum(abs(shares[0].get(n, 0.0) - shares[1].get(n, 0.0)) for n in names)
+
+
+def _shares(dataset: Dataset) -> dict[str, float]:
+    if "label.fractions" not in dataset.chips:
+        return {}
+    rows = [dict(row) for row in dataset.chips["label.fractions"] if row is not None]
+    names = {name for row in rows for name in row}
+    total = sum(value or 0.0 for row in rows for value in row.values()) or 1.0
+    return {name: sum(row.get(name) or 0.0 for row in rows) / total for name in names}
+
+
+def _parent(dataset: Dataset) -> DatasetDocument | None:
+    """The version before, if it is still there."""
+    version = dataset.document.parent_version
+    return read_document(dataset.storage, version) if version and version in dataset.versions() else None

@@ -1,0 +1,109 @@
+"""Gate *texts*: captions find their pictures among the held-out chips, and pictures their captions.
+
+Control: the same training with the captions exchanged among the training chips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from reference.evaluate import batches
+from reference.findings import Figure, Finding, Series, not_here, rounded
+from reference.lessons import ChipSource
+from reference.model import ReferenceModel
+from reference.spoilt import Exchanged, deranged
+from reference.study import Study
+
+RANKS = (1, 5, 10)
+DECIDES = 5
+"""The rank that decides."""
+
+
+def texts(study: Study) -> Finding:
+    """Recall at 1, 5 and 10, both ways, against chance and against a model of exchanged captions."""
+    if not study.has_captions():
+        return not_here("texts", "the dataset has no captions")
+    rule, chips = study.gates.texts, study.chips
+    held = [chip_id for chip_id in study.split.held_out if chips[chip_id].captions]
+    if len(held) <= DECIDES:
+        return not_here("texts", f"{len(held)} held-out chips with captions are too few to choose among")
+    measured = retrieval(study.model, chips, held)
+    exchanged = Exchanged(chips, deranged(study.split.train, study.training.seed), captions=True)
+    control = retrieval(study.train(exchanged, study.split.train), chips, held)
+
+    def passes(found: Mapping[str, Any]) -> bool:
+        ways = ("text_to_picture", "picture_to_text")
+        return all(found[f"{way}_{DECIDES}"] >= rule.min_times_chance * found[f"chance_{DECIDES}"] for way in ways)
+
+    said = (
+        f"of {len(held)} chips, recall at {DECIDES}: caption to picture {measured[f'text_to_picture_{DECIDES}']:.2f}, "
+        f"picture to caption {measured[f'picture_to_text_{DECIDES}']:.2f}; chance {measured[f'chance_{DECIDES}']:.2f}, "
+        f"exchanged captions {control[f'text_to_picture_{DECIDES}']:.2f} and "
+        f"{control[f'picture_to_text_{DECIDES}']:.2f}"
+    )
+    return Finding(
+        "texts",
+        passes(measured),
+        said,
+        measured,
+        rule.model_dump(),
+        "trained with captions exchanged among the chips",
+        control,
+        not passes(control),
+        figures=(_figure(measured, control),),
+    )
+
+
+@torch.no_grad()
+def retrieval(model: ReferenceModel, chips: ChipSource, chip_ids: Sequence[str]) -> dict[str, float]:
+    """Recall at `RANKS` both ways, and that of chance. Chips with the same words are all right answers to them."""
+    if model.text is None:
+        raise ValueError("a model without a text tower")
+    model.eval()
+    images, words, captions = [], [], [chips[chip_id].captions for chip_id in chip_ids]
+    for batch in batches(chips, chip_ids):
+        images.append(model(batch).image)
+    for said in captions:
+        vector = model.text(list(said)).mean(0)
+        words.append(vector / vector.norm())
+    scores = (torch.stack(words) @ torch.cat(images).T).numpy()  # (texts, pictures)
+    same = np.array([[a == b for b in captions] for a in captions])
+    found = {f"text_to_picture_{k}": recall(scores, same, k) for k in RANKS}
+    found |= {f"picture_to_text_{k}": recall(scores.T, same, k) for k in RANKS}
+    return found | {f"chance_{k}": rounded(_chance(same, k)) for k in RANKS}
+
+
+def recall(scores: NDArray[Any], right: NDArray[np.bool_], rank: int) -> float:
+    """Share of rows of which a right column is among the ``rank`` best.
+
+    >>> recall(np.array([[0.9, 0.1], [0.8, 0.2]]), np.eye(2, dtype=bool), 1)
+    0.5
+    """
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :rank]
+    return float(np.take_along_axis(right, best, axis=1).any(1).mean())
+
+
+def _chance(right: NDArray[np.bool_], rank: int) -> float:
+    """Of drawing ``rank`` columns without putting back: mean over rows of 1 - C(n - r, k) / C(n, k)."""
+    n = right.shape[1]
+    missed = np.ones(len(right))
+    for drawn in range(min(rank, n)):
+        missed *= np.clip(n - right.sum(1) - drawn, 0, None) / (n - drawn)
+    return float((1.0 - missed).mean())
+
+
+def _figure(measured: Mapping[str, float], control: Mapping[str, float]) -> Figure:
+    x = tuple(float(k) for k in RANKS)
+    ways = {
+        "caption to picture": [measured[f"text_to_picture_{k}"] for k in RANKS],
+        "picture to caption": [measured[f"picture_to_text_{k}"] for k in RANKS],
+        "exchanged captions": [control[f"text_to_picture_{k}"] for k in RANKS],
+        "chance": [measured[f"chance_{k}"] for k in RANKS],
+    }
+    series = tuple(Series(name, x, tuple(rounded(v) for v in values)) for name, values in ways.items())
+    return Figure("Retrieval among the held-out chips", "line", "rank", "recall", (), series)

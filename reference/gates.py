@@ -1,0 +1,221 @@
+"""`run_gates`: does a dataset teach? Every gate has a threshold, a control that must fail, and a figure.
+
+    learnable     held-out ground is predicted above the majority and single pixels    gate_learnable.py
+    registration  moving the pictures over their labels costs                          gate_learnable.py
+    modalities    every modality earns its place                                       gate_modalities.py
+    texts         captions find their pictures, pictures their captions                gate_texts.py
+    leak          held-out chips are new ground                                        gate_leak.py
+    noise         labels agree with models that did not learn from them                gate_noise.py
+    statistics    the manifest's means and deviations are so, and did not drift        gate_statistics.py
+
+A validation is a file of its own, ``validations/<version>/<time>.json``: versions stay as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from reference.data import Chips, Target
+from reference.evaluate import Classes
+from reference.findings import Finding
+from reference.gate_leak import leak
+from reference.gate_learnable import learnable, registration
+from reference.gate_modalities import modalities
+from reference.gate_noise import noise
+from reference.gate_statistics import statistics
+from reference.gate_texts import texts
+from reference.study import Study
+from schemas.errors import DatasetError
+from schemas.recipe_gates import Gates
+from shards.reader import Dataset
+from shards.storage import Storage
+
+log = logging.getLogger(__name__)
+
+VALIDATIONS = "validations"
+STUDIES: dict[str, Callable[[Study], Finding]] = {
+    "learnable": learnable,
+    "registration": registration,
+    "modalities": modalities,
+    "texts": texts,
+    "leak": leak,
+    "noise": noise,
+}
+"""Gates that train or ask a model, in the order in which they run."""
+GATES = ("statistics", *STUDIES)
+SHORT = ("statistics", "learnable")
+"""Gates of a short validation: those that say at once whether something is badly wrong."""
+SHORT_STEPS = 0.5
+"""Share of the training steps that a short validation takes."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What all gates found."""
+
+    dataset: str
+    """Name."""
+    dataset_version: str
+    """Version that was validated."""
+    time_utc: str
+    """When it began, as in the file's name."""
+    short: bool
+    """Whether only the short gates ran."""
+    target: str
+    """Label that was learned."""
+    split: str
+    """Who was held out, in words, with numbers."""
+    findings: tuple[Finding, ...]
+    """One per gate."""
+    training: Mapping[str, Any]
+    """How the models were trained."""
+    seconds: float
+    """Wall time."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """Where, and with which versions."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate lets the dataset through, and at least one applied."""
+        return all(f.holds for f in self.findings) and any(f.passed is not None for f in self.findings)
+
+    @property
+    def path(self) -> str:
+        """Where it is kept, relative to the dataset's root."""
+        return f"{VALIDATIONS}/{self.dataset_version}/{self.time_utc}.json"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the file."""
+        return {
+            "format": 1,
+            "dataset": self.dataset,
+            "version": self.dataset_version,
+            "time_utc": self.time_utc,
+            "passed": self.passed,
+            "short": self.short,
+            "target": self.target,
+            "split": self.split,
+            "gates": [finding.as_dict() for finding in self.findings],
+            "training": dict(self.training),
+            "seconds": round(self.seconds, 1),
+            "machine": dict(self.machine),
+        }
+
+
+def gates_of(dataset: Dataset) -> Gates:
+    """Thresholds of the recipe that the dataset was made of."""
+    return Gates.model_validate(dataset.document.recipe.get("gates") or {})
+
+
+def run_gates(
+    dataset: Dataset,
+    *,
+    gates: Gates | None = None,
+    truth: Callable[[list[str]], Mapping[str, Classes]] | None = None,
+    target: Target | None = None,
+    short: bool = False,
+    only: tuple[str, ...] = (),
+    on_gate: Callable[[str], None] = lambda name: None,
+) -> Validation:
+    """Train, ask and judge.
+
+    Args:
+        dataset: what `terraweft.open_dataset` gives.
+        gates: thresholds; the recipe's where None.
+        truth: chips -> true classes, where they are known.
+        target: label that is learned; the fused one, or the only product, where None.
+        short: only `SHORT`, with fewer steps.
+        only: only these gates.
+        on_gate: told the name of each gate before it runs.
+
+    Raises:
+        DatasetError: an unknown gate; no chip or no label to learn from.
+    """
+    unknown = sorted(set(only) - set(GATES))
+    if unknown:
+        raise DatasetError(f"no gate {unknown[0]!r}", mend=f"known: {', '.join(GATES)}")
+    began, moment = time.monotonic(), datetime.now(UTC)
+    rules = gates or gates_of(dataset)
+    wanted = [name for name in GATES if name in (only or (SHORT if short else GATES))]
+    chips = Chips(dataset, target or default_target(dataset))
+    study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0)
+    if truth is not None and study.cut is None:
+        study.truth = dict(truth(list(study.split.held_out)))
+    findings = []
+    for name in wanted:
+        on_gate(name)
+        at = time.monotonic()
+        found = statistics(dataset, chips, rules.statistics) if name == "statistics" else STUDIES[name](study)
+        log.info("%s: %s in %.0f s: %s", name, "passed" if found.holds else "FAILED", time.monotonic() - at, found.said)
+        findings.append(found)
+    split = f"{len(study.split.train)} learned from, {len(study.split.held_out)} held out; {study.split.how}"
+    return Validation(
+        dataset=dataset.name,
+        dataset_version=dataset.version,
+        time_utc=f"{moment:%Y%m%dT%H%M%SZ}",
+        short=short,
+        target=chips.target.source,
+        split=split,
+        findings=tuple(findings),
+        training=_training(study),
+        seconds=time.monotonic() - began,
+        machine=_machine(),
+    )
+
+
+def default_target(dataset: Dataset) -> Target:
+    """The fused label; where there is none, the only product.
+
+    Raises:
+        DatasetError: none, or several products.
+    """
+    names = list(dataset.document.legends)
+    if "label" in names or not names:
+        return Target()
+    if len(names) > 1:
+        raise DatasetError("which label is to be learned?", where=dataset.name, mend=f"--label {' | '.join(names)}")
+    return Target(names[0])
+
+
+def write_validation(storage: Storage, validation: Validation) -> str:
+    """Keep a validation beside the dataset's versions; its path."""
+    text = json.dumps(validation.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    storage.put(validation.path, text.encode() + b"\n")
+    return validation.path
+
+
+def _training(study: Study) -> dict[str, Any]:
+    done = study.trained
+    return {
+        "size": study.training.size,
+        "steps": study.training.steps,
+        "batch_size": study.training.batch_size,
+        "crop_m": study.training.crop_m,
+        "seed": study.training.seed,
+        "models": len(done),
+        "parameters": done[0].model.parameter_count() if done else 0,
+        "seconds": round(sum(one.seconds for one in done), 1),
+        "chips_per_s": round(sum(one.samples_per_s for one in done) / len(done), 1) if done else 0.0,
+    }
+
+
+def _machine() -> dict[str, Any]:
+    on_gpu = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if on_gpu else "CPU",
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "lightning": version("lightning"),
+    }

@@ -1,0 +1,173 @@
+"""What the gates share: the dataset's chips, who learns and who is held out, the model that learned from them.
+
+Models are trained when a gate first asks for them, and kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference.bands import GroupTable
+from reference.data import Batch, Chips, Layer, ground_size_m
+from reference.evaluate import Classes, Counts, confusions, counted_classes
+from reference.lessons import ChipSource, class_weights
+from reference.model import ReferenceModel
+from reference.train import Trained, Training, fit
+from schemas.errors import DatasetError
+from schemas.recipe_gates import Gates
+
+log = logging.getLogger(__name__)
+
+PARTS = 4
+"""Where no chip is held out, each is cut into so many parts along an edge, and every fourth part is."""
+LEAST_HELD_OUT = 1
+
+
+class Parts:
+    """Chips cut into squares, for datasets too small to have a split: ``chip~0``, ``chip~1``, ..."""
+
+    def __init__(self, chips: ChipSource, parts: int = PARTS) -> None:
+        self.chips, self.parts = chips, parts
+
+    @property
+    def groups(self) -> Mapping[str, GroupTable]:
+        """Of the whole chips."""
+        return self.chips.groups
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the whole chips."""
+        return self.chips.classes
+
+    def names(self, chip_ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """(learned from, held out): of each 2 x 2 parts one is held out, a different one in each chip."""
+        learned: list[str] = []
+        held: list[str] = []
+        for number, chip_id in enumerate(chip_ids):
+            for part in range(self.parts**2):
+                row, column = divmod(part, self.parts)
+                is_held = (row % 2, column % 2) == divmod(number % 4, 2)
+                (held if is_held else learned).append(f"{chip_id}~{part}")
+        return learned, held
+
+    def __getitem__(self, name: str) -> Batch:
+        """A part."""
+        chip_id, _, number = name.rpartition("~")
+        whole = self.chips[chip_id]
+        row, column = divmod(int(number), self.parts)
+
+        def cut(values: Tensor) -> Tensor:
+            h, w = values.shape[-2] // self.parts, values.shape[-1] // self.parts
+            return values[..., row * h : (row + 1) * h, column * w : (column + 1) * w]
+
+        layers = {n: Layer(cut(v.values), cut(v.valid), v.day) for n, v in whole.layers.items()}
+        return replace(whole, chip_ids=(name,), layers=layers, label=cut(whole.label), confidence=cut(whole.confidence))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who learns, and who is asked."""
+
+    train: tuple[str, ...]
+    """Chips that models may see."""
+    held_out: tuple[str, ...]
+    """Chips that they may not: val and test together, for no choice is made by either."""
+    how: str
+    """Where this comes from."""
+
+
+class Study:
+    """One validation's models and scores.
+
+    Args:
+        chips: the dataset's.
+        gates: thresholds and training.
+        truth: chip -> (H, W) true class index, 255 where it is not known.
+        steps_share: share of the steps of each training; less for a short validation.
+    """
+
+    def __init__(
+        self, chips: Chips, gates: Gates, truth: Mapping[str, Classes] | None = None, steps_share: float = 1.0
+    ) -> None:
+        self.whole, self.gates = chips, gates
+        self.split = split_of(chips)
+        self.cut = Parts(chips) if "parts" in self.split.how else None
+        self.chips: ChipSource = self.cut or chips
+        self.edge_m = ground_size_m(chips) / (PARTS if self.cut else 1)
+        self.truth = dict(truth or {})
+        chosen = gates.training
+        self.training = Training(
+            size=chosen.size,
+            steps=max(1, round(chosen.steps * steps_share)),
+            batch_size=chosen.batch_size,
+            crop_m=chosen.crop_m,
+            seed=chosen.seed,
+        )
+        self.trained: list[Trained] = []
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Of the dataset, in the recipe's order."""
+        return self.whole.modalities
+
+    def train(self, chips: ChipSource, chip_ids: Sequence[str], training: Training | None = None) -> ReferenceModel:
+        """A model that learned from these chips."""
+        done = fit(chips, chip_ids, self.edge_m, training or self.training)
+        log.info("%d steps in %.1f s, %.1f chips/s", done.steps, done.seconds, done.samples_per_s)
+        self.trained.append(done)
+        return done.model
+
+    @cached_property
+    def model(self) -> ReferenceModel:
+        """The model that learned from the dataset as it is."""
+        return self.train(self.chips, self.split.train)
+
+    @cached_property
+    def held_out(self) -> Counts:
+        """(n, classes, classes) of that model on the held-out chips."""
+        return confusions(self.model, self.chips, self.split.held_out)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """(classes,) of the loss."""
+        return class_weights(self.chips, self.split.train, len(self.chips.classes))
+
+    @cached_property
+    def counted(self) -> NDArray[np.bool_]:
+        """(classes,) those that count in a mean over the held-out labels."""
+        return counted_classes(self.held_out.sum(0))
+
+    def has_captions(self) -> bool:
+        """Whether there are texts to learn."""
+        return any(self.chips[chip_id].captions for chip_id in self.split.train[:3])
+
+
+def split_of(chips: Chips) -> Split:
+    """The dataset's own split; where it holds nothing out, parts of its chips.
+
+    Raises:
+        DatasetError: a dataset without chips.
+    """
+    train = chips.ids("train")
+    held = [*chips.ids("val"), *chips.ids("test")]
+    if train and len(held) >= LEAST_HELD_OUT:
+        return Split(tuple(train), tuple(held), "the dataset's split: train against val and test")
+    everything = train or held
+    if not everything:
+        raise DatasetError("there is no chip to learn from", where=chips.dataset.name)
+    learned, asked = Parts(chips).names(everything)
+    return Split(tuple(learned), tuple(asked), "parts of the chips, a quarter held out: the dataset has no split")
+
+
+def use_threads(count: int | None) -> None:
+    """Let PyTorch use so many threads."""
+    if count is not None:
+        torch.set_num_threads(count)

@@ -1,0 +1,95 @@
+"""Reference maps to measure against: rasters of class codes, cut to the label grids of chips.
+
+A map is a GeoTIFF whose values are codes of the dataset's fused legend, in any CRS and of any pixel size; several cover
+the ground together, the first that has data at a place counts. It is never learned from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.data import ABSTAIN
+from schemas.errors import DatasetError, MissingExtraError
+from schemas.georef import GeoRef
+from schemas.legend import Legend
+from shards.reader import Dataset
+from shards.samples import georef_of
+
+
+def read_truth(path: Path, dataset: Dataset, chip_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    """Chip -> (H, W) class index on its label grid, 255 where the maps hold nothing; chips without any are left out.
+
+    Args:
+        path: a GeoTIFF, or a folder of them.
+        dataset: whose legend and grids hold.
+        chip_ids: which chips.
+
+    Raises:
+        DatasetError: no such map, or a dataset without a fused legend.
+        MissingExtraError: rasterio is not installed.
+    """
+    files = sorted(path.glob("*.tif")) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        raise DatasetError("there is no map of the truth", where=str(path), mend="give a .tif, or a folder of them")
+    if "label" not in dataset.document.legends:
+        raise DatasetError("there is no fused label to compare", where=dataset.name, mend="leave --truth out")
+    try:
+        import rasterio
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("rasterio", "build") from error
+    indices = _indices(Legend.model_validate(dataset.document.legends["label"]))
+    rows = dataset.chips.set_index("chip_id")
+    found: dict[str, NDArray[np.uint8]] = {}
+    sources = [rasterio.open(file) for file in files]
+    try:
+        for chip_id in chip_ids:
+            grid = label_grid(dataset, rows.loc[chip_id].to_dict() | {"chip_id": chip_id})
+            layers = [indices[_cut(source, grid)] for source in sources]
+            truth = np.full(grid.shape_yx, ABSTAIN, np.uint8)
+            for layer in reversed(layers):
+                truth = np.where(layer != ABSTAIN, layer, truth)
+            if (truth != ABSTAIN).any():
+                found[chip_id] = truth
+    finally:
+        for source in sources:
+            source.close()
+    return found
+
+
+def label_grid(dataset: Dataset, row: dict[str, Any]) -> GeoRef:
+    """The grid of a chip's labels: that of its finest layer."""
+    layers = [layer for layer in dataset.document.modalities if row.get(f"{layer.group}.transform") is not None]
+    return georef_of(row, min(layers, key=lambda layer: layer.gsd_m).group)
+
+
+def _indices(legend: Legend) -> NDArray[np.uint8]:
+    """(65536,) class index by code, 255 where it is none."""
+    indices = np.full(65_536, ABSTAIN, np.uint8)
+    for index, entry in enumerate(legend.classes):
+        indices[entry.code] = index
+    return indices
+
+
+def _cut(source: Any, grid: GeoRef) -> NDArray[np.uint16]:
+    """(H, W) codes of a map on a grid: the most frequent where its pixels are finer, else the nearest; 0 outside."""
+    import rasterio
+    from rasterio.enums import Resampling
+    from rasterio.transform import Affine
+    from rasterio.warp import reproject
+
+    codes = np.zeros(grid.shape_yx, np.uint16)
+    finer = source.crs.is_projected and abs(source.transform.a) < 0.9 * grid.pixel_size
+    reproject(
+        rasterio.band(source, 1),
+        codes,
+        dst_transform=Affine(*grid.transform),
+        dst_crs=f"EPSG:{grid.epsg}",
+        dst_nodata=0,
+        resampling=Resampling.mode if finer else Resampling.nearest,
+    )
+    return codes
