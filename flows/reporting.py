@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from reports.html import ReportInputs, write_report
 from reports.quicklooks import quicklooks
@@ -12,6 +14,17 @@ from shards.storage import Storage
 
 GALLERY = 12
 """Chips with pictures, spread over the table's order."""
+
+
+SUSPICIOUS = 6
+"""Chips that a validation wants looked at, with pictures: the page stays small."""
+
+
+def newest_validation(dataset: Dataset) -> dict[str, Any] | None:
+    """The last validation of a version, or None."""
+    paths = sorted(path for path, _ in dataset.storage.list(f"validations/{dataset.version}"))
+    found: dict[str, Any] | None = json.loads(dataset.storage.read(paths[-1])) if paths else None
+    return found
 
 
 def report_inputs(opened: Dataset) -> ReportInputs:
@@ -25,12 +38,20 @@ def report_inputs(opened: Dataset) -> ReportInputs:
             chip_id: quicklooks(dataset.sample(chip_id), document.modalities, document.legends)
             for chip_id in ids[::step][:GALLERY]
         }
+        validation = newest_validation(dataset)
+        listed = [chip for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
+        suspicious = {
+            chip_id: quicklooks(dataset.sample(chip_id), document.modalities, document.legends)
+            for chip_id in [chip for chip in listed if chip in set(ids)][:SUSPICIOUS]
+        }
         return ReportInputs(
             dataset_json=document.model_dump(mode="json"),
             chips=chips,
             outcomes=dataset.outcomes,
             texts=dataset.texts,
             quicklooks=pictures,
+            validation=validation,
+            suspicious=suspicious,
         )
 
 

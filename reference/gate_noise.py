@@ -1,6 +1,6 @@
 """Gate *noise*: labels against what is predicted for chips that were left out of training.
 
-The noise matrix is that of confident learning (Northcutt, Jiang and Chuang, 2021): of the pixels labelled i, those whose
+The noise matrix is that of confident learning (Northcutt, Jiang and Chuang, 2021): of pixels labelled i, those whose
 chance of j reaches the mean chance of j over the pixels labelled j. Controls: labels of which two fifths were changed
 must be refused, and chips whose labels were exchanged must stand at the top of the list.
 """

@@ -103,7 +103,7 @@ class PixelNet(nn.Module):
     def forward(self, values: Tensor, valid: Tensor, stem: GroupStem, day: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, h, w) -> (N, d, h, w) features, 0 where not valid; (N, 1, h, w) weights, 0 likewise."""
         bands = self.weights(stem.numbers)  # (C, d)
-        values = values * valid  # whatever stands under an invalid mask never matters
+        values = values.masked_fill(valid == 0, 0.0)  # whatever stands under an invalid mask never matters
         mixed = torch.einsum("nchw,cd->ndhw", values, bands)  # (N, d, h, w)
         mixed = F.gelu(mixed + self.context(stem.index, stem.gsd, day)[:, :, None, None])
         features = mixed + F.gelu(self.mix(mixed))  # (N, d, h, w)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,9 +168,13 @@ class Lesson(lightning.LightningModule):
             loss = loss + self.options.text_weight * words
         return loss, parts
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Average the weights; say how fast it goes."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then average: before a checkpoint of this step is written."""
+        super().optimizer_step(*args, **kwargs)
         self.average.update_parameters(self.model)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Say how fast it goes."""
         began, count = self._clock
         count += len(batch.chip_ids) * self.trainer.world_size
         self._clock = (began, count)
@@ -274,6 +279,7 @@ def fit(
     val_ids: Sequence[str] = (),
     folder: Path | None = None,
     resume: bool = False,
+    stop_after: int | None = None,
     progress: bool = False,
 ) -> Trained:
     """Train a model.
@@ -286,6 +292,7 @@ def fit(
         val_ids: those that it is measured on, every `Training.validate_every` steps.
         folder: receives checkpoints and metrics; nothing is written where None.
         resume: go on from the folder's last checkpoint, if there is one: the same numbers as without the stop.
+        stop_after: stop at this step, to go on another time; at the last one where None.
         progress: show a bar.
 
     Returns:
@@ -297,15 +304,13 @@ def fit(
     lesson = Lesson(model, options, weights, chips, train_ids, val_ids)
     keeps = bool(folder is not None and options.checkpoint_every)
     saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every or None)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")  # advice about workers and loggers, not errors
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    with _quiet():
         trainer = lightning.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             strategy="ddp_find_unused_parameters_true" if options.devices > 1 else "auto",
             use_distributed_sampler=False,
-            max_steps=options.steps,
+            max_steps=options.steps if stop_after is None else stop_after,
             max_epochs=-1,
             precision="bf16-mixed" if _on_gpu(options) else "32-true",
             logger=CSVLogger(folder, name="", version="metrics") if folder is not None else False,
@@ -331,6 +336,23 @@ def fit(
         steps * options.batch_size * options.devices / max(seconds, 1e-9),
         lesson.losses,
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice about workers and loggers, which a validation would repeat for every model."""
+    talkers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [talker.level for talker in talkers]
+    for talker in talkers:
+        talker.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        for talker, level in zip(talkers, levels, strict=True):
+            talker.setLevel(level)
 
 
 def _on_gpu(options: Training) -> bool:

@@ -21,11 +21,11 @@ from shards.reader import Dataset
 from shards.samples import georef_of
 
 
-def read_truth(path: Path, dataset: Dataset, chip_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
     """Chip -> (H, W) class index on its label grid, 255 where the maps hold nothing; chips without any are left out.
 
     Args:
-        path: a GeoTIFF, or a folder of them.
+        files: GeoTIFFs, the one that counts most first.
         dataset: whose legend and grids hold.
         chip_ids: which chips.
 
@@ -33,9 +33,9 @@ def read_truth(path: Path, dataset: Dataset, chip_ids: Sequence[str]) -> dict[st
         DatasetError: no such map, or a dataset without a fused legend.
         MissingExtraError: rasterio is not installed.
     """
-    files = sorted(path.glob("*.tif")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        raise DatasetError("there is no map of the truth", where=str(path), mend="give a .tif, or a folder of them")
+    for file in files:
+        if not file.is_file():
+            raise DatasetError("there is no map of the truth", where=str(file), mend="--truth names a GeoTIFF")
     if "label" not in dataset.document.legends:
         raise DatasetError("there is no fused label to compare", where=dataset.name, mend="leave --truth out")
     try:

@@ -19,6 +19,7 @@ import jinja2
 import pandas as pd
 
 from reports import tables
+from reports.validation import validation_section
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ class ReportInputs:
     """``texts.parquet``; without rows where the recipe asks for none."""
     quicklooks: Mapping[str, Sequence[Quicklook]] = field(default_factory=dict)
     """Chip id -> its pictures, in the order of the gallery."""
+    validation: Mapping[str, Any] | None = None
+    """The newest ``validations/<version>/<time>.json``, if the version was validated."""
+    suspicious: Mapping[str, Sequence[Quicklook]] = field(default_factory=dict)
+    """Chip id -> pictures, of chips that the validation wants looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,8 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "has_shards": bool(document.get("shards")),
         "zarr": dict(document.get("zarr") or {}),
         "software": sorted(document.get("software", {}).items()),
+        "validation": validation_section(inputs.validation),
+        "suspicious": dict(inputs.suspicious),
     }
 
 

@@ -1,4 +1,4 @@
-"""The command line: `terraweft demo | plan | index | explain | build | check | show | report | sandbox`.
+"""The command line: `terraweft demo | plan | index | explain | build | check | show | report | train | validate | ...`.
 
 Errors of the user print one line and end with exit code 2; an interrupt leaves a run that can be resumed (130).
 """
@@ -234,6 +234,60 @@ def report(
     from terraweft.commands import write_report
 
     write_report(dataset, version, to, out)
+
+
+@app.command()
+def train(
+    dataset: DatasetArgument,
+    to: Annotated[Path, typer.Option("--out", help="Folder for weights, metrics and checkpoints.")] = Path("trained"),
+    version: VersionOption = None,
+    size: Annotated[str, typer.Option(help="Of the reference model: tiny, small or base.")] = "tiny",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 400,
+    batch_size: Annotated[int, typer.Option(min=1, help="Chips per step and device.")] = 8,
+    crop_m: Annotated[float | None, typer.Option(help="Edge of the part of a chip that a step shows.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-3,
+    modality: Annotated[list[str] | None, typer.Option(help="Learn from this one only; may be given again.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
+    texts: Annotated[float, typer.Option(min=0.0, help="Weight of matching pictures and captions.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read ahead.")] = 0,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints; 0: none.")] = 100,
+    validate_every: Annotated[int, typer.Option(min=0, help="Steps between scores on val; 0: none.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+) -> None:
+    """Train the reference model on the train split. Needs the extra `train`."""
+    from terraweft.learning import TrainRequest, run_train
+
+    settings = {
+        "size": size, "steps": steps, "batch_size": batch_size, "crop_m": crop_m, "learning_rate": learning_rate,
+        "text_weight": texts, "seed": seed, "workers": workers, "devices": devices, "accelerator": accelerator,
+        "checkpoint_every": checkpoint_every, "validate_every": validate_every,
+    }  # fmt: skip
+    run_train(TrainRequest(dataset, to, version, tuple(modality or ()), label, resume), settings, out)
+
+
+@app.command()
+def validate(
+    dataset: DatasetArgument,
+    version: VersionOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The short form: statistics and learnable.")] = False,
+    gate: Annotated[list[str] | None, typer.Option(help="Only this gate; may be given again.")] = None,
+    truth: Annotated[
+        list[Path] | None, typer.Option(help="A reference map (GeoTIFF of the legend's codes) to score against.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
+) -> None:
+    """Let the reference model judge whether a dataset teaches. Exit 1 where a gate fails. Needs the extra `train`.
+
+    Writes validations/<version>/<time>.json and a report beside the version. A version that waits for its validation
+    (publish.after_validation) becomes the current one when all gates pass.
+    """
+    from terraweft.learning import ValidateRequest, run_validate
+
+    if not run_validate(ValidateRequest(dataset, version, quick, tuple(gate or ()), tuple(truth or ()), label), out):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from terraweft.console import Bars, account, human_bytes, human_seconds, print_n
 
 if TYPE_CHECKING:
     from flows.request import BuildRequest, BuildResult
+    from shards.reader import Dataset
 
 SANDBOX_VARIABLE = "TERRAWEFT_SANDBOX_STAC"
 """Name under which recipes find the sandbox's catalog."""
@@ -48,6 +50,17 @@ def needs_build() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(str(error.name), "build") from error
+
+
+def require_train() -> None:
+    """Say at once that a validation could not be run, before hours of work end in that.
+
+    Raises:
+        MissingExtraError: PyTorch or Lightning is not installed.
+    """
+    for package in ("torch", "lightning"):
+        if find_spec(package) is None:
+            raise MissingExtraError.of(package, "train")
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,13 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
     if options.part is not None and options.plan is None:
         raise UserError("--part is a share of a stored plan", where="--part", mend="give --plan FOLDER too")
     loaded, folder = find_recipe(recipe)
-    report_build(_build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out), out)
+    result = _build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out)
+    report_build(result, out)
+    if result.waits:
+        from terraweft.learning import ValidateRequest, run_validate
+
+        if not run_validate(ValidateRequest(root, version=result.version), out):
+            sys.exit(1)
 
 
 def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) -> None:
@@ -103,6 +122,8 @@ def _build(
     key = api_key(recipe, os.environ)
     require_variables(recipe, known)
     require_publishable(recipe)
+    if recipe.publish.after_validation:
+        require_train()
     with needs_build():
         from flows.looking import nothing_new
         from flows.plan_store import WHOLE, Part
@@ -193,7 +214,7 @@ def report_build(result: BuildResult, out: Console) -> None:
 
 
 def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) -> None:
-    """`terraweft demo`: world, build, check."""
+    """`terraweft demo`: world, build, check, and the short form of validation where the extra `train` is there."""
     with needs_build():
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
@@ -211,7 +232,17 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, str(dataset), known, BuildOptions(workers), out)
     report_build(result, out)
-    if not run_check(str(dataset), out):
+    sound = run_check(str(dataset), out)
+    try:
+        require_train()
+    except MissingExtraError as error:
+        out.print(f"note: not validated: {error.line()}", style="yellow", markup=False, soft_wrap=True)
+    else:
+        from terraweft.learning import ValidateRequest, run_validate
+
+        maps = tuple(sorted((world / "truth").glob("*_classes.tif")))
+        sound = run_validate(ValidateRequest(str(dataset), short=True, truth=maps), out) and sound
+    if not sound:
         sys.exit(1)
 
 
@@ -347,13 +378,18 @@ def run_check(dataset: str, out: Console) -> bool:
 
 def write_report(dataset: str, version: str | None, to: Path | None, out: Console) -> None:
     """`terraweft report`: beside the published version, which stays as it is."""
-    with needs_build():
-        from flows.reporting import report_inputs
-        from reports.html import render_report
     from shards.reader import open_dataset
 
     opened = open_dataset(dataset, version, store_options(os.environ))
     path = to or work_folder(opened.storage, os.environ) / "reports" / f"{opened.version}.html"
+    write_report_page(opened, path)
+    out.print(str(path), markup=False, soft_wrap=True)
+
+
+def write_report_page(opened: Dataset, path: Path) -> None:
+    """Render a report with the newest validation into a file; the dataset is closed."""
+    with needs_build():
+        from flows.reporting import report_inputs
+        from reports.html import render_report
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_report(report_inputs(opened)), encoding="utf-8")
-    out.print(str(path), markup=False, soft_wrap=True)

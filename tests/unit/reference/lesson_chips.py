@@ -1,4 +1,4 @@
-"""Small chips whose classes can be read off the pixels: 32 px at 10 m, two optical sensors, one radar, one elevation."""
+"""Small chips whose classes can be read off the pixels: 32 px at 10 m, optical at two GSDs, radar, elevation."""
 
 from __future__ import annotations
 

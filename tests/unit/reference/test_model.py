@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reference.bands import GroupTable
+from reference.data import ABSTAIN, Batch, Layer, select, stack
+from reference.heads import contrast
+from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
+from reference.train import segmentation_loss
+from reference.vocabulary import learn_vocabulary
+from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def chips() -> MadeChips:
+    return MadeChips(3)
+
+
+@pytest.fixture(scope="module")
+def model(chips: MadeChips) -> ReferenceModel:
+    return made(chips.groups, [c for i in chips.ids for c in chips[i].captions])
+
+
+@pytest.fixture
+def batch(chips: MadeChips) -> Batch:
+    return stack([chips[chip_id] for chip_id in chips.ids])
+
+
+def made(groups: dict[str, GroupTable], captions: list[str] | None = None) -> ReferenceModel:
+    torch.manual_seed(5)
+    patch_m = patch_size_m(groups, EDGE_M, 8)
+    return ReferenceModel(groups, len(CLASSES), SIZES["tiny"], patch_m, learn_vocabulary(captions or ["a"])).eval()
+
+
+def scores(model: ReferenceModel, batch: Batch) -> torch.Tensor:
+    with torch.no_grad():
+        return model(batch).scores
+
+
+def test_classes_come_on_the_labels_grid_and_vectors_have_length_one(model: ReferenceModel, batch: Batch) -> None:
+    with torch.no_grad():
+        out = model(batch)
+    assert out.scores.shape == (3, len(CLASSES), *batch.label.shape[-2:])
+    assert torch.allclose(out.image.norm(dim=1), torch.ones(3))
+
+
+def test_order_of_modalities_changes_nothing(model: ReferenceModel, batch: Batch) -> None:
+    turned = replace(batch, layers=dict(reversed(batch.layers.items())))
+    assert torch.equal(scores(model, batch), scores(model, turned))
+
+
+def test_a_model_of_the_same_weights_with_its_groups_in_another_order_says_the_same(chips: MadeChips) -> None:
+    batch = stack([chips[chip_id] for chip_id in chips.ids])
+    one, other = made(chips.groups), made(dict(reversed(chips.groups.items())))
+    state, places = one.state_dict(), list(chips.groups)
+    order = [places.index(name) for name in other.tables]
+    for name in ("pixels.context.group", "pixels.token_context.group"):
+        state[name] = state[name][order]
+    other.load_state_dict(state)
+    assert torch.allclose(scores(one, batch), scores(other, batch), atol=1e-5)
+
+
+def test_an_absent_modality_and_one_that_saw_nothing_are_the_same(model: ReferenceModel, batch: Batch) -> None:
+    without = select(batch, ("s2", "dem"), model.tables)
+    radar = batch.layers["s1"]
+    blind = replace(batch, layers={**batch.layers, "s1": replace(radar, valid=torch.zeros_like(radar.valid))})
+    assert torch.equal(scores(model, without), scores(model, blind))
+
+
+def test_a_padded_date_changes_nothing(model: ReferenceModel, batch: Batch) -> None:
+    layers = {name: padded(layer) for name, layer in batch.layers.items()}
+    assert torch.equal(scores(model, batch), scores(model, replace(batch, layers=layers)))
+
+
+def padded(layer: Layer) -> Layer:
+    """One more date, of nonsense that is not valid."""
+    values = torch.cat([layer.values, torch.full_like(layer.values[:, :1], 7.0)], 1)
+    valid = torch.cat([layer.valid, torch.zeros_like(layer.valid[:, :1])], 1)
+    return Layer(values, valid, torch.cat([layer.day, torch.full_like(layer.day[:, :1], 9999.0)], 1))
+
+
+@pytest.mark.parametrize("nonsense", [1e9, -3.0, float("nan"), float("inf")])
+def test_values_under_an_invalid_mask_never_matter(model: ReferenceModel, batch: Batch, nonsense: float) -> None:
+    layers = {}
+    for name, layer in batch.layers.items():
+        hidden = (~layer.valid)[:, :, None].expand_as(layer.values)
+        layers[name] = replace(layer, values=torch.where(hidden, nonsense, layer.values))
+    assert torch.equal(scores(model, batch), scores(model, replace(batch, layers=layers)))
+
+
+def test_a_chip_is_judged_alone_as_in_company(model: ReferenceModel, chips: MadeChips, batch: Batch) -> None:
+    alone = torch.cat([scores(model, chips[chip_id]) for chip_id in chips.ids])
+    assert torch.allclose(scores(model, batch), alone, atol=1e-5)
+
+
+def test_dates_in_another_order_say_the_same(model: ReferenceModel, batch: Batch) -> None:
+    layers = {n: Layer(v.values.flip(1), v.valid.flip(1), v.day.flip(1)) for n, v in batch.layers.items()}
+    assert torch.allclose(scores(model, batch), scores(model, replace(batch, layers=layers)), atol=1e-5)
+
+
+def test_a_subset_of_bands_needs_no_new_weights(chips: MadeChips, model: ReferenceModel, batch: Batch) -> None:
+    groups = dict(chips.groups)
+    groups["s2_10m"] = replace(groups["s2_10m"], numbers=groups["s2_10m"].numbers[[3, 0]])
+    fewer = made(groups)
+    known = {n: v for n, v in model.state_dict().items() if not n.startswith("text.")}
+    missing = fewer.load_state_dict(known, strict=False)
+    assert all(name.startswith("text.") for name in [*missing.missing_keys, *missing.unexpected_keys])
+    layer = batch.layers["s2_10m"]
+    shown = {**batch.layers, "s2_10m": replace(layer, values=layer.values[:, :, [3, 0]])}
+    assert torch.isfinite(scores(fewer, replace(batch, layers=shown))).all()
+
+
+def test_what_nobody_saw_is_still_answered(model: ReferenceModel, batch: Batch) -> None:
+    layers = {n: replace(v, valid=torch.zeros_like(v.valid)) for n, v in batch.layers.items()}
+    assert torch.isfinite(scores(model, replace(batch, layers=layers))).all()
+
+
+def test_gradients_reach_every_parameter(chips: MadeChips) -> None:
+    model = made(chips.groups, [c for i in chips.ids for c in chips[i].captions]).train()
+    batch = stack([chips[chip_id] for chip_id in chips.ids])
+    for layer in batch.layers.values():
+        layer.valid[0, :, : layer.valid.shape[2] // 2] = False  # cells and pixels that nobody saw
+    out = model(batch)
+    assert model.text is not None
+    assert model.scale is not None
+    texts = model.text(batch.captions)
+    loss = segmentation_loss(out.scores, batch.label, batch.confidence, torch.ones(len(CLASSES)))
+    (loss + contrast(out.image, texts, batch.captions, model.scale)).backward()  # type: ignore[no-untyped-call]
+    still = [n for n, p in model.named_parameters() if p.grad is None or not bool(p.grad.abs().sum() > 0)]
+    assert not still
+
+
+def test_the_loss_is_silent_where_the_label_abstains(batch: Batch) -> None:
+    torch.manual_seed(0)
+    guess = torch.randn(3, len(CLASSES), *batch.label.shape[-2:])
+    other = guess.clone()
+    hidden = (batch.label == ABSTAIN)[:, None].expand_as(guess)
+    other[hidden] = 50.0
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    first = segmentation_loss(guess, batch.label, batch.confidence, weights)
+    assert torch.equal(first, segmentation_loss(other, batch.label, batch.confidence, weights))
+    nothing = segmentation_loss(guess.requires_grad_(), torch.full_like(batch.label, ABSTAIN), None, None)
+    nothing.backward()  # type: ignore[no-untyped-call]
+    assert float(nothing.detach()) == 0.0
+    assert guess.grad is not None
+    assert float(guess.grad.abs().sum()) == 0.0
+
+
+def test_unsure_labels_count_less() -> None:
+    guess = torch.tensor([[[[4.0, -4.0]], [[-4.0, 4.0]]]])  # (1, 2, 1, 2): says 0 and 1
+    label = torch.tensor([[[0, 0]]])  # the second is wrong
+    sure = segmentation_loss(guess, label, torch.tensor([[[1.0, 1.0]]]), None)
+    unsure = segmentation_loss(guess, label, torch.tensor([[[1.0, 0.1]]]), None)
+    assert unsure < sure
+
+
+def test_dropout_keeps_at_least_one_modality_and_one_date_of_each_chip(batch: Batch, chips: MadeChips) -> None:
+    for seed in range(20):
+        chance = torch.Generator().manual_seed(seed)
+        kept = dropped(batch, chips.groups, chance, modality=0.9, date=0.9)
+        assert kept.layers
+        for layer in kept.layers.values():
+            assert layer.valid.flatten(1).any(1).all()
+        if "s2_10m" in kept.layers:  # both groups of a modality lose the same dates
+            seen = [kept.layers[n].valid.flatten(2).any(2) for n in ("s2_10m", "s2_20m")]
+            assert torch.equal(*seen)
+    assert set(dropped(batch, chips.groups, torch.Generator(), 0.0, 0.0).layers) == set(batch.layers)
+
+
+def test_a_cell_is_a_common_multiple_of_all_pixels() -> None:
+    groups = tables()
+    assert patch_size_m(groups, EDGE_M, 8) == 40.0
+    assert patch_size_m(groups, EDGE_M, 4) == 80.0
+    odd = {**groups, "s3": replace(groups["dem"], gsd_m=37.0)}
+    assert patch_size_m(odd, EDGE_M, 4) == EDGE_M / 4
