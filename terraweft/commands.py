@@ -214,7 +214,7 @@ def report_build(result: BuildResult, out: Console) -> None:
 
 
 def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) -> None:
-    """`terraweft demo`: world, build, check, and the short form of validation where the extra `train` is there."""
+    """`terraweft demo`: world, build, check."""
     with needs_build():
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
@@ -232,17 +232,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, str(dataset), known, BuildOptions(workers), out)
     report_build(result, out)
-    sound = run_check(str(dataset), out)
-    try:
-        require_train()
-    except MissingExtraError as error:
-        out.print(f"note: not validated: {error.line()}", style="yellow", markup=False, soft_wrap=True)
-    else:
-        from terraweft.learning import ValidateRequest, run_validate
-
-        maps = tuple(sorted((world / "truth").glob("*_classes.tif")))
-        sound = run_validate(ValidateRequest(str(dataset), short=True, truth=maps), out) and sound
-    if not sound:
+    if not run_check(str(dataset), out):
         sys.exit(1)
 
 
