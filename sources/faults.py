@@ -24,7 +24,7 @@ from schemas.errors import (
     ThrottledError,
     TransientSourceError,
 )
-from sources.openers import unsigned
+from sources.openers import note_failure, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def as_source_error(error: BaseException, href: str, resolved: str) -> SourceErr
         href: unsigned address, the one that is named.
         resolved: the address that was read, asked again where the messages do not tell.
     """
+    note_failure(href)
     text = _whole_text(error)
     url = unsigned(href)
     status = _status_of(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +39,10 @@ GDAL_OPTIONS: dict[str, str] = {
 
 FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"}
 """For a second attempt: GDAL remembers a failed file for the life of the process and would not ask the server again."""
+
+MOST_FAILED = 4096
+_failed: dict[str, None] = {}
+"""Addresses at which GDAL failed in this process: a worker of a standing cluster outlives the build that met them."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +118,15 @@ class ForgetfulOpener:
         return {**self.opener.gdal_options(), **FORGET_OPTIONS}
 
 
-def gdal_settings(opener: Opener, hrefs: Iterable[str]) -> dict[str, str]:
+def gdal_settings(opener: Opener, hrefs: Sequence[str]) -> dict[str, str]:
     """GDAL configuration for reading these addresses together: the opener's own, and the headers that they need.
+
+    Where one of them failed before in this process, the server is asked again and not GDAL's memory.
 
     Raises:
         UnsupportedItemError: they need different headers, and GDAL would send each host those of the others.
     """
+    options = {**opener.gdal_options(), **(FORGET_OPTIONS if any(href in _failed for href in hrefs) else {})}
     needed = {href: dict(opener.headers(href)) for href in hrefs}
     sent = next(iter(needed.values()), {})
     other = next((href for href, headers in needed.items() if headers != sent), None)
@@ -128,9 +135,16 @@ def gdal_settings(opener: Opener, hrefs: Iterable[str]) -> dict[str, str]:
             "its bands lie behind different log-ins: read it with engine direct", unsigned(other)
         )
     if not sent:
-        return opener.gdal_options()
+        return options
     lines = ",".join(f'"{key}: {value}"' for key, value in sent.items())
-    return {**opener.gdal_options(), "GDAL_HTTP_HEADERS": lines}
+    return {**options, "GDAL_HTTP_HEADERS": lines}
+
+
+def note_failure(href: str) -> None:
+    """GDAL failed at an address: from now on it is read past GDAL's memory."""
+    if len(_failed) >= MOST_FAILED:
+        del _failed[next(iter(_failed))]
+    _failed[href] = None
 
 
 def driver_of(href: str) -> str:

@@ -14,6 +14,7 @@ import yaml
 from flows.prefect_api import prefect_api
 from sandbox.products import write_sandbox
 from sandbox.serve import SandboxServer
+from tests.integration.forked import Forker, dask_cluster
 from tests.integration.support import Build, Terraweft, World
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -43,10 +44,27 @@ def command() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def terraweft(environment: dict[str, str], command: list[str]) -> Terraweft:
-    """Run a command to its end."""
+def forker(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    """What forks for every command."""
+    forker = Forker(environment, tmp_path_factory.mktemp("forker"))
+    yield forker
+    forker.close()
+
+
+@pytest.fixture(scope="session")
+def dask_address(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster for builds that do not need one of their own (``--dask``): its workers know no test's variables."""
+    with dask_cluster(environment, tmp_path_factory.mktemp("dask")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def terraweft(environment: dict[str, str], command: list[str], forker: Forker) -> Terraweft:
+    """Run a command to its end, in a process of its own."""
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        if forker.can_run(variables):
+            return forker.run([*map(str, arguments)], variables)
         return subprocess.run(
             [*command, *map(str, arguments)],
             env={**environment, **variables},
@@ -55,6 +73,16 @@ def terraweft(environment: dict[str, str], command: list[str]) -> Terraweft:
             check=False,
             timeout=500,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_cluster(terraweft: Terraweft, dask_address: str) -> Terraweft:
+    """Run a build to its end, in a process of its own, on the cluster of the session."""
+
+    def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return terraweft(*arguments, "--dask", dask_address, **variables)
 
     return run
 

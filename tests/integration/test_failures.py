@@ -62,8 +62,8 @@ def source(world: World, tmp_path: Path) -> Iterator[Faulty]:
 Run = subprocess.CompletedProcess[str]
 
 
-def _build(terraweft: Terraweft, recipe: Path, root: Path, source: Faulty) -> Run:
-    return terraweft("build", recipe, "--out", root, "--workers", 1, TERRAWEFT_FAULTY=str(source.catalog))
+def _build(on_cluster: Terraweft, recipe: Path, root: Path, source: Faulty) -> Run:
+    return on_cluster("build", recipe, "--out", root, TERRAWEFT_FAULTY=str(source.catalog))
 
 
 def _table(root: Path, name: str) -> pd.DataFrame:
@@ -84,12 +84,12 @@ def _one_line(done: Run) -> str:
 
 
 def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
-    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+    on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
 ) -> None:
     root, whole = tmp_path / "dataset", tmp_path / "whole"
     path = source.path_of(LATE, "B04")
     source.missing.add(path)
-    done = _build(terraweft, recipe, root, source)
+    done = _build(on_cluster, recipe, root, source)
     assert done.returncode == 0, done.stderr
     outcomes, run = _table(root, "outcomes"), _table(root, "run")
     failed = outcomes[outcomes["state"] == "failed"]
@@ -105,7 +105,7 @@ def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
     assert check_dataset(root).problems == []
 
     source.missing.clear()
-    again = _build(terraweft, recipe, root, source)
+    again = _build(on_cluster, recipe, root, source)
     assert again.returncode == 0, again.stderr
     assert "published" in again.stdout
     document, second = _document(root), _table(root, "chips")
@@ -119,20 +119,20 @@ def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
     assert document["diff"]["changed"] == 0
     assert check_dataset(root).problems == []
 
-    fresh = _build(terraweft, recipe, whole, source)
+    fresh = _build(on_cluster, recipe, whole, source)
     assert fresh.returncode == 0, fresh.stderr
     assert _document(whole)["content_hash"] == document["content_hash"]
 
 
 def test_failures_that_change_from_run_to_run_leave_no_stale_fragment(
-    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+    on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
 ) -> None:
     other = LATE.replace("T32TQT", "T32UQU")
     root = tmp_path / "dataset"
     kept = []
     for item_id in (LATE, other):
         source.missing = {source.path_of(item_id, "B02")}
-        done = _build(terraweft, recipe, root, source)
+        done = _build(on_cluster, recipe, root, source)
         assert done.returncode == 0, done.stderr
         outcomes = _table(root, "outcomes")
         kept.append(set(outcomes.index[outcomes["state"] == "kept"]))
@@ -143,10 +143,12 @@ def test_failures_that_change_from_run_to_run_leave_no_stale_fragment(
     assert check_dataset(root).problems == []
 
 
-def test_truncated_raster_is_a_decode_error(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+def test_truncated_raster_is_a_decode_error(
+    on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+) -> None:
     root, path = tmp_path / "dataset", source.path_of(LATE, "B04")
     source.cut[path] = (source.files / path.lstrip("/")).stat().st_size * 2 // 3
-    done = _build(terraweft, recipe, root, source)
+    done = _build(on_cluster, recipe, root, source)
     assert done.returncode == 0, done.stderr
     outcomes = _table(root, "outcomes")
     failed = outcomes[outcomes["state"] == "failed"]
@@ -155,11 +157,11 @@ def test_truncated_raster_is_a_decode_error(terraweft: Terraweft, recipe: Path, 
     assert set(outcomes["state"]) == {"failed", "kept"}
 
 
-def test_bursts_of_500_lose_nothing(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+def test_bursts_of_500_lose_nothing(on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
     """The first two answers for every file are 500: pixels, masks and labels."""
     source.failing["*"] = 2
     root = tmp_path / "dataset"
-    done = _build(terraweft, recipe, root, source)
+    done = _build(on_cluster, recipe, root, source)
     assert done.returncode == 0, done.stderr
     outcomes = _table(root, "outcomes")
     assert set(outcomes["state"]) == {"kept"}, outcomes["reason"].unique()
@@ -170,7 +172,7 @@ def test_bursts_of_500_lose_nothing(terraweft: Terraweft, recipe: Path, source: 
 
 
 def test_item_without_an_asset_is_left_out_and_named(
-    terraweft: Terraweft, recipe: Path, world: World, tmp_path: Path
+    on_cluster: Terraweft, recipe: Path, world: World, tmp_path: Path
 ) -> None:
     def edit(item: dict[str, Any]) -> dict[str, Any] | None:
         if item["id"] == LATE:
@@ -181,7 +183,7 @@ def test_item_without_an_asset_is_left_out_and_named(
 
     root = tmp_path / "dataset"
     with faulty(world.index, tmp_path / "catalog", edit) as source:
-        done = _build(terraweft, recipe, root, source)
+        done = _build(on_cluster, recipe, root, source)
     assert done.returncode == 0, done.stderr
     assert f"item {LATE}: no asset for B04" in done.stdout
     assert set(_table(root, "outcomes")["state"]) == {"kept"}
@@ -193,25 +195,25 @@ def test_item_without_an_asset_is_left_out_and_named(
 
 
 def test_missing_label_raster_fails_the_chips_and_says_which(
-    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+    on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
 ) -> None:
     text = yaml.safe_load(recipe.read_text())
     text["grid"]["tile_chips"] = 1
     recipe.write_text(yaml.safe_dump(text))
     items = [item for item in source.items() if item["id"].startswith("ESA_WorldCover_10m_2021")]
     source.missing = {item["assets"]["map"]["href"].removeprefix(source.url) for item in items}
-    done = _build(terraweft, recipe, tmp_path / "dataset", source)
+    done = _build(on_cluster, recipe, tmp_path / "dataset", source)
     line = _one_line(done)
     assert "no chip was kept" in line
     assert "AssetMissingError" in line
     source.missing.clear()
-    again = _build(terraweft, recipe, tmp_path / "dataset", source)
+    again = _build(on_cluster, recipe, tmp_path / "dataset", source)
     assert again.returncode == 0, again.stderr
     assert set(_table(tmp_path / "dataset", "outcomes")["state"]) == {"kept"}
 
 
 def test_second_build_of_one_dataset_is_refused(
-    terraweft: Terraweft,
+    on_cluster: Terraweft,
     recipe: Path,
     source: Faulty,
     environment: dict[str, str],
@@ -235,7 +237,7 @@ def test_second_build_of_one_dataset_is_refused(
     )
     try:
         assert reached.wait(60)
-        line = _one_line(_build(terraweft, recipe, root, source))
+        line = _one_line(_build(on_cluster, recipe, root, source))
     finally:
         go_on.set()
         _, error = first.communicate(timeout=120)
@@ -244,20 +246,20 @@ def test_second_build_of_one_dataset_is_refused(
     assert set(_table(root, "outcomes")["state"]) == {"kept"}
 
 
-def test_output_that_is_a_file_is_one_line(terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
+def test_output_that_is_a_file_is_one_line(on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path) -> None:
     file = tmp_path / "not-a-folder"
     file.write_text("mine")
-    assert str(file) in _one_line(_build(terraweft, recipe, file, source))
-    assert str(file) in _one_line(_build(terraweft, recipe, file / "below", source))
+    assert str(file) in _one_line(_build(on_cluster, recipe, file, source))
+    assert str(file) in _one_line(_build(on_cluster, recipe, file / "below", source))
     assert file.read_text() == "mine"
 
 
 def test_output_that_cannot_be_written_is_one_line(
-    terraweft: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
+    on_cluster: Terraweft, recipe: Path, source: Faulty, tmp_path: Path
 ) -> None:
     if os.geteuid() == 0:  # modes do not bind root; the process table takes no folders from anybody
         closed = Path("/proc/self/fdinfo/terraweft")
     else:
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o555)
-    assert closed.name in _one_line(_build(terraweft, recipe, closed, source))
+    assert closed.name in _one_line(_build(on_cluster, recipe, closed, source))

@@ -138,13 +138,13 @@ def write_catalog(product: Product, folder: Path) -> Path:
 
 
 @pytest.mark.realdata
-def test_chips_of_ground_range_radar(terraweft: Terraweft, realdata: Path, tmp_path: Path) -> None:
+def test_chips_of_ground_range_radar(on_cluster: Terraweft, realdata: Path, tmp_path: Path) -> None:
     product = make_product(realdata / "s1-safe-metadata" / PRODUCT, tmp_path)
     catalog = write_catalog(product, tmp_path)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     root = tmp_path / "dataset"
-    done = terraweft(
-        "build", tmp_path / "recipe.yaml", "--out", root, "--workers", 2,
+    done = on_cluster(
+        "build", tmp_path / "recipe.yaml", "--out", root,
         TERRAWEFT_GRD=str(catalog), TERRAWEFT_HEIGHTS=str(product.heights),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

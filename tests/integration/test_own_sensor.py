@@ -91,13 +91,13 @@ def write_catalog(folder: Path) -> np.ndarray:
     return pixels
 
 
-def test_a_table_alone_makes_a_sensor(terraweft: Terraweft, tmp_path: Path) -> None:
+def test_a_table_alone_makes_a_sensor(on_cluster: Terraweft, tmp_path: Path) -> None:
     pixels = write_catalog(tmp_path)
     (tmp_path / "naip.yaml").write_text(TABLE)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     root = tmp_path / "dataset"
     catalog = str(tmp_path / "catalog.json")
-    done = terraweft("build", tmp_path / "recipe.yaml", "--out", root, "--workers", 2, TERRAWEFT_NAIP=catalog)
+    done = on_cluster("build", tmp_path / "recipe.yaml", "--out", root, TERRAWEFT_NAIP=catalog)
     assert done.returncode == 0, done.stderr
     assert check_dataset(root).problems == []
     dataset = open_dataset(root)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import rasterio
 
 from schemas.errors import (
     AccessDeniedError,
@@ -24,9 +25,9 @@ from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources import fetch
 from sources.engine import ENGINES, open_engine
-from sources.faults import error_of_status
+from sources.faults import as_source_error, error_of_status
 from sources.fetch import fetch_range
-from sources.openers import PlainOpener
+from sources.openers import PlainOpener, gdal_settings
 from sources.retry import Backoff, call_with_retries
 
 pytestmark = [
@@ -243,3 +244,21 @@ def test_a_server_that_stalls_is_transient(monkeypatch: pytest.MonkeyPatch) -> N
             fetch_range(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif", OPENER, 0, 10)
     finally:
         fetch._pool.cache_clear()
+
+
+def test_a_file_that_comes_late_is_read_by_the_next_build_in_the_same_process(remote: SceneRef, loopback: Any) -> None:
+    """A worker of a standing cluster outlives builds, and so does what GDAL remembers of addresses that failed."""
+
+    def width() -> int:
+        try:
+            with rasterio.Env(**gdal_settings(OPENER, [remote.href])), rasterio.open(remote.href) as file:
+                return int(file.width)
+        except rasterio.errors.RasterioError as error:
+            raise as_source_error(error, remote.href, remote.href) from error
+
+    path = loopback.root / "scene.tif"
+    away = path.rename(path.with_suffix(".away"))
+    with pytest.raises(AssetMissingError):
+        width()
+    away.rename(path)
+    assert width() == SOURCE.shape_yx[1]
