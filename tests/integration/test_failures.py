@@ -225,7 +225,7 @@ def test_second_build_of_one_dataset_is_refused(
 
     def wait() -> None:
         reached.set()
-        go_on.wait(60)
+        go_on.wait(300)
 
     source.before = wait
     first = subprocess.Popen(
@@ -236,11 +236,11 @@ def test_second_build_of_one_dataset_is_refused(
         text=True,
     )
     try:
-        assert reached.wait(60)
+        assert reached.wait(300)
         line = _one_line(_build(on_cluster, recipe, root, source))
     finally:
         go_on.set()
-        _, error = first.communicate(timeout=120)
+        _, error = first.communicate(timeout=300)
     assert "another build holds this dataset" in line
     assert first.returncode == 0, error
     assert set(_table(root, "outcomes")["state"]) == {"kept"}

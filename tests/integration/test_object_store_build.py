@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 
 from shards.storage import StoreOptions, open_storage
+from sources.stac_index import IndexCatalog
+from sources.stac_index_write import IndexWriter
 from tests.integration.support import Terraweft, World
 from tests.s3_server import CREDENTIALS, s3_server
 
@@ -59,3 +63,25 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
         assert json.loads(there.read("terraweft.json"))["current"] == first
         assert "forgotten" in terraweft("gc", root, "--dry-run", **variables).stdout
         assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode() not in there.read(f"versions/{first}/dataset.json")
+
+
+def test_an_index_in_a_bucket_gives_what_the_file_gives(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everywhere = (-180.0, -90.0, 180.0, 90.0)
+    path = tmp_path / "items.parquet"
+    writer = IndexWriter(path)
+    with urllib.request.urlopen(f"{world.stac_url}/search?collections=sentinel-2-l2a&limit=50") as page:
+        writer.add(json.load(page)["features"])
+    assert writer.close() > 2
+    for name, value in {**CREDENTIALS, "AWS_ALLOW_HTTP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    with s3_server("terraweft-index") as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        names = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=url, **names)
+        client.put_object(Bucket="terraweft-index", Key="part/items.parquet", Body=path.read_bytes())
+        client.close()
+        here = IndexCatalog(str(path), allow_local=True).search("sentinel-2-l2a", everywhere)
+        for href in ("s3://terraweft-index/part/items.parquet", "s3://terraweft-index/part"):
+            assert IndexCatalog(href, allow_local=True).search("sentinel-2-l2a", everywhere) == here
