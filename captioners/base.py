@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from captioners.elements import MapElement
+from captioners.objects import SceneObject
 from schemas.errors import RecipeError
 from schemas.facts import FactSheet
 from schemas.recipe import Captions
+from schemas.recipe_texts import TextName
 from schemas.text import TextRecord
 
-KINDS = ("short", "long", "qa")
+KINDS: tuple[TextName, ...] = ("short", "long", "qa")
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,12 @@ class CaptionInput:
     """Name of the legend behind the class facts."""
     views: Mapping[str, bytes] = field(default_factory=dict)
     """View name -> PNG, for models that see; the name ``labels`` is the label map."""
-    kinds: tuple[str, ...] = KINDS
-    """What to write: short, long, qa."""
+    objects: tuple[SceneObject, ...] = ()
+    """What can be pointed at, the largest of each class first."""
+    elements: tuple[MapElement, ...] = ()
+    """Map features, one by one, where a kind speaks of single ones."""
+    kinds: tuple[TextName, ...] = KINDS
+    """What to write."""
     licence: str = ""
     """Licence id of the label layer that the facts came from."""
     osm_licence: str = "ODbL-1.0"

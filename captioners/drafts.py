@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from captioners.base import CaptionInput
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.prompt import Request
-from captioners.qa import Question
+from captioners.question import Question
 from captioners.template import template_records
 from captioners.verify import Verifier, Violation, as_checks
 from schemas.text import Span, TextRecord, Verification

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from captioners import facts_osm, facts_scene
+from captioners import facts_change, facts_osm, facts_scene
 from captioners.facts_scene import DatedBands
 from captioners.geometry_words import elongation, mask_edges, orientation_word, position_word, shape_word, size_word
+from captioners.objects import EIGHT, MIN_SHAPE_PIXELS, SceneObject, find_objects, relation_facts
 from captioners.regions import MIN_ROWS, PLACE_REGIONS, SHARE_REGIONS, place_of, slices
 from schemas.facts import Fact, FactSheet
 from schemas.georef import GeoRef
@@ -24,9 +25,6 @@ from schemas.labels import FeatureTable
 from schemas.legend import Legend
 
 UNLABELLED = -1
-MIN_SHAPE_PIXELS = 30
-"""Smaller patches get no shape word: a staircase of pixels has none."""
-_EIGHT = np.ones((3, 3), dtype=int)
 
 
 @dataclass(frozen=True)
@@ -66,55 +64,69 @@ def to_cover(
     return Cover(index, legend, source, georef.pixel_size**2)
 
 
-def fact_sheet(
-    chip_id: str,
-    label: NDArray[Any] | None,
-    legend: Legend | None,
-    georef: GeoRef,
-    *,
-    by: Literal["index", "code"] = "index",
-    label_source: str = "label",
-    features: FeatureTable | None = None,
-    scenes: Sequence[DatedBands] = (),
-    elevation: NDArray[Any] | None = None,
-    elevation_source: str = "dem",
-    with_names: bool = False,
-) -> FactSheet:
-    """All facts of a chip, ordered by id.
+@dataclass(frozen=True)
+class Evidence:
+    """What a chip's facts are computed from."""
 
-    Args:
-        chip_id: which chip.
-        label: (H, W) class indices of a fused layer (255 = abstained) or product codes; None if there is none.
-        legend: of the label layer.
-        georef: of the label layer; its CRS must be metric (UTM).
-        by: what the label's values are.
-        label_source: name of the label layer, cited by the facts.
-        features: OSM features in the same CRS.
-        scenes: optical and radar dates, each with physical values.
-        elevation: (h, w) metres over the same ground, NaN where missing.
-        elevation_source: name of the elevation layer.
-        with_names: whether names of map features become facts (they are data from strangers).
+    label: NDArray[Any] | None
+    """(H, W) class indices of a fused layer (255 = abstained) or product codes; None if there is none."""
+    legend: Legend | None
+    """Of the label layer."""
+    georef: GeoRef
+    """Of the label layer; its CRS must be metric (UTM)."""
+    by: Literal["index", "code"] = "index"
+    """What the label's values are."""
+    label_source: str = "label"
+    """Name of the label layer, cited by the facts."""
+    features: FeatureTable | None = None
+    """OSM features in the same CRS."""
+    scenes: Sequence[DatedBands] = ()
+    """Optical and radar dates, each with physical values."""
+    elevation: NDArray[Any] | None = None
+    """(h, w) metres over the same ground, NaN where missing."""
+    elevation_source: str = "dem"
+    """Name of the elevation layer."""
+    with_names: bool = False
+    """Whether names of map features (data from strangers) and the climate zone become facts."""
+
+
+def fact_sheet(
+    chip_id: str, label: NDArray[Any] | None, legend: Legend | None, georef: GeoRef, **more: Any
+) -> FactSheet:
+    """All facts of a chip, ordered by id; see `Evidence` for the arguments and `describe` for the errors."""
+    return describe(chip_id, Evidence(label, legend, georef, **more))[0]
+
+
+def describe(chip_id: str, given: Evidence) -> tuple[FactSheet, tuple[SceneObject, ...]]:
+    """All facts of a chip, ordered by id, and its objects, the largest of each class first.
 
     Raises:
         ValueError: label and georeference differ in shape, or features lie in another CRS.
     """
+    georef = given.georef
     rows, columns = georef.shape_yx
     facts = [
         Fact("ground.gsd", "ground", "pixel", float(georef.pixel_size), "m", "chip", "grid"),
         Fact("ground.height", "ground", "chip", float(rows * georef.pixel_size), "m", "chip", "grid"),
         Fact("ground.width", "ground", "chip", float(columns * georef.pixel_size), "m", "chip", "grid"),
     ]
-    if label is not None and legend is not None:
-        if tuple(label.shape) != (rows, columns):
-            raise ValueError(f"{chip_id}: label {label.shape} does not fit its georeference {georef.shape_yx}")
-        cover = to_cover(label, legend, georef, label_source, by)
-        facts += cover_facts(cover)
-    facts += facts_scene.scene_facts(scenes, georef)
-    if elevation is not None:
-        facts += facts_scene.terrain_facts(elevation, elevation_source)
-    if features is not None:
-        facts += facts_osm.feature_facts(features, georef, with_names=with_names)
-    return FactSheet(chip_id, tuple(sorted(facts, key=lambda fact: fact.fact_id)))
+    objects: tuple[SceneObject, ...] = ()
+    if given.label is not None and given.legend is not None:
+        if tuple(given.label.shape) != (rows, columns):
+            raise ValueError(f"{chip_id}: label {given.label.shape} does not fit its georeference {georef.shape_yx}")
+        cover = to_cover(given.label, given.legend, georef, given.label_source, given.by)
+        objects, about_objects = find_objects(cover.index, cover.legend, cover.pixel_m2, cover.source)
+        facts += [*cover_facts(cover), *about_objects, *relation_facts(objects, cover.index, cover.legend)]
+    facts += facts_scene.scene_facts(given.scenes, georef)
+    facts += facts_change.change_facts(given.scenes)
+    if given.elevation is not None:
+        pixel_m = (georef.bounds_xyxy[3] - georef.bounds_xyxy[1]) / given.elevation.shape[0]
+        facts += facts_scene.terrain_facts(given.elevation, given.elevation_source, pixel_m)
+    if given.features is not None:
+        facts += facts_osm.feature_facts(given.features, georef, with_names=given.with_names)
+    if given.with_names:
+        facts += facts_scene.zone_facts(georef)
+    return FactSheet(chip_id, tuple(sorted(facts, key=lambda fact: fact.fact_id))), objects
 
 
 def cover_facts(cover: Cover) -> list[Fact]:
@@ -172,7 +184,7 @@ def _place_facts(cover: Cover, position: int) -> list[Fact]:
 
 def _patch_facts(cover: Cover, position: int) -> list[Fact]:
     """Patches of a class (8-connected, single pixels too): count, largest, mean, and the largest's look."""
-    labels, count = ndimage.label(cover.index == position, structure=_EIGHT)
+    labels, count = ndimage.label(cover.index == position, structure=EIGHT)
     sizes = np.bincount(labels.ravel())[1:]
     head = f"patches.{cover.legend.classes[position].code}"
     largest = labels == int(sizes.argmax()) + 1

@@ -93,7 +93,7 @@ def feature_facts(table: FeatureTable, georef: GeoRef, *, with_names: bool = Fal
         kind = kind_of(feature)
         if kind is None:
             continue
-        clipped = _clip(feature.geometry, bounds, kind.form)
+        clipped = clip(feature.geometry, bounds, kind.form)
         if clipped is None:
             continue
         grouped.setdefault(kind.name, []).append(clipped)
@@ -148,7 +148,7 @@ def _inside(geometry: BaseGeometry, region: str, georef: GeoRef, form: str) -> f
     return float(part.length if form == "line" else part.area)
 
 
-def _clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float], form: str) -> BaseGeometry | None:
+def clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float], form: str) -> BaseGeometry | None:
     """The part inside the chip, None where nothing with a length or an area is left."""
     valid = geometry if geometry.is_valid else make_valid(geometry)
     part = valid.intersection(box(*bounds))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from captioners.regions import slices
 from chips.render import normalised_difference, pick
 from schemas.chip import Valid
 from schemas.facts import Fact
@@ -23,7 +24,16 @@ GREEN_NDVI = 0.5
 """Pixels above it count as green vegetation."""
 WATER_NDWI = 0.0
 """Pixels above it count as open water (McFeeters 1996)."""
+BUILT_NDBI = 0.0
+"""Pixels above it reflect more short-wave than near infrared: built-up, bare or dry ground (Zha et al. 2003)."""
+INDICES: Mapping[str, tuple[tuple[str, str], float, str]] = {
+    "ndvi": (("nir", "red"), GREEN_NDVI, "green"),
+    "ndwi": (("green", "nir"), WATER_NDWI, "water"),
+    "ndbi": (("swir16", "nir"), BUILT_NDBI, "dry"),
+}
+"""Index -> bands of its normalised difference, a limit, and the word for the share of pixels above it."""
 TROPIC_DEGREES = 23.44
+POLAR_DEGREES = 66.56
 
 
 @dataclass(frozen=True)
@@ -77,17 +87,11 @@ def _optical_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
     ]
     if percent < MIN_CLEAR_PERCENT:
         return facts
-    for name, roles, limit, word in (
-        ("ndvi", ("nir", "red"), GREEN_NDVI, "green"),
-        ("ndwi", ("green", "nir"), WATER_NDWI, "water"),
-    ):
-        bands = [pick(role, scene.bands, scene.wavelengths_nm) for role in roles]
-        if None in bands:
+    for name, (_, limit, word) in INDICES.items():
+        pixels = index_of(scene, name)
+        if pixels is None or pixels.shape != valid.shape:
             continue
-        first, second = (scene.bands[str(band)] for band in bands)
-        if first.shape != second.shape or first.shape != valid.shape:
-            continue
-        index = normalised_difference(first, second)[clear]
+        index = pixels[clear]
         known = np.isfinite(index)
         if not known.any():
             continue
@@ -95,6 +99,15 @@ def _optical_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
         facts.append(Fact(f"index.{name}.{tag}", "index", name, mean, "1", "chip", source))
         facts.append(Fact(f"index.{name}.{word}.{tag}", "index", name, round(share, 4), "percent", "chip", source))
     return facts
+
+
+def index_of(scene: DatedBands, name: str) -> NDArray[np.float32] | None:
+    """(H, W) index of a date; None where the bands are not there or do not share a grid."""
+    bands = [pick(role, scene.bands, scene.wavelengths_nm) for role in INDICES[name][0]]
+    if None in bands:
+        return None
+    first, second = (scene.bands[str(band)] for band in bands)
+    return normalised_difference(first, second) if first.shape == second.shape else None
 
 
 def _radar_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
@@ -118,18 +131,46 @@ def _radar_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
     return facts
 
 
-def terrain_facts(elevation: NDArray[Any], source: str) -> list[Fact]:
-    """Lowest, mean and highest ground and the relief between, in metres."""
-    height = np.asarray(elevation, dtype=np.float64)
-    height = height[np.isfinite(height)]
+def terrain_facts(elevation: NDArray[Any], source: str, pixel_m: float = 0.0) -> list[Fact]:
+    """Lowest, mean and highest ground, the relief between and the mean slope, and on which side it is highest.
+
+    Args:
+        elevation: (h, w) metres, NaN where missing.
+        source: name of the layer.
+        pixel_m: size of a pixel in metres; 0: no slope.
+    """
+    grid = np.asarray(elevation, dtype=np.float64)
+    height = grid[np.isfinite(grid)]
     if height.size == 0:
         return []
     low, high = float(height.min()), float(height.max())
     values = {"low": low, "mean": float(height.mean()), "high": high, "relief": high - low}
-    return [
+    facts = [
         Fact(f"terrain.{name}", "terrain", "ground", round(value, 2), "m", "chip", source)
         for name, value in values.items()
     ]
+    if pixel_m > 0 and min(grid.shape) >= 2 and np.isfinite(grid).all():
+        down, right = np.gradient(grid, pixel_m)
+        slope = float(np.degrees(np.arctan(np.hypot(down, right))).mean())
+        facts.append(Fact("terrain.slope", "terrain", "ground", round(slope, 2), "degrees", "chip", source))
+    if min(grid.shape) >= 4 and np.isfinite(grid).all():
+        halves = {name: float(grid[slices(f"{name}-half", grid.shape)].mean()) for name in "nsew"}
+        side = max(halves, key=lambda name: (halves[name], name))
+        opposite = {"n": "s", "s": "n", "e": "w", "w": "e"}[side]
+        if halves[side] - halves[opposite] >= max(5.0, 0.25 * (high - low)):
+            facts.append(Fact("terrain.higher", "terrain", "ground", f"{side}-half", "region", "chip", source))
+    return facts
+
+
+def zone_facts(georef: GeoRef) -> list[Fact]:
+    """Which belt of the earth the chip lies in, by latitude alone: tropics, temperate, polar."""
+    latitude = latitude_degrees(georef)
+    if not np.isfinite(latitude):
+        return []
+    side = "northern" if latitude > 0 else "southern"
+    belt = abs(latitude)
+    name = "tropics" if belt < TROPIC_DEGREES else f"{side} {'temperate' if belt < POLAR_DEGREES else 'polar'} zone"
+    return [Fact("zone.latitude", "zone", "chip", name, "zone", "chip", "grid")]
 
 
 def latitude_degrees(georef: GeoRef) -> float:

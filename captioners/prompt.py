@@ -16,7 +16,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from captioners.base import CaptionInput
 from captioners.number_words import Choice
-from captioners.qa import Question, questions
+from captioners.qa import questions
+from captioners.question import Question
 from captioners.reading import Reading
 from captioners.regions import QUADRANTS
 from chips.views import VIEWS

@@ -1,13 +1,17 @@
-"""Questions whose answers are computed from the facts: presence, share, comparison, count, position."""
+"""Questions whose answers are computed from the facts: presence, share, comparison, count, position, relation.
+
+Multiple choice stands in `qa_choice`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from captioners import qa_choice
 from captioners.facts_osm import kinds
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.number_words import Choice
+from captioners.question import Question
 from captioners.reading import ClassReading, Reading
 from captioners.regions import PLACE_WORDS, QUADRANTS, SPREAD
 
@@ -17,30 +21,11 @@ THRESHOLDS = (10, 25, 50, 75)
 """Percent that yes-or-no questions about a share ask for; the share must lie 2 points away."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question with its computed answer."""
-
-    style: str
-    """bool, share, comparison, count, position."""
-    question: str
-    """The question."""
-    answer: str
-    """The answer."""
-    facts: tuple[str, ...]
-    """Ids of the facts that give the answer."""
-    options: tuple[str, ...] = ()
-    """Choices offered, the answer among them."""
-    visible: bool = True
-    """Whether the picture alone could prove it."""
-
-
 def questions(reading: Reading, choice: Choice) -> list[Question]:
-    """At most eight questions, of every style that the facts allow."""
+    """At most twelve questions, of every style that the facts allow."""
     if not reading.classes:
         return []
-    makers = (_presence, _share, _threshold, _comparison, _quadrant, _place, _patches, _buildings)
-    return [question for maker in makers for question in maker(reading, choice)]
+    return [question for maker in (*MAKERS, *qa_choice.MAKERS) for question in maker(reading, choice)]
 
 
 def _noun(one: ClassReading | str, choice: Choice, slot: str) -> Noun:
@@ -170,5 +155,43 @@ def _buildings(reading: Reading, choice: Choice) -> Iterator[Question]:
     yield Question("count", text, str(one.values["count"]), (f"osm.{one.kind}.count",), visible=False)
 
 
+def _relation(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """In which direction from one class's largest patch lies another's?"""
+    able = [f for f in reading.sheet.facts if f.kind == "relation" and f.unit == "direction"]
+    if not able:
+        return
+    fact = choice.one("qa/relation", able)
+    by_code = {one.code: one for one in reading.classes}
+    a, b = (by_code[int(code)] for code in fact.fact_id.split(".")[1:])
+    one, other = _noun(a, choice, "relation/a").text, _noun(b, choice, "relation/b").text
+    rows = (
+        f"In which direction does the largest patch of {one} lie, seen from the largest patch of {other}?",
+        f"Seen from the largest patch of {other}, in which direction is the largest patch of {one}?",
+    )
+    yield Question("relation", choice.one("qa/relation/row", rows), _capital(str(fact.value)), (fact.fact_id,))
+
+
+def _sides(reading: Reading, choice: Choice) -> Iterator[Question]:
+    """Does one patch lie north (south, east, west) of another? Yes or no as the chip's coin falls."""
+    able = [f for f in reading.sheet.facts if f.kind == "relation" and f.unit == "direction"]
+    plain = [f for f in able if str(f.value) in _OPPOSITE]
+    if not plain:
+        return
+    fact = choice.one("qa/sides", plain)
+    by_code = {one.code: one for one in reading.classes}
+    a, b = (by_code[int(code)] for code in fact.fact_id.split(".")[1:])
+    is_so = choice.number("qa/sides/coin") % 2 == 0
+    side = str(fact.value) if is_so else _OPPOSITE[str(fact.value)]
+    one, other = _noun(a, choice, "sides/a").text, _noun(b, choice, "sides/b").text
+    text = f"Does the largest patch of {one} lie to the {side} of the largest patch of {other}?"
+    yield Question("relation", text, "Yes" if is_so else "No", (fact.fact_id,))
+
+
+_OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+MAKERS = (_presence, _share, _threshold, _comparison, _quadrant, _place, _patches, _buildings, _relation, _sides)

@@ -54,7 +54,7 @@ class DateReading:
     day: str
     """ISO date."""
     values: Mapping[str, Value]
-    """clear, cloud, index.ndvi, index.ndwi, index.ndvi.green, index.ndwi.water, sar.vv, sar.vh, season."""
+    """clear, cloud, index.ndvi, index.ndwi, index.ndbi, index.ndvi.green, index.ndwi.water, sar.vv, sar.vh, season."""
 
 
 @dataclass(frozen=True)

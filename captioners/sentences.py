@@ -7,13 +7,7 @@ Each sentence carries the ids of its facts. Words of quantity mean: *the whole* 
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-
-import yaml
 
 from captioners.facts_osm import kinds
 from captioners.lexicon import Noun, nouns_of
@@ -21,22 +15,18 @@ from captioners.number_words import (
     Choice,
     area_phrase,
     count_phrase,
-    day_phrase,
     fraction_phrases,
     length_phrase,
     listing,
     percent_phrases,
 )
-from captioners.reading import ClassReading, DateReading, FeatureReading, Reading
+from captioners.phrasing import Named, Sentence, capital, mark, needs, phrases
+from captioners.reading import ClassReading, FeatureReading, Reading
 from captioners.regions import PLACE_WORDS, SPREAD
-from schemas.text import Span
 
 ALMOST, MOST, SECOND, SMALL = 90.0, 60.0, 20.0, 5.0
 """Percent from which *almost all*, *most* and a second main cover are said, and below which *small amounts*."""
-CLEAR = 98.0
-"""Percent of clear ground from which an index speaks of the whole scene."""
 
-_OPEN, _MIDDLE, _CLOSE = "\ue000", "\ue001", "\ue002"  # private characters around a class noun: code, then noun
 _VERBS = {
     "covers": "cover", "takes": "take", "makes": "make", "lies": "lie", "is": "are", "extends": "extend",
     "dominates": "dominate", "prevails": "prevail", "sets": "set", "leads": "lead", "comes": "come",
@@ -44,56 +34,6 @@ _VERBS = {
 }  # fmt: skip
 _EDGE = {"n": "northern", "e": "eastern", "s": "southern", "w": "western"}
 _SIDE = {"n": "north", "e": "east", "s": "south", "w": "west"}
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence, class nouns still marked, and what it rests on."""
-
-    text: str
-    """With marks; `unmark` takes them out."""
-    facts: tuple[str, ...]
-    """Ids of its facts."""
-    visible: bool = True
-    """Whether the picture alone could prove it."""
-
-
-@cache
-def phrases() -> Mapping[str, tuple[str, ...]]:
-    """Slot -> phrases."""
-    table = yaml.safe_load((resources.files("captioners") / "phrases.yaml").read_text(encoding="utf-8"))
-    return {slot: tuple(rows) for slot, rows in table.items()}
-
-
-@cache
-def _needs(phrase: str) -> frozenset[str]:
-    return frozenset(name for _, name, _, _ in string.Formatter().parse(phrase) if name)
-
-
-def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
-    """(text, spans of the class nouns) of a marked text."""
-    text, spans, start, code = "", [], 0, ""
-    reading_code = False
-    for character in marked:
-        if character == _OPEN:
-            code, reading_code = "", True
-        elif character == _MIDDLE:
-            start, reading_code = len(text), False
-        elif character == _CLOSE:
-            phrase = text[start:]
-            fact = (f"share.{code}",)
-            spans.append(Span(start=start, end=len(text), phrase=phrase, class_name=code, fact_ids=fact))
-        elif reading_code:
-            code += character
-        else:
-            text += character
-    return text, tuple(spans)
-
-
-def _capital(marked: str) -> str:
-    """The marked text with its first letter a capital, whether or not a mark stands before it."""
-    begin = marked.index(_MIDDLE) + 1 if marked.startswith(_OPEN) else 0
-    return marked[:begin] + marked[begin : begin + 1].upper() + marked[begin + 1 :]
 
 
 class Writer:
@@ -112,8 +52,21 @@ class Writer:
 
     def phrase(self, slot: str, values: Mapping[str, str], *, key: str = "", extra: Sequence[str] = ()) -> str:
         """One phrase of the slot whose every brace is known, filled in."""
-        rows = [row for row in (*phrases()[slot], *extra) if _needs(row) <= values.keys()]
-        return _capital(self.choice.one(f"{slot}{key}", rows).format_map(values))
+        return self.fill(f"{slot}{key}", self.rows(slot, values, extra), values)
+
+    def rows(self, slot: str, values: Mapping[str, str], extra: Sequence[str] = ()) -> list[str]:
+        """The phrases of a slot whose every brace is known."""
+        return [row for row in (*phrases()[slot], *extra) if needs(row) <= values.keys()]
+
+    def fill(self, key: str, rows: Sequence[str], values: Mapping[str, str]) -> str:
+        """One of the phrases, filled in."""
+        return capital(self.choice.one(key, rows).format_map(values))
+
+    def named(self, one: ClassReading, slot: str) -> Named:
+        """A class as class ``a``."""
+        noun = self.noun(one, slot)
+        verbs = {f"{singular}_a": plural if noun.plural else singular for singular, plural in _VERBS.items()}
+        return Named(mark(one.code, noun.full), mark(one.code, noun.text), verbs)
 
     def noun(self, one: ClassReading, slot: str) -> Noun:
         """How this class is named in a slot."""
@@ -124,9 +77,8 @@ class Writer:
         values = {"scene": self.scene}
         for letter, one in zip("abcd", named, strict=False):
             noun = self.noun(one, slot)
-            mark = f"{_OPEN}{one.code}{_MIDDLE}"
-            values[letter] = f"{mark}{noun.full}{_CLOSE}"
-            values[f"bare_{letter}"] = f"{mark}{noun.text}{_CLOSE}"
+            values[letter] = mark(one.code, noun.full)
+            values[f"bare_{letter}"] = mark(one.code, noun.text)
             if one.share < 100.0:
                 figures = percent_phrases(one.share)
                 values[f"n{letter}"] = self.choice.one(f"{slot}/n{letter}", figures)
@@ -162,10 +114,10 @@ class Writer:
             slot = "two_others"
         named = classes[:3] if slot != "whole" else classes[:1]
         values = self.class_values(named, prefix + slot)
-        rows = [row for row in (*phrases()[prefix + slot], *extra) if _needs(row) <= values.keys()]
+        rows = [row for row in (*phrases()[prefix + slot], *extra) if needs(row) <= values.keys()]
         row = self.choice.one(prefix + slot, rows)
         used = _used(row, named)
-        return Sentence(_capital(row.format_map(values)), _share_facts(used, row, named)), len(used)
+        return Sentence(capital(row.format_map(values)), _share_facts(used, row, named)), len(used)
 
     def rest(self, told: int) -> Sentence | None:
         """What the classes after the first ``told`` are; None where none is left."""
@@ -187,7 +139,7 @@ class Writer:
         return Sentence(self.phrase("rest_some", {"list": listing(words)}), facts)
 
     def _named(self, one: ClassReading, slot: str) -> str:
-        return f"{_OPEN}{one.code}{_MIDDLE}{self.noun(one, slot).text}{_CLOSE}"
+        return mark(one.code, self.noun(one, slot).text)
 
     def places(self) -> list[Sentence]:
         """Where the main classes lie, for those under 75 % for which a word fits."""
@@ -200,20 +152,25 @@ class Writer:
             facts = tuple(f for one in placed[:2] for f in (f"place.{one.code}", f"place.{one.code}.fraction"))
             sentences.append(Sentence(self.phrase("place_two", values), facts))
         elif placed:
-            values = self.class_values(placed, "place")
-            facts = (f"place.{placed[0].code}", f"place.{placed[0].code}.fraction")
-            sentences.append(Sentence(self.phrase("place", values), facts))
+            sentences += self.placed(placed[0])
         for one in spread:
-            values = self.class_values([one], "spread")
-            sentences.append(Sentence(self.phrase("spread", values), (f"place.{one.code}",)))
+            sentences += self.placed(one)
         return sentences
 
-    def patches(self) -> Sentence | None:
-        """How the class chosen for it is broken up; never the one that fills nearly everything."""
+    def placed(self, one: ClassReading) -> list[Sentence]:
+        """Where one class lies; nothing where no word fits."""
+        if not one.place:
+            return []
+        slot = "spread" if one.place == SPREAD else "place"
+        facts = (f"place.{one.code}",) if one.place == SPREAD else (f"place.{one.code}", f"place.{one.code}.fraction")
+        return [Sentence(self.phrase(slot, self.class_values([one], slot)), facts)]
+
+    def patches(self, only: ClassReading | None = None) -> Sentence | None:
+        """How a class is broken up: that class, or one chosen; never the one that fills nearly everything."""
         able = [one for one in self.reading.classes[:4] if one.patches and one.share < 75.0]
-        if not able:
+        if not able or (only is not None and only not in able):
             return None
-        one = self.choice.one("patches/class", able)
+        one = only or self.choice.one("patches/class", able)
         count, head = int(one.patches["count"]), f"patches.{one.code}."
         values = self.class_values([one], "patches")
         values["area"] = area_phrase(float(one.patches["largest"]))
@@ -284,78 +241,6 @@ class Writer:
             slot, facts = "osm_course_winding", [*facts, f"osm.{one.kind}.course.form"]
         return Sentence(self.phrase(slot, values), tuple(facts))
 
-    def vegetation(self) -> Sentence | None:
-        """Mean NDVI on the clearest date, the latest of equals."""
-        dates = [d for d in self.reading.dates if "index.ndvi" in d.values]
-        if not dates:
-            return None
-        best = max(dates, key=lambda d: (round(float(d.values["clear"])), d.day, d.tag))
-        clear, green = float(best.values["clear"]), float(best.values.get("index.ndvi.green", 0.0))
-        values = {"day": day_phrase(best.day), "ndvi": _decimal(float(best.values["index.ndvi"]), 2)}
-        facts = [f"date.{best.tag}", f"index.ndvi.{best.tag}", f"clear.{best.tag}"]
-        if clear < CLEAR:
-            values["clear"] = self.choice.one("clear", percent_phrases(clear))
-            return Sentence(self.phrase("vegetation_part", values), tuple(facts), visible=False)
-        if clear < 100.0 or not 0.0 < green < 100.0:
-            return Sentence(self.phrase("vegetation_mean", values), tuple(facts), visible=False)
-        values["green"] = self.choice.one("green", percent_phrases(green))
-        facts.append(f"index.ndvi.green.{best.tag}")
-        if "season" in best.values:
-            values["season"] = str(best.values["season"])
-            facts.append(f"season.{best.tag}")
-        return Sentence(self.phrase("vegetation", values), tuple(facts), visible=False)
-
-    def change(self) -> Sentence | None:
-        """How mean NDVI changed between the first and the last clear date of one sensor, where by 0.1 or more."""
-        by_source: dict[str, list[DateReading]] = {}
-        for one in self.reading.dates:
-            if "index.ndvi" in one.values and float(one.values["clear"]) >= CLEAR:
-                by_source.setdefault(one.source, []).append(one)
-        for dates in by_source.values():
-            first, last = dates[0], dates[-1]
-            before, after = float(first.values["index.ndvi"]), float(last.values["index.ndvi"])
-            if first.day < last.day and abs(after - before) >= 0.1:
-                values = {
-                    "day1": day_phrase(first.day), "day2": day_phrase(last.day),
-                    "ndvi1": _decimal(before, 2), "ndvi2": _decimal(after, 2),
-                }  # fmt: skip
-                facts = tuple(f"{kind}.{d.tag}" for d in (first, last) for kind in ("date", "index.ndvi"))
-                slot = "change_up" if after > before else "change_down"
-                return Sentence(self.phrase(slot, values), facts, visible=False)
-        return None
-
-    def clouds(self) -> Sentence | None:
-        """How much the clouds hid on the cloudiest date, where it is 5 % or more but not all."""
-        dates = [d for d in self.reading.dates if 5.0 <= float(d.values.get("cloud", 0.0)) < 100.0]
-        if not dates:
-            return None
-        one = max(dates, key=lambda d: (float(d.values["cloud"]), d.tag))
-        cloud = self.choice.one("cloud", percent_phrases(float(one.values["cloud"])))
-        facts = (f"date.{one.tag}", f"cloud.{one.tag}")
-        return Sentence(self.phrase("clouds", {"cloud": cloud, "day": day_phrase(one.day)}), facts, visible=False)
-
-    def radar(self) -> Sentence | None:
-        """Mean backscatter of the latest radar date with both polarisations."""
-        dates = [d for d in self.reading.dates if {"sar.vv", "sar.vh"} <= d.values.keys()]
-        if not dates:
-            return None
-        one = dates[-1]
-        values = {"day": day_phrase(one.day)} | {p: _decimal(float(one.values[f"sar.{p}"]), 1) for p in ("vv", "vh")}
-        facts = (f"date.{one.tag}", f"sar.vv.{one.tag}", f"sar.vh.{one.tag}")
-        return Sentence(self.phrase("radar", values), facts, visible=False)
-
-    def terrain(self) -> Sentence | None:
-        """Lowest and highest ground."""
-        by_id = self.reading.by_id
-        if "terrain.low" not in by_id:
-            return None
-        low, high = (round(float(by_id[f"terrain.{name}"].value)) for name in ("low", "high"))
-        if high <= low:
-            return None
-        slot = "terrain_flat" if float(by_id["terrain.relief"].value) < 20.0 else "terrain"
-        values = {"low": _decimal(low, 0), "high": _decimal(high, 0)}
-        return Sentence(self.phrase(slot, values), ("terrain.low", "terrain.high", "terrain.relief"), visible=False)
-
     def unmapped(self) -> Sentence | None:
         """How much of the chip has no class."""
         if self.reading.is_complete:
@@ -374,15 +259,15 @@ class Writer:
 
 def _used(row: str, named: Sequence[ClassReading]) -> list[ClassReading]:
     """Classes that a phrase names."""
-    needs = _needs(row)
-    return [one for letter, one in zip("abc", named, strict=False) if letter in needs or f"bare_{letter}" in needs]
+    braces = needs(row)
+    return [one for letter, one in zip("abc", named, strict=False) if letter in braces or f"bare_{letter}" in braces]
 
 
 def _share_facts(used: Sequence[ClassReading], row: str, named: Sequence[ClassReading]) -> tuple[str, ...]:
     """Fact ids of the classes a phrase names, and of the places it tells."""
     facts = [one.share_id for one in used]
     for letter, one in zip("abc", named, strict=False):
-        if f"p{letter}" in _needs(row):
+        if f"p{letter}" in needs(row):
             facts += [f"place.{one.code}", f"place.{one.code}.fraction"]
     return tuple(facts)
 
@@ -391,9 +276,3 @@ def _edges(letters: str) -> str:
     if len(letters) == 4:
         return "all four edges of the scene"
     return f"the {listing([_EDGE[letter] for letter in letters])} edge{'s' if len(letters) > 1 else ''}"
-
-
-def _decimal(value: float, digits: int) -> str:
-    """A number with a true minus sign and no minus zero."""
-    text = f"{abs(value):.{digits}f}"
-    return f"−{text}" if value < 0 and float(text) != 0 else text

@@ -13,11 +13,11 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from captioners.base import CaptionInput, make_captioner
+from captioners.base import make_captioner
+from flows.caption_inputs import read_waiting
 from flows.fragments import read_json
 from flows.passes import Job
 from flows.progress import current
-from schemas.facts import Fact, FactSheet
 from schemas.recipe import fill
 
 api_key: ContextVar[str | None] = ContextVar("api_key", default=None)
@@ -46,7 +46,9 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: Path | None) -> 
     for tile_id in sorted(second):
         target = second[tile_id] / TEXTS
         if not target.exists():
-            inputs = [_input(job, chip_id, waiting) for chip_id, waiting in _pending(second[tile_id])]
+            inputs = [
+                read_waiting(job, chip_id, waiting, second[tile_id]) for chip_id, waiting in _pending(second[tile_id])
+            ]
             records = captioner.write(inputs)
             texts = {i.chip_id: [r.model_dump(mode="json") for r in rs] for i, rs in zip(inputs, records, strict=True)}
             temporary = target.with_suffix(f".tmp-{os.getpid()}")
@@ -59,16 +61,3 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: Path | None) -> 
 
 def _pending(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     return sorted(read_json(folder / "tile.json")["pending"].items())
-
-
-def _input(job: Job, chip_id: str, waiting: Mapping[str, Any]) -> CaptionInput:
-    captions = job.recipe.captions
-    facts = tuple(Fact(**fact) for fact in waiting["facts"])
-    return CaptionInput(
-        chip_id,
-        FactSheet(chip_id, facts),
-        legend=waiting["legend"],
-        kinds=captions.kinds if captions else (),
-        licence=waiting["licence"],
-        seed=job.recipe.seed,
-    )

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioners.base import CaptionInput, make_captioner
-from captioners.facts import fact_sheet
-from captioners.facts_scene import DatedBands
 from chips.inputs import input_hash, with_model
+from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
 from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_features, unpack_layers
 from flows.passes import Job
@@ -26,8 +25,7 @@ from labelers.pixel_features import to_pixel_geojson
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
-from schemas.sample import LayerArrays, Sample
-from shards.samples import to_physical
+from schemas.sample import Sample
 from shards.tar import StoredSample, WrittenShard, write_shard
 
 Place = tuple[str, Path, Path]
@@ -59,14 +57,15 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         row |= _label_columns(fusion, fused, labels)
         extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts)}
         if job.recipe.captions is not None:
-            inputs.append(_caption_input(job, chip_id, facts, arrays, labels, fused))
+            inputs.append(caption_input(job, chip_id, facts, arrays, labels, fused))
         finished[chip_id] = (written, extra)
     if job.recipe.captions is not None and job.recipe.captions.backend == "template":
         _caption(job, inputs, finished)
+    waiting = {given.chip_id: given for given in inputs if "texts" not in finished[given.chip_id][1]}
     for chip_id, (written, extra) in finished.items():
-        writer.add(chip_id, written, extra)
-    waiting = [given for given in inputs if "texts" not in finished[given.chip_id][1]]
-    pending = {g.chip_id: {"facts": g.facts.as_dicts(), "legend": g.legend, "licence": g.licence} for g in waiting}
+        pictures = view_arrays(waiting[chip_id]) if chip_id in waiting else {}
+        writer.add(chip_id, written | pictures, extra)
+    pending = {chip_id: waiting_input(given) for chip_id, given in waiting.items()}
     return writer.commit({"chips": kept, "pending": pending})
 
 
@@ -112,70 +111,6 @@ def _osm(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     gsd = job.recipe.grid.gsd_m
     shape_yx = (round((top - bottom) / gsd), round((right - left) / gsd))
     return to_pixel_geojson(table, GeoRef(facts["row"]["epsg"], left, top, gsd, shape_yx))
-
-
-def _caption_input(
-    job: Job,
-    chip_id: str,
-    facts: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
-    labels: Mapping[str, LabelLayer],
-    fused: LabelLayer | None,
-) -> CaptionInput:
-    """What the captioner is told of one chip."""
-    spoken = fused if fused is not None else next(iter(labels.values()))
-    legend = load_legend(spoken.legend)
-    sheet = fact_sheet(
-        chip_id,
-        spoken.classes,
-        legend,
-        spoken.georef,
-        by="index" if fused is not None else "code",
-        label_source="label" if fused is not None else spoken.source,
-        features=unpack_features(facts["features"]),
-        scenes=_scenes(job, facts, arrays),
-    )
-    licence = "ODbL-1.0" if any(layer.share_alike for layer in labels.values()) else spoken.licence
-    captions = job.recipe.captions
-    kinds = captions.kinds if captions is not None else ()
-    return CaptionInput(chip_id, sheet, legend=legend.name, kinds=kinds, licence=licence, seed=job.recipe.seed)
-
-
-def _scenes(job: Job, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> list[DatedBands]:
-    """Every date of the finest group of each modality, in physical values."""
-    layers = unpack_layers(arrays, facts["georefs"])
-    scenes: list[DatedBands] = []
-    for modality in job.recipe.modalities:
-        groups = [plan for plan in job.layers if plan.modality == modality and plan.group in layers]
-        if groups:
-            scenes += dated_bands(modality, layers[groups[0].group], facts, groups[0].group)
-    return scenes
-
-
-def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], group: str) -> list[DatedBands]:
-    """The dates of a layer with physical values, bands by common name (or by wavelength where there is none)."""
-    attrs = facts["layer_attrs"][group]
-    if attrs["kind"] == "elevation":
-        return []
-    physical = to_physical(layer)
-    common, bands = facts["common_names"][group], facts["bands"][group]
-    names = [name or band for name, band in zip(common, bands, strict=True)]
-    if len(set(names)) < len(names):
-        names = bands
-    wavelengths = {n: w for n, w in zip(names, facts["wavelengths_nm"][group], strict=True) if w is not None}
-    days = [str(day) for day in layer.time_utc.astype("datetime64[D]")]
-    return [
-        DatedBands(
-            source=modality,
-            day=days[t],
-            bands=dict(zip(names, physical[t], strict=True)),
-            valid=layer.valid[t],
-            unit=attrs["unit"],
-            wavelengths_nm=wavelengths or None,
-        )
-        for t in range(len(days))
-        if not np.isnat(layer.time_utc[t])
-    ]
 
 
 def _caption(

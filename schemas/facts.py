@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -43,6 +44,10 @@ class FactSheet:
     def get(self, fact_id: str) -> Fact | None:
         """The fact of that id, or None."""
         return next((fact for fact in self.facts if fact.fact_id == fact_id), None)
+
+    def with_facts(self, more: Iterable[Fact]) -> FactSheet:
+        """The sheet with more facts, ordered by id."""
+        return FactSheet(self.chip_id, tuple(sorted((*self.facts, *more), key=lambda fact: fact.fact_id)))
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """Plain dictionaries, for prompts and tables."""

@@ -8,14 +8,47 @@ from pydantic import Field, PositiveInt, model_validator
 
 from schemas.recipe_base import Model
 
+ViewName = Literal[
+    "true_colour", "colour_infrared", "swir", "ndvi", "ndwi", "sar", "enmap_true_colour", "enmap_swir", "elevation",
+    "labels",
+]  # fmt: skip
+"""A picture that a model can be shown: the names of `chips.views.VIEWS`, and the label map."""
+TextName = Literal[
+    "short",
+    "long",
+    "per_class",
+    "per_region",
+    "quantitative",
+    "theme",
+    "labels",
+    "qa",
+    "grounded",
+    "referring",
+    "negative",
+    "change",
+    "dialogue",
+    "revision",
+    "chatearthnet",
+    "rsteller",
+    "skyscript",
+    "rsvlm_qa",
+]
+"""What can be written of a chip; the last four are the forms of published datasets."""
+
 
 class Captions(Model):
     """Texts."""
 
     backend: Literal["template", "openai"] = "template"
     """Who writes."""
-    kinds: tuple[Literal["short", "long", "qa"], ...] = ("short", "long", "qa")
+    kinds: tuple[TextName, ...] = ("short", "long", "qa")
     """What is written."""
+    views: tuple[ViewName, ...] = ()
+    """openai: pictures that the model is shown, in this order."""
+    view_px: int = Field(default=448, ge=32, le=2048)
+    """Longer edge of a picture in pixels."""
+    names: bool = False
+    """Whether names of map features and the climate zone may be told (they cannot be seen)."""
     base_url: str = ""
     """openai: root of the server (``http://.../v1``); may hold ``${TERRAWEFT_...}``."""
     model: str = ""

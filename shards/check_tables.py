@@ -17,6 +17,7 @@ import shapely
 from pyproj import Transformer
 
 from schemas.dataset import DatasetDocument
+from schemas.text import record_faults
 from shards.samples import LATE_KEYS
 from shards.tables import CHIP_COLUMNS, OUTCOME_SCHEMA, TEXT_SCHEMA, chips_table, in_table_order, text_rows
 
@@ -157,7 +158,7 @@ def text_faults(path: Path, of_samples: Mapping[str, Sequence[Mapping[str, Any]]
             yield f"{row['text_id']} is about {row['chip_id']}, which was not kept"
         if row["parent_id"] and row["parent_id"] not in known:
             yield f"{row['text_id']} revises {row['parent_id']}, which is not there"
-        yield from (f"{row['text_id']}: {what}" for what in _record_faults(row))
+        yield from (f"{row['text_id']}: {what}" for what in record_faults(row))
     try:
         stored = text_rows([record for records in of_samples.values() for record in records])
     except ValueError as error:
@@ -165,23 +166,3 @@ def text_faults(path: Path, of_samples: Mapping[str, Sequence[Mapping[str, Any]]
         return
     if pa.Table.from_pylist(stored, TEXT_SCHEMA).to_pylist() != rows:
         yield "differs from the texts.json members of the shards"
-
-
-def _record_faults(row: Mapping[str, Any]) -> Iterator[str]:
-    text, geometries = row["text"], row["geometries"] or []
-    for span in row["spans"] or []:
-        if text[span["start"] : span["end"]] != span["phrase"]:
-            yield f"span {span['start']}..{span['end']} is not {span['phrase']!r}"
-        if any(not 0 <= target < len(geometries) for target in span["targets"]):
-            yield f"span {span['phrase']!r} points to {span['targets']}, there are {len(geometries)} geometries"
-    for number, geometry in enumerate(geometries):
-        height, width = geometry["shape_yx"]
-        if geometry["kind"] == "box":
-            x0, y0, x1, y1 = geometry["values"]
-            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-                yield f"box {number} {geometry['values']} does not lie inside {width} x {height}"
-        elif geometry["kind"] == "oriented_box":
-            if len(geometry["values"]) != 5 or min(geometry["values"][2:4]) <= 0:
-                yield f"oriented box {number} is {geometry['values']}, wanted cx, cy, w, h, degrees"
-        elif sum(geometry["rle"]) != height * width:
-            yield f"mask {number} has {sum(geometry['rle'])} pixels, the grid {height * width}"

@@ -158,8 +158,11 @@ GEOMETRY = pa.struct(
         ("source", pa.string()),
     ]
 )
+TURN = pa.struct([("role", pa.string()), ("text", pa.string())])
 TEXT_TYPES: dict[str, pa.DataType] = {
     "options": STRINGS,
+    "turns": pa.list_(TURN),
+    "views": STRINGS,
     "spans": pa.list_(SPAN),
     "geometries": pa.list_(GEOMETRY),
     "empty_target": pa.bool_(),

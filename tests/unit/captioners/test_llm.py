@@ -15,9 +15,10 @@ from captioners.base import CaptionInput, make_captioner
 from captioners.ledger import Ledger
 from captioners.llm import OpenAICaptioner
 from captioners.number_words import Choice
+from captioners.phrasing import unmark
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
-from captioners.sentences import Writer, unmark
+from captioners.sentences import Writer
 from captioners.template import TemplateCaptioner, long_caption, short_caption
 from schemas.errors import RecipeError
 from schemas.legend import load_legend

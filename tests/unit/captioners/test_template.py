@@ -8,10 +8,10 @@ from captioners.base import CaptionInput, make_captioner
 from captioners.estimate import estimate_calls
 from captioners.lexicon import concepts, nouns_of
 from captioners.number_words import Choice
+from captioners.phrasing import phrases
 from captioners.prompt import render_prompt
 from captioners.qa import questions
 from captioners.reading import read_sheet
-from captioners.sentences import phrases
 from captioners.statistics import caption_statistics, distinct, percentile, self_bleu, text_statistics, words
 from captioners.template import TemplateCaptioner, template_records
 from schemas.facts import Fact, FactSheet

@@ -12,10 +12,11 @@ from captioners.facts import fact_sheet
 from captioners.facts_scene import DatedBands
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.number_words import Choice
+from captioners.phrasing import unmark
 from captioners.prompt import make_request
-from captioners.qa import Question
+from captioners.question import Question
 from captioners.reading import read_sheet
-from captioners.sentences import Writer, unmark
+from captioners.sentences import Writer
 from captioners.template import long_caption, short_caption, template_records
 from captioners.verify import Verifier
 from schemas.georef import GeoRef

@@ -1,0 +1,200 @@
+"""Records made from sentences: ids, spans, geometries, licence, and the verifier's word on each of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from captioners.base import CaptionInput
+from captioners.number_words import Choice
+from captioners.phrasing import Sentence, unmark
+from captioners.question import Question
+from captioners.reading import Reading, read_sheet
+from captioners.sentences import Writer
+from captioners.verify import Verifier, Violation, as_checks
+from schemas.facts import Fact
+from schemas.recipe_texts import TextName
+from schemas.text import Span, TextGeometry, TextKind, TextRecord, Turn, Verification, record_faults
+
+
+@dataclass(frozen=True)
+class Told:
+    """One text before it is a record."""
+
+    kind: TextKind
+    """Kind of the record."""
+    style: str
+    """Style of the record."""
+    sentences: tuple[Sentence, ...] = ()
+    """What it says."""
+    question: Question | None = None
+    """For a question: with its answer."""
+    turns: tuple[Turn, ...] = ()
+    """For a dialogue."""
+    answer: str = ""
+    """For a referring expression: what is found."""
+    empty_target: bool = False
+    """Whether it asks for what is not there."""
+    revises: str = ""
+    """Style of the caption that it says in other words."""
+    about: str = ""
+    """What a model is to write instead, in words; empty: it is not asked."""
+    plain: bool = False
+    """Whether its sentences are titles or phrases, which end without a full stop."""
+
+
+@dataclass
+class Chip:
+    """One chip with what its writers need."""
+
+    one: CaptionInput
+    """What is known."""
+    reading: Reading
+    """Its facts, read."""
+    choice: Choice
+    """Decides the wording."""
+    writer: Writer
+    """Makes sentences."""
+    verifier: Verifier
+    """Judges them."""
+    told: dict[TextName, list[Told]] = field(default_factory=dict)
+    """What has been written so far, by name of the kind."""
+
+    @staticmethod
+    def of(one: CaptionInput, salt: str = "") -> Chip:
+        """The chip of an input.
+
+        Args:
+            one: the input.
+            salt: other words for the same facts.
+        """
+        reading = read_sheet(one.facts)
+        choice = Choice(one.seed, one.chip_id + salt)
+        return Chip(one, reading, choice, Writer(reading, choice), Verifier(reading))
+
+
+class RecordMaker:
+    """Turns texts into records, numbered by kind.
+
+    Args:
+        chip: the chip.
+        verification: ``fallback`` where the template stands in for a model.
+        checks: what is known of how it came to that.
+    """
+
+    def __init__(self, chip: Chip, verification: Verification, checks: Mapping[str, Any]) -> None:
+        self.chip, self.verification, self.checks = chip, verification, dict(checks)
+        self.facts_sha256 = chip.one.facts.sha256()
+        self.counts: Counter[str] = Counter()
+        self.nouns = {f.fact_id: f.subject for f in chip.one.facts.facts if f.kind == "share" and f.region == "chip"}
+
+    def licence(self, facts: Sequence[str]) -> str:
+        """Licence of the label, and of the map where a map fact is used."""
+        one = self.chip.one
+        ids = {one.licence} if one.licence else set()
+        if any(fact.startswith(("osm.", "element.")) for fact in facts) and one.osm_licence:
+            ids.add(one.osm_licence)
+        return " AND ".join(sorted(ids))
+
+    def record(self, told: Told, parent_id: str = "") -> TextRecord:
+        """The record of a text; one that the verifier doubts does not count as verified.
+
+        Raises:
+            ValueError: the record breaks its own form (a span beside its phrase, a box outside the image).
+        """
+        self.counts[told.kind] += 1
+        text, spans, geometries, facts, found = self._body(told)
+        fields: dict[str, Any] = {}
+        if told.question is not None:
+            asked = told.question
+            fields = {"question": asked.question, "answer": asked.answer, "options": asked.options}
+        elif told.kind == "referring":
+            fields = {"question": text, "answer": told.answer}
+        record = TextRecord(
+            text_id=f"{self.chip.one.chip_id}-{told.kind}-{self.counts[told.kind]}",
+            chip_id=self.chip.one.chip_id,
+            kind=told.kind,
+            style=told.style,
+            text=text,
+            turns=told.turns,
+            spans=spans,
+            geometries=geometries,
+            empty_target=told.empty_target,
+            facts=facts,
+            facts_sha256=self.facts_sha256,
+            backend="template",
+            parent_id=parent_id,
+            verification="not_checked" if found else self.verification,
+            checks={**self.checks, "violations": as_checks(found)},
+            visually_verifiable=_visible(told),
+            licence=self.licence(facts),
+            **fields,
+        )
+        faults = list(record_faults(record.model_dump()))
+        if faults:
+            raise ValueError(f"{record.text_id}: {faults[0]}")
+        return record
+
+    def _body(
+        self, told: Told
+    ) -> tuple[str, tuple[Span, ...], tuple[TextGeometry, ...], tuple[str, ...], list[Violation]]:
+        """Text, spans, geometries, facts and what the verifier finds."""
+        if told.question is not None:
+            return f"{told.question.question} {told.question.answer}", (), (), told.question.facts, []
+        marked = " ".join(sentence.text for sentence in told.sentences)
+        facts = tuple(dict.fromkeys(fact for sentence in told.sentences for fact in sentence.facts))
+        if told.turns:
+            found = [
+                violation
+                for sentence in told.sentences
+                for violation in self.chip.verifier.sentence(unmark(sentence.text)[0], sentence.facts)
+            ]
+            return "\n".join(turn.text for turn in told.turns), (), (), facts, found
+        text, spans = unmark(marked)
+        named = [self._named(span) for span in spans]
+        spans_out, geometries = self._grounded(named)
+        found = []
+        for sentence in told.sentences:
+            plain = unmark(sentence.text)[0]
+            found += self.chip.verifier.sentence(f"{plain}." if told.plain else plain, sentence.facts)
+        if told.empty_target or told.kind == "labels":
+            found = []  # it speaks of what is not there, on purpose; or is a list of names
+        return text, tuple(spans_out), geometries, facts, found
+
+    def _named(self, span: Span) -> Span:
+        """The span with the class's noun for its code."""
+        noun = self.nouns.get(f"share.{span.class_name}", span.class_name)
+        return span.model_copy(update={"class_name": noun})
+
+    def _grounded(self, spans: Sequence[Span]) -> tuple[list[Span], tuple[TextGeometry, ...]]:
+        """Spans with targets, and the geometries they point to: box, oriented box and mask of every object."""
+        objects = {one.object_id: one for one in self.chip.one.objects}
+        geometries: list[TextGeometry] = []
+        places: dict[str, tuple[int, ...]] = {}
+        out = []
+        for span in spans:
+            targets: tuple[int, ...] = ()
+            for fact_id in span.fact_ids:
+                head = fact_id.removesuffix(".area")
+                if head not in objects or head == fact_id:
+                    continue
+                if head not in places:
+                    shapes = objects[head].geometries()
+                    places[head] = tuple(range(len(geometries), len(geometries) + len(shapes)))
+                    geometries += shapes
+                targets += places[head]
+            out.append(span.model_copy(update={"targets": targets}))
+        return out, tuple(geometries)
+
+
+def _visible(told: Told) -> bool:
+    if told.question is not None:
+        return told.question.visible
+    return all(sentence.visible for sentence in told.sentences)
+
+
+def facts_named(facts: Sequence[Fact]) -> tuple[str, ...]:
+    """Their ids."""
+    return tuple(fact.fact_id for fact in facts)

@@ -1,0 +1,71 @@
+"""What a vision model is shown: PNGs of the named views of a chip, rendered once, each named with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioners.facts_scene import DatedBands
+from chips.render import fit, possible, render, render_labels, to_png
+from schemas.chip import Valid
+from schemas.legend import Legend
+
+LABELS = "labels"
+"""Name of the label map among the views."""
+
+
+def render_views(
+    names: Sequence[str],
+    scenes: Sequence[DatedBands],
+    *,
+    label: NDArray[Any] | None = None,
+    legend: Legend | None = None,
+    by: Literal["index", "code"] = "index",
+    elevation: NDArray[Any] | None = None,
+    size_px: int = 448,
+) -> dict[str, bytes]:
+    """View -> PNG, in the order of the names; a view that this chip's layers cannot show is left out.
+
+    Of several dates that can show a view, the clearest is taken, the latest of equals.
+
+    Args:
+        names: keys of `chips.views.VIEWS`, or ``labels``.
+        scenes: the dates with physical values.
+        label: (H, W) label layer.
+        legend: of the label layer.
+        by: what the label's values are.
+        elevation: (h, w) metres.
+        size_px: longer edge of every picture.
+    """
+    pictures = {}
+    for name in names:
+        if name == LABELS:
+            if label is not None and legend is not None:
+                pictures[name] = to_png(fit(render_labels(label, legend, by), size_px, classes=True))
+        elif name == "elevation":
+            if elevation is not None:
+                pictures[name] = to_png(fit(render(name, {"elevation": elevation}), size_px))
+        else:
+            able = [s for s in scenes if name in possible(s.bands, s.wavelengths_nm)]
+            if able:
+                best = max(able, key=lambda s: (clear_fraction(s), s.day))
+                unit = best.unit if name == "sar" else ""
+                rgb = render(name, best.bands, best.valid, wavelengths_nm=best.wavelengths_nm, unit=unit)
+                pictures[name] = to_png(fit(rgb, size_px))
+    return pictures
+
+
+def clear_fraction(scene: DatedBands) -> float:
+    """Part 0..1 of a date that is clear."""
+    if scene.valid is None:
+        return 1.0
+    return float(np.isin(scene.valid, (int(Valid.CLEAR), int(Valid.WATER))).mean())
+
+
+def view_hashes(views: Mapping[str, bytes]) -> tuple[str, ...]:
+    """``<view>:<sha256>`` of every picture, in order."""
+    return tuple(f"{name}:{hashlib.sha256(png).hexdigest()}" for name, png in views.items())
