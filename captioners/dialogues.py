@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from captioners.base import CaptionInput
 from captioners.captions import long_caption, short_caption
 from captioners.grounding import absent_covers
+from captioners.lexicon import Noun
 from captioners.number_words import percent_phrases
 from captioners.parts import class_place, class_share, theme_sentence
 from captioners.phrasing import Sentence, unmark
@@ -26,8 +27,8 @@ SHARES = (
     "What share of the ground {verb} {noun} take up?",
     "How large is the share of {noun}?",
 )
-PLACES = ("Where {verb} the {noun} lie?", "In which part of the scene is the {noun}?", "And where is the {noun}?")
-PRESENCE = ("Is there any {noun} here?", "Do you see any {noun}?", "Does the scene hold any {noun}?")
+PLACES = ("Where {verb} the {noun} lie?", "In which part of the scene {be} the {noun}?", "And where {be} the {noun}?")
+PRESENCE = ("{Be} there any {noun} here?", "Do you see any {noun}?", "Does the scene hold any {noun}?")
 THEMES = ("How would you sum up the landscape?", "What is the overall character?", "What kind of landscape is it?")
 SALTS = 24
 """So many other wordings are tried before a caption is left without a revision."""
@@ -54,8 +55,13 @@ def _main(chip: Chip, slot: str) -> ClassReading:
 
 
 def _ask(chip: Chip, slot: str, rows: tuple[str, ...], one: ClassReading) -> str:
-    noun = chip.writer.noun(one, slot)
-    return chip.choice.one(slot, rows).format(noun=noun.text, verb="do" if noun.plural else "does")
+    return _put(chip, slot, rows, chip.writer.noun(one, slot))
+
+
+def _put(chip: Chip, slot: str, rows: tuple[str, ...], noun: Noun) -> str:
+    """One of the questions about a cover, its verbs in the noun's number."""
+    be, verb = ("are", "do") if noun.plural else ("is", "does")
+    return chip.choice.one(slot, rows).format(noun=noun.text, be=be, Be=be.capitalize(), verb=verb)
 
 
 def _share_round(chip: Chip) -> Iterator[tuple[str, Sentence]]:
@@ -76,7 +82,7 @@ def _absence_round(chip: Chip) -> Iterator[tuple[str, Sentence]]:
     if absent and chip.choice.number("dialogue/coin") % 2:
         code, noun = chip.choice.one("dialogue/absent", absent)
         text = chip.writer.phrase("denial", {"absent": noun.text})
-        yield chip.choice.one("dialogue/presence", PRESENCE).format(noun=noun.text), Sentence(text, (f"share.{code}",))
+        yield _put(chip, "dialogue/presence", PRESENCE, noun), Sentence(text, (f"share.{code}",))
         return
     one = _main(chip, "dialogue/held")
     if one.share >= 100.0:
@@ -84,7 +90,7 @@ def _absence_round(chip: Chip) -> Iterator[tuple[str, Sentence]]:
     values = chip.writer.class_values([one], "dialogue/held")
     figure = chip.choice.one("dialogue/figure", percent_phrases(one.share))
     text = f"Yes, {values['a']} {values['covers_a']} {figure} of {chip.writer.scene}."
-    question = chip.choice.one("dialogue/presence", PRESENCE).format(noun=chip.writer.noun(one, "dialogue/held").text)
+    question = _put(chip, "dialogue/presence", PRESENCE, chip.writer.noun(one, "dialogue/held"))
     yield question, Sentence(text, (one.share_id,))
 
 

@@ -11,17 +11,21 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from captioners.base import CaptionInput
+from captioners.form_chatearthnet import BANNED
 from captioners.mentions import find_mentions, find_numbers, find_places
-from captioners.prompt import Request
+from captioners.prompt import Request, prompt_version
 from captioners.question import Question
 from captioners.template import template_records
 from captioners.verify import Verifier, Violation, as_checks
+from captioners.views import view_hashes
 from schemas.text import Span, TextRecord, Verification
 
 SHORT_WORDS = 45
 """A short caption with more words is none."""
 LONG_LEAST = 3
 """A long caption of which fewer sentences hold is replaced."""
+DROPS = ("long", "quantitative", "rsvlm_paragraph")
+"""Styles of which single sentences may be dropped; any other text holds as a whole or not at all."""
 
 
 class DraftSentence(BaseModel):
@@ -46,6 +50,17 @@ class DraftQuestion(BaseModel):
     """In its words."""
 
 
+class DraftText(BaseModel):
+    """One of the further texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    """t1, t2, ..."""
+    sentences: list[DraftSentence]
+    """What it says."""
+
+
 class Draft(BaseModel):
     """A whole answer."""
 
@@ -55,6 +70,8 @@ class Draft(BaseModel):
     """Sentences of the short caption."""
     long: list[DraftSentence] = []
     """Sentences of the long caption."""
+    texts: list[DraftText] = []
+    """The further texts."""
     questions: list[DraftQuestion] = []
     """Questions in other words."""
 
@@ -78,7 +95,7 @@ class Judged:
     """A draft with what is wrong with each part."""
 
     captions: dict[str, list[tuple[DraftSentence, list[Violation]]]] = field(default_factory=dict)
-    """Kind -> sentences and their violations."""
+    """Slot (short, long, t1, ...) -> sentences and their violations."""
     questions: dict[str, tuple[str, list[Violation]]] = field(default_factory=dict)
     """Id -> wording and its violations."""
     missing: list[str] = field(default_factory=list)
@@ -136,25 +153,44 @@ def read_usage(body: bytes) -> tuple[int, int] | None:
 
 
 def judge(draft: Draft, kinds: Sequence[str], request: Request, verifier: Verifier) -> Judged:
-    """Every sentence and question of a draft, recomputed."""
+    """Every sentence and question of a draft, recomputed.
+
+    Args:
+        draft: the answer.
+        kinds: what was asked for; the request's slots say it in full.
+        request: what was asked.
+        verifier: the chip's facts.
+    """
     judged = Judged()
-    for kind in ("short", "long"):
-        if kind in kinds:
-            sentences: list[DraftSentence] = getattr(draft, kind)
-            judged.captions[kind] = [(s, verifier.sentence(s.text, s.facts)) for s in sentences]
+    given: dict[str, list[DraftSentence]] = {"short": draft.short, "long": draft.long}
+    given |= {text.id: text.sentences for text in draft.texts}
+    asked = {q.id: q.question for q in draft.questions}
+    for slot, told in zip(request.slots, request.told, strict=True):
+        if told.question is not None and slot:
+            if slot in asked:
+                judged.questions[slot] = (asked[slot], check_question(told.question, asked[slot], verifier))
+            else:
+                judged.missing.append(f"question {slot}")
+        elif slot:
+            sentences = given.get(slot) or []
+            judged.captions[slot] = [
+                (s, [*verifier.sentence(s.text, s.facts), *form_violations(told.style, s.text)]) for s in sentences
+            ]
             if not sentences:
-                judged.missing.append(kind)
+                judged.missing.append(slot if slot in ("short", "long") else f"text {slot}")
     short = judged.captions.get("short", [])
     if sum(len(s.text.split()) for s, _ in short) > SHORT_WORDS:
         short[0][1].append(Violation("form", "the short caption is too long"))
-    given = {q.id: q.question for q in draft.questions}
-    for number, question in enumerate(request.questions, 1):
-        name = f"q{number}"
-        if name in given:
-            judged.questions[name] = (given[name], check_question(question, given[name], verifier))
-        else:
-            judged.missing.append(f"question {name}")
     return judged
+
+
+def form_violations(style: str, text: str) -> list[Violation]:
+    """What the form of a published dataset forbids in a sentence."""
+    if style != "chatearthnet":
+        return []
+    found = [Violation("form", "holds a figure")] if re.search(r"\d|\bper ?cent", text) else []
+    banned = re.search(rf"\b(?:{'|'.join(BANNED)})\b", text, re.IGNORECASE)
+    return [*found, Violation("form", f"says {banned.group(0)!r}")] if banned else found
 
 
 _POLAR = r"\b(not?|never|without|less|fewer|smaller|least|fewest|lowest|except|other than|isn't|doesn't|aren't)\b"
@@ -203,7 +239,7 @@ class Recorder:
 
     def __init__(self, one: CaptionInput, request: Request, verifier: Verifier) -> None:
         self.one, self.request, self.verifier = one, request, verifier
-        self.prompt_sha256 = request.sha256()
+        self.prompt_sha256, self.views = request.sha256(), view_hashes(one.views)
 
     def fallback(self, reason: str) -> list[TextRecord]:
         """All records from the template, with the reason."""
@@ -219,19 +255,29 @@ class Recorder:
         """
         last = rounds[-1]
         records = []
-        for spare in template_records(self.one, verification="fallback"):
-            if spare.kind == "caption":
-                violations = [v for r in rounds for _, found in r.captions.get(spare.style, []) for v in found]
-                checks: dict[str, Any] = {"rounds": len(rounds), "violations": as_checks(violations)}
-                written = self._caption(spare, last.captions.get(spare.style, []), len(rounds), checks)
+        spares = template_records(self.one)
+        for spare, slot in zip(spares, self.request.slots, strict=True):
+            if not slot:  # computed, and never asked of a model
+                records.append(spare)
+                continue
+            judged = [[v for _, found in r.captions.get(slot, []) for v in found] for r in rounds]
+            judged += [r.questions[slot][1] for r in rounds if slot in r.questions]
+            checks: dict[str, Any] = {
+                "rounds": len(rounds),
+                "violations": as_checks(v for each in judged for v in each),
+            }
+            if spare.kind == "qa":
+                written = self._question(spare, last.questions.get(slot), len(rounds), checks)
             else:
-                name = f"q{spare.text_id.rsplit('-', 1)[1]}"
-                violations = [v for r in rounds if name in r.questions for v in r.questions[name][1]]
-                checks = {"rounds": len(rounds), "violations": as_checks(violations)}
-                written = self._question(spare, last.questions.get(name), len(rounds), checks)
-            common = {"request_key": key, "prompt_sha256": self.prompt_sha256, "checks": checks}
+                written = self._caption(spare, last.captions.get(slot, []), len(rounds), checks)
+            common = {
+                "request_key": key, "prompt_sha256": self.prompt_sha256, "prompt_version": prompt_version(),
+                "views": self.views, "checks": checks,
+            }  # fmt: skip
             if written is None:
-                records.append(spare.model_copy(update={**common, "checks": {**checks, "fallback": "violations"}}))
+                status = "fallback" if spare.verification == "pass" else spare.verification
+                told = {**common, "verification": status, "checks": {**checks, "fallback": "violations"}}
+                records.append(spare.model_copy(update=told))
             else:
                 seen = {"backend": "openai", "model": model, "seen_by_model": self.request.seen}
                 records.append(written.model_copy(update={**common, **seen}))
@@ -246,7 +292,7 @@ class Recorder:
     ) -> TextRecord | None:
         """A caption of the sentences that hold; None where too few do."""
         kept = [sentence for sentence, found in sentences if not found]
-        least = min(LONG_LEAST, len(sentences)) if spare.style == "long" else len(sentences)
+        least = min(LONG_LEAST, len(sentences)) if spare.style in DROPS else len(sentences)
         if not kept or len(kept) < least or 2 * len(kept) < len(sentences):
             return None
         dropped = len(sentences) - len(kept)
@@ -261,7 +307,8 @@ class Recorder:
         facts = tuple(dict.fromkeys(f for sentence in kept for f in sentence.facts))
         status: Verification = "pass" if rounds == 1 and not dropped else "repaired"
         visible = all(self.verifier.reading.by_id[f].kind in _VISIBLE for f in facts)
-        licences = {self.one.licence} | ({self.one.osm_licence} if any(f.startswith("osm.") for f in facts) else set())
+        from_map = any(f.startswith(("osm.", "element.")) for f in facts)
+        licences = {self.one.licence} | ({self.one.osm_licence} if from_map else set())
         return spare.model_copy(
             update={
                 "text": text, "spans": tuple(spans), "facts": facts, "verification": status,

@@ -11,7 +11,11 @@ PROMPT_TOKENS = (900, 2600)
 
 Measured on the rendered prompts of the sandbox's kind of chip at four characters a token.
 """
-ANSWER_TOKENS = {"short": (30, 90), "long": (150, 400), "qa": (60, 200)}
+ANSWER_TOKENS = {
+    "short": (30, 90), "long": (150, 400), "qa": (60, 300), "per_class": (150, 700), "per_region": (150, 500),
+    "quantitative": (150, 400), "theme": (20, 60), "change": (0, 200), "chatearthnet": (150, 450),
+    "rsteller": (0, 200), "rsvlm_qa": (250, 800),
+}  # fmt: skip
 """Tokens of the answer by kind, sentence objects and fact ids included."""
 REPAIR_SHARE = (0.0, 1.0)
 """Share of chips that need the one repair round, which costs as much as the first call and its answer again."""
@@ -28,7 +32,7 @@ def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
         zero = [0, 0]
         return {"backend": "template", "model": "", "calls": zero, "tokens_in": zero, "tokens_out": zero,
                 "cost": [0.0, 0.0], "max_cost": captions.max_cost}  # fmt: skip
-    answer = [sum(ANSWER_TOKENS[kind][end] for kind in captions.kinds) for end in (0, 1)]
+    answer = [sum(ANSWER_TOKENS.get(kind, (0, 0))[end] for kind in captions.kinds) for end in (0, 1)]
     rounds = [1.0 + share for share in REPAIR_SHARE]
     calls = [round(chips * r) for r in rounds]
     tokens_in = [

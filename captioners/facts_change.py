@@ -103,5 +103,5 @@ def _radar_change(dates: Sequence[DatedBands]) -> list[Fact]:
     return [
         Fact(f"{head}.from", "change", "date", levels[0][0], "date", "chip", source),
         Fact(f"{head}.to", "change", "date", levels[-1][0], "date", "chip", source),
-        Fact(f"{head}.vv", "change", "VV", round(levels[-1][1] - levels[0][1], 3), "dB", "chip", source),
+        Fact(f"{head}.vv", "change", "VV", round(levels[-1][1] - levels[0][1], 4), "dB", "chip", source),
     ]

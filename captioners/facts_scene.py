@@ -125,7 +125,7 @@ def _radar_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
         if not usable.any():
             continue
         mean = float(power[usable].mean())
-        level, variation = round(10.0 * float(np.log10(mean)), 3), round(float(power[usable].std()) / mean, 4)
+        level, variation = round(10.0 * float(np.log10(mean)), 4), round(float(power[usable].std()) / mean, 4)
         facts.append(Fact(f"sar.{role}.{tag}", "sar", role.upper(), level, "dB", "chip", source))
         facts.append(Fact(f"sar.{role}.variation.{tag}", "sar", role.upper(), variation, "1", "chip", source))
     return facts
@@ -152,7 +152,7 @@ def terrain_facts(elevation: NDArray[Any], source: str, pixel_m: float = 0.0) ->
     if pixel_m > 0 and min(grid.shape) >= 2 and np.isfinite(grid).all():
         down, right = np.gradient(grid, pixel_m)
         slope = float(np.degrees(np.arctan(np.hypot(down, right))).mean())
-        facts.append(Fact("terrain.slope", "terrain", "ground", round(slope, 2), "degrees", "chip", source))
+        facts.append(Fact("terrain.slope", "terrain", "ground", round(slope, 4), "degrees", "chip", source))
     if min(grid.shape) >= 4 and np.isfinite(grid).all():
         halves = {name: float(grid[slices(f"{name}-half", grid.shape)].mean()) for name in "nsew"}
         side = max(halves, key=lambda name: (halves[name], name))

@@ -1,9 +1,9 @@
 """The form of RSTeller: one caption of one map feature, and one to four revisions of it.
 
 Facts as published (repository SlytherinGe/RSTeller, default_data_producer.py): a chip with both kinds tells of an area
-in 60 of 100 cases; the area is the single largest clipped polygon and must cover a tenth of the chip; the line is, of the
-three longest, the one with the most tags. Tags are told by their meaning, the ids of the features are kept. The model
-never sees the image. Defects of the published code that are not repeated here: the closed ring and ``area=no`` are
+in 60 of 100 cases; the area is the single largest clipped polygon and must cover a tenth of the chip; the line is, of
+the three longest, the one with the most tags. Tags are told by their meaning, the ids of the features are kept. The
+model never sees the image. Defects of the published code that are not repeated here: the ring and ``area=no`` are
 tested, lengths and areas are measured in the chip's UTM zone, and the square is reachable.
 """
 
@@ -32,9 +32,9 @@ _AREA = (
     "{A} of {area} lies {where} and takes up {share} of the scene.",
 )
 _LINE = (
-    "{A} runs from the {start} to the {end} of the scene over {length}.",
-    "Over {length}, {a} leads from the {start} to the {end} of the scene.",
-    "The scene is crossed by {a} that is {length} long here, from the {start} to the {end}.",
+    "{A} runs from the {start} to the {end} of the scene for {length}.",
+    "For {length}, {a} leads from the {start} to the {end} of the scene.",
+    "The map shows {a} that is {length} long here, from the {start} to the {end}.",
     "{A}, {length} long inside the scene, begins in the {start} and ends in the {end}.",
     "From the {start} to the {end} of the scene runs {a}, {length} long.",
 )

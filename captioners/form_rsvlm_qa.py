@@ -2,8 +2,8 @@
 
 Facts as published (repository StarZi0213/RSVLM-QA, Prompts.md): a one-sentence caption and a paragraph, triples
 {object, relation, object}, nine questions of which at least three are spatial, two about objects, two about the scene
-and two about quantities. There answers came from the caption, so that its errors became ground truth; here every answer is
-computed from the facts.
+and two about quantities. There answers came from the caption, so that its errors became ground truth; here every
+answer is computed from the facts.
 """
 
 from __future__ import annotations

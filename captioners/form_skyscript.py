@@ -1,8 +1,8 @@
 """The form of SkyScript: two titles per chip, built by rule: one map object in focus, and it with what surrounds it.
 
 Facts as published (repository wangzhecheng/SkyScript): ``title`` names the object in focus, ``title_multi_objects`` it
-and its surroundings; only what can be made out at the image's resolution is named. There a classifier decided what that is;
-here it is the table ``tag_meanings.yaml`` and a least size in pixels.
+and its surroundings; only what can be made out at the image's resolution is named. There a classifier decided what that
+is; here it is the table ``tag_meanings.yaml`` and a least size in pixels.
 """
 
 from __future__ import annotations

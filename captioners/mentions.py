@@ -82,7 +82,8 @@ _ABSENT_AFTER = re.compile(
 @cache
 def _owners() -> Mapping[str, str]:
     """Every synonym in lower case and its concept."""
-    return {word.lower(): name for name, one in concepts().items() for word in one.synonyms}
+    said = {noun.text.lower(): name for name, one in concepts().items() for noun in one.say}
+    return said | {word.lower(): name for name, one in concepts().items() for word in one.synonyms}
 
 
 @cache

@@ -236,7 +236,9 @@ def relation_facts(objects: Iterable[SceneObject], index: NDArray[Any], legend: 
     noun of the class that makes up at least 95 % of the border of a's largest object, which touches no edge of the
     chip.
     """
-    firsts = sorted((o for o in objects if o.object_id.endswith(".1")), key=lambda o: (-o.pixels, o.code))[:MAX_RELATED]
+    seconds = {o.code: o.pixels for o in objects if o.object_id.endswith(".2")}
+    alone = [o for o in objects if o.object_id.endswith(".1") and o.pixels > seconds.get(o.code, 0)]
+    firsts = sorted(alone, key=lambda o: (-o.pixels, o.code))[:MAX_RELATED]
     centres = {}
     facts: list[Fact] = []
     for one in firsts:

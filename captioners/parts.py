@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from captioners import sensors
 from captioners.lexicon import concepts, concepts_of
-from captioners.number_words import area_phrase, length_phrase, listing, percent_phrases
+from captioners.number_words import area_phrase, count_phrase, length_phrase, listing, percent_phrases
 from captioners.phrasing import Sentence, mark
 from captioners.reading import ClassReading
 from captioners.records import Chip, Told
@@ -186,7 +186,7 @@ def quantity_patches(writer: Writer, one: ClassReading) -> Sentence:
     """How many patches of what size."""
     values = writer.class_values([one], f"quantity_patches/{one.code}")
     values |= {
-        "count": str(one.patches["count"]),
+        "count": count_phrase(int(one.patches["count"])),
         "mean": area_phrase(float(one.patches["mean"])),
         "area": area_phrase(float(one.patches["largest"])),
     }

@@ -15,11 +15,11 @@ from jinja2 import FunctionLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from captioners.base import CaptionInput
-from captioners.number_words import Choice
-from captioners.qa import questions
 from captioners.question import Question
 from captioners.reading import Reading
+from captioners.records import Chip, Told
 from captioners.regions import QUADRANTS
+from captioners.template import told
 from chips.views import VIEWS
 from schemas.facts import Fact
 from schemas.legend import load_legend
@@ -29,8 +29,11 @@ Seen = Literal["text_only", "label_map", "rgb", "pseudo_images"]
 
 BORDERS = 4
 """So many of the longest boundaries are told."""
-MAX_TOKENS = {"short": 300, "long": 1200, "qa": 1200}
-"""Longest answer allowed, by kind; an answer cut off there is paid and lost, so these are generous."""
+MAX_TOKENS = {"short": 300, "long": 1200, "questions": 1200, "text": 500}
+"""Longest answer allowed, by part; an answer cut off there is paid and lost, so these are generous."""
+VERSION = "2"
+"""Version of the prompt files; raised when their meaning changes."""
+FILES = ("prompt_system.jinja", "prompt.jinja", "prompt_repair.jinja")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Request:
     """JSON schema of the answer."""
     questions: tuple[Question, ...]
     """Questions to be put in other words; ids q1, q2, ..."""
+    told: tuple[Told, ...]
+    """Every text of the chip as the template has it."""
+    slots: tuple[str, ...]
+    """Of every text: under which name the model is asked for it (short, long, t1, q1); empty: it is not."""
     max_tokens: int
     """Longest answer."""
     seen: Seen
@@ -72,20 +79,26 @@ def render_prompt(name: str, **values: Any) -> str:
 
 def make_request(one: CaptionInput, reading: Reading) -> Request:
     """The request for one chip: constant rules first, then pictures, then the chip's facts."""
-    asked = tuple(questions(reading, Choice(one.seed, one.chip_id))) if "qa" in one.kinds else ()
+    texts = tuple(told(Chip.of(one)))
+    slots = slots_of(texts)
+    asked = tuple(text.question for text, slot in zip(texts, slots, strict=True) if text.question and slot)
     gsd = reading.by_id.get("ground.gsd")
     views = [
-        {"title": VIEWS[name].title, "guide": VIEWS[name].guide}
+        {"title": VIEWS[name].title, "formula": VIEWS[name].formula, "guide": VIEWS[name].guide}
         if name in VIEWS
-        else {"title": "Land cover", "guide": colour_key(one.legend)}
+        else {"title": "Land cover", "formula": "one colour for each class", "guide": colour_key(one.legend)}
         for name in one.views
     ]
+    parts = parts_of(slots)
     system = render_prompt(
-        "prompt_system.jinja", kinds=one.kinds, gsd_m=f"{10.0 if gsd is None else float(gsd.value):g}", views=views
+        "prompt_system.jinja", parts=parts, gsd_m=f"{10.0 if gsd is None else float(gsd.value):g}", views=views
     )
     listed = [{"id": f"q{number}", "text": q.question} for number, q in enumerate(asked, 1)]
-    facts = [[f.fact_id, f.subject, _short(f.value), f.unit, f.region] for f in told_facts(reading)]
-    text = render_prompt("prompt.jinja", facts=facts, questions=listed)
+    wanted = [
+        {"id": slot, "about": text.about} for text, slot in zip(texts, slots, strict=True) if slot.startswith("t")
+    ]
+    facts = [[f.fact_id, f.subject, _short(f.value), f.unit, f.region] for f in told_facts(reading, texts)]
+    text = render_prompt("prompt.jinja", facts=facts, texts=wanted, questions=listed)
     content: Any = text
     if one.views:
         content = [
@@ -96,8 +109,42 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
             {"type": "text", "text": text},
         ]
     messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
-    tokens = sum(MAX_TOKENS[kind] for kind in one.kinds)
-    return Request(messages, answer_schema(one.kinds), asked, tokens, seen_by(one.views), len(one.views))
+    tokens = sum(MAX_TOKENS[part] for part in parts if part != "texts") + MAX_TOKENS["text"] * len(wanted)
+    return Request(messages, answer_schema(parts), asked, texts, slots, tokens, seen_by(one.views), len(one.views))
+
+
+def slots_of(texts: Sequence[Told]) -> tuple[str, ...]:
+    """Under which name the model is asked for each text: ``short``, ``long``, ``t1`` ..., ``q1`` ..., or not at all.
+
+    Boxes and masks, dialogues, titles and revisions are the template's: a model could only spoil what is computed.
+    """
+    slots, texts_asked, questions_asked = [], 0, 0
+    for text in texts:
+        slot = ""
+        if text.question is not None:
+            questions_asked += 1
+            slot = f"q{questions_asked}"
+        elif text.about and text.kind == "caption" and text.style in ("short", "long"):
+            slot = text.style
+        elif text.about:
+            texts_asked += 1
+            slot = f"t{texts_asked}"
+        slots.append(slot)
+    return tuple(slots)
+
+
+def parts_of(slots: Sequence[str]) -> tuple[str, ...]:
+    """Parts of the answer that some slots need, in a fixed order."""
+    names = {"texts" if slot[:1] == "t" else "questions" if slot[:1] == "q" else slot for slot in slots if slot}
+    return tuple(part for part in ("short", "long", "texts", "questions") if part in names)
+
+
+@cache
+def prompt_version() -> str:
+    """Version of the prompt files and the first 8 of the hash of their text."""
+    room = resources.files("captioners")
+    text = "\0".join((room / name).read_text(encoding="utf-8") for name in FILES)
+    return f"{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def colour_key(legend: str) -> str:
@@ -108,8 +155,14 @@ def colour_key(legend: str) -> str:
     return f"Colours: {listed}; neutral grey has no class."
 
 
-def told_facts(reading: Reading) -> list[Fact]:
-    """The facts worth a prompt's tokens: no zero shares, no 3x3 grid, no details of classes under 1 %, few borders."""
+def told_facts(reading: Reading, texts: Sequence[Told] = ()) -> list[Fact]:
+    """The facts worth a prompt's tokens: no zero shares, no 3x3 grid, no details of classes under 1 %, few borders.
+
+    Args:
+        reading: the chip's facts.
+        texts: what the template says of it; single map features are told where a text speaks of them.
+    """
+    used = {fact for text in texts for sentence in text.sentences for fact in sentence.facts}
     main = {one.code for one in reading.classes if one.share >= 1.0}
     borders = sorted((f for f in reading.sheet.facts if f.kind == "adjacency"), key=lambda f: -float(f.value))
     longest = {f.fact_id for f in borders[:BORDERS]}
@@ -125,6 +178,10 @@ def told_facts(reading: Reading) -> list[Fact]:
             keep = fact.region in ("chip", *QUADRANTS, "middle")
         elif fact.kind == "adjacency":
             keep = fact.fact_id in longest
+        elif fact.kind == "object":
+            keep = False  # patches say the same of the largest; single objects are pointed at by the template
+        elif fact.kind == "element":
+            keep = fact.fact_id in used
         else:
             keep = True
         if keep:
@@ -147,14 +204,22 @@ def seen_by(views: Mapping[str, bytes]) -> Seen:
     return "rgb" if names <= {"true_colour", "enmap_true_colour"} else "pseudo_images"
 
 
-def answer_schema(kinds: Sequence[str]) -> dict[str, Any]:
-    """Strict JSON schema of the answer: every property required, nothing else, no lengths or ranges."""
+def answer_schema(parts: Sequence[str]) -> dict[str, Any]:
+    """Strict JSON schema of the answer: every property required, nothing else, no lengths or ranges.
+
+    Args:
+        parts: of ``short``, ``long``, ``texts``, ``questions``.
+    """
     sentence = _object({"text": {"type": "string"}, "facts": {"type": "array", "items": {"type": "string"}}})
     question = _object({"id": {"type": "string"}, "question": {"type": "string"}})
-    parts: dict[str, Any] = {kind: {"type": "array", "items": sentence} for kind in ("short", "long") if kind in kinds}
-    if "qa" in kinds:
-        parts["questions"] = {"type": "array", "items": question}
-    return _object(parts)
+    sentences = {"type": "array", "items": sentence}
+    shapes = {
+        "short": sentences,
+        "long": sentences,
+        "texts": {"type": "array", "items": _object({"id": {"type": "string"}, "sentences": sentences})},
+        "questions": {"type": "array", "items": question},
+    }
+    return _object({part: shapes[part] for part in parts})
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

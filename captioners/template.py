@@ -49,14 +49,15 @@ class TemplateCaptioner:
 
 
 def told(chip: Chip) -> list[Told]:
-    """All texts of a chip, in the order of `KINDS`."""
+    """All texts of a chip, in the order of `KINDS`; a revision of what was not asked for is left out."""
     found: list[Told] = []
     for name, target in KINDS.items():
         if name in chip.one.kinds:
             module, _, function = target.partition(":")
             write: Kind = getattr(import_module(module), function)
             found += write(chip)
-    return found
+    written = {text.style for text in found if text.kind == "caption"}
+    return [text for text in found if not text.revises or text.revises in written]
 
 
 def template_records(
@@ -84,7 +85,5 @@ def to_records(
     records: list[TextRecord] = []
     for text in texts:
         parents = [r.text_id for r in records if r.kind == "caption" and r.style == text.revises]
-        if text.revises and not parents:
-            continue  # what it revises was not asked for
         records.append(maker.record(text, parents[0] if parents else ""))
     return records

@@ -1,8 +1,9 @@
 """Every sentence of a model is recomputed from the facts: what it may not say, and what does not fit them.
 
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
-hold), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``, ``visibility``, ``leak``,
-``hedge``, ``name``, ``echo``, ``subjective``, ``form``.
+hold), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``, ``comparison``, ``relation``,
+``shape``, ``size``, ``season``, ``trend``, ``terrain`` (these seven in `claims`), ``visibility``, ``leak``, ``hedge``,
+``name``, ``echo``, ``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from captioners.claims import Said, claims, concepts_told
 from captioners.lexicon import Noun, concepts_of, nouns_of, word_table
 from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_synonym
 from captioners.number_words import MONTHS
@@ -29,12 +31,25 @@ _UNITS = {
     "area": ("m2",),
     "length": ("m",),
     "decibel": ("dB",),
-    "index": ("1", "m", "dB", "count"),
-    "count": ("count", "m"),
+    "index": ("1", "m", "dB", "count", "degrees"),
+    "count": ("count", "m", "degrees"),
 }
 """Kind of number -> units of the facts that may bear it out."""
-_PLACE_UNITS = ("region", "edges")
+_PLACE_UNITS = ("region", "edges", "position", "axis")
 """Units of map facts that say where."""
+_ABOUT_REGION = re.compile(
+    r"(?:^In (?:the mapped ground of )?the |^The (?:mapped ground of the )?|\bof (?:the mapped ground of )?the )"
+    r"(?:north|south|east|west|middle|centre|center|central|upper|lower)[\w-]*"
+    r"(?: (?:quarter|quadrant|part|of the scene|left|right))*(?: (?:holds|is|there|has|consists|,)|,|\.|$| with\b)",
+    re.I,
+)
+"""Figures of a sentence that speaks of one part of the scene are shares of that part."""
+_STEP = re.compile(r"\bmore than 0\.2\b")
+"""The step from which a pixel counts as changed may be told."""
+_SIZED = re.compile(
+    r"\b(extra small|small|medium|large|extra large) (fraction|part|portion|amount|quantity) of\b", re.I
+)
+_RELATIVE = re.compile(r"\s+of (?:the |it|its )(?!scene|image|chip|view|picture|area|ground|landscape|whole)", re.I)
 _NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _QUANTITY_WORDS = (
     (re.compile(r"\b(?:almost|nearly|virtually) (?:all|entirely|the entire|the whole|everything)\b", re.I), 88.0),
@@ -118,9 +133,13 @@ class Verifier:
                 found.append(Violation("number", f"{even.group(0)!r}, but {self.reading.classes[0].noun} does"))
         found += self._style(text, plain)
         mentions = find_mentions(plain, self.nouns)
-        found += self._classes(mentions)
+        told = concepts_told(known, self.nouns)
+        asserted = tuple(m for m in mentions if not m.negated and m.concept not in told)
+        found += self._classes(mentions, told, find_places(plain))
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
+        said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
+        found += [Violation(rule, detail) for rule, detail in claims(said)]
         return found
 
     def _without_names(self, text: str) -> str:
@@ -150,16 +169,30 @@ class Verifier:
             if parts not in allowed:
                 yield Violation("name", f"{word.group(1)!r} is a name that no fact holds")
 
-    def _classes(self, mentions: Sequence[Mention]) -> Iterable[Violation]:
-        """Classes that are not there, and absences that are not so."""
+    def _classes(
+        self, mentions: Sequence[Mention], told: frozenset[str], places: Sequence[Place]
+    ) -> Iterable[Violation]:
+        """Classes that are not there, and absences that are not so.
+
+        Args:
+            mentions: covers that the sentence names.
+            told: concepts that cited map features bring with them.
+            places: parts of the scene that it names.
+        """
         for one in mentions:
-            there = bool(self.classes_of(one.concept)) or one.concept in self.mapped
-            if one.negated and there:
+            there = bool(self.classes_of(one.concept)) or one.concept in self.mapped or one.concept in told
+            if one.negated and there and not self._is_missing_from(one, places):
                 yield Violation("absence", f"denies {one.concept}, which is there")
             elif one.negated and not self.reading.is_complete:
                 yield Violation("absence", f"denies {one.concept}, but part of the ground has no class")
             elif not one.negated and not there:
                 yield Violation("class", f"mentions {one.concept}, which is not there")
+
+    def _is_missing_from(self, one: Mention, places: Sequence[Place]) -> bool:
+        """Whether a cover that the scene holds lies nowhere in the part named after the denial."""
+        near = next((place for place in places if place.start >= one.end and not place.form), None)
+        parts = [self._part(c, near) for c in self.classes_of(one.concept)] if near else []
+        return bool(parts) and all(part is not None and part[0] == 0.0 for part in parts)
 
     def classes_of(self, concept: str) -> list[ClassReading]:
         """Classes that a mention may mean: the very class, or all that bring the concept with them."""
@@ -167,15 +200,30 @@ class Verifier:
             return [one for one in self.reading.classes if one.code == int(concept.removeprefix("class:"))]
         return [one for one in self.reading.classes if concept in concepts_of(one.noun)]
 
-    def _shares(self, concept: str, regions: Iterable[str]) -> list[float]:
-        """True shares that a figure beside a concept may mean: of one class, of all its classes, here or there."""
+    def _shares(self, concept: str, regions: Iterable[str], *, whole: bool = True) -> list[float]:
+        """True shares that a figure beside a concept may mean: of one class, of all its classes, here or there.
+
+        Args:
+            concept: the concept.
+            regions: parts of the scene whose shares count too.
+            whole: whether the shares of the whole scene count.
+        """
         classes = self.classes_of(concept)
-        values = [one.share for one in classes]
-        values.append(sum(values))
+        values = [one.share for one in classes] if whole else []
+        values += [sum(values)] if whole else []
         for region in regions:
-            part = [s for one in classes if (s := self.reading.region_share(one.code, region)) is not None]
+            part = [s for one in classes if (s := self._region_share(one.code, region)) is not None]
             values += [*part, sum(part)]
         return values
+
+    def _region_share(self, code: int, region: str) -> float | None:
+        """Percent of a class in a part; for a half, the mean of its quadrants."""
+        quadrants = [
+            self.reading.region_share(code, q) for q in ("nw", "ne", "sw", "se") if len(region) == 1 and region in q
+        ]
+        if not quadrants or None in quadrants:
+            return self.reading.region_share(code, region)
+        return sum(q or 0.0 for q in quadrants) / len(quadrants)
 
     def _numbers(self, text: str, mentions: Sequence[Mention], cited: Sequence[Fact]) -> Iterable[Violation]:
         """Figures that no fact bears out."""
@@ -183,10 +231,13 @@ class Verifier:
         asserted = [m for m in mentions if not m.negated]
         percents = [n for n in numbers if n.kind == "percent"]
         regions = [p.region for p in find_places(text)]
+        whole = not _ABOUT_REGION.search(text)
         paired = len(percents) == len(asserted)
         for rank, number in enumerate(percents):
             near = [asserted[rank]] if paired else _neighbours(number, asserted)
-            if not any(number.allows(v) for v in self._percent_values(near, regions, cited, text, paired)):
+            values = self._percent_values(near, regions, cited, text, paired) if whole else []
+            values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
+            if not any(number.allows(v) for v in values):
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:
             if number.kind != "percent" and not self._is_borne_out(number, asserted, cited, text):
@@ -218,17 +269,28 @@ class Verifier:
         if number.kind == "date":
             return any(_same_day(number.text, str(f.value)) for f in self.reading.sheet.facts if f.unit == "date")
         units = _UNITS[number.kind]
-        values = [float(f.value) for f in cited if f.unit in units]
+        able = [f for f in cited if f.unit in units]
+        near = _beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
+        own = [f for f in able if any(self._is_about(f, m) for m in near)]
+        values = [float(f.value) for f in (own if near and own else able)]
+        values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
         if number.kind == "index":
+            if _STEP.search(text) and any(f.kind == "change" for f in cited):
+                values.append(number.low)
             values += [float(f.value) for f in cited if f.kind in ("share", "clear", "cloud")]
         if number.kind == "area":
             ground = [self.reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
             whole = float(ground[0].value) * float(ground[1].value) if ground[0] and ground[1] else 0.0
-            shares = [s for m in mentions for s in self._shares(m.concept, ())]
+            shares = [s for m in (near or mentions) for s in self._shares(m.concept, ())]
             values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
         if number.kind == "count" and re.match(r"\s*(?:kinds|types|classes|covers)", text[number.end :]):
             values += [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
         return any(number.allows(value) for value in values)
+
+    def _is_about(self, fact: Fact, mention: Mention) -> bool:
+        """Whether a fact speaks of what a mention names; a border speaks of both its sides."""
+        nouns = {one.noun for one in self.classes_of(mention.concept)}
+        return any(part in nouns or mention.concept in concepts_of(part) for part in fact.subject.split(" / "))
 
     def _places(self, text: str, mentions: Sequence[Mention], cited: Sequence[Fact]) -> Iterable[Violation]:
         """Places where the thing spoken of does not lie."""
@@ -236,10 +298,18 @@ class Verifier:
         asserted = [m for m in mentions if not m.negated]
         paired = len(places) == len(asserted)
         strong = bool(STRONG.search(text))
+        told = bool(_SIZED.search(text)) or any(n.kind == "percent" for n in find_numbers(text))
         for rank, place in enumerate(places):
+            if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
+                continue  # "to the north of the water": `claims` knows
             before = [m for m in asserted if m.end <= place.start]
             near = [asserted[rank]] if paired else (before[-1:] or asserted[:1])
-            mapped = [f for f in cited if f.kind == "osm" and (not near or near[0].concept in concepts_of(f.subject))]
+            mapped = [
+                f
+                for f in cited
+                if f.kind in ("osm", "element")
+                and (not near or near[0].concept in concepts_told([f], self.nouns) | concepts_of(f.subject))
+            ]
             if not near or any(f.unit in _PLACE_UNITS for f in mapped):
                 holds = any(_tells(fact, place) for fact in (mapped if near else cited))
             else:
@@ -247,6 +317,11 @@ class Verifier:
                 nouns = {one.noun for one in classes}
                 holds = any(_tells(fact, place) for fact in cited if fact.subject in nouns)
                 holds = holds or any(self._lies(one, place, strong) for one in classes)
+                if told and not strong:  # "2% of the north-west is water" says that little of it lies there
+                    holds = holds or any(
+                        f.kind == "share" and f.region == place.region and f.subject in nouns and float(f.value) > 0
+                        for f in cited
+                    )
             if not holds:
                 yield Violation("place", f"{place.text!r} is not borne out")
 
@@ -282,6 +357,16 @@ class Verifier:
         if any(share is None for share in shares):
             return None
         return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
+
+
+def _beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
+    """The cover that a figure belongs to by its words: ``two patches of water``, ``3 ha of woodland``."""
+    after = next((m for m in mentions if m.start >= number.end), None)
+    if after is not None and re.fullmatch(r"[^,;.()]{0,24}", text[number.end : after.start]):
+        return (
+            [] if re.search(r"\b(?:and|or|by|with|on|in|lies?|are|is)\b", text[number.end : after.start]) else [after]
+        )
+    return []
 
 
 def _neighbours(number: Number, mentions: Sequence[Mention]) -> list[Mention]:

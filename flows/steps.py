@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "2",
     "label": "2",
     "fuse": "2",
-    "caption": "1",
+    "caption": "2",
     "write": "1",
 }
 """Step -> version."""

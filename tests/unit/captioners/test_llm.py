@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from captioners.base import CaptionInput, make_captioner
+from captioners.captions import long_caption, short_caption
 from captioners.ledger import Ledger
 from captioners.llm import OpenAICaptioner
 from captioners.number_words import Choice
@@ -19,7 +20,7 @@ from captioners.phrasing import unmark
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
 from captioners.sentences import Writer
-from captioners.template import TemplateCaptioner, long_caption, short_caption
+from captioners.template import TemplateCaptioner
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
 from schemas.recipe import Captions

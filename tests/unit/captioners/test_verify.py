@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from captioners.base import CaptionInput
+from captioners.captions import long_caption, short_caption
 from captioners.drafts import check_question, read_reply, read_usage
 from captioners.facts import fact_sheet
 from captioners.facts_scene import DatedBands
@@ -17,7 +18,7 @@ from captioners.prompt import make_request
 from captioners.question import Question
 from captioners.reading import read_sheet
 from captioners.sentences import Writer
-from captioners.template import long_caption, short_caption, template_records
+from captioners.template import template_records
 from captioners.verify import Verifier
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable

@@ -1,0 +1,349 @@
+"""What a sentence claims beyond classes, figures and places: order, relations, shapes, seasons, trends, terrain.
+
+Each rule finds the words of one sort of claim and asks the facts; a claim that no fact bears out is a violation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from captioners.lexicon import concepts_of
+from captioners.mentions import Mention
+from captioners.reading import ClassReading, Reading
+from schemas.facts import Fact
+
+Claim = tuple[str, str]
+"""(rule, what is wrong, in words for the repair round)."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """One sentence as the rules see it."""
+
+    text: str
+    """The sentence, names blanked out."""
+    mentions: tuple[Mention, ...]
+    """Covers that it asserts."""
+    cited: tuple[Fact, ...]
+    """Facts that it cites."""
+    reading: Reading
+    """All facts."""
+    classes_of: Callable[[str], list[ClassReading]]
+    """Concept -> classes of the chip that a mention of it may mean."""
+
+    def share(self, mention: Mention) -> tuple[float, float]:
+        """Least and most percent that a mention may stand for: of one of its classes, or of all together."""
+        shares = [one.share for one in self.classes_of(mention.concept)]
+        return (min(shares), sum(shares)) if shares else (0.0, 0.0)
+
+    def before(self, position: int) -> Mention | None:
+        """The last cover named before a character."""
+        found = [m for m in self.mentions if m.end <= position]
+        return found[-1] if found else None
+
+    def after(self, position: int) -> Mention | None:
+        """The first cover named after a character."""
+        return next((m for m in self.mentions if m.start >= position), None)
+
+    def is_about(self, fact: Fact, mention: Mention) -> bool:
+        """Whether a fact speaks of what a mention names."""
+        if any(one.noun == fact.subject for one in self.classes_of(mention.concept)):
+            return True
+        return mention.concept in concepts_of(fact.subject)
+
+
+def claims(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for rule in (_comparison, _order, _rank, _direction, _border, _enclosure, _shape, _size, _season, _trend, _terrain):
+        yield from rule(said)
+
+
+_THAN = re.compile(r"\b(more|less|fewer|larger|greater|smaller|bigger|wider|more extensive)\b([^.;]*?)\bthan\b", re.I)
+_LESS = ("less", "fewer", "smaller")
+_DIGIT = re.compile(r"\s*(?:\d|half|a (?:third|quarter|fifth|tenth)|two thirds|three quarters|one )", re.I)
+
+
+def _comparison(said: Said) -> Iterable[Claim]:
+    """``more A than B``, ``A covers more ground than B``."""
+    for match in _THAN.finditer(said.text):
+        if _DIGIT.match(said.text[match.end() :]):
+            continue
+        inside = [m for m in said.mentions if match.start(2) <= m.start < match.end(2)]
+        one, other = inside[0] if inside else said.before(match.start()), said.after(match.end())
+        if one is None or other is None or one.concept == other.concept:
+            continue
+        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        less = match.group(1).lower() in _LESS
+        holds = low < other_high if less else high > other_low
+        if not holds:
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+_FOLLOWED = re.compile(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)
+
+
+def _order(said: Said) -> Iterable[Claim]:
+    """``A, followed by B``: A covers no less than B, in the scene or in the region named."""
+    for match in _FOLLOWED.finditer(said.text):
+        one = next((m for m in said.mentions if m.end <= match.start()), None)
+        other = said.after(match.end())
+        if one is None or other is None:
+            continue
+        pairs = [(said.share(one)[1], said.share(other)[0])]
+        for region in {f.region for f in said.cited if f.kind == "share" and f.region != "chip"}:
+            pairs.append((_in(said, one, region), _in(said, other, region)))
+        if all(first < second - 0.5 for first, second in pairs):
+            yield "comparison", f"{match.group(0)!r}, but the second covers more"
+
+
+def _in(said: Said, mention: Mention, region: str) -> float:
+    return sum(said.reading.region_share(one.code, region) or 0.0 for one in said.classes_of(mention.concept))
+
+
+_LARGEST = re.compile(
+    r"\b(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|leading|principal|"
+    r"smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
+    r"(?:cover|class|cover type|type of (?:land )?cover|share)\b",
+    re.I,
+)
+
+
+def _rank(said: Said) -> Iterable[Claim]:
+    """``the main land cover is A``, ``A is the smallest class``."""
+    match = _LARGEST.search(said.text)
+    if not match or not said.reading.classes:
+        return
+    tail = said.text[match.end() :]
+    copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
+    one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
+    if one is None:
+        return
+    last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
+    low, high = said.share(one)
+    shares = [c.share for c in said.reading.classes]
+    regions = {f.region for f in said.cited if f.kind in ("share", "dominant") and f.region != "chip"}
+    best = any(_in(said, one, region) >= _top(said, region) - 1e-6 for region in regions)
+    if (last and low > min(shares) + 1e-6) or (not last and high < max(shares) - 1e-6 and not best):
+        yield "comparison", f"{match.group(0)!r} is another"
+
+
+def _top(said: Said, region: str) -> float:
+    return max((said.reading.region_share(one.code, region) or 0.0 for one in said.reading.classes), default=0.0)
+
+
+_ROSE = r"north-?west|north-?east|south-?west|south-?east|north|south|east|west"
+_OF = re.compile(
+    rf"\b(?:(?:to the )?(?P<way>{_ROSE})(?:ern side)? of) (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?", re.I
+)
+_SEEN = re.compile(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
+
+
+def _direction(said: Said) -> Iterable[Claim]:
+    """``A lies to the north of B``; ``seen from B, A lies to the north``."""
+    for match in _OF.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None or other.start > match.end() + 2 or one.concept == other.concept:
+            continue
+        yield from _is_so(said, one, other, match.group("way"))
+    seen = re.search(r"\bseen from\b", said.text, re.I)
+    way = _SEEN.search(said.text)
+    if seen and way:
+        other = said.after(seen.end())
+        one = said.after(other.end) if other else None
+        if one is not None and other is not None:
+            yield from _is_so(said, one, other, way.group("way"))
+
+
+def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim]:
+    told = re.sub(r"^(north|south)-?(west|east)$", r"\1-\2", way.lower())
+    values = [
+        str(fact.value)
+        for a in said.classes_of(one.concept)
+        for b in said.classes_of(other.concept)
+        if (fact := said.reading.by_id.get(f"relation.{a.code}.{b.code}")) is not None
+    ]
+    if not any(value == told or told in value.split("-") for value in values):
+        yield "relation", f"{told!r} is not where the one lies of the other"
+
+
+_BESIDE = re.compile(
+    r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
+    r"flanked by|alongside|neighbou?ring|touches|touching|shares? a (?:boundary|border) with)\s",
+    re.I,
+)
+
+
+def _border(said: Said) -> Iterable[Claim]:
+    """``A borders on B``: they share an edge."""
+    for match in _BESIDE.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None or other.start > match.end() + 30 or one.concept == other.concept:
+            continue
+        if re.search(r"[;.]", said.text[one.end : match.start()]):
+            continue
+        pairs = [
+            f"border.{min(a.code, b.code)}.{max(a.code, b.code)}"
+            for a in said.classes_of(one.concept)
+            for b in said.classes_of(other.concept)
+        ]
+        reverse = [f"border.{p.split('.')[2]}.{p.split('.')[1]}" for p in pairs]
+        mapped = any(f.kind in ("osm", "element") for f in said.cited)
+        if pairs and not mapped and not any(pair in said.reading.by_id for pair in (*pairs, *reverse)):
+            yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
+
+
+_AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
+
+
+def _enclosure(said: Said) -> Iterable[Claim]:
+    """``A is surrounded by B``."""
+    for match in _AROUND.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None:
+            continue
+        nouns = {c.noun for c in said.classes_of(other.concept)}
+        facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
+        if not any(fact is not None and fact.value in nouns for fact in facts):
+            yield "relation", f"{match.group(0).strip()!r} is not borne out"
+
+
+SHAPES = {
+    "ring-shaped": ("ring-shaped", "ring", "annular"),
+    "elongated": ("elongated", "long and narrow", "long, narrow", "narrow", "linear", "stretched"),
+    "compact": ("compact", "blocky", "squarish", "rounded"),
+    "irregular": ("irregular", "ragged", "jagged", "irregularly shaped"),
+    "winding": ("winding", "winds", "meandering", "meanders", "sinuous", "twisting"),
+    "straight": ("straight",),
+}
+"""Value of a fact -> words that say it."""
+_SHAPE_WORD = re.compile(
+    r"(?<![\w-])(" + "|".join(sorted((re.escape(w) for ws in SHAPES.values() for w in ws), key=len, reverse=True)) +
+    r"|circular|triangular|square-shaped|crescent|l-shaped|oval)(?![\w-])",
+    re.I,
+)  # fmt: skip
+
+
+def _shape(said: Said) -> Iterable[Claim]:
+    """Words for a shape or a course: a cited fact has them."""
+    values = {str(f.value) for f in said.cited if f.unit == "word"}
+    for match in _SHAPE_WORD.finditer(said.text):
+        word = match.group(1).lower()
+        if not any(word in SHAPES.get(value, ()) for value in values):
+            yield "shape", f"{word!r} is the shape of nothing that is cited"
+
+
+_SIZE = re.compile(
+    r"\b(tiny|small|medium-sized|large|vast|huge)\s+(?:single )?(?:patch|area|block|expanse|stretch)\s+of\s", re.I
+)
+_SIZE_AS = {"huge": "vast"}
+
+
+def _size(said: Said) -> Iterable[Claim]:
+    """``a large patch of A``: the size word of one of its patches, or of all of it."""
+    from captioners.geometry_words import size_word
+
+    for match in _SIZE.finditer(said.text):
+        one = said.after(match.end() - 1)
+        if one is None or one.start > match.end() + 12:
+            continue
+        word = _SIZE_AS.get(match.group(1).lower(), match.group(1).lower())
+        about = [f for f in said.reading.sheet.facts if f.unit == "word" and said.is_about(f, one)]
+        known = {str(f.value) for f in about if f.fact_id.endswith(".size")}
+        known |= {size_word(said.share(one)[1] / 100.0 * said.reading.labelled / 100.0)}
+        if not word.startswith(tuple(known)):
+            yield "size", f"{match.group(0).strip()!r} is not its size"
+
+
+_SEASON = re.compile(r"\b(?:in|of|during|early|late|that|mid-?)\s*(?:the )?(spring|summer|autumn|winter)\b", re.I)
+
+
+def _season(said: Said) -> Iterable[Claim]:
+    """Seasons: those of the dates cited, or of any date where none is."""
+    tags = [f.fact_id.removeprefix("date.") for f in said.cited if f.fact_id.startswith("date.")]
+    held = [f for f in said.reading.sheet.facts if f.kind == "season"]
+    own = [f for f in held if any(f.fact_id.endswith(f".{tag}") for tag in tags)]
+    values = {str(f.value) for f in (own or held)}
+    for match in _SEASON.finditer(said.text):
+        if match.group(1).lower() not in values:
+            yield "season", f"{match.group(1)!r} is not the season"
+
+
+_RISES = (
+    r"rose|rises|risen|increased?|increases|grew|grown|gained|gains?|greened|greener|denser|climbed|went up|brightened"
+)
+_FALLS = (
+    r"fell(?! into)|falls(?! into)|fallen|decreased?|decreases|declined?|declines|dropped|drops|lost|loss|"
+    r"thinned|sank|less green|browned|went down|withdrew|dimmed"
+)
+_TREND = re.compile(rf"\b(?:(?P<up>{_RISES})|(?P<down>{_FALLS}))\b", re.I)
+_MEASURED = re.compile(
+    r"\b(?:NDVI|NDWI|NDBI|vegetation|green|greener|greenness|backscatter|open water|water index)\b", re.I
+)
+_UP_NAMES, _DOWN_NAMES = ("greener", "wetter"), ("barer", "drier")
+
+
+def _trend(said: Said) -> Iterable[Claim]:
+    """What rose or fell: the sign of the cited change, or the order of two cited values."""
+    match = _TREND.search(said.text)
+    if not match or not _MEASURED.search(said.text) or re.search(r"\brises from\b", said.text):
+        return
+    up = match.group("up") is not None
+    signs = []
+    for fact in said.cited:
+        name = fact.fact_id.rsplit(".", 1)[-1]
+        if fact.kind == "change" and fact.unit in ("1", "dB"):
+            signs.append(float(fact.value) > 0)
+        elif fact.kind == "change" and name in (*_UP_NAMES, *_DOWN_NAMES) and float(fact.value) > 0:
+            signs.append(name in _UP_NAMES)
+    levels = sorted(
+        ((f.source.rsplit(" ", 1)[-1], float(f.value)) for f in said.cited if f.kind == "index" and f.unit == "1"),
+        key=lambda row: row[0],
+    )
+    if len(levels) >= 2:
+        signs.append(levels[-1][1] > levels[0][1])
+    if up not in signs:
+        yield "trend", f"{match.group(0)!r} is borne out by no fact"
+
+
+_LEVEL = re.compile(
+    r"\b(?<!tidal )(?<!inter)(?:flat|level|even) (?:ground|terrain|land|relief|plain)\b|\bnearly level\b", re.I
+)
+_HILLY = re.compile(r"\b(?:hilly|mountainous|steep(?:ly)?|rugged|undulating)\b", re.I)
+
+
+def _terrain(said: Said) -> Iterable[Claim]:
+    """Flat or hilly, by the relief and the mean slope."""
+    relief, slope = said.reading.by_id.get("terrain.relief"), said.reading.by_id.get("terrain.slope")
+    for pattern, is_flat in ((_LEVEL, True), (_HILLY, False)):
+        match = pattern.search(said.text)
+        if not match:
+            continue
+        if relief is None:
+            yield "terrain", f"{match.group(0)!r}, but nothing is known of the ground's height"
+            continue
+        gentle = float(relief.value) < 25.0 or (slope is not None and float(slope.value) < 2.0)
+        rough = float(relief.value) >= 50.0 or (slope is not None and float(slope.value) >= 5.0)
+        if (is_flat and not gentle) or (not is_flat and not rough):
+            yield "terrain", f"{match.group(0)!r} does not fit a relief of {float(relief.value):.0f} m"
+
+
+def concepts_told(facts: Sequence[Fact], nouns: frozenset[tuple[str, str]] = frozenset()) -> frozenset[str]:
+    """Concepts that cited map features bring with them: what they are, and what their tag means.
+
+    Args:
+        facts: the facts that are cited.
+        nouns: (noun, ``class:<code>``) of the legend, see `find_mentions`.
+    """
+    from captioners.elements import meanings
+    from captioners.mentions import find_mentions
+
+    found: set[str] = set()
+    for fact in facts:
+        if fact.kind == "element":
+            found |= concepts_of(fact.subject)
+            found |= {m.concept for m in find_mentions(fact.subject, nouns)}
+        if fact.unit == "tag" and str(fact.value) in meanings():
+            found |= {m.concept for m in find_mentions(meanings()[str(fact.value)].words, nouns)}
+    return frozenset(found)
