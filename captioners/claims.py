@@ -341,6 +341,8 @@ def concepts_told(facts: Sequence[Fact], nouns: frozenset[tuple[str, str]] = fro
 
     found: set[str] = set()
     for fact in facts:
+        if fact.fact_id.endswith((".wetter", ".drier")) or fact.fact_id.startswith("index.ndwi.water."):
+            found.add("water")  # the sensor saw it, whatever the label says
         if fact.kind == "element":
             found |= concepts_of(fact.subject)
             found |= {m.concept for m in find_mentions(fact.subject, nouns)}

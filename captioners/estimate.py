@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.recipe import Captions
 
-PROMPT_TOKENS = (900, 2600)
+PROMPT_TOKENS = (900, 3000)
 """Tokens of the constant part and one chip's facts: a chip with two classes, one with ten and map features.
 
 Measured on the rendered prompts of the sandbox's kind of chip at four characters a token.

@@ -123,7 +123,7 @@ def _wording(chip: Chip, one: MapElement, number: int) -> tuple[Sentence, ...]:
             "a": named, "A": capital(named), "length": length_phrase(one.length_m),
             "start": value("start"), "end": value("end"),
         }  # fmt: skip
-        rows = _LINE if value("start") and value("start") != value("end") else _LINE_SHORT
+        rows: tuple[str, ...] = _LINE if value("start") and value("start") != value("end") else _LINE_SHORT
         if not value("start"):
             rows = ("There is {a} of {length} in the scene.", "The scene holds {a} of {length}.")
         names = [name for name in ("length", "start", "end") if value(name)]

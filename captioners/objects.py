@@ -79,7 +79,8 @@ class SceneObject:
 
 def object_of(values: Mapping[str, Any]) -> SceneObject:
     """An object from its plain values."""
-    return SceneObject(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return SceneObject(**known)
 
 
 def find_objects(

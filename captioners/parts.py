@@ -123,7 +123,7 @@ def region_sentence(chip: Chip, region: str) -> Sentence | None:
     values = {"region": words, "in_region": words}
     share, first, fact_id = rows[0]
     named = writer.named(first, f"region/{region}/0")
-    values |= named.verbs | {"a": named.full, "bare_a": named.bare}
+    values |= {**named.verbs, "a": named.full, "bare_a": named.bare}
     if share >= 100.0:
         return Sentence(writer.phrase("region_one", values, key=f"/{region}"), (fact_id,))
     told = [row for row in rows if row[0] >= MIN_PERCENT][:3]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from collections import Counter
 
 import pytest
 
@@ -125,7 +126,11 @@ def test_yes_and_no_are_in_balance_and_every_style_is_asked() -> None:
     rows = [q for one in some(150) for q in questions(read_sheet(one.facts), Choice(7, one.chip_id))]
     polar = [q.answer for q in rows if q.style == "bool"]
     assert 0.4 <= polar.count("Yes") / len(polar) <= 0.62
-    assert {q.style for q in rows} == {"bool", "share", "comparison", "position", "count"}
+    assert {q.style for q in rows} == {"bool", "share", "comparison", "position", "count", "relation", "choice"}
+    sided = [q.answer for q in rows if q.style == "relation" and q.answer in ("Yes", "No")]
+    assert 0.4 <= sided.count("Yes") / len(sided) <= 0.6
+    places = Counter(q.options.index(q.answer) for q in rows if q.style == "choice" and len(q.options) == 4)
+    assert all(0.18 <= places[n] / places.total() <= 0.32 for n in range(4)), places
     compared = [q for q in rows if q.style == "comparison"]
     assert 0.35 <= sum(q.answer == q.options[0] for q in compared) / len(compared) <= 0.65
 
@@ -145,7 +150,8 @@ def test_every_phrase_uses_known_braces_and_every_slot_has_one_that_always_fits(
     known = {
         "scene", "list", "area", "centred", "count", "edges", "shape", "noun", "Noun", "place", "from", "to", "day",
         "ndvi", "season", "clear", "green", "cloud", "vv", "vh", "low", "high", "unmapped", "width", "height", "day1",
-        "day2", "ndvi1", "ndvi2",
+        "day2", "ndvi1", "ndvi2", "region", "in_region", "rest", "mean", "length", "theme", "Theme", "step", "signed",
+        "moved", "part", "at", "dry", "wet", "ndbi", "ndwi", "slope", "absent",
     }  # fmt: skip
     for slot, rows in phrases().items():
         assert rows, slot
