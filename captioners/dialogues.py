@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from captioners.base import CaptionInput
 from captioners.captions import long_caption, short_caption
 from captioners.grounding import absent_covers
 from captioners.lexicon import Noun
-from captioners.number_words import percent_phrases
+from captioners.number_words import Choice, percent_phrases
 from captioners.parts import class_place, class_share, theme_sentence
 from captioners.phrasing import Sentence, unmark
 from captioners.reading import ClassReading
 from captioners.records import Chip, Told
+from captioners.sentences import Writer
 from schemas.text import Turn
 
 OPENINGS = (
@@ -103,18 +103,18 @@ def _theme_round(chip: Chip) -> Iterator[tuple[str, Sentence]]:
 def revision(chip: Chip) -> Iterator[Told]:
     """The short and the long caption once more, in other words: the same facts, another wording."""
     for style in ("short", "long"):
-        first = caption_of(chip.one, style, "")
+        first = caption_of(chip, style, "")
         facts = {fact for sentence in first for fact in sentence.facts}
         text = " ".join(sentence.text for sentence in first)
         for number in range(1, SALTS + 1):
-            other = caption_of(chip.one, style, f"#{number}")
+            other = caption_of(chip, style, f"#{number}")
             same = {fact for sentence in other for fact in sentence.facts} == facts
             if same and " ".join(sentence.text for sentence in other) != text:
                 yield Told("revision", style, tuple(other), revises=style)
                 break
 
 
-def caption_of(one: CaptionInput, style: str, salt: str) -> list[Sentence]:
+def caption_of(chip: Chip, style: str, salt: str) -> list[Sentence]:
     """The sentences of a caption under a salt."""
-    chip = Chip.of(one, salt)
-    return short_caption(chip.writer) if style == "short" else long_caption(chip.writer)
+    writer = Writer(chip.reading, Choice(chip.one.seed, chip.one.chip_id + salt))
+    return short_caption(writer) if style == "short" else long_caption(writer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from captioners.base import CaptionInput
@@ -15,7 +15,6 @@ from captioners.reading import Reading, read_sheet
 from captioners.sentences import Writer
 from captioners.verify import Verifier, Violation, as_checks
 from schemas.facts import Fact
-from schemas.recipe_texts import TextName
 from schemas.text import Span, TextGeometry, TextKind, TextRecord, Turn, Verification, record_faults
 
 
@@ -59,19 +58,12 @@ class Chip:
     """Makes sentences."""
     verifier: Verifier
     """Judges them."""
-    told: dict[TextName, list[Told]] = field(default_factory=dict)
-    """What has been written so far, by name of the kind."""
 
     @staticmethod
-    def of(one: CaptionInput, salt: str = "") -> Chip:
-        """The chip of an input.
-
-        Args:
-            one: the input.
-            salt: other words for the same facts.
-        """
+    def of(one: CaptionInput) -> Chip:
+        """The chip of an input."""
         reading = read_sheet(one.facts)
-        choice = Choice(one.seed, one.chip_id + salt)
+        choice = Choice(one.seed, one.chip_id)
         return Chip(one, reading, choice, Writer(reading, choice), Verifier(reading))
 
 
