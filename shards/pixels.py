@@ -58,20 +58,26 @@ def convert(
         nodata: stored value of no data, which a single band may hold where the mask does not say so.
         into: (T, C, H, W) float32, any strides.
     """
-    absent = valid == 0
     floats = stored.dtype.kind == "f"
+    gaps = valid.size > 0 and not valid.all()
     for date in range(stored.shape[0]):
-        target = into[date]
-        np.copyto(target, stored[date], casting="same_kind")  # then in place: twice as fast as one mixed multiplication
+        target, numbers = into[date], stored[date]
+        np.copyto(target, numbers, casting="same_kind")  # then in place: twice as fast as one mixed multiplication
         target *= how.gain[date, :, None, None]
         target += how.bias[date, :, None, None]
-        if nodata is not None and nodata == nodata:
-            empty = stored[date] == np.asarray(nodata).astype(stored.dtype)
-            if empty.any():
-                np.copyto(target, 0, where=empty)
-        if absent[date].any():
-            np.copyto(target, 0, where=absent[date])
+        if nodata is not None and _may_hold(numbers, nodata):
+            np.copyto(target, 0, where=numbers == np.asarray(nodata).astype(numbers.dtype))
+        if gaps and not valid[date].all():
+            np.copyto(target, 0, where=valid[date] == 0)
         if floats or not np.isfinite(how.gain[date] + how.bias[date]).all():
             odd = ~np.isfinite(target)
             if odd.any():
                 np.copyto(target, 0, where=odd)
+
+
+def _may_hold(numbers: NDArray[np.generic], value: float) -> bool:
+    """Whether a value lies between the least and the largest of some numbers: cheaper to ask than where it is."""
+    if value != value or not numbers.size:
+        return False
+    low = numbers.min()
+    return not (low > value) and not (numbers.max() < value)  # NaN compares as neither

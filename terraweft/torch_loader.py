@@ -8,6 +8,7 @@ where it stopped, and Lightning saves the place in its checkpoints.
 from __future__ import annotations
 
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -158,6 +159,7 @@ class _Batches(IterableDataset[Batch]):
         super().__init__()
         self.stream, self.batch_size, self.drop_last = stream, batch_size, drop_last
         self.threads, self.ahead, self.pinned = threads, ahead, False
+        self.memory = _Memory(ahead + 2)
         self._mail = _in_shared_memory((MAIL_BYTES,), torch.uint8)
 
     def post(self, epoch: int, taken: Sequence[Taken]) -> None:
@@ -178,7 +180,7 @@ class _Batches(IterableDataset[Batch]):
         yield from self._read(mine, _in_shared_memory if worker is not None else self._plain)
 
     def _plain(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, pin_memory=self.pinned)
+        return torch.empty(shape, dtype=dtype, pin_memory=True) if self.pinned else self.memory.take(shape, dtype)
 
     def _read(self, numbers: NDArray[np.int64], empty: Empty) -> Iterator[Batch]:
         """Batches in order, `ahead` of them in the making."""
@@ -221,6 +223,42 @@ class _Making:
         return {**collate(samples), **self.tensors}
 
 
+class _Memory:
+    """Memory of batches that nobody holds any more, used again: fresh pages cost as much as the copy into them.
+
+    Args:
+        kept: batches whose memory is kept at most.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+        self._owners: dict[tuple[tuple[int, ...], torch.dtype], list[NDArray[Any]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"kept": self.kept, "_owners": {}}
+
+    def take(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """A tensor of any content, over memory that no other tensor or array sees."""
+        owners = self._owners.setdefault((shape, dtype), [])
+        for owner, references in _references(owners):
+            if references == _UNUSED:
+                return torch.from_numpy(owner)
+        owner = np.empty(shape, _NUMPY[dtype])
+        if len(owners) < self.kept:
+            owners.append(owner)
+        return torch.from_numpy(owner)
+
+
+def _references(owners: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], int]]:
+    """Each array and how many references there are to it; a tensor made of it, or a view of either, holds one."""
+    for owner in owners:
+        yield owner, sys.getrefcount(owner)
+
+
+_UNUSED = next(_references([np.empty(0)]))[1]
+"""What an array counts that only its list holds; interpreters differ in the references of a loop."""
+
+
 def _in_shared_memory(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised tensor that another process can be handed without a copy."""
     tensor = torch.empty(0, dtype=dtype)
@@ -238,3 +276,4 @@ _TORCH = {
     )
 }  # fmt: skip
 """NumPy type -> torch type, of all that a shard may hold."""
+_NUMPY = {tensor_type: numpy_type for numpy_type, tensor_type in _TORCH.items()}

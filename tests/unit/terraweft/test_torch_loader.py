@@ -155,3 +155,16 @@ def test_a_stateful_loader_of_torchdata_stops_and_goes_on(root: Path) -> None:
         goes_on.load_state_dict(stopped.state_dict())
         after = list(goes_on)
     assert chips(before) + chips(after) == expected
+
+
+def test_memory_is_used_again_but_never_while_anybody_holds_a_part_of_it(root: Path) -> None:
+    loader = ChipLoader(stream_of(root), 2, ahead=1)
+    held = [batch["s2_10m"][-1, 0] for batch in loader]  # views of slots, the batches themselves are gone
+    copies = [view.clone() for view in held]
+    again = [batch["s2_10m"].data_ptr() for batch in loader]
+    assert all(torch.equal(view, copy) for view, copy in zip(held, copies, strict=True))
+    assert len(set(again)) < len(again)
+    arrays = [batch["s2_10m"].numpy()[-1, 0] for batch in loader]
+    contents = [array.copy() for array in arrays]
+    list(loader)
+    assert all((array == content).all() for array, content in zip(arrays, contents, strict=True))
