@@ -27,6 +27,10 @@ Memory = Callable[[str, int], memoryview]
 """(purpose, bytes) -> scratch memory of this thread."""
 
 
+PADDED_BYTES, PADDED_RATIO = 256 << 20, 64
+"""A sample padded to the group's largest may take so many bytes, or so many times the largest stored sample's."""
+
+
 @dataclass(slots=True)
 class Placed:
     """What has been read of a layer so far."""
@@ -82,6 +86,29 @@ class LayerReader:
             wanted[f"{group}.shape_yx"] = None
             wanted |= {f"{name}.{ending}": None for ending in endings for name in (group, modality)}
         return [name for name in wanted if name in dataset.column_names]
+
+    def require_room(self, lengths: NDArray[np.int64]) -> None:
+        """Refuse a table that promises more pixels than its samples have bytes, before any memory is taken for them.
+
+        Args:
+            lengths: (chips,) bytes of each sample.
+
+        Raises:
+            IntegrityError: a chip, or the band table, promises more.
+        """
+        times, bands = self._columns.get("datetimes"), len(self.table.bands)
+        if times is None or self._shapes is None:
+            return
+        shapes = np.zeros((len(lengths), 2))
+        known = self._shapes.counts == 2
+        shapes[known] = self._shapes.values.reshape(-1, 2) if known.sum() * 2 == len(self._shapes.values) else -1
+        size = np.dtype(self.table.dtype).itemsize
+        promised = times.counts * bands * shapes.prod(1) * size
+        if (promised > lengths).any() or (shapes < 0).any():
+            raise IntegrityError(f"chips.parquet promises more pixels of {self.table.group} than a sample has bytes")
+        padded = max(1, self.table.max_dates) * bands * int(np.prod(self.table.shape_yx)) * size
+        if padded > max(PADDED_BYTES, PADDED_RATIO * int(lengths.max(initial=0))):
+            raise IntegrityError(f"dataset.json says {self.table.shape_yx} pixels for {self.table.group}: refused")
 
     def shape_of(self, number: int) -> tuple[int, int]:
         """Rows and columns of a chip; none where it has no such layer."""

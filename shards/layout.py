@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, IntegrityError
 
 POINTER = "terraweft.json"
 VERSIONS = "versions"
@@ -28,6 +28,7 @@ TABLES = ("chips.parquet", "outcomes.parquet", "texts.parquet")
 """What the content hash covers. ``run.parquet`` differs from run to run and is left out."""
 
 VERSION_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+SHARD_PATH = re.compile(r"shards/[A-Za-z0-9_-]{1,60}/[0-9]{5,10}-[0-9a-f]{16}\.tar")
 UNFINISHED = ".tmp"
 """Ending of a version folder that is still being written."""
 
@@ -35,6 +36,17 @@ UNFINISHED = ".tmp"
 def shard_path(split: str, bucket: int, sha256: str) -> str:
     """``shards/<split>/<bucket>-<id>.tar``, relative to the root."""
     return f"{SHARDS}/{split}/{bucket:05d}-{sha256[:16]}.tar"
+
+
+def require_shard_path(path: object) -> str:
+    """``path``, if it is one that a shard may have: tables of strangers lead nowhere else.
+
+    Raises:
+        IntegrityError: it is none.
+    """
+    if not isinstance(path, str) or not SHARD_PATH.fullmatch(path):
+        raise IntegrityError(f"chips.parquet names the shard {str(path)[:80]!r}: refused")
+    return path
 
 
 def version_path(version: str) -> str:

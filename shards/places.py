@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from shards.layout import require_shard_path
+
 COLUMNS = ("chip_id", "split", "shard", "shard_index", "shard_offset", "shard_length")
 """Columns that say where a sample lies."""
 
@@ -24,10 +26,12 @@ class Places:
         self.chip_ids = table["chip_id"].combine_chunks()
         """Arrow strings, by number."""
         shards = table["shard"].combine_chunks().dictionary_encode()
-        self._paths: list[str] = shards.dictionary.to_pylist()
+        self._paths: list[str] = [require_shard_path(path) for path in shards.dictionary.to_pylist()]
         self._shard = shards.indices.to_numpy()
         self._index = table["shard_index"].to_numpy()
-        self._offset, self._length = (table[f"shard_{what}"].to_numpy() for what in ("offset", "length"))
+        self._offset = table["shard_offset"].to_numpy()
+        self.lengths: NDArray[np.int64] = table["shard_length"].to_numpy()
+        """(chips,) bytes of each sample."""
         self._split = table["split"].combine_chunks()
 
     def __len__(self) -> int:
@@ -36,7 +40,7 @@ class Places:
     def of(self, number: int) -> tuple[str, str, int, int]:
         """Chip id, shard, first byte and bytes of a sample."""
         chip_id: str = self.chip_ids[number].as_py()
-        return chip_id, self.path_of(number), int(self._offset[number]), int(self._length[number])
+        return chip_id, self.path_of(number), int(self._offset[number]), int(self.lengths[number])
 
     def path_of(self, number: int) -> str:
         """The shard of a chip."""
@@ -44,7 +48,7 @@ class Places:
 
     def bytes_of(self, numbers: NDArray[np.int64]) -> int:
         """Bytes of samples."""
-        return int(self._length[numbers].sum())
+        return int(self.lengths[numbers].sum())
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

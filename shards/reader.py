@@ -111,6 +111,14 @@ class Dataset:
         """The version's folder, relative to the root."""
         return version_path(self.version)
 
+    def at(self, version: str) -> Dataset:
+        """Another version of the same dataset.
+
+        Raises:
+            DatasetError: there is none of that name.
+        """
+        return Dataset(self.storage, read_document(self.storage, version))
+
     def versions(self) -> list[str]:
         """All finished versions, oldest first."""
         return list_versions(self.storage)

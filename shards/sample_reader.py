@@ -46,6 +46,8 @@ class SampleReader:
         self.layers = {group: LayerReader(dataset, group, request, table) for group in request.groups}
         self._of_modality = {layer.table.modality: layer for layer in reversed(self.layers.values())}
         self.places = dataset.places
+        for layer in self.layers.values():
+            layer.require_room(self.places.lengths)
         self._targets: dict[str, tuple[str, str]] = {}
         for group, layer in self.layers.items():
             self._targets[f"{group}.npy"] = (group, "data")
@@ -115,6 +117,8 @@ class SampleReader:
             IntegrityError: the shard does not hold what the table says.
         """
         chip_id, path, offset, length = self.places.of(number)
+        if offset < 0 or length <= 0:
+            raise IntegrityError(f"{path}: {chip_id} has {length} bytes at {offset}")
         source = self._source(path, offset, length)
         dates = self._dates(number, chip_id, draw)
         found: dict[str, Any] = {}

@@ -119,6 +119,13 @@ def decode_sample(chip_id: str, members: Mapping[str, bytes | memoryview], modal
     Raises:
         IntegrityError: members that do not fit together.
     """
+    try:
+        return _decoded(chip_id, members, modality_of)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise IntegrityError(f"{chip_id}: meta.json does not fit: {type(error).__name__} {str(error)[:80]}") from error
+
+
+def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_of: Mapping[str, str]) -> Sample:
     meta = decode_json(members.get("meta.json", b""), dict)
     row = row_of(meta)
     layers: dict[str, LayerArrays] = {}

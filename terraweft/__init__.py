@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from shards.filters import ChipFilter, DateChoice, DateFilter
     from shards.reader import Dataset
+    from terraweft.lightning_data import ChipDataModule
     from terraweft.reading import check, open_dataset
     from terraweft.torch_data import ChipStream, StreamOptions
     from terraweft.torch_loader import ChipLoader, collate
@@ -23,6 +24,7 @@ except PackageNotFoundError:  # a source tree that was not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "ChipDataModule",
     "ChipFilter",
     "ChipLoader",
     "ChipStream",
@@ -45,6 +47,7 @@ _PLACES = {
     "check": ("terraweft.reading", "check"),
     "ChipStream": ("terraweft.torch_data", "ChipStream"),
     "StreamOptions": ("terraweft.torch_data", "StreamOptions"),
+    "ChipDataModule": ("terraweft.lightning_data", "ChipDataModule"),
     "ChipLoader": ("terraweft.torch_loader", "ChipLoader"),
     "collate": ("terraweft.torch_loader", "collate"),
 }

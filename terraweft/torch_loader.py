@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from schemas.errors import DatasetError
 from terraweft.torch_data import ChipStream, require_fingerprint
-from terraweft.torch_order import Share, Taken, batches_of, part, remaining
+from terraweft.torch_order import Share, Taken, batches_of, remaining
 
 MAIL_BYTES = 1 << 14
 """Shared memory by which workers learn the epoch, and what was delivered of it before."""
@@ -100,22 +100,31 @@ class ChipLoader(DataLoader[Batch]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch of this rank."""
-        workers = max(1, self.num_workers)
-        parts = (part(self.stream.numbers(), Share(number, workers)) for number in range(workers))
-        return sum(batches_of(len(mine), self.samples_per_batch, self.leave_out) for mine in parts)
+        return self._batches_left(())
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         if not self._resumed:
             self._taken = []
         self._resumed = False
-        before, self._delivered = tuple(self._taken), 0
+        before = tuple(self._taken)
         self._batches.post(self.stream.epoch, before)
         self._batches.pinned = self.num_workers == 0 and self.pin_memory and torch.cuda.is_available()
+        due = self._batches_left(before)
+        if not due:
+            self._end_epoch()
         source = iter(self._batches) if self.num_workers == 0 else super().__iter__()
-        for batch in source:
-            self._delivered += 1
-            self._taken = [*before, self._entry(self._delivered)]
+        for delivered, batch in enumerate(source, start=1):
+            self._taken = [*before, self._entry(delivered)]
+            if delivered == due:  # said now: who knows the length, such as Lightning, never asks for one more
+                self._end_epoch()
             yield batch
+
+    def _batches_left(self, taken: Sequence[Taken]) -> int:
+        workers = max(1, self.num_workers)
+        left = remaining(self.stream.numbers(), taken, workers, self.samples_per_batch)
+        return sum(batches_of(len(mine), self.samples_per_batch, self.leave_out) for mine in left)
+
+    def _end_epoch(self) -> None:
         self._taken = []
         self.stream.epoch += 1
 
