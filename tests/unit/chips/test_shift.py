@@ -63,8 +63,8 @@ def test_a_shift_within_a_pixel_is_found_in_metres_east_and_north(east: float, n
     scene = fields(seed, (84, 104))
     off = moved(scene, north / 10, -east / 10)[10:-10, 10:-10]  # content lies too far west and north by these
     found = estimate(image(off), image(scene[10:-10, 10:-10]))
-    assert (found.dx_m, found.dy_m) == pytest.approx((east, north), abs=1.5)
-    assert found.reliability > 0.9
+    assert (found.dx_m, found.dy_m) == pytest.approx((east, north), abs=1.0)
+    assert found.reliability >= 0.5
 
 
 @settings(max_examples=10, deadline=None, phases=[Phase.explicit, Phase.generate])
