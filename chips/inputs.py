@@ -4,7 +4,7 @@
     <modality>      the modality's part of the recipe, the chip's square and windows, the items over it
     register, screen
     labels          the label sources and their items over the chip
-    fuse            how they become one, and the estimated model (`with_model`)
+    fuse            how they become one and which targets are derived, and the estimated model (`with_model`)
     captions, write
 
 A recipe that is edited in one part leaves the hashes of the others as they were. Items count by content, so that a
@@ -77,11 +77,12 @@ def recipe_parts(recipe: Recipe, steps: Mapping[str, str], files: Mapping[str, s
     labels = said.get("labels")
     if labels is not None:
         sources = {n: {k: v for k, v in s.items() if k != "weight"} for n, s in labels["sources"].items()}
-        legends = said.get("legends")
+        legends = [said.get("legends"), *([said["crosswalks"]] if said.get("crosswalks") else [])]
         parts[LABELS] = digest([sources, dict(files or {}), legends, recipe.grid.gsd_m, versions["labels"]])
-        if labels.get("fuse") is not None:
+        if labels.get("fuse") is not None or labels.get("targets"):
             year = recipe.time.window_utc()[2].year  # vintages are judged by their distance from it
-            parts[FUSE] = digest([labels, legends, year, versions["fuse"]])
+            seed = recipe.seed if labels.get("targets") else None
+            parts[FUSE] = digest([labels, legends, year, versions["fuse"], seed])
     if said.get("captions") is not None:
         parts[CAPTIONS] = digest([said["captions"], recipe.seed, versions["captions"]])
     return parts

@@ -160,7 +160,7 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
         "kept": {o.chip_id: splits[o.chip_id] for o in outcomes if o.state == "kept"},
         "outcomes": [outcome_dict(outcome) for outcome in sorted(outcomes, key=lambda o: o.chip_id)],
         "pixels": statistics.to_dict(statistics.merge(sums.pixels)),
-        "votes": added(sums.votes).to_dict() if sums.votes else None,
+        "votes": total.to_dict() if (total := added(sums.votes)) is not None else None,
         "shifts": [asdict(observation) for observation in sums.shifts],
         "prints": [astuple(found) for found in sums.prints],
         "reads": read.steps,

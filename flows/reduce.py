@@ -55,9 +55,9 @@ def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen
 
     The sums are exact and addition commutes: any number of workers gives the same result.
     """
-    summaries = [read_json(first[tile_id] / "tile.json") for tile_id in sorted(first)]
+    files = [first[tile_id] / "tile.json" for tile_id in sorted(first)]  # read one by one: all of them may not fit
     modality_of = {layer.group: layer.modality for layer in job.layers}
-    found = statistics.finish(statistics.merge(statistics.from_dict(s["pixels"]) for s in summaries))
+    found = statistics.finish(statistics.merge(statistics.from_dict(read_json(file)["pixels"]) for file in files))
     bands = {group: dict(of_group) for group, of_group in frozen.bands.items()}
     for (group, name), summary in found.items():
         if group not in frozen.bands_parts:
@@ -72,8 +72,9 @@ def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen
     )
     labels = job.recipe.labels
     if labels is not None and labels.fuse is not None and not frozen.fusion_part:
-        votes = [FusionStatistics.from_dict(s["votes"]) for s in summaries if s["votes"] is not None]
+        said = (read_json(file)["votes"] for file in files)
+        total = added(FusionStatistics.from_dict(votes) for votes in said if votes is not None)
         setup = setup_of(labels, job.recipe.time.window_utc()[2].year)
-        model = fuse.estimate(added(votes), setup).to_dict() if votes else None
+        model = fuse.estimate(total, setup).to_dict() if total is not None else None
         stored = replace(stored, fusion=model, fusion_part=fusion_part(job.parts))
     return Estimated(stored, findings)

@@ -21,6 +21,7 @@ from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_featu
 from flows.passes import Job
 from labelers import derived, fuse
 from labelers.pixel_features import to_pixel_geojson
+from labelers.targets import ChipLabels, Made, make_targets
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -53,8 +54,10 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | {"input_hash": input_hash(with_model(facts["inputs"], model_key))}
-        row |= _label_columns(fusion, fused, labels)
-        extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts)}
+        made = _targets(job, facts, labels, fused)
+        row |= _label_columns(fusion, fused, labels) | made.columns
+        written |= {f"target/{name}": array for name, array in made.arrays.items()}
+        extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts), "targets": made.documents}
         if job.recipe.captions is not None:
             inputs.append(caption_input(job, chip_id, facts, arrays, labels, fused))
         finished[chip_id] = (written, extra)
@@ -102,14 +105,25 @@ def _label_columns(
     }
 
 
-def _osm(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    table = unpack_features(facts["features"])
-    if table is None:
-        return None
+def _label_grid(job: Job, facts: Mapping[str, Any]) -> GeoRef:
     left, bottom, right, top = facts["row"]["bounds_xyxy"]
     gsd = job.recipe.grid.gsd_m
-    shape_yx = (round((top - bottom) / gsd), round((right - left) / gsd))
-    return to_pixel_geojson(table, GeoRef(facts["row"]["epsg"], left, top, gsd, shape_yx))
+    return GeoRef(facts["row"]["epsg"], left, top, gsd, (round((top - bottom) / gsd), round((right - left) / gsd)))
+
+
+def _osm(job: Job, facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    table = unpack_features(facts["features"])
+    return None if table is None else to_pixel_geojson(table, _label_grid(job, facts))
+
+
+def _targets(job: Job, facts: Mapping[str, Any], labels: Mapping[str, LabelLayer], fused: LabelLayer | None) -> Made:
+    """What the recipe derives of the layers for training."""
+    recipe = job.recipe
+    if recipe.labels is None or not recipe.labels.targets:
+        return Made()
+    chip_id, features = facts["row"]["chip_id"], unpack_features(facts["features"])
+    chip = ChipLabels(chip_id, _label_grid(job, facts), labels, fused, features, recipe.seed)
+    return make_targets(recipe.labels, chip)
 
 
 def _caption(
@@ -165,6 +179,8 @@ def load_sample(place: Place) -> Sample:
         label=fused.get("label"),
         confidence=fused.get("confidence"),
         osm=extra["osm"],
+        targets={n.removeprefix("target/"): a for n, a in fused.items() if n.startswith("target/")},
+        target_documents=extra.get("targets", {}),
         texts=texts,
         row=row,
     )

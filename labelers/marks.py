@@ -54,7 +54,7 @@ class FusionStatistics:
         Raises:
             ValueError: other sources.
         """
-        return added([self, other])
+        return added([other], self) or self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FusionStatistics) and self.to_dict() == other.to_dict()
@@ -86,14 +86,15 @@ class FusionStatistics:
         return cls(tuple(data["sources"]), tuple(data["sizes"]), regions)
 
 
-def added(parts: Iterable[FusionStatistics]) -> FusionStatistics:
-    """The sum of many, one after the other: what waits to be merged is never more than what is merged already.
+def added(parts: Iterable[FusionStatistics], first: FusionStatistics | None = None) -> FusionStatistics | None:
+    """The sum of many and of a first, one after the other; None of none.
+
+    What waits to be merged is never more than what is merged already: memory follows the distinct combinations.
 
     Raises:
-        ValueError: of different sources, or none.
+        ValueError: of different sources.
     """
-    first: FusionStatistics | None = None
-    merged: dict[str, Tally] = {}
+    merged: dict[str, Tally] = dict(first.regions) if first is not None else {}
     waiting: dict[str, list[Tally]] = {}
     for part in parts:
         first = first or part
@@ -106,7 +107,7 @@ def added(parts: Iterable[FusionStatistics]) -> FusionStatistics:
                 merged[region] = _merged([*queue, *([merged[region]] if region in merged else [])])
                 queue.clear()
     if first is None:
-        raise ValueError("no statistics to add")
+        return None
     for region, queue in waiting.items():
         if queue:
             merged[region] = _merged([*queue, merged[region]])

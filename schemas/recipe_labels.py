@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from schemas.recipe_base import Fraction, Model, Name
+from schemas.recipe_targets import (
+    LABEL,
+    DegradedTarget,
+    DensityTarget,
+    DominantTarget,
+    FractionsTarget,
+    GraphTarget,
+    MaskTarget,
+    MultiLabelTarget,
+    PairTarget,
+    Target,
+)
+
+OF_LAYER = (MaskTarget, MultiLabelTarget, FractionsTarget, DominantTarget, DegradedTarget)
+"""Targets that are made of one label layer."""
 
 OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44", "osm": "osm"}
 """Kind of product -> its legend, where the recipe names none."""
@@ -77,3 +92,33 @@ class Labels(Model):
     """Name -> product."""
     fuse: Fuse | None = None
     """None: keep the products apart."""
+    targets: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,20}$")], Target] = Field(default_factory=dict)
+    """Name -> what is derived of the layers for training; stored as ``target_<name>`` or ``target.<name>``."""
+
+    @model_validator(mode="after")
+    def _targets_have_layers(self) -> Labels:
+        for name, target in self.targets.items():
+            layers = [getattr(target, key) for key in ("before", "after") if hasattr(target, key)]
+            layers += [target.of] if isinstance(target, OF_LAYER) else []
+            for layer in layers:
+                self._check_layer(name, layer)
+            if isinstance(target, DensityTarget | GraphTarget) and "osm" not in {s.kind for s in self.sources.values()}:
+                raise ValueError(f"targets.{name} is made of OpenStreetMap: add a source of kind osm")
+            if isinstance(target, PairTarget):
+                self._check_pair(name, target)
+            if isinstance(target, PairTarget | DegradedTarget) and self.fuse is None:
+                raise ValueError(f"targets.{name} needs a target legend: set fuse.legend")
+        return self
+
+    def _check_layer(self, name: str, layer: str) -> None:
+        if layer == LABEL and self.fuse is None:
+            raise ValueError(f"targets.{name} is made of the fused layer: set fuse, or name a source under of")
+        if layer != LABEL and layer not in self.sources:
+            raise ValueError(f"targets.{name} names {layer!r}; label sources: {', '.join(self.sources)}")
+
+    def _check_pair(self, name: str, target: PairTarget) -> None:
+        kinds = [self.sources[layer].kind for layer in (target.before, target.after) if layer != LABEL]
+        if kinds == ["worldcover", "worldcover"]:
+            raise ValueError(
+                f"targets.{name}: WorldCover 2020 and 2021 differ by their algorithm, not only by change: no pair"
+            )

@@ -83,6 +83,8 @@ def expected_suffixes(sample: Sample, document: DatasetDocument) -> list[str]:
         *(["label.npy"] if sample.label is not None else []),
         *(["confidence.npy"] if sample.confidence is not None else []),
         *(["osm.json"] if sample.osm is not None else []),
+        *(f"target_{name}.npy" for name in sample.targets),
+        *(f"target_{name}.json" for name in sample.target_documents),
         *(["texts.json"] if sample.texts else []),
         "meta.json",
     ]

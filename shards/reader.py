@@ -248,7 +248,8 @@ class Dataset:
         Args:
             chip_id: which.
             modalities: modalities or groups to read; all where None.
-            members: what else to read, of ``labels``, ``label``, ``confidence``, ``osm``, ``texts``; all where None.
+            members: what else to read, of ``labels``, ``label``, ``confidence``, ``osm``, ``targets``, ``texts``;
+                all where None.
 
         Raises:
             DatasetError: no such chip or modality.
@@ -378,7 +379,7 @@ class _Wanted:
     """Which members of a sample are read."""
 
     def __init__(self, dataset: Dataset, modalities: Collection[str] | None, members: Collection[str] | None) -> None:
-        known = {"labels", "label", "confidence", "osm", "texts"}
+        known = {"labels", "label", "confidence", "osm", "targets", "texts"}
         odd = sorted(set(members or ()) - known)
         if odd:
             raise DatasetError(f"no member {odd[0]!r}", where=dataset.name, mend=f"known: {', '.join(sorted(known))}")
@@ -388,4 +389,5 @@ class _Wanted:
 
     def __call__(self, suffix: str) -> bool:
         name = suffix.rpartition(".")[0]
-        return name in self.names or (name.startswith("label_") and "labels" in self.names)
+        kinds = (("label_", "labels"), ("target_", "targets"))
+        return name in self.names or any(name.startswith(k) and all_of in self.names for k, all_of in kinds)

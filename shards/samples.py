@@ -4,7 +4,9 @@
     <key>.<group>_count.npy                         after them where the group is a composite
     <key>.label_<source>.npy                        per label source
     <key>.label.npy, <key>.confidence.npy
-    <key>.osm.json, <key>.texts.json, <key>.meta.json
+    <key>.osm.json
+    <key>.target_<name>.npy, <key>.target_<name>.json   per target of the recipe, in its order
+    <key>.texts.json, <key>.meta.json
 
 ``meta.json`` is the chip's row less what only the finished shard knows (`LATE_KEYS`): a file cannot hold its own hash.
 """
@@ -34,7 +36,7 @@ SUFFIX = re.compile(r"[a-z0-9_-]{1,32}\.(npy|json)")
 LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_length", "zarr_index")
 """Columns of chips.parquet that stand in no ``meta.json``."""
 RESERVED = ("label", "confidence", "osm", "texts", "meta")
-"""Names that no modality group may have; nor may one begin with ``label_`` or end in ``_valid`` or
+"""Names that no modality group may have; nor may one begin with ``label_`` or ``target_`` or end in ``_valid`` or
 ``_count``."""
 
 Content = tuple[bytes, bytes | memoryview]
@@ -49,7 +51,7 @@ def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
     if not CHIP_ID.fullmatch(sample.chip_id):
         raise ValueError(f"chip id {sample.chip_id!r}: 1 to 60 of letters, digits, _ and -")
     for group, layer in sample.layers.items():
-        if group in RESERVED or group.startswith("label_") or group.endswith(("_valid", "_count")):
+        if group in RESERVED or group.startswith(("label_", "target_")) or group.endswith(("_valid", "_count")):
             raise ValueError(f"{group!r} cannot name a modality group: the format uses it")
         _check_layer(sample.chip_id, group, layer)
         yield _named(f"{group}.npy"), encode_npy(layer.data)
@@ -64,6 +66,10 @@ def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
         yield "confidence.npy", encode_npy(sample.confidence)
     if sample.osm is not None:
         yield "osm.json", (b"", canonical_json(sample.osm))
+    for name, array in sample.targets.items():
+        yield _named(f"target_{name}.npy"), encode_npy(array)
+    for name, document in sample.target_documents.items():
+        yield _named(f"target_{name}.json"), (b"", canonical_json(document))
     if sample.texts:
         yield "texts.json", (b"", canonical_json(list(sample.texts)))
     yield "meta.json", (b"", canonical_json(meta_of(sample)))
@@ -130,11 +136,14 @@ def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_o
     row = row_of(meta)
     layers: dict[str, LayerArrays] = {}
     labels: dict[str, NDArray[Any]] = {}
+    targets: dict[str, NDArray[Any]] = {}
     for suffix, content in members.items():
         name, _, ending = suffix.rpartition(".")
         if ending != "npy" or name in ("label", "confidence") or name.endswith(("_valid", "_count")):
             continue
-        if name.startswith("label_"):
+        if name.startswith("target_"):
+            targets[name.removeprefix("target_")] = decode_npy(content)
+        elif name.startswith("label_"):
             labels[name.removeprefix("label_")] = decode_npy(content)
         else:
             mask = members.get(f"{name}_valid.npy")
@@ -151,6 +160,12 @@ def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_o
         label=decode_npy(members["label.npy"]) if "label.npy" in members else None,
         confidence=decode_npy(members["confidence.npy"]) if "confidence.npy" in members else None,
         osm=decode_json(members["osm.json"], dict) if "osm.json" in members else None,
+        targets=targets,
+        target_documents={
+            suffix.removeprefix("target_").removesuffix(".json"): decode_json(content, dict)
+            for suffix, content in members.items()
+            if suffix.startswith("target_") and suffix.endswith(".json")
+        },
         texts=tuple(decode_json(members["texts.json"], list)) if "texts.json" in members else (),
         row=row,
     )

@@ -121,6 +121,8 @@ def sample(number: int, *, seed: int = 1) -> Sample:
         label=label,
         confidence=random.integers(0, 256, (24, 36)).astype(np.uint8),
         osm={"type": "FeatureCollection", "features": [], "extract_date": "2026-01-01"},
+        targets={"roads": random.random((3, 4), dtype=np.float32)},
+        target_documents={"streets": {"nodes": [[1.5, 2.0, 1]], "edges": []}},
         texts=tuple(record.model_dump(mode="json") for record in records),
         row=row(chip_id(number), split, bounds, layers, records),
     )
