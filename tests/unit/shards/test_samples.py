@@ -93,6 +93,8 @@ def test_members_stand_in_the_contracts_order() -> None:
         "label.npy",
         "confidence.npy",
         "osm.json",
+        "target_roads.npy",
+        "target_streets.json",
         "texts.json",
         "meta.json",
     ]
@@ -173,3 +175,10 @@ def test_a_row_that_does_not_fit_its_pixels_is_refused(key: str, value: Any, mes
     members = members_of(replace(sample, row={**sample.row, key: value}))
     with pytest.raises(IntegrityError, match=message):
         decode_sample(sample.chip_id, members, MODALITIES)
+
+
+def test_targets_come_back() -> None:
+    sample = made_up.sample(1)
+    back = decode_sample(sample.chip_id, members_of(sample), MODALITIES)
+    np.testing.assert_array_equal(back.targets["roads"], sample.targets["roads"])
+    assert back.target_documents == sample.target_documents
