@@ -65,11 +65,11 @@ class Sample:
     """(H, W) 0..255."""
     osm: Mapping[str, Any] | None = None
     """GeoJSON FeatureCollection in chip pixel coordinates."""
-    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Target of the recipe -> array."""
-    target_documents: Mapping[str, Any] = field(default_factory=dict)
-    """Target of the recipe -> JSON (a graph)."""
     texts: tuple[Mapping[str, Any], ...] = ()
     """Text records as plain dictionaries."""
     row: Mapping[str, Any] = field(default_factory=dict)
     """The chip's row of chips.parquet, less shard, shard_index, zarr_index and sample_sha256."""
+    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Target of the recipe -> array."""
+    target_documents: Mapping[str, Any] = field(default_factory=dict)
+    """Target of the recipe -> JSON (a graph)."""
