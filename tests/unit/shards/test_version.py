@@ -144,7 +144,7 @@ def test_a_reader_stays_with_its_version_while_another_is_published(dataset_root
     assert not np.array_equal(open_dataset(dataset_root).sample(ids[0]).layers["s2_10m"].data, expected[ids[0]])
 
 
-STEPS = ["tables", "zarr", "documents", "report", "guard", "zarr tag", "rename", "pointer"]
+STEPS = ["tables", "zarr", "documents", "report", "guard", "verify", "zarr tag", "rename", "pointer"]
 
 
 def test_the_steps_are_told_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,219 @@
+"""A refresh makes again what changed and nothing else, and ends in the bytes of a build afresh."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.looking import nothing_new
+from shards.check import check_dataset
+from shards.reader import open_dataset
+from tests.integration.changing_catalog import ChangingCatalog, Dataset, dataset_in, everything, small_recipe
+from tests.integration.support import World
+
+pytestmark = pytest.mark.slow
+
+SECOND_DATE = "S2B_MSIL2A_20220620"
+REPROCESSED = "S2A_MSIL2A_20210720T101031_R022_T32TQT_20230211T032746"
+
+
+def first_catalog(item: dict[str, Any]) -> bool:
+    """What there was at first: one Sentinel-2 date of the old processing, one Landsat scene, the 2020 map."""
+    name = str(item["id"])
+    later = name.startswith((SECOND_DATE, "LC09_L2SP")) or "_20230211T" in name or "2021_v200" in name
+    return not later
+
+
+@pytest.fixture(scope="module")
+def recipe(sandbox_recipe: Path) -> dict[str, Any]:
+    return small_recipe(sandbox_recipe)
+
+
+@pytest.fixture(scope="module")
+def built(world: World, recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dataset of the first catalog, without its ``work/``."""
+    folder = tmp_path_factory.mktemp("first")
+    catalog = ChangingCatalog(world.index, folder / "catalog")
+    catalog.write(first_catalog)
+    first = dataset_in(folder / "dataset", catalog)
+    result = first.build(recipe)
+    assert result.counts["kept"] >= 10
+    assert first.document.splits["buckets"]["train"] >= 3
+    first.forget_work()
+    return folder
+
+
+@pytest.fixture
+def dataset(built: Path, world: World, tmp_path: Path) -> Dataset:
+    """A copy of the first dataset and its catalog."""
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    return dataset_in(tmp_path / "dataset", ChangingCatalog(world.index, tmp_path / "catalog"))
+
+
+def equals_a_fresh_one(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    """The five tables and every shard are those of a build afresh with the same parameters; and it checks."""
+    fresh = dataset_in(tmp_path / "fresh", dataset.catalog)
+    fresh.build(recipe, estimates=dataset.estimates())
+    mine, theirs = dataset.fingerprint(), fresh.fingerprint()
+    assert {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)} == set()
+    assert check_dataset(dataset.storage).problems == []
+
+
+def test_nothing_new_writes_nothing_and_publishes_nothing(dataset: Dataset, recipe: dict[str, Any]) -> None:
+    def files() -> dict[str, int]:
+        root = Path(dataset.storage.uri)
+        found = (p for p in root.rglob("*") if p.is_file() and "work" not in p.relative_to(root).parts)
+        return {str(p): p.stat().st_mtime_ns for p in found}
+
+    before = files()
+    dataset.catalog.write(first_catalog)  # its files are others, its items are not
+    result = nothing_new(dataset.request(recipe))
+    assert result is not None
+    assert (result.published, result.changes) == (False, f"0 of {result.counts['planned']} chips touched")
+    assert files() == before
+    assert not list(dataset.work.rglob("*.tar"))
+
+
+def test_a_new_date_touches_the_chips_that_it_covers(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    new = "S2B_MSIL2A_20220620T101039_R022_T32TQT_20220620T142239"
+    before = open_dataset(dataset.storage)
+    old = {chip_id: row["sample_sha256"] for chip_id, row in dataset.table("chips").iterrows()}
+    dataset.catalog.write(lambda item: first_catalog(item) or item["id"] == new)
+    result = dataset.build(recipe)
+    assert result.published
+    chips, diff = dataset.table("chips"), dataset.document.diff
+    touched = {chip_id for chip_id, row in chips.iterrows() if old.get(chip_id) != row["sample_sha256"]}
+    assert 0 < len(touched) < len(chips)
+    assert touched == {chip_id for chip_id, ids in chips["s2.item_ids"].items() if any(new in i for i in ids)}
+    assert diff["touched"] == {"s2": diff["changed"]}
+    assert set(dataset.table("run").index) == touched
+    assert not any("LC0" in url for url in dataset.reads()), "Landsat was read again"
+    rewritten = {r.path for r in dataset.document.shards} - {r.path for r in before.document.shards}
+    assert rewritten == {chips.loc[chip_id, "shard"] for chip_id in touched}
+    assert diff["shards_kept"] + len(rewritten) == len(dataset.document.shards)
+    equals_a_fresh_one(dataset, recipe, tmp_path)
+
+
+def test_a_scene_that_was_processed_anew_takes_the_old_ones_place(
+    dataset: Dataset, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    dataset.catalog.write(lambda item: first_catalog(item) or item["id"] == REPROCESSED)
+    dataset.build(recipe)
+    chips = dataset.table("chips")
+    touched = set(dataset.table("run").index)
+    assert {one for one, ids in chips["s2.item_ids"].items() if any(REPROCESSED in i for i in ids)} <= touched
+    assert 0 < len(touched) < len(chips)
+    equals_a_fresh_one(dataset, recipe, tmp_path)
+
+
+def test_a_withdrawn_scene_leaves_its_chips(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    gone = "LC08_L2SP_193027_20220620_02_T1"
+    dataset.catalog.write(
+        lambda item: (first_catalog(item) and item["id"] != gone) or item["id"].startswith("LC09_L2SP_192")
+    )
+    result = dataset.build(recipe)
+    assert any("withdrawn" in note and gone in note for note in result.notes)
+    assert all(gone not in ids for ids in dataset.table("chips")["landsat.item_ids"])
+    assert not any("S2A" in url for url in dataset.reads()), "Sentinel-2 was read again"
+    equals_a_fresh_one(dataset, recipe, tmp_path)
+
+
+def test_a_new_vintage_of_labels_reads_no_imagery(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    dataset.catalog.write(lambda item: first_catalog(item) or "2021_v200" in item["id"])
+    dataset.build(recipe)
+    assert dataset.table("run")["bytes"].sum() == 0
+    assert dataset.document.diff["touched"] == {"labels": len(dataset.table("chips"))}
+    worldcover = next(source for source in dataset.document.sources if source.layer == "worldcover")
+    assert any("2021_v200" in item for item in worldcover.items)
+    equals_a_fresh_one(dataset, recipe, tmp_path)
+
+
+def test_captions_alone_are_written_anew(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    edited = copy.deepcopy(recipe)
+    edited["captions"]["kinds"] = ["short", "long"]
+    before = dataset.document
+    dataset.build(edited)
+    assert dataset.table("run")["bytes"].sum() == 0
+    assert dataset.document.diff["touched"] == {"captions": len(dataset.table("chips"))}
+    assert set(dataset.table("texts")["style"]) == {"short", "long"}
+    assert dataset.document.zarr["digest"] == before.zarr["digest"]
+    equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+def test_an_added_band_reads_its_modality_alone(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    edited = copy.deepcopy(recipe)
+    edited["modalities"]["landsat"]["bands"] = ["red", "nir08", "swir16"]
+    dataset.build(edited)
+    assert dataset.document.diff["touched"] == {"landsat": len(dataset.table("chips"))}
+    assert all("LC0" in url for url in dataset.reads())
+    bands = next(layer for layer in dataset.document.modalities if layer.modality == "landsat").bands
+    assert [band.name for band in bands] == ["red", "nir08", "swir16"]
+    assert all(band.count > 0 for band in bands), "statistics of an edited modality are estimated anew"
+    equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+def test_chips_that_are_not_planned_any_more_are_named(
+    dataset: Dataset, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    edited = copy.deepcopy(recipe)
+    west, south, east, north = edited["regions"][0]["bbox"]
+    edited["regions"][0]["bbox"] = [west, south, west + 0.7 * (east - west), north]
+    before = set(dataset.table("chips").index)
+    dataset.build(edited)
+    gone = before - set(dataset.table("chips").index)
+    removed = dataset.table("removed")
+    assert gone
+    assert set(removed.index) == gone
+    assert set(removed["state"]) == {"not planned"}
+    assert dataset.document.diff["removed"] == len(gone)
+    assert dataset.table("run")["bytes"].sum() == 0
+    equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+def test_refit_estimates_as_a_first_build_does(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    dataset.catalog.write(everything)
+    dataset.build(recipe)
+    frozen = dataset.estimates()
+    assert dataset.document.estimates["version"] != dataset.document.version
+    dataset.forget_work()
+    dataset.build(recipe, refit=True)
+    fresh = dataset_in(tmp_path / "fresh", dataset.catalog)
+    fresh.build(recipe)
+    mine, theirs = dataset.estimates(), fresh.estimates()
+    assert mine != frozen
+    assert {n: mine[n] for n in mine if n != "buckets"} == {n: theirs[n] for n in theirs if n != "buckets"}
+    assert dataset.document.estimates["version"] == dataset.document.version
+    assert dataset.table("run")["bytes"].sum() == 0
+    equals_a_fresh_one(dataset, recipe, tmp_path / "again")
+
+
+def test_shifts_measured_no_more_open_no_imagery(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
+    edited = copy.deepcopy(recipe)
+    edited["register"] = {"mode": "off"}
+    dataset.build(edited)
+    assert dataset.table("run")["bytes"].sum() == 0
+    assert {status for dates in dataset.table("chips")["s2.registered"] for status in dates} == {"not_applicable"}
+    equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+def test_what_was_rejected_is_not_read_again_for_a_word(
+    dataset: Dataset, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    strict = copy.deepcopy(recipe)
+    strict["screen"]["min_clear_fraction"] = 0.97
+    dataset.build(strict)
+    kept, outcomes = set(dataset.table("chips").index), dataset.table("outcomes")
+    rejected = set(outcomes.index[outcomes["state"] == "rejected"])
+    assert rejected
+    assert kept
+    assert set(dataset.table("removed")["state"]) == {"rejected"}
+    strict["captions"]["kinds"] = ["qa"]
+    dataset.forget_work()
+    dataset.build(strict)
+    assert set(dataset.table("run").index) == kept
+    assert set(dataset.table("outcomes").query("state == 'rejected'").index) == rejected
+    equals_a_fresh_one(dataset, strict, tmp_path)
