@@ -41,6 +41,7 @@ from shards.draft import Draft
 from shards.lock import Held
 from shards.tar import WrittenShard
 from shards.version import publish
+from shards.zarr_write import Spread
 from sources.openers import public_name, unsigned
 from sources.scenes import scene_bands
 
@@ -64,9 +65,23 @@ class Published:
 
 
 def publish_run(
-    found: Look, finished: Finished, shards: Sequence[WrittenShard], run: Mapping[str, Any], held: Held
+    found: Look,
+    finished: Finished,
+    shards: Sequence[WrittenShard],
+    run: Mapping[str, Any],
+    held: Held,
+    spread: Spread | None = None,
 ) -> Published:
-    """Make the version of a run, verified, and the current one."""
+    """Make the version of a run, verified, and the current one.
+
+    Args:
+        found: what was looked at.
+        finished: what the passes made.
+        shards: all of the version's.
+        run: what differs from run to run.
+        held: the dataset's lock.
+        spread: who writes Zarr's shards; this process where absent.
+    """
     job, plan, estimated = found.job, found.plan, finished.estimated
     recipe = job.recipe
     contents = gather(found, finished)
@@ -109,7 +124,8 @@ def publish_run(
         parent=found.current,
     )
     waits = recipe.publish.after_validation
-    result = publish(job.storage, draft, scratch=job.work / "versions", held=held, current=not waits)
+    scratch = job.work / "versions"
+    result = publish(job.storage, draft, scratch=scratch, held=held, current=not waits, spread=spread)
     notes = _stale(draft.estimated)
     if not result.published:
         notes = ("nothing had changed: the current version stays", *notes)

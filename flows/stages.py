@@ -228,7 +228,12 @@ class PlainStages:
         self, found: Look, done: Finished, shards: Sequence[WrittenShard], run: Mapping[str, Any], held: Held
     ) -> Published:
         """See `Stages.publish`."""
-        return publish_run(found, done, shards, run, held)
+
+        def tasks(work: Callable[[Any], Any], units: Sequence[Any]) -> list[Any]:
+            numbers = range(len(units))
+            return list(self.spread("zarr", work, lambda number: (units[number],), numbers, int).values())
+
+        return publish_run(found, done, shards, run, held, tasks)
 
 
 def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, began: float) -> BuildResult:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from schemas.dataset import DatasetDocument
 from schemas.sample import LayerArrays, Sample
 from shards.storage import Storage
-from shards.zarr_groups import NAT, label_arrays, padding_of
+from shards.zarr_arrays import NAT
+from shards.zarr_groups import label_arrays, padding_of
 from shards.zarr_store import open_store, store_digest
 
 

@@ -9,7 +9,8 @@ import zarr
 from schemas.sample import Sample
 from shards.exporters import ExportJob
 from shards.reader import Dataset
-from shards.zarr_groups import LabelGroup, LabelTable, LayerGroup, ZarrPlan
+from shards.zarr_arrays import Vectors
+from shards.zarr_groups import LabelTable, ZarrPlan
 
 SHARD_CHIPS = 64
 
@@ -36,10 +37,12 @@ class ZarrExporter:
         attributes: dict[str, Any] = {"Conventions": "CF-1.11", "dataset": dataset.name, "version": dataset.version}
         store = zarr.storage.LocalStore(job.folder / "dataset.zarr")
         top = zarr.group(store=store, zarr_format=3, attributes=attributes)
-        self._groups = [
-            *(LayerGroup(top, table, self._plan) for table in layers),
-            *(LabelGroup(top, name, table, self._plan) for name, table in self._plan.labels.items()),
-        ]
+        self._specs = self._plan.specs()
+        self._groups: dict[str, Any] = {}
+        self._vectors: dict[str, Vectors] = {}
+        for spec in self._specs:
+            spec.create(top, len(job.chip_ids))
+            self._groups[spec.name], self._vectors[spec.name] = top[spec.name], spec.blank(len(job.chip_ids))
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`: whole Zarr shards are written."""
@@ -48,8 +51,9 @@ class ZarrExporter:
             self._write()
 
     def _write(self) -> None:
-        for group in self._groups:
-            group.write(self._start, self._held)
+        for spec in self._specs:
+            for name, values in spec.write(self._groups[spec.name], self._start, self._held).items():
+                self._vectors[spec.name][name][self._start : self._start + len(self._held)] = values
         self._start += len(self._held)
         self._held = []
 
@@ -57,8 +61,8 @@ class ZarrExporter:
         """See `Exporter.finish`."""
         if self._held:
             self._write()
-        for group in self._groups:
-            group.close()
+        for spec in self._specs:
+            spec.close(self._groups[spec.name], self._job.chip_ids, self._vectors[spec.name])
 
     def abandon(self) -> None:
         """See `Exporter.abandon`: no file stays open between samples."""

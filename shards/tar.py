@@ -11,8 +11,8 @@ import logging
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.dataset import ShardRecord
@@ -68,6 +68,8 @@ class WrittenShard:
     """Chip id -> its bytes, in the order of the file."""
     written: bool = True
     """False where the identical file was there already."""
+    labels: Mapping[str, tuple[str, tuple[int, int]]] = field(default_factory=dict)
+    """Label group -> type and largest shape, of samples that were encoded; taken-over ones are not looked into."""
 
 
 def header_of(name: str, size: int) -> bytes:
@@ -124,10 +126,11 @@ def write_shard(
         IntegrityError: a stored sample is not what its hash says.
     """
     scratch.mkdir(parents=True, exist_ok=True)
+    labels: dict[str, tuple[str, tuple[int, int]]] = {}
     with tempfile.TemporaryDirectory(prefix=f"{split}-{bucket:05d}-", dir=scratch) as folder:
         part = Path(folder) / "arrival.tar"
         with part.open("wb", buffering=0) as file, Digests() as digests:
-            arrived = _spool(file.fileno(), storage, split, samples, digests)
+            arrived = _spool(file.fileno(), storage, split, _looked_at(samples, labels), digests)
             if not arrived:
                 raise ValueError(f"no samples for bucket {bucket} of {split}")
             in_order = list(arrived) == sorted(arrived)
@@ -141,7 +144,22 @@ def write_shard(
         written = _move_into_place(storage, path, ordered, sha256)
     log.info("shard %s: %d chips, %d bytes%s", path, len(index), size, "" if written else ", as before")
     record = ShardRecord(path=path, bytes=size, sha256=sha256, split=split, bucket=bucket, chip_ids=tuple(index))
-    return WrittenShard(record, index, written)
+    return WrittenShard(record, index, written, labels)
+
+
+def _looked_at(
+    samples: Iterable[Sample | StoredSample], labels: dict[str, tuple[str, tuple[int, int]]]
+) -> Iterator[Sample | StoredSample]:
+    """The samples as they pass; types and largest shapes of their labels go into ``labels``."""
+    for sample in samples:
+        if isinstance(sample, Sample):
+            arrays = {f"label_{source}": codes for source, codes in sample.labels.items()}
+            fused = {"label": sample.label, "confidence": sample.confidence}
+            for name, array in (arrays | {n: a for n, a in fused.items() if a is not None}).items():
+                largest = labels.get(name, ("", (0, 0)))[1]
+                shape = (max(largest[0], array.shape[0]), max(largest[1], array.shape[1]))
+                labels[name] = (array.dtype.name, shape)
+        yield sample
 
 
 def _spool(

@@ -25,6 +25,7 @@ from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
 from shards.zarr_store import tags
+from shards.zarr_write import Spread
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def publish(
     on_step: Callable[[str], None] = _quiet,
     held: Held | None = None,
     current: bool = True,
+    spread: Spread | None = None,
 ) -> PublishResult:
     """Make a version of a draft, and make it the current one. Hold the dataset's lock.
 
@@ -66,6 +68,7 @@ def publish(
         on_step: told the name of each step before it is taken, for progress.
         held: the dataset's lock, asked once more before anything is seen by readers.
         current: whether the pointer moves; where not, the finished version waits for `promote`.
+        spread: who writes Zarr's shards; this process where absent.
 
     Returns:
         The version; ``published`` is False where the current one holds the same content, and then nothing changed.
@@ -89,7 +92,7 @@ def publish(
         )
         counted = _write_tables(folder, draft, rows)
         on_step("zarr")
-        stored = prepare_zarr(storage, draft, rows, parent)
+        stored = prepare_zarr(storage, draft, rows, parent, spread)
         estimates_sha256 = _write_estimates(folder, draft)
         content_hash = _content_hash(folder, draft, stored, estimates_sha256)
         if parent is not None and parent.content_hash == content_hash:
@@ -103,6 +106,7 @@ def publish(
         version = _free_name(storage, draft, content_hash)
         folder = folder.rename(staging / f"{version}{layout.UNFINISHED}")
         on_step("documents")
+        stored.write_record(folder)
         diff = diff_of(storage, draft, rows, parent, folder)
         document = make_document(draft, version, content_hash, stored, diff, parent, estimates_sha256)
         write_documents(storage, folder, draft, document, rows, counted, on_step)

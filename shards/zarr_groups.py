@@ -1,29 +1,38 @@
-"""Zarr groups of a version: `LayerGroup` for pixels, `LabelGroup` for labels, each written a few chips at a
-time.
+"""Zarr groups of a version: `LayerSpec` for pixels, `LabelSpec` for labels; what their arrays are and what is in them.
 
-`shards.zarr_store` says what stands in them; chips with fewer dates or pixels than the largest are padded here.
+`shards.zarr_store` says what stands in a group. A spec makes the arrays, writes the chips of a shard, and writes the
+coordinates when all shards are there; it pickles, so that shards may be written by whoever is free. Chips with fewer
+dates or pixels than the largest are padded here.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
 from schemas.dataset import LayerTable
 from schemas.errors import IntegrityError
 from schemas.sample import LayerArrays, Sample
-
-NAT = int(np.iinfo(np.int64).min)
-VECTOR_CHUNK = 1 << 16
-"""Chips per chunk of the arrays that hold a number or two per chip."""
-CHIP_COORDINATES = "chip_id x0 y0 epsg rows columns"
+from shards.zarr_arrays import (
+    CHIP_COORDINATES,
+    NAT,
+    Vectors,
+    array_of,
+    blank_places,
+    cf_unit,
+    constant,
+    make_pixels,
+    numbers,
+    set_place,
+    signature_of,
+    write_places,
+    write_vector,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,54 @@ class ZarrPlan:
     shard_chips: int
     """Chips per Zarr shard."""
 
+    def specs(self) -> list[GroupSpec]:
+        """The groups, in their order."""
+        layers: list[GroupSpec] = [LayerSpec(table, self.shard_chips) for table in self.layers]
+        return layers + [LabelSpec(name, table, self.shard_chips) for name, table in sorted(self.labels.items())]
+
+
+class GroupSpec(Protocol):
+    """One group."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def shard_chips(self) -> int:
+        """Chips per shard."""
+        ...
+
+    @property
+    def arrays(self) -> Mapping[str, tuple[int, ...]]:
+        """Array of pixels -> its shape, less the chips."""
+        ...
+
+    def signature(self) -> str:
+        """Hash of all that the encoded chunks follow from, beside the pixels."""
+        ...
+
+    def create(self, top: zarr.Group, chips: int) -> None:
+        """Make the group with its arrays of pixels, empty."""
+        ...
+
+    def write(self, group: zarr.Group, start: int, batch: Sequence[Sample]) -> Vectors:
+        """Write the chips from ``start`` on; their coordinates.
+
+        Raises:
+            IntegrityError: a chip that does not fit.
+        """
+        ...
+
+    def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
+        """Write the coordinates, and what is known only now."""
+        ...
+
+    def blank(self, chips: int) -> Vectors:
+        """Coordinates of so many chips of which nothing is known."""
+        ...
+
 
 def padding_of(table: LayerTable) -> int | float:
     """What stands where a layer has no pixel: its nodata, else NaN for floats and 0 for integers (validity
@@ -63,140 +120,103 @@ def padding_of(table: LayerTable) -> int | float:
     return float("nan") if np.dtype(table.dtype).kind == "f" else 0
 
 
-class _Group(ABC):
-    """What layer groups and label groups have in common: the coordinates of their chips."""
+@dataclass(frozen=True)
+class LayerSpec:
+    """A modality group."""
 
-    def __init__(self, top: zarr.Group, name: str, plan: ZarrPlan, attributes: Mapping[str, Any]) -> None:
-        self.name = name
-        self.group = top.create_group(name, attributes=dict(attributes))
-        self.chips, self.shard_chips = len(plan.chip_ids), plan.shard_chips
-        self.x0 = np.full(self.chips, np.nan)
-        self.y0 = np.full(self.chips, np.nan)
-        self.epsg = np.zeros(self.chips, np.int32)
-        self.rows = np.zeros(self.chips, np.int32)
-        self.columns = np.zeros(self.chips, np.int32)
-        self._vector("chip_id", np.array(plan.chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
+    table: LayerTable
+    """What it holds."""
+    shard_chips: int
+    """Chips per shard."""
 
-    @abstractmethod
-    def write(self, start: int, batch: Sequence[Sample]) -> None:
-        """Write the chips from ``start`` on."""
+    @property
+    def name(self) -> str:
+        """See `GroupSpec.name`."""
+        return self.table.group
 
-    @abstractmethod
-    def close(self) -> None:
-        """Write the coordinates, and what is known only at the end."""
+    @property
+    def times(self) -> int:
+        """Largest number of dates."""
+        return max(1, self.table.max_dates)
 
-    def _pixels(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: str,
-        fill: float,
-        dims: tuple[str, ...],
-        **attributes: Any,
-    ) -> zarr.Array[Any]:
-        """An array whose inner chunks are one chip and whose shards are several."""
-        inner = (1, *(max(1, size) for size in shape[1:]))
-        return self.group.create_array(
-            name,
-            shape=shape,
-            chunks=inner,
-            shards=(self.shard_chips, *inner[1:]),
-            dtype=dtype,
-            fill_value=fill,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize),
-            dimension_names=dims,
-            attributes=attributes,
-        )
+    @property
+    def arrays(self) -> Mapping[str, tuple[int, ...]]:
+        """See `GroupSpec.arrays`."""
+        mask = (self.times, *self.table.shape_yx)
+        found: dict[str, tuple[int, ...]] = {
+            "data": (self.times, len(self.table.bands), *self.table.shape_yx),
+            "valid": mask,
+        }
+        return found | ({"count": mask} if self.table.composite else {})
 
-    def _vector(self, name: str, values: NDArray[Any], dims: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
-        text = values.dtype.kind == "O"
-        array = self.group.create_array(
-            name,
-            shape=values.shape,
-            chunks=tuple(max(1, min(size, VECTOR_CHUNK)) for size in values.shape),
-            dtype="string" if text else values.dtype,
-            fill_value=NAT if name == "time" else ("" if text else np.zeros((), values.dtype)[()]),
-            dimension_names=dims,
-            attributes=dict(attributes),
-        )
-        if values.size:
-            array[...] = values
+    def signature(self) -> str:
+        """See `GroupSpec.signature`."""
+        return signature_of(self.arrays, self.table.dtype, str(padding_of(self.table)), self.shard_chips)
 
-    def _place(self, index: int, epsg: int, x0: float, y0: float, shape_yx: tuple[int, int]) -> None:
-        self.epsg[index], self.x0[index], self.y0[index] = epsg, x0, y0
-        self.rows[index], self.columns[index] = shape_yx
-
-    def _close_places(self) -> None:
-        self._vector("x0", self.x0, ("chip",), {"units": "m", "long_name": "left edge of the first column"})
-        self._vector("y0", self.y0, ("chip",), {"units": "m", "long_name": "top edge of the first row"})
-        self._vector("epsg", self.epsg, ("chip",), {"long_name": "EPSG code of x0 and y0"})
-        self._vector("rows", self.rows, ("chip",), {"long_name": "rows that are not padding"})
-        self._vector("columns", self.columns, ("chip",), {"long_name": "columns that are not padding"})
-
-
-class LayerGroup(_Group):
-    """Writes one modality group, a few chips at a time."""
-
-    def __init__(self, top: zarr.Group, table: LayerTable, plan: ZarrPlan) -> None:
+    def create(self, top: zarr.Group, chips: int) -> None:
+        """See `GroupSpec.create`."""
+        table = self.table
         attributes = {"modality": table.modality, "sensor": table.sensor, "gsd_m": table.gsd_m}
-        super().__init__(top, table.group, plan, attributes)
-        self.table, self.pad = table, padding_of(table)
-        self.times = max(1, table.max_dates)
-        bands = len(table.bands)
-        self.data = self._pixels(
-            "data",
-            (self.chips, self.times, bands, *table.shape_yx),
-            table.dtype,
-            self.pad,
-            ("chip", "time", "band", "y", "x"),
-        )
-        self.valid = self._pixels(
+        group = top.create_group(self.name, attributes=attributes)
+        shapes, coordinates = self.arrays, f"time {CHIP_COORDINATES}"
+        dims = ("chip", "time", "band", "y", "x")
+        make_pixels(group, "data", (chips, *shapes["data"]), self.shard_chips, table.dtype, padding_of(table), dims)
+        masks = ("chip", "time", "y", "x")
+        make_pixels(
+            group,
             "valid",
-            (self.chips, self.times, *table.shape_yx),
+            (chips, *shapes["valid"]),
+            self.shard_chips,
             "uint8",
             0,
-            ("chip", "time", "y", "x"),
-            coordinates=f"time {CHIP_COORDINATES}",
+            masks,
+            coordinates=coordinates,
             flag_values=[0, 1, 2, 3, 4, 5, 6, 7],
             flag_meanings="nodata clear cloud cloud_shadow snow haze_or_cirrus clear_water defective",
         )
-        self.count = self._counts(table.shape_yx) if table.composite else None
-        self.time = np.full((self.chips, self.times), NAT, np.int64)
-        self.scale = np.full((self.chips, self.times), np.nan)
-        self.offset = np.full((self.chips, self.times), np.nan)
+        if "count" in shapes:
+            make_pixels(
+                group,
+                "count",
+                (chips, *shapes["count"]),
+                self.shard_chips,
+                "uint8",
+                0,
+                masks,
+                coordinates=coordinates,
+                long_name=f"clear dates behind each pixel of the {table.composite}",
+                units="1",
+            )
 
-    def _counts(self, shape_yx: tuple[int, int]) -> zarr.Array[Any]:
-        return self._pixels(
-            "count",
-            (self.chips, self.times, *shape_yx),
-            "uint8",
-            0,
-            ("chip", "time", "y", "x"),
-            coordinates=f"time {CHIP_COORDINATES}",
-            long_name=f"clear dates behind each pixel of the {self.table.composite}",
-            units="1",
-        )
+    def blank(self, chips: int) -> Vectors:
+        """See `GroupSpec.blank`."""
+        return blank_places(chips) | {
+            "time": np.full((chips, self.times), NAT, np.int64),
+            "scale": np.full((chips, self.times), np.nan),
+            "offset": np.full((chips, self.times), np.nan),
+        }
 
-    def write(self, start: int, batch: Sequence[Sample]) -> None:
-        """Write the chips from ``start`` on."""
-        data = np.full((len(batch), *self.data.shape[1:]), self.pad, self.table.dtype)
-        valid = np.zeros((len(batch), *self.valid.shape[1:]), np.uint8)
+    def write(self, group: zarr.Group, start: int, batch: Sequence[Sample]) -> Vectors:
+        """See `GroupSpec.write`."""
+        shapes, vectors = self.arrays, self.blank(len(batch))
+        filled = {
+            name: np.full((len(batch), *shape), padding_of(self.table), self.table.dtype)
+            if name == "data"
+            else np.zeros((len(batch), *shape), np.uint8)
+            for name, shape in shapes.items()
+        }
         for number, sample in enumerate(batch):
             layer = sample.layers.get(self.name)
             if layer is not None:
-                self._one(start + number, sample.chip_id, layer, data[number], valid[number])
-        self.data[start : start + len(batch)] = data
-        self.valid[start : start + len(batch)] = valid
-        if self.count is not None:
-            count = np.zeros_like(valid)
-            for number, sample in enumerate(batch):
-                layer = sample.layers.get(self.name)
-                if layer is not None and layer.count is not None:
-                    dates, rows, columns = layer.count.shape
-                    count[number, :dates, :rows, :columns] = layer.count
-            self.count[start : start + len(batch)] = count
+                self._one(number, sample.chip_id, layer, filled, vectors)
+        for name, values in filled.items():
+            array_of(group, name)[start : start + len(batch)] = values
+        return vectors
 
-    def _one(self, index: int, chip_id: str, layer: LayerArrays, data: NDArray[Any], valid: NDArray[np.uint8]) -> None:
+    def _one(
+        self, number: int, chip_id: str, layer: LayerArrays, filled: Mapping[str, NDArray[Any]], vectors: Vectors
+    ) -> None:
+        data = filled["data"][number]
         dates, bands, rows, columns = layer.data.shape
         fits = dates <= self.times and bands == data.shape[1] and rows <= data.shape[2] and columns <= data.shape[3]
         if not fits or layer.data.dtype != np.dtype(self.table.dtype):
@@ -205,55 +225,72 @@ class LayerGroup(_Group):
                 f"{self.table.dtype} {data.shape}"
             )
         data[:dates, :, :rows, :columns] = layer.data
-        valid[:dates, :rows, :columns] = layer.valid
-        self.time[index, :dates] = layer.time_utc.astype("datetime64[ns]").astype(np.int64)
-        self.scale[index, :dates], self.offset[index, :dates] = layer.scale, layer.offset
-        self._place(index, layer.georef.epsg, layer.georef.x0, layer.georef.y0, (rows, columns))
+        filled["valid"][number, :dates, :rows, :columns] = layer.valid
+        if "count" in filled and layer.count is not None:
+            filled["count"][number, :dates, :rows, :columns] = layer.count
+        vectors["time"][number, :dates] = layer.time_utc.astype("datetime64[ns]").astype(np.int64)
+        vectors["scale"][number, :dates], vectors["offset"][number, :dates] = layer.scale, layer.offset
+        set_place(vectors, number, layer.georef.epsg, layer.georef.x0, layer.georef.y0, (rows, columns))
 
-    def close(self) -> None:
-        """Write the coordinates, and what is known only now."""
-        self._vector(
-            "time",
-            self.time,
-            ("chip", "time"),
-            {
-                "units": "nanoseconds since 1970-01-01T00:00:00",
-                "calendar": "proleptic_gregorian",
-                "_FillValue": NAT,
-                "standard_name": "time",
-            },
-        )
-        note = "physical = data * scale + offset"
-        self._vector("scale", self.scale, ("chip", "time"), {"long_name": note})
-        self._vector("offset", self.offset, ("chip", "time"), {"long_name": note, "units": cf_unit(self.table.unit)})
-        bands = self.table.bands
-        self._vector("band", np.array([b.name for b in bands], dtype=object), ("band",), {"long_name": "band"})
-        nanometres = {"units": "nm"}
-        self._vector("wavelength_nm", _numbers([b.centre_nm for b in bands]), ("band",), nanometres)
-        self._vector("fwhm_nm", _numbers([b.fwhm_nm for b in bands]), ("band",), nanometres)
-        self._close_places()
-        self.data.attrs.update(
+    def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
+        """See `GroupSpec.close`."""
+        write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
+        times = {
+            "units": "nanoseconds since 1970-01-01T00:00:00",
+            "calendar": "proleptic_gregorian",
+            "_FillValue": NAT,
+            "standard_name": "time",
+        }
+        write_vector(group, "time", vectors["time"], ("chip", "time"), times)
+        note, unit = "physical = data * scale + offset", cf_unit(self.table.unit)
+        write_vector(group, "scale", vectors["scale"], ("chip", "time"), {"long_name": note})
+        write_vector(group, "offset", vectors["offset"], ("chip", "time"), {"long_name": note, "units": unit})
+        bands, nanometres = self.table.bands, {"units": "nm"}
+        write_vector(group, "band", np.array([b.name for b in bands], dtype=object), ("band",), {"long_name": "band"})
+        write_vector(group, "wavelength_nm", numbers([b.centre_nm for b in bands]), ("band",), nanometres)
+        write_vector(group, "fwhm_nm", numbers([b.fwhm_nm for b in bands]), ("band",), nanometres)
+        write_places(group, vectors)
+        array_of(group, "data").attrs.update(
             {
                 "long_name": f"{self.table.sensor}, as stored",
-                "units": cf_unit(self.table.unit),
-                "dn_scale": _constant(self.scale),
-                "dn_offset": _constant(self.offset),
+                "units": unit,
+                "dn_scale": constant(vectors["scale"]),
+                "dn_offset": constant(vectors["offset"]),
                 "nodata": self.table.nodata,
                 "coordinates": f"time {CHIP_COORDINATES} scale offset wavelength_nm fwhm_nm",
             }
         )
 
 
-class LabelGroup(_Group):
-    """Writes one label group, a few chips at a time."""
+@dataclass(frozen=True)
+class LabelSpec:
+    """A label group."""
 
-    def __init__(self, top: zarr.Group, name: str, table: LabelTable, plan: ZarrPlan) -> None:
-        super().__init__(top, name, plan, {"legend": table.legend})
-        self.table = table
-        shape = (self.chips, *table.shape_yx)
-        self.data = self._pixels(
+    name: str
+    """``label``, ``confidence`` or ``label_<source>``."""
+    table: LabelTable
+    """What it holds."""
+    shard_chips: int
+    """Chips per shard."""
+
+    @property
+    def arrays(self) -> Mapping[str, tuple[int, ...]]:
+        """See `GroupSpec.arrays`."""
+        return {"data": tuple(self.table.shape_yx)}
+
+    def signature(self) -> str:
+        """See `GroupSpec.signature`."""
+        return signature_of(self.arrays, self.table.dtype, str(self.table.nodata), self.shard_chips)
+
+    def create(self, top: zarr.Group, chips: int) -> None:
+        """See `GroupSpec.create`."""
+        table = self.table
+        group = top.create_group(self.name, attributes={"legend": table.legend})
+        make_pixels(
+            group,
             "data",
-            shape,
+            (chips, *table.shape_yx),
+            self.shard_chips,
             table.dtype,
             table.nodata,
             ("chip", "y", "x"),
@@ -262,9 +299,14 @@ class LabelGroup(_Group):
             coordinates=CHIP_COORDINATES,
         )
 
-    def write(self, start: int, batch: Sequence[Sample]) -> None:
-        """Write the chips from ``start`` on."""
+    def blank(self, chips: int) -> Vectors:
+        """See `GroupSpec.blank`."""
+        return blank_places(chips)
+
+    def write(self, group: zarr.Group, start: int, batch: Sequence[Sample]) -> Vectors:
+        """See `GroupSpec.write`."""
         data = np.full((len(batch), *self.table.shape_yx), self.table.nodata, self.table.dtype)
+        vectors = self.blank(len(batch))
         for number, sample in enumerate(batch):
             codes = label_arrays(sample).get(self.name)
             if codes is None:
@@ -274,12 +316,14 @@ class LabelGroup(_Group):
                 raise IntegrityError(f"{sample.chip_id}: {self.name} {codes.dtype} {codes.shape}, wanted {self.table}")
             data[number, :rows, :columns] = codes
             x0, y0 = _label_origin(sample, self.name)
-            self._place(start + number, int(sample.row["epsg"]), x0, y0, (rows, columns))
-        self.data[start : start + len(batch)] = data
+            set_place(vectors, number, int(sample.row["epsg"]), x0, y0, (rows, columns))
+        array_of(group, "data")[start : start + len(batch)] = data
+        return vectors
 
-    def close(self) -> None:
-        """Write the coordinates."""
-        self._close_places()
+    def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
+        """See `GroupSpec.close`."""
+        write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
+        write_places(group, vectors)
 
 
 def label_arrays(sample: Sample) -> dict[str, NDArray[Any]]:
@@ -300,19 +344,3 @@ def _label_origin(sample: Sample, name: str) -> tuple[float, float]:
             return float(transform[2]), float(transform[5])
     left, _, _, top = sample.row["bounds_xyxy"]
     return float(left), float(top)
-
-
-def cf_unit(unit: str) -> str:
-    """UDUNITS spelling of a unit."""
-    known = {"reflectance": "1", "linear": "1", "index": "1", "": "1", "metre": "m", "kelvin": "K"}
-    return known.get(unit, unit)
-
-
-def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], np.float64)
-
-
-def _constant(values: NDArray[np.float64]) -> float | str:
-    """The one value of an array, or where to look."""
-    found = np.unique(values[np.isfinite(values)])
-    return float(found[0]) if found.size == 1 else "differs by date: see the arrays scale and offset"

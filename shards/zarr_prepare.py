@@ -1,28 +1,28 @@
-"""The Zarr part of a version, from the shards that are on disk: written anew, or found to equal the parent's.
-The Zarr part of a version, from the shards that are on disk: written anew, or found to equal the parent's.
-"""
+"""The Zarr part of a version, from the shards that are on disk: as much of it as changed since the parent."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import version as installed
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from schemas.dataset import DatasetDocument
 from schemas.sample import Sample
 from shards.draft import Draft
-from shards.layout import ZARR, canonical_json
-from shards.npy import header_of
+from shards.layout import ZARR, canonical_json, version_path
 from shards.samples import decode_sample
 from shards.storage import Storage
 from shards.tar_reader import ShardFiles
 from shards.zarr_groups import LabelTable, ZarrPlan
-from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot, write_zarr
+from shards.zarr_record import NAME, ZarrRecord, read_record
+from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot
+from shards.zarr_write import Spread, ZarrBefore, write_zarr
 
-NPY_HEAD = 512
-"""Bytes that hold the header of any array written here."""
+Place = tuple[str, int, int, str]
+"""Shard, offset, length and chip of a sample."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ class PreparedZarr:
     """Names of the groups."""
     input_hash: str = ""
     """sha256 over all that the groups follow from."""
-    shard_chips: int = 0
-    """Chips per Zarr shard."""
+    plan: ZarrPlan | None = None
+    """What they are."""
+    record: ZarrRecord = field(default_factory=ZarrRecord)
+    """Their objects."""
     snapshot: str = ""
     """Of the parent, where its arrays are the same and are tagged again."""
     result: ZarrResult | None = None
@@ -49,81 +51,133 @@ class PreparedZarr:
         elif self.snapshot:
             tag_again(storage, self.snapshot, version)
 
+    def write_record(self, folder: Path) -> None:
+        """Write ``zarr.parquet``, if there is any Zarr."""
+        if self.digest:
+            self.record.write(folder / NAME)
+
     def as_document(self, version: str) -> dict[str, Any]:
         """What ``dataset.json`` says of it; empty without Zarr."""
-        if not self.digest:
+        if self.plan is None:
             return {}
+        labels = {
+            name: {"dtype": table.dtype, "shape_yx": list(table.shape_yx)} for name, table in self.plan.labels.items()
+        }
         return {
             "path": ZARR,
             "tag": version,
             "groups": list(self.groups),
-            "shard_chips": self.shard_chips,
+            "shard_chips": self.plan.shard_chips,
             "digest": self.digest,
             "input_hash": self.input_hash,
+            "labels": labels,
+            "signatures": {spec.name: spec.signature() for spec in self.plan.specs()},
         }
 
 
 def prepare_zarr(
-    storage: Storage, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None
+    storage: Storage,
+    draft: Draft,
+    rows: list[dict[str, Any]],
+    parent: DatasetDocument | None,
+    spread: Spread | None = None,
 ) -> PreparedZarr:
-    """Write the groups, or find that the parent's are the same: they follow from the shards, their order and
-    the plan.
+    """Write the groups, or what of them changed, or find that the parent's are the same.
+
+    Args:
+        storage: the dataset's root; the draft's shards are in place.
+        draft: the version.
+        rows: of its chips, in the table's order.
+        parent: the version before.
+        spread: who writes the shards.
     """
     if draft.zarr_shard_chips is None:
         return PreparedZarr()
-    input_hash = _input_hash(draft, [row["chip_id"] for row in rows], draft.zarr_shard_chips)
-    before = parent.zarr if parent is not None else {}
-    if before.get("input_hash") == input_hash:
-        snapshot = tagged_snapshot(storage, str(before["tag"]))
-        groups = tuple(before["groups"])
-        return PreparedZarr(before["digest"], groups, input_hash, draft.zarr_shard_chips, snapshot)
+    chip_ids = tuple(str(row["chip_id"]) for row in rows)
+    plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips)
+    inputs = _inputs(draft, rows, plan)
+    input_hash = _input_hash(plan, inputs)
+    old = parent.zarr if parent is not None else {}
+    groups = tuple(spec.name for spec in plan.specs())
+    if parent is not None and old.get("input_hash") == input_hash and NAME in parent.tables:
+        snapshot, record = tagged_snapshot(storage, str(old["tag"])), _record(storage, parent)
+        return PreparedZarr(old["digest"], groups, input_hash, plan, record, snapshot)
+    places: list[Place] = [(r["shard"], r["shard_offset"], r["shard_length"], r["chip_id"]) for r in rows]
+    load = partial(load_samples, storage, {layer.group: layer.modality for layer in draft.layers})
+    before = _before(storage, parent)
+    result = write_zarr(storage, plan, places, load, inputs=inputs, before=before, spread=spread)
+    return PreparedZarr(result.digest, result.groups, input_hash, plan, result.record, result=result)
+
+
+def load_samples(storage: Storage, modality_of: Mapping[str, str], places: Sequence[Place]) -> list[Sample]:
+    """Samples as they lie in the shards: Zarr equals the tars by construction."""
     with ShardFiles(storage) as files:
-        labels = _label_tables(files, rows, draft)
-        plan = ZarrPlan(draft.layers, labels, tuple(row["chip_id"] for row in rows), draft.zarr_shard_chips)
-        result = write_zarr(storage, plan, _samples(files, rows, draft))
-    return PreparedZarr(result.digest, result.groups, input_hash, plan.shard_chips, result=result)
+        return [
+            decode_sample(chip_id, files.read(shard, offset, length, chip_id), modality_of)
+            for shard, offset, length, chip_id in places
+        ]
 
 
-def _input_hash(draft: Draft, chip_ids: list[str], shard_chips: int) -> str:
+def _record(storage: Storage, parent: DatasetDocument) -> ZarrRecord:
+    return read_record(storage.read(f"{version_path(parent.version)}/{NAME}"))
+
+
+def _before(storage: Storage, parent: DatasetDocument | None) -> ZarrBefore | None:
+    """The parent's Zarr, if it says what it consists of."""
+    if parent is None or not parent.zarr or NAME not in parent.tables:
+        return None
+    snapshot = tagged_snapshot(storage, str(parent.zarr["tag"]))
+    return ZarrBefore(snapshot, parent.zarr["signatures"], _record(storage, parent))
+
+
+def _inputs(draft: Draft, rows: Sequence[Mapping[str, Any]], plan: ZarrPlan) -> dict[str, list[str]]:
+    """Group -> per chip, hash of all that its arrays follow from.
+
+    That is the chip's input of the component behind the group; where it is not known, the bytes of its sample.
+    """
+    of_chip = {outcome.chip_id: outcome.inputs for outcome in draft.outcomes}
+    components: dict[str, tuple[str, ...]] = {layer.group: (layer.modality,) for layer in plan.layers}
+    components |= {name: ("labels",) if name.startswith("label_") else ("labels", "fuse") for name in plan.labels}
+    found: dict[str, list[str]] = {}
+    for group, names in components.items():
+        found[group] = []
+        for row in rows:
+            inputs = of_chip.get(str(row["chip_id"]), {})
+            known = [inputs.get(name) for name in names]
+            found[group].append("+".join(map(str, known)) if all(known) else str(row["sample_sha256"]))
+    return found
+
+
+def _input_hash(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]]) -> str:
     """sha256 over all that the groups follow from; statistics of bands are not among it."""
     measured = {"mean", "std", "count"}
-    layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in draft.layers]
-    sources = ["label", *sorted(draft.legends)]
+    layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in plan.layers]
+    labels = [[name, t.dtype, t.nodata, list(t.shape_yx), t.legend] for name, t in sorted(plan.labels.items())]
     content = {
-        "shards": sorted(shard.record.sha256 for shard in draft.shards),
-        "chips": chip_ids,
+        "inputs": {group: list(hashes) for group, hashes in inputs.items()},
+        "chips": list(plan.chip_ids),
         "layers": layers,
-        "labels": [[s, _label_nodata(f"label_{s}", "", draft), _legend_name(s, draft)] for s in sources],
-        "shard_chips": shard_chips,
-        "software": {name: installed(name) for name in ("zarr", "numcodecs")},
+        "labels": labels,
+        "shard_chips": plan.shard_chips,
+        "signatures": [spec.signature() for spec in plan.specs()],
     }
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _samples(files: ShardFiles, rows: list[dict[str, Any]], draft: Draft) -> Iterator[Sample]:
-    """The samples as they lie in the shards, in the rows' order: Zarr equals the tars by construction."""
-    modality_of = {layer.group: layer.modality for layer in draft.layers}
-    for row in rows:
-        members = files.read(row["shard"], row["shard_offset"], row["shard_length"], row["chip_id"])
-        yield decode_sample(row["chip_id"], members, modality_of)
-
-
-def _label_tables(files: ShardFiles, rows: list[dict[str, Any]], draft: Draft) -> dict[str, LabelTable]:
-    """Label groups and their largest shapes, from the headers of the arrays."""
+def _label_tables(draft: Draft, parent: DatasetDocument | None) -> dict[str, LabelTable]:
+    """Label groups and their largest shapes: those of the shards that were written, and for the others the parent's."""
     found: dict[str, tuple[str, tuple[int, int]]] = {}
-    for row in rows:
-        place = (row["shard"], row["shard_offset"], row["shard_length"], row["chip_id"])
-        read = files.at(row["shard"])
-        for member in files.members(*place):
-            name, _, ending = member.suffix.rpartition(".")
-            if ending != "npy" or not (name in ("label", "confidence") or name.startswith("label_")):
-                continue
-            shape, dtype, _ = header_of(read(member.offset, min(NPY_HEAD, member.size)))
+    groups = {f"label_{name}" for name in draft.legends if name != "label"}
+    groups |= {"label", "confidence"} if "label" in draft.legends else set()
+    taken = parent.zarr.get("labels", {}) if parent is not None else {}
+    kept = {name: (t["dtype"], tuple(t["shape_yx"])) for name, t in taken.items() if name in groups}
+    for shapes in (kept, *(shard.labels for shard in draft.shards)):
+        for name, (dtype, shape) in shapes.items():
             largest = found.get(name, ("", (0, 0)))[1]
-            found[name] = (dtype.name, (max(largest[0], shape[0]), max(largest[1], shape[1])))
+            found[name] = (dtype, (max(largest[0], shape[0]), max(largest[1], shape[1])))
     return {
         name: LabelTable(dtype, _label_nodata(name, dtype, draft), shape, _legend_name(name, draft))
-        for name, (dtype, shape) in found.items()
+        for name, (dtype, shape) in sorted(found.items())
     }
 
 

@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import islice
 from typing import Any
 
 import icechunk
-import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from schemas.errors import DatasetError, IntegrityError
-from schemas.sample import Sample
-from shards.layout import ZARR, canonical_json
+from schemas.errors import DatasetError
+from shards.layout import ZARR
 from shards.storage import Storage
-from shards.zarr_groups import LabelGroup, LayerGroup, ZarrPlan
+from shards.zarr_record import ZarrRecord, digest_of
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +39,8 @@ class ZarrResult:
     """Names of the groups."""
     digest: str
     """sha256 over every metadata document and encoded chunk."""
+    record: ZarrRecord = field(repr=False)
+    """The store's objects, and what its shards follow from."""
     session: Any = field(repr=False)
     """Icechunk's open session, until `tag`."""
     repository: Any = field(repr=False)
@@ -123,59 +122,28 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def write_zarr(storage: Storage, plan: ZarrPlan, samples: Iterable[Sample]) -> ZarrResult:
-    """Write all groups of a version. One writer at a time: hold the `DatasetLock`.
-
-    Args:
-        storage: the dataset's root.
-        plan: groups, chips and their order.
-        samples: one per chip, in the plan's order; ``plan.shard_chips`` are held in memory at a time.
-
-    Returns:
-        The digest and the groups; nothing is visible before `ZarrResult.tag`.
-
-    Raises:
-        IntegrityError: samples that do not follow the plan.
-    """
-    repository = open_repository(storage, create=True)
-    session = repository.writable_session("main")
-    store = session.store
-    with _one_thread_per_chunk():
-        top = zarr.group(store=store, overwrite=True, attributes={"Conventions": "CF-1.11"})
-        layers = [LayerGroup(top, table, plan) for table in plan.layers]
-        labels = [LabelGroup(top, name, table, plan) for name, table in sorted(plan.labels.items())]
-        writers = [*layers, *labels]
-        start = 0
-        for batch in _batches(samples, plan.shard_chips):
-            wanted = plan.chip_ids[start : start + len(batch)]
-            if tuple(sample.chip_id for sample in batch) != wanted:
-                raise IntegrityError(f"Zarr chips {start}.. came as {batch[0].chip_id}.., wanted {wanted[:1]}..")
-            for writer in writers:
-                writer.write(start, batch)
-            start += len(batch)
-        if start != len(plan.chip_ids):
-            raise IntegrityError(f"{start} samples came for {len(plan.chip_ids)} chips")
-        for writer in writers:
-            writer.close()
-    groups = tuple(writer.name for writer in writers)
-    return ZarrResult(groups, store_digest(store), session, repository)
-
-
 def store_digest(store: Any) -> str:
     """sha256 over the keys and bytes of a Zarr store: metadata documents and encoded chunks."""
+    return digest_of({key: hashlib.sha256(read_key(store, key) or b"").hexdigest() for key in keys_of(store)})
 
-    async def hashes() -> list[tuple[str, str]]:
-        found = []
-        async for key in store.list_prefix(""):
-            content = await store.get(key, prototype=default_buffer_prototype())
-            found.append((key, hashlib.sha256(content.to_bytes()).hexdigest()))
-        return sorted(found)
 
-    return hashlib.sha256(canonical_json(sync(hashes()))).hexdigest()
+def keys_of(store: Any) -> list[str]:
+    """All keys of a store, sorted."""
+
+    async def listed() -> list[str]:
+        return [key async for key in store.list_prefix("")]
+
+    return sorted(sync(listed()))
+
+
+def read_key(store: Any, key: str) -> bytes | None:
+    """Bytes of an object of a store; None where there is none."""
+    content = sync(store.get(key, prototype=default_buffer_prototype()))
+    return None if content is None else bytes(content.to_bytes())
 
 
 @contextmanager
-def _one_thread_per_chunk() -> Iterator[None]:
+def one_thread_per_chunk() -> Iterator[None]:
     """Blosc's own threads write blocks in the order in which they finish: off, so that bytes repeat."""
     blosc: Any = import_module("numcodecs.blosc")  # it has no types
     before = blosc.use_threads
@@ -184,9 +152,3 @@ def _one_thread_per_chunk() -> Iterator[None]:
         yield
     finally:
         blosc.use_threads = before
-
-
-def _batches(samples: Iterable[Sample], size: int) -> Iterator[list[Sample]]:
-    iterator = iter(samples)
-    while batch := list(islice(iterator, size)):
-        yield batch

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +10,21 @@ import pytest
 import zarr
 
 from schemas.errors import DatasetError, IntegrityError
-from shards.storage import open_storage
+from schemas.sample import Sample
+from shards.storage import Storage, open_storage
 from shards.zarr_groups import LabelTable, ZarrPlan, padding_of
-from shards.zarr_store import open_store, store_digest, tags, write_zarr
+from shards.zarr_store import ZarrResult, open_store, store_digest, tags
+from shards.zarr_write import Done, Task, ZarrBefore
+from shards.zarr_write import write_zarr as write_places
 from tests.unit.shards import made_up
 
 LABELS = {"label": LabelTable("uint8", 255, (24, 36)), "label_worldcover": LabelTable("uint8", 0, (24, 36))}
 TAG = "20261120T101500Z-00000000"
+
+
+def write_zarr(storage: Storage, plan: ZarrPlan, samples: Iterable[Sample]) -> ZarrResult:
+    """Write samples that are at hand."""
+    return write_places(storage, plan, list(samples), list)
 
 
 def plan_of(count: int, shard_chips: int = 4) -> ZarrPlan:
@@ -82,7 +92,7 @@ def test_a_layer_that_a_chip_lacks_is_padding(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "given", "message"),
-    [(3, [0, 2, 1], "came as"), (3, [0, 1], "2 samples came"), (2, [0, 1, 2], "came as")],
+    [(3, [0, 2, 1], "came as"), (3, [0, 1], "2 samples came"), (2, [0, 1, 2], "3 samples came")],
 )
 def test_samples_follow_the_plan(tmp_path: Path, count: int, given: list[int], message: str) -> None:
     with pytest.raises(IntegrityError, match=message):
@@ -104,3 +114,50 @@ def test_padding_is_no_data() -> None:
     assert padding_of(made_up.LAYERS[2]) == -32768.0
     assert padding_of(layer.model_copy(update={"nodata": None})) == 0
     assert np.isnan(padding_of(layer.model_copy(update={"nodata": None, "dtype": "float32"})))
+
+
+def test_shards_whose_chips_stay_are_not_written_again(tmp_path: Path) -> None:
+    """Ten chips in shards of four; one changes, then two are added and the last two go: as if written at once."""
+    storage = open_storage(tmp_path)
+    read: list[str] = []
+
+    def load(samples: Sequence[Sample]) -> Sequence[Sample]:
+        read.extend(sample.chip_id for sample in samples)
+        return samples
+
+    def version(numbers: Sequence[int], seeds: Mapping[int, int], before: ZarrBefore | None) -> ZarrBefore:
+        plan = ZarrPlan(made_up.LAYERS, LABELS, tuple(made_up.chip_id(n) for n in numbers), 4)
+        samples = [made_up.sample(n, seed=seeds.get(n, 1)) for n in numbers]
+        inputs = {spec.name: [str(seeds.get(n, 1)) for n in numbers] for spec in plan.specs()}
+        read.clear()
+        result = write_places(storage, plan, samples, load, inputs=inputs, before=before)
+        snapshot = result.tag(f"20261120T1015{len(tags(storage)):02d}Z-00000000")
+        fresh = write_places(open_storage(tmp_path / str(len(tags(storage)))), plan, samples, list, inputs=inputs)
+        assert result.record == fresh.record
+        return ZarrBefore(snapshot, {spec.name: spec.signature() for spec in plan.specs()}, result.record)
+
+    first = version(range(10), {}, None)
+    assert len(read) == 10
+    second = version(range(10), {5: 2}, first)
+    assert read == [made_up.chip_id(n) for n in (4, 5, 6, 7)]
+    third = version(range(12), {5: 2}, second)
+    assert read == [made_up.chip_id(n) for n in (8, 9, 10, 11)]
+    version(range(9), {5: 2}, third)
+    assert read == [made_up.chip_id(8)]
+
+
+def test_workers_that_hand_in_whole_shards_write_the_same_store(tmp_path: Path) -> None:
+    plan, samples = plan_of(9, shard_chips=2), [made_up.sample(n) for n in range(9)]
+    alone = write_places(open_storage(tmp_path / "a"), plan, samples, list)
+    handed: list[int] = []
+
+    def elsewhere(work: Callable[[Task], Done], tasks: Sequence[Task]) -> list[Done]:
+        handed.append(len(tasks))
+        copies = [pickle.loads(pickle.dumps((work, task))) for task in reversed(tasks)]
+        return [pickle.loads(pickle.dumps(one(task))) for one, task in copies]
+
+    together = write_places(open_storage(tmp_path / "b"), plan, samples, list, spread=elsewhere, task_chips=4)
+    assert handed == [3]
+    together.tag(TAG)
+    assert together.record == alone.record
+    assert store_digest(open_store(open_storage(tmp_path / "b"), TAG)) == alone.digest
