@@ -34,7 +34,7 @@ def test_a_sound_dataset_has_no_problem(dataset_root: Path) -> None:
     assert report.ok
     assert report.notes == []
     assert report.chips == 10
-    assert report.files == 4 + 8
+    assert report.files == 4 + 9
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     shards = sum(p.stat().st_size for p in (dataset_root / "shards").rglob("*.tar"))
     assert report.bytes > shards

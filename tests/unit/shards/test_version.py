@@ -61,6 +61,7 @@ def test_a_version_holds_every_file_of_the_format(dataset_root: Path) -> None:
         "report",
         "run.parquet",
         "texts.parquet",
+        "zarr.parquet",
     ]
     document = json.loads((folder / "dataset.json").read_text())
     assert pointer.current == f"20261120T101500Z-{document['content_hash'][:8]}"
