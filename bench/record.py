@@ -32,7 +32,7 @@ def record(
     figure: float,
     unit: str,
     target: float,
-    holds: bool,
+    holds: bool | None,
     floor: Any,
     rows: Sequence[Mapping[str, Any]],
     packages: Sequence[str],
@@ -62,6 +62,7 @@ def record(
     tables.RESULTS.mkdir(exist_ok=True)
     (tables.RESULTS / f"{row}.json").write_text(json.dumps(result, indent=1) + "\n")
     tables.main()
+    said = "not measured here" if holds is None else "holds" if holds else "does not hold"
     for line in rows:
         print("  ".join(f"{key}={value}" for key, value in line.items()))
-    print(f"{row.upper()}: {figure:.3g} {unit}, target {target}: {'holds' if holds else 'does not hold'}")
+    print(f"{row.upper()}: {figure:.3g} {unit}, target {target}: {said}")

@@ -31,6 +31,7 @@ from reference.heads import contrast
 from reference.lessons import ChipSource, Course, class_weights, loader
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
 from reference.vocabulary import learn_vocabulary
+from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +262,12 @@ def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Seq
         edge_m: edge of a chip on the ground.
         options: size and seed.
         captions: texts of the train split, and of no other, for the vocabulary; none: no text tower.
+
+    Raises:
+        UserError: an unknown size.
     """
+    if options.size not in SIZES:
+        raise UserError(f"no size {options.size!r}", mend=f"one of: {', '.join(SIZES)}")
     size = SIZES[options.size]
     patch_m = patch_size_m(chips.groups, edge_m, size.most_cells)
     with torch.random.fork_rng(devices=[]):

@@ -135,7 +135,7 @@ def run_validate(request: ValidateRequest, out: Console) -> bool:
         report_validation(found, f"{dataset.storage.uri}/{path}", out)
         _write_page(dataset, out)
         if found.passed and not request.short and not request.gates:
-            _promote(dataset, out)
+            promote_waiting(dataset, out)
     return found.passed
 
 
@@ -177,8 +177,8 @@ def _write_page(dataset: Dataset, out: Console) -> None:
     print_pairs(out, "", {"report": str(path)})
 
 
-def _promote(dataset: Dataset, out: Console) -> None:
-    """Make a version that waited for this the current one."""
+def promote_waiting(dataset: Dataset, out: Console) -> None:
+    """Make a version that waited for its validation the current one; any other stays what it is."""
     rule = dataset.document.recipe.get("publish") or {}
     pointer = read_pointer(dataset.storage)
     before = pointer.current if pointer is not None else ""

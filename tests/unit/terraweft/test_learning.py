@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from flows.reporting import report_inputs
+from reports.html import render_report
+from shards.pointer import read_pointer
+from shards.reader import open_dataset
+from terraweft.cli import main
+from terraweft.learning import promote_waiting
+from tests.unit.reference import made_dataset
+from tests.unit.shards import made_up
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_a_validation_says_its_verdict_by_exit_code_and_keeps_it(tmp_path: Path, capsys: Any) -> None:
+    made_dataset.write(tmp_path, 10)
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", str(tmp_path), "--gate", "statistics"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "passed" in said
+    assert "refused, as it must be" in said
+    (kept,) = (tmp_path / "validations").rglob("*.json")
+    assert json.loads(kept.read_text())["passed"]
+    (page,) = (tmp_path / "work" / "reports").glob("*.html")
+    assert 'id="validation"' in page.read_text()
+
+
+def test_a_gate_that_fails_ends_with_one(tmp_path: Path, capsys: Any) -> None:
+    strict = {"statistics": {"max_error": 1e-30}}
+    made_dataset.write(tmp_path, 5, recipe={"name": "made-up", "format": 1, "gates": strict})
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", str(tmp_path), "--gate", "statistics"])
+    assert ended.value.code == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_training_leaves_weights_and_metrics(tmp_path: Path, capsys: Any) -> None:
+    made_dataset.write(tmp_path / "dataset", 10)
+    to = tmp_path / "trained"
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(tmp_path / "dataset"), "--out", str(to), "--steps", "3", "--batch-size", "2"])
+    assert ended.value.code == 0
+    assert "mean IoU" in capsys.readouterr().out
+    found = torch.load(to / "model.pt", weights_only=True)
+    assert found["classes"] == list(made_dataset.NAMES)
+    assert (to / "metrics" / "metrics.csv").is_file()
+
+
+def test_a_size_that_is_not_known_is_one_line(tmp_path: Path, capsys: Any) -> None:
+    made_dataset.write(tmp_path, 5)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(tmp_path), "--size", "huge", "--out", str(tmp_path / "t")])
+    assert ended.value.code == 2
+    assert "tiny, small, base" in capsys.readouterr().err
+
+
+def test_a_version_that_waits_becomes_current_and_others_do_not(tmp_path: Path) -> None:
+    out = Console(quiet=True)
+    first = made_dataset.write(tmp_path, 5)
+    rule = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
+    day = timedelta(days=1)
+    waiting = made_dataset.write(tmp_path, 6, created=made_up.CREATED + day, recipe=rule, current=False)
+    assert read_pointer(first.storage).current == first.version  # type: ignore[union-attr]
+    promote_waiting(first, out)
+    assert read_pointer(first.storage).current == first.version  # type: ignore[union-attr]
+    promote_waiting(waiting, out)
+    assert read_pointer(first.storage).current == waiting.version  # type: ignore[union-attr]
+    without = made_dataset.write(tmp_path, 7, created=made_up.CREATED + 2 * day, current=False)
+    promote_waiting(without, out)
+    assert read_pointer(first.storage).current == waiting.version  # type: ignore[union-attr]
+
+
+def test_names_in_a_validation_are_escaped_in_the_report(tmp_path: Path) -> None:
+    made_dataset.write(tmp_path, 5)
+    opened = open_dataset(tmp_path)
+    one = {"name": "s", "x": [0], "y": [0.5], "low": [], "high": []}
+    two = {"name": "s", "x": [0, 1], "y": [0.2, 0.4], "low": [0.1, 0.3], "high": [0.3, 0.5]}
+    bars = {"title": "<b>t</b>", "kind": "bars", "labels": ["<i>x"], "series": [one]}
+    line = {"title": "l", "kind": "line", "series": [two]}
+    matrix = {"title": "m", "kind": "matrix", "labels": ["a", "b"], "matrix": [[0.9, 0.1], [0, 1]]}
+    gate = {
+        "gate": "<script>alert(1)</script>", "passed": True, "holds": True, "said": "<u>", "control": "c",
+        "control_failed": True, "control_measured": {"a": 1}, "thresholds": {"t": 0.1},
+        "figures": [bars, line, matrix], "table": [{"chip": "<p>", "value": 0.5}], "chips": ["m31_0001", "none"],
+    }  # fmt: skip
+    found = {"time_utc": "20261120T101500Z", "passed": True, "gates": [gate]}
+    opened.storage.put(f"validations/{opened.version}/20261120T101500Z.json", json.dumps(found).encode())
+    page = render_report(report_inputs(opened))
+    assert "&lt;script&gt;" in page
+    assert "<script" not in page
+    assert "m31_0001" in page
+    assert page.count("<circle") == 2
+    assert "90%" in page
