@@ -29,9 +29,9 @@ def statistics(dataset: Dataset, chips: Chips, rule: StatisticsGate) -> Finding:
     measured = measure(dataset, chips.clear)
     error, worst = largest_error(document.modalities, measured)
     wrong, _ = largest_error(document.modalities, measured, off=CONTROL_OFF)
-    found: dict[str, Any] = {"largest_error": rounded(error, 8), "bands": len(measured)}
+    found: dict[str, Any] = {"largest_error": float(f"{error:.3g}"), "bands": len(measured)}
     said = f"{len(measured)} bands measured again: off by at most {error:.1e} deviations ({worst})"
-    control: dict[str, Any] = {"largest_error": rounded(wrong, 8)}
+    control: dict[str, Any] = {"largest_error": float(f"{wrong:.3g}")}
     figures: tuple[Figure, ...] = ()
     parent = _parent(dataset)
     if parent is not None:

@@ -324,7 +324,7 @@ def fit(
             enable_checkpointing=keeps,
             enable_progress_bar=progress,
             enable_model_summary=False,
-            log_every_n_steps=options.validate_every or 20,
+            log_every_n_steps=min(options.validate_every or 20, options.steps),
             gradient_clip_val=1.0,
             num_sanity_val_steps=0,
         )

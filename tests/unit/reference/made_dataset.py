@@ -120,7 +120,7 @@ def layer_tables(samples: list[Sample]) -> tuple[LayerTable, ...]:
                 modality=group,
                 sensor="made-up",
                 gsd_m=10.0,
-                unit="reflectance" if group == "s2" else "1",
+                unit="reflectance" if group == "s2" else "linear",
                 dtype="uint16" if group == "s2" else "float32",
                 nodata=0.0 if group == "s2" else None,
                 bands=tuple(known),
