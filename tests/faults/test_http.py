@@ -1,0 +1,155 @@
+"""Broken answers under a build: the same dataset in the end, or chips that failed with the class of what was wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.faults.broken_server import Broken, broken
+from tests.faults.conftest import Tally
+from tests.integration.faulty import faulty
+from tests.integration.support import Terraweft, World
+
+BOX = [11.9815, 47.8062, 11.9995, 47.8205]
+LASTING = {"404": "AssetMissingError", "403": "AccessDeniedError"}
+"""Faults that do not go away, and the class that their chips fail with."""
+PASSING = ("429", "500", "503", "reset", "cut", "wrong-range", "flip")
+"""Faults that hit some answers and not the next."""
+
+
+@pytest.fixture(scope="module")
+def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bands, one date, one label product, a few chips."""
+    found = yaml.safe_load(sandbox_recipe.read_text())
+    s2 = found["modalities"]["s2"] | {"bands": ["B02", "B04"]}
+    s2["select"] = {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.9}
+    found |= {
+        "regions": [{"name": "north", "bbox": BOX}],
+        "catalogs": {"sandbox": {"kind": "static", "href": "${TERRAWEFT_BROKEN}", "allow_local": True}},
+        "modalities": {"s2": s2},
+        "labels": {
+            "sources": {"worldcover": found["labels"]["sources"]["worldcover"]},
+            "fuse": {"method": "priority", "legend": "worldcover-11"},
+        },
+        "register": {"mode": "off"},
+        "screen": {"max_nodata_fraction": 0.9, "reject_constant": False, "max_saturated_fraction": 1.0},
+        "split": {"method": "none"},
+        "write": {"kinds": ["webdataset"]},
+    }
+    del found["captions"]
+    path = tmp_path_factory.mktemp("recipe") / "broken.yaml"
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
+
+
+Source = tuple[Broken, Path]
+
+
+@pytest.fixture
+def server(world: World, tmp_path: Path) -> Iterator[Source]:
+    """The broken server, and a static catalog whose files lie behind it."""
+    with broken(world.index.root / "files") as state:
+        with faulty(world.index, tmp_path / "catalog") as whole:
+            for path in (tmp_path / "catalog").rglob("*.json"):
+                path.write_text(path.read_text().replace(whole.url, state.url))
+        yield state, tmp_path / "catalog"
+
+
+def _document(root: Path) -> dict[str, Any]:
+    version = json.loads((root / "terraweft.json").read_text())["current"]
+    return dict(json.loads((root / "versions" / version / "dataset.json").read_text()))
+
+
+def _outcomes(root: Path) -> pd.DataFrame:
+    version = json.loads((root / "terraweft.json").read_text())["current"]
+    return pd.read_parquet(root / "versions" / version / "outcomes.parquet")
+
+
+@pytest.fixture(scope="module")
+def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Content hash of the dataset that no fault touched."""
+    folder = tmp_path_factory.mktemp("whole")
+    with faulty(world.index, folder / "catalog") as source:
+        done = terraweft("build", recipe, "--out", folder / "d", "--workers", 1, TERRAWEFT_BROKEN=str(source.catalog))
+    assert done.returncode == 0, done.stderr
+    return str(_document(folder / "d")["content_hash"])
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_faults_that_pass_lose_nothing(
+    kind: str,
+    terraweft: Terraweft,
+    recipe: Path,
+    server: tuple[Broken, Path],
+    wanted: str,
+    tally: Tally,
+    tmp_path: Path,
+) -> None:
+    state, catalog = server
+    state.kind, state.share, state.most = kind, 0.3, 12
+    right, remark = False, ""
+    try:
+        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        assert done.returncode == 0, done.stderr
+        assert state.broken, "no answer was broken"
+        states = set(_outcomes(tmp_path / "d")["state"])
+        if states == {"kept"}:
+            right = _document(tmp_path / "d")["content_hash"] == wanted
+        else:  # given up with its class, never a wrong pixel; the next run mends it
+            remark = "chips failed with their class; the next run mended them"
+            classes = set(_outcomes(tmp_path / "d").query("state == 'failed'")["error_class"])
+            assert classes <= {"TransientSourceError", "ThrottledError", "DecodeError"}, classes
+            state.kind = ""
+            again = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+            assert again.returncode == 0, again.stderr
+            right = _document(tmp_path / "d")["content_hash"] == wanted
+    finally:
+        tally.note(f"HTTP {kind}" if kind.isdigit() else f"HTTP: {kind}", right, remark)
+    assert right
+
+
+@pytest.mark.parametrize("kind", sorted(LASTING))
+def test_faults_that_last_fail_the_chips_with_their_class_and_the_next_run_mends_them(
+    kind: str,
+    terraweft: Terraweft,
+    recipe: Path,
+    server: tuple[Broken, Path],
+    wanted: str,
+    tally: Tally,
+    tmp_path: Path,
+) -> None:
+    state, catalog = server
+    state.kind, state.suffix = kind, "B04.tif"
+    right = False
+    try:
+        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        assert done.returncode == 2, done.stdout
+        assert LASTING[kind] in done.stderr
+        state.kind = ""
+        again = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        assert again.returncode == 0, again.stderr
+        right = _document(tmp_path / "d")["content_hash"] == wanted
+    finally:
+        tally.note(f"HTTP {kind} that lasts", right, "every chip failed with its class; the next run mended them")
+    assert right
+
+
+def test_a_server_that_stalls_is_given_up_and_nothing_is_kept_wrong(
+    terraweft: Terraweft, recipe: Path, server: Source, wanted: str, tally: Tally, tmp_path: Path
+) -> None:
+    state, catalog = server
+    state.kind, state.most = "stall", 2
+    right = False
+    try:
+        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        assert done.returncode == 0, done.stderr
+        right = _document(tmp_path / "d")["content_hash"] == wanted
+    finally:
+        tally.note("HTTP: stall", right, "given up after the silence that the reader allows, asked again")
+    assert right
