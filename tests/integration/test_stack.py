@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def site(world: World, sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("site")
     recipe = yaml.safe_load(sandbox_recipe.read_text())
     recipe["write"]["kinds"] = ["webdataset"]
-    recipe["modalities"] = {name: recipe["modalities"][name] for name in ("s2",)}
+    s2 = recipe["modalities"]["s2"] | {"bands": ["B02", "B04"]}
+    recipe["modalities"] = {"s2": s2 | {"select": {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.1}}}
+    recipe["grid"]["tile_chips"] = 1
     recipe["register"] = {"mode": "off"}
     recipe.pop("captions", None)
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
@@ -88,6 +91,28 @@ def _document(services: Stack, version: str) -> dict[str, Any]:
     return dict(json.loads(services.run(["curl", "-sf", url])))
 
 
+def _artifacts(services: Stack) -> list[dict[str, Any]]:
+    """What Prefect's pages show."""
+    url = "http://prefect:4200/api/artifacts/filter"
+    return list(json.loads(services.run(["curl", "-sf", "-H", "content-type: application/json", "-d", "{}", url])))
+
+
+def _later(items: Path) -> Path:
+    """A file with one new item: the newest Sentinel-2 item of one MGRS tile, ten days later, on the same files."""
+    found = [json.loads(line) for line in items.read_text().splitlines()]
+    tile = [item for item in found if item["collection"] == "sentinel-2-l2a" and "_T32TQT_" in item["id"]]
+    newest = max(tile, key=lambda item: str(item["properties"]["datetime"]))
+    day = newest["properties"]["datetime"][:10]
+    later = (date.fromisoformat(day) + timedelta(days=10)).isoformat()
+    text = json.dumps(newest).replace(day, later)
+    item = json.loads(text)
+    item["id"] = newest["id"].replace(day.replace("-", ""), later.replace("-", ""))
+    item["assets"] = newest["assets"]
+    path = items.with_name("new.ndjson")
+    path.write_text(json.dumps(item) + "\n")
+    return path
+
+
 def test_a_schedule_fires_a_killed_build_goes_on_and_only_news_is_done(services: Stack) -> None:
     work = services.folder / "data" / "work"
     _until("tile that is read", lambda: list(work.glob("*/runs/*/first/*/tile.json")))
@@ -106,3 +131,16 @@ def test_a_schedule_fires_a_killed_build_goes_on_and_only_news_is_done(services:
 
     _until("next firing", lambda: len(_runs(services, "COMPLETED")) > len(completed))
     assert len(_versions(services)) == 1
+    shown = {row["key"] for row in _artifacts(services)}
+    assert {"tiny-north-read", "tiny-north-publish", "tiny-north-outcomes", "tiny-north-report"} <= shown
+    metrics = (services.folder / "data" / "metrics" / "tiny-north.prom").read_text()
+    assert 'terraweft_published{dataset="tiny-north",region="north"} 0.0' in metrics
+
+    new = _later(services.folder / "data" / "world" / "ndjson" / "items.ndjson")
+    services.run(["pypgstac", "load", "items", new, "--method", "upsert"], "catalog")
+    _until("version with the new item", lambda: len(_versions(services)) == 2)
+    second = _document(services, _versions(services)[1])
+    assert second["parent_version"] == first["version"]
+    assert second["diff"]["changed"] > 0
+    assert second["diff"]["unchanged"] > 0
+    assert second["diff"]["added"] == second["diff"]["removed"] == 0
