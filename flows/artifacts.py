@@ -111,6 +111,11 @@ class ArtifactProgress:
             quietly(update_progress_artifact, stage.artifact, share, stage.said(stage.shown))
 
 
+def show_table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table on the run's page."""
+    create_table_artifact([dict(row) for row in rows], key)
+
+
 def show_outcomes(dataset: str, counts: Mapping[str, Any]) -> None:
     """A table: planned = kept + rejected + failed, with reasons and classes."""
     quietly(create_table_artifact, outcome_rows(counts), key_of(dataset, "outcomes"), f"outcomes of {dataset}")
@@ -135,4 +140,4 @@ def show_result(dataset: str, uri: str, version: str, is_new: bool, notes: Seque
     lines += [f"- {note}" for note in notes]
     quietly(create_markdown_artifact, "\n".join(lines), key_of(dataset, "result"), f"result of {dataset}")
     report = f"{uri}/versions/{version}/report/index.html"
-    quietly(create_link_artifact, report, key_of(dataset, "report"), "the report", f"report of {dataset}")
+    quietly(create_link_artifact, report, "the report", key_of(dataset, "report"), f"report of {dataset}")

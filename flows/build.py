@@ -22,7 +22,9 @@ from flows.progress import current
 from flows.request import BuildRequest, BuildResult
 from flows.runs import spread
 from flows.stages import PlainStages, run_stages, sweep_scratch
+from schemas.errors import SourceError
 from shards.lock import dataset_lock
+from sources.retry import is_transient
 
 
 class OnCluster:
@@ -70,10 +72,11 @@ class PrefectStages:
 
     Args:
         stages: what they do.
+        patience_s: pauses before a stage is tried again that ended for a reason which may pass by itself.
     """
 
-    def __init__(self, stages: PlainStages) -> None:
-        self.stages = stages
+    def __init__(self, stages: PlainStages, patience_s: Sequence[float] = ()) -> None:
+        self.stages, self.patience_s = stages, list(patience_s)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         step = getattr(self.stages, name)
@@ -82,8 +85,29 @@ class PrefectStages:
             return step(*arguments)
 
         stage.__doc__ = step.__doc__
-        as_task: Callable[..., Any] = task(name=NAMES[name], cache_policy=NO_CACHE, persist_result=False)(stage)
+        as_task: Callable[..., Any] = task(
+            name=NAMES[name],
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=len(self.patience_s),
+            retry_delay_seconds=self.patience_s,
+            retry_condition_fn=may_pass,
+        )(stage)
         return as_task
+
+
+def may_pass(stage: Any, run: Any, state: Any) -> bool:
+    """Whether a stage ended for a reason that passes by itself: a source that is throttled, broken off or away.
+
+    What a unit of work meets is retried where it is read (`sources.retry`), and is an outcome in the end; this is for
+    the stages themselves, which ask the catalogs.
+    """
+    try:
+        state.result()
+    except Exception as error:
+        source = error if isinstance(error, SourceError) else error.__cause__  # told to a person, from its cause
+        return isinstance(source, SourceError) and is_transient(source)
+    return False
 
 
 @flow(name="build", validate_parameters=False, persist_result=False)
@@ -100,7 +124,7 @@ def build(request: BuildRequest) -> BuildResult:
         sweep_scratch(request.work)
         progress = current()
         progress.start("plan", 1)
-        found: Look = PrefectStages(PlainStages()).look(request)
+        found: Look = PrefectStages(PlainStages(), request.patience_s).look(request)
         progress.finish("plan")
         done = unchanged(request, found, began)
         if done is not None:

@@ -47,6 +47,8 @@ class BuildRequest:
     """A plan that was made before and is to be built as it is."""
     part: Part = WHOLE
     """Its share of tiles."""
+    patience_s: tuple[float, ...] = ()
+    """Pauses before the catalogs are asked again where they did not answer; without any, the run ends at once."""
     replan: bool = False
     """Ask the catalogs again, whatever plan an earlier run left."""
     refit: bool = False

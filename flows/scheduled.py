@@ -30,6 +30,9 @@ from shards.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = (30.0, 120.0, 600.0)
+"""Pauses before a night's run asks again a catalog that did not answer; by hand somebody sees the error at once."""
+
 
 def run_name() -> str:
     """Name of a run: its region, and the day as of which it is made."""
@@ -50,15 +53,28 @@ def refresh_region(table: str, region: str, as_of: str | None = None) -> dict[st
     Raises:
         UserError: a mistake in the table, the recipe or the environment.
     """
-    regions = load_regions(Path(table))
+    return refresh(load_regions(Path(table)), region, date.fromisoformat(as_of) if as_of else None)
+
+
+def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Refresh a region, tell who wants to know, and say what came of it.
+
+    Args:
+        regions: the site's table.
+        region: name of a row.
+        day: nothing acquired later is asked for.
+        redo: components that are done again whatever their inputs.
+
+    Raises:
+        UserError: a mistake in the table, the recipe or the environment.
+    """
     row, root = regions.row(region), regions.root(region, os.environ)
-    day = date.fromisoformat(as_of) if as_of else None
     storage = open_storage(root, store_options(os.environ))
     if day is not None and (reached := held_until(storage)) is not None and reached >= day:
         log.info("%s: the current version holds what was there on %s", region, day)
         return {"region": region, "published": False, "skipped": True}
     try:
-        result = _refresh(regions, region, root, day)
+        result = _build(regions, region, root, day, redo)
     except Exception as error:
         said = error.line() if isinstance(error, UserError) else type(error).__name__
         notify(row.notify, Event("failed", region, storage.uri, _version(storage), said), os.environ)
@@ -69,13 +85,19 @@ def refresh_region(table: str, region: str, as_of: str | None = None) -> dict[st
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
 
 
-def _refresh(regions: Regions, region: str, root: str, day: date | None) -> BuildResult:
+def _build(regions: Regions, region: str, root: str, day: date | None, redo: tuple[str, ...]) -> BuildResult:
     """Build, watched by Prefect's pages."""
     recipe, folder = regions.recipe(region, day)
-    row = regions.row(region)
     key_slot.set(api_key(recipe, os.environ))
     request = request_of(
-        recipe, folder, root, variables(recipe), workers=row.workers, dask_address=regions.address(region, os.environ)
+        recipe,
+        folder,
+        root,
+        variables(recipe),
+        workers=regions.row(region).workers,
+        dask_address=regions.address(region, os.environ),
+        redo=redo,
+        patience_s=PATIENCE_S,
     )
     watcher.set(ArtifactProgress(recipe.name, Silent()))
     result = build(request)

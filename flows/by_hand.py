@@ -1,0 +1,93 @@
+"""Flows of a region that somebody starts: what a refresh would do, texts or labels again, the gates, a version by name.
+
+Thin: each begins as `flows.scheduled.refresh_region` does, from the site's table and the worker's environment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import key_of, quietly, show_table
+from flows.planning import make_plan
+from flows.regions import load_regions
+from flows.scheduled import refresh
+from flows.site import store_options, variables
+from schemas.errors import MissingExtraError, UserError
+from shards.lock import dataset_lock
+from shards.reader import open_dataset
+from shards.storage import open_storage
+from shards.version import promote
+
+
+def run_name() -> str:
+    """Name of a run: what is done, and where."""
+    return f"{flow_run.flow_name} {flow_run.parameters['region']}"
+
+
+@flow(name="plan", flow_run_name=run_name, persist_result=False)
+def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
+    """What a refresh of a region would read, ask and cost, as tables in a folder and on Prefect's page.
+
+    Args:
+        table: path of the region table, as the worker sees it.
+        region: name of a row.
+        to: folder for the plan; ``terraweft build --plan`` takes it.
+    """
+    recipe, folder = load_regions(Path(table)).recipe(region)
+    cost = make_plan(recipe, folder, variables(recipe), Path(to)).estimate
+    found = {
+        "chips": cost.chips,
+        "tiles": cost.tiles,
+        "items": cost.items,
+        "read_bytes_at_most": cost.read_bytes,
+        "requests_about": cost.requests,
+        "disk_bytes_at_most": cost.disk_bytes,
+    }
+    rows = [{"what": name, "how much": value} for name, value in found.items()]
+    quietly(show_table, key_of(recipe.name, "plan"), rows)
+    return found
+
+
+@flow(name="caption", flow_run_name=run_name, persist_result=False)
+def caption_region(table: str, region: str) -> dict[str, Any]:
+    """The texts of a region's dataset again; no imagery is read, and no answer that was paid for is asked again."""
+    return refresh(load_regions(Path(table)), region, redo=("captions",))
+
+
+@flow(name="validate", flow_run_name=run_name, persist_result=False)
+def validate_region(table: str, region: str, version: str | None = None, short: bool = False) -> dict[str, Any]:
+    """The gates over a region's dataset; a run whose gates do not pass has failed.
+
+    Raises:
+        MissingExtraError: the worker has no torch.
+        UserError: a gate did not pass.
+    """
+    try:
+        from reference.gates import run_gates, write_validation
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(str(error.name), "train") from error
+    root = load_regions(Path(table)).root(region, os.environ)
+    with closing(open_dataset(root, version, store_options(os.environ))) as dataset:
+        found = run_gates(dataset, short=short)
+        where = write_validation(dataset.storage, found)
+        rows = [{"gate": one.gate, "passed": str(one.passed), "said": one.said} for one in found.findings]
+        quietly(show_table, key_of(dataset.name, "gates"), rows)
+        if not found.passed:
+            raise UserError(f"{dataset.version} does not pass", where=where, mend="see the gates in that file")
+        return {"version": dataset.version, "validation": where}
+
+
+@flow(name="publish", flow_run_name=run_name, persist_result=False)
+def publish_region(table: str, region: str, version: str) -> dict[str, Any]:
+    """Make a version that waits for its validation the one that readers open."""
+    storage = open_storage(load_regions(Path(table)).root(region, os.environ), store_options(os.environ))
+    with dataset_lock(storage, f"publish on {socket.gethostname()} pid {os.getpid()}"):
+        before = promote(storage, version)
+    return {"before": before, "version": version}
