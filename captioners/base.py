@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from captioners.elements import MapElement
+from captioners.ledger import LedgerPlace
 from captioners.objects import SceneObject
 from schemas.errors import RecipeError
 from schemas.facts import FactSheet
@@ -44,14 +44,34 @@ class CaptionInput:
     """The recipe's seed."""
 
 
+@dataclass(frozen=True)
+class Written:
+    """One chip, written."""
+
+    chip_id: str
+    """Which chip."""
+    records: list[TextRecord]
+    """Its texts."""
+    open: str = ""
+    """Why a later run may ask for it again (budget, backend, ...); empty where its answer came."""
+
+
 class Captioner(Protocol):
-    """Writes texts about chips."""
+    """Writes texts about chips.
+
+    One chip never fails: what a model cannot deliver is written by the template, and the record's ``verification`` and
+    ``checks`` say so.
+    """
 
     def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
-        """The records of each chip, in the order of the inputs.
+        """The records of each chip, in the order of the inputs."""
+        ...
 
-        Never raises for one chip: what a model cannot deliver is written by the template, and the record's
-        ``verification`` and ``checks`` say so.
+    def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
+        """Chips as they are finished, in any order.
+
+        Args:
+            inputs: read as they are needed; some backends go over them more than once.
         """
         ...
 
@@ -60,22 +80,29 @@ class Captioner(Protocol):
         ...
 
 
-def make_captioner(
-    captions: Captions,
-    *,
-    api_key: str | None = None,
-    base_url: str = "",
-    ledger_path: Path | None = None,
-    purse: str = "",
-) -> Captioner:
+@dataclass(frozen=True)
+class Access:
+    """What a paid backend needs beside the recipe."""
+
+    ledger: LedgerPlace
+    """The paid-answer ledger."""
+    api_key: str | None = field(default=None, repr=False)
+    """Key of the server, read by the caller; never stored."""
+    base_url: str = ""
+    """Root of the server with its variables filled in; the recipe's where empty."""
+    purse: str = ""
+    """Name under which the budget is kept over restarts; a new one where empty."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key does not leave its process")
+
+
+def make_captioner(captions: Captions, access: Access | None = None) -> Captioner:
     """The captioner that a recipe asks for.
 
     Args:
         captions: the recipe's section.
-        api_key: key of the server, read by the caller; never stored.
-        base_url: root of the server with its variables filled in; the recipe's where empty.
-        ledger_path: SQLite file of the paid-answer ledger, needed by every backend that pays.
-        purse: name under which the budget is kept over restarts, best the run's hash; a new one where empty.
+        access: key, address and ledger, for every backend but the template.
 
     Raises:
         RecipeError: a paid backend without a ledger.
@@ -85,14 +112,17 @@ def make_captioner(
         from captioners.template import TemplateCaptioner
 
         return TemplateCaptioner()
-    if ledger_path is None:
+    if access is None:
         raise RecipeError(
-            "the openai backend needs a ledger, so that no paid answer is lost",
+            f"the {captions.backend} backend needs a ledger, so that no paid answer is lost",
             where="captions.ledger",
             mend="name a file on a local disk",
         )
-    from captioners.llm import OpenAICaptioner
+    if captions.backend == "replay":
+        from captioners.replay import ReplayCaptioner
 
-    return OpenAICaptioner(
-        captions, api_key=api_key, base_url=base_url or captions.base_url, ledger_path=ledger_path, purse=purse
-    )
+        return ReplayCaptioner(captions, access)
+    from captioners.batch import BatchCaptioner
+    from captioners.live import LiveCaptioner
+
+    return (LiveCaptioner if captions.backend == "openai" else BatchCaptioner)(captions, access)

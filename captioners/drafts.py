@@ -142,16 +142,6 @@ def read_reply(body: bytes) -> Reply:
         return Reply(content, model, f"does not fit the schema: {where}: {first['msg']}", None)
 
 
-def read_usage(body: bytes) -> tuple[int, int] | None:
-    """(input, output) tokens that a raw body says were billed; None where it does not say."""
-    try:
-        usage = json.loads(body)["usage"]
-        tokens_in, tokens_out = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    return (tokens_in, tokens_out) if tokens_in >= 0 and tokens_out >= 0 else None
-
-
 def judge(draft: Draft, kinds: Sequence[str], request: Request, verifier: Verifier) -> Judged:
     """Every sentence and question of a draft, recomputed.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from captioners.ledger import NANO
+from schemas.model_profile import TokenUse
 from schemas.recipe import Captions
 
 PROMPT_TOKENS = (900, 3000)
@@ -41,7 +43,7 @@ def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
     ]
     tokens_out = [round(chips * answer[end] * rounds[end]) for end in (0, 1)]
     cost = [
-        round((i * captions.price_per_million_in + o * captions.price_per_million_out) / 1e6, 6)
+        captions.prices.cost_nano(TokenUse(tokens_in=i, tokens_out=o), batch=captions.backend == "openai-batch") / NANO
         for i, o in zip(tokens_in, tokens_out, strict=True)
     ]
     return {"backend": captions.backend, "model": captions.model, "calls": calls, "tokens_in": tokens_in,

@@ -1,48 +1,34 @@
 """The paid-answer ledger: no answer that reached us is ever asked, or paid, again.
 
-One SQLite file in WAL mode on a local disk serves all datasets. Every attempt is a row, written in this order, with
-a sync to disk after each: *intent* (what the call may cost at worst) - send - *answered* with the raw body. An intent
-whose process died is *in doubt*: it counts at its worst-case price. Money is held in billionths of the recipe's
-currency, as integers, so that sums are exact. Keys, bodies and counts only: no address, no API key.
+It serves all datasets and lies outside them: one SQLite file on a local disk (`captioners.ledger_sqlite`), or one
+object per attempt in an object store (`captioners.ledger_objects`). Every attempt is written in this order, each step
+safe on disk before the next: *intent* (what the call may cost at worst) - send - *answered* with the raw body, and
+only then is the body parsed. An intent whose process died is *in doubt*: it counts at its worst price. Money is held
+in billionths of the currency, as integers, so that sums are exact. Keys, bodies and counts only: no address, no API
+key; response headers pass an allow-list.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import sqlite3
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal, Protocol
 
-from schemas.errors import BudgetExceededError
+from schemas.errors import BudgetExceededError, UserError
+from schemas.model_profile import NANO as NANO
+from shards.storage import StoreOptions
 
-NANO = 1_000_000_000
-"""Units of money in one unit of the currency."""
+State = Literal["intent", "answered", "refused", "doubt"]
 HEADERS = frozenset(
     {"content-type", "date", "openai-model", "openai-processing-ms", "openai-version", "retry-after", "x-request-id"}
 )
 """Response headers that are kept; those that begin with ``x-ratelimit-`` too. Cookies and tokens never are."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempts (
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL, attempt INTEGER NOT NULL,
-    owner TEXT NOT NULL, purse TEXT NOT NULL, purpose TEXT NOT NULL, model TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('intent', 'answered', 'refused', 'doubt')),
-    started_utc TEXT NOT NULL, ended_utc TEXT,
-    status INTEGER, headers TEXT, body BLOB, error TEXT,
-    tokens_in INTEGER NOT NULL DEFAULT 0, tokens_out INTEGER NOT NULL DEFAULT 0,
-    cost_nano INTEGER NOT NULL,
-    UNIQUE (key, attempt)
-);
-CREATE INDEX IF NOT EXISTS attempts_by_state ON attempts (state);
-CREATE TABLE IF NOT EXISTS purses (purse TEXT PRIMARY KEY, held_nano INTEGER NOT NULL);
-"""
+
+class LedgerFullError(UserError):
+    """The ledger cannot be written to: nothing more may be sent."""
 
 
 @dataclass(frozen=True)
@@ -59,181 +45,201 @@ class Answer:
     """What it cost."""
 
 
-class Ledger:
-    """One process's handle on the ledger file.
+@dataclass(frozen=True)
+class Found:
+    """What the ledger knows of a request."""
 
-    Several processes of one machine may hold it at once; each locks a file of its own beside it, by which the others
-    tell the living from the dead. Methods may be called from any one thread at a time.
+    answer: Answer | None = None
+    """The answer, if one was ever received."""
+    doubts: int = 0
+    """Attempts in doubt."""
+    in_flight: bool = False
+    """Whether a living process, this one included, is waiting for an answer to it."""
 
-    Args:
-        path: the SQLite file; made with its folder where absent. Must lie on a local disk.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.owner = uuid.uuid4().hex
-        self._owners = path.with_name(path.name + ".owners")
-        self._owners.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[bytes] = (self._owners / self.owner).open("wb")
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
-        self.recover()
+@dataclass(frozen=True)
+class Find:
+    """Look a request up."""
 
-    def close(self) -> None:
-        """Give the file back."""
-        self._db.close()
-        (self._owners / self.owner).unlink(missing_ok=True)
-        self._lock.close()
+    key: str
+    """Its key."""
 
-    def __enter__(self) -> Ledger:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+@dataclass(frozen=True)
+class Intent:
+    """A call is about to be sent."""
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+    key: str
+    """Key of the request."""
+    purse: str
+    """Name under which the budget is kept."""
+    purpose: str
+    """write, repair or probe."""
+    model: str
+    """Model asked."""
+    worst_nano: int
+    """What it may cost at worst."""
+    limit_nano: int
+    """What the purse may hold."""
+    subject: str = ""
+    """The chip."""
+    worst_tokens: int = 0
+    """Tokens it may take at worst."""
+    limit_tokens: int = 0
+    """Tokens that the purse may hold; 0: any number."""
+    batch: str = ""
+    """Our own name of the batch it goes with: its fate is the batch's, whatever becomes of this process."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended."""
+
+    row: str
+    """The attempt, as `Intent` returned it."""
+    state: State
+    """answered; refused (nothing was billed); doubt (sent, and no answer came)."""
+    status: int | None = None
+    """HTTP status."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Response headers; the allowed ones are kept."""
+    body: bytes | None = None
+    """Raw body of an answer."""
+    error: str = ""
+    """What went wrong, without secrets."""
+    tokens_in: int = 0
+    """Billed input tokens."""
+    tokens_out: int = 0
+    """Billed output tokens."""
+    tokens_cached: int = 0
+    """Of the input, those that the server had cached."""
+    cost_nano: int | None = 0
+    """What it cost; None: the worst that was written down."""
+
+
+Step = Find | Intent | Ending
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt, for lists and sums; without the body."""
+
+    row: str
+    """Its name."""
+    key: str
+    """Key of the request."""
+    attempt: int
+    """1, 2, ..."""
+    purse: str
+    """Under which budget."""
+    purpose: str
+    """write, repair or probe."""
+    model: str
+    """Model asked."""
+    state: State
+    """How it stands."""
+    subject: str
+    """The chip."""
+    started_utc: str
+    """ISO time."""
+    ended_utc: str
+    """ISO time; empty while in flight."""
+    status: int | None
+    """HTTP status."""
+    error: str
+    """What went wrong."""
+    tokens_in: int
+    """Billed input tokens."""
+    tokens_out: int
+    """Billed output tokens."""
+    tokens_cached: int
+    """Of the input, cached ones."""
+    cost_nano: int
+    """What it cost, or may have cost."""
+    batch: str
+    """Batch it went with."""
+
+
+class Ledger(Protocol):
+    """One process's handle on a ledger. Methods may be called from any one thread at a time."""
+
+    owner: str
+    """This handle's own name."""
+
+    def apply(self, steps: Sequence[Step]) -> list[Any]:
+        """Do all steps at once, safe on disk when this returns; one result for each.
+
+        `Find` gives `Found`; `Intent` the attempt's name, or None where another process waits for the same answer, or
+        the `BudgetExceededError` by which the purse refuses it; `Ending` None.
+
+        Raises:
+            LedgerFullError: nothing was written.
+        """
+        ...
 
     def recover(self) -> int:
         """Mark the intents of dead processes as in doubt; how many there were."""
-        with self._transaction() as db:
-            owners = [row[0] for row in db.execute("SELECT DISTINCT owner FROM attempts WHERE state = 'intent'")]
-            dead = [owner for owner in owners if owner != self.owner and not self._is_alive(owner)]
-            count = 0
-            for owner in dead:
-                changed = db.execute(
-                    "UPDATE attempts SET state = 'doubt', ended_utc = ?, error = 'process died'"
-                    " WHERE state = 'intent' AND owner = ?",
-                    (_now(), owner),
-                )
-                count += changed.rowcount
-                (self._owners / owner).unlink(missing_ok=True)
-        return count
+        ...
 
-    def _is_alive(self, owner: str) -> bool:
-        """Whether the process that wrote a row still holds its lock."""
-        try:
-            with (self._owners / owner).open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+    def attempts(self, purse: str | None = None) -> Iterator[Attempt]:
+        """All attempts, of one purse where it is named, in the order in which they began."""
+        ...
 
-    def answer(self, key: str) -> Answer | None:
-        """The answer to a request, if one was ever received."""
-        row = self._db.execute(
-            "SELECT body, tokens_in, tokens_out, cost_nano FROM attempts"
-            " WHERE key = ? AND state = 'answered' ORDER BY attempt LIMIT 1",
-            (key,),
-        ).fetchone()
-        return None if row is None else Answer(bytes(row[0]), *row[1:])
+    def body(self, key: str) -> bytes | None:
+        """Raw body of the answer to a request."""
+        ...
 
-    def doubts(self, key: str) -> int:
-        """How many attempts at a request are in doubt."""
-        row = self._db.execute("SELECT COUNT(*) FROM attempts WHERE key = ? AND state = 'doubt'", (key,)).fetchone()
-        return int(row[0])
+    def load(self, kind: str, name: str) -> dict[str, Any] | None:
+        """A note: what a server can (kind ``server``), how a batch stands (``batch``)."""
+        ...
 
-    def intend(self, key: str, *, purse: str, purpose: str, model: str, worst_nano: int, limit_nano: int) -> int:
-        """Write down that a call is about to be sent, on disk when this returns; the row's id.
+    def save(self, kind: str, name: str, note: Mapping[str, Any]) -> None:
+        """Keep a note, safe on disk when this returns."""
+        ...
 
-        Raises:
-            BudgetExceededError: with this call at its worst price the purse would hold more than the limit.
-        """
-        with self._transaction() as db:
-            held = self._held(purse)
-            if held + worst_nano > limit_nano:
-                raise BudgetExceededError(
-                    f"the next call could cost {worst_nano / NANO:.6f};"
-                    f" {held / NANO:.6f} of {limit_nano / NANO:.6f} is spent or held"
-                )
-            attempt = db.execute("SELECT COALESCE(MAX(attempt), 0) + 1 FROM attempts WHERE key = ?", (key,)).fetchone()[
-                0
-            ]
-            row = db.execute(
-                "INSERT INTO attempts (key, attempt, owner, purse, purpose, model, state, started_utc, cost_nano)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'intent', ?, ?)",
-                (key, attempt, self.owner, purse, purpose, model, _now(), worst_nano),
-            )
-            self._hold(purse, worst_nano)
-            return int(row.lastrowid or 0)
+    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All notes of a kind by name."""
+        ...
 
-    def answered(
-        self,
-        row: int,
-        *,
-        status: int,
-        headers: Mapping[str, str],
-        body: bytes,
-        tokens_in: int,
-        tokens_out: int,
-        cost_nano: int,
-    ) -> None:
-        """Keep an answer, on disk when this returns, before anything is done with it."""
-        fields = (status, json.dumps(kept_headers(headers)), body, tokens_in, tokens_out)
-        self._end(
-            row, "answered", cost_nano, "status = ?, headers = ?, body = ?, tokens_in = ?, tokens_out = ?", fields
+    def close(self) -> None:
+        """Give it back."""
+        ...
+
+
+@dataclass(frozen=True)
+class LedgerPlace:
+    """Where a ledger lies."""
+
+    place: str
+    """A file on a local disk, or ``s3://bucket/prefix`` (``gs://``, ``az://``)."""
+    store: StoreOptions = field(default_factory=StoreOptions)
+    """How object stores are reached."""
+
+
+def open_ledger(where: LedgerPlace) -> Ledger:
+    """The ledger at a path or an address; made where there is none."""
+    if "://" in where.place:
+        from captioners.ledger_objects import ObjectLedger
+
+        return ObjectLedger(where.place, where.store)
+    from captioners.ledger_sqlite import SqliteLedger
+
+    return SqliteLedger(Path(where.place))
+
+
+def refusal(intent: Intent, held_nano: int, held_tokens: int) -> BudgetExceededError | None:
+    """Why a purse that holds so much refuses a call; None where it lets it through."""
+    if held_nano + intent.worst_nano > intent.limit_nano:
+        return BudgetExceededError(
+            f"the next call could cost {intent.worst_nano / NANO:.6f};"
+            f" {held_nano / NANO:.6f} of {intent.limit_nano / NANO:.6f} is spent or held"
         )
-
-    def refused(self, row: int, *, status: int, headers: Mapping[str, str], error: str) -> None:
-        """The server answered with an error: nothing was billed."""
-        fields = (status, json.dumps(kept_headers(headers)), error[:500])
-        self._end(row, "refused", 0, "status = ?, headers = ?, error = ?", fields)
-
-    def unsent(self, row: int, error: str) -> None:
-        """The call never left: nothing was billed."""
-        self._end(row, "refused", 0, "error = ?", (error[:500],))
-
-    def doubtful(self, row: int, error: str) -> None:
-        """The call was sent and no answer came: it counts at its worst price."""
-        self._end(row, "doubt", None, "error = ?", (error[:500],))
-
-    def _end(self, row: int, state: str, cost_nano: int | None, columns: str, values: tuple[Any, ...]) -> None:
-        with self._transaction() as db:
-            purse, worst = db.execute("SELECT purse, cost_nano FROM attempts WHERE id = ?", (row,)).fetchone()
-            cost = worst if cost_nano is None else cost_nano
-            db.execute(
-                f"UPDATE attempts SET state = ?, ended_utc = ?, cost_nano = ?, {columns} WHERE id = ?",
-                (state, _now(), cost, *values, row),
-            )
-            self._hold(purse, cost - worst)
-
-    def _hold(self, purse: str, nano: int) -> None:
-        self._db.execute(
-            "INSERT INTO purses (purse, held_nano) VALUES (?, ?)"
-            " ON CONFLICT (purse) DO UPDATE SET held_nano = held_nano + excluded.held_nano",
-            (purse, nano),
+    if intent.limit_tokens and held_tokens + intent.worst_tokens > intent.limit_tokens:
+        return BudgetExceededError(
+            f"the next call could take {intent.worst_tokens} tokens;"
+            f" {held_tokens} of {intent.limit_tokens} are spent or held"
         )
-
-    def _held(self, purse: str) -> int:
-        row = self._db.execute("SELECT held_nano FROM purses WHERE purse = ?", (purse,)).fetchone()
-        return 0 if row is None else int(row[0])
-
-    def totals(self, purse: str | None = None) -> dict[str, Any]:
-        """attempts by state, tokens and cost: of one purse, or of the whole ledger."""
-        where, values = ("WHERE purse = ?", (purse,)) if purse is not None else ("", ())
-        rows = self._db.execute(
-            "SELECT state, COUNT(*), SUM(tokens_in), SUM(tokens_out), SUM(cost_nano)"
-            f" FROM attempts {where} GROUP BY state ORDER BY state",
-            values,
-        ).fetchall()
-        return {
-            "attempts": {row[0]: row[1] for row in rows},
-            "tokens_in": sum(row[2] for row in rows),
-            "tokens_out": sum(row[3] for row in rows),
-            "cost": sum(row[4] for row in rows) / NANO,
-        }
+    return None
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -242,5 +248,25 @@ def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: low[name] for name in sorted(low) if name in HEADERS or name.startswith("x-ratelimit-")}
 
 
-def _now() -> str:
+def totals(attempts: Iterable[Attempt]) -> dict[str, Any]:
+    """Attempts by state, tokens and cost."""
+    states: dict[str, int] = {}
+    tokens_in = tokens_out = cost_nano = 0
+    for one in attempts:
+        states[one.state] = states.get(one.state, 0) + 1
+        tokens_in, tokens_out, cost_nano = (
+            tokens_in + one.tokens_in,
+            tokens_out + one.tokens_out,
+            cost_nano + one.cost_nano,
+        )
+    return {
+        "attempts": dict(sorted(states.items())),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "cost": cost_nano / NANO,
+    }
+
+
+def now_utc() -> str:
+    """The time, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

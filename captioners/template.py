@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-from captioners.base import CaptionInput
+from captioners.base import CaptionInput, Written
 from captioners.records import Chip, RecordMaker, Told
 from schemas.recipe_texts import TextName
 from schemas.text import TextRecord, Verification
@@ -42,6 +42,11 @@ class TemplateCaptioner:
     def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
         """The records of each chip, in order; no chip can fail."""
         return [template_records(one) for one in inputs]
+
+    def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
+        """See `Captioner.stream`: in their order."""
+        for one in inputs:
+            yield Written(one.chip_id, template_records(one))
 
     def cost(self) -> dict[str, Any]:
         """Nothing."""

@@ -14,7 +14,7 @@ from schemas.dataset import DatasetDocument
 from shards.document import current_document
 from shards.layout import version_path
 from shards.storage import Storage
-from shards.stored_tables import read_places, table_of
+from shards.stored_tables import read_places, read_unasked, table_of
 from shards.tar import StoredSample
 
 
@@ -59,6 +59,8 @@ class Before:
     """Chips that failed: tried again whatever their inputs."""
     places: Mapping[str, StoredSample] = field(default_factory=dict)
     """Kept chip -> its sample."""
+    unasked: frozenset[str] = frozenset()
+    """Chips whose texts the template wrote because a model could not be asked: asked again whatever their inputs."""
 
     @property
     def version(self) -> str:
@@ -83,4 +85,5 @@ def load_before(storage: Storage) -> Before | None:
         inputs=inputs,
         failed=frozenset(failed),
         places=read_places(table_of(storage, document.version, "chips")),
+        unasked=frozenset(read_unasked(table_of(storage, document.version, "texts"))),
     )

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chips.inputs import FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_model
+from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_model
 from flows.before import Before, Inputs
 from flows.estimates import Estimates
 from flows.plan_store import StoredPlan
@@ -156,6 +156,7 @@ class _Judge:
     def __init__(self, recipe: Recipe, before: Before, redo: frozenset[str], refit: bool) -> None:
         self.before, self.redo, self.refit = before, redo, refit
         self.modalities = frozenset(recipe.modalities)
+        self.asks = recipe.captions is not None and recipe.captions.may_ask
         labels = recipe.labels.sources.values() if recipe.labels else ()
         self.rejecting = self.modalities | {SCREEN}
         self.rejecting |= {REGISTER} if recipe.register_shifts.mode == "reject" else set()
@@ -174,6 +175,8 @@ class _Judge:
             return Touched(self.modalities, changed) if changed & self.rejecting else None
         if self.refit:
             changed = (changed - {FUSE}) | {REFIT}
+        if self.asks and chip_id in self.before.unasked:
+            changed |= {CAPTIONS}
         if not changed:
             return None
         read = self.modalities & changed

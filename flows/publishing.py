@@ -277,7 +277,10 @@ def _run_summary(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _paid_rows(run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row per chip whose texts a model was paid for: their costs sum to what the ledger says of this run."""
+    """One row per chip whose texts a model was paid for: their costs sum to what the ledger says of this run.
+
+    A row without a chip stands for the probe of the server.
+    """
     for chip_id, spent in run.get("texts", {}).get("chips", {}).items():
         yield {
             "chip_id": chip_id,

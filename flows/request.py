@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from captioners.ledger import LedgerPlace
 from chips.plan import LayerPlan
 from flows.catalogs import opener_of
 from flows.cluster import default_workers
 from flows.label_files import label_files
 from flows.passes import Job
 from flows.plan_store import WHOLE, Part
-from flows.site import ledger_path, limits_folder, require_publishable, require_variables, store_options, work_folder
+from flows.site import ledger_place, limits_folder, require_publishable, require_variables, store_options, work_folder
 from flows.vault import MachineVault
 from schemas.recipe import Recipe
 from shards.storage import Storage, open_storage
@@ -41,7 +42,7 @@ class BuildRequest:
     """Worker processes of a local cluster."""
     dask_address: str | None = None
     """Scheduler of a cluster that is there already."""
-    ledger: Path | None = None
+    ledger: LedgerPlace | None = None
     """Paid-answer ledger."""
     plan: Path | None = None
     """A plan that was made before and is to be built as it is."""
@@ -81,6 +82,8 @@ class BuildResult:
     """Tiles of the first pass done by this run."""
     tiles_reused: int
     """Tiles of the first pass that an earlier run had finished."""
+    paid: Mapping[str, Any] = field(default_factory=dict)
+    """What a model's texts cost; empty where none was asked."""
     waits: bool = False
     """Whether the version becomes the current one only when it passes the gates."""
     changes: str = ""
@@ -111,7 +114,7 @@ def request_of(recipe: Recipe, folder: Path, root: str, known: dict[str, str], *
         storage=storage,
         work=work_folder(storage, os.environ),
         variables=known,
-        ledger=ledger_path(recipe, os.environ),
+        ledger=ledger_place(recipe, os.environ),
         limits=limits_folder(os.environ),
         **options,
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from captioners.ledger import LedgerPlace
 from schemas.errors import RecipeError
 from schemas.recipe import VARIABLE, Recipe, fill
 from schemas.recipe_file import load_recipe
@@ -86,14 +87,13 @@ def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
     return environment[captions.api_key_env]
 
 
-def ledger_path(recipe: Recipe, environment: Mapping[str, str]) -> Path:
-    """File of the paid-answer ledger: the recipe's, else the site's, which serves every dataset."""
-    if recipe.captions is not None and recipe.captions.ledger:
-        return Path(recipe.captions.ledger)
-    if "TERRAWEFT_LEDGER" in environment:
-        return Path(environment["TERRAWEFT_LEDGER"])
+def ledger_place(recipe: Recipe | None, environment: Mapping[str, str]) -> LedgerPlace:
+    """Where the paid-answer ledger lies, a file or an address: the recipe's, else the site's, which serves all."""
     base = environment.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
-    return Path(base) / "terraweft" / "ledger.sqlite"
+    place = environment.get("TERRAWEFT_LEDGER") or str(Path(base) / "terraweft" / "ledger.sqlite")
+    if recipe is not None and recipe.captions is not None and recipe.captions.ledger:
+        place = fill(recipe.captions.ledger, environment, "captions.ledger")
+    return LedgerPlace(place, store_options(environment))
 
 
 def store_options(environment: Mapping[str, str]) -> StoreOptions:

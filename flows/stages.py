@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from captioners.ledger import LedgerPlace
 from flows.bucketing import Layout, lay_out
-from flows.captioning import caption_tiles
+from flows.captioning import caption_tiles, end_run
 from flows.compare import Outlook
 from flows.contents import Finished
 from flows.fragments import finished, sweep
@@ -171,7 +172,7 @@ class Stages(Protocol):
         """See `second`."""
         ...
 
-    def caption(self, found: Look, ended: Folders, ledger: Path | None) -> dict[str, Any]:
+    def caption(self, found: Look, ended: Folders, ledger: LedgerPlace | None) -> dict[str, Any]:
         """Texts of a paid model; what they cost."""
         ...
 
@@ -216,7 +217,7 @@ class PlainStages:
         """See `Stages.second`."""
         return second(self.spread, found.job, begun, estimated)
 
-    def caption(self, found: Look, ended: Folders, ledger: Path | None) -> dict[str, Any]:
+    def caption(self, found: Look, ended: Folders, ledger: LedgerPlace | None) -> dict[str, Any]:
         """See `Stages.caption`."""
         return caption_tiles(found.job, ended, ledger)
 
@@ -258,6 +259,7 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
     published = stages.publish(found, done, shards, _run_section(request, began, reused, paid, found), held)
     progress.finish("publish")
     plan.use_up()
+    end_run(job)
     return BuildResult(
         storage=request.storage,
         version=published.version,
@@ -267,6 +269,7 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
         seconds=time.monotonic() - began,
         tiles_done=len(begun) - reused,
         tiles_reused=reused,
+        paid={name: value for name, value in paid.items() if name != "chips"},
         waits=published.waits,
         changes=outlook.line() if found.before is not None else "",
     )

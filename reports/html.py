@@ -149,7 +149,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "text_counts": [
             (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
         ],
-        "text_facts": tables.blocks(document.get("texts") or {}),
+        "text_facts": tables.blocks(document.get("texts") or {}) + tables.blocks(_costs(document)),
         "text_samples": tables.text_samples(inputs.texts),
         "sources": list(document.get("sources", ())),
         "has_shards": bool(document.get("shards")),
@@ -226,3 +226,23 @@ def _place(row: Mapping[str, Any]) -> str:
     where = f"{abs(y):.4f}° {'N' if y >= 0 else 'S'}, {abs(x):.4f}° {'E' if x >= 0 else 'W'}"
     region = str(row.get("region", ""))
     return f"{region}, {where}" if region else where
+
+
+def _costs(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the texts cost, where a model was asked."""
+    paid = dict((document.get("run") or {}).get("texts") or {})
+    if not paid.get("calls"):
+        return {}
+    names = (
+        "calls",
+        "attempts",
+        "tokens_in",
+        "tokens_cached",
+        "tokens_out",
+        "cost",
+        "currency",
+        "max_cost",
+        "per_1000",
+    )
+    whole = {name: paid[name] for name in (*names, "per_1000") if name in paid}
+    return {"cost": whole, "cost by fate": paid.get("cost_by_fate"), "cost by kind": paid.get("kinds")}

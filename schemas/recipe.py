@@ -26,6 +26,7 @@ from schemas.recipe_places import Cell, Grid, Region, SplitRule
 from schemas.recipe_radar import GroundRange, Terrain
 from schemas.recipe_samples import Sample, SampleClasses
 from schemas.recipe_texts import Captions
+from schemas.recipe_writer import CANNOT_CHANGE_A_WORD
 from schemas.sensor import SensorProfile, known_sensors, use_profiles
 
 __all__ = [
@@ -193,7 +194,7 @@ class Recipe(Model):
             del data["publish"]
         for modality in data["modalities"].values():
             modality.pop("engine", None), modality.pop("fallbacks", None)
-        for key in ("base_url", "api_key_env", "ledger", "concurrency", "max_cost"):
+        for key in CANNOT_CHANGE_A_WORD:
             data.get("captions", {}).pop(key, None)
         return data
 

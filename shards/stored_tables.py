@@ -75,6 +75,17 @@ def read_texts(content: bytes, chip_ids: Collection[str] | None = None) -> list[
     return [{**row, "checks": json.loads(row["checks"])} for row in _read(content, None, chip_ids).to_pylist()]
 
 
+UNASKED = frozenset({"budget", "backend", "errors", "quota", "missing"})
+"""Why the template wrote a text that a model may write another time: no money, no server, no answer in the ledger."""
+
+
+def read_unasked(content: bytes) -> set[str]:
+    """Chips of a texts.parquet of which a text waits for a model that could not be asked."""
+    table = _read(content, ["chip_id", "verification", "checks"])
+    table = table.filter(pc.equal(table["verification"], "fallback"))
+    return {row["chip_id"] for row in table.to_pylist() if json.loads(row["checks"]).get("fallback") in UNASKED}
+
+
 def read_outcomes(content: bytes, chip_ids: Collection[str] | None = None) -> list[Outcome]:
     """Outcomes of an outcomes.parquet; what only run.parquet tells (address, attempts) is not among it."""
     rows = _read(content, None, chip_ids).to_pylist()

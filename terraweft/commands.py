@@ -29,7 +29,7 @@ from flows.site import (
 from schemas.errors import DatasetError, MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
-from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs
+from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs, texts_line
 
 if TYPE_CHECKING:
     from flows.request import BuildRequest, BuildResult
@@ -198,6 +198,8 @@ def report_build(result: BuildResult, out: Console) -> None:
         out.print(result.changes, markup=False, soft_wrap=True)
     root = result.storage.uri
     word = "waits for validation:" if result.waits else "published" if result.published else "unchanged"
+    if result.paid:
+        out.print(f"texts: {texts_line(result.paid)}", markup=False, soft_wrap=True)
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
     print_pairs(

@@ -111,6 +111,21 @@ def account(counts: Mapping[str, Any]) -> str:
     return f"{line} ({', '.join(reasons)})" if reasons else line
 
 
+def texts_line(paid: Mapping[str, Any]) -> str:
+    """One line on what a build's texts cost: ``120 calls, 0.0123 USD (limit 5), 0.031 per 1,000 texts, ...``."""
+    written, doubt = paid["written"], paid["attempts"].get("doubt", 0)
+    parts = [
+        f"{paid['calls']:,} calls, {paid['cost']:.4f} {paid['currency']} (limit {paid['max_cost']:g})",
+        f"{paid['per_1000']:.4f} per 1,000 texts",
+        f"{written['by_model']:,} of {written['texts']:,} by the model",
+    ]
+    replaced = paid["cost_by_fate"].get("replaced", {"calls": 0})["calls"]
+    parts += [f"{doubt:,} in doubt"] if doubt else []
+    parts += [f"{replaced:,} answers replaced"] if replaced else []
+    parts += [f"{count:,} by the template: {reason}" for reason, count in paid["fallbacks"].items() if count]
+    return ", ".join(parts)
+
+
 def print_pairs(out: Console, title: str, rows: Mapping[str, str]) -> None:
     """A title and a line for each name and value; long values are never cut or wrapped, so that they can be copied."""
     out.print(title, style="bold", markup=False, soft_wrap=True)

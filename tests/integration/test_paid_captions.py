@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from captioners.ledger import totals
+from captioners.ledger_sqlite import SqliteLedger
+from schemas.recipe_file import load_recipe
 from shards.check import check_dataset
 from tests.fake_openai import FakeOpenAI, Fault
 from tests.integration.support import Terraweft, World
+from tests.minds import Mind
 
 KEY = "canary-7f3a-never-written"
 
@@ -24,6 +27,8 @@ def _answer(request: dict[str, Any]) -> str:
     """A model that obeys the schema: it repeats its questions, and says of each scene what is false of it."""
     text = request["messages"][1]["content"]
     text = text if isinstance(text, str) else text[-1]["text"]
+    if "Name any colour" in text:
+        return Mind()(request)
     fact = re.search(r"share\.\d+", text)
     sentence = {"text": "The scene is covered by mangroves and glaciers.", "facts": [fact.group(0) if fact else "x"]}
     asked = [{"id": name, "question": "Is there any water?"} for name in dict.fromkeys(re.findall(r"\bq\d+\b", text))]
@@ -81,14 +86,43 @@ def test_false_sentences_never_reach_the_dataset(paid: tuple[Path, Path, str]) -
 
 
 def test_costs_of_the_run_table_sum_to_the_ledger(paid: tuple[Path, Path, str], server: FakeOpenAI) -> None:
-    root, ledger, _ = paid
+    root, ledger, printed = paid
     run = pd.read_parquet(_version(root) / "run.parquet")
     spent = run[run["step"] == "caption"]
     assert spent["tokens"].sum() == server.tokens_in + server.tokens_out
     assert spent["cost"].sum() == pytest.approx(server.tokens_in / 1e6 + 2 * server.tokens_out / 1e6)
-    with sqlite3.connect(ledger) as connection:
-        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
-    assert tables
+    with SqliteLedger(ledger) as opened:
+        whole = totals(opened.attempts())
+        probes = [one for one in opened.attempts() if one.purpose == "probe"]
+    assert spent["cost"].sum() == pytest.approx(whole["cost"])
+    assert spent["attempts"].sum() == sum(whole["attempts"].values())
+    assert len(probes) > 0
+    texts = json.loads((_version(root) / "dataset.json").read_text())["run"]["texts"]
+    assert texts["cost"] == pytest.approx(whole["cost"])
+    assert texts["cost_by_fate"]["replaced"]["calls"] > 0, "every answer was false"
+    assert sum(one["cost"] for one in texts["cost_by_fate"].values()) == pytest.approx(whole["cost"])
+    assert texts["per_1000"] == pytest.approx(1000 * whole["cost"] / texts["written"]["texts"], rel=1e-3)
+    assert f"{whole['cost']:.4f} USD (limit 5)" in printed
+    assert "cost by fate" in (_version(root) / "report" / "index.html").read_text()
+
+
+def test_a_person_can_read_the_ledger(
+    paid: tuple[Path, Path, str], terraweft: Terraweft, server: FakeOpenAI, tmp_path: Path
+) -> None:
+    _, ledger, _ = paid
+    for by in ("model", "day", "kind", "run"):
+        done = terraweft("ledger", "totals", "--ledger", ledger, "--by", by)
+        assert done.returncode == 0, done.stderr
+        assert f"{server.tokens_in:,}" in done.stdout
+    assert "0 call(s) in doubt" in terraweft("ledger", "doubts", "--ledger", ledger).stdout
+    for name in ("all.parquet", "all.jsonl"):
+        done = terraweft("ledger", "export", tmp_path / name, "--bodies", TERRAWEFT_LEDGER=str(ledger))
+        assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(tmp_path / "all.parquet")
+    assert len(rows) == len((tmp_path / "all.jsonl").read_text().splitlines())
+    assert json.loads(rows[rows["state"] == "answered"]["body"].iloc[0])["object"] == "chat.completion"
+    assert terraweft("ledger", "totals", "--ledger", tmp_path / "none").returncode == 2
+    assert not (tmp_path / "none").exists()
 
 
 def test_second_dataset_asks_nothing_again(
@@ -122,6 +156,39 @@ def test_missing_key_is_one_line_before_anything_is_read(recipe: Path, terraweft
     assert done.returncode == 2
     assert done.stderr.strip() == "terraweft: captions.api_key_env: MY_KEY is not set (export MY_KEY=...)"
     assert not (tmp_path / "dataset").exists()
+
+
+def test_a_hard_stop_leaves_a_dataset_and_a_run_that_goes_on_with_more_money(
+    recipe: Path, world: World, terraweft: Terraweft, tmp_path: Path
+) -> None:
+    def build(limit: float, *command: object) -> str:
+        data = load_recipe(recipe).tiny().model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        data["captions"]["max_cost"] = limit
+        path = tmp_path / "limited.yaml"
+        path.write_text(yaml.safe_dump(data, sort_keys=False))
+        options = ("--dry-run", "--show", 1) if command else ()
+        done = terraweft(
+            *(command or ("build",)), path, "--out", tmp_path / "dataset", *options,
+            TERRAWEFT_SANDBOX_STAC=world.stac_url, TERRAWEFT_LLM=server.base_url, MY_KEY=KEY,
+            TERRAWEFT_LEDGER=str(tmp_path / "ledger.sqlite"),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    root = tmp_path / "dataset"
+    with FakeOpenAI(Mind()) as server:
+        assert "by the template: budget" in build(0.0)
+        assert server.requests == []
+        assert check_dataset(root).problems == []
+        chips = len(pd.read_parquet(_version(root) / "chips.parquet"))
+        told = build(5.0, "caption")
+        assert f"{chips} wait" in told
+        assert "--- system" in told
+        assert server.requests == [], "a dry run sends nothing"
+        build(5.0)
+        assert len(server.requests) >= chips
+        texts = pd.read_parquet(_version(root) / "texts.parquet")
+        assert set(texts["backend"]) == {"openai"}
 
 
 def test_plan_names_the_price(recipe: Path, world: World, terraweft: Terraweft) -> None:

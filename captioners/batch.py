@@ -1,0 +1,353 @@
+"""The openai-batch backend: the same questions in files, at half the price, answered within a day.
+
+A pass goes over all chips: what the ledger answers is heard, what it does not is written into files of limited size.
+Each file becomes a batch; when all have ended, the next pass begins, until nothing is left to ask (repairs are asked
+in a pass of their own). Every batch has a note in the ledger, so that a process that was killed at any point goes on:
+
+    made      rows are written, nothing was sent          -> the rows are released
+    uploaded  the file is there; a batch may be, too      -> looked for by our name; started where there is none
+    created   the server works on it                      -> waited for
+    done      its answers are in the ledger
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from captioners.aside import stream_aside
+from captioners.base import Access, CaptionInput, Written
+from captioners.batch_results import Errand, read_results, remaining
+from captioners.budget import ErrorGuard
+from captioners.conversation import Conversation
+from captioners.ledger import Ending, Find, Ledger, open_ledger
+from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused
+from captioners.manner import Manner, first_manner, from_note, server_name
+from captioners.till import Question, Till
+from schemas.errors import BudgetExceededError, RecipeError, TextBackendError
+from schemas.recipe import Captions
+from schemas.text import TextRecord
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 190_000_000
+"""Bytes of one file; servers take 200 MB."""
+MOST_REQUESTS = 50_000
+"""Requests of one batch."""
+TRIES = 3
+"""Batches in which a request may go before the template takes over."""
+CALLS = 6
+"""Attempts at an upload or a look."""
+POLL_S = (5.0, 60.0)
+"""Seconds between looks at a batch: at first, and at last."""
+ENDED = ("completed", "failed", "expired", "cancelled")
+GROUP = 500
+"""Rows written to the ledger at once."""
+
+
+class BatchCaptioner:
+    """Writes with a model, in batches.
+
+    Args:
+        captions: the recipe's section.
+        access: key, address and ledger.
+        sleep: how waiting is done.
+        most_requests: requests of one batch.
+        most_bytes: bytes of one file.
+    """
+
+    def __init__(
+        self,
+        captions: Captions,
+        access: Access,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        most_requests: int = MOST_REQUESTS,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        self.captions, self.access, self.sleep = captions, access, sleep
+        self.base_url = access.base_url or captions.base_url
+        self.most_requests, self.most_bytes = most_requests, most_bytes
+        self.till = Till(captions, access.purse, batch=True)
+        ChatServer(self.base_url, Key(access.api_key))  # a missing package is told now
+
+    def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
+        """See `Captioner.write`."""
+        done = {written.chip_id: written.records for written in self.stream(inputs)}
+        return [done[one.chip_id] for one in inputs]
+
+    def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
+        """See `Captioner.stream`; the inputs are gone over once for each pass.
+
+        Raises:
+            RecipeError: the server refuses the key, or every request.
+            TextBackendError: it cannot be reached.
+        """
+
+        async def main(put: Callable[[Written], None]) -> None:
+            ledger = open_ledger(self.access.ledger)
+            self.till.purse = self.till.purse or ledger.owner
+            server = ChatServer(self.base_url, Key(self.access.api_key), TIMEOUT_S)
+            try:
+                await _Run(self, ledger, server, put).all(inputs)
+            finally:
+                await server.close()
+                ledger.close()
+
+        return stream_aside(main)
+
+    def cost(self) -> dict[str, Any]:
+        """See `Captioner.cost`."""
+        return self.till.summary()
+
+
+class _Run:
+    """One call of `stream`."""
+
+    def __init__(
+        self, owner: BatchCaptioner, ledger: Ledger, server: ChatServer, put: Callable[[Written], None]
+    ) -> None:
+        self.owner, self.ledger, self.server, self.put, self.till = owner, ledger, server, put, owner.till
+        self.guard = ErrorGuard(owner.captions.max_error_ratio)
+        self.tries: Counter[str] = Counter()
+        self.server_name = server_name(owner.base_url, owner.captions.model)
+        self.most_requests = owner.most_requests
+        note = ledger.load("server", self.server_name)
+        self.manner: Manner = from_note(note)[0] if note else first_manner(owner.captions.model_profile)
+
+    async def all(self, inputs: Iterable[CaptionInput]) -> None:
+        """Every chip, pass by pass."""
+        await self._finish(await self._take_up())
+        done: set[str] = set()
+        while True:
+            with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
+                errands = self._pass(inputs, done, Path(folder))
+                started = [await self._start(errand) for errand in errands]
+            if not started:
+                return
+            await self._finish(started)
+
+    def _pass(self, inputs: Iterable[CaptionInput], done: set[str], folder: Path) -> list[Errand]:
+        """Hear what the ledger has, write down what it lacks; chips that are finished are put out."""
+        errands: list[Errand] = []
+        asked: set[str] = set()
+        refused: list[Conversation] = []
+        for one in inputs:
+            if one.chip_id in done:
+                continue
+            talk = Conversation(one, "openai-batch")
+            question = self._advance(talk)
+            if question is None or (question.key not in asked and not self._spool(question, talk, errands, folder)):
+                if question is not None:
+                    refused.append(talk)
+                    continue
+                self._close(talk, done)
+            elif question is not None:
+                asked.add(question.key)
+        for errand in errands:
+            errand.close()
+        if not errands:  # nothing is in flight whose worst price could turn out to be less
+            for talk in refused:
+                talk.fail("budget")
+                self._close(talk, done)
+        return errands
+
+    def _close(self, talk: Conversation, done: set[str]) -> None:
+        records = talk.records()
+        self.till.closed(records)
+        done.add(talk.one.chip_id)
+        self.put(Written(talk.one.chip_id, records, talk.open))
+
+    def _advance(self, talk: Conversation) -> Question | None:
+        """Go as far as the ledger knows; the question that it cannot answer, None where the conversation is over."""
+        most_doubts = 2 if self.owner.captions.in_doubt == "ask_again" else 1
+        while talk.messages is not None:
+            question = self.till.question(talk, self.manner)
+            found = self.ledger.apply([Find(question.key)])[0]
+            if found.answer is not None:
+                talk.hear(question.key, found.answer.body)
+            elif self.guard.tripped or self.tries[question.key] >= TRIES:
+                talk.fail("errors" if self.guard.tripped else "backend")
+            elif found.doubts >= most_doubts:
+                talk.fail("doubt")
+            else:
+                return question
+        return None
+
+    def _spool(self, question: Question, talk: Conversation, errands: list[Errand], folder: Path) -> bool:
+        """Write a request into a file, after its row; False where the purse refuses it."""
+        body = {"model": self.owner.captions.model, "messages": question.messages, **question.parameters}
+        line = json.dumps({"custom_id": question.key, "method": "POST", "url": "/v1/chat/completions", "body": body})
+        data = line.encode() + b"\n"
+        full = not errands or errands[-1].count >= self.most_requests
+        if full or errands[-1].bytes + len(data) > self.owner.most_bytes:
+            name = uuid.uuid4().hex
+            note = {"state": "made", "server": self.server_name, "model": self.owner.captions.model}
+            self.ledger.save("batch", name, note)
+            errands.append(Errand(name, folder / f"{name}.jsonl"))
+        intent = self.till.intent(question, talk.purpose, talk.one.chip_id, batch=errands[-1].name)
+        row = self.ledger.apply([intent])[0]
+        if isinstance(row, BudgetExceededError):
+            if errands[-1].count == 0:
+                self.ledger.save("batch", errands.pop().name, {"state": "done"})
+            return False
+        if row is None:
+            raise TextBackendError("another process asks the same", 1)
+        errands[-1].add(data)
+        self.tries[question.key] += 1
+        self.till.spent(talk.one.chip_id).calls += 1
+        self.till.events["repairs"] += talk.purpose == "repair"
+        return True
+
+    async def _start(self, errand: Errand) -> Errand:
+        """Upload a file and start its batch; the order of notes is the order in which things can be found again."""
+        described = await self._patiently(partial(self.server.upload, errand.path))
+        errand.file_id = str(described["id"])
+        self._note(errand, "uploaded")
+        return await self._create(errand)
+
+    async def _create(self, errand: Errand) -> Errand:
+        """Start the batch of an uploaded file, unless there is one already."""
+        for attempt in range(CALLS):
+            batch = await self._look_for(errand.name)
+            if batch is None:
+                answer = await self.server.create_batch(errand.file_id, errand.name)
+                if isinstance(answer, Refused) and answer.status < 500 and answer.status != 429:
+                    raise self._hopeless(answer)
+                batch = answer if isinstance(answer, dict) else None
+            if batch is not None:
+                errand.batch_id = str(batch["id"])
+                self._note(errand, "created")
+                return errand
+            await self.owner.sleep(min(16.0, 0.5 * 2.0**attempt))
+        raise TextBackendError("no batch could be started", CALLS)
+
+    async def _look_for(self, name: str) -> dict[str, Any] | None:
+        """The server's batch of our name."""
+        after: str | None = None
+        while True:
+            page = await self._patiently(partial(self.server.batches, after))
+            for batch in page.get("data") or ():
+                if (batch.get("metadata") or {}).get("terraweft") == name:
+                    return dict(batch)
+            if not page.get("has_more") or not page.get("data"):
+                return None
+            after = str(page["data"][-1]["id"])
+
+    async def _take_up(self) -> list[Errand]:
+        """Batches that an earlier process left behind on this server, whosever they were."""
+        left = []
+        for name, note in self.ledger.notes("batch").items():
+            if note.get("server") != self.server_name or note["state"] == "done":
+                continue
+            errand = Errand(name, None, note.get("file_id", ""), note.get("batch_id", ""))
+            if note["state"] == "made":
+                rows = remaining(self.ledger, name)
+                self.ledger.apply([Ending(row, "refused", error="never sent") for row in rows.values()])
+                self._note(errand, "done")
+                continue
+            left.append(errand if note["state"] == "created" else await self._create(errand))
+        if left:
+            log.info("%d batch(es) of an earlier run are taken up", len(left))
+        return left
+
+    async def _finish(self, errands: Sequence[Errand]) -> None:
+        """Wait for batches and put their answers into the ledger, each as soon as it has ended."""
+        waiting, pause_s = list(errands), POLL_S[0]
+        while waiting:
+            for errand in list(waiting):
+                batch = await self._patiently(partial(self.server.batch, errand.batch_id))
+                if batch.get("status") in ENDED:
+                    await self._harvest(errand, batch)
+                    waiting.remove(errand)
+            if waiting:
+                await self.owner.sleep(pause_s)
+                pause_s = min(POLL_S[1], pause_s * 1.5)
+
+    async def _harvest(self, errand: Errand, batch: dict[str, Any]) -> None:
+        """Answers and errors of a batch into the ledger; what it left out was not billed, and may be asked again."""
+        rows, status = remaining(self.ledger, errand.name), str(batch["status"])
+        subjects = {a.row: a.subject for a in self.ledger.attempts() if a.batch == errand.name}
+        with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
+            for kind in ("output_file_id", "error_file_id"):
+                if not batch.get(kind):
+                    continue
+                path = Path(folder) / kind
+                await self._patiently(partial(self.server.download, str(batch[kind]), path))
+                group: list[Ending] = []
+                for ending in read_results(path, rows, self.till, Key(self.owner.access.api_key)):
+                    self.guard.note(ending.state == "answered")
+                    self.till.events["batch errors"] += ending.state != "answered"
+                    self._count(subjects[ending.row], ending)
+                    group.append(ending)
+                    if len(group) >= GROUP:
+                        self.ledger.apply(group)
+                        group = []
+                self.ledger.apply(group)
+        left = remaining(self.ledger, errand.name)
+        self.ledger.apply([Ending(row, "refused", error=f"left out by a batch that {status}") for row in left.values()])
+        self.till.events[f"batch {status}"] += 1
+        self._note(errand, "done")
+        if status == "failed":
+            self._failed(batch)
+
+    def _count(self, chip_id: str, ending: Ending) -> None:
+        one = self.till.spent(chip_id)
+        one.tokens_in += ending.tokens_in
+        one.tokens_out += ending.tokens_out
+        one.cost_nano += ending.cost_nano or 0
+
+    def _failed(self, batch: dict[str, Any]) -> None:
+        """A batch that the server did not even begin: smaller ones where it was too large, else a person is needed.
+
+        Raises:
+            RecipeError: asking again would fail in the same way.
+        """
+        errors = (batch.get("errors") or {}).get("data") or [{}]
+        code, said = str(errors[0].get("code") or ""), str(errors[0].get("message") or "no reason given")
+        if "limit" in code and self.most_requests > 1:
+            self.most_requests = max(1, self.most_requests // 2)
+            self.tries.clear()
+            return
+        said = Key(self.owner.access.api_key).strike(said)[:300]
+        raise RecipeError(f"the server refuses the batch: {said}", where="captions.backend")
+
+    def _note(self, errand: Errand, state: str) -> None:
+        self.ledger.save(
+            "batch", errand.name,
+            {"state": state, "server": self.server_name, "model": self.owner.captions.model,
+             "file_id": errand.file_id, "batch_id": errand.batch_id},
+        )  # fmt: skip
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of a call that bills nothing, tried again while the server is unwell.
+
+        Raises:
+            RecipeError: it refuses.
+            TextBackendError: it stays unwell.
+        """
+        for attempt in range(CALLS):
+            answer = await call()
+            if not isinstance(answer, (Refused, Lost)):
+                return answer
+            self.till.events["unreachable" if isinstance(answer, Lost) else f"http {answer.status}"] += 1
+            if isinstance(answer, Refused) and answer.status < 500 and answer.status not in (408, 409, 429):
+                raise self._hopeless(answer)
+            await self.owner.sleep(min(16.0, 0.5 * 2.0**attempt))
+        raise TextBackendError("the server does not answer", CALLS)
+
+    def _hopeless(self, answer: Refused) -> RecipeError:
+        if answer.status in (401, 403):
+            what = f"the model's server refused the key (HTTP {answer.status})"
+            return RecipeError(what, "captions.api_key_env", "check the key")
+        if answer.status == 404:
+            return RecipeError("the server has no batches", "captions.backend", "use the openai backend")
+        return RecipeError(f"the server refuses the batch: {answer.text[:300]}", "captions.backend")

@@ -1,0 +1,83 @@
+"""What goes into a batch and what comes out of it: the file of requests, the lines of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from captioners.ledger import Ending, Ledger
+from captioners.llm import Key
+from captioners.till import Till
+
+
+class Errand:
+    """One batch on its way.
+
+    Args:
+        name: our own name of it.
+        path: file of requests to be written; None where it was uploaded by another process.
+        file_id: the server's name of the file.
+        batch_id: the server's name of the batch.
+    """
+
+    def __init__(self, name: str, path: Path | None, file_id: str = "", batch_id: str = "") -> None:
+        self.name, self.file_id, self.batch_id = name, file_id, batch_id
+        self._path, self.count, self.bytes = path, 0, 0
+        self._file: IO[bytes] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file of requests."""
+        return self._path or Path()
+
+    def add(self, line: bytes) -> None:
+        """One request more."""
+        if self._file is None:
+            self._file = self.path.open("wb")
+        self._file.write(line)
+        self.count, self.bytes = self.count + 1, self.bytes + len(line)
+
+    def close(self) -> None:
+        """All requests are written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def remaining(ledger: Ledger, name: str) -> dict[str, str]:
+    """Key -> row of the requests of a batch that have no ending yet."""
+    return {one.key: one.row for one in ledger.attempts() if one.batch == name and one.state == "intent"}
+
+
+def read_results(path: Path, rows: Mapping[str, str], till: Till, key: Key) -> Iterator[Ending]:
+    """Endings from a file of results or errors; lines that belong to no row are passed over.
+
+    Args:
+        path: JSONL, one result a line, in any order.
+        rows: key -> row.
+        till: prices.
+        key: struck out of what the server says.
+    """
+    with path.open("rb") as file:
+        for line in file:
+            ending = _read_line(line, rows, till, key)
+            if ending is not None:
+                yield ending
+
+
+def _read_line(line: bytes, rows: Mapping[str, str], till: Till, key: Key) -> Ending | None:
+    try:
+        result: dict[str, Any] = json.loads(line)
+        row = rows[str(result["custom_id"])]
+    except (ValueError, KeyError, TypeError):
+        return None
+    response = result.get("response") or {}
+    status, body = response.get("status_code"), response.get("body")
+    headers = {"x-request-id": str(response.get("request_id") or "")}
+    if status == 200 and isinstance(body, dict) and not result.get("error"):
+        raw = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        return till.answered(row, 200, headers, raw)
+    said = result.get("error") or body or {}
+    return Ending(row, "refused", status, headers, error=key.strike(json.dumps(said, ensure_ascii=False)))

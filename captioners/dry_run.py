@@ -1,0 +1,107 @@
+"""What texts will cost, and what a model will be told, before anything is sent: from the chips that wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from captioners.base import CaptionInput
+from captioners.conversation import Conversation
+from captioners.estimate import ANSWER_TOKENS, REPAIR_SHARE
+from captioners.ledger import NANO, Find, Ledger
+from captioners.manner import Manner, first_manner, from_note, server_name
+from captioners.prompt import canonical, without_images
+from captioners.till import Till
+from schemas.model_profile import TokenUse
+from schemas.recipe import Captions
+
+CHARACTERS_PER_TOKEN = (4.5, 3.0)
+"""Of the prompts' text: least and most tokens that it makes."""
+IMAGE_TOKENS = 85
+"""Least that is billed for a picture."""
+OTHER_TOKENS = (60, 600)
+"""Tokens of an answer of a kind that was never measured."""
+
+
+@dataclass
+class DryRun:
+    """What would be asked; pairs are (least, most)."""
+
+    chips: int = 0
+    """Chips that wait for texts."""
+    reused: int = 0
+    """Of them, those whose first answer the ledger has."""
+    in_doubt: int = 0
+    """Of them, those of which a call is in doubt."""
+    calls: tuple[int, int] = (0, 0)
+    """Calls, repairs included."""
+    tokens_in: tuple[int, int] = (0, 0)
+    """Input tokens."""
+    tokens_out: tuple[int, int] = (0, 0)
+    """Output tokens."""
+    cost: tuple[float, float] = (0.0, 0.0)
+    """In the currency of the prices."""
+    worst: float = 0.0
+    """What the budget guard would hold for all of them at once."""
+    prompts: list[tuple[str, str]] = field(default_factory=list)
+    """Chip id and rendered prompt of the first few."""
+
+
+def dry_run(
+    captions: Captions, inputs: Iterable[CaptionInput], ledger: Ledger | None, base_url: str, show: int
+) -> DryRun:
+    """Count what a build would ask. Nothing is sent, nothing is written.
+
+    Args:
+        captions: the recipe's section.
+        inputs: the chips that wait.
+        ledger: where answers may lie already; None where there is none yet.
+        base_url: the server, whose manner may be known.
+        show: so many prompts are rendered.
+    """
+    batch = captions.backend == "openai-batch"
+    till, run = Till(captions, "dry run", batch=batch), DryRun()
+    note = ledger.load("server", server_name(base_url, captions.model)) if ledger is not None else None
+    manner: Manner = from_note(note)[0] if note else first_manner(captions.model_profile)
+    answer = [sum(ANSWER_TOKENS.get(kind, OTHER_TOKENS)[end] for kind in captions.kinds) for end in (0, 1)]
+    tokens_in, asked = [0, 0], 0
+    for one in inputs:
+        run.chips += 1
+        talk = Conversation(one)
+        question = till.question(talk, manner)
+        if len(run.prompts) < show:
+            run.prompts.append((one.chip_id, _rendered(question.messages)))
+        found = ledger.apply([Find(question.key)])[0] if ledger is not None else None
+        if found is not None and found.answer is not None:
+            run.reused += 1
+            continue
+        run.in_doubt += bool(found is not None and found.doubts)
+        asked += 1
+        size = len(canonical(without_images(question.messages)))
+        for end, pictures in ((0, IMAGE_TOKENS), (1, captions.model_profile.image_tokens)):
+            tokens_in[end] += round(size / CHARACTERS_PER_TOKEN[end]) + talk.request.images * pictures
+        run.worst += till.intent(question, "write", one.chip_id).worst_nano / NANO
+    rounds = [1.0 + share for share in REPAIR_SHARE]
+    thinking = captions.model_profile.thinking_tokens
+    run.calls = (round(asked * rounds[0]), round(asked * rounds[1]))
+    run.tokens_in = (tokens_in[0], round(tokens_in[1] * rounds[1] + asked * answer[1] * REPAIR_SHARE[1]))
+    run.tokens_out = (round(asked * answer[0] * rounds[0]), round(asked * (answer[1] + thinking) * rounds[1]))
+    prices = captions.prices
+    least, most = (
+        prices.cost_nano(TokenUse(tokens_in=run.tokens_in[end], tokens_out=run.tokens_out[end]), batch=batch) / NANO
+        for end in (0, 1)
+    )
+    run.cost = (least, most)
+    return run
+
+
+def _rendered(messages: list[dict[str, Any]]) -> str:
+    """A prompt as a person reads it; a picture is its hash."""
+    parts = []
+    for message in without_images(messages):
+        content = message["content"]
+        pieces = [{"text": content}] if isinstance(content, str) else content
+        text = "\n".join(piece.get("text") or f"[picture {piece['image_sha256'][:12]}]" for piece in pieces)
+        parts.append(f"--- {message['role']}\n{text}")
+    return "\n".join(parts)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioners.base import make_captioner
+from captioners.batch import BatchCaptioner
+from captioners.ledger import totals
+from captioners.ledger_sqlite import SqliteLedger
+from schemas.errors import RecipeError
+from tests.fake_openai import FakeOpenAI
+from tests.unit.captioners.answering import Waits, access, answers, captioner, inputs, section
+
+
+def batches(server: FakeOpenAI, folder: Path, *, purse: str = "run", **fields: Any) -> BatchCaptioner:
+    limits = {name: fields.pop(name) for name in ("most_requests", "most_bytes") if name in fields}
+    recipe = section(backend="openai-batch", **fields)
+    return BatchCaptioner(recipe, access(folder, server, purse=purse), sleep=Waits(), **limits)
+
+
+def states(folder: Path) -> dict[str, int]:
+    with SqliteLedger(folder / "ledger.sqlite") as ledger:
+        return dict(totals(ledger.attempts())["attempts"])
+
+
+def test_a_batch_says_the_same_as_single_calls_for_half_the_price(tmp_path: Path) -> None:
+    chips = inputs(5)
+    with FakeOpenAI(answers(chips)) as server:
+        single = captioner(server, tmp_path / "single")
+        one = single.write(chips)
+        made = batches(server, tmp_path / "batch", price_per_million_in=None, price_per_million_out=None,
+                       profile={"prices": {"tokens_in": 1.0, "tokens_out": 2.0}})  # fmt: skip
+        many = made.write(chips)
+    same = [[row.model_copy(update={"backend": "openai"}) for row in rows] for rows in many]
+    assert {row.backend for rows in many for row in rows} == {"openai-batch"}
+    assert same == one
+    assert made.cost()["cost"] == pytest.approx(single.cost()["cost"] / 2)
+    assert len(server.files.batches) == 1
+
+
+def test_repairs_go_in_a_batch_of_their_own(tmp_path: Path) -> None:
+    chips = inputs(3)
+
+    def change(draft: dict[str, Any], round_: int) -> dict[str, Any]:
+        if round_ == 0:
+            draft["short"][0]["text"] = "A glacier covers the scene."
+        return draft
+
+    with FakeOpenAI(answers(chips, change)) as server:
+        made = batches(server, tmp_path)
+        records = made.write(chips)
+        sizes = [len(server.files.files[b["input_file_id"]].splitlines()) for b in server.files.batches.values()]
+    mended = sum(rows[0].verification == "repaired" for rows in records)
+    assert mended > 0
+    assert sizes == [3, mended], "a glacier in a scene of ice needs no repair"
+    assert made.cost()["events"]["repairs"] == mended
+
+
+@pytest.mark.parametrize("fate", ["expired", "partial"])
+def test_what_a_batch_left_out_is_asked_again_and_nothing_else(tmp_path: Path, fate: str) -> None:
+    chips = inputs(7)
+    with FakeOpenAI(answers(chips), batches=[fate]) as server:
+        records = batches(server, tmp_path).write(chips)
+        assert {row.verification for rows in records for row in rows} == {"pass"}
+        assert len(server.files.batches) == 2
+        assert server.answered == 7, "what was answered is not asked again"
+    counts = states(tmp_path)
+    assert counts["answered"] == 7
+    assert counts["refused"] == (4 if fate == "expired" else 3)
+
+
+def test_a_request_that_fails_in_every_batch_is_the_templates_and_may_be_asked_again(tmp_path: Path) -> None:
+    chips = inputs(3)
+    with FakeOpenAI(answers(chips), batches=["expired"] * 3) as server:
+        made = batches(server, tmp_path)
+        done = {written.chip_id: written for written in made.stream(chips)}
+        left = [one for one in done.values() if one.open == "backend"]
+        assert len(left) == 1, "3 -> 1 answered; 2 -> 1; 1 -> none"
+        again = {written.chip_id: written.open for written in batches(server, tmp_path).stream(chips)}
+    assert set(again.values()) == {""}
+
+
+def test_files_are_split_by_requests_and_by_bytes(tmp_path: Path) -> None:
+    chips = inputs(7)
+    with FakeOpenAI(answers(chips)) as server:
+        batches(server, tmp_path / "a", most_requests=3).write(chips)
+        sizes = [len(server.files.files[b["input_file_id"]].splitlines()) for b in server.files.batches.values()]
+        assert sizes == [3, 3, 1]
+        largest = max(len(file) for name, file in server.files.files.items() if name.startswith("file"))
+        batches(server, tmp_path / "b", most_bytes=largest).write(chips)
+        assert len(server.files.batches) > 4
+        assert all(len(f) <= largest for name, f in server.files.files.items() if name.startswith("file"))
+
+
+def test_a_batch_too_large_for_the_queue_is_made_smaller(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips), batches=["limit"]) as server:
+        made = batches(server, tmp_path, most_requests=4)
+        assert {row.verification for rows in made.write(chips) for row in rows} == {"pass"}
+        assert len(server.files.batches) == 3
+
+
+def test_a_batch_that_is_refused_is_one_line(tmp_path: Path) -> None:
+    chips = inputs(2)
+    with (
+        FakeOpenAI(answers(chips), batches=["failed"]) as server,
+        pytest.raises(RecipeError, match="refuses the batch: the batch was not begun"),
+    ):
+        batches(server, tmp_path).write(chips)
+    assert states(tmp_path) == {"refused": 2}
+
+
+def test_a_server_that_is_unwell_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    chips = inputs(2)
+    with FakeOpenAI(answers(chips)) as server:
+        server.files.refuse = [503, 500, 429]
+        assert batches(server, tmp_path).write(chips)[0][0].verification == "pass"
+
+
+def test_a_batch_that_was_started_without_a_word_is_found_and_not_started_twice(tmp_path: Path) -> None:
+    chips = inputs(3)
+    with FakeOpenAI(answers(chips)) as server:
+        for number in range(3):  # older batches of others fill the first page of the list
+            server.files.files["other"] = b""
+            server.files._create({"input_file_id": "other", "endpoint": "/v1/chat/completions"})
+            server.files.batches[f"batch-{number:04d}"]["status"] = "completed"
+        server.files.lose_created = 1
+        batches(server, tmp_path).write(chips)
+        assert len(server.files.batches) == 4
+        assert server.answered == 3
+
+
+class Killed(BaseException):
+    """Stands for the end of the process, at a place where it waits."""
+
+
+class DiesAt:
+    """A sleep at which the process dies."""
+
+    async def __call__(self, seconds: float) -> None:
+        raise Killed
+
+
+@pytest.mark.parametrize("state", ["made", "uploaded", "created"])
+def test_a_run_that_was_killed_goes_on_with_its_batches(tmp_path: Path, state: str) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        first = batches(server, tmp_path)
+        first.sleep = DiesAt()
+        if state == "uploaded":
+            server.files.lose_created = 1  # the batch is there, and we were not told
+        with pytest.raises((Killed, BaseExceptionGroup)):
+            first.write(chips)
+        if state == "made":
+            _forget_upload(tmp_path, server)
+        second = batches(server, tmp_path)
+        records = second.write(chips)
+        assert {row.verification for rows in records for row in rows} == {"pass"}
+        assert server.answered == 4
+        assert len(server.files.batches) == 1
+    counts = states(tmp_path)
+    assert counts["answered"] == 4
+    assert counts.get("refused", 0) == (4 if state == "made" else 0)
+    assert "doubt" not in counts
+
+
+def _forget_upload(folder: Path, server: FakeOpenAI) -> None:
+    """As if the process had died before it sent anything."""
+    with SqliteLedger(folder / "ledger.sqlite") as ledger:
+        for name, note in ledger.notes("batch").items():
+            ledger.save("batch", name, {**note, "state": "made", "file_id": "", "batch_id": ""})
+    server.files.batches.clear()
+    server.files.files.clear()
+
+
+def test_the_budget_lets_through_what_fits_and_what_is_left_of_it_afterwards(tmp_path: Path) -> None:
+    chips = inputs(8)
+    with FakeOpenAI(answers(chips)) as server:
+        made = batches(server, tmp_path, max_cost=0.02)
+        records = made.write(chips)
+        assert made.cost()["cost"] <= 0.02
+        assert len(server.files.batches) > 1, "what a batch did not cost pays for the next"
+    reasons = [rows[0].checks.get("fallback") for rows in records]
+    assert 0 < reasons.count("budget") < 8
+    assert reasons.count(None) == server.answered
+
+
+def test_replay_needs_no_server_and_gives_the_same_words(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        paid = captioner(server, tmp_path).write(chips[:3])
+    replay = make_captioner(section(backend="replay", base_url=""), access(tmp_path))
+    words = [[row.model_copy(update={"backend": "openai"}) for row in rows] for rows in replay.write(chips[:3])]
+    assert words == paid
+    assert replay.cost()["calls"] == 0
+    with pytest.raises(RecipeError, match=r"lacks answers for 1 of 4 chips: u31-0003"):
+        replay.write(chips)
+    lenient = make_captioner(section(backend="replay", base_url="", missing="template"), access(tmp_path))
+    last = lenient.write(chips)[3]
+    assert {row.verification for row in last} == {"fallback"}
+    assert last[0].checks["fallback"] == "missing"
+
+
+def test_replay_finds_answers_of_a_server_that_was_asked_otherwise(tmp_path: Path) -> None:
+    chips = inputs(2)
+    with FakeOpenAI(
+        answers(chips), takes=lambda r: "no response_format here" if "response_format" in r else ""
+    ) as server:
+        captioner(server, tmp_path).write(chips)
+        assert "response_format" not in json.dumps(server.requests[-1])
+    replay = make_captioner(section(backend="replay", base_url=""), access(tmp_path))
+    assert {row.verification for rows in replay.write(chips) for row in rows} == {"pass"}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioners.ledger import totals
+from captioners.ledger_sqlite import SqliteLedger
+from captioners.live import LiveCaptioner
+from captioners.manner import Manner, server_name
+from schemas.errors import RecipeError
+from schemas.model_profile import find_profile, known_profiles
+from schemas.recipe import Captions
+from tests.fake_openai import FakeOpenAI, Request
+from tests.minds import Mind
+from tests.unit.captioners.answering import captioner, inputs, section
+
+
+def formats(server: FakeOpenAI) -> list[str]:
+    return [request.get("response_format", {}).get("type", "text") for request in server.requests]
+
+
+def only(*taken: str) -> Any:
+    """A server that refuses every other way to JSON."""
+
+    def takes(request: Request) -> str:
+        name = request.get("response_format", {}).get("type", "text")
+        return "" if name in taken else f"response_format {name} is not supported"
+
+    return takes
+
+
+@pytest.mark.parametrize(
+    ("taken", "asked"),
+    [
+        (("json_schema", "json_object", "text"), ["json_schema"]),
+        (("json_object", "text"), ["json_schema", "json_object"]),
+        (("text",), ["json_schema", "json_object", "text"]),
+    ],
+)
+def test_a_server_is_asked_once_what_it_can_and_remembered(
+    tmp_path: Path, taken: tuple[str, ...], asked: list[str]
+) -> None:
+    with FakeOpenAI(Mind(), takes=only(*taken)) as server:
+        first = captioner(server, tmp_path, probe=True).write(inputs(2))
+        assert formats(server) == [*asked, asked[-1], asked[-1]]
+        captioner(server, tmp_path, probe=True).write(inputs(3)[2:])
+        assert formats(server)[len(asked) + 2 :] == [asked[-1]], "another run does not probe again"
+        with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            note = ledger.load("server", server_name(server.base_url, "m"))
+            probes = [one for one in ledger.attempts() if one.purpose == "probe"]
+    assert note is not None
+    assert note["format"] == asked[-1]
+    assert probes[-1].state == "answered"
+    assert probes[-1].cost_nano > 0, "a probe is paid for, too"
+    assert {row.verification for rows in first for row in rows} <= {"pass", "repaired", "fallback"}
+
+
+def test_a_server_that_takes_the_schema_and_ignores_it_is_found_out(tmp_path: Path) -> None:
+    mind = Mind()
+
+    def answer(request: Request) -> str:
+        if request.get("response_format", {}).get("type") == "json_schema" and "any colour" in str(request):
+            return "Blue is a colour, and a rather dark one."
+        return mind(request)
+
+    with FakeOpenAI(answer) as server:
+        captioner(server, tmp_path, probe=True).write(inputs(1))
+        assert formats(server) == ["json_schema", "json_object", "json_object"]
+
+
+def test_parameters_that_a_server_does_not_take_are_left_out(tmp_path: Path) -> None:
+    def takes(request: Request) -> str:
+        if "temperature" in request:
+            return "Unsupported value: 'temperature' does not support 0.2 with this model."
+        return "Use 'max_completion_tokens' instead." if "max_tokens" in request else ""
+
+    with FakeOpenAI(Mind(), takes=takes) as server:
+        captioner(server, tmp_path, probe=True, parameters={"temperature": 0.2, "top_p": 0.9}).write(inputs(1))
+    last = server.requests[-1]
+    assert "temperature" not in last
+    assert last["top_p"] == 0.9
+    assert "max_completion_tokens" in last
+
+
+def test_a_manner_learns_each_way_only_once() -> None:
+    manner = Manner()
+    asked = manner.parameters(section(), {}, 10)
+    assert manner.learned("the schema is too deep", asked) == Manner(format="json_object")
+    assert manner.learned("this model has no context left", asked) is None
+    text = Manner(format="text")
+    assert text.learned("response_format is unknown", text.parameters(section(), {}, 10)) is None
+
+
+def test_the_table_of_models_is_whole_and_dated() -> None:
+    for profile in known_profiles():
+        assert profile.models
+        if profile.prices is not None:
+            assert profile.prices.as_of is not None
+            assert profile.prices.source
+            assert profile.prices.tokens_out > profile.prices.tokens_in > (profile.prices.cached_in or 0.0) > 0
+    assert find_profile("openai/gpt-5.4-mini-2026-03-17").limit_name == "max_completion_tokens"
+    assert find_profile("qwen3-vl-8b").prices is None
+
+
+def test_a_recipe_brings_its_own_profile_and_prices() -> None:
+    own = Captions.model_validate(
+        {
+            "backend": "openai", "base_url": "http://h/v1", "model": "mine", "api_key_env": "K",
+            "parameters": {"top_k": 20},
+            "profile": {"parameters": ["top_k"], "prices": {"tokens_in": 1.0, "tokens_out": 2.0, "currency": "EUR"}},
+        }
+    )  # fmt: skip
+    assert own.prices.currency == "EUR"
+    assert json.loads(own.model_dump_json())["profile"]["parameters"] == ["top_k"]
+    table = Captions(backend="openai", base_url="http://h/v1", model="gpt-5.4-mini", api_key_env="K")
+    assert table.prices.tokens_in == 0.75
+    dearer = Captions(
+        backend="openai", base_url="http://h/v1", model="gpt-5.4-mini", price_per_million_in=2.0,
+        price_per_million_out=9.0,
+    )  # fmt: skip
+    assert (dearer.prices.tokens_in, dearer.prices.cached_in) == (2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"parameters": {"temperature": 0.2}, "model": "gpt-5.4-mini"}, "takes reasoning_effort, verbosity"),
+        ({"api_key_env": "KEY", "model": "some-new-model"}, "no price of some-new-model is known"),
+        ({"model": ""}, "needs base_url and model"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_sent(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Captions.model_validate({"backend": "openai", "base_url": "http://h/v1", **fields})
+
+
+def test_a_key_that_is_refused_ends_the_run_and_leaves_nothing_in_doubt(tmp_path: Path) -> None:
+    with FakeOpenAI(Mind(), key="another", service_s=0.05) as server:
+        made: LiveCaptioner = captioner(server, tmp_path, concurrency=8)
+        with pytest.raises(RecipeError, match="refused the key"):
+            made.write(inputs(12))
+    with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        assert set(totals(ledger.attempts())["attempts"]) == {"refused"}
