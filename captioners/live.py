@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from captioners.aside import stream_aside
 from captioners.base import Access, CaptionInput, Written
@@ -73,6 +73,9 @@ class LiveCaptioner:
         self.manner = first_manner(captions.model_profile)
         self.guard = ErrorGuard(captions.max_error_ratio)
         ChatServer(self.base_url, self.key)  # a missing package is told now
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key does not leave its process")
 
     def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
         """See `Captioner.write`."""

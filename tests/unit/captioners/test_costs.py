@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioners.clerk import Clerk
+from captioners.costs import cost_report
+from captioners.dry_run import dry_run
+from captioners.ledger import NANO, Attempt, Ending, Intent, LedgerFullError, Step
+from captioners.ledger_sqlite import SqliteLedger
+from tests.fake_openai import FakeOpenAI
+from tests.unit.captioners.answering import answers, captioner, inputs, section
+
+
+def attempt(key: str, state: str, cost: float, subject: str = "a", purpose: str = "write") -> Attempt:
+    return Attempt("1", key, 1, "p", purpose, "m", state, subject, "", "", 200, "", 10, 5, 4, round(cost * NANO), "")  # type: ignore[arg-type]
+
+
+def text(chip_id: str, style: str, words: str, key: str = "", backend: str = "openai") -> dict[str, Any]:
+    return {"chip_id": chip_id, "kind": "caption", "style": style, "text": words, "backend": backend,
+            "request_key": key, "checks": {}}  # fmt: skip
+
+
+def test_costs_are_told_by_fate_and_by_kind_and_nothing_is_left_out() -> None:
+    attempts = [
+        attempt("k1", "answered", 3.0), attempt("k2", "answered", 1.0, purpose="repair"),
+        attempt("k3", "doubt", 2.0, "b"), attempt("k3", "refused", 0.0, "b"),
+        attempt("k4", "answered", 4.0, "b"), attempt("p", "answered", 0.5, "", "probe"),
+    ]  # fmt: skip
+    texts = [
+        text("a", "short", "xx", "k2"),
+        text("a", "long", "yyyyyy", "k2"),
+        text("b", "short", "z", "k4", "template"),
+    ]
+    report = cost_report(attempts, texts)
+    assert report["cost"] == 10.5
+    assert {fate: one["cost"] for fate, one in report["cost_by_fate"].items()} == {
+        "in doubt": 2.0, "probe": 0.5, "refused": 0.0, "replaced": 7.0, "used": 1.0,
+    }  # fmt: skip
+    assert report["kinds"]["caption/short"]["cost"] == pytest.approx(4.0 * 2 / 8 + 6.0)
+    assert report["kinds"]["caption/long"]["cost"] == pytest.approx(4.0 * 6 / 8)
+    assert report["per_1000"] == pytest.approx(3500.0)
+    assert report["written"] == {"texts": 3, "by_model": 2, "by_template": 1}
+    assert sum(chip["cost"] for chip in report["chips"].values()) == report["cost"]
+    assert report["chips"][""]["calls"] == 1
+
+
+def test_a_dry_run_counts_what_would_be_asked_and_sends_nothing(tmp_path: Path) -> None:
+    chips = inputs(5)
+    with FakeOpenAI(answers(chips)) as server:
+        made = captioner(server, tmp_path)
+        made.write(chips[:2])
+        with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            run = dry_run(section(), chips, ledger, server.base_url, show=1)
+        rest = captioner(server, tmp_path)
+        rest.write(chips[2:])
+        assert len(server.requests) == 5
+    cost = rest.cost()
+    assert (run.chips, run.reused, run.calls) == (5, 2, (3, 6))
+    assert run.tokens_in[0] <= cost["tokens_in"] <= run.tokens_in[1]
+    assert run.tokens_out[0] <= cost["tokens_out"] <= run.tokens_out[1]
+    assert run.cost[0] <= cost["cost"] <= run.cost[1] <= run.worst * 2
+    assert run.prompts[0][0] == chips[0].chip_id
+    assert "--- system" in run.prompts[0][1]
+    fresh = dry_run(section(), chips, None, "", show=0)
+    assert (fresh.reused, fresh.prompts) == (0, [])
+
+
+class Slow:
+    """A ledger whose first sync lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.groups: list[int] = []
+        self.go = threading.Event()
+
+    def apply(self, steps: list[Step]) -> list[Any]:
+        self.groups.append(len(steps))
+        self.go.wait(20)
+        if any(isinstance(step, Intent) and step.key == "full" for step in steps):
+            raise LedgerFullError("full")
+        return ["row" if isinstance(step, Intent) else None for step in steps]
+
+
+def test_steps_that_come_during_a_sync_share_the_next_one() -> None:
+    async def main() -> tuple[list[Any], list[int]]:
+        slow = Slow()
+        clerk = Clerk(slow, asyncio.get_running_loop())  # type: ignore[arg-type]
+        first = asyncio.create_task(clerk.intend(Intent("k", "p", "write", "m", 1, 1)))
+        while not slow.groups:
+            await asyncio.sleep(0)
+        rest = [asyncio.create_task(clerk.end(Ending("row", "refused"))) for _ in range(40)]
+        await asyncio.sleep(0)
+        assert not first.done(), "nothing is sent before its intent is on disk"
+        slow.go.set()
+        results = [await first, *[await one for one in rest]]
+        with pytest.raises(LedgerFullError):
+            await clerk.intend(Intent("full", "p", "write", "m", 1, 1))
+        clerk.close()
+        return results, slow.groups
+
+    results, groups = asyncio.run(main())
+    assert results == ["row", *[None] * 40]
+    assert groups == [1, 40, 1]
