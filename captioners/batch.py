@@ -18,7 +18,7 @@ import logging
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from captioners.ledger import Ending, Find, Ledger, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused
 from captioners.manner import Manner, first_manner, from_note, server_name
 from captioners.till import Question, Till
-from schemas.errors import BudgetExceededError, RecipeError, TextBackendError
+from schemas.errors import RecipeError, TextBackendError
 from schemas.recipe import Captions
 from schemas.text import TextRecord
 
@@ -140,20 +140,26 @@ class _Run:
         errands: list[Errand] = []
         asked: set[str] = set()
         refused: list[Conversation] = []
+        wanted: list[tuple[Question, Conversation]] = []
         for one in inputs:
             if one.chip_id in done:
                 continue
             talk = Conversation(one, "openai-batch")
-            question = self._advance(talk)
-            if question is None or (question.key not in asked and not self._spool(question, talk, errands, folder)):
-                if question is not None:
-                    refused.append(talk)
-                    continue
+            question = self._advance(talk, asked)
+            if question is None:
                 self._close(talk, done)
-            elif question is not None:
+            elif question.key not in asked:  # else another chip asks the same, and the next pass hears it
                 asked.add(question.key)
+                wanted.append((question, talk))
+            if len(wanted) == GROUP:
+                refused += self._spool(wanted, errands, folder)
+                wanted = []
+        refused += self._spool(wanted, errands, folder)
         for errand in errands:
             errand.close()
+            if not errand.count:
+                self._note(errand, "done")
+        errands = [errand for errand in errands if errand.count]
         if not errands:  # nothing is in flight whose worst price could turn out to be less
             for talk in refused:
                 talk.fail("budget")
@@ -166,7 +172,7 @@ class _Run:
         done.add(talk.one.chip_id)
         self.put(Written(talk.one.chip_id, records, talk.open))
 
-    def _advance(self, talk: Conversation) -> Question | None:
+    def _advance(self, talk: Conversation, asked: Collection[str]) -> Question | None:
         """Go as far as the ledger knows; the question that it cannot answer, None where the conversation is over."""
         most_doubts = 2 if self.owner.captions.in_doubt == "ask_again" else 1
         while talk.messages is not None:
@@ -176,36 +182,49 @@ class _Run:
                 talk.hear(question.key, found.answer.body)
             elif self.guard.tripped or self.tries[question.key] >= TRIES:
                 talk.fail("errors" if self.guard.tripped else "backend")
+            elif found.in_flight and question.key not in asked:  # another process asks: the next build has its answer
+                talk.fail("backend")
             elif found.doubts >= most_doubts:
                 talk.fail("doubt")
             else:
                 return question
         return None
 
-    def _spool(self, question: Question, talk: Conversation, errands: list[Errand], folder: Path) -> bool:
-        """Write a request into a file, after its row; False where the purse refuses it."""
+    def _spool(
+        self, wanted: Sequence[tuple[Question, Conversation]], errands: list[Errand], folder: Path
+    ) -> list[Conversation]:
+        """Write requests into files, after their rows; those that the purse refuses."""
+        lines = [self._line(question) for question, _ in wanted]
+        places = [self._room(len(line), errands, folder) for line in lines]
+        intents = [
+            self.till.intent(question, talk.purpose, talk.one.chip_id, batch=errand.name)
+            for (question, talk), errand in zip(wanted, places, strict=True)
+        ]
+        refused = []
+        rows = self.ledger.apply(intents)
+        for (question, talk), line, errand, row in zip(wanted, lines, places, rows, strict=True):
+            if isinstance(row, str):
+                errand.add(line)
+                self.tries[question.key] += 1
+                self.till.spent(talk.one.chip_id).calls += 1
+                self.till.events["repairs"] += talk.purpose == "repair"
+            elif row is not None:  # None: another process was quicker; the next pass sees what came of it
+                refused.append(talk)
+        return refused
+
+    def _line(self, question: Question) -> bytes:
         body = {"model": self.owner.captions.model, "messages": question.messages, **question.parameters}
-        line = json.dumps({"custom_id": question.key, "method": "POST", "url": "/v1/chat/completions", "body": body})
-        data = line.encode() + b"\n"
-        full = not errands or errands[-1].count >= self.most_requests
-        if full or errands[-1].bytes + len(data) > self.owner.most_bytes:
+        line = {"custom_id": question.key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        return json.dumps(line).encode() + b"\n"
+
+    def _room(self, size: int, errands: list[Errand], folder: Path) -> Errand:
+        """The batch that takes a request of so many bytes: the last one, or a new one where that is full."""
+        if not errands or not errands[-1].takes(size, self.most_requests, self.owner.most_bytes):
             name = uuid.uuid4().hex
-            note = {"state": "made", "server": self.server_name, "model": self.owner.captions.model}
-            self.ledger.save("batch", name, note)
             errands.append(Errand(name, folder / f"{name}.jsonl"))
-        intent = self.till.intent(question, talk.purpose, talk.one.chip_id, batch=errands[-1].name)
-        row = self.ledger.apply([intent])[0]
-        if isinstance(row, BudgetExceededError):
-            if errands[-1].count == 0:
-                self.ledger.save("batch", errands.pop().name, {"state": "done"})
-            return False
-        if row is None:
-            raise TextBackendError("another process asks the same", 1)
-        errands[-1].add(data)
-        self.tries[question.key] += 1
-        self.till.spent(talk.one.chip_id).calls += 1
-        self.till.events["repairs"] += talk.purpose == "repair"
-        return True
+            self._note(errands[-1], "made")
+        errands[-1].reserve(size)
+        return errands[-1]
 
     async def _start(self, errand: Errand) -> Errand:
         """Upload a file and start its batch; the order of notes is the order in which things can be found again."""

@@ -24,7 +24,8 @@ class Errand:
 
     def __init__(self, name: str, path: Path | None, file_id: str = "", batch_id: str = "") -> None:
         self.name, self.file_id, self.batch_id = name, file_id, batch_id
-        self._path, self.count, self.bytes = path, 0, 0
+        self._path, self.count = path, 0
+        self._reserved, self._reserved_bytes = 0, 0
         self._file: IO[bytes] | None = None
 
     @property
@@ -32,12 +33,20 @@ class Errand:
         """The file of requests."""
         return self._path or Path()
 
+    def takes(self, size: int, most_requests: int, most_bytes: int) -> bool:
+        """Whether there is room for a request of so many bytes."""
+        return self._reserved < most_requests and self._reserved_bytes + size <= most_bytes
+
+    def reserve(self, size: int) -> None:
+        """Keep room for a request."""
+        self._reserved, self._reserved_bytes = self._reserved + 1, self._reserved_bytes + size
+
     def add(self, line: bytes) -> None:
         """One request more."""
         if self._file is None:
             self._file = self.path.open("wb")
         self._file.write(line)
-        self.count, self.bytes = self.count + 1, self.bytes + len(line)
+        self.count += 1
 
     def close(self) -> None:
         """All requests are written."""

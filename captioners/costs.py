@@ -45,6 +45,7 @@ def cost_report(attempts: Iterable[Attempt], texts: Iterable[Mapping[str, Any]])
         "cost": whole["cost"],
         "cost_by_fate": {fate: {"calls": counts[fate], "cost": fates[fate] / NANO} for fate in sorted(counts)},
         "written": {"texts": len(records), "by_model": by_model, "by_template": len(records) - by_model},
+        "fallbacks": dict(sorted(Counter(_reason(one) for one in records if one["backend"] == "template").items())),
         "per_1000": _per_1000(whole["cost"], len(records)),
         "kinds": _kinds(records, {chip: values[3] for chip, values in chips.items()}),
         "chips": {
@@ -52,6 +53,11 @@ def cost_report(attempts: Iterable[Attempt], texts: Iterable[Mapping[str, Any]])
             for chip, (calls, tokens_in, tokens_out, nano) in sorted(chips.items())
         },
     }
+
+
+def _reason(one: Mapping[str, Any]) -> str:
+    """Why the template wrote a text."""
+    return str((one.get("checks") or {}).get("fallback") or "unsaid")
 
 
 def _fate(one: Attempt, used: set[str]) -> str:

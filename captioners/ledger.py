@@ -55,6 +55,8 @@ class Found:
     """Attempts in doubt."""
     in_flight: bool = False
     """Whether a living process, this one included, is waiting for an answer to it."""
+    in_batch: bool = False
+    """Whether a batch that has not ended holds it."""
 
 
 @dataclass(frozen=True)

@@ -284,7 +284,8 @@ def _found(documents: Sequence[Document]) -> Found:
         first = answers[0]
         answer = Answer(base64.b64decode(first["body"]), first["tokens_in"], first["tokens_out"], first["cost_nano"])
     doubts = sum(one["state"] == "doubt" for one in documents)
-    return Found(answer, doubts, any(one["state"] == "intent" for one in documents))
+    flying = [one for one in documents if one["state"] == "intent"]
+    return Found(answer, doubts, bool(flying), any(one["batch"] for one in flying))
 
 
 def _sums(changes: Iterable[tuple[str, int, int]]) -> dict[str, tuple[int, int]]:

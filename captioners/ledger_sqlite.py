@@ -187,13 +187,14 @@ class SqliteLedger:
 
     def _find(self, key: str) -> Found:
         rows = self._db.execute(
-            "SELECT state, body, tokens_in, tokens_out, cost_nano, owner FROM attempts WHERE key = ? ORDER BY attempt",
+            "SELECT state, body, tokens_in, tokens_out, cost_nano, batch FROM attempts WHERE key = ? ORDER BY attempt",
             (key,),
         ).fetchall()
         answers = [Answer(bytes(row[1]), *row[2:5]) for row in rows if row[0] == "answered"]
         doubts = sum(row[0] == "doubt" for row in rows)
-        in_flight = any(row[0] == "intent" for row in rows)
-        return Found(answers[0] if answers else None, doubts, in_flight)
+        flying = [row for row in rows if row[0] == "intent"]
+        in_batch = any(row[5] for row in flying)
+        return Found(answers[0] if answers else None, doubts, bool(flying), in_batch)
 
     def _intend(self, intent: Intent) -> str | BudgetExceededError | None:
         """Write an intent down."""

@@ -230,6 +230,8 @@ class _Session:
                 return found.answer.body
             if found.doubts >= most_doubts:
                 raise TextBackendError(f"{found.doubts} call(s) in doubt", failed)
+            if found.in_batch:
+                raise TextBackendError("a batch that has not ended holds it", failed)
             if found.in_flight:  # another process asks; if it dies, its call is in doubt
                 await self.owner.sleep(OTHERS_WAIT_S)
                 await self.clerk.call(lambda ledger: ledger.recover())

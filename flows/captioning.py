@@ -62,7 +62,7 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: LedgerPlace | No
     paid = cost_report(_attempts(ledger, purse), waiting.texts())
     spent = captioner.cost()
     limits = {"currency": captions.prices.currency, "max_cost": captions.max_cost}
-    return {**paid, **limits, "reused": spent["reused"], "events": spent["events"], "fallbacks": spent["fallbacks"]}
+    return {**paid, **limits, "reused": spent["reused"], "events": spent["events"]}
 
 
 def run_purse(job: Job) -> str:

@@ -197,7 +197,9 @@ def test_after_a_kill_answers_stay_and_calls_in_flight_are_in_doubt(opened: Open
         assert ledger.body("paid") == b"kept"
         assert find(ledger, "lost").doubts == 1
         assert find(ledger, "lost").answer is None
-        assert find(ledger, "in a batch") == Found(None, 0, in_flight=True), "the batch's fate is not the process's"
+        assert find(ledger, "in a batch") == Found(None, 0, in_flight=True, in_batch=True), (
+            "the batch's fate is not the process's"
+        )
         assert totals(ledger.attempts("p"))["cost"] == pytest.approx(210 / NANO), "the doubt counts at its worst"
 
 
