@@ -15,7 +15,7 @@ from tests.integration.support import Build
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/dataset.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/dataset.md", "docs/reading.md"])
 def test_the_python_of_a_page_runs(page: str, build: Build, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks

@@ -1,0 +1,101 @@
+"""Reading from a real S3 server: what it is asked for, by its own log."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shards.filters import ChipFilter
+from shards.reader import Dataset, open_dataset
+from shards.storage import StoreOptions, open_storage
+from shards.version import publish
+from terraweft import ChipLoader, ChipStream, StreamOptions
+from tests.s3_server import CREDENTIALS, s3_server
+from tests.unit.shards import made_up
+
+BUCKET = "terraweft-reading"
+
+
+class Log(logging.Handler):
+    """What a server was asked for: method, path, status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[str, str, int]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.search(r'"(\w+) /([^ ]*) HTTP[^"]*" (\d+)', re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage()))
+        if found is not None:
+            self.requests.append((found[1], found[2], int(found[3])))
+
+    def taken(self) -> list[tuple[str, str, int]]:
+        """The requests since the last call."""
+        found, self.requests = self.requests, []
+        return found
+
+
+@pytest.fixture(scope="module")
+def on_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset, Log]]:
+    """A dataset of ten chips in a bucket, and the server's log."""
+    log, logger = Log(), logging.getLogger("werkzeug")
+    scratch = tmp_path_factory.mktemp("s3")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        with s3_server(BUCKET) as url:
+            logger.setLevel(logging.INFO)
+            logger.addHandler(log)
+            options = StoreOptions(endpoint_url=url, region="us-east-1")
+            storage = open_storage(f"s3://{BUCKET}/dataset", options)
+            draft = made_up.draft(scratch, [made_up.sample(n) for n in range(10)], storage=storage)
+            publish(storage, draft, scratch=scratch / "staging")
+            yield open_dataset(f"s3://{BUCKET}/dataset", options=options), log
+            logger.removeHandler(log)
+
+
+def test_a_sample_by_id_is_one_range_of_one_shard(on_s3: tuple[Dataset, Log]) -> None:
+    dataset, log = on_s3
+    _ = dataset.places  # the table, once
+    log.taken()
+    for number in (3, 7):
+        sample = dataset.sample(made_up.chip_id(number))
+        np.testing.assert_array_equal(sample.layers["s2_10m"].data, made_up.sample(number).layers["s2_10m"].data)
+        ((method, path, status),) = log.taken()
+        assert (method, status) == ("GET", 206)
+        assert path == f"{BUCKET}/dataset/{dataset.places.path_of(dataset.places.number(sample.chip_id) or 0)}"
+
+
+def test_a_stream_asks_once_for_each_sample_and_equals_the_local_one(
+    on_s3: tuple[Dataset, Log], published: Path
+) -> None:
+    dataset, log = on_s3
+    options = StreamOptions(seed=2, texts=True, sources=("worldcover",))
+    stream = ChipStream(dataset, options)
+    log.taken()
+    remote = list(ChipLoader(stream, 2))
+    assert [(method, status) for method, _, status in log.taken()] == [("GET", 206)] * 6
+    local = list(ChipLoader(ChipStream(published, options), 2))
+    assert [batch["chip_id"] for batch in remote] == [batch["chip_id"] for batch in local]
+    for ours, theirs in zip(remote, local, strict=True):
+        for name, value in theirs.items():
+            assert torch.equal(ours[name], value) if isinstance(value, torch.Tensor) else ours[name] == value
+
+
+def test_an_epoch_on_s3_goes_on_where_it_stopped_and_filters_open_no_other_shard(on_s3: tuple[Dataset, Log]) -> None:
+    dataset, log = on_s3
+    stopped = ChipLoader(ChipStream(dataset, StreamOptions(seed=2)), 2)
+    first = next(iter(stopped))
+    goes_on = ChipLoader(ChipStream(dataset, StreamOptions(seed=2)), 2)
+    goes_on.load_state_dict(stopped.state_dict())
+    seen = [*first["chip_id"], *(chip for batch in goes_on for chip in batch["chip_id"])]
+    assert sorted(seen) == sorted(dataset.chip_ids("train"))
+    log.taken()
+    found = list(dataset.iterate(where=ChipFilter(splits=("val",))))
+    assert len(found) == 2
+    assert all("/shards/val/" in path for _, path, _ in log.taken())
