@@ -27,11 +27,14 @@ from shards.samples import decode_sample
 from shards.storage import Storage, StoreOptions, open_storage
 from shards.storage_file import StorageFile
 from shards.tar_reader import ShardFiles
+from shards.wanted import Wanted
 
 if TYPE_CHECKING:
     import geopandas
     import pandas
     import xarray
+
+    from shards.zarr_random import ZarrChips
 
 
 def open_dataset(uri: str | Path | Storage, version: str | None = None, options: StoreOptions | None = None) -> Dataset:
@@ -258,7 +261,7 @@ class Dataset:
         number = self.places.number(chip_id)
         if number is None:
             raise DatasetError(f"no chip {chip_id!r}", where=f"{self.name} {self.version}")
-        wanted = None if modalities is None and members is None else _Wanted(self, modalities, members)
+        wanted = None if modalities is None and members is None else Wanted(self, modalities, members)
         _, path, offset, length = self.places.of(number)
         found = self.files.read(path, offset, length, chip_id, wanted)
         return decode_sample(chip_id, found, self._modality_of)
@@ -296,6 +299,24 @@ class Dataset:
         """
         import xarray
 
+        opened: xarray.Dataset = xarray.open_zarr(self._zarr(group), group=group, consolidated=False, chunks=chunks)
+        return opened
+
+    def zarr_chips(self, group: str, threads: int = 2) -> ZarrChips:
+        """Random access to the chips of a Zarr group, many at once; by ``zarr_index``.
+
+        Args:
+            group: as in `xarray`.
+            threads: that decode.
+
+        Raises:
+            DatasetError: this version has no Zarr, or no such group.
+        """
+        from shards.zarr_random import ZarrChips
+
+        return ZarrChips(self._zarr(group), group, threads)
+
+    def _zarr(self, group: str) -> Any:
         from shards.zarr_store import open_store
 
         stored = self.document.zarr
@@ -304,9 +325,7 @@ class Dataset:
         if group not in stored["groups"]:
             known = ", ".join(stored["groups"])
             raise DatasetError(f"no Zarr group {group!r}", where=self.name, mend=f"it has {known}")
-        store = open_store(self.storage, stored["tag"])
-        opened: xarray.Dataset = xarray.open_zarr(store, group=group, consolidated=False, chunks=chunks)
-        return opened
+        return open_store(self.storage, stored["tag"])
 
     def wanted_groups(self, modalities: Collection[str] | None) -> list[str]:
         """Modality groups that names of modalities or groups stand for, in the recipe's order.
@@ -373,21 +392,3 @@ class Dataset:
     def close(self) -> None:
         """Close open shards; a later read opens them again."""
         self.files.close()
-
-
-class _Wanted:
-    """Which members of a sample are read."""
-
-    def __init__(self, dataset: Dataset, modalities: Collection[str] | None, members: Collection[str] | None) -> None:
-        known = {"labels", "label", "confidence", "osm", "targets", "texts"}
-        odd = sorted(set(members or ()) - known)
-        if odd:
-            raise DatasetError(f"no member {odd[0]!r}", where=dataset.name, mend=f"known: {', '.join(sorted(known))}")
-        groups = dataset.wanted_groups(modalities)
-        self.names = {*groups, *(f"{group}_{more}" for group in groups for more in ("valid", "count")), "meta"}
-        self.names |= known if members is None else set(members)
-
-    def __call__(self, suffix: str) -> bool:
-        name = suffix.rpartition(".")[0]
-        kinds = (("label_", "labels"), ("target_", "targets"))
-        return name in self.names or any(name.startswith(k) and all_of in self.names for k, all_of in kinds)

@@ -12,7 +12,7 @@ PYTHON="$1"
 "$PYTHON" -m venv --clear "$PEER"
 SITE=$("$PEER/bin/python" -c "import sysconfig; print(sysconfig.get_path('purelib'))")
 "$PYTHON" -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$SITE/project.pth"
-"$PEER/bin/pip" install --quiet --disable-pip-version-check --no-deps litdata mosaicml-streaming lightning-utilities \
+"$PEER/bin/pip" install --quiet --disable-pip-version-check --no-deps litdata==0.2.76 mosaicml-streaming==0.13.0 lightning-utilities \
   catalogue omegaconf antlr4-python3-runtime==4.9.3 xxhash zstd python-snappy cramjam Brotli
 mkdir -p "$SITE/torchvision/transforms"
 cat > "$SITE/torchvision/__init__.py" <<'STUB'

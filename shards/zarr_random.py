@@ -1,0 +1,154 @@
+"""Chips of a version's Zarr by number, many at once: the bytes of each chip's chunk, decoded by threads into its slot.
+
+Zarr's own indexing takes a shard apart for every selection, and one chip after the other. Here a shard's index is
+read once, a chip is one range, and decompression, which frees the interpreter, runs on several cores. Arrays that are
+stored in another way than `shards.zarr_groups` writes them are read through Zarr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs import Blosc
+from numpy.typing import NDArray
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from schemas.errors import DatasetError, IntegrityError
+
+_ABSENT = np.iinfo(np.uint64).max
+_BLOSC_HEADER = struct.Struct("<4xIII")
+"""Bytes decoded, block size, bytes encoded."""
+
+
+class ZarrChips:
+    """Random access to the chips of one Zarr group. Threads may not share it.
+
+    Args:
+        store: a read-only Zarr store.
+        group: name of the group.
+        threads: that decode.
+
+    Raises:
+        DatasetError: there is no such group.
+    """
+
+    def __init__(self, store: Any, group: str, threads: int = 2) -> None:
+        try:
+            opened = zarr.open_group(store, path=group, mode="r")
+        except (KeyError, FileNotFoundError) as error:
+            raise DatasetError(f"no Zarr group {group!r}") from error
+        self._arrays = {
+            name: _ChipArray(store, f"{group}/{name}", array)
+            for name in ("data", "valid", "count")
+            if isinstance(array := opened.get(name), zarr.Array)
+        }
+        self._pool = ThreadPoolExecutor(threads, "terraweft-zarr")
+
+    def read(self, numbers: Sequence[int] | NDArray[np.integer[Any]]) -> dict[str, NDArray[Any]]:
+        """Chips by ``zarr_index``: ``data`` (N, T, C, H, W) and ``valid`` (N, T, H, W) as stored, labels (N, H, W).
+
+        Raises:
+            DatasetError: a number that no chip has.
+            IntegrityError: chunks that are not what the metadata says.
+        """
+        wanted = [int(number) for number in numbers]
+        return {name: array.read(wanted, self._pool) for name, array in self._arrays.items()}
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown()
+
+
+class _ChipArray:
+    """One array (chip, ...) of a group."""
+
+    def __init__(self, store: Any, path: str, array: zarr.Array[Any]) -> None:
+        self._store, self._path, self._array = store, path, array
+        self._indexes: dict[int, NDArray[np.uint64]] = {}
+        self._fill = array.fill_value
+        self.per_shard = array.shards[0] if array.shards is not None and _is_ours(array) else 0
+
+    def read(self, numbers: list[int], pool: ThreadPoolExecutor) -> NDArray[Any]:
+        count = self._array.shape[0]
+        odd = [number for number in numbers if not 0 <= number < count]
+        if odd:
+            raise DatasetError(f"no chip {odd[0]} in {self._path}", mend=f"0 to {count - 1}")
+        batch: NDArray[Any] = np.empty((len(numbers), *self._array.shape[1:]), self._array.dtype)
+        if not self.per_shard:
+            for slot, number in zip(batch, numbers, strict=True):
+                slot[...] = np.asarray(self._array[number])
+            return batch
+        chunks = sync(self._fetch(numbers))
+        list(pool.map(self._decode, chunks, batch))
+        return batch
+
+    async def _fetch(self, numbers: list[int]) -> list[bytes | None]:
+        """Encoded chunks of chips; None for those that were never written."""
+        missing = sorted({number // self.per_shard for number in numbers} - set(self._indexes))
+        found = await asyncio.gather(*(self._index(shard) for shard in missing))
+        self._indexes |= dict(zip(missing, found, strict=True))
+        return list(await asyncio.gather(*(self._chunk(number) for number in numbers)))
+
+    async def _get(self, shard: int, part: Any) -> bytes | None:
+        key = f"{self._path}/c/{'/'.join([str(shard), *('0' for _ in self._array.shape[1:])])}"
+        content = await self._store.get(key, default_buffer_prototype(), part)
+        return None if content is None else bytes(content.to_bytes())
+
+    async def _index(self, shard: int) -> NDArray[np.uint64]:
+        """(chips of the shard, 2) offset and length of each chunk."""
+        size = 16 * self.per_shard
+        content = await self._get(shard, SuffixByteRequest(size + 4))
+        if content is None:
+            return np.full((self.per_shard, 2), _ABSENT, np.uint64)
+        if len(content) != size + 4 or google_crc32c.value(content[:size]) != int.from_bytes(content[size:], "little"):
+            raise IntegrityError(f"{self._path}: the index of shard {shard} is damaged")
+        return np.frombuffer(content[:size], "<u8").reshape(-1, 2)
+
+    async def _chunk(self, number: int) -> bytes | None:
+        offset, length = (int(value) for value in self._indexes[number // self.per_shard][number % self.per_shard])
+        if offset == _ABSENT:
+            return None
+        content = await self._get(number // self.per_shard, RangeByteRequest(offset, offset + length))
+        if content is None or len(content) != length:
+            raise IntegrityError(f"{self._path}: chip {number} ends early")
+        return content
+
+    def _decode(self, content: bytes | None, slot: NDArray[Any]) -> None:
+        if content is None:
+            slot[...] = self._fill
+            return
+        decoded, _, encoded = _BLOSC_HEADER.unpack_from(content) if len(content) >= 16 else (0, 0, 0)
+        if decoded != slot.nbytes or encoded != len(content):
+            raise IntegrityError(f"{self._path}: a chunk of {decoded} bytes, wanted {slot.nbytes}")
+        try:
+            Blosc().decode(content, slot)
+        except RuntimeError as error:
+            raise IntegrityError(f"{self._path}: a chunk that cannot be decompressed") from error
+
+
+def _is_ours(array: zarr.Array[Any]) -> bool:
+    """Whether an array is stored as `shards.zarr_groups` does: a chip per chunk, Blosc in shards, index at the end."""
+    codecs: Sequence[Any] = getattr(array.metadata, "codecs", ())
+    if len(codecs) != 1 or not isinstance(codecs[0], ShardingCodec):
+        return False
+    sharding = codecs[0]
+    inner = sharding.codecs
+    return (
+        sharding.chunk_shape == (1, *array.shape[1:])
+        and sharding.index_location.value == "end"
+        and len(inner) == 2
+        and isinstance(inner[0], BytesCodec)
+        and (inner[0].endian is None or inner[0].endian.value == "little")
+        and isinstance(inner[1], BloscCodec)
+        and array.shards == (array.shards[0] if array.shards else 0, *array.shape[1:])
+    )
