@@ -1,12 +1,12 @@
-"""P5: shards to training batches beside reading the same files, webdataset, litdata and mosaicml-streaming; Zarr at random.
+"""P5: shards to training batches beside reading the same files and three peers; chips of Zarr at random.
 
-    python bench/p5_reading.py [--count 512] [--repeats 5]
+    python bench/p5_reading.py [--count 256] [--repeats 5]
 
-One set of chips (three dates of four bands of 256 px, masks, label, confidence), made once and written in every form. Each
-method reads one epoch of batches of 16 in a process of its own; methods take turns within a repeat, cold (the kernel has
-dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread. `holds`: the median
-over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold; and chips of our
-Zarr at random, 16 at a time, come at least twice as fast as zipped Zarr in tars through an index of the tars.
+One set of chips (three dates of four bands of 256 px, masks, label, confidence), made once and written in every form.
+Each method reads one epoch of batches of 16 in a process of its own; methods take turns within a repeat, cold (the
+kernel has dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread.
+`holds`: the median over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold;
+and chips of our Zarr at random, 16 at a time, come at least twice as fast as zipped Zarr in tars through an index.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def ratio(above: list[float], below: list[float]) -> float:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=512)
+    parser.add_argument("--count", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--one", default="")
     options = parser.parse_args()
