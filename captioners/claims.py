@@ -134,6 +134,12 @@ def _top(said: Said, region: str) -> float:
 
 
 _ROSE = r"north-?west|north-?east|south-?west|south-?east|north|south|east|west"
+_BEARINGS = {
+    "north": 0.0, "north-east": 45.0, "east": 90.0, "south-east": 135.0, "south": 180.0, "south-west": 225.0,
+    "west": 270.0, "north-west": 315.0,
+}  # fmt: skip
+WITHIN_DEGREES = 40.0
+"""A direction may be told for what lies so near to it."""
 _OF = re.compile(
     rf"\b(?:(?:to the )?(?P<way>{_ROSE})(?:ern side)? of) (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?", re.I
 )
@@ -158,13 +164,13 @@ def _direction(said: Said) -> Iterable[Claim]:
 
 def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim]:
     told = re.sub(r"^(north|south)-?(west|east)$", r"\1-\2", way.lower())
-    values = [
-        str(fact.value)
+    bearings = [
+        float(fact.value)
         for a in said.classes_of(one.concept)
         for b in said.classes_of(other.concept)
-        if (fact := said.reading.by_id.get(f"relation.{a.code}.{b.code}")) is not None
+        if (fact := said.reading.by_id.get(f"bearing.{a.code}.{b.code}")) is not None
     ]
-    if not any(value == told or told in value.split("-") for value in values):
+    if not any(abs((bearing - _BEARINGS[told] + 180.0) % 360.0 - 180.0) <= WITHIN_DEGREES for bearing in bearings):
         yield "relation", f"{told!r} is not where the one lies of the other"
 
 
@@ -189,8 +195,7 @@ def _border(said: Said) -> Iterable[Claim]:
             for b in said.classes_of(other.concept)
         ]
         reverse = [f"border.{p.split('.')[2]}.{p.split('.')[1]}" for p in pairs]
-        mapped = any(f.kind in ("osm", "element") for f in said.cited)
-        if pairs and not mapped and not any(pair in said.reading.by_id for pair in (*pairs, *reverse)):
+        if pairs and not any(pair in said.reading.by_id for pair in (*pairs, *reverse)):
             yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
 
 
@@ -227,9 +232,12 @@ _SHAPE_WORD = re.compile(
 
 def _shape(said: Said) -> Iterable[Claim]:
     """Words for a shape or a course: a cited fact has them."""
-    values = {str(f.value) for f in said.cited if f.unit == "word"}
+    shapes = [f for f in said.cited if f.unit == "word"]
     for match in _SHAPE_WORD.finditer(said.text):
         word = match.group(1).lower()
+        near = said.before(match.start()) or said.after(match.end())
+        own = [f for f in shapes if near is not None and said.is_about(f, near)]
+        values = {str(f.value) for f in (own if near is not None and said.classes_of(near.concept) else shapes)}
         if not any(word in SHAPES.get(value, ()) for value in values):
             yield "shape", f"{word!r} is the shape of nothing that is cited"
 

@@ -256,6 +256,9 @@ class Recorder:
                 "rounds": len(rounds),
                 "violations": as_checks(v for each in judged for v in each),
             }
+            said = [s.text for r in rounds for s, _ in r.captions.get(slot, [])]
+            if said:
+                checks["mentions"] = sum(self.verifier.mentions(text) for text in said)
             if spare.kind == "qa":
                 written = self._question(spare, last.questions.get(slot), len(rounds), checks)
             else:
@@ -294,6 +297,8 @@ class Recorder:
             begin = len(text) + (1 if text else 0)
             text = f"{text} {clean}".strip()
             spans += self._spans(clean, begin, sentence.facts)
+        if spare.kind == "caption":
+            checks["over_5_percent"] = list(self.verifier.named(text))
         facts = tuple(dict.fromkeys(f for sentence in kept for f in sentence.facts))
         status: Verification = "pass" if rounds == 1 and not dropped else "repaired"
         visible = all(self.verifier.reading.by_id[f].kind in _VISIBLE for f in facts)

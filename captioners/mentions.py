@@ -71,6 +71,25 @@ _NEGATION = re.compile(
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,
 )
+_LISTED = re.compile(r"\bx{2,}(?:,\s*|\s*,?\s*(?:or|nor)\s+(?:any\s+|of\s+)?)$")
+
+
+def _list_head(before: str, after: str) -> str:
+    """What stands before a list of covers joined by or: "no snow, mangroves or wetland" denies all three.
+
+    Args:
+        before: the text before a mention, covers blanked to x.
+        after: the text after it, covers blanked to x.
+    """
+    joined = re.match(r"(?:,?\s*(?:or|nor)\s|,\s*x{2,}[^.;:]*\b(?:or|nor)\s)", after) is not None
+    while match := _LISTED.search(before):
+        joined = joined or "or" in match.group(0).replace("x", "")
+        if not joined:
+            break
+        before = before[: match.start()]
+    return before
+
+
 _DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
 _ABSENT_AFTER = re.compile(
     r"^\s+(?:cover\s+)?(?:is|are|remains?)\s+(?:entirely |completely |wholly )?"
@@ -110,7 +129,7 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
     found = []
     blanked = pattern.sub(lambda match: "x" * len(match.group(0)), sentence)  # "land without crops" denies nothing
     for match in pattern.finditer(sentence):
-        before = re.split(r"[.;:]", blanked[: match.start()])[-1]
+        before = _list_head(re.split(r"[.;:]", blanked[: match.start()])[-1], blanked[match.end() :])
         denied = bool(_NEGATION.search(before)) and not _DOUBLE.search(before)
         denied = denied or bool(_ABSENT_AFTER.match(sentence[match.end() :]))
         found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], denied))

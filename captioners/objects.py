@@ -235,7 +235,7 @@ def relation_facts(objects: Iterable[SceneObject], index: NDArray[Any], legend: 
 
     ``relation.<a>.<b>`` = north: the centre of a's largest object lies north of that of b's. ``enclosed.<a>`` = the
     noun of the class that makes up at least 95 % of the border of a's largest object, which touches no edge of the
-    chip.
+    chip. ``bearing.<a>.<b>``: the direction in degrees clockwise from north, for pairs that lie apart.
     """
     seconds = {o.code: o.pixels for o in objects if o.object_id.endswith(".2")}
     alone = [o for o in objects if o.object_id.endswith(".1") and o.pixels > seconds.get(o.code, 0)]
@@ -260,6 +260,19 @@ def relation_facts(objects: Iterable[SceneObject], index: NDArray[Any], legend: 
             if a.code == b.code:
                 continue
             (ax, ay), (bx, by) = centres[a.code], centres[b.code]
+            if float(np.hypot(ax - bx, ay - by)) >= MIN_DISTANCE:
+                bearing = round(float(np.degrees(np.arctan2(ax - bx, by - ay))) % 360.0, 1)
+                facts.append(
+                    Fact(
+                        f"bearing.{a.code}.{b.code}",
+                        "relation",
+                        f"{a.noun} / {b.noun}",
+                        bearing,
+                        "bearing",
+                        "chip",
+                        a.source,
+                    )
+                )
             word = direction_word(float(ax - bx), float(ay - by))
             if word:
                 subject = f"{a.noun} / {b.noun}"

@@ -119,7 +119,7 @@ class RecordMaker:
             backend="template",
             parent_id=parent_id,
             verification="not_checked" if found else self.verification,
-            checks={**self.checks, "violations": as_checks(found)},
+            checks={**self.checks, "violations": as_checks(found), **self._coverage(told, text)},
             visually_verifiable=_visible(told),
             licence=self.licence(facts),
             **fields,
@@ -128,6 +128,10 @@ class RecordMaker:
         if faults:
             raise ValueError(f"{record.text_id}: {faults[0]}")
         return record
+
+    def _coverage(self, told: Told, text: str) -> dict[str, Any]:
+        """Which of the large classes a caption names."""
+        return {"over_5_percent": list(self.chip.verifier.named(text))} if told.kind == "caption" else {}
 
     def _body(
         self, told: Told

@@ -6,11 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from schemas.text import TextRecord
 
 WORD = re.compile(r"[A-Za-zÀ-ÿ]+(?:[-'][A-Za-zÀ-ÿ]+)*|\d+(?:[.,]\d+)*%?")
+NEAR, PERMUTATIONS, NEAR_SAMPLE = 0.8, 128, 20_000
+"""Jaccard similarity from which texts count as near duplicates, hashes per text, and texts compared."""
 BLEU_SAMPLE = 200
 """Captions compared with each other for self-BLEU: its cost grows with the square."""
 
@@ -32,14 +35,85 @@ def text_statistics(records: Iterable[TextRecord | Mapping[str, Any]]) -> dict[s
         "models": _counts(row.model for row in rows if row.model),
         "verification": _counts(row.verification for row in rows),
         "violations": _violations(rows),
+        "verification_rates": {
+            name: round(count / max(1, len(rows)), 4)
+            for name, count in _counts(row.verification for row in rows).items()
+        },
+        "hallucination": hallucination(rows),
+        "recall_over_5_percent": recall(rows),
         "captions": {
             style: caption_statistics([row.text for row in captions if row.style == style])
             for style in sorted({row.style for row in captions})
         },
-        "answers": {
-            style: _counts(row.answer for row in rows if row.kind == "qa" and row.style == style) for style in ("bool",)
+        "questions": question_statistics([row for row in rows if row.kind == "qa"]),
+        "pointing": {
+            "texts": sum(bool(row.geometries) for row in rows),
+            "targets": sum(len(row.geometries) for row in rows) // 3,
+            "empty": sum(row.empty_target for row in rows),
         },
     }
+
+
+def hallucination(rows: Sequence[TextRecord]) -> dict[str, Any]:
+    """How often a model named what is not there, over all its rounds, before anything was repaired or dropped.
+
+    After Rohrbach et al. 2018 (CHAIR): per mention, and per caption with at least one. Zeros where no model wrote.
+    """
+    judged = [row for row in rows if row.kind != "qa" and "mentions" in row.checks]
+    mentions = sum(int(row.checks["mentions"]) for row in judged)
+    found = [row.checks.get("violations") or {} for row in judged]
+    invented = sum(int(one.get("class", 0)) for one in found)
+    return {
+        "texts": len(judged),
+        "mentions": mentions,
+        "invented": invented,
+        "per_mention": round(invented / max(1, mentions), 4),
+        "per_caption": round(sum(bool(one.get("class")) for one in found) / max(1, len(judged)), 4),
+        "number_errors": sum(int(one.get("number", 0)) for one in found),
+        "place_errors": sum(int(one.get("place", 0)) for one in found),
+    }
+
+
+def recall(rows: Sequence[TextRecord]) -> dict[str, float]:
+    """Style of a caption -> share of the classes over 5 % of their chips that its texts name: silence is no virtue."""
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        if row.kind == "caption" and "over_5_percent" in row.checks:
+            named, over = row.checks["over_5_percent"]
+            total = counts.setdefault(row.style, [0, 0])
+            total[0], total[1] = total[0] + int(named), total[1] + int(over)
+    return {style: round(named / max(1, over), 4) for style, (named, over) in sorted(counts.items())}
+
+
+def question_statistics(rows: Sequence[TextRecord]) -> dict[str, Any]:
+    """Style of a question -> count, how often the commonest answer is right, and a guess from the question alone.
+
+    ``blind``: every question is answered with what the same words were answered on other chips (the commonest answer
+    of the style where they stand nowhere else). ``positions``: where the right option stands.
+    """
+    found = {}
+    for style in sorted({row.style for row in rows}):
+        mine = [row for row in rows if row.style == style]
+        answers = Counter(row.answer for row in mine)
+        by_words: dict[str, Counter[str]] = {}
+        for row in mine:
+            by_words.setdefault(row.question, Counter())[row.answer] += 1
+        common = sorted(answers.items(), key=lambda item: (-item[1], item[0]))
+        hits = 0
+        for row in mine:
+            others = by_words[row.question] - Counter([row.answer])
+            guess = min(others, key=lambda a: (-others[a], a)) if others else common[0][0]
+            hits += guess == row.answer
+        choices = [row for row in mine if row.options]
+        found[style] = {
+            "count": len(mine),
+            "majority": round(common[0][1] / len(mine), 4),
+            "blind": round(hits / len(mine), 4),
+            "answers": dict(common[:10]),
+        }
+        if choices:
+            found[style]["positions"] = _counts(str(row.options.index(row.answer) + 1) for row in choices)
+    return found
 
 
 def caption_statistics(texts: Sequence[str]) -> dict[str, Any]:
@@ -59,8 +133,29 @@ def caption_statistics(texts: Sequence[str]) -> dict[str, Any]:
         "distinct_2": distinct(tokens, 2),
         "self_bleu": self_bleu(tokens[:: max(1, len(tokens) // BLEU_SAMPLE)][:BLEU_SAMPLE]),
         "duplicates": len(texts) - len(normal),
+        "near_duplicates": near_duplicates(tokens),
         "most_common": normal.most_common(1)[0][1],
     }
+
+
+def near_duplicates(tokens: Sequence[Sequence[str]]) -> float:
+    """Part 0..1 of the first `NEAR_SAMPLE` texts that share at least 0.8 of their word pairs with an earlier one.
+
+    By MinHash over pairs of words: longer shingles find nothing in texts of a dozen words.
+    """
+    from datasketch import MinHash, MinHashLSH
+
+    sample = tokens[:NEAR_SAMPLE]
+    lsh = MinHashLSH(threshold=NEAR, num_perm=PERMUTATIONS)
+    base = MinHash(num_perm=PERMUTATIONS, seed=1)
+    near = 0
+    for number, one in enumerate(sample):
+        pairs = {" ".join(pair).encode() for pair in pairwise(one)} or {" ".join(one).encode()}
+        print_ = base.copy()
+        print_.update_batch(sorted(pairs))
+        near += bool(lsh.query(print_))
+        lsh.insert(str(number), print_)
+    return round(near / max(1, len(sample)), 4)
 
 
 def words(text: str) -> list[str]:

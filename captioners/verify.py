@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from captioners.claims import Said, claims, concepts_told
-from captioners.lexicon import Noun, concepts_of, nouns_of, word_table
+from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_synonym
 from captioners.number_words import MONTHS
 from captioners.reading import ClassReading, Reading
+from captioners.style import Violation, style_violations
 from schemas.facts import Fact
 
-MAX_CHARACTERS = 400
-"""Longer sentences are no sentences."""
 STRONG = re.compile(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
 )
@@ -44,6 +41,11 @@ _ABOUT_REGION = re.compile(
     re.I,
 )
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
+_EDGE_CELLS: dict[str, tuple[str, ...]] = {
+    "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
+    "e": ("r1c3", "r2c3", "r3c3"),
+}  # fmt: skip
+"""Cells of the 3x3 grid along an edge."""
 _TERMS = re.compile(r"\b(?:water|vegetation|built-up) index\b", re.I)
 """Terms in which a cover's name names none."""
 _STEP = re.compile(r"\bmore than 0\.2\b")
@@ -68,33 +70,6 @@ _QUANTITY_WORDS = (
     ),
     (re.compile(r"\bdominat(?:es|ed by|ing)\b|\bdominate\b", re.I), 35.0),
 )
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One rule that a sentence breaks."""
-
-    rule: str
-    """Name of the rule."""
-    detail: str
-    """What broke it, in words for the repair round."""
-
-
-@cache
-def _words(section: str) -> re.Pattern[str]:
-    listed = sorted((str(word) for word in word_table()[section]), key=len, reverse=True)
-    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, listed)) + r")(?![\w-])", re.IGNORECASE)
-
-
-@cache
-def _invisible(gsd_m: float) -> re.Pattern[str] | None:
-    """Words for what cannot be seen at this pixel size."""
-    listed = [str(w) for limit, words in word_table()["visibility"].items() if gsd_m > float(limit) for w in words]
-    if not listed:
-        return None
-    return re.compile(
-        r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(listed, key=len, reverse=True))) + r")(?![\w-])", re.I
-    )
 
 
 class Verifier:
@@ -133,7 +108,7 @@ class Verifier:
             plain = plain.replace(even.group(0), " " * len(even.group(0)))
             if self.reading.classes and self.reading.classes[0].share >= 50.0:
                 found.append(Violation("number", f"{even.group(0)!r}, but {self.reading.classes[0].noun} does"))
-        found += self._style(text, plain)
+        found += style_violations(text, plain, self.gsd_m, self.nouns)
         plain = _TERMS.sub(lambda match: "x" * len(match.group(0)), plain)
         mentions = find_mentions(plain, self.nouns)
         told = concepts_told(known, self.nouns)
@@ -150,27 +125,6 @@ class Verifier:
         for name in self.names:
             text = text.replace(name, " " * len(name))
         return text
-
-    def _style(self, text: str, plain: str) -> Iterable[Violation]:
-        """Words that have no place in a caption, names that nothing backs, and broken form."""
-        stripped = text.strip()
-        if not stripped or len(stripped) > MAX_CHARACTERS or stripped[-1] not in ".!":
-            yield Violation("form", "is not one finished sentence")
-        if re.search(r"[{}\[\]<>|`]|\\n|\bNone\b|\bnull\b|\w\.\w+\.\w", stripped.replace("OpenStreetMap.", "")):
-            yield Violation("form", "holds markup or a fact id")
-        for rule, section in (("leak", "leak"), ("hedge", "hedges"), ("echo", "echo"), ("subjective", "subjective")):
-            match = _words(section).search(plain)
-            if match:
-                yield Violation(rule, f"says {match.group(0)!r}")
-        invisible = _invisible(self.gsd_m)
-        match = invisible.search(plain) if invisible else None
-        if match:
-            yield Violation("visibility", f"{match.group(0)!r} cannot be seen at {self.gsd_m:g} m")
-        allowed = {str(word).lower() for word in word_table()["proper"]}
-        for word in re.finditer(r"(?<![.!?:]\s)(?<!^)(?<![\"“(])\b([A-Z][\w'-]+)", plain):
-            parts = word.group(1).lower()
-            if parts not in allowed:
-                yield Violation("name", f"{word.group(1)!r} is a name that no fact holds")
 
     def _classes(
         self, mentions: Sequence[Mention], told: frozenset[str], places: Sequence[Place]
@@ -196,6 +150,16 @@ class Verifier:
         near = next((place for place in places if place.start >= one.end and not place.form), None)
         parts = [self._part(c, near) for c in self.classes_of(one.concept)] if near else []
         return bool(parts) and all(part is not None and part[0] == 0.0 for part in parts)
+
+    def named(self, text: str) -> tuple[int, int]:
+        """(how many of the classes over 5 % of the chip a text names, how many there are)."""
+        large = [one for one in self.reading.classes if one.share > 5.0]
+        told = {c.code for m in find_mentions(text, self.nouns) if not m.negated for c in self.classes_of(m.concept)}
+        return sum(one.code in told for one in large), len(large)
+
+    def mentions(self, text: str) -> int:
+        """How many covers a text names as being there."""
+        return sum(not m.negated for m in find_mentions(text, self.nouns))
 
     def classes_of(self, concept: str) -> list[ClassReading]:
         """Classes that a mention may mean: the very class, or all that bring the concept with them."""
@@ -266,6 +230,8 @@ class Verifier:
             values += shares
         if SUM.search(text):
             values.append(sum(shares))
+            named = {c.code: c.share for m in find_mentions(text, self.nouns) for c in self.classes_of(m.concept)}
+            values.append(sum(named.values()))
         return values
 
     def _is_borne_out(self, number: Number, mentions: Sequence[Mention], cited: Sequence[Fact], text: str) -> bool:
@@ -336,19 +302,21 @@ class Verifier:
         if part is None:
             return False
         inside, area = part
+        if place.form == "edge":
+            return inside >= 0.5 or min(self._cells(one, _EDGE_CELLS[place.region])) >= 40.0
         top = self.reading.by_id.get(f"dominant.{place.region}")
         if strong:
             return inside >= 0.49 or (top is not None and top.subject == one.noun)
         return inside >= 0.8 * area
 
+    def _cells(self, one: ClassReading, cells: Sequence[str]) -> list[float]:
+        return [self.reading.region_share(one.code, cell) or 0.0 for cell in cells]
+
     def _part(self, one: ClassReading, place: Place) -> tuple[float, float] | None:
         """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
         cells: tuple[str, ...] | None
         if place.form == "edge":
-            cells = {
-                "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"),
-                "w": ("r1c1", "r2c1", "r3c1"), "e": ("r1c3", "r2c3", "r3c3"),
-            }.get(place.region)  # fmt: skip
+            cells = _EDGE_CELLS.get(place.region)
             weight = 1 / 9
         else:
             quadrants = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}

@@ -1,0 +1,100 @@
+"""What no sentence may say, whatever the facts: leaks, guesses, echoes, praise, names, what is too small to see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from captioners.elements import meanings
+from captioners.lexicon import word_table
+from captioners.phrasing import phrases
+
+MAX_CHARACTERS = 400
+"""Longer sentences are no sentences."""
+_MARKUP = re.compile(
+    r"[{}\[\]<>|`*#]|\\n|\bNone\b|\bnull\b|\bNaN\b|\w\.\w+\.\w|^\s*-\s|"
+    r"\b(?:share|shares|patches|border|osm|object|element|index|place|relation|dominant|change|terrain)\.\w"
+)
+"""Markup, placeholders and fact ids have no place in a sentence."""
+_OPENING = re.compile(
+    r"^([A-Z][a-zà-ÿ]+(?:['’]s)?)\s+(?:is|was|lies|lie|stands|sits|has|covers|borders|stretches|extends|surrounds|can|"
+    r"appears|occupies|dominates|meets|belongs|begins|ends|fills|runs)\b"
+)
+"""A sentence that opens with a single capitalised word and a verb: a name, unless the word is a known one."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that a sentence breaks."""
+
+    rule: str
+    """Name of the rule."""
+    detail: str
+    """What broke it, in words for the repair round."""
+
+
+@cache
+def _words(section: str) -> re.Pattern[str]:
+    listed = sorted((str(word) for word in word_table()[section]), key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, listed)) + r")(?![\w-])", re.IGNORECASE)
+
+
+@cache
+def known_words() -> frozenset[str]:
+    """Words, in lower case, that a sentence may open with and that are no names."""
+    table = word_table()
+    found = {word for one in table["concepts"].values() for phrase in one["synonyms"] for word in str(phrase).split()}
+    found |= {word for rows in phrases().values() for row in rows for word in re.findall(r"[A-Za-z]+", row)}
+    found |= {word for one in meanings().values() for word in one.noun.split()}
+    return frozenset(word.lower() for word in (*found, *table["openers"]))
+
+
+@cache
+def _invisible(gsd_m: float) -> re.Pattern[str] | None:
+    """Words for what cannot be seen at this pixel size."""
+    listed = [str(w) for limit, words in word_table()["visibility"].items() if gsd_m > float(limit) for w in words]
+    if not listed:
+        return None
+    return re.compile(
+        r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(listed, key=len, reverse=True))) + r")(?![\w-])", re.I
+    )
+
+
+def style_violations(text: str, plain: str, gsd_m: float, nouns: frozenset[tuple[str, str]]) -> Iterable[Violation]:
+    """Words that have no place in a caption, names that nothing backs, and broken form.
+
+    Args:
+        text: the sentence.
+        plain: the sentence with names that are facts blanked out.
+        gsd_m: size of a pixel.
+        nouns: (noun, owner) of the legend: words that are no names.
+    """
+    stripped = text.strip()
+    if not stripped or len(stripped) > MAX_CHARACTERS or stripped[-1] not in ".!":
+        yield Violation("form", "is not one finished sentence")
+    if _MARKUP.search(stripped.replace("OpenStreetMap.", "")):
+        yield Violation("form", "holds markup or a fact id")
+    for rule, section in (("leak", "leak"), ("hedge", "hedges"), ("echo", "echo"), ("subjective", "subjective")):
+        match = _words(section).search(plain)
+        if match:
+            yield Violation(rule, f"says {match.group(0)!r}")
+    invisible = _invisible(gsd_m)
+    match = invisible.search(plain) if invisible else None
+    if match:
+        yield Violation("visibility", f"{match.group(0)!r} cannot be seen at {gsd_m:g} m")
+    allowed = {str(word).lower() for word in word_table()["proper"]}
+    for word in re.finditer(r"(?<![.!?:]\s)(?<!^)(?<![\"“(])\b([A-Z][\w'-]+)", plain):
+        parts = word.group(1).lower()
+        if parts not in allowed:
+            yield Violation("name", f"{word.group(1)!r} is a name that no fact holds")
+    yield from _opening_name(plain, nouns)
+
+
+def _opening_name(plain: str, nouns: frozenset[tuple[str, str]]) -> Iterable[Violation]:
+    """A name as the very first word, where a capital alone tells nothing."""
+    match = _OPENING.match(plain.strip())
+    is_noun = match is not None and any(match.group(1).lower() in noun.lower().split() for noun, _ in nouns)
+    if match and match.group(1).lower() not in known_words() and not is_noun:
+        yield Violation("name", f"{match.group(1)!r} is a name that no fact holds")
