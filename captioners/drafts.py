@@ -15,8 +15,9 @@ from captioners.form_chatearthnet import BANNED
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.prompt import Request, prompt_version
 from captioners.question import Question
+from captioners.style import Violation
 from captioners.template import template_records
-from captioners.verify import Verifier, Violation, as_checks
+from captioners.verify import Verifier, as_checks
 from captioners.views import view_hashes
 from schemas.text import Span, TextRecord, Verification
 

@@ -113,8 +113,8 @@ def _quarters(chip: Chip) -> Iterator[Question]:
     for region in chip.choice.shuffled("rsvlm/quarters", QUADRANTS):
         for one in chip.reading.classes[:3]:
             share = chip.reading.region_share(one.code, region)
-            if share is None or 0.0 < share < 1.0 or not chip.reading.is_complete:
-                continue
+            if share is None or 0.0 < share < 1.0 or (share == 0.0 and not chip.reading.is_complete):
+                continue  # too little to be seen, or too little known to be denied
             noun = chip.writer.noun(one, "rsvlm/quarter")
             where = f"the {_QUARTERS[region]} quarter"
             text = f"{'Are' if noun.plural else 'Is'} there {noun.text} in {where}?"

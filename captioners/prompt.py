@@ -180,6 +180,8 @@ def told_facts(reading: Reading, texts: Sequence[Told] = ()) -> list[Fact]:
             keep = fact.fact_id in longest
         elif fact.kind == "object":
             keep = False  # patches say the same of the largest; single objects are pointed at by the template
+        elif fact.unit == "bearing":
+            keep = False  # the direction in words says it
         elif fact.kind == "element":
             keep = fact.fact_id in used
         else:

@@ -13,7 +13,8 @@ from captioners.phrasing import Sentence, unmark
 from captioners.question import Question
 from captioners.reading import Reading, read_sheet
 from captioners.sentences import Writer
-from captioners.verify import Verifier, Violation, as_checks
+from captioners.style import Violation
+from captioners.verify import Verifier, as_checks
 from schemas.facts import Fact
 from schemas.text import Span, TextGeometry, TextKind, TextRecord, Turn, Verification, record_faults
 

@@ -20,12 +20,19 @@ ENTRY_POINTS = "terraweft.exporters"
 """Group under which other packages offer exporters, as ``module:Class``."""
 
 EXPORTERS = {
+    "chatearthnet": "shards.export_texts:ChatEarthNetExporter",
     "geotiff": "shards.export_geotiff:GeoTiffExporter",
     "hdf5": "shards.export_hdf5:Hdf5Exporter",
     "huggingface": "shards.export_huggingface:HuggingFaceExporter",
+    "llava": "shards.export_pointing:LlavaExporter",
     "majortom": "shards.export_majortom:MajorTomExporter",
+    "refcoco": "shards.export_pointing:RefCocoExporter",
+    "rsteller": "shards.export_texts:RsTellerExporter",
+    "rsvlm-qa": "shards.export_texts:RsVlmQaExporter",
+    "skyscript": "shards.export_texts:SkyScriptExporter",
     "ssl4eo": "shards.export_ssl4eo:Ssl4eoExporter",
     "terramesh": "shards.export_terramesh:TerraMeshExporter",
+    "texts": "shards.export_texts:ParquetTextsExporter",
     "zarr": "shards.export_zarr:ZarrExporter",
 }
 """Name -> where it lives."""

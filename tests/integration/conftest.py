@@ -94,6 +94,7 @@ def sandbox_recipe(world: World, tmp_path_factory: pytest.TempPathFactory) -> Pa
     recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in world.index.regions.items()]
     recipe["grid"] |= {"chip_m": 480, "tile_chips": 2}
     recipe["split"]["block_m"] = 960
+    recipe["captions"]["kinds"] += ["chatearthnet", "rsteller", "skyscript", "rsvlm_qa"]
     recipe["write"] |= {"shard_bytes": 2_000_000, "zarr_shard_chips": 4}
     path = tmp_path_factory.mktemp("recipe") / "sandbox.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))

@@ -1,0 +1,381 @@
+"""Texts in the forms of published caption datasets: one picture per chip, and what stands beside it.
+
+Layouts follow the published documentation and repositories (ChatEarthNet, RSTeller, SkyScript, RSVLM-QA); their own
+loaders were not at hand. What a form cannot hold (facts, checks, licence per text) stays in ``texts.parquet``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from schemas.errors import DatasetError
+from schemas.sample import Sample
+from shards.export_layers import band_names, shown_bands, stack, tables_of, thumbnail
+from shards.exporters import ExportJob
+from shards.tables import TEXT_SCHEMA, text_rows
+
+Record = Mapping[str, Any]
+
+
+class TextExporter:
+    """What the forms share: the picture of a chip, and its texts by kind and style.
+
+    Args:
+        job: what is exported.
+    """
+
+    title = ""
+    members: tuple[str, ...] = ("texts",)
+    order = "shards"
+    notes: tuple[str, ...] = (
+        "Pictures are 8 bit, red, green and blue where the first modality has them, stretched between the 2nd and 98th "
+        "percentile of the clearest date.",
+    )
+    pictures = True
+
+    def __init__(self, job: ExportJob) -> None:
+        self.job = job
+        self.files = ExitStack()
+        modality = job.dataset.layer(job.groups[0]).modality
+        self._tables = tables_of(job.dataset, job.groups, modality)
+        if self.pictures:
+            (job.folder / "images").mkdir()
+        self._arrays: dict[str, JsonArray] = {}
+
+    def array(self, name: str) -> JsonArray:
+        """The JSON list of that name, open for more."""
+        if name not in self._arrays:
+            self._arrays[name] = JsonArray(self.open(name))
+        return self._arrays[name]
+
+    def open(self, name: str) -> IO[str]:
+        """A text file of the export, open until its end."""
+        path = self.job.folder / name
+        return self.files.enter_context(path.open("w", newline="", encoding="utf-8"))
+
+    def finish(self) -> None:
+        """See `Exporter.finish`.
+
+        Raises:
+            DatasetError: no chip holds a text of this form.
+        """
+        found = [path for path in self.job.folder.rglob("*") if path.is_file()]
+        if not found:
+            what = "no chip holds a text of this form"
+            raise DatasetError(what, where=self.job.dataset.name, mend="the kinds of captions in the recipe")
+        for array in self._arrays.values():
+            array.end()
+        self.files.close()
+
+    def abandon(self) -> None:
+        """See `Exporter.abandon`."""
+        self.files.close()
+
+    def picture(self, sample: Sample) -> bytes | None:
+        """PNG of the clearest date, None where the chip has none of the first modality."""
+        found = stack(sample, self._tables)
+        if found is None:
+            return None
+        date = int(np.argmax([(mask == 1).mean() for mask in found.valid]))
+        names = band_names(self._tables)
+        planes = found.data[date][[names.index(name) for name in shown_bands(self._tables)]]
+        return thumbnail(planes, found.valid[date])
+
+    def save_picture(self, sample: Sample) -> tuple[str, tuple[int, int]] | None:
+        """(path of the picture below the folder, its height and width), None where there is none."""
+        png = self.picture(sample)
+        if png is None:
+            return None
+        name = f"images/{sample.chip_id}.png"
+        (self.job.folder / name).write_bytes(png)
+        with Image.open(io.BytesIO(png)) as image:
+            return name, (image.height, image.width)
+
+
+class JsonArray:
+    """A JSON list that is written entry by entry.
+
+    Args:
+        stream: an empty text file.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream, self.count = stream, 0
+
+    def add(self, entry: object) -> None:
+        """One entry more."""
+        self._stream.write("[\n" if self.count == 0 else ",\n")
+        self._stream.write(json.dumps(entry, ensure_ascii=False))
+        self.count += 1
+
+    def whole(self, content: object) -> None:
+        """Something else instead of a list."""
+        json.dump(content, self._stream, ensure_ascii=False)
+        self.count = -1
+
+    def end(self) -> None:
+        """Close the list."""
+        if self.count >= 0:
+            self._stream.write("\n]\n" if self.count else "[]\n")
+
+
+def of_style(sample: Sample, kind: str, *styles: str) -> list[Record]:
+    """Records of a kind, those of the first of the styles that the chip has."""
+    for style in styles:
+        found = [text for text in sample.texts if text["kind"] == kind and text["style"] == style]
+        if found:
+            return found
+    return []
+
+
+class ChatEarthNetExporter(TextExporter):
+    """``<split>.json``: a list of image and caption."""
+
+    title = "image and caption lists (ChatEarthNet)"
+    notes = (
+        *TextExporter.notes,
+        "The caption is the one of kind `chatearthnet`, else the long one.",
+    )
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`."""
+        captions = of_style(sample, "caption", "chatearthnet", "long", "short")
+        picture = self.save_picture(sample) if captions else None
+        if picture is not None:
+            self.array(f"{sample.split}.json").add(
+                {"image_id": sample.chip_id, "image": picture[0], "caption": captions[0]["text"]}
+            )
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        return code_block(
+            "import json",
+            "",
+            'rows = json.load(open("train.json"))  # image_id, image, caption',
+        )
+
+
+class RsTellerExporter(TextExporter):
+    """WebDataset tars: ``<key>.jpg`` and ``<key>.json`` with metadata and annotations by task."""
+
+    title = "WebDataset with annotations by task (RSTeller)"
+    pictures = False
+    notes = (
+        *TextExporter.notes,
+        "Tasks as published: 1 description of an area, 2 of what is no area, 3 revision. `osm_ids` names the map "
+        "features that the text rests on.",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        super().__init__(job)
+        self._tars: dict[str, tarfile.TarFile] = {}
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`."""
+        captions = of_style(sample, "caption", "rsteller")
+        png = self.picture(sample) if captions else None
+        if png is None:
+            return
+        caption = captions[0]
+        revisions = [t for t in sample.texts if t["kind"] == "revision" and t["parent_id"] == caption["text_id"]]
+        is_area = any(fact.endswith(".area") for fact in caption["facts"])
+        annotations = [{"task": 1 if is_area else 2, "text": caption["text"]}]
+        annotations += [{"task": 3, "text": text["text"]} for text in revisions]
+        ids = sorted(
+            {fact.split(".")[1].replace("-", "/", 1) for fact in caption["facts"] if fact.startswith("element.")}
+        )
+        metadata = {"patch_id": sample.chip_id, "image_name": f"{sample.chip_id}.jpg", "osm_ids": ids}
+        tar = self._tar(sample.split)
+        jpeg = io.BytesIO()
+        with Image.open(io.BytesIO(png)) as image:
+            image.convert("RGB").save(jpeg, "JPEG", quality=95)
+        append(tar, f"{sample.chip_id}.jpg", jpeg.getvalue())
+        body = {"metadata": metadata, "annotations": annotations}
+        append(tar, f"{sample.chip_id}.json", json.dumps(body, ensure_ascii=False).encode())
+
+    def _tar(self, split: str) -> tarfile.TarFile:
+        if split not in self._tars:
+            path = self.job.folder / f"{split}-000000.tar"
+            tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            self._tars[split] = self.files.enter_context(tar)
+        return self._tars[split]
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        return code_block(
+            "import webdataset",
+            "",
+            'for sample in webdataset.WebDataset("train-000000.tar").decode("pil"):',
+            '    print(sample["jpg"].size, sample["json"]["annotations"])',
+        )
+
+
+class SkyScriptExporter(TextExporter):
+    """``<split>.csv`` of file path and two titles, and the metadata as JSON, not as a pickle."""
+
+    title = "CSV of titles (SkyScript)"
+    notes = (
+        *TextExporter.notes,
+        "`title` names the map object in focus, `title_multi_objects` it with its surroundings; they are equal where "
+        "nothing else can be made out. `meta/*.json` stands in for the published pickles.",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        super().__init__(job)
+        self._writers: dict[str, Any] = {}
+        (job.folder / "meta").mkdir()
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`."""
+        titles = of_style(sample, "caption", "title")
+        picture = self.save_picture(sample) if titles else None
+        if picture is None:
+            return
+        several = of_style(sample, "caption", "title_multi_objects") or titles
+        if sample.split not in self._writers:
+            self._writers[sample.split] = csv.writer(self.open(f"{sample.split}.csv"))
+            self._writers[sample.split].writerow(("filepath", "title", "title_multi_objects"))
+        self._writers[sample.split].writerow((picture[0], titles[0]["text"], several[0]["text"]))
+        facts = sorted({fact for text in (*titles, *several) for fact in text["facts"]})
+        meta = {
+            "chip_id": sample.chip_id,
+            "bounds_xyxy": list(sample.row["bounds_xyxy"]),
+            "epsg": sample.row["epsg"],
+            "facts": facts,
+        }
+        (self.job.folder / "meta" / f"{sample.chip_id}.json").write_text(json.dumps(meta), encoding="utf-8")
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        return code_block(
+            "import pandas",
+            "",
+            'rows = pandas.read_csv("train.csv")  # filepath, title, title_multi_objects',
+        )
+
+
+class RsVlmQaExporter(TextExporter):
+    """``<split>.jsonl``: caption, paragraph, relations and questions of one image per line."""
+
+    title = "JSON lines of captions, relations and questions (RSVLM-QA)"
+    notes = (
+        *TextExporter.notes,
+        "Answers are computed from the labels; `question_type` is spatial, object, scene or quantity, else the style.",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        super().__init__(job)
+        self._streams: dict[str, IO[str]] = {}
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`."""
+        questions = [text for text in sample.texts if text["kind"] == "qa"]
+        picture = self.save_picture(sample) if questions else None
+        if picture is None:
+            return
+        if sample.split not in self._streams:
+            self._streams[sample.split] = self.open(f"{sample.split}.jsonl")
+        short = of_style(sample, "caption", "rsvlm_caption", "short")
+        long = of_style(sample, "caption", "rsvlm_paragraph", "long")
+        relations = of_style(sample, "labels", "relations")
+        triples = [part.split(", ") for text in relations for part in text["text"].split("; ")]
+        row = {
+            "id": sample.chip_id,
+            "image": picture[0],
+            "caption": short[0]["text"] if short else "",
+            "paragraph": long[0]["text"] if long else "",
+            "relations": [{"object1": a, "relation": r, "object2": b} for a, r, b in triples],
+            "vqa_pairs": [
+                {
+                    "question_id": text["text_id"],
+                    "question_type": text["style"].removeprefix("rsvlm_"),
+                    "question": text["question"],
+                    "answer": text["answer"],
+                    "options": list(text["options"]),
+                }
+                for text in questions
+            ],
+        }
+        self._streams[sample.split].write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        return code_block(
+            "import json",
+            "",
+            'rows = [json.loads(line) for line in open("train.jsonl")]  # vqa_pairs, relations, caption',
+        )
+
+
+class ParquetTextsExporter(TextExporter):
+    """``texts-<shard>.parquet`` per tar of the dataset: rows in the order of its samples."""
+
+    title = "texts per shard (Parquet)"
+    pictures = False
+    notes = (
+        "One file per tar of the dataset, under the name of the tar; rows in the order of its samples, so that texts "
+        "and pixels are read side by side.",
+    )
+
+    def __init__(self, job: ExportJob) -> None:
+        super().__init__(job)
+        self._shard, self._held = "", list[Record]()
+        table = job.dataset.columns(("chip_id", "shard"))
+        self._shards = dict(zip(table["chip_id"].to_pylist(), table["shard"].to_pylist(), strict=True))
+
+    def add(self, sample: Sample) -> None:
+        """See `Exporter.add`: samples come in the order of the shards."""
+        shard = str(self._shards[sample.chip_id])
+        if shard != self._shard:
+            self._write()
+            self._shard = shard
+        self._held += sample.texts
+
+    def _write(self) -> None:
+        if self._held:
+            name = self._shard.removeprefix("shards/").removesuffix(".tar").replace("/", "-")
+            rows = in_order(self._held)
+            pq.write_table(pa.Table.from_pylist(rows, TEXT_SCHEMA), self.job.folder / f"texts-{name}.parquet")
+        self._held = []
+
+    def finish(self) -> None:
+        """See `Exporter.finish`."""
+        self._write()
+        super().finish()
+
+    def card(self) -> str:
+        """See `Exporter.card`."""
+        return code_block(
+            "import pandas",
+            "",
+            'rows = pandas.read_parquet("texts-train-....parquet")  # columns of texts.parquet',
+        )
+
+
+def in_order(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Rows of texts.parquet in the order of the records."""
+    place = {record["text_id"]: number for number, record in enumerate(records)}
+    return sorted(text_rows(list(records)), key=lambda row: place[row["text_id"]])
+
+
+def code_block(*lines: str) -> str:
+    """Python code as Markdown."""
+    return "\n".join(("```python", *lines, "```"))
+
+
+def append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    """A member without owner or time."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))

@@ -1,0 +1,191 @@
+"""Text exports: each form read back with plain libraries, and held against the records it was made from."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from captioners.template import KINDS, template_records
+from schemas.errors import DatasetError
+from shards.export import ExportOptions, export_dataset
+from shards.reader import Dataset, open_dataset
+from shards.storage import open_storage
+from shards.version import publish
+from tests.unit.captioners.worlds import caption_input, make_world
+from tests.unit.shards import made_up
+
+SHAPE = (24, 36)
+Export = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Eight chips with texts of every kind."""
+    root = tmp_path_factory.mktemp("texts")
+    samples = []
+    for number in range(8):
+        sample = made_up.sample(number)
+        one = caption_input(make_world(40 + number, shape=SHAPE), sample.chip_id, kinds=tuple(KINDS))
+        texts = tuple(record.model_dump(mode="json") for record in template_records(one))
+        samples.append(replace(sample, texts=texts))
+    publish(open_storage(root), made_up.draft(root, samples, zarr_shard_chips=None))
+    return open_dataset(root)
+
+
+@pytest.fixture
+def export(dataset: Dataset, tmp_path: Path) -> Export:
+    def run(form: str) -> Path:
+        export_dataset(dataset, tmp_path / form, ExportOptions(form))
+        return tmp_path / form
+
+    return run
+
+
+def texts(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    return {text["text_id"]: dict(text) for sample in dataset.iterate(None) for text in sample.texts}
+
+
+def rows_of(folder: Path, ending: str) -> list[Any]:
+    return [row for path in sorted(folder.glob(f"*.{ending}")) if path.name != "export.json"
+            for row in json.loads(path.read_text())]  # fmt: skip
+
+
+def test_chatearthnet_lists_pair_every_picture_with_its_caption(dataset: Dataset, export: Export) -> None:
+    root = export("chatearthnet")
+    rows = rows_of(root, "json")
+    wanted = {t["chip_id"]: t["text"] for t in texts(dataset).values() if t["style"] == "chatearthnet"}
+    assert {row["image_id"]: row["caption"] for row in rows} == wanted
+    for row in rows:
+        with Image.open(root / row["image"]) as picture:
+            assert picture.size == (36, 24)
+
+
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning")  # webdataset leaves it to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_rsteller_annotations_have_one_description_and_its_revisions_with_map_ids(
+    dataset: Dataset, export: Export
+) -> None:
+    import webdataset
+
+    root = export("rsteller")
+    found = 0
+    for path in root.glob("*.tar"):
+        for entry in webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False):
+            body = json.loads(entry["json"])
+            assert entry["jpg"][:2] == b"\xff\xd8"
+            assert body["metadata"]["image_name"] == f"{entry['__key__']}.jpg"
+            tasks = [one["task"] for one in body["annotations"]]
+            assert tasks[0] in (1, 2)
+            assert 1 <= len(tasks) - 1 <= 4
+            assert set(tasks[1:]) == {3}
+            assert len({one["text"] for one in body["annotations"]}) == len(tasks)
+            (identifier,) = body["metadata"]["osm_ids"]
+            assert re.fullmatch(r"(?:way|relation)/\d+", identifier)
+            found += 1
+    assert found == sum(t["style"] == "rsteller" and t["kind"] == "caption" for t in texts(dataset).values()) > 0
+
+
+def test_skyscript_rows_have_two_titles(dataset: Dataset, export: Export) -> None:
+    root = export("skyscript")
+    rows = [row for path in root.glob("*.csv") for row in csv.DictReader(path.read_text().splitlines())]
+    titles = {t["chip_id"]: t["text"] for t in texts(dataset).values() if t["style"] == "title"}
+    assert {Path(row["filepath"]).stem: row["title"] for row in rows} == titles
+    assert all((root / row["filepath"]).is_file() and row["title_multi_objects"] for row in rows)
+    assert {"chip_id", "bounds_xyxy", "epsg", "facts"} == set(json.loads(next((root / "meta").iterdir()).read_text()))
+
+
+def test_rsvlm_lines_hold_relations_and_typed_questions(dataset: Dataset, export: Export) -> None:
+    root = export("rsvlm-qa")
+    rows = [json.loads(line) for path in root.glob("*.jsonl") for line in path.read_text().splitlines()]
+    known = texts(dataset)
+    assert rows
+    for row in rows:
+        types = [pair["question_type"] for pair in row["vqa_pairs"]]
+        assert min(types.count("spatial"), types.count("object"), types.count("scene"), types.count("quantity")) >= 2
+        for pair in row["vqa_pairs"]:
+            assert known[pair["question_id"]]["answer"] == pair["answer"]
+        assert all(set(one) == {"object1", "relation", "object2"} for one in row["relations"])
+
+
+def test_conversations_alternate_and_boxes_stay_inside(dataset: Dataset, export: Export) -> None:
+    root = export("llava")
+    rows = rows_of(root, "json")
+    known = texts(dataset)
+    boxed = 0
+    for row in rows:
+        assert [turn["from"] for turn in row["conversations"]] == ["human", "gpt"] * (len(row["conversations"]) // 2)
+        assert row["conversations"][0]["value"].startswith("<image>\n")
+        assert not any("<image>" in turn["value"] for turn in row["conversations"][1:])
+        told = row["conversations"][-1]["value"]
+        for x0, y0, x1, y1, angle in re.findall(r"\{<(\d+)><(\d+)><(\d+)><(\d+)>\|<(-?\d+)>\}", told):
+            assert 0 <= int(x0) <= int(x1) <= 100
+            assert 0 <= int(y0) <= int(y1) <= 100
+            assert -90 <= int(angle) < 91
+            boxed += 1
+        text = known[row["id"]]
+        if text["kind"] == "referring":
+            assert told == "There is none." if text["empty_target"] else told.startswith("{<")
+        if text["kind"] == "grounded":
+            assert re.sub(r"<p>|</p>( \{[^}]*\}|\{[^}]*\})*", "", told) == text["text"]
+    assert boxed > 5
+    assert {known[row["id"]]["kind"] for row in rows} >= {"dialogue", "qa", "caption", "grounded", "referring"}
+
+
+def test_refcoco_masks_are_the_records_masks_column_by_column(dataset: Dataset, export: Export) -> None:
+    root = export("refcoco")
+    instances, refs = json.loads((root / "instances.json").read_text()), json.loads((root / "refs.json").read_text())
+    annotations = {one["id"]: one for one in instances["annotations"]}
+    images = {one["id"]: one for one in instances["images"]}
+    known = {t["text"]: t for t in texts(dataset).values() if t["kind"] == "referring"}
+    targets = 0
+    for ref in refs:
+        text = next(
+            t for t in texts(dataset).values()
+            if t["kind"] == "referring" and t["text"] == ref["sentences"][0]["raw"] and t["chip_id"] in ref["file_name"]
+        )  # fmt: skip
+        assert ref["no_target"] == text["empty_target"] == (ref["ann_id"] == -1)
+        if ref["no_target"]:
+            continue
+        one = annotations[ref["ann_id"]]
+        height, width = one["segmentation"]["size"]
+        assert (images[one["image_id"]]["height"], images[one["image_id"]]["width"]) == (height, width)
+        flat = np.repeat(np.arange(len(one["segmentation"]["counts"])) % 2, one["segmentation"]["counts"])
+        pixels = flat.reshape((height, width), order="F").astype(bool)
+        mask = next(g for g in text["geometries"] if g["kind"] == "mask")
+        ours = np.repeat(np.arange(len(mask["rle"])) % 2, mask["rle"]).reshape(mask["shape_yx"]).astype(bool)
+        np.testing.assert_array_equal(pixels, ours)
+        x, y, w, h = one["bbox"]
+        box = next(g for g in text["geometries"] if g["kind"] == "box")
+        assert (x, y, x + w, y + h) == tuple(box["values"])
+        assert one["area"] == int(pixels.sum())
+        targets += 1
+    assert targets > 3
+    assert len(known) > 5
+
+
+def test_parquet_of_a_shard_holds_its_texts_in_the_order_of_its_samples(dataset: Dataset, export: Export) -> None:
+    root = export("texts")
+    tables = [pandas.read_parquet(path) for path in sorted(root.glob("texts-*.parquet"))]
+    assert sum(map(len, tables)) == len(texts(dataset))
+    order = dict(zip(dataset.chips["chip_id"], dataset.chips["shard_index"], strict=True))
+    for table in tables:
+        assert set(table.columns) >= {"text_id", "chip_id", "kind", "spans", "geometries", "turns", "facts"}
+        indices = [order[chip] for chip in table["chip_id"]]
+        assert indices == sorted(indices)
+
+
+def test_a_dataset_without_texts_is_told_so(tmp_path: Path) -> None:
+    samples = [replace(made_up.sample(number), texts=()) for number in range(2)]
+    publish(open_storage(tmp_path / "bare"), made_up.draft(tmp_path / "bare", samples, zarr_shard_chips=None))
+    with pytest.raises(DatasetError, match="no chip holds a text"):
+        export_dataset(open_dataset(tmp_path / "bare"), tmp_path / "out", ExportOptions("llava"))
