@@ -19,6 +19,7 @@ from tests.integration.conftest import (  # noqa: F401  (fixtures)
     build,
     command,
     environment,
+    forker,
     sandbox_recipe,
     terraweft,
     world,
