@@ -18,7 +18,7 @@ from pathlib import Path
 from schemas.dataset import ShardRecord
 from schemas.errors import IntegrityError
 from schemas.sample import Sample
-from shards.hashing import Digests, write_all
+from shards.hashing import Digests, EarlyWriteback, write_all
 from shards.layout import sha256_of, shard_path
 from shards.samples import sample_members
 from shards.storage import Storage
@@ -172,7 +172,7 @@ def _spool(
     """
     places: dict[str, tuple[int, int]] = {}
     wanted: dict[str, str] = {}
-    position = 0
+    writeback, position = EarlyWriteback(file), 0
     for sample in samples:
         if sample.split != split:
             raise ValueError(f"{sample.chip_id} is of split {sample.split!r}, not {split!r}")
@@ -187,6 +187,7 @@ def _spool(
         length = write_all(file, parts)
         places[sample.chip_id] = (position, length)
         position += length
+        writeback.reached(position)
     found = digests.of_samples()
     odd = [chip_id for chip_id, sha256 in wanted.items() if found[chip_id] != sha256]
     if odd:
