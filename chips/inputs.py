@@ -4,7 +4,7 @@
     <modality>      the modality's part of the recipe, the chip's square and windows, the items over it
     register, screen
     labels          the label sources and their items over the chip
-    fuse            how they become one and which targets are derived, and the estimated model (`with_model`)
+    fuse            how they become one and which targets are derived, and the estimated model (`with_models`)
     captions, write
 
 A recipe that is edited in one part leaves the hashes of the others as they were. Items count by content, so that a
@@ -95,7 +95,7 @@ _STEPS = {
 
 
 def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Chip id -> component -> hash, for every chip of a tile; ``fuse`` still without its model.
+    """Chip id -> component -> hash, for every chip of a tile; still without what is estimated.
 
     Args:
         recipe: the recipe.
@@ -127,11 +127,14 @@ def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[st
     return found
 
 
-def with_model(inputs: Mapping[str, str], model_key: str) -> dict[str, str]:
-    """The inputs of a chip, now that the fusion's parameters are known."""
-    if FUSE not in inputs:
-        return dict(inputs)
-    return {**inputs, FUSE: digest([inputs[FUSE], model_key])}
+def with_models(inputs: Mapping[str, str], models: Mapping[str, str]) -> dict[str, str]:
+    """The inputs of a chip, now that what was estimated over the whole dataset is known.
+
+    Args:
+        inputs: see `tile_inputs`.
+        models: component -> hash of the estimated parameters that it goes by.
+    """
+    return {name: digest([found, models[name]]) if name in models else found for name, found in inputs.items()}
 
 
 def input_hash(inputs: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_model
+from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_models
 from flows.before import Before, Inputs
 from flows.estimates import Estimates
 from flows.plan_store import StoredPlan
@@ -58,8 +58,8 @@ class Outlook:
     touched: Mapping[int, Mapping[str, Touched]] | None = None
     """Number of a tile -> its touched chips; tiles without any are not named. None: every chip, all of it."""
     untouched: Inputs = field(default_factory=Inputs)
-    """Planned chips that stay as the parent has them, kept or rejected, with their inputs now (``fuse`` without its
-    model)."""
+    """Planned chips that stay as the parent has them, kept or rejected, with their inputs now, less what is
+    estimated."""
     removed: tuple[str, ...] = ()
     """Chips of the parent that are not planned any more."""
     frozen: Estimates = field(default_factory=Estimates)
@@ -124,6 +124,7 @@ def compare(
         known = ", ".join(sorted(parts))
         raise UserError(f"there is no {unknown[0]!r} to do again", where="--redo", mend=f"one of: {known}")
     frozen = before.estimates.holding(parts, {layer.group: layer.modality for layer in plan.layers}, refit)
+    models = frozen.models(recipe)
     judge = _Judge(recipe, before, frozenset(redo), refit)
     touched: dict[int, dict[str, Touched]] = {}
     untouched = Inputs()
@@ -131,7 +132,7 @@ def compare(
     for number in plan.numbers:
         for chip_id, inputs in tile_inputs(recipe, plan.tile(number), parts).items():
             seen += chip_id in before.inputs
-            chip = judge.of(chip_id, with_model(inputs, frozen.model_key if frozen.fusion_part else ""))
+            chip = judge.of(chip_id, with_models(inputs, models))
             if chip is None:
                 untouched.put(chip_id, inputs)
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from chips.inputs import with_model
+from chips.inputs import with_models
 from flows.fragments import read_json
 from flows.looking import Look
 from flows.reduce import Estimated
@@ -59,7 +59,7 @@ def gather(found: Look, finished: Finished) -> Contents:
         texts += read_texts(table_of(storage, version, "texts"), untouched)
         kept = read_outcomes(table_of(storage, version, "outcomes"), untouched)
         outcomes += [replace(outcome, inputs=untouched.of(outcome.chip_id)) for outcome in kept]
-    key = finished.estimated.key
-    outcomes = [replace(outcome, inputs=with_model(outcome.inputs, key)) for outcome in outcomes]
+    models = finished.estimated.stored.models(found.job.recipe)
+    outcomes = [replace(outcome, inputs=with_models(outcome.inputs, models)) for outcome in outcomes]
     rows.sort(key=lambda row: str(row["chip_id"]))
     return Contents(rows, texts, sorted(outcomes, key=lambda outcome: outcome.chip_id))

@@ -15,6 +15,7 @@ from chips.inputs import FUSE, LABELS, REGISTER, SCREEN, digest
 from chips.statistics import Summary
 from flows.fragments import key_of
 from schemas.errors import DatasetError
+from schemas.recipe import Recipe
 
 FORMAT = 1
 NAME = "estimates.json"
@@ -50,6 +51,19 @@ class Estimates:
     def model_key(self) -> str:
         """Hash of the fusion model."""
         return key_of(self.fusion)
+
+    def models(self, recipe: Recipe) -> dict[str, str]:
+        """Component -> hash of the parameters that it goes by; empty where they are still to be estimated.
+
+        Shifts of acquisitions and twins count where the recipe moves or rejects chips by them.
+        """
+        register, found = recipe.register_shifts, bool(self.findings_part)
+        models = {FUSE: self.model_key if self.fusion_part else ""}
+        if register.correct_by == "scene" and register.mode in ("correct", "reject"):
+            models |= dict.fromkeys(recipe.modalities, key_of(self.scene_shifts) if found else "")
+        if recipe.screen.near_duplicates == "reject":
+            models[SCREEN] = key_of(self.twins) if found else ""
+        return models
 
     def holding(self, parts: Mapping[str, str], modality_of: Mapping[str, str], refit: bool = False) -> Estimates:
         """What of it still holds.

@@ -102,11 +102,11 @@ class Job:
         parts = (FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS), dict(self.files), *taken)
         return self.folder / "first" / f"{tile.tile_id}-{key_of(*parts)}"
 
-    def second_folder(self, first: Path, model_key: str) -> Path:
+    def second_folder(self, first: Path, models: Mapping[str, str]) -> Path:
         """Final path of a tile's fragments of the second pass."""
         tile_id = first.name.partition("-")[0]
         kept = read_json(first / "tile.json")["kept"]  # a tile in which chips failed has one name, whichever they are
-        return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, model_key, STEPS)}"
+        return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, dict(models), STEPS)}"
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chips import statistics
+from chips.inputs import FUSE
 from chips.statistics import Summary
 from flows.estimates import Estimates, findings_part, fusion_part
 from flows.fragments import read_json
@@ -34,11 +35,6 @@ class Estimated:
     def fusion(self) -> Mapping[str, Any] | None:
         """The fusion model as JSON; None where nothing is fused."""
         return self.stored.fusion
-
-    @property
-    def key(self) -> str:
-        """Hash of the fusion model."""
-        return self.stored.model_key
 
     def band(self, group: str, name: str) -> Summary | None:
         """Count, mean, standard deviation over clear pixels of the train split."""
@@ -71,10 +67,11 @@ def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen
         findings_part=findings_part(job.parts, modality_of),
     )
     labels = job.recipe.labels
-    if labels is not None and labels.fuse is not None and not frozen.fusion_part:
-        said = (read_json(file)["votes"] for file in files)
-        total = added(FusionStatistics.from_dict(votes) for votes in said if votes is not None)
-        setup = setup_of(labels, job.recipe.time.window_utc()[2].year)
-        model = fuse.estimate(total, setup).to_dict() if total is not None else None
+    if labels is not None and FUSE in job.parts and not frozen.fusion_part:
+        model: dict[str, Any] | None = None
+        votes = (read_json(file)["votes"] for file in files)
+        total = added(FusionStatistics.from_dict(part) for part in votes if part is not None)
+        if labels.fuse is not None and total is not None:
+            model = fuse.estimate(total, setup_of(labels, job.recipe.time.window_utc()[2].year)).to_dict()
         stored = replace(stored, fusion=model, fusion_part=fusion_part(job.parts))
     return Estimated(stored, findings)

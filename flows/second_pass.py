@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from captioners.base import CaptionInput, make_captioner
-from chips.inputs import input_hash, with_model
+from chips.inputs import input_hash, with_models
 from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
 from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_features, unpack_layers
@@ -32,7 +32,7 @@ Place = tuple[str, Path, Path]
 """Chip id and the folders of its fragments of the first and the second pass."""
 
 
-def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None, model_key: str) -> Path:
+def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None, models: Mapping[str, str]) -> Path:
     """One tile: fused label, facts, template captions and the finished row of each kept chip.
 
     Args:
@@ -40,7 +40,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         first: the tile's fragments of the first pass.
         final: where the fragments of this pass go.
         model: the estimated fusion, as JSON; None where the recipe fuses nothing.
-        model_key: its hash.
+        models: component -> hash of the estimated parameters that it goes by.
     """
     if final.exists():
         return final
@@ -53,7 +53,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
-        row = dict(facts["row"]) | {"input_hash": input_hash(with_model(facts["inputs"], model_key))}
+        row = dict(facts["row"]) | {"input_hash": input_hash(with_models(facts["inputs"], models))}
         made = _targets(job, facts, labels, fused)
         row |= _label_columns(fusion, fused, labels) | made.columns
         written |= {f"target/{name}": array for name, array in made.arrays.items()}

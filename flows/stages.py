@@ -128,12 +128,13 @@ def second(spread: Spread, job: Job, begun: Folders, estimated: Estimated) -> di
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     there = {path.name for path in finished(folder)}
-    finals = {tile_id: job.second_folder(fragments, estimated.key) for tile_id, fragments in begun.items()}
+    models = estimated.stored.models(job.recipe)
+    finals = {tile_id: job.second_folder(fragments, models) for tile_id, fragments in begun.items()}
     done = {tile_id: path for tile_id, path in finals.items() if path.name in there}
     todo = [tile_id for tile_id in begun if tile_id not in done]
 
     def arguments(tile_id: str) -> tuple[Any, ...]:
-        return job, begun[tile_id], finals[tile_id], estimated.fusion, estimated.key
+        return job, begun[tile_id], finals[tile_id], estimated.fusion, models
 
     return done | spread("label", second_pass, arguments, todo, str, len(done))
 

@@ -62,8 +62,8 @@ def source(world: World, tmp_path: Path) -> Iterator[Faulty]:
 Run = subprocess.CompletedProcess[str]
 
 
-def _build(on_cluster: Terraweft, recipe: Path, root: Path, source: Faulty) -> Run:
-    return on_cluster("build", recipe, "--out", root, TERRAWEFT_FAULTY=str(source.catalog))
+def _build(on_cluster: Terraweft, recipe: Path, root: Path, source: Faulty, *more: object) -> Run:
+    return on_cluster("build", recipe, "--out", root, *more, TERRAWEFT_FAULTY=str(source.catalog))
 
 
 def _table(root: Path, name: str) -> pd.DataFrame:
