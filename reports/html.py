@@ -145,6 +145,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "shift_histograms": tables.shift_histograms(inputs.chips),
         "clear_histograms": tables.clear_histograms(inputs.chips),
         "gap_histograms": tables.gap_histograms(inputs.chips),
+        "changes": tables.blocks(changes(document)),
         "outcomes": tables.outcome_rows(inputs.outcomes),
         "text_counts": [
             (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
@@ -172,6 +173,21 @@ def count_line(counts: Mapping[str, Any]) -> dict[str, Any]:
 
     line = {name: total(counts.get(name, 0)) for name in ("planned", "kept", "rejected", "failed")}
     return {**line, "adds_up": line["planned"] == line["kept"] + line["rejected"] + line["failed"]}
+
+
+def changes(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a version changed against its parent, and where its estimated parameters come from, for people."""
+    diff = dict(document.get("diff") or {})
+    touched = diff.pop("touched", {}) or {}
+    estimates = document.get("estimates") or {}
+    shown: dict[str, Any] = {"made from": document.get("parent_version") or "nothing: the first version"}
+    shown |= {f"chips {name}": diff[name] for name in ("added", "changed", "unchanged", "removed") if name in diff}
+    shown |= {name.replace("_", " "): value for name, value in diff.items() if "shard" in name}
+    if estimates:
+        where = f"in {estimates['version']} over {estimates['chips']} chips"
+        since = f"; {estimates['touched_since']} touched since" if estimates["touched_since"] else ""
+        shown["parameters estimated"] = f"{where}{since}"
+    return shown | ({"touched, by component": touched} if touched else {})
 
 
 def _tiles(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -194,7 +194,10 @@ def _check_tables(
         return
     places = {row["chip_id"]: row for row in rows}
     stored = _open_zarr(storage, document, list(places), report)
-    measured = StatisticsCheck(document) if statistics else None
+    estimated_in = str(document.estimates.get("version", document.version))
+    if statistics and estimated_in != document.version:
+        report.notes.append(f"statistics of bands are those of {estimated_in}, taken over: not measured again")
+    measured = StatisticsCheck(document) if statistics and estimated_in == document.version else None
     texts: dict[str, list[Any]] = {}
     order = list(dict.fromkeys(n for layer in document.modalities for n in (layer.modality, layer.group)))
     with ShardFiles(storage) as files:
@@ -294,7 +297,10 @@ def _note_leftovers(
     """What lies about and belongs to no version: no fault, but worth a word."""
     unlisted = [name for name, _ in storage.list(layout.SHARDS) if name not in records]
     if unlisted:
-        report.notes.append(f"{len(unlisted)} file(s) in shards/ belong to no version, first {unlisted[0]}")
+        first = unlisted[0]
+        report.notes.append(
+            f"{len(unlisted)} file(s) in shards/ belong to no version, first {first}; `terraweft gc` removes them"
+        )
     for name in unfinished_versions(storage):
         report.notes.append(f"versions/{name} was never finished; `terraweft gc` removes it")
     later = [version for version in documents if version > current]

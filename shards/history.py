@@ -72,6 +72,8 @@ class VersionDiff:
     """Keys of the recipe that differ, dotted."""
     steps: tuple[str, ...]
     """Steps whose declared version differs."""
+    touched: Mapping[str, int]
+    """Component -> chips that it touched; known where the second was made from the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ def compare_versions(storage: Storage, before: str, after: str) -> VersionDiff:
         bytes_new=sum(record.bytes for record in documents[1].shards if record.path not in known),
         recipe=tuple(keys_that_differ(documents[0].recipe, documents[1].recipe)),
         steps=tuple(keys_that_differ(documents[0].steps, documents[1].steps)),
+        touched=documents[1].diff.get("touched", {}) if documents[1].parent_version == before else {},
     )
 
 

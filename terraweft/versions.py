@@ -45,6 +45,7 @@ def show_diff(dataset: str, before: str, after: str | None, out: Console) -> Non
         "changed": _named(tuple(found.changed)),
         "  in": ", ".join(f"{column} ({number})" for column, number in columns.most_common(NAMED)) or "nothing",
         "unchanged": str(found.unchanged),
+        **({"touched by": ", ".join(f"{n} ({c})" for n, c in found.touched.items())} if found.touched else {}),
         "shards": f"{found.shards_shared} shared, {human_bytes(found.bytes_new)} new",
         "recipe": ", ".join(found.recipe) or "the same",
         "steps": ", ".join(found.steps) or "the same",

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -52,11 +54,24 @@ def _postgis() -> Path | None:
     return None
 
 
+def _small_disk() -> Path | None:
+    """The program that mounts a small file system, where this process may: root with that right."""
+    program = shutil.which("mount")
+    if program is None or os.geteuid() != 0:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        tried = subprocess.run([program, "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
+        if tried.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+    return Path(program) if tried.returncode == 0 else None
+
+
 SERVICES: dict[str, Callable[[], Path | None]] = {
     "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,
+    "small-disk": _small_disk,
     "stac-server": _stac_server,
 }
 

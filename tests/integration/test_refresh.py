@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 
 from flows.looking import nothing_new
 from shards.check import check_dataset
@@ -88,7 +89,11 @@ def test_a_new_date_touches_the_chips_that_it_covers(dataset: Dataset, recipe: d
     chips, diff = dataset.table("chips"), dataset.document.diff
     touched = {chip_id for chip_id, row in chips.iterrows() if old.get(chip_id) != row["sample_sha256"]}
     assert 0 < len(touched) < len(chips)
-    assert touched == {chip_id for chip_id, ids in chips["s2.item_ids"].items() if any(new in i for i in ids)}
+    assert {chip_id for chip_id, ids in chips["s2.item_ids"].items() if any(new in i for i in ids)} <= touched
+    ground = next(shapely.geometry.shape(i["geometry"]) for i in dataset.catalog.items() if i["id"] == new)
+    assert touched == {
+        one for one, place in before.chips.set_index("chip_id").geometry.items() if place.intersects(ground)
+    }
     assert diff["touched"] == {"s2": diff["changed"]}
     assert set(dataset.table("run").index) == touched
     assert not any("LC0" in url for url in dataset.reads()), "Landsat was read again"
