@@ -202,7 +202,7 @@ def row_of_draft(draft: DraftChip, recipe: Recipe) -> dict[str, Any]:
     taken = [name for name in chip.provenance if name not in read]
     for name in taken:
         row |= {key: value for key, value in before.items() if _is_of(name, key) and key not in row}
-        if chip.shifts:
+        if draft.touched.is_measured_again:
             row |= shift_columns(name, chip.shifts.get(name, ()), len(chip.provenance[name]))
     licences = {entry["layer"]: entry for entry in row["licences"]}
     licences |= {entry["layer"]: entry for entry in before["licences"] if entry["layer"] in taken}
