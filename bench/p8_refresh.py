@@ -3,8 +3,8 @@
     python bench/p8_refresh.py [--edge 100] [--repeats 5]
 
 ``edge`` x ``edge`` chips of 32 px, four bands, two dates, tars and Zarr, out of one scene's ground behind nginx; items
-in a stac-geoparquet index. ``terraweft build`` makes the dataset; ``terraweft refresh`` is timed with nothing new, whole
-process and all; then a third scene arrives that covers a strip in the west, and is refreshed; last, the same catalog is
+in a stac-geoparquet index. ``terraweft build`` makes the dataset; ``terraweft refresh`` is timed with nothing new, the
+whole process; then a third scene arrives that covers a strip in the west, and is refreshed; last, the same catalog is
 built afresh with the refreshed dataset's parameters, and both must be the same to the byte. Pixel bytes are those that
 nginx sent.
 """
