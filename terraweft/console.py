@@ -134,6 +134,16 @@ def print_pairs(out: Console, title: str, rows: Mapping[str, str]) -> None:
         out.print(f"{name:<{width}}{value}", markup=False, soft_wrap=True)
 
 
+def print_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A header and rows, each column as wide as it needs to be: nothing is cut, figures stand to the right."""
+    lines = [list(columns), *map(list, rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    right = [all(line[n][:1].isdigit() for line in lines[1:]) for n in range(len(columns))]
+    for number, line in enumerate(lines):
+        cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)]
+        out.print("  ".join(cells).rstrip(), style="bold" if number == 0 else None, markup=False, soft_wrap=True)
+
+
 def print_notes(out: Console, notes: Sequence[str], most: int = 12) -> None:
     """The first notes, and how many more there are."""
     shown = notes if len(notes) <= most else notes[: most - 1]

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from flows.site import find_recipe, ledger_place, variables
 from schemas.errors import UserError
 from terraweft.commands import needs_build
-from terraweft.console import print_pairs
+from terraweft.console import print_pairs, print_table
 
 if TYPE_CHECKING:
     from captioners.ledger import Attempt, LedgerPlace
@@ -64,12 +63,9 @@ def show_totals(place: str | None, by: str, out: Console) -> None:
     groups: dict[str, list[Attempt]] = defaultdict(list)
     for one in _attempts(place):
         groups[GROUPS[by](one)].append(one)
-    table = Table(box=None, pad_edge=False)
-    for column in (by, "answered", "refused", "in doubt", "in flight", "tokens in", "cached", "tokens out", "cost"):
-        table.add_column(column, justify="left" if column == by else "right", no_wrap=True)
-    for name, members in [*sorted(groups.items()), ("all", [one for ones in groups.values() for one in ones])]:
-        table.add_row(name, *_sums(members), style="bold" if name == "all" else None)
-    out.print(table)
+    columns = (by, "answered", "refused", "in doubt", "in flight", "tokens in", "cached", "tokens out", "cost")
+    everything = ("all", [one for members in groups.values() for one in members])
+    print_table(out, columns, [(name, *_sums(members)) for name, members in [*sorted(groups.items()), everything]])
 
 
 def _sums(members: list[Attempt]) -> list[str]:
@@ -83,19 +79,15 @@ def _sums(members: list[Attempt]) -> list[str]:
 
 def show_doubts(place: str | None, out: Console) -> None:
     """`terraweft ledger doubts`: calls that were sent and never answered, each at its worst price."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("started", "model", "kind", "chip", "attempt", "worst cost", "why", "key"):
-        table.add_column(column, no_wrap=True)
-    count = 0
-    for one in _attempts(place):
-        if one.state == "doubt":
-            count += 1
-            cost = f"{one.cost_nano / 1e9:.6f}"
-            table.add_row(one.started_utc[:19], one.model, one.purpose, one.subject, str(one.attempt), cost, one.error,
-                          one.key[:12])  # fmt: skip
-    if count:
-        out.print(table)
-    out.print(f"{count} call(s) in doubt", markup=False)
+    rows = [
+        (one.started_utc[:19], one.model, one.purpose, one.subject, str(one.attempt), f"{one.cost_nano / 1e9:.6f}",
+         one.error, one.key[:12])
+        for one in _attempts(place)
+        if one.state == "doubt"
+    ]  # fmt: skip
+    if rows:
+        print_table(out, ("started", "model", "kind", "chip", "attempt", "worst cost", "why", "key"), rows)
+    out.print(f"{len(rows)} call(s) in doubt", markup=False)
 
 
 def export_ledger(place: str | None, to: Path, bodies: bool, out: Console) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.captions_killed import kill_series
-from tests.faults.conftest import Tally
+
+if TYPE_CHECKING:
+    from tests.faults.conftest import Tally
 
 FAULT = "kill -9 of a writer of paid captions, 64 calls in flight"
 CHIPS_PER_KILL = 60

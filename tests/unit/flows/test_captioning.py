@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from captioners.base import Written
+from captioners.template import TemplateCaptioner
+from flows.captioning import OPEN, TEXTS, Waiting, end_run, run_purse
+from flows.passes import Job
+from shards.stored_tables import read_unasked
+from shards.tables import write_texts
+from tests.unit.captioners.answering import inputs
+
+
+def tiles(folder: Path, **chips: list[str]) -> dict[str, Path]:
+    """Fragments of a second pass in which chips wait."""
+    second = {}
+    for tile_id, waiting in chips.items():
+        second[tile_id] = folder / tile_id
+        second[tile_id].mkdir(parents=True)
+        (second[tile_id] / "tile.json").write_text(
+            json.dumps({"chips": waiting, "pending": dict.fromkeys(waiting, {})})
+        )
+    return second
+
+
+def job(folder: Path) -> Job:
+    recipe = SimpleNamespace(name="r", hash=lambda: "0123456789abcdef")
+    return cast(Job, SimpleNamespace(folder=folder, recipe=recipe))
+
+
+def test_a_tile_is_kept_when_it_is_whole_and_open_chips_wait_again(tmp_path: Path) -> None:
+    second = tiles(tmp_path, a=["a1", "a2"], b=["b1"], c=[])
+    waiting = Waiting(job(tmp_path), second)
+    assert (waiting.count, waiting.keep_empty()) == (3, 1)
+    assert [waiting.take(Written(chip, [], why)) for chip, why in (("a2", "budget"), ("b1", ""), ("a1", ""))] == [
+        False, True, True,
+    ]  # fmt: skip
+    assert json.loads((second["a"] / OPEN).read_text()) == {"a2": "budget"}
+    assert not (second["b"] / OPEN).exists()
+    again = Waiting(job(tmp_path), second)
+    assert (again.count, again.tiles) == (1, ["a"])
+    one = inputs(1, kinds=("short",))[0]
+    assert again.take(Written("a2", TemplateCaptioner().write([one])[0]))
+    assert [len(rows) for rows in json.loads((second["a"] / TEXTS).read_text()).values()] == [0, 1]
+    assert not (second["a"] / OPEN).exists()
+    assert len(list(again.texts())) == 1
+    assert Waiting(job(tmp_path), second).count == 0
+
+
+def test_a_purse_lasts_until_a_version_is_published(tmp_path: Path) -> None:
+    purse = run_purse(job(tmp_path))
+    assert run_purse(job(tmp_path)) == purse
+    end_run(job(tmp_path))
+    assert run_purse(job(tmp_path)) != purse
+
+
+def test_chips_that_no_model_could_be_asked_about_are_read_back(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for one, reason in zip(inputs(4, kinds=("short",)), ("budget", "violations", "backend", ""), strict=True):
+        record = TemplateCaptioner().write([one])[0][0].model_dump(mode="json")
+        status = "fallback" if reason else "pass"
+        rows.append({**record, "verification": status, "checks": {"fallback": reason} if reason else {}})
+    write_texts(tmp_path / "texts.parquet", rows)
+    assert read_unasked((tmp_path / "texts.parquet").read_bytes()) == {"u31-0000", "u31-0002"}
