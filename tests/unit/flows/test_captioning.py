@@ -20,9 +20,8 @@ def tiles(folder: Path, **chips: list[str]) -> dict[str, Path]:
     for tile_id, waiting in chips.items():
         second[tile_id] = folder / tile_id
         second[tile_id].mkdir(parents=True)
-        (second[tile_id] / "tile.json").write_text(
-            json.dumps({"chips": waiting, "pending": dict.fromkeys(waiting, {})})
-        )
+        pending = {chip_id: {"facts": []} for chip_id in waiting}
+        (second[tile_id] / "tile.json").write_text(json.dumps({"chips": waiting, "pending": pending}))
     return second
 
 
