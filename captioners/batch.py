@@ -208,7 +208,7 @@ class _Run:
                 self.tries[question.key] += 1
                 self.till.spent(talk.one.chip_id).calls += 1
                 self.till.events["repairs"] += talk.purpose == "repair"
-            elif row is not None:  # None: another process was quicker; the next pass sees what came of it
+            elif isinstance(row, Exception):  # else another process was quicker: the next pass sees what came of it
                 refused.append(talk)
         return refused
 

@@ -38,8 +38,8 @@ class Clerk:
         found: Found = await self._wait(Find(key))
         return found
 
-    async def intend(self, intent: Intent) -> str | None:
-        """The attempt's name once it is on disk; None where somebody else waits for the same answer.
+    async def intend(self, intent: Intent) -> str | Found:
+        """The attempt's name once it is on disk; or what was found where there is nothing to ask.
 
         Raises:
             BudgetExceededError: the purse refuses the call.
@@ -48,7 +48,7 @@ class Clerk:
         row = await self._wait(intent)
         if isinstance(row, Exception):
             raise row
-        return None if row is None else str(row)
+        return row if isinstance(row, Found) else str(row)
 
     async def end(self, ending: Ending) -> None:
         """Write an ending down.

@@ -58,6 +58,10 @@ class Found:
     in_batch: bool = False
     """Whether a batch that has not ended holds it."""
 
+    def settles(self, intent: Intent) -> bool:
+        """Whether there is nothing to ask."""
+        return self.answer is not None or self.in_flight or self.doubts >= intent.most_doubts
+
 
 @dataclass(frozen=True)
 class Find:
@@ -91,6 +95,8 @@ class Intent:
     """Tokens that the purse may hold; 0: any number."""
     batch: str = ""
     """Our own name of the batch it goes with: its fate is the batch's, whatever becomes of this process."""
+    most_doubts: int = 1_000_000
+    """With so many attempts in doubt it is not asked again."""
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,9 @@ class Ledger(Protocol):
     def apply(self, steps: Sequence[Step]) -> list[Any]:
         """Do all steps at once, safe on disk when this returns; one result for each.
 
-        `Find` gives `Found`; `Intent` the attempt's name, or None where another process waits for the same answer, or
-        the `BudgetExceededError` by which the purse refuses it; `Ending` None.
+        `Find` gives `Found`; `Intent` the attempt's name, or what was `Found` where there is nothing to ask (there is
+        an answer, somebody waits for one, or too many attempts are in doubt), or the `BudgetExceededError` by which the
+        purse refuses it; `Ending` None.
 
         Raises:
             LedgerFullError: nothing was written.

@@ -128,8 +128,9 @@ class ObjectLedger:
         before = self._all(lambda pair: self._documents(pair[1].key), intents)
         wanted = []
         for (number, intent), documents in zip(intents, before, strict=True):
-            if any(one["state"] in ("intent", "answered") for one in documents):
-                yield number, None
+            found = _found(documents)
+            if found.settles(intent):
+                yield number, found
             else:
                 wanted.append((number, intent, len(documents) + 1))
         let, refused = self._reserve(wanted)
@@ -137,7 +138,8 @@ class ObjectLedger:
         made = self._all(lambda one: self._create(one[1], one[2]), let)
         lost = [intent for (_, intent, _), row in zip(let, made, strict=True) if row is None]
         self._swap(_sums((intent.purse, -intent.worst_nano, -intent.worst_tokens) for intent in lost))
-        yield from ((number, row) for (number, _, _), row in zip(let, made, strict=True))
+        for (number, _, _), row in zip(let, made, strict=True):
+            yield number, Found(in_flight=True) if row is None else row
 
     def _reserve(self, wanted: Sequence[Planned]) -> tuple[list[Planned], list[tuple[int, Any]]]:
         """Hold the worst price of as many as fit, in their order."""

@@ -196,13 +196,11 @@ class SqliteLedger:
         in_batch = any(row[5] for row in flying)
         return Found(answers[0] if answers else None, doubts, bool(flying), in_batch)
 
-    def _intend(self, intent: Intent) -> str | BudgetExceededError | None:
+    def _intend(self, intent: Intent) -> str | Found | BudgetExceededError:
         """Write an intent down."""
-        others = self._db.execute(
-            "SELECT COUNT(*) FROM attempts WHERE key = ? AND state IN ('intent', 'answered')", (intent.key,)
-        ).fetchone()[0]
-        if others:
-            return None
+        found = self._find(intent.key)
+        if found.settles(intent):
+            return found
         row = self._db.execute("SELECT held_nano, held_tokens FROM purses WHERE purse = ?", (intent.purse,)).fetchone()
         held_nano, held_tokens = row or (0, 0)
         refused = refusal(intent, held_nano, held_tokens)

@@ -18,7 +18,7 @@ from captioners.base import Access, CaptionInput, Written
 from captioners.budget import ErrorGuard
 from captioners.clerk import Clerk
 from captioners.conversation import Conversation
-from captioners.ledger import Ending, Intent, LedgerFullError, State, open_ledger
+from captioners.ledger import Ending, Found, Intent, LedgerFullError, State, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused
 from captioners.manner import first_manner
 from captioners.pace import MAX_WAIT_S, Pace, retry_after_s
@@ -35,8 +35,6 @@ ATTEMPTS = 6
 """Failed attempts at one request before the template takes over."""
 THROTTLED = 30
 """Refusals for want of capacity before it does."""
-MAX_DOUBTS = 2
-"""A request in doubt is asked again at most once."""
 LESSONS = 8
 """Refusals from which one question learns how to be asked."""
 OTHERS_WAIT_S = 0.5
@@ -152,40 +150,55 @@ class _Session:
 
     async def _worker(self, inputs: Iterator[CaptionInput], put: Callable[[Written], None]) -> None:
         """One chip after the other; twice as many of these as places in flight, so that there is always one waiting."""
-        while self.fatal is None and (one := await self._in_words(next, inputs, None)) is not None:
-            written = await self._chip(one)
+        while self.fatal is None and (begun := await self._in_words(self._begin, inputs)) is not None:
+            written = await self._chip(*begun)
             if self.fatal is None:
                 put(written)
 
-    async def _chip(self, one: CaptionInput) -> Written:
-        """The records of one chip; the template's where the model cannot deliver."""
-        self.till.spent(one.chip_id)
+    def _begin(self, inputs: Iterator[CaptionInput]) -> tuple[Conversation, Question] | None:
+        """The next chip and what is asked about it; None where all are taken."""
+        one = next(inputs, None)
+        if one is None:
+            return None
         if one.views and not self.owner.manner.images:
             one = replace(one, views={})
             self.till.events["pictures left out"] += 1
-        talk = await self._in_words(Conversation, one)
-        while talk.messages is not None:
+        talk = Conversation(one)
+        return talk, self.till.question(talk, self.owner.manner)
+
+    def _hear(self, talk: Conversation, key: str, body: bytes) -> Question | list[TextRecord]:
+        """Take an answer: what is asked next, or the records."""
+        talk.hear(key, body)
+        return self.till.question(talk, self.owner.manner) if talk.messages is not None else talk.records()
+
+    async def _chip(self, talk: Conversation, asked: Question) -> Written:
+        """The records of one chip; the template's where the model cannot deliver."""
+        chip_id = talk.one.chip_id
+        follows: Question | list[TextRecord] = asked
+        self.till.spent(chip_id)
+        while isinstance(follows, Question):
             try:
-                key, body = await self._ask(talk)
+                key, body = await self._ask(talk, follows)
             except BudgetExceededError as error:
-                log.log(logging.DEBUG if self.till.events["budget"] else logging.WARNING, "%s: %s", one.chip_id, error)
+                log.log(logging.DEBUG if self.till.events["budget"] else logging.WARNING, "%s: %s", chip_id, error)
                 self.till.events["budget"] += 1
                 talk.fail("budget")
             except Stop as stop:
                 talk.fail(str(stop))
             except TextBackendError as error:
-                log.warning("%s: %s after %d attempt(s)", one.chip_id, error, error.attempts)
+                log.warning("%s: %s after %d attempt(s)", chip_id, error, error.attempts)
                 talk.fail("doubt" if "in doubt" in str(error) else "backend")
             else:
-                await self._in_words(talk.hear, key, body)
-                self.till.events["repairs"] += talk.messages is not None
+                follows = await self._in_words(self._hear, talk, key, body)
+                self.till.events["repairs"] += isinstance(follows, Question)
                 self.owner.guard.note(talk.readable)
-        records = await self._in_words(talk.records)
-        self.till.closed(records)
-        return Written(one.chip_id, records, talk.open)
+                continue
+            follows = await self._in_words(talk.records)
+        self.till.closed(follows)
+        return Written(chip_id, follows, talk.open)
 
-    async def _ask(self, talk: Conversation) -> tuple[str, bytes]:
-        """The answer to a conversation's next question.
+    async def _ask(self, talk: Conversation, asked: Question) -> tuple[str, bytes]:
+        """The answer to a question; asked in other ways where the server refuses this one.
 
         Raises:
             TextBackendError: no answer after all attempts.
@@ -194,7 +207,6 @@ class _Session:
         """
         owner, status = self.owner, 0
         for _ in range(LESSONS):
-            asked = await self._in_words(self.till.question, talk, owner.manner)
             answer = await self._answer(asked, talk.purpose, talk.one.chip_id)
             if isinstance(answer, bytes):
                 return asked.key, answer
@@ -204,6 +216,7 @@ class _Session:
             if learned != owner.manner:
                 owner.manner = learned
                 log.info("the server wants to be asked otherwise: %s", learned)
+            asked = await self._in_words(self.till.question, talk, owner.manner)
         raise TextBackendError(f"the server cannot take the request (HTTP {status})")
 
     async def _answer(self, asked: Question, purpose: str, chip_id: str) -> bytes | Refused:
@@ -222,39 +235,36 @@ class _Session:
 
     async def _attempts(self, asked: Question, purpose: str, chip_id: str) -> bytes | Refused:
         failed = throttled = 0
-        most_doubts = MAX_DOUBTS if self.owner.captions.in_doubt == "ask_again" else 1
         while failed < ATTEMPTS and throttled < THROTTLED:
-            found = await self.clerk.find(asked.key)
-            if found.answer is not None:
-                self.till.spent(chip_id).reused += 1
-                return found.answer.body
-            if found.doubts >= most_doubts:
-                raise TextBackendError(f"{found.doubts} call(s) in doubt", failed)
-            if found.in_batch:
-                raise TextBackendError("a batch that has not ended holds it", failed)
-            if found.in_flight:  # another process asks; if it dies, its call is in doubt
-                await self.owner.sleep(OTHERS_WAIT_S)
+            outcome = await self._send(asked, purpose, chip_id)
+            if isinstance(outcome, Found):
+                if outcome.answer is not None:
+                    self.till.spent(chip_id).reused += 1
+                    return outcome.answer.body
+                if outcome.in_batch:
+                    raise TextBackendError("a batch that has not ended holds it", failed)
+                if not outcome.in_flight:
+                    raise TextBackendError(f"{outcome.doubts} call(s) in doubt", failed)
+                await self.owner.sleep(OTHERS_WAIT_S)  # another process asks; if it dies, its call is in doubt
                 await self.clerk.call(lambda ledger: ledger.recover())
                 continue
-            outcome = await self._send(asked, purpose, chip_id)
             if isinstance(outcome, Received):
                 return outcome.body
             if isinstance(outcome, Refused) and outcome.status in (400, 422):
                 return outcome
-            if outcome is None:
-                continue
-            throttled += isinstance(outcome, Refused) and outcome.status == 429
-            failed += not (isinstance(outcome, Refused) and outcome.status == 429)
+            too_many = isinstance(outcome, Refused) and outcome.status == 429
+            throttled, failed = throttled + too_many, failed + (not too_many)
             await self._wait(outcome, failed + throttled - 1, asked.key)
         raise TextBackendError("no answer", failed + throttled)
 
-    async def _send(self, asked: Question, purpose: str, chip_id: str) -> Received | Refused | Lost | None:
-        """One attempt; None where another process was quicker."""
+    async def _send(self, asked: Question, purpose: str, chip_id: str) -> Received | Refused | Lost | Found:
+        """One attempt; or what the ledger has where there is nothing to ask."""
         intent = self.till.intent(asked, purpose, chip_id)
         async with self.pace.slot(asked.tokens):
             row = await self._intend(intent)
-            if row is None:
-                return None
+            if isinstance(row, Found):
+                return row
+            self.pace.sent(asked.tokens)
             self.till.spent(chip_id).calls += 1
             outcome = await self.server.complete(self.owner.captions.model, asked.messages, asked.parameters)
         try:
@@ -283,7 +293,7 @@ class _Session:
         self.fatal, self.stop = self.fatal or error, "stopped"
         return Stop(self.stop)
 
-    async def _intend(self, intent: Intent) -> str | None:
+    async def _intend(self, intent: Intent) -> str | Found:
         """Write the intent down; where the purse is full of calls that may yet turn out cheaper, wait for them.
 
         Raises:
@@ -291,10 +301,13 @@ class _Session:
             Stop: nothing more is sent.
         """
         while True:
-            if self.stop or self.owner.guard.tripped:
-                raise Stop(self.stop or "errors")
             self.settled.clear()
             try:
+                if self.stop or self.owner.guard.tripped:
+                    found = await self.clerk.find(intent.key)
+                    if found.answer is not None:
+                        return found
+                    raise Stop(self.stop or "errors")
                 row = await self.clerk.intend(intent)
             except BudgetExceededError:
                 if self.held == 0:
@@ -303,7 +316,7 @@ class _Session:
                 continue
             except LedgerFullError as error:
                 raise self._fatal(error) from None
-            self.held += row is not None
+            self.held += isinstance(row, str)
             return row
 
     def _heed(self, outcome: Received | Refused | Lost) -> None:

@@ -53,7 +53,7 @@ class Pace:
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[None]:
-        """A place in flight, once the server takes calls.
+        """A place in flight, once the server takes calls; say `sent` when one goes out.
 
         Args:
             tokens: how many the call may take.
@@ -68,13 +68,16 @@ class Pace:
                 until = self._clock() + wait_s
                 await self._sleep(wait_s)
                 self._slept(until)
-            for name, cost in (("requests", 1), ("tokens", tokens)):
-                if name in self._left:
-                    self._left[name] -= cost
             yield
         finally:
             self.in_flight -= 1
             self._wake()
+
+    def sent(self, tokens: int = 0) -> None:
+        """A call goes out: so much of what the server allows is used."""
+        for name, cost in (("requests", 1), ("tokens", tokens)):
+            if name in self._left:
+                self._left[name] -= cost
 
     @property
     def _allowed(self) -> int:

@@ -94,6 +94,7 @@ class Till:
             worst_nano=self.writer.prices.worst_nano(asked.worst_in, asked.worst_out, batch=self.batch),
             limit_nano=limit_nano(self.writer.max_cost), subject=subject,
             worst_tokens=asked.tokens, limit_tokens=self.writer.max_tokens, batch=batch,
+            most_doubts=2 if self.writer.in_doubt == "ask_again" else 1,
         )  # fmt: skip
 
     def answered(self, row: str, status: int, headers: Mapping[str, str], body: bytes) -> Ending:

@@ -114,10 +114,11 @@ def test_nobody_asks_what_is_being_asked_or_was_answered(opened: Open) -> None:
     with opened() as one, opened() as two:
         row = begin(one)
         assert find(two).in_flight
-        assert two.apply([intent()]) == [None]
+        assert two.apply([intent()]) == [Found(None, 0, in_flight=True)]
         answer(one, row)
-        assert two.apply([intent()]) == [None]
-        assert find(two).answer is not None
+        held = two.apply([intent()])[0]
+        assert isinstance(held, Found)
+        assert held.answer == find(two).answer is not None
         assert totals(two.attempts())["cost"] == pytest.approx(40 / NANO)
 
 
@@ -151,6 +152,13 @@ def test_an_answer_that_comes_after_all_is_taken(opened: Open) -> None:
         ledger.apply([Ending(row, "doubt", error="timeout", cost_nano=None)])
         answer(ledger, row, b"late")
         assert ledger.body("k") == b"late"
+
+
+def test_what_is_in_doubt_is_not_asked_more_often_than_allowed(opened: Open) -> None:
+    with opened() as ledger:
+        ledger.apply([Ending(begin(ledger), "doubt", error="timeout", cost_nano=None)])
+        assert ledger.apply([intent(most_doubts=1)]) == [Found(None, 1)]
+        assert isinstance(ledger.apply([intent(most_doubts=2)])[0], str)
 
 
 def test_notes_are_kept_by_kind(opened: Open) -> None:

@@ -41,6 +41,7 @@ def run(play: Callable[[Pace, Clock], Awaitable[None]], most: int = 8) -> Clock:
 
 async def call(pace: Pace, tokens: int = 0) -> None:
     async with pace.slot(tokens):
+        pace.sent(tokens)
         await asyncio.sleep(0)
 
 
