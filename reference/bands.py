@@ -38,6 +38,9 @@ class GroupTable:
     """``s2``."""
     gsd_m: float
     """Native pixel."""
+    step_m: float
+    """Pixel of the prepared arrays, which begin where the chip does: the native one where its lattice does so too, else
+    half of it, each native pixel shown twice. A lattice half a pixel off (30 m in chips of 960 m) then fits exactly."""
     numbers: NDArray[np.float32]
     """(C, BAND_NUMBERS) what each band is."""
     mean: NDArray[np.float32]
@@ -55,6 +58,7 @@ class GroupTable:
             "name": self.name,
             "modality": self.modality,
             "gsd_m": self.gsd_m,
+            "step_m": self.step_m,
             "numbers": self.numbers.tolist(),
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
@@ -63,8 +67,12 @@ class GroupTable:
         }
 
 
-def group_table(layer: LayerTable) -> GroupTable:
+def group_table(layer: LayerTable, aligned: bool = True) -> GroupTable:
     """The table of a group, from ``dataset.json``.
+
+    Args:
+        layer: of the manifest.
+        aligned: whether its lattice begins where chips do.
 
     Raises:
         DatasetError: an optical group without mean and deviation of any band.
@@ -81,6 +89,7 @@ def group_table(layer: LayerTable) -> GroupTable:
         name=layer.group,
         modality=layer.modality,
         gsd_m=layer.gsd_m,
+        step_m=layer.gsd_m if aligned else layer.gsd_m / 2.0,
         numbers=np.stack([band_numbers(band) for band in layer.bands]),
         mean=np.array(mean, np.float32),
         std=np.array(std, np.float32),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from reference.bands import GroupTable, group_table, normalised
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
+from schemas.georef import GeoRef
 from schemas.legend import Crosswalk, Legend
 from schemas.sample import LayerArrays, Sample
 from shards.reader import Dataset
@@ -107,7 +107,8 @@ class Chips:
         self.dataset, self.target, self.cache_bytes = dataset, target, cache_bytes
         document = dataset.document
         self.groups: dict[str, GroupTable] = {
-            name: group_table(dataset.layer(name)) for name in dataset.wanted_groups(modalities)
+            name: group_table(dataset.layer(name), _is_aligned(dataset, name))
+            for name in dataset.wanted_groups(modalities)
         }
         self.classes, self._indices = _classes(document, target.source)
         self.clear = (*CLEAR, 4) if (document.recipe.get("screen") or {}).get("snow_is_clear") else CLEAR
@@ -140,7 +141,7 @@ class Chips:
 
     def _prepare(self, sample: Sample) -> Batch:
         layers = {
-            name: self._layer(table, sample.layers[name])
+            name: self._layer(table, sample.layers[name], sample.row["bounds_xyxy"])
             for name, table in self.groups.items()
             if name in sample.layers and sample.layers[name].data.shape[0]
         }
@@ -148,10 +149,11 @@ class Chips:
         captions = tuple(str(text["text"]) for text in sample.texts if text.get("kind") == "caption")
         return Batch((sample.chip_id,), layers, label[None], confidence[None], captions)
 
-    def _layer(self, table: GroupTable, layer: LayerArrays) -> Layer:
+    def _layer(self, table: GroupTable, layer: LayerArrays, bounds_xyxy: Sequence[float]) -> Layer:
         valid = np.isin(layer.valid, self.clear)  # (T, h, w)
         values = normalised(table, layer)  # (T, C, h, w)
         values *= valid[:, None]
+        values, valid = on_chip(values, valid, layer.georef, table.step_m, bounds_xyxy)
         days = (layer.time_utc - np.datetime64("2000-01-01", "ns")) / np.timedelta64(1, "D")
         day = np.nan_to_num(days.astype(np.float32))
         return Layer(torch.from_numpy(values)[None], torch.from_numpy(valid)[None], torch.from_numpy(day)[None])
@@ -171,11 +173,40 @@ class Chips:
             sure = np.full(label.shape, 255, np.uint8)
         return torch.from_numpy(label.astype(np.int64)), torch.from_numpy(sure.astype(np.float32) / 255.0)
 
-    @staticmethod
-    def label_shape(sample: Sample) -> tuple[int, int]:
-        """Rows and columns of the label grid: the finest layer's."""
-        finest = min(sample.layers.values(), key=lambda layer: layer.georef.pixel_size)
-        return finest.georef.shape_yx
+    def label_shape(self, sample: Sample) -> tuple[int, int]:
+        """Rows and columns of a chip's labels, where the sample holds none itself."""
+        known = [sample.label, *sample.labels.values()]
+        return next((one.shape for one in known if one is not None), self.dataset.label_shape_yx)
+
+
+def _is_aligned(dataset: Dataset, group: str) -> bool:
+    """Whether a group's lattice begins at the upper left corner of every chip."""
+    column = f"{group}.transform"
+    rows = dataset.columns(["bounds_xyxy", column]).to_pylist()
+    return all(
+        abs(row[column][2] - row["bounds_xyxy"][0]) < 1e-3 and abs(row[column][5] - row["bounds_xyxy"][3]) < 1e-3
+        for row in rows
+        if row[column] is not None
+    )
+
+
+def on_chip(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], grid: GeoRef, step_m: float, bounds_xyxy: Sequence[float]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A layer on the lattice of ``step_m`` that begins where the chip does, by the nearest pixel; the same arrays where
+    it lies there already. What lies outside of the layer is not valid.
+    """
+    left, bottom, right, top = bounds_xyxy
+    shape_yx = (round((top - bottom) / step_m), round((right - left) / step_m))
+    if shape_yx == grid.shape_yx and abs(grid.x0 - left) < 1e-3 and abs(grid.y0 - top) < 1e-3:
+        return values, valid
+    rows = np.floor((grid.y0 - top + (np.arange(shape_yx[0]) + 0.5) * step_m) / grid.pixel_size).astype(int)
+    columns = np.floor((left - grid.x0 + (np.arange(shape_yx[1]) + 0.5) * step_m) / grid.pixel_size).astype(int)
+    h, w = grid.shape_yx
+    inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))
+    at = np.ix_(np.clip(rows, 0, h - 1), np.clip(columns, 0, w - 1))
+    shown = valid[:, *at] & inside
+    return values[:, :, *at] * shown[:, None], shown
 
 
 def _classes(document: DatasetDocument, source: str) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
@@ -254,5 +285,5 @@ def select(batch: Batch, modalities: Iterable[str], groups: Mapping[str, GroupTa
 
 def ground_size_m(chips: Chips) -> float:
     """Edge of the largest chip on the ground."""
-    tables: Any = [chips.dataset.layer(name) for name in chips.groups]
-    return float(max(table.gsd_m * max(table.shape_yx) for table in tables))
+    bounds: list[list[float]] = chips.dataset.columns(["bounds_xyxy"])["bounds_xyxy"].to_pylist()
+    return max(max(right - left, top - bottom) for left, bottom, right, top in bounds)

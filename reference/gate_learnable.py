@@ -155,7 +155,7 @@ def truth_scores(
 def registration(study: Study) -> Finding:
     """Mean IoU lost when the pictures of held-out chips are moved over their labels."""
     rule, counted = study.gates.controls, study.counted
-    finest = min(table.gsd_m for table in study.chips.groups.values())
+    finest = min(table.step_m for table in study.chips.groups.values())
     base = mean_iou(study.held_out.sum(0), counted)
     rows, losses = [], {}
     for pixels in sorted({0.0, *SHIFTS_PX, float(rule.shift_px)}):

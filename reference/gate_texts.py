@@ -21,7 +21,7 @@ from reference.study import Study
 
 RANKS = (1, 5, 10)
 DECIDES = 5
-"""The rank that decides."""
+"""The rank that decides; the first where chance alone finds more than half at this one (few chips, or few words)."""
 
 
 def texts(study: Study) -> Finding:
@@ -75,8 +75,9 @@ def retrieval(model: ReferenceModel, chips: ChipSource, chip_ids: Sequence[str])
     found = {f"text_to_picture_{k}": recall(scores, same, k) for k in RANKS}
     found |= {f"picture_to_text_{k}": recall(scores.T, same, k) for k in RANKS}
     found |= {f"chance_{k}": rounded(_chance(same, k)) for k in RANKS}
-    both = 0.5 * (found[f"text_to_picture_{DECIDES}"] + found[f"picture_to_text_{DECIDES}"])
-    chance = found[f"chance_{DECIDES}"]
+    decides = DECIDES if found[f"chance_{DECIDES}"] <= 0.5 else 1
+    both = 0.5 * (found[f"text_to_picture_{decides}"] + found[f"picture_to_text_{decides}"])
+    chance = found[f"chance_{decides}"]
     return found | {"gain": rounded((both - chance) / max(1.0 - chance, 1e-6))}
 
 

@@ -148,7 +148,7 @@ def run_gates(
     rules = gates or gates_of(dataset)
     wanted = [name for name in GATES if name in (only or (SHORT if short else GATES))]
     chips = Chips(dataset, target or default_target(dataset))
-    study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0)
+    study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
     if truth is not None and study.cut is None:
         study.truth = dict(truth(list(study.split.held_out)))
     findings = []

@@ -144,24 +144,24 @@ def cropped(
     """A square part of a chip, the same ground in every group; the whole chip where it is no larger."""
     name = next(iter(chip.layers))
     h, w = chip.layers[name].valid.shape[-2:]
-    rows, columns = (round(edge * tables[name].gsd_m / cell_m) for edge in (h, w))
+    rows, columns = (round(edge * tables[name].step_m / cell_m) for edge in (h, w))
     side = max(1, round(crop_m / cell_m))
     if side >= rows and side >= columns:
         return chip
     top = int(luck.integers(max(rows - side, 0) + 1)) * cell_m
     left = int(luck.integers(max(columns - side, 0) + 1)) * cell_m
 
-    def cut(values: Tensor, gsd_m: float) -> Tensor:
-        y, x, edge = round(top / gsd_m), round(left / gsd_m), round(side * cell_m / gsd_m)
+    def cut(values: Tensor, step_m: float) -> Tensor:
+        y, x, edge = round(top / step_m), round(left / step_m), round(side * cell_m / step_m)
         return values[..., y : y + edge, x : x + edge]
 
     layers = {
-        n: Layer(cut(layer.values, tables[n].gsd_m), cut(layer.valid, tables[n].gsd_m), layer.day)
+        n: Layer(cut(layer.values, tables[n].step_m), cut(layer.valid, tables[n].step_m), layer.day)
         for n, layer in chip.layers.items()
     }
-    label_gsd_m = h * tables[name].gsd_m / chip.label.shape[-2]
+    label_step_m = h * tables[name].step_m / chip.label.shape[-2]
     return replace(
-        chip, layers=layers, label=cut(chip.label, label_gsd_m), confidence=cut(chip.confidence, label_gsd_m)
+        chip, layers=layers, label=cut(chip.label, label_step_m), confidence=cut(chip.confidence, label_step_m)
     )
 
 

@@ -116,7 +116,7 @@ class ReferenceModel(nn.Module):
             ValueError: a batch without any layer.
         """
         for name, layer in batch.layers.items():
-            edge = self.tables[name].gsd_m / self.patch_m
+            edge = self.tables[name].step_m / self.patch_m
             h, w = layer.valid.shape[-2:]
             return max(1, round(h * edge)), max(1, round(w * edge))
         raise ValueError("a batch without any layer")
@@ -131,10 +131,10 @@ def patch_size_m(tables: Mapping[str, GroupTable], edge_m: float, most_cells: in
     lie along a chip. Where GSDs have no common multiple within the chip, the chip is cut into equal cells.
 
     >>> from types import SimpleNamespace as table
-    >>> patch_size_m({"a": table(gsd_m=10.0), "b": table(gsd_m=30.0)}, 960.0, 8)
+    >>> patch_size_m({"a": table(step_m=10.0), "b": table(step_m=30.0)}, 960.0, 8)
     120.0
     """
-    centimetres = [round(table.gsd_m * 100) for table in tables.values()]
+    centimetres = [round(table.step_m * 100) for table in tables.values()]
     step = math.lcm(*centimetres) / 100.0
     cells = edge_m / step
     if cells < 1 or abs(cells - round(cells)) > 1e-6:

@@ -127,7 +127,7 @@ def shifted(
     valid.
     """
     layers = {
-        name: _moved(layer, dx_m / tables[name].gsd_m, dy_m / tables[name].gsd_m)
+        name: _moved(layer, dx_m / tables[name].step_m, dy_m / tables[name].step_m)
         if modality in (None, tables[name].modality)
         else layer
         for name, layer in batch.layers.items()

@@ -48,8 +48,7 @@ class GroupStem(nn.Module):
     def __init__(self, table: GroupTable, index: int, patch_m: float, pixel_width: int, width: int) -> None:
         super().__init__()
         self.index = index
-        self.gsd_m = table.gsd_m
-        self.side = max(1, round(patch_m / table.gsd_m))
+        self.side = max(1, round(patch_m / table.step_m))
         """Pixels along a patch."""
         self.register_buffer("numbers", torch.from_numpy(table.numbers), persistent=False)
         self.register_buffer("gsd", gsd_numbers(table.gsd_m), persistent=False)

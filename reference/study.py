@@ -92,10 +92,17 @@ class Study:
         gates: thresholds and training.
         truth: chip -> (H, W) true class index, 255 where it is not known.
         steps_share: share of the steps of each training; less for a short validation.
+        texts: whether models learn captions; not where no gate asks them.
     """
 
     def __init__(
-        self, chips: Chips, gates: Gates, truth: Mapping[str, Classes] | None = None, steps_share: float = 1.0
+        self,
+        chips: Chips,
+        gates: Gates,
+        truth: Mapping[str, Classes] | None = None,
+        *,
+        steps_share: float = 1.0,
+        texts: bool = True,
     ) -> None:
         self.whole, self.gates = chips, gates
         self.split = split_of(chips)
@@ -110,6 +117,7 @@ class Study:
             batch_size=chosen.batch_size,
             crop_m=chosen.crop_m,
             seed=chosen.seed,
+            text_weight=Training.text_weight if texts else 0.0,
         )
         self.trained: list[Trained] = []
 

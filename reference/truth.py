@@ -18,7 +18,6 @@ from schemas.errors import DatasetError, MissingExtraError
 from schemas.georef import GeoRef
 from schemas.legend import Legend
 from shards.reader import Dataset
-from shards.samples import georef_of
 
 
 def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
@@ -62,9 +61,10 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
 
 
 def label_grid(dataset: Dataset, row: dict[str, Any]) -> GeoRef:
-    """The grid of a chip's labels: that of its finest layer."""
-    layers = [layer for layer in dataset.document.modalities if row.get(f"{layer.group}.transform") is not None]
-    return georef_of(row, min(layers, key=lambda layer: layer.gsd_m).group)
+    """The grid of a chip's labels: over its bounds, in as many rows as the label has."""
+    left, bottom, right, top = (float(value) for value in row["bounds_xyxy"])
+    pixel_m = (top - bottom) / dataset.label_shape_yx[0]
+    return GeoRef(int(row["epsg"]), left, top, pixel_m, (dataset.label_shape_yx[0], round((right - left) / pixel_m)))
 
 
 def _indices(legend: Legend) -> NDArray[np.uint8]:

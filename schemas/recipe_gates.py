@@ -59,7 +59,7 @@ class TextsGate(Model):
     """Captions must find their pictures among all of the held-out chips, and pictures their captions."""
 
     min_gain: Fraction = 0.15
-    """Recall at 5, mean of both ways: share of the way from chance to perfect."""
+    """Recall at 5 (at 1 where chance finds half at 5), mean of both ways: share of the way from chance to perfect."""
 
 
 class LeakGate(Model):

@@ -28,7 +28,7 @@ from tests.unit.shards import made_up
 
 QUICK = Gates.model_validate(
     {
-        "training": {"steps": 24, "batch_size": 6, "crop_m": None},
+        "training": {"steps": 40, "batch_size": 6, "crop_m": None},
         "noise": {"folds": 2},
         "learnable": {"min_gain_over_pixels": -0.2},
     }
@@ -177,6 +177,23 @@ def test_truth_is_cut_from_a_finer_map_by_the_most_frequent_class(dataset: Datas
     assert np.array_equal(found["m31_0003"], truth)
     with pytest.raises(DatasetError, match="no map of the truth"):
         read_truth([tmp_path / "no.tif"], dataset, ["m31_0003"])
+
+
+def test_a_lattice_half_a_pixel_off_lands_on_the_chip_without_interpolation(dataset: Dataset) -> None:
+    from reference.data import on_chip
+    from schemas.georef import GeoRef
+
+    values = np.arange(20, dtype=np.float32).reshape(1, 1, 4, 5)
+    valid = np.ones((1, 4, 5), bool)
+    valid[0, 1, 2] = False
+    grid = GeoRef(32631, 985.0, 2_015.0, 30.0, (4, 5))
+    bounds = (1_000.0, 1_910.0, 1_120.0, 2_000.0)  # 120 x 90 m, 15 m inside
+    shown, seen = on_chip(values, valid, grid, 15.0, bounds)
+    twice = np.kron(values[0, 0], np.ones((2, 2)))[1:7, 1:9]
+    assert np.array_equal(shown[0, 0], twice * np.kron(valid[0], np.ones((2, 2)))[1:7, 1:9])
+    assert seen.shape == (1, 6, 8)
+    same, _ = on_chip(values, valid, GeoRef(32631, 1_000.0, 2_000.0, 30.0, (4, 5)), 30.0, (1_000, 1_880, 1_150, 2_000))
+    assert same is values
 
 
 def test_smuggled_chips_overlap(dataset: Dataset) -> None:

@@ -179,5 +179,5 @@ def test_a_cell_is_a_common_multiple_of_all_pixels() -> None:
     groups = tables()
     assert patch_size_m(groups, EDGE_M, 8) == 40.0
     assert patch_size_m(groups, EDGE_M, 4) == 80.0
-    odd = {**groups, "s3": replace(groups["dem"], gsd_m=37.0)}
+    odd = {**groups, "s3": replace(groups["dem"], step_m=37.0)}
     assert patch_size_m(odd, EDGE_M, 4) == EDGE_M / 4
