@@ -90,7 +90,7 @@ class ReferenceModel(nn.Module):
         )
         self.cells = CellAttention(size.width, size.heads)
         self.trunk = Trunk(size.width, size.depth, size.heads)
-        self.head = SegmentationHead(size.width, size.pixel_width, classes)
+        self.head = SegmentationHead(size.width, size.pixel_width, tables, classes)
         self.project = Projection(size.width, SHARED_WIDTH)
         self.text = TextTower(vocabulary, TEXT_WIDTH, TEXT_DEPTH, TEXT_HEADS, SHARED_WIDTH) if vocabulary else None
         self.scale = nn.Parameter(torch.tensor(math.log(14.0))) if vocabulary else None

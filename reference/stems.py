@@ -27,6 +27,8 @@ MOST_SCORE = 3.0
 class Seen:
     """What one group adds."""
 
+    group: str
+    """Its name."""
     tokens: Tensor
     """(M, D) usable patches, packed."""
     cell: Tensor
@@ -47,7 +49,7 @@ class GroupStem(nn.Module):
 
     def __init__(self, table: GroupTable, index: int, patch_m: float, pixel_width: int, width: int) -> None:
         super().__init__()
-        self.index = index
+        self.name, self.index = table.name, index
         self.side = max(1, round(patch_m / table.step_m))
         """Pixels along a patch."""
         self.register_buffer("numbers", torch.from_numpy(table.numbers), persistent=False)
@@ -76,7 +78,7 @@ class GroupStem(nn.Module):
         tokens = tokens + shared.token_context(self.index, self.gsd, day)[:, None, None]
         picture, row, column = (share > 0).nonzero(as_tuple=True)  # (M,)
         cell = (chip[picture] * grid[0] + row) * grid[1] + column
-        return Seen(tokens[picture, row, column], cell, share[picture, row, column], pixels, total)
+        return Seen(self.name, tokens[picture, row, column], cell, share[picture, row, column], pixels, total)
 
     def _patches(self, features: Tensor, valid: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Tokens of the patches as if all their pixels were usable, and the share that is."""
@@ -104,8 +106,8 @@ class PixelNet(nn.Module):
         bands = self.weights(stem.numbers)  # (C, d)
         values = values.masked_fill(valid == 0, 0.0)  # whatever stands under an invalid mask never matters
         mixed = torch.einsum("nchw,cd->ndhw", values, bands)  # (N, d, h, w)
-        mixed = F.gelu(mixed + self.context(stem.index, stem.gsd, day)[:, :, None, None])
-        features = mixed + F.gelu(self.mix(mixed))  # (N, d, h, w)
+        mixed = mixed + self.context(stem.index, stem.gsd, day)[:, :, None, None]
+        features = mixed + self.mix(F.gelu(mixed))  # (N, d, h, w); a straight line from spectrum to classes stays open
         weight = torch.exp(MOST_SCORE * torch.tanh(self.score(features) / MOST_SCORE)) * valid  # (N, 1, h, w)
         return features * valid, weight
 

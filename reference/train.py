@@ -35,6 +35,9 @@ from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
 
+PIXEL_PARTS = ("pixels.", "head.")
+"""Parts of the model that see single pixels."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -48,17 +51,19 @@ class Training:
     """Chips per step and process."""
     crop_m: float | None = None
     """Edge of the part of a chip that is shown; whole chips where None."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-3
     """At its highest."""
+    pixel_rate: float = 3.0
+    """Times as high for what sees single pixels."""
     weight_decay: float = 0.02
     """Of matrices."""
     warmup: float = 0.08
     """Share of the steps in which the rate rises."""
     seed: int = 0
     """Of everything."""
-    modality_dropout: float = 0.3
+    modality_dropout: float = 0.15
     """Chance of a modality to be left out of a batch."""
-    date_dropout: float = 0.3
+    date_dropout: float = 0.15
     """Chance of a date to be left out of a chip."""
     text_weight: float = 0.1
     """Of the contrast with captions; 0: no texts."""
@@ -203,12 +208,21 @@ class Lesson(lightning.LightningModule):
         return model.eval()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW; the rate rises, then falls as half a cosine. Vectors are not decayed."""
-        matrices = [p for p in self.model.parameters() if p.ndim > 1]
-        vectors = [p for p in self.model.parameters() if p.ndim <= 1]
+        """AdamW; the rate rises, then falls as half a cosine. Vectors are not decayed; what sees single pixels learns
+        faster than the transformer can.
+        """
+        groups: dict[tuple[bool, bool], list[Tensor]] = {}
+        for name, parameter in self.model.named_parameters():
+            groups.setdefault((name.startswith(PIXEL_PARTS), parameter.ndim > 1), []).append(parameter)
         optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": self.options.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=self.options.learning_rate,
+            [
+                {
+                    "params": parameters,
+                    "lr": self.options.learning_rate * (self.options.pixel_rate if of_pixels else 1.0),
+                    "weight_decay": self.options.weight_decay if matrix else 0.0,
+                }
+                for (of_pixels, matrix), parameters in groups.items()
+            ],
             betas=(0.9, 0.98),
             fused=self.device.type == "cuda",
         )

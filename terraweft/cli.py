@@ -245,7 +245,7 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 400,
     batch_size: Annotated[int, typer.Option(min=1, help="Chips per step and device.")] = 8,
     crop_m: Annotated[float | None, typer.Option(help="Edge of the part of a chip that a step shows.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-3,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-3,
     modality: Annotated[list[str] | None, typer.Option(help="Learn from this one only; may be given again.")] = None,
     label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
     texts: Annotated[float, typer.Option(min=0.0, help="Weight of matching pictures and captions.")] = 0.1,
