@@ -38,22 +38,28 @@ import numpy as np  # noqa: E402
 from bench.reading_sets import files_below, forget, our_dataset, zip_tars  # noqa: E402
 from bench.record import record, spread  # noqa: E402
 
-FOLDER = ROOT / "build" / "bench" / "p5"
+SETS = ROOT / "build" / "bench" / "p5"
 PEER = ROOT / "build" / "peers" / "loaders" / "bin" / "python"
 BATCH, THREADS = 16, 2
 RANDOM_CHIPS = 128
 TARGET_SHARE, TARGET_ZARR = 0.9, 2.0
 
 
-def tars() -> list[Path]:
-    return sorted((FOLDER / "ours" / "shards").rglob("*.tar"))
+def tars(count: int) -> list[Path]:
+    """Our shards."""
+    return sorted((folder_of(count) / "ours" / "shards").rglob("*.tar"))
+
+
+def folder_of(count: int) -> Path:
+    """Where the forms of so many chips lie."""
+    return SETS / str(count)
 
 
 def floor(count: int) -> float:
     """Seconds of reading the tars from end to end."""
     buffer = memoryview(bytearray(8 << 20))
     started = time.perf_counter()
-    for path in tars():
+    for path in tars(count):
         descriptor, offset = os.open(path, os.O_RDONLY), 0
         while got := os.preadv(descriptor, [buffer], offset):
             offset += got
@@ -66,7 +72,7 @@ def ours(count: int, workers: int = 0, **options: Any) -> float:
     from terraweft import ChipLoader, ChipStream, StreamOptions
 
     loader = ChipLoader(
-        ChipStream(FOLDER / "ours", StreamOptions(**options)), BATCH, num_workers=workers, threads=THREADS
+        ChipStream(folder_of(count) / "ours", StreamOptions(**options)), BATCH, num_workers=workers, threads=THREADS
     )
     return _timed(loader, count, "chip_id")
 
@@ -79,7 +85,7 @@ def with_webdataset(count: int, workers: int) -> float:
     def pick(sample: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(torch.from_numpy(sample[name]) for name in NAMES)
 
-    names = [str(path) for path in tars()]
+    names = [str(path) for path in tars(count)]
     source = webdataset.WebDataset(names, shardshuffle=len(names), empty_check=False).shuffle(64).decode().map(pick)
     stacked = source.batched(BATCH, collation_fn=lambda found: [torch.stack(part) for part in zip(*found, strict=True)])
     return _timed(webdataset.WebLoader(stacked, batch_size=None, num_workers=workers), count, 0)
@@ -101,7 +107,7 @@ def _timed(loader: Any, count: int, key: Any) -> float:
 def zipped_index(count: int) -> list[tuple[Path, int, int]]:
     """Where each chip's .zarr.zip lies: what a reader of such tars must first find out."""
     found = []
-    for path in zip_tars(FOLDER / "zip", count):
+    for path in zip_tars(folder_of(count) / "zip", count):
         with tarfile.open(path) as tar:
             found += [(path, member.offset_data, member.size) for member in tar]
     return found
@@ -131,7 +137,7 @@ def zarr_at_random(count: int, at_once: int = BATCH) -> float:
     """Seconds of the same chips out of our Zarr."""
     from terraweft import open_dataset
 
-    chips = open_dataset(FOLDER / "ours").zarr_chips("s2", THREADS)
+    chips = open_dataset(folder_of(count) / "ours").zarr_chips("s2", THREADS)
     order = np.random.default_rng(1).permutation(count)[:RANDOM_CHIPS]
     started = time.perf_counter()
     for first in range(0, len(order), at_once):
@@ -146,7 +152,7 @@ def zarr_by_library(count: int) -> float:
     from shards.zarr_store import open_store
     from terraweft import open_dataset
 
-    dataset = open_dataset(FOLDER / "ours")
+    dataset = open_dataset(folder_of(count) / "ours")
     group = zarr.open_group(open_store(dataset.storage, dataset.document.zarr["tag"]), mode="r")["s2"]
     order = np.random.default_rng(1).permutation(count)[:RANDOM_CHIPS]
     started = time.perf_counter()
@@ -178,29 +184,31 @@ PEERS = {
 
 def prepare(count: int) -> None:
     """Write every form, once."""
-    our_dataset(FOLDER / "ours", count)
-    zip_tars(FOLDER / "zip", count)
+    our_dataset(folder_of(count) / "ours", count)
+    zip_tars(folder_of(count) / "zip", count)
     subprocess.run(["bash", str(ROOT / "bench" / "peers" / "loaders.sh"), sys.executable], check=True)
     for name in ("litdata", "mosaic"):
-        if not (FOLDER / name / "index.json").exists():
+        if not (folder_of(count) / name / "index.json").exists():
             script = str(ROOT / "bench" / "peers" / "loaders.py")
-            subprocess.run([PEER, script, "write", name, str(FOLDER / name), str(count)], check=True, cwd=ROOT)
+            subprocess.run(
+                [PEER, script, "write", name, str(folder_of(count) / name), str(count)], check=True, cwd=ROOT
+            )
 
 
-def once(name: str, count: int, cold: bool) -> float:
-    """Seconds of one method, in a process of its own."""
-    if cold:
-        forget(list(files_below(FOLDER)))
+def once(name: str, count: int) -> list[float]:
+    """Seconds of one method in a process of its own: first with no file in the kernel's cache, then again."""
+    forget(list(files_below(folder_of(count))))
     if name in PEERS:
         peer, workers = PEERS[name]
         script = str(ROOT / "bench" / "peers" / "loaders.py")
-        command = [str(PEER), script, "read", peer, str(FOLDER / peer), str(count), str(BATCH), str(workers)]
+        command = [str(PEER), script, "read", peer, str(folder_of(count) / peer), str(count), str(BATCH), str(workers)]
     else:
         command = [sys.executable, __file__, "--count", str(count), "--one", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if done.returncode:
         raise SystemExit(f"{name}: {done.stderr[-800:]}")
-    return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
+    seconds: list[float] = json.loads(done.stdout.splitlines()[-1])["seconds"]
+    return seconds
 
 
 def ratio(above: list[float], below: list[float]) -> float:
@@ -220,24 +228,26 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(1)
-        print(json.dumps({"seconds": METHODS[options.one](count)}))
+        print(json.dumps({"seconds": [METHODS[options.one](count) for _ in range(2)]}))
         return
     prepare(count)
     taken: dict[tuple[str, bool], list[float]] = {}
     for _ in range(options.repeats):
-        for cold in (True, False):
-            for name in (*METHODS, *PEERS):
-                taken.setdefault((name, cold), []).append(once(name, count, cold))
-    size = sum(path.stat().st_size for path in tars())
+        for name in (*METHODS, *PEERS):
+            both = once(name, count)
+            print(f"{name}: {both[0]:.2f} s cold, {both[1]:.2f} s warm", flush=True)
+            for cold, seconds in zip((True, False), both, strict=True):
+                taken.setdefault((name, cold), []).append(seconds)
+    size = sum(path.stat().st_size for path in tars(count))
     rows = []
-    for (name, cold), seconds in taken.items():
+    for (name, cold), seconds_taken in taken.items():
         chips = RANDOM_CHIPS if "random" in name else count
-        row: dict[str, Any] = {"method": name, "cache": "cold" if cold else "warm", "seconds": spread(seconds)}
-        row["samples_per_s"] = round(statistics.median(chips / one for one in seconds), 1)
+        row: dict[str, Any] = {"method": name, "cache": "cold" if cold else "warm", "seconds": spread(seconds_taken)}
+        row["samples_per_s"] = round(statistics.median(chips / one for one in seconds_taken), 1)
         if "random" in name:
-            row["x_zip_in_tar"] = round(ratio(taken[".zarr.zip in tars at random", cold], seconds), 3)
+            row["x_zip_in_tar"] = round(ratio(taken[".zarr.zip in tars at random", cold], seconds_taken), 3)
         else:
-            row["share_of_floor"] = round(ratio(taken["floor", cold], seconds), 3)
+            row["share_of_floor"] = round(ratio(taken["floor", cold], seconds_taken), 3)
         rows.append(row)
     share = ratio(taken["floor", True], taken["ours, as stored", True])
     zarr_x = min(

@@ -3,7 +3,7 @@
     python bench/peers/loaders.py write litdata FOLDER COUNT
     python bench/peers/loaders.py read litdata FOLDER COUNT BATCH WORKERS
 
-``read`` prints the seconds of one epoch of batches of torch tensors.
+``read`` prints the seconds of an epoch of batches of torch tensors, and of the next.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def write(name: str, folder: str, count: int) -> None:
             writer.write(arrays(number))
 
 
-def read(name: str, folder: str, count: int, batch: int, workers: int) -> float:
+def read(name: str, folder: str, count: int, batch: int, workers: int) -> list[float]:
     import torch
 
     torch.set_num_threads(1)
@@ -65,6 +65,10 @@ def read(name: str, folder: str, count: int, batch: int, workers: int) -> float:
 
         dataset = StreamingDataset(local=folder, shuffle=True, batch_size=batch, num_canonical_nodes=1)
         loader = torch.utils.data.DataLoader(dataset, batch_size=batch, num_workers=workers)
+    return [epoch(name, loader, count) for _ in range(2)]
+
+
+def epoch(name: str, loader: Any, count: int) -> float:
     started, seen = time.perf_counter(), 0
     for found in loader:
         seen += len(found["data"])
