@@ -217,3 +217,30 @@ def test_the_lobby_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout == "[]"
+
+
+def test_processes_of_a_group_read_their_own_parts(published: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, torch\n"
+        "rank, root, place = int(sys.argv[1]), sys.argv[2], sys.argv[3]\n"
+        "torch.distributed.init_process_group('gloo', init_method=f'file://{place}', rank=rank, world_size=2)\n"
+        "from terraweft import ChipLoader, ChipStream, StreamOptions\n"
+        "loader = ChipLoader(ChipStream(root, StreamOptions(modalities=('s2',))), 2)\n"
+        "print(' '.join(chip for batch in loader for chip in batch['chip_id']))\n"
+        "torch.distributed.destroy_process_group()\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    place = str(tmp_path / "rendezvous")
+    processes = [
+        subprocess.Popen(
+            [*command, str(rank), str(published), place],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        for rank in range(2)
+    ]
+    parts = [process.communicate(timeout=300)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(parts[0] + parts[1]) == TRAIN
+    assert len(parts[0]) == len(parts[1]) == len(TRAIN) // 2
