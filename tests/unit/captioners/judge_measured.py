@@ -254,5 +254,5 @@ def judge_measured(world: World, sentence: str) -> list[str] | None:
     """What is false in a sentence about measurements, the ground or the map; None where it is about neither."""
     for pattern, rule in RULES:
         if re.search(pattern, sentence):
-            return rule(world, sentence)
+            return rule(world, sentence) if world.measured else []
     return None

@@ -37,6 +37,8 @@ class World:
     features: FeatureTable
     scenes: tuple[DatedBands, ...]
     elevation: np.ndarray | None
+    measured: bool = True
+    """Whether features, scenes and elevation are those that the texts speak of; else the label alone is judged."""
 
 
 def make_world(seed: int, legend_name: str = "worldcover-11", shape: tuple[int, int] = (24, 30)) -> World:
