@@ -46,9 +46,8 @@ class Writer:
 
     def __init__(self, reading: Reading, choice: Choice) -> None:
         self.reading, self.choice = reading, choice
-        self.scene = (
-            "the scene" if reading.is_complete else choice.one("ground", ("the mapped ground", "the mapped part"))
-        )
+        complete = ("the scene", "the scene", "the area", "the view", "the ground")
+        self.scene = choice.one("ground", complete if reading.is_complete else ("the mapped ground", "the mapped part"))
 
     def phrase(self, slot: str, values: Mapping[str, str], *, key: str = "", extra: Sequence[str] = ()) -> str:
         """One phrase of the slot whose every brace is known, filled in."""

@@ -267,13 +267,17 @@ def judge_sentence(world: World, sentence: str) -> list[str]:
         wrong.append(f"almost all, in truth {told[0]}")
     if (
         re.search(
-            r"^Most of the (?:scene|mapped)|greater part|(?<!Nothing )dominat|prevails?\b|^Mostly|sets? the tone",
+            r"^Most of the (?:scene|area|view|ground|mapped)|greater part of the (?:scene|area|view|ground|mapped)|"
+            r"(?<!Nothing )dominat|prevails?\b|^Mostly|sets? the tone",
             sentence,
         )
         and told[0] <= 50
     ):
         wrong.append(f"most, in truth {told[0]}")
-    if re.search(r"share most|most of the (?:scene|mapped)|(?<!found )mainly|Mainly", sentence) and sum(told[:3]) <= 50:
+    if (
+        re.search(r"share most|most of the (?:scene|area|view|ground|mapped)|(?<!found )mainly|Mainly", sentence)
+        and sum(told[:3]) <= 50
+    ):
         wrong.append(f"most together, in truth {told}")
     return wrong
 

@@ -244,7 +244,7 @@ RULES: tuple[tuple[str, Callable[[World, str], list[str]]], ...] = (
     (r"backscatter", _radar),
     (r"ND[VWB]I", _index),
     (r"\b[Cc]louds?\b", _clouds),
-    (r"\b[Tt]he (?:higher )?ground (?:is|lies|rises|slopes)|Elevations|mean slope", _terrain),
+    (r"^The (?:higher )?ground (?:is nearly|is higher|lies|rises|slopes)|Elevations|mean slope", _terrain),
     (r"OpenStreetMap|\b(?:crosse[sd]|winds|winding course|runs from)\b", _map),
     (r"^(?:The scene measures|It covers) [\d.,]+ k?m by", _extent),
 )  # fmt: skip

@@ -101,7 +101,8 @@ RULES = (
     (r"pixel edges", judge.judge_boundary),
     (r"^(?:On the ground that is|In area this|In absolute)", judge.judge_areas),
     (r"longest boundary of the|main neighbour|^Next to the|More of the edge", judge.judge_neighbour),
-    (r"landscape|tundra|urban scene|scene of open water|set the character|patchwork|Overall, the scene (?:is|holds)",
+    (r"landscape|tundra|urban scene|scene of open water|set the character|patchwork|Overall, the scene (?:is|holds)|"
+     r"divide the land|land is shared|Many covers meet",
      judge.judge_theme),
     (r"which comes to|covers? [\d.,]+ (?:m²|ha|km²), ", _share_and_area),
 )  # fmt: skip
