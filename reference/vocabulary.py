@@ -72,8 +72,8 @@ def learn_vocabulary(texts: Iterable[str], size: int = 512) -> Vocabulary:
     Of pairs that are equally frequent the first in the alphabet is taken, so the same texts give the same vocabulary.
 
     >>> v = learn_vocabulary(["low lower lowest"] * 3, 20)
-    >>> v.symbols[-1], v.encode("low")[1:] == [v.symbols.index("low</w>")]
-    ('low</w>', True)
+    >>> v.encode("low")[1:] == [v.symbols.index("low</w>")]
+    True
     """
     counts = Counter(word for text in texts for word in words_of(text))
     words = {word: [*word[:-1], word[-1] + END] for word in sorted(counts)}

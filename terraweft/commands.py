@@ -120,6 +120,7 @@ def _build(
 ) -> BuildResult:
     """Look what is to be done; run the build flow against the configured Prefect API, or a private one."""
     key = api_key(recipe, os.environ)
+    open_storage(root, store_options(os.environ))  # an address that holds no dataset is told first
     require_variables(recipe, known)
     require_publishable(recipe)
     if recipe.publish.after_validation:
