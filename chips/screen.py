@@ -33,7 +33,10 @@ _CLEAR = (_table(Valid.CLEAR, Valid.WATER), _table(Valid.CLEAR, Valid.WATER, Val
 
 def is_clear(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[np.bool_]:
     """Where the ground is seen, same shape as ``valid``: clear land, clear water and, if asked, snow."""
-    return _CLEAR[int(snow_is_clear)].take(valid)
+    table = _CLEAR[int(snow_is_clear)]
+    if valid.size and (first := valid.min()) == valid.max():  # most chips of a clear day
+        return np.full(valid.shape, table[first])
+    return table.take(valid)
 
 
 def clear_fraction(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> float:
@@ -43,12 +46,12 @@ def clear_fraction(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> flo
 
 def nodata_fraction(valid: NDArray[np.uint8]) -> float:
     """Share of pixels (0..1) that hold no data; 0 for an empty mask."""
-    return _share(valid == Valid.NODATA)
+    return (valid.size - np.count_nonzero(valid)) / valid.size if valid.size else 0.0
 
 
 def saturated_fraction(valid: NDArray[np.uint8]) -> float:
     """Share of pixels (0..1) that are saturated or defective; 0 for an empty mask."""
-    return _share(valid == Valid.DEFECTIVE)
+    return _share(valid == int(Valid.DEFECTIVE))
 
 
 def screen(chip_id: str, layers: Mapping[str, xr.Dataset], limits: Screen) -> Outcome | None:

@@ -95,7 +95,7 @@ def measure_layer(layer: xr.Dataset, snow_is_clear: bool = False) -> dict[Key, M
     sums: dict[Key, Moments] = {}
     for t in range(data.shape[0]):
         clear = is_clear(valid[t], snow_is_clear)
-        whole = bool(clear.all())
+        whole = np.count_nonzero(clear) == clear.size
         scale, offset = float(scales[t]), float(offsets[t])
         for band, pixels in zip(bands, data[t], strict=True):
             moments = moments_of(pixels if whole else pixels[clear], nodata)
@@ -119,13 +119,11 @@ def moments_of(values: NDArray[np.generic], nodata: float | None = None) -> Mome
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4:
         kept = values.ravel()
         if nodata is not None:
-            known = kept != nodata
-            kept = kept if known.all() else kept[known]
+            missing = kept == nodata
+            kept = kept[~missing] if missing.any() else kept
         if kept.dtype.itemsize <= 2 and kept.size <= EXACT_SQUARES:
             wide = kept.astype(np.float64)
-            return Moments(
-                kept.size, Fraction(int(kept.sum(dtype=np.int64))), Fraction(int(np.einsum("i,i->", wide, wide)))
-            )
+            return Moments(kept.size, Fraction(int(wide.sum())), Fraction(int(np.einsum("i,i->", wide, wide))))
         return _integer_moments(kept.astype(np.int64).ravel())
     if values.dtype.kind != "f":
         raise TypeError(f"statistics need integers of at most 32 bits or floats, got {values.dtype}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,5 +75,7 @@ def _count(job: Job, split: str, places: Mapping[str, tuple[str, Path, Path]]) -
     members = {chip_id: place for chip_id, place in places.items() if place[0] == split}
     if job.recipe.write.shard_chips is not None:
         return bucket_count(max(1, len(members)), job.recipe.write.shard_chips)
-    size = sum((folder / f"{c}.arrays").stat().st_size for c, place in members.items() for folder in place[1:])
+    size = sum(
+        (folder / f"{c}.arrays").stat().st_size for c, place in members.items() for folder in dict.fromkeys(place[1:])
+    )
     return bucket_count(max(1, size), job.recipe.write.shard_bytes)

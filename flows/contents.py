@@ -11,7 +11,7 @@ from chips.inputs import with_models
 from flows.fragments import read_json
 from flows.looking import Look
 from flows.reduce import Estimated
-from flows.second_pass import chip_places, load_texts
+from flows.second_pass import chip_places, finished_row
 from schemas.chip import Outcome
 from shards.stored_tables import read_outcomes, read_rows, read_texts, table_of
 
@@ -46,10 +46,8 @@ def gather(found: Look, finished: Finished) -> Contents:
     """Rows of all chips, from the fragments and from the parent's tables."""
     rows, texts = [], []
     for chip_id, (_, _, folder) in chip_places(finished.first, finished.second).items():
-        written = load_texts(chip_id, folder)
-        row = dict(read_json(folder / f"{chip_id}.json")["row"])
-        short = next((t["text"] for t in written if t["kind"] == "caption" and t["style"] == "short"), None)
-        rows.append(row | ({"caption": short} if short is not None else {}))
+        row, written = finished_row(chip_id, folder)
+        rows.append(row)
         texts += written
     tiles = [read_json(folder / "tile.json") for folder in finished.first.values()]
     outcomes = [Outcome(**outcome) for tile in tiles for outcome in tile["outcomes"]]

@@ -1,6 +1,6 @@
 """What a tile leaves behind between the passes: one folder per tile and pass, renamed into place when complete.
 
-    work/runs/<run>/<pass>/<tile>-<key>/<chip>.arrays   arrays of one chip, raw (`write_arrays`), and its JSON
+    work/runs/<run>/<pass>/<tile>-<key>/<chip>.arrays   one chip: a mapping and its arrays, raw (`write_chip`)
     work/runs/<run>/<pass>/<tile>-<key>/tile.json       outcomes, statistics, steps
 
 A folder that has its final name is complete; anything else is swept away. The key is a hash of all that decides the
@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,17 @@ from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.sample import LayerArrays
 from schemas.scene import SceneItem
+from shards.hashing import write_all
 
 Arrays = Mapping[str, NDArray[Any]]
 
-FORMAT = "2"
+FORMAT = "3"
 """Of the files: stands in the keys of folders, so that what older code left is not read."""
-MAGIC = b"TWARRAY2"
+MAGIC = b"TWARRAY3"
 ALIGNED = 64
 """Every array begins at a multiple of this."""
+FIRST_READ_BYTES = 16 << 10
+"""A chip's mapping is seldom longer: it comes with one read."""
 
 
 def key_of(*parts: Any) -> str:
@@ -60,8 +64,7 @@ class FragmentWriter:
 
     def add(self, chip_id: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         """Store a chip's arrays and a JSON-ready mapping."""
-        write_arrays(self.temporary / f"{chip_id}.arrays", arrays)
-        (self.temporary / f"{chip_id}.json").write_text(json.dumps(facts, default=_plain), encoding="utf-8")
+        write_chip(f"{self.temporary}/{chip_id}.arrays", arrays, facts)
 
     def commit(self, summary: Mapping[str, Any]) -> Path:
         """Write ``tile.json`` and rename the folder; what another worker finished first stays."""
@@ -88,8 +91,8 @@ def _plain(value: Any) -> Any:
 
 
 def _rich(value: dict[str, Any]) -> Any:
-    from datetime import datetime
-
+    if len(value) != 1:
+        return value
     if "__bytes__" in value:
         return bytes.fromhex(value["__bytes__"])
     if "__time__" in value:
@@ -102,56 +105,103 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
 
 
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write arrays as raw memory behind a JSON of their names, types, shapes and places. Inverse: `read_arrays`.
+def write_chip(path: str | Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+    """Write arrays as raw memory behind one JSON: their names, types, shapes and places, and the chip's mapping.
+
+    One file, opened once. Inverse: `read_chip`.
 
     Raises:
-        TypeError: an array of objects.
+        TypeError: an array of objects, or a value that has no form in JSON.
     """
-    described, bodies, position = [], [], 0
+    described: list[Any] = []
+    bodies: list[bytes | memoryview] = []
+    position = 0
     for name, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name}: {array.dtype} has no place in a fragment")
         described.append([name, array.dtype.str, list(array.shape), position])
-        bodies.append((position, np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
-        position += -(-array.nbytes // ALIGNED) * ALIGNED
-    head = json.dumps(described).encode()
-    start = _start_of(len(head))
-    with path.open("wb") as stream:
-        stream.write(MAGIC + len(head).to_bytes(8, "little") + head)
-        for offset, body in bodies:
-            stream.seek(start + offset)
-            stream.write(body.data)
-        stream.truncate(start + position)
+        padding = -array.nbytes % ALIGNED
+        bodies += [np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, bytes(padding)]
+        position += array.nbytes + padding
+    head = json.dumps([described, facts], default=_plain).encode()
+    begin = MAGIC + len(head).to_bytes(8, "little") + head
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        write_all(file, [begin, bytes(_start_of(len(head)) - len(begin)), *bodies])
+    finally:
+        os.close(file)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """A chip's arrays, mapped and not read: who does not look at one does not pay for it. Changes stay in memory.
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """A chip's mapping, without its arrays.
 
     Raises:
         OSError: the file is not whole.
     """
-    with path.open("rb") as stream:
-        if os.fstat(stream.fileno()).st_size < ALIGNED:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        begin = os.read(file, FIRST_READ_BYTES)
+        length = _head_length(begin, path)
+        missing = _PREFIX + length - len(begin)
+        if missing > 0:
+            begin += os.read(file, missing)
+    finally:
+        os.close(file)
+    return dict(_head(begin, length, path)[1])
+
+
+def read_chip(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A chip's mapping and its arrays, these mapped and not read: who does not look at one does not pay for it.
+
+    Changes stay in memory.
+
+    Raises:
+        OSError: the file is not whole.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        if os.fstat(file).st_size < ALIGNED:
             raise OSError(f"{path} is no whole fragment")
-        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-    length = int.from_bytes(content[len(MAGIC) : len(MAGIC) + 8], "little")
+        content = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
+    finally:
+        os.close(file)
+    length = _head_length(content[:_PREFIX], path)
+    described, facts = _head(content[: _PREFIX + length], length, path)
     start = _start_of(length)
-    if content[: len(MAGIC)] != MAGIC or len(content) < start:
-        raise OSError(f"{path} is no whole fragment")
     arrays: dict[str, NDArray[Any]] = {}
-    for name, dtype, shape, offset in json.loads(content[len(MAGIC) + 8 : len(MAGIC) + 8 + length]):
-        count = math.prod(shape)
-        if start + offset + count * np.dtype(dtype).itemsize > len(content):
+    for name, code, shape, offset in described:
+        dtype, count = np.dtype(code), math.prod(shape)
+        if start + offset + count * dtype.itemsize > len(content):
             raise OSError(f"{path} is no whole fragment")
         flat = np.frombuffer(content, dtype, count, start + offset) if count else np.empty(0, dtype)
         arrays[name] = flat.reshape(shape)
-    return arrays
+    return dict(facts), arrays
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of `read_chip`."""
+    return read_chip(path)[1]
+
+
+_PREFIX = len(MAGIC) + 8
+"""Bytes before the JSON: who we are, and its length."""
+
+
+def _head_length(begin: bytes, path: str | Path) -> int:
+    if begin[: len(MAGIC)] != MAGIC:
+        raise OSError(f"{path} is no whole fragment")
+    return int.from_bytes(begin[len(MAGIC) : _PREFIX], "little")
+
+
+def _head(begin: bytes, length: int, path: str | Path) -> Any:
+    if len(begin) < _PREFIX + length:
+        raise OSError(f"{path} is no whole fragment")
+    return json.loads(begin[_PREFIX : _PREFIX + length], object_hook=_rich)
 
 
 def _start_of(head_bytes: int) -> int:
     """Where the first array begins behind a head."""
-    return -(-(len(MAGIC) + 8 + head_bytes) // ALIGNED) * ALIGNED
+    return -(-(_PREFIX + head_bytes) // ALIGNED) * ALIGNED
 
 
 def sweep(folder: Path) -> None:

@@ -20,7 +20,7 @@ import xarray as xr
 from chips import statistics
 from chips.decide import decide, screen_shifts
 from chips.fingerprint import Fingerprint, fingerprints
-from chips.inputs import recipe_parts, tile_inputs
+from chips.inputs import input_hash, recipe_parts, tile_inputs
 from chips.plan import LayerPlan
 from chips.register import measure_layers
 from chips.scene_shift import Observation, observe
@@ -284,7 +284,7 @@ def _label(job: Job, chip: Chip) -> dict[str, LabelLayer]:
 def _store(job: Job, draft: DraftChip, inputs: Mapping[str, str], is_settled: bool, writer: FragmentWriter) -> None:
     chip = draft.chip
     facts = {
-        "row": row_of_draft(draft, job.recipe),
+        "row": row_of_draft(draft, job.recipe) | {"input_hash": input_hash(inputs)},
         "inputs": dict(inputs),
         "labels": {name: _label_fields(label) for name, label in chip.labels.items()},
         "features": pack_features(chip.features),

@@ -28,7 +28,7 @@ from chips.scene_shift import (
     to_rows,
 )
 from chips.screen import screen
-from flows.fragments import FragmentWriter, key_of, read_arrays, read_json, unpack_source
+from flows.fragments import FragmentWriter, key_of, read_chip, read_facts, read_json, unpack_source
 from flows.layers import unpack_pixels
 from flows.passes import UNFINISHED, Job, acquisitions, outcome_dict, pack_pixels, read_again
 from flows.second_pass import labels_of
@@ -131,8 +131,7 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findi
         outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
         outcomes[chip_id] = outcome_dict(replace(outcome, inputs=outcomes[chip_id].get("inputs", {})))
     for chip_id in sorted(set(before["kept"]) - set(decided)):
-        for ending in ("json", "arrays"):
-            os.link(first / f"{chip_id}.{ending}", writer.temporary / f"{chip_id}.{ending}")
+        os.link(first / f"{chip_id}.arrays", writer.temporary / f"{chip_id}.arrays")
     kept = {chip_id: split for chip_id, split in before["kept"].items() if outcomes[chip_id]["state"] == "kept"}
     ordered = [outcomes[chip_id] for chip_id in sorted(outcomes)]
     summary = {**before, "kept": kept, "outcomes": ordered, **_sums(job, kept, specs, writer.temporary)}
@@ -149,7 +148,7 @@ def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: F
     twins = {row["other"]: row for row in findings.twins} if screening.near_duplicates == "reject" else {}
     decided: dict[str, Chip | Outcome] = {}
     for chip_id in kept:
-        facts = read_json(first / f"{chip_id}.json")
+        facts = read_facts(first / f"{chip_id}.arrays")
         chip = _without_pixels(specs[chip_id], tile, facts)
         is_moved = facts.get("settled", False)  # its imagery was taken from the parent, as it was moved then
         by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" and not is_moved else None
@@ -197,7 +196,7 @@ def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chi
 def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter) -> Outcome:
     """Read a chip's moved dates again, screen it once more, and store it."""
     chip_id = chip.spec.chip_id
-    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
+    facts, arrays = read_chip(first / f"{chip_id}.arrays")
     chip = replace(chip, layers=unpack_pixels(facts, arrays))
     try:
         chip = read_again(job, tile, chip)
@@ -206,7 +205,7 @@ def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter
     rejected = screen(chip_id, chip.layers, job.recipe.screen)
     if rejected is not None:
         return rejected
-    row = chip_row(chip, job.recipe) | {"licences": facts["row"]["licences"]}
+    row = chip_row(chip, job.recipe) | {key: facts["row"][key] for key in ("licences", "input_hash")}
     again, described = pack_pixels(chip)
     shifts = {name: [_fields(shift) for shift in dates] for name, dates in chip.shifts.items()}
     writer.add(chip_id, {**arrays, **again}, {**facts, **described, "row": row, "shifts": shifts})
@@ -223,7 +222,7 @@ def _sums(job: Job, kept: Mapping[str, str], specs: Mapping[str, ChipSpec], fold
     votes = []
     labels = job.recipe.labels
     for chip_id in sorted(kept):
-        facts, arrays = read_json(folder / f"{chip_id}.json"), read_arrays(folder / f"{chip_id}.arrays")
+        facts, arrays = read_chip(folder / f"{chip_id}.arrays")
         if kept[chip_id] == "train":
             pixels += [statistics.measure_layer(layer) for layer in unpack_pixels(facts, arrays).values()]
         if labels is not None and labels.fuse is not None:

@@ -1,12 +1,12 @@
 """The second pass: fuse, facts, captions, from the fragments alone (no imagery is read again), and the tars.
 
 Everything a sample holds stands in two fragments of its chip: pixels and product labels from the first pass, the
-fused label, texts and the finished row from the second.
+fused label, texts and the finished row from the second. Imagery alone needs no second pass: there the two are one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from captioners.base import CaptionInput, make_captioner
-from chips.inputs import input_hash, with_models
+from chips.inputs import FUSE, input_hash, with_models
 from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
-from flows.fragments import FragmentWriter, read_arrays, read_json, unpack_features, unpack_layers
+from flows.fragments import FragmentWriter, read_chip, read_facts, read_json, unpack_features, unpack_layers
 from flows.passes import Job
 from labelers import derived, fuse
 from labelers.pixel_features import to_pixel_geojson
@@ -30,6 +30,16 @@ from shards.tar import StoredSample, WrittenShard, write_shard
 
 Place = tuple[str, Path, Path]
 """Chip id and the folders of its fragments of the first and the second pass."""
+
+
+def has_second_pass(job: Job, models: Collection[str]) -> bool:
+    """Whether anything is left to a second pass: imagery that no estimate moves or rejects is finished by the first.
+
+    Args:
+        job: the run.
+        models: components of a chip's inputs that go by what was estimated over the whole dataset.
+    """
+    return job.recipe.labels is not None or job.recipe.captions is not None or bool(set(models) - {FUSE})
 
 
 def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | None, models: Mapping[str, str]) -> Path:
@@ -50,7 +60,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     inputs: list[CaptionInput] = []
     finished: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
     for chip_id in kept:
-        facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
+        facts, arrays = read_chip(f"{first}/{chip_id}.arrays")
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | {"input_hash": input_hash(with_models(facts["inputs"], models))}
@@ -155,22 +165,25 @@ def chip_places(first: Mapping[str, Path], second: Mapping[str, Path]) -> dict[s
     return dict(sorted(places.items()))
 
 
-def load_texts(chip_id: str, second: Path) -> list[dict[str, Any]]:
-    """Text records of a chip: the template's, or those a paid model wrote."""
-    extra = read_json(second / f"{chip_id}.json")
-    return list(extra.get("texts") or _paid_texts(second).get(chip_id, ()))
+def finished_row(chip_id: str, second: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A chip's row and text records."""
+    return _with_texts(chip_id, read_facts(f"{second}/{chip_id}.arrays"), second)
+
+
+def _with_texts(chip_id: str, extra: Mapping[str, Any], second: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A chip's row, with its caption, and its text records: the template's, or those a paid model wrote."""
+    texts = list(extra.get("texts") or _paid_texts(second).get(chip_id, ()))
+    row = dict(extra["row"])
+    short = next((text["text"] for text in texts if text["kind"] == "caption" and text["style"] == "short"), None)
+    return row if short is None else row | {"caption": short}, texts
 
 
 def load_sample(place: Place) -> Sample:
-    """A finished chip, from its two fragments."""
+    """A finished chip, from its fragments."""
     chip_id, first, second = place
-    facts, arrays = read_json(first / f"{chip_id}.json"), read_arrays(first / f"{chip_id}.arrays")
-    extra, fused = read_json(second / f"{chip_id}.json"), read_arrays(second / f"{chip_id}.arrays")
-    texts = tuple(load_texts(chip_id, second))
-    row = dict(extra["row"])
-    short = next((text["text"] for text in texts if text["kind"] == "caption" and text["style"] == "short"), None)
-    if short is not None:
-        row["caption"] = short
+    facts, arrays = read_chip(f"{first}/{chip_id}.arrays")
+    extra, fused = (facts, {}) if second == first else read_chip(f"{second}/{chip_id}.arrays")
+    row, texts = _with_texts(chip_id, extra, second)
     return Sample(
         chip_id=chip_id,
         split=facts["split"],
@@ -178,10 +191,10 @@ def load_sample(place: Place) -> Sample:
         labels={name: arrays[f"label/{name}"] for name in facts["labels"]},
         label=fused.get("label"),
         confidence=fused.get("confidence"),
-        osm=extra["osm"],
+        osm=extra.get("osm"),
         targets={n.removeprefix("target/"): a for n, a in fused.items() if n.startswith("target/")},
         target_documents=extra.get("targets", {}),
-        texts=texts,
+        texts=tuple(texts),
         row=row,
     )
 

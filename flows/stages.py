@@ -25,7 +25,7 @@ from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run, frozen_findings
 from flows.request import BuildRequest, BuildResult
-from flows.second_pass import chip_places, second_pass, write_bucket
+from flows.second_pass import chip_places, has_second_pass, second_pass, write_bucket
 from schemas.chip import Tile
 from shards.lock import Held, dataset_lock
 from shards.tar import WrittenShard
@@ -123,7 +123,9 @@ def realign(
 
 
 def second(spread: Spread, job: Job, begun: Folders, estimated: Estimated) -> dict[str, Path]:
-    """Fuse, facts and template captions of every tile, from the fragments."""
+    """Fuse, facts and template captions of every tile, from the fragments; these themselves where nothing is left."""
+    if not has_second_pass(job):
+        return dict(begun)
     folder = job.folder / "second"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)

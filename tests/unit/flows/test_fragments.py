@@ -22,11 +22,13 @@ from flows.fragments import (
     pack_features,
     pack_layers,
     read_arrays,
+    read_chip,
+    read_facts,
     read_json,
     sweep,
     unpack_features,
     unpack_layers,
-    write_arrays,
+    write_chip,
 )
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
@@ -75,7 +77,7 @@ def test_times_bytes_and_numpy_numbers_survive_json(tmp_path: Path) -> None:
     writer = FragmentWriter(tmp_path / "a-1")
     writer.add("chip", {"x": np.arange(6).reshape(2, 3)}, facts)
     folder = writer.commit({})
-    assert read_json(folder / "chip.json") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
+    assert read_facts(folder / "chip.arrays") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
     np.testing.assert_array_equal(read_arrays(folder / "chip.arrays")["x"], [[0, 1, 2], [3, 4, 5]])
 
 
@@ -114,7 +116,7 @@ def test_leftovers_of_a_killed_worker_do_not_enter_the_next_fragment(tmp_path: P
     FragmentWriter(tmp_path / "a-1").add("old", {"x": np.zeros(3)}, {})
     writer = FragmentWriter(tmp_path / "a-1")
     writer.add("new", {"x": np.zeros(3)}, {})
-    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.arrays", "new.json", "tile.json"]
+    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.arrays", "tile.json"]
 
 
 def test_keys_tell_inputs_apart_and_not_their_order() -> None:
@@ -133,8 +135,9 @@ ARRAYS = arrays_of.arrays(
 def test_arrays_come_back_as_they_were(arrays: dict[str, NDArray[Any]]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "chip.arrays"
-        write_arrays(path, arrays)
-        found = read_arrays(path)
+        write_chip(path, arrays, {"n": len(arrays)})
+        facts, found = read_chip(path)
+        assert facts == read_facts(path) == {"n": len(arrays)}
     assert list(found) == list(arrays)
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
@@ -143,17 +146,17 @@ def test_arrays_come_back_as_they_were(arrays: dict[str, NDArray[Any]]) -> None:
 
 def test_views_are_stored_as_they_look_and_changes_stay_in_memory(tmp_path: Path) -> None:
     turned = np.arange(6, dtype=np.uint16).reshape(2, 3).T
-    write_arrays(tmp_path / "chip.arrays", {"x": turned})
+    write_chip(tmp_path / "chip.arrays", {"x": turned}, {})
     first = read_arrays(tmp_path / "chip.arrays")["x"]
     np.testing.assert_array_equal(first, turned)
     first[:] = 9
     np.testing.assert_array_equal(read_arrays(tmp_path / "chip.arrays")["x"], turned)
 
 
-@pytest.mark.parametrize("left", [0, 4, 20, 100, -1])
+@pytest.mark.parametrize("left", [0, 4, 20, 100, 18_000, -1])
 def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> None:
     path = tmp_path / "chip.arrays"
-    write_arrays(path, {"x": np.ones((3, 40)), "y": np.ones((5, 7))})
+    write_chip(path, {"x": np.ones((3, 40)), "y": np.ones((5, 7))}, {"text": "z" * 20_000})
     path.write_bytes(path.read_bytes()[:left] if left >= 0 else path.read_bytes()[:-64])
     with pytest.raises(OSError, match="no whole fragment"):
         read_arrays(path)
@@ -161,4 +164,4 @@ def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="no place in a fragment"):
-        write_arrays(tmp_path / "chip.arrays", {"x": np.array([object()])})
+        write_chip(tmp_path / "chip.arrays", {"x": np.array([object()])}, {})
