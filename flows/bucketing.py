@@ -75,7 +75,6 @@ def _count(job: Job, split: str, places: Mapping[str, tuple[str, Path, Path]]) -
     members = {chip_id: place for chip_id, place in places.items() if place[0] == split}
     if job.recipe.write.shard_chips is not None:
         return bucket_count(max(1, len(members)), job.recipe.write.shard_chips)
-    size = sum(
-        (folder / f"{c}.arrays").stat().st_size for c, place in members.items() for folder in dict.fromkeys(place[1:])
-    )
+    folders = [(chip_id, folder) for chip_id, place in members.items() for folder in dict.fromkeys(place[1:])]
+    size = sum(os.stat(f"{folder}/{chip_id}.arrays").st_size for chip_id, folder in folders)
     return bucket_count(max(1, size), job.recipe.write.shard_bytes)
