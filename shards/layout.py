@@ -67,7 +67,16 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: there is no such form.
     """
-    if value is None or isinstance(value, (str, bool)):
+    kind = type(value)  # nearly everything is one of these: a version's tables hold a million values
+    if kind is str or kind is int or value is None or kind is bool:
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is list:
+        return [plain(item) for item in value]
+    if kind is dict:
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (str, bool)):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,15 @@ def encode_npy(array: NDArray[Any]) -> tuple[bytes, memoryview]:
     if array.dtype.kind not in KINDS:
         raise ValueError(f"dtype {array.dtype} has no place in a dataset")
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(array.shape)
+    return _head(little.dtype, little.shape), little.reshape(-1).view(np.uint8).data
+
+
+@lru_cache(maxsize=256)
+def _head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     head = io.BytesIO()
-    npy_format.write_array_header_1_0(head, npy_format.header_data_from_array_1_0(little))
-    return head.getvalue(), little.reshape(-1).view(np.uint8).data
+    described = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(head, described)
+    return head.getvalue()
 
 
 def header_of(content: bytes | memoryview) -> tuple[tuple[int, ...], np.dtype[Any], int]:

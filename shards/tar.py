@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from schemas.dataset import ShardRecord
@@ -27,9 +28,12 @@ log = logging.getLogger(__name__)
 
 BLOCK = 512
 """Everything in a tar is padded to this many bytes."""
+NAME_BYTES = 100
+"""Longest name in one field of a USTAR header."""
 RECORD = 20 * BLOCK
 """A tar file ends in zeros up to a whole record, as tar itself writes it."""
 _COPY_BYTES = 8 << 20
+_ZEROS = bytes(BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,32 @@ def header_of(name: str, size: int) -> bytes:
     Raises:
         ValueError: a name or size that USTAR cannot hold.
     """
+    if len(name) > NAME_BYTES or size >= 8**11 or not name.isascii() or not name.isprintable() or name.endswith("/"):
+        return _tarfile_header(name, size)
+    blank, written, length = _blank_header(), name.encode("ascii"), b"%011o" % size
+    checksum = b"%06o" % (blank.checksum + sum(written) + sum(length))
+    return b"".join((written, blank.to_size[len(name) :], length, blank.to_checksum, checksum, blank.rest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """A header as tarfile writes it, less name, size and checksum."""
+
+    to_size: bytes
+    to_checksum: bytes
+    rest: bytes
+    checksum: int
+    """Sum of its bytes without name and size, the checksum itself counted as blanks."""
+
+
+@cache
+def _blank_header() -> _Blank:
+    made = _tarfile_header("", 0)
+    blank = made[:124] + made[135:148] + b" " * 8 + made[156:]
+    return _Blank(made[:124], made[135:148], made[154:], sum(blank))
+
+
+def _tarfile_header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size, 0o644, 0
     return info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
@@ -90,7 +120,7 @@ def segment_parts(sample: Sample) -> Iterator[bytes | memoryview]:
         yield header_of(f"{sample.chip_id}.{suffix}", size)
         yield head
         yield body
-        yield bytes(-size % BLOCK)
+        yield _ZEROS[: -size % BLOCK]
 
 
 def segment_length(sample: Sample) -> int:
