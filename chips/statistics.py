@@ -29,8 +29,8 @@ FLOAT32_LEAST = -148
 
 
 EXACT_SQUARES = 1 << 20
-"""So many squares of 16 bits are added in float64 without rounding: 2**20 times 2**32 is below 2**53. (By einsum: BLAS
-would start threads beside those of the other workers.)"""
+"""So many squares of 16 bits are added in float64 without rounding: 2**20 times 2**32 is below 2**53. (Not by BLAS,
+which would start threads beside those of the other workers.)"""
 
 
 class Key(NamedTuple):
@@ -123,7 +123,8 @@ def moments_of(values: NDArray[np.generic], nodata: float | None = None) -> Mome
             kept = kept[~missing] if missing.any() else kept
         if kept.dtype.itemsize <= 2 and kept.size <= EXACT_SQUARES:
             wide = kept.astype(np.float64)
-            return Moments(kept.size, Fraction(int(wide.sum())), Fraction(int(np.einsum("i,i->", wide, wide))))
+            total = Fraction(int(wide.sum()))
+            return Moments(kept.size, total, Fraction(int(np.square(wide, out=wide).sum())))
         return _integer_moments(kept.astype(np.int64).ravel())
     if values.dtype.kind != "f":
         raise TypeError(f"statistics need integers of at most 32 bits or floats, got {values.dtype}")

@@ -113,14 +113,18 @@ def pixel_codes(
         rule: ``any`` or ``all`` bands must hold it (`SensorProfile.nodata_rule`).
         valid_range: stored values outside are defective; bands that are no data do not count.
     """
-    missing = np.isnan(data) if data.dtype.kind == "f" else np.zeros(data.shape, bool)
-    if nodata is not None:
-        missing |= data == nodata
-    codes = np.full(data.shape[-2:], Valid.CLEAR, np.uint8)
+    codes = np.full(data.shape[-2:], int(Valid.CLEAR), np.uint8)
+    if data.dtype.kind == "f":
+        missing = np.isnan(data) if nodata is None else np.isnan(data) | (data == nodata)
+    elif nodata is not None:
+        missing = data == nodata
+    else:
+        missing = np.zeros(data.shape, bool)
     if valid_range is not None:
         low, high = valid_range
         codes[((data < low) | (data > high)).__and__(~missing).any(axis=0)] = Valid.DEFECTIVE
-    codes[missing.all(axis=0) if rule == "all" else missing.any(axis=0)] = Valid.NODATA
+    if missing.any():
+        codes[missing.all(axis=0) if rule == "all" else missing.any(axis=0)] = Valid.NODATA
     return codes
 
 

@@ -344,8 +344,10 @@ class ModalityReader:
         found = {}
         for layer in self.groups:
             georef = self._reads.georef(chip, layer)
-            empty = empty_date(layer, self.modality, georef, known[layer.group] if known else None)
-            column = [empty if date is None else date[layer.group] for date in dates]
+            like = known[layer.group] if known else None
+            column = [
+                empty_date(layer, self.modality, georef, like) if date is None else date[layer.group] for date in dates
+            ]
             times = [source.time_utc for source in sources]
             attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
             if any(dict(item.extra).get("geocoding") == APPROXIMATE for source in sources for item in source.items):

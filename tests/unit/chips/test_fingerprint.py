@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -80,3 +81,11 @@ def test_of_three_alike_one_stays_and_of_a_chain_no_more_go_than_must() -> None:
     assert sorted(to_reject(three)) == ["b", "c"]
     chain = [Twins("a", "b", "s2", 0.95), Twins("b", "c", "s2", 0.95)]
     assert sorted(to_reject(chain)) == ["b"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int32])
+@pytest.mark.parametrize("shape", [(256, 256), (70, 200), (17, 19)])
+def test_whole_numbers_have_the_fingerprint_of_their_values(kind: type[np.integer], shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).integers(0, np.iinfo(kind).max, shape).astype(kind)
+    known = np.ones(shape, np.bool_)
+    assert fingerprint(picture, known) == fingerprint(picture.astype(np.float64), known) != ""

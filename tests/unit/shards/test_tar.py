@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shards.buckets import bucket_count, bucket_of
 from shards.storage import open_storage
-from shards.tar import sample_sha256, segment_length, write_shard
+from shards.tar import header_of, sample_sha256, segment_length, write_shard
 from tests.unit.shards import made_up
 
 TRAIN = [0, 1, 2, 5, 6, 7]
@@ -120,3 +122,10 @@ def test_bucket_count_is_the_ceiling(total: int, target: int, count: int) -> Non
 def test_bucket_count_wants_a_target() -> None:
     with pytest.raises(ValueError, match="target"):
         bucket_count(10, 0)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_.-]{1,100}", fullmatch=True), st.integers(0, 8**11 - 1))
+def test_headers_are_those_that_tarfile_writes(name: str, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    assert header_of(name, size) == info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
