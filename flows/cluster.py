@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
 
+PRELOAD = ["flows.realign"]
+"""What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
+
 MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
 
@@ -55,6 +58,7 @@ def dask_client(
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             memory_limit=MEMORY_PER_WORKER,
+            preload=PRELOAD,
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
