@@ -205,7 +205,7 @@ def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter
     rejected = screen(chip_id, chip.layers, job.recipe.screen)
     if rejected is not None:
         return rejected
-    row = chip_row(chip, job.recipe) | {key: facts["row"][key] for key in ("licences", "input_hash")}
+    row = chip_row(chip, job.recipe) | {"licences": facts["row"]["licences"]}
     again, described = pack_pixels(chip)
     shifts = {name: [_fields(shift) for shift in dates] for name, dates in chip.shifts.items()}
     writer.add(chip_id, {**arrays, **again}, {**facts, **described, "row": row, "shifts": shifts})

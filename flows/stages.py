@@ -124,13 +124,13 @@ def realign(
 
 def second(spread: Spread, job: Job, begun: Folders, estimated: Estimated) -> dict[str, Path]:
     """Fuse, facts and template captions of every tile, from the fragments; these themselves where nothing is left."""
-    if not has_second_pass(job):
+    models = estimated.stored.models(job.recipe)
+    if not has_second_pass(job, models):
         return dict(begun)
     folder = job.folder / "second"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     there = {path.name for path in finished(folder)}
-    models = estimated.stored.models(job.recipe)
     finals = {tile_id: job.second_folder(fragments, models) for tile_id, fragments in begun.items()}
     done = {tile_id: path for tile_id, path in finals.items() if path.name in there}
     todo = [tile_id for tile_id in begun if tile_id not in done]

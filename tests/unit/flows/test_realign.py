@@ -13,10 +13,12 @@ import shapely
 
 from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
+from flows.estimates import Estimates
 from flows.fragments import FragmentWriter, pack_source, read_json
 from flows.layers import unpack_pixels
 from flows.passes import Job, pack_pixels
 from flows.realign import changes_chips, find_out, realign_tile, realigned_folder
+from flows.second_pass import has_second_pass
 from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
 from schemas.georef import GeoRef
 from schemas.recipe import Recipe
@@ -133,3 +135,13 @@ def test_the_twin_with_the_later_id_is_rejected_and_the_rest_is_linked(tmp_path:
     assert (folder / "c0.arrays").samefile(first / "c0.arrays")
     assert not (folder / "c1.arrays").exists()
     assert realigned(work, tile, first) == folder  # done once
+
+
+def test_only_what_nothing_later_changes_is_finished_by_the_first_pass(tmp_path: Path) -> None:
+    def is_left(**sections: Any) -> bool:
+        work = job(tmp_path, **sections)
+        return has_second_pass(work, Estimates().models(work.recipe))
+
+    assert not is_left()
+    assert is_left(screen={"near_duplicates": "reject"})
+    assert is_left(register={"mode": "correct", "correct_by": "scene"})
