@@ -25,7 +25,7 @@ LONGEST = 3
 MAX_REVISIONS = 4
 _AREA = (
     "{A} covers {share} of the scene, {area} in all, {where}.",
-    "{where_}, the scene holds {a} of {area}, {share} of it.",
+    "The scene holds {a} of {area}, {share} of it, {where}.",
     "{share} of the scene is taken up by {a}, {area} in size and {where}.",
     "There is {a} {where}, which covers {area} or {share} of the scene.",
     "The largest area on the map here is {a}: {area}, {share} of the scene, {where}.",
@@ -113,7 +113,7 @@ def _wording(chip: Chip, one: MapElement, number: int) -> tuple[Sentence, ...]:
         )
         words = {
             "a": named, "A": capital(named), "area": area_phrase(float(value("area"))), "share": share,
-            "where": where, "where_": capital(where),
+            "where": where,
         }  # fmt: skip
         text = capital(one_of("area", _AREA).format_map(words))
         first = Sentence(text, (*ids, f"{one.head}.area", f"{one.head}.share", f"{one.head}.position"), visible=False)

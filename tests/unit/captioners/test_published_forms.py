@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from shapely.geometry import LineString, Polygon, box
 
 from captioners.elements import find_elements, is_area_feature, meanings
@@ -156,6 +157,13 @@ def test_boundaries_tunnels_and_tags_without_a_meaning_are_no_elements() -> None
     assert [one.osm_id for one in elements] == ["way/4"]
     assert elements[0].tags == (("landuse", "forest"),)
     assert not any("Ignore" in str(fact.value) or "survey" in str(fact.value) for fact in facts)
+
+
+def test_every_row_of_the_tag_table_is_whole() -> None:
+    table = yaml.safe_load((resources.files("captioners") / "tag_meanings.yaml").read_text(encoding="utf-8"))
+    for values in table.values():
+        for row in values.values():
+            assert set(row) == {"noun", "words", "visible_m"}, row  # a bare comma would cut a meaning in two
 
 
 def test_no_meaning_of_a_tag_breaks_the_rules_of_style() -> None:
