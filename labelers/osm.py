@@ -1,12 +1,14 @@
 """OpenStreetMap: features with tags in, classes of legend ``osm`` out.
 
-The rule at every GSD: a pixel takes the class of what covers its centre, so that shares of area stay true;
-lines are buffered by half their width first, and lines narrower than half a pixel are not painted. Where
-nothing is mapped the layer is no data: absence is no evidence.
+The rule at every GSD: a pixel takes the class of what covers its centre, so that shares of area stay true. Lines are
+buffered by half their width first; lines narrower than half a pixel are not painted, nor what a pixel of this size does
+not show (``visible``). In each step of the order the higher ``layer`` lies on top. Where nothing is mapped the layer is
+no data: absence is no evidence.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +29,9 @@ from schemas.legend import load_legend
 
 ANY = "any"
 PLAUSIBLE_WIDTH_M = (0.5, 100.0)
+ENDED = ("end_date",)
+BEGINS = ("start_date", "opening_date")
+ISO_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Painted:
     """Class code of the legend."""
     geometry: BaseGeometry
     """Area to fill."""
+    level: float = 0.0
+    """The feature's ``layer``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,16 @@ class LineRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Visible:
+    """What of a class a pixel shows."""
+
+    max_gsd_m: float
+    """Coarsest GSD at which it is painted."""
+    min_area_m2: float
+    """Smaller areas are not painted."""
+
+
+@dataclass(frozen=True, slots=True)
 class OsmRules:
     """The table ``osm_rules.yaml``."""
 
@@ -88,10 +105,15 @@ class OsmRules:
     """After the areas."""
     top: tuple[AreaRule, ...]
     """Areas over everything."""
-    min_area_m2: float
-    """Smaller areas are not painted."""
+    visible: Mapping[str, Visible]
+    """Class -> what of it a pixel shows; of every class that a rule names."""
     min_width_pixels: float
     """Narrower lines are not painted."""
+
+    def shows(self, class_name: str, area_m2: float, pixel_m: float) -> bool:
+        """Whether an area or a line of a class is painted on pixels of this size."""
+        visible = self.visible[class_name]
+        return pixel_m <= visible.max_gsd_m and area_m2 >= visible.min_area_m2
 
 
 @cache
@@ -102,13 +124,20 @@ def load_rules() -> OsmRules:
     def area_rule(entry: dict[str, Any]) -> AreaRule:
         return AreaRule(entry.pop("class"), {key: tuple(values) for key, values in entry.items()})
 
+    areas = tuple(tuple(area_rule(entry) for entry in group) for group in data["areas"])
+    lines = tuple(LineRule(entry.pop("class"), entry) for entry in data["lines"])
+    top = tuple(area_rule(entry) for entry in data["top"])
+    named = {rule.class_name for group in (*areas, top) for rule in group} | {rule.class_name for rule in lines}
+    default = {key: data[key] for key in ("max_gsd_m", "min_area_m2")}
+    if unknown := sorted(set(data["visible"]) - named):
+        raise ValueError(f"osm_rules.yaml: visible names {unknown[0]!r}, which no rule paints")
     return OsmRules(
         version=data["version"],
         hidden={key: tuple(values) for key, values in data["hidden"].items()},
-        areas=tuple(tuple(area_rule(entry) for entry in group) for group in data["areas"]),
-        lines=tuple(LineRule(entry.pop("class"), entry) for entry in data["lines"]),
-        top=tuple(area_rule(entry) for entry in data["top"]),
-        min_area_m2=data["min_area_m2"],
+        areas=areas,
+        lines=lines,
+        top=top,
+        visible={name: Visible(**(default | data["visible"].get(name, {}))) for name in sorted(named)},
         min_width_pixels=data["min_width_pixels"],
     )
 
@@ -121,9 +150,37 @@ def tags_wanted() -> dict[str, bool]:
     return dict.fromkeys(sorted(keys), True)
 
 
-def is_hidden(tags: Mapping[str, str], rules: OsmRules) -> bool:
-    """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone."""
-    return any(_matches(tags, key, values) for key, values in rules.hidden.items())
+def is_hidden(tags: Mapping[str, str], rules: OsmRules, date: str = "") -> bool:
+    """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone.
+
+    Args:
+        tags: of the feature.
+        rules: the table.
+        date: ISO date of the extract: what ended before it or begins after it is not there. Empty: dates are not
+            looked at. Dates are compared as far as they are told (a year, a month, a day).
+    """
+    if any(_matches(tags, key, values) for key, values in rules.hidden.items()):
+        return True
+    return bool(date) and (
+        any(_is_before(tags.get(key, ""), date) for key in ENDED)
+        or any(_is_before(date, tags.get(key, ""), len(tags.get(key, ""))) for key in BEGINS)
+    )
+
+
+def _is_before(one: str, other: str, digits: int = 10) -> bool:
+    """Whether an ISO date, told to a year, a month or a day, lies before another; False of anything else."""
+    told = min(len(one), len(other), digits)
+    dates = one[:told], other[:told]
+    return all(ISO_DATE.fullmatch(date) for date in dates) and dates[0] < dates[1]
+
+
+def _level(tags: Mapping[str, str]) -> float:
+    """The tag ``layer`` as a number: what lies higher is painted later; 0 where it tells none."""
+    try:
+        level = float(tags.get("layer", "0"))
+    except ValueError:
+        return 0.0
+    return level if -20 <= level <= 20 else 0.0
 
 
 class OsmLabeler:
@@ -139,7 +196,7 @@ class OsmLabeler:
         if layer.epsg != georef.epsg:
             raise ValueError(f"{layer.source}: features in EPSG:{layer.epsg}, chip in EPSG:{georef.epsg}")
         painted = list(self.paint(layer, georef))
-        painted.sort(key=lambda p: (p.step, -round(p.geometry.area, 3)))
+        painted.sort(key=lambda p: (p.step, p.level, -round(p.geometry.area, 3)))
         nodata = self.legend.nodata[0]
         return LabelLayer(
             source=layer.source,
@@ -156,27 +213,28 @@ class OsmLabeler:
         """What each feature near the grid puts on it, in the table's order."""
         reach = shapely.box(*georef.bounds_xyxy).buffer(PLAUSIBLE_WIDTH_M[1])
         for feature in table.features:
-            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, self.rules):
+            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, self.rules, table.extract_date[:10]):
                 continue
             found = self._painted(feature, georef)
             if found is not None:
                 yield found
 
     def _painted(self, feature: Feature, georef: GeoRef) -> Painted | None:
-        geometry, rules = feature.geometry, self.rules
+        geometry, rules, level, pixel_m = feature.geometry, self.rules, _level(feature.tags), georef.pixel_size
         if geometry.geom_type in ("Polygon", "MultiPolygon"):
             groups = [*enumerate(rules.areas), (len(rules.areas) + len(rules.lines), rules.top)]
             # the last group and rule that holds: it would be painted over the others anyway
             for step, group in reversed(groups):
                 held = [rule for rule in group if rule.holds(feature.tags)]
-                if held and geometry.area >= rules.min_area_m2:
-                    return Painted(step, self._code_of[held[-1].class_name], geometry)
+                if held and rules.shows(held[-1].class_name, geometry.area, pixel_m):
+                    return Painted(step, self._code_of[held[-1].class_name], geometry, level)
         elif geometry.geom_type in ("LineString", "MultiLineString"):
             for step, line_rule in enumerate(rules.lines, start=len(rules.areas)):
                 width = line_rule.width_of(feature.tags)
-                if width is not None and width >= rules.min_width_pixels * georef.pixel_size:
+                is_wide = width is not None and width >= rules.min_width_pixels * pixel_m
+                if width is not None and is_wide and rules.shows(line_rule.class_name, np.inf, pixel_m):
                     area = geometry.buffer(width / 2, cap_style="flat", join_style="round")
-                    return Painted(step, self._code_of[line_rule.class_name], area)
+                    return Painted(step, self._code_of[line_rule.class_name], area, level)
         return None
 
 

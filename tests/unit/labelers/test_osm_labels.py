@@ -17,6 +17,7 @@ from labelers.pixel_features import to_pixel_geojson
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
+from sources.features import to_feature
 
 GRID = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (12, 17))
 CODE = {entry.name: entry.code for entry in load_legend("osm").classes}
@@ -120,6 +121,58 @@ def test_a_path_is_not_painted_at_10_m_but_at_1_m() -> None:
     fine = GeoRef(32632, GRID.x0, GRID.y0, 1.0, (120, 170))
     assert not painted(path).any()
     assert painted(path, grid=fine).any()
+
+
+@pytest.mark.parametrize(("gsd", "shown"), [(10.0, True), (15.0, True), (30.0, False)])
+def test_a_building_is_painted_only_where_pixels_show_buildings(gsd: float, shown: bool) -> None:
+    grid = GeoRef(32632, GRID.x0, GRID.y0, gsd, (4, 5))
+    assert painted((pixels(0, 0, 12, 9), {"building": "yes"}), grid=grid).any() == shown
+    assert painted((pixels(0, 0, 12, 9), {"landuse": "forest"}), grid=grid).any()
+
+
+def test_what_is_smaller_than_its_class_must_be_is_not_painted() -> None:
+    fine = GeoRef(32632, GRID.x0, GRID.y0, 0.5, (40, 60))
+    assert not painted((pixels(0, 0, 0.4, 0.4), {"building": "shed"}), grid=fine).any()  # 16 m2
+    assert painted((pixels(0, 0, 0.5, 0.5), {"building": "shed"}), grid=fine).any()  # 25 m2
+
+
+@pytest.mark.parametrize("layers", [("-1", "1"), ("0", "2"), ("1", "1.5")])
+def test_the_higher_layer_lies_on_top_whatever_is_smaller(layers: tuple[str, str]) -> None:
+    low, high = layers
+    parts = [
+        (pixels(3, 3, 5, 5), {"natural": "water", "layer": low}),
+        (pixels(0, 0, 9, 9), {"landuse": "meadow", "layer": high}),
+    ]
+    assert painted(*parts)[3, 3] == CODE["Meadow or grass"]
+    nonsense = [(geometry, dict(tags) | {"layer": "<b>"}) for geometry, tags in parts]
+    assert painted(*nonsense)[3, 3] == CODE["Water"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "there"),
+    [
+        ({"end_date": "2019"}, False), ({"end_date": "2024-05-05"}, False), ({"end_date": "2024"}, True),
+        ({"start_date": "2025"}, False), ({"opening_date": "2024-06"}, False), ({"start_date": "1880"}, True),
+        ({"start_date": "early 20th century"}, True), ({"end_date": "never"}, True),
+    ],
+)  # fmt: skip
+def test_what_ended_or_has_not_begun_is_not_there(tags: dict[str, str], there: bool) -> None:
+    assert painted((pixels(0, 0, 9, 9), {"building": "yes"} | tags)).any() == there
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-4, 21), st.floats(-4, 16)), min_size=3, max_size=12),
+    st.sampled_from([{"natural": "water"}, {"building": "<script>"}, {"highway": "primary", "area": "yes"}]),
+)
+def test_any_ring_is_an_outcome_and_never_a_crash(places: list[tuple[float, float]], tags: dict[str, str]) -> None:
+    made = to_feature("way/1", Polygon([at(*place) for place in places]), tags)
+    features = () if made is None else (made,)
+    table = FeatureTable("osm", 32632, features, "2024-05-06")
+    codes = OsmLabeler().label(table, GRID).classes
+    found = to_pixel_geojson(table, GRID)["features"]
+    assert set(np.unique(codes)) <= {0, *CODE.values()}
+    assert all(shapely.geometry.shape(feature["geometry"]).is_valid for feature in found)
 
 
 def test_points_and_untold_tags_paint_nothing() -> None:

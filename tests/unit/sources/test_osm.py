@@ -130,7 +130,7 @@ def test_what_is_broken_is_repaired_or_left_out_and_never_a_crash(
 
 
 def test_a_relation_of_very_many_vertices_is_read(tmp_path: Path) -> None:
-    count = 20_000
+    count = 100_000
     angles = [2 * math.pi * i / count for i in range(count)]
     nodes = "".join(
         f'<node id="{1000 + i}" version="1" lat="{48 + 0.01 * math.sin(a):.7f}" lon="{12 + 0.01 * math.cos(a):.7f}"/>'
