@@ -20,7 +20,7 @@ from labelers.base import make_labeler
 from labelers.osm import tags_wanted
 from sandbox import landcover, noise, osm
 from sandbox.place import Grid, Region, inner_bbox, regions_of
-from sandbox.world import Landscape, build_landscape
+from sandbox.world import Landscape, build_landscape, open_landscape
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer
 from schemas.recipe import LabelSource
@@ -115,10 +115,14 @@ def draw(seed: int, size: str, folder: Path) -> tuple[list[Landscape], Path]:
     files = folder / "files"
     lands = []
     for region in regions_of(size):
+        told = folder / f"{region.name}.json"
+        if told.exists():
+            lands.append(open_landscape(region, folder / "truth"))
+            continue
         land = build_landscape(region, seed, folder / "truth")
         lands.append(land)
         made = landcover.write_land_cover(land, seed, files) + osm.write_extract(land, seed, files)
-        (folder / f"{region.name}.json").write_text(json.dumps([one.truth for one in made], indent=1))
+        told.write_text(json.dumps([one.truth for one in made], indent=1))
     return lands, files
 
 

@@ -31,6 +31,7 @@ from flows.reporting import write_html
 from flows.software import SOFTWARE, versions_of
 from flows.steps import STEPS
 from labelers.fuse import FusionModel
+from labelers.label_statistics import label_statistics
 from schemas.chip import Outcome
 from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.legend import load_crosswalk, load_legend
@@ -108,7 +109,7 @@ def publish_run(
         software=versions_of(SOFTWARE),
         legends=legends,
         crosswalk=crosswalk,
-        fusion=FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {},
+        fusion=_fusion(estimated, rows),
         registration={"scene_shifts": list(estimated.findings.scene_shifts)},
         near_duplicates=estimated.findings.twins,
         splits={"buckets": dict(finished.buckets), **_splits(job, rows)},
@@ -164,6 +165,13 @@ def code_version() -> str:
         return version("terraweft")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _fusion(estimated: Estimated, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How labels were fused, and what every layer holds by split."""
+    model = FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {}
+    counted = label_statistics(rows)
+    return model | ({"statistics": counted} if counted else {})
 
 
 def _layer_tables(

@@ -20,11 +20,11 @@ from flows.captioning import TEXTS
 from flows.fragments import FragmentWriter, read_chip, read_facts, read_json, unpack_features, unpack_layers
 from flows.passes import Job
 from labelers import derived, fuse
+from labelers.label_statistics import FUSED, layer_columns, pair_disagreement
 from labelers.pixel_features import to_pixel_geojson
 from labelers.targets import ChipLabels, Made, make_targets
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer
-from schemas.legend import load_legend
 from schemas.sample import Sample
 from shards.tar import StoredSample, WrittenShard, write_shard
 
@@ -106,11 +106,14 @@ def _fused(
 def _label_columns(
     fusion: fuse.FusionModel | None, fused: LabelLayer | None, labels: Mapping[str, LabelLayer]
 ) -> dict[str, Any]:
+    columns = {key: value for name, layer in labels.items() for key, value in layer_columns(name, layer).items()}
     if fusion is None or fused is None or fused.confidence is None:
-        return {}
-    return {
-        "label.fractions": derived.class_fractions(fused.classes, load_legend(fused.legend)),
-        "label.agreement": derived.agreement(list(labels.values()), fusion.setup),
+        return columns
+    votes = list(labels.values())
+    return columns | {
+        **layer_columns(FUSED, fused, by="index"),
+        "label.agreement": derived.agreement(votes, fusion.setup),
+        "label.disagreement": pair_disagreement(votes, fusion.setup),
         "label.mean_confidence": round(derived.mean_confidence(fused.confidence), 6),
     }
 

@@ -18,7 +18,7 @@ import geopandas as gpd
 import jinja2
 import pandas as pd
 
-from reports import tables
+from reports import label_tables, tables
 from reports.validation import validation_section
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,8 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "legend": list(tables.legend_colours(legend).items()),
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
-        "fusion": tables.blocks(document.get("fusion") or {}),
+        "fusion": tables.blocks(label_tables.fusion_facts(document.get("fusion") or {})),
+        **label_tables.label_sections(document.get("fusion") or {}, inputs.chips, legend),
         "layers": list(document.get("modalities", ())),
         "modality_rows": tables.modality_rows(inputs.chips),
         "shift_histograms": tables.shift_histograms(inputs.chips),

@@ -39,6 +39,9 @@ LICENCE = pa.struct(
         ("redistributable", pa.bool_()),
     ]
 )
+SHARES = pa.map_(pa.string(), pa.float64())
+SHARES_OF = (".fractions", ".disagreement")
+"""Endings of further columns of labels that hold shares by name."""
 BBOX = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
 
 CHIP_COLUMNS: dict[str, pa.DataType] = {
@@ -59,7 +62,7 @@ CHIP_COLUMNS: dict[str, pa.DataType] = {
     "shard_length": pa.int64(),
     "zarr_index": pa.int64(),
     "licences": pa.list_(LICENCE),
-    "label.fractions": pa.map_(pa.string(), pa.float64()),
+    "label.fractions": SHARES,
     "label.agreement": pa.float64(),
     "label.mean_confidence": pa.float64(),
     "caption": pa.string(),
@@ -253,6 +256,7 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
             columns[name] = _bboxes(rows)
         else:
             wanted = CHIP_COLUMNS.get(name) or (LAYER_COLUMNS[_layer_ending(name)] if name in per_layer else None)
+            wanted = SHARES if wanted is None and name.startswith("label.") and name.endswith(SHARES_OF) else wanted
             columns[name] = _column([row.get(name) for row in rows], wanted)
     return pa.table(columns)
 

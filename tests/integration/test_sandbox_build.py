@@ -101,6 +101,34 @@ def test_all_sensors_labels_and_texts_are_there(dataset: Dataset) -> None:
     assert any(later < earlier for earlier, later in itertools.pairwise(centres))  # VNIR/SWIR overlap
 
 
+def test_every_target_of_the_recipe_is_there_and_follows_from_the_labels(dataset: Dataset) -> None:
+    chips = dataset.chips.set_index("chip_id")
+    for sample in dataset.iterate(modalities=[], members=["label", "targets"]):
+        assert sample.label is not None
+        assert not sample.layers
+        assert set(sample.targets) == {"built_up", "cover_100m", "houses", "old_map"}
+        np.testing.assert_array_equal(sample.targets["built_up"] == 255, sample.label == 255)
+        np.testing.assert_array_equal(sample.targets["built_up"] == 1, sample.label == 4)
+        assert sample.targets["cover_100m"].shape == (11, 5, 5)
+        assert sample.targets["houses"].shape == (8, 8)
+        assert set(sample.target_documents) == {"streets"}
+        shares = dict(chips.loc[sample.chip_id, "label.fractions"])
+        assert set(chips.loc[sample.chip_id, "target.covers"]) == {n for n, share in shares.items() if share >= 0.05}
+    assert max(len(s.target_documents["streets"]["edges"]) for s in dataset.iterate(modalities=[])) > 3
+
+
+def test_classes_are_counted_and_disagreement_is_told_pair_by_pair(dataset: Dataset) -> None:
+    fusion = dataset.document.fusion
+    assert set(fusion["statistics"]) == {"label", "worldcover", "worldcover_2020", "corine", "osm"}
+    pixels = sum(split["pixels"] for split in fusion["statistics"]["worldcover"].values())
+    assert pixels == 48 * 48 * len(dataset.chips)
+    assert len(fusion["disagreement"]) == 6
+    assert set(fusion["confusion"]["osm"]["regions"]) == {"", "north", "south"}
+    assert fusion["weights"] == dict.fromkeys(("worldcover", "worldcover_2020", "corine", "osm"), 1.0)
+    pairs = dict(dataset.chips["label.disagreement"].iloc[0])
+    assert 0 <= pairs["worldcover|worldcover_2020"] <= 1
+
+
 def test_both_regions_and_both_zones_are_there(dataset: Dataset) -> None:
     assert set(dataset.chips["region"]) == {"north", "south"}
     assert set(dataset.chips["epsg"]) == {32632, 32633, 32734}

@@ -370,18 +370,6 @@ def test_the_start_is_the_published_accuracy() -> None:
 # Derived
 
 
-def test_fractions_leave_out_what_abstains() -> None:
-    label = np.array([[0, 0, 2, 255], [2, 7, 255, 0]], np.uint8)
-    fractions = derived.class_fractions(label, TARGET)
-    assert fractions == pytest.approx({"Tree cover": 0.5, "Grassland": 1 / 3, "Permanent water bodies": 1 / 6})
-    assert derived.abstained_share(label) == 0.25
-    assert derived.dominant_class(label, TARGET) == "Tree cover"
-    assert derived.multi_label(label, TARGET, 0.3) == ("Tree cover", "Grassland")
-    nothing = np.full((2, 3), 255, np.uint8)
-    assert derived.class_fractions(nothing, TARGET) == {}
-    assert derived.dominant_class(nothing, TARGET) == ""
-
-
 def test_agreement_counts_a_class_that_all_admit() -> None:
     setup = setup_of(labels_of(names=("wc20", "wc21", "corine")))
     votes = [

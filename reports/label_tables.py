@@ -1,0 +1,158 @@
+"""What the report shows of labels: counts by class and split, disagreement, confusion matrices, maps of chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.charts import RegionMap
+from reports.tables import Block, fractions_of, legend_colours, region_maps, scalar_text, split_order
+
+LEAST_SHOWN = 0.005
+"""Smaller probabilities make no column of a confusion matrix, nor smaller shares a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A confusion matrix, ready to draw."""
+
+    title: str
+    """Source and region."""
+    columns: tuple[str, ...]
+    """What the source says."""
+    rows: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]
+    """(true class, (text, 0..1) of each column)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMap:
+    """The chips of a region in colours that stand for one number or class each."""
+
+    title: str
+    """What the colours mean."""
+    map: RegionMap
+    """Where the chips lie."""
+    fills: tuple[tuple[str, str], ...]
+    """(colour, text) of each drawn chip."""
+
+
+def statistics_blocks(fusion: Mapping[str, Any]) -> list[Block]:
+    """Pixels and chips of every class by split, one table per layer, with the entropies in its last rows."""
+    found = []
+    for layer, splits in (fusion.get("statistics") or {}).items():
+        order = split_order(splits)
+        names = list(dict.fromkeys(name for split in order for name in splits[split]["classes"]))
+        rows = []
+        for name in names:
+            held = [splits[split]["classes"].get(name, {}) for split in order]
+            cells = [f"{of.get('pixels', 0):,} px, {of.get('chips', 0):,} chips" for of in held]
+            rows.append((name, *cells))
+        rows.append(("all known", *(f"{splits[s]['pixels']:,} px, {splits[s]['chips']:,} chips" for s in order)))
+        for key, title in (("entropy_bits", "entropy, bits"), ("chip_entropy_bits", "mean entropy of a chip, bits")):
+            rows.append((title, *(scalar_text(splits[split].get(key)) for split in order)))
+        found.append(Block(f"Classes of {layer}", ("class", *order), tuple(rows)))
+    return found
+
+
+def disagreement_block(fusion: Mapping[str, Any]) -> list[Block]:
+    """One row for each pair of sources."""
+    rows = tuple(
+        (
+            str(pair.get("first")),
+            str(pair.get("second")),
+            f"{int(pair.get('pixels', 0)):,}",
+            _percent(pair.get("share")),
+        )
+        for pair in fusion.get("disagreement", ())
+        if "first" in pair
+    )
+    title = "Pixels at which two sources admit no class in common"
+    return [Block(title, ("source", "other", "pixels", "disagree"), rows)] if rows else []
+
+
+def confusion_matrices(fusion: Mapping[str, Any]) -> list[Matrix]:
+    """Estimated P(code | class) of every source over the whole dataset; small shares are left out."""
+    shares = (fusion.get("priors") or {}).get("") or {}
+    found = []
+    for source, table in (fusion.get("confusion") or {}).items():
+        whole = (table.get("regions") or {}).get("") if isinstance(table, Mapping) else None
+        if whole is None:
+            continue
+        values = np.array(whole, dtype=np.float64)
+        classes = [str(name) for name in table["classes"]]
+        kept = [i for i, name in enumerate(classes) if shares.get(name, 0) >= LEAST_SHOWN]
+        columns = [j for j in range(values.shape[1]) if kept and values[kept, j].max() >= LEAST_SHOWN]
+        rows = tuple(
+            (
+                classes[i],
+                tuple(
+                    (f"{values[i, j]:.2f}" if values[i, j] >= LEAST_SHOWN else "", float(values[i, j])) for j in columns
+                ),
+            )
+            for i in kept
+        )
+        found.append(Matrix(source, tuple(str(table["codes"][j]) for j in columns), rows))
+    return found
+
+
+def fusion_facts(fusion: Mapping[str, Any]) -> dict[str, Any]:
+    """The rest of the fusion's summary: what has tables of its own is left out."""
+    apart = ("statistics", "disagreement", "confusion")
+    kept = {key: value for key, value in fusion.items() if key not in apart}
+    if any("first" not in pair for pair in fusion.get("disagreement", ())):
+        kept["disagreement"] = fusion["disagreement"]
+    return kept
+
+
+def label_maps(chips: Any, legend: Mapping[str, Any]) -> list[LabelMap]:
+    """Per region: the commonest class of every chip, and how much of it the sources disagree about."""
+    if "label.fractions" not in chips.columns or chips.empty:
+        return []
+    colours = legend_colours(legend)
+    rows = {str(row["chip_id"]): row for row in chips.to_dict("records")}
+    found = []
+    for drawn in region_maps(chips):
+        here = [rows[outline.chip_id] for outline in drawn.outlines]
+        found.append(LabelMap("commonest class", drawn, tuple(_dominant(row, colours) for row in here)))
+        if "label.agreement" in chips.columns:
+            found.append(
+                LabelMap("share of pixels that the sources disagree about", drawn, tuple(map(_disputed, here)))
+            )
+    return found
+
+
+def _dominant(row: Mapping[str, Any], colours: Mapping[str, str]) -> tuple[str, str]:
+    shares = fractions_of(row.get("label.fractions"))
+    if not shares:
+        return "#888888", "nothing known"
+    name = max(shares, key=lambda one: shares[one])
+    return colours.get(name, "#888888"), f"{name}, {shares[name]:.0%}"
+
+
+def _disputed(row: Mapping[str, Any]) -> tuple[str, str]:
+    agreed = row.get("label.agreement")
+    if agreed is None or pd.isna(agreed):
+        return "#888888", "fewer than two sources"
+    share = 1.0 - float(agreed)
+    depth = min(share / 0.6, 1.0)
+    low, high = (247, 240, 220), (160, 20, 30)
+    red, green, blue = (round(a + (b - a) * depth) for a, b in zip(low, high, strict=True))
+    return f"#{red:02x}{green:02x}{blue:02x}", f"{share:.0%}"
+
+
+def _percent(value: Any) -> str:
+    return "–" if value is None else f"{100 * float(value):.1f} %"
+
+
+def label_sections(fusion: Mapping[str, Any], chips: Any, legend: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+    """Everything above, by the names that the page uses."""
+    return {
+        "label_statistics": statistics_blocks(fusion),
+        "label_disagreement": disagreement_block(fusion),
+        "label_confusion": confusion_matrices(fusion),
+        "label_maps": label_maps(chips, legend),
+    }

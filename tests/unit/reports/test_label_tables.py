@@ -1,0 +1,67 @@
+"""What the report shows of labels: every count, matrix and map from the manifest and the table of chips."""
+
+from __future__ import annotations
+
+import re
+
+import geopandas as gpd
+from shapely.geometry import box
+
+from reports.label_tables import label_sections
+
+LEGEND = {"classes": [{"name": "Wood", "colour": "#006400"}, {"name": "<b>Field", "colour": "#f096ff"}]}
+STATISTICS = {
+    "chips": 2, "pixels": 1000, "entropy_bits": 0.5, "chip_entropy_bits": 0.25,
+    "classes": {"Wood": {"pixels": 900, "chips": 2}, "<b>Field": {"pixels": 100, "chips": 1}},
+}  # fmt: skip
+FUSION = {
+    "method": "dawid-skene",
+    "priors": {"": {"Wood": 0.9, "<b>Field": 0.099, "Never": 0.001}},
+    "confusion": {
+        "wc": {"codes": [10, 40], "classes": ["Wood", "<b>Field", "Never"],
+               "regions": {"": [[0.8, 0.2], [0.004, 0.996], [0.5, 0.5]]}}
+    },
+    "disagreement": [{"first": "wc", "second": "osm", "pixels": 12345, "disagree": 1, "share": 0.125}],
+    "statistics": {"label": {"val": STATISTICS, "train": STATISTICS}},
+}  # fmt: skip
+
+
+def chips() -> gpd.GeoDataFrame:
+    rows = [
+        {"chip_id": "a", "split": "train", "region": "r", "label.fractions": {"Wood": 0.9}, "label.agreement": 1.0},
+        {"chip_id": "b", "split": "val", "region": "r", "label.fractions": [("<b>Field", 1.0)], "label.agreement": 0.4},
+        {"chip_id": "c", "split": "val", "region": "r", "label.fractions": None, "label.agreement": None},
+    ]
+    shapes = [box(12 + i * 0.01, 48, 12.01 + i * 0.01, 48.01) for i in range(3)]
+    return gpd.GeoDataFrame(rows, geometry=shapes, crs=4326)
+
+
+def test_classes_are_counted_by_split_in_their_order() -> None:
+    (block,) = label_sections(FUSION, chips(), LEGEND)["label_statistics"]
+    assert block.columns == ("class", "train", "val")
+    assert block.rows[0] == ("Wood", "900 px, 2 chips", "900 px, 2 chips")
+    assert [row[0] for row in block.rows[-3:]] == ["all known", "entropy, bits", "mean entropy of a chip, bits"]
+
+
+def test_disagreement_is_a_row_for_each_pair() -> None:
+    (block,) = label_sections(FUSION, chips(), LEGEND)["label_disagreement"]
+    assert block.rows == (("wc", "osm", "12,345", "12.5 %"),)
+
+
+def test_matrices_leave_out_what_hardly_occurs() -> None:
+    (matrix,) = label_sections(FUSION, chips(), LEGEND)["label_confusion"]
+    assert [name for name, _ in matrix.rows] == ["Wood", "<b>Field"]
+    assert matrix.rows[1][1] == (("", 0.004), ("1.00", 0.996))
+
+
+def test_maps_show_the_commonest_class_and_the_disagreement_of_every_chip() -> None:
+    classes, dispute = label_sections(FUSION, chips(), LEGEND)["label_maps"]
+    assert classes.fills == (("#006400", "Wood, 90%"), ("#f096ff", "<b>Field, 100%"), ("#888888", "nothing known"))
+    assert [text for _, text in dispute.fills] == ["0%", "60%", "fewer than two sources"]
+    assert dispute.fills[1][0] == "#a0141e"
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in dispute.fills)
+
+
+def test_a_version_without_labels_has_none_of_it() -> None:
+    bare = chips()[["chip_id", "split", "region", "geometry"]]
+    assert not any(label_sections({}, bare, {}).values())
