@@ -80,10 +80,12 @@ def _moved(classes: NDArray[np.uint8], pixels: float, angle: float) -> NDArray[n
 
 def _squares(classes: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The commonest known class of squares, the smaller index of two equal ones; unknown where none is known."""
-    out = np.empty_like(classes)
-    for row in range(0, classes.shape[0], side):
-        for column in range(0, classes.shape[1], side):
-            part = classes[row : row + side, column : column + side]
-            counts = np.bincount(part.ravel(), minlength=UNKNOWN + 1)[:UNKNOWN]
-            out[row : row + side, column : column + side] = counts.argmax() if counts.any() else UNKNOWN
-    return out
+    height, width = classes.shape
+    rows, columns = -(-height // side), -(-width // side)
+    count = int(classes[classes != UNKNOWN].max(initial=0)) + 1
+    square = (np.arange(height) // side)[:, None] * columns + np.arange(width) // side
+    known = classes != UNKNOWN
+    counts = np.bincount(square[known] * count + classes[known], minlength=rows * columns * count)
+    counts = counts.reshape(rows * columns, count)
+    commonest = np.where(counts.any(axis=1), counts.argmax(axis=1), UNKNOWN).astype(np.uint8)
+    return np.asarray(commonest[square])

@@ -13,6 +13,9 @@ from labelers.osm import is_hidden, load_rules
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
+LEAST_OVERLAP_M2 = 0.01
+"""Buildings that share less are neighbours."""
+
 NOT_ROADS = frozenset(
     {"footway", "path", "steps", "cycleway", "bridleway", "corridor", "elevator", "platform", "proposed"}
 )
@@ -29,8 +32,8 @@ def building_density(table: FeatureTable, georef: GeoRef, cell_px: int) -> NDArr
     squares = _squares(georef, cell_px)
     if not areas:
         return np.zeros(squares.shape, dtype=np.float32)
-    whole = shapely.union_all(areas, grid_size=0.001)
-    return np.asarray(_measured(squares, [whole], shapely.area) / shapely.area(squares), dtype=np.float32)
+    covered = _measured(squares, _apart(areas), shapely.area)
+    return np.asarray(covered / shapely.area(squares), dtype=np.float32)
 
 
 def road_density(table: FeatureTable, georef: GeoRef, cell_px: int) -> NDArray[np.float32]:
@@ -50,6 +53,20 @@ def _seen(table: FeatureTable) -> Iterable[Feature]:
     """What is seen from above; tunnels are not."""
     rules = load_rules()
     return (feature for feature in table.features if not is_hidden(feature.tags, rules))
+
+
+def _apart(areas: list[BaseGeometry]) -> list[BaseGeometry]:
+    """The areas with those that overlap others joined: most buildings stand alone or touch at a wall."""
+    shapes = np.array(areas, dtype=object)
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    once = first < second
+    first, second = first[once], second[once]
+    overlap = shapely.area(shapely.intersection(shapes[first], shapes[second])) > LEAST_OVERLAP_M2
+    joined = np.zeros(len(shapes), dtype=bool)
+    joined[first[overlap]] = joined[second[overlap]] = True
+    if not joined.any():
+        return areas
+    return [*shapes[~joined], shapely.union_all(shapes[joined], grid_size=0.001)]
 
 
 def _squares(georef: GeoRef, cell_px: int) -> NDArray[np.object_]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from schemas.georef import GeoRef
@@ -39,26 +39,32 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
         raise ValueError(f"{table.source}: features in EPSG:{table.epsg}, chip in EPSG:{georef.epsg}")
     rows, columns = georef.shape_yx
     frame = shapely.box(*georef.bounds_xyxy)
-    features = []
-    for feature in table.features:
-        clipped = _clipped(feature.geometry, frame)
-        if clipped is None:
-            continue
-        pixels = shapely.set_precision(shapely.transform(clipped, _to_pixels(georef)), 10.0**-DECIMALS)
-        if pixels.is_empty:
-            continue
-        features.append(
-            {
-                "type": "Feature",
-                "id": feature.feature_id,
-                "geometry": _rounded(mapping(pixels)),
-                "properties": {
-                    "tags": dict(sorted(feature.tags.items())),
-                    "timestamp": feature.timestamp,
-                    "clipped": not frame.covers(feature.geometry),
-                },
-            }
+    shapely.prepare(frame)
+    geometries = np.array([feature.geometry for feature in table.features], dtype=object)
+    met = np.flatnonzero(shapely.intersects(frame, geometries))
+    covered = shapely.covers(frame, geometries[met])
+    clipped = [g if inside else _clipped(g, frame) for g, inside in zip(geometries[met], covered, strict=True)]
+    there = np.array([part is not None for part in clipped], dtype=bool)
+    parts = np.array([part for part in clipped if part is not None], dtype=object)
+    pixels = shapely.set_precision(shapely.transform(parts, _to_pixels(georef)), 10.0**-DECIMALS)
+    shown = shapely.to_geojson(shapely.transform(pixels, lambda xy: np.round(xy, DECIMALS) + 0.0))
+    empty = shapely.is_empty(pixels)
+    features = [
+        {
+            "type": "Feature",
+            "id": table.features[position].feature_id,
+            "geometry": json.loads(text),
+            "properties": {
+                "tags": dict(sorted(table.features[position].tags.items())),
+                "timestamp": table.features[position].timestamp,
+                "clipped": not inside,
+            },
+        }
+        for position, inside, text, is_nothing in zip(
+            met[there].tolist(), covered[there].tolist(), shown.tolist(), empty.tolist(), strict=True
         )
+        if not is_nothing
+    ]
     return {
         "type": "FeatureCollection",
         "coordinates": "pixels of the chip: x right, y down, origin at the upper left pixel's outer corner",
@@ -75,8 +81,6 @@ def _clipped(geometry: BaseGeometry, frame: BaseGeometry) -> BaseGeometry | None
     """The part inside the frame, of the same dimension as the geometry; None where only the border is
     touched.
     """
-    if not geometry.intersects(frame):
-        return None
     part = shapely.intersection(geometry, frame)
     dimension = shapely.get_dimensions(geometry)
     pieces = [p for p in shapely.get_parts(part, return_index=False) if shapely.get_dimensions(p) == dimension]
@@ -102,14 +106,3 @@ def _to_pixels(georef: GeoRef) -> Any:
         return np.column_stack([x, y])
 
     return to_pixels
-
-
-def _rounded(value: Any) -> Any:
-    """Nested coordinates as lists of numbers with a fixed number of digits."""
-    if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
-    if isinstance(value, float):
-        return round(value, DECIMALS) + 0.0
-    if isinstance(value, tuple | list):
-        return [_rounded(part) for part in value]
-    return value

@@ -54,6 +54,9 @@ class LabelSource(Model):
     """A vector file instead of a raster: the column that holds the class code (``CODE_18``)."""
     layer: str | None = None
     """Layer of the vector file; its only one where absent."""
+    window_px: Annotated[int, Field(ge=1, le=255)] | None = None
+    """A vector file of points: each names the pixel that it lies in and those around it, a square of so many pixels
+    (an odd number)."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> LabelSource:
@@ -63,6 +66,8 @@ class LabelSource(Model):
             raise ValueError("kind raster needs a legend")
         if self.column is not None and (self.kind not in ("corine", "raster") or self.href is None):
             raise ValueError("column is for a vector file: kind corine or raster, with href")
+        if self.window_px is not None and (self.column is None or self.window_px % 2 == 0):
+            raise ValueError("window_px is an odd number and for a vector file of points: give its column too")
         if self.layer is not None and self.column is None:
             raise ValueError("layer is for a vector file: give its column too")
         return self

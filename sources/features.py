@@ -101,12 +101,14 @@ def to_crs(table: FeatureTable, epsg: int) -> FeatureTable:
     def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
 
+    geometries = shapely.transform(np.array([feature.geometry for feature in table.features], dtype=object), moved)
+    areas = (shapely.get_dimensions(geometries) == 2) & shapely.is_valid(geometries)
+    geometries[areas] = shapely.normalize(geometries[areas])
     features = []
-    for feature in table.features:
-        there = to_feature(
-            feature.feature_id, shapely.transform(feature.geometry, moved), feature.tags, feature.timestamp
-        )
-        if there is not None:
+    for feature, geometry, is_done in zip(table.features, geometries, areas, strict=True):
+        if is_done:  # valid and single where it was single before
+            features.append(replace(feature, geometry=geometry))
+        elif (there := to_feature(feature.feature_id, geometry, feature.tags, feature.timestamp)) is not None:
             features.append(there)
     return replace(table, epsg=epsg, features=tuple(features))
 
@@ -126,11 +128,6 @@ class FeatureIndex:
         area = shapely.box(left - margin, bottom - margin, right + margin, top + margin)
         hits = sorted(self._tree.query(area, predicate="intersects").tolist())
         return replace(self.table, features=tuple(self.table.features[i] for i in hits))
-
-
-def features_near(table: FeatureTable, bounds: Bounds, margin: float = 0.0) -> FeatureTable:
-    """`FeatureIndex.near` for a single question."""
-    return FeatureIndex(table).near(bounds, margin)
 
 
 def merged(tables: Iterable[FeatureTable]) -> FeatureTable:

@@ -17,7 +17,7 @@ from schemas.labels import FeatureTable, RasterLayer
 from schemas.legend import load_legend
 from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
-from sources.features import features_near, to_crs
+from sources.features import FeatureIndex, to_crs
 from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
 from sources.labels_vector import read_label_vector
 from sources.lattice import unions
@@ -27,6 +27,12 @@ from sources.overpass import query_area
 
 MARGIN_DEG = 0.01
 """Degrees of surroundings that vector features are read with, so that what crosses an edge is whole."""
+
+SMALL_EXTRACT = 24_000_000
+"""Bytes of an extract that a worker holds whole: read once and not for every tile. Larger ones, whose features would
+not fit into a worker's memory, are read through for each tile."""
+
+EVERYWHERE = (-180.0, -90.0, 180.0, 90.0)
 
 Box = tuple[float, float, float, float]
 Found = tuple[dict[str, RasterLayer], FeatureTable | None]
@@ -74,8 +80,9 @@ class LabelReader:
             items = over(self._items(name, source, tile), specs)
             if source.kind == "osm":
                 table = self._features(name, source, items, tile, specs)
+                index = None if table is None else FeatureIndex(table)
                 for spec in specs:
-                    near = None if table is None else features_near(table, spec.bounds_xyxy)
+                    near = None if index is None else index.near(spec.bounds_xyxy)
                     found[spec.chip_id] = (found[spec.chip_id][0], near)
                 continue
             if source.column is not None:
@@ -175,7 +182,14 @@ def _extract(
     href: str, checksum: str, cache: Path, opener: Opener, box: Box, tags: tuple[str, ...], name: str
 ) -> FeatureTable:
     path = fetch_extract(href, cache, opener, checksum=checksum or None)
+    if path.stat().st_size <= SMALL_EXTRACT:
+        return _whole_extract(path, tags, name).near(box)
     return _read_extract(path, box, tags, name)
+
+
+@lru_cache(maxsize=2)
+def _whole_extract(path: Path, tags: tuple[str, ...], name: str) -> FeatureIndex:
+    return FeatureIndex(read_extract(path, EVERYWHERE, dict.fromkeys(tags, True), source=name))
 
 
 @lru_cache(maxsize=16)

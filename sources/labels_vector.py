@@ -1,10 +1,12 @@
 """Class polygons of a vector file (CORINE's ``CODE_18``, any column of codes) as a class raster on a grid.
 
-A pixel takes the code of the polygon in which its centre lies, as a raster of the same product would have it.
+A pixel takes the code of the polygon in which its centre lies, as a raster of the same product would have it. Points
+(field surveys, LUCAS) name the pixel that they lie in and, with ``window_px``, those around it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -51,17 +53,18 @@ def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource
     """
     url = url or str(path)
     legend = load_legend(source.legend_name())
-    epsg, geometries, codes = _polygons(path, str(source.column), source.layer, url)
-    x, y = np.meshgrid(target.x_centres(), target.y_centres())
-    to_file = pyproj.Transformer.from_crs(target.epsg, epsg, always_xy=True)
-    points = shapely.points(*to_file.transform(x.ravel(), y.ravel()))
-    which, what = shapely.STRtree(geometries).query(points, predicate="intersects")
+    shapes = _shapes(path, str(source.column), source.layer, url)
+    if source.window_px is not None:
+        which, what = _windows(shapes, target, source.window_px)
+    else:
+        which, what = _under_centres(shapes, target)
     if not which.size:
         return None
+    codes = shapes.codes
     nodata = legend.nodata[0]
     highest = max([*legend.nodata, *(entry.code for entry in legend.classes)])
     dtype = np.uint8 if highest < 256 else np.uint16
-    flat = np.full(x.size, nodata, dtype=dtype)
+    flat = np.full(target.shape_yx[0] * target.shape_yx[1], nodata, dtype=dtype)
     if int(codes[what].max()) > np.iinfo(dtype).max:
         raise DecodeError(f"column {source.column} has code {codes[what].max()}, legend {legend.name} has not", url)
     order = np.argsort(-what, kind="stable")  # where polygons overlap the file's first one stands
@@ -81,12 +84,68 @@ def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource
     )
 
 
-Polygons = tuple[str, NDArray[np.object_], NDArray[np.uint16]]
+Hits = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Pixels, counted through, and the shapes that name them, as far as they do."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Shapes:
+    """What a vector file holds."""
+
+    crs: str
+    """Coordinate system, WKT."""
+    tree: shapely.STRtree
+    """Its geometries, in the file's order."""
+    codes: NDArray[np.uint16]
+    """Of each."""
+
+
+def _under_centres(shapes: _Shapes, target: GeoRef) -> Hits:
+    """Pixels whose centres lie in polygons, each with the file's first one.
+
+    Polygon by polygon and prepared: a tree asked point by point looks at every vertex of a polygon for each pixel.
+    """
+    to_file = pyproj.Transformer.from_crs(target.epsg, shapes.crs, always_xy=True)
+    across, down = np.meshgrid(target.x_centres(), target.y_centres())
+    x, y = to_file.transform(across.ravel(), down.ravel())
+    owner = np.full(x.size, -1, dtype=np.int64)
+    for what in np.sort(shapes.tree.query(shapely.box(x.min(), y.min(), x.max(), y.max()))):
+        polygon = shapes.tree.geometries[what]
+        if shapely.get_dimensions(polygon) != 2:
+            continue
+        shapely.prepare(polygon)
+        left, bottom, right, top = shapely.bounds(polygon)
+        open_ = np.flatnonzero((owner < 0) & (x >= left) & (x <= right) & (y >= bottom) & (y <= top))
+        owner[open_[shapely.intersects_xy(polygon, x[open_], y[open_])]] = what
+    which = np.flatnonzero(owner >= 0)
+    return which, owner[which]
+
+
+def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
+    """Pixels in the squares around points; windows that reach into the grid from beyond it count."""
+    reach = (window_px // 2 + 1) * target.pixel_size
+    left, bottom, right, top = target.bounds_xyxy
+    to_file = pyproj.Transformer.from_crs(target.epsg, shapes.crs, always_xy=True)
+    around = to_file.transform_bounds(left - reach, bottom - reach, right + reach, top + reach, densify_pts=21)
+    near = np.sort(shapes.tree.query(shapely.box(*around)))
+    near = near[shapely.get_type_id(shapes.tree.geometries[near]) == shapely.GeometryType.POINT]
+    places = shapely.get_coordinates(shapes.tree.geometries[near])
+    to_target = pyproj.Transformer.from_crs(shapes.crs, target.epsg, always_xy=True)
+    x, y = to_target.transform(places[:, 0], places[:, 1])
+    columns = np.floor((np.asarray(x) - target.x0) / target.pixel_size).astype(np.int64)
+    rows = np.floor((target.y0 - np.asarray(y)) / target.pixel_size).astype(np.int64)
+    step = np.arange(window_px) - window_px // 2
+    row, column, what = np.broadcast_arrays(
+        rows[:, None, None] + step[:, None], columns[:, None, None] + step, near[:, None, None]
+    )
+    height, width = target.shape_yx
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return (row * width + column)[inside], what[inside]
 
 
 @lru_cache(maxsize=4)
-def _polygons(path: Path, column: str, layer: str | None, url: str) -> Polygons:
-    """Coordinate system, polygons and their codes."""
+def _shapes(path: Path, column: str, layer: str | None, url: str) -> _Shapes:
+    """Coordinate system, geometries and their codes."""
     wanted = MAGIC.get(path.suffix.lower())
     if wanted is None:
         raise DecodeError(f"vector files of {path.suffix or 'no ending'} are not read: {', '.join(MAGIC)}", url)
@@ -114,5 +173,4 @@ def _polygons(path: Path, column: str, layer: str | None, url: str) -> Polygons:
     if numbers.size and ((numbers % 1 != 0).any() or numbers.min() < 0 or numbers.max() > np.iinfo(np.uint16).max):
         raise DecodeError(f"column {column}: class codes must be whole numbers of 0..65535", url)
     shapes = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
-    areas = np.asarray(shapely.get_dimensions(shapes) == 2)
-    return frame.crs.to_wkt(), shapes[areas], numbers[areas].astype(np.uint16)
+    return _Shapes(frame.crs.to_wkt(), shapely.STRtree(shapes), numbers.astype(np.uint16))

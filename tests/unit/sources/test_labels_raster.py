@@ -20,6 +20,7 @@ from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.scene import SceneItem
+from sources.centres import source_pixels
 from sources.labels_raster import choose_of, read_label_raster, to_label_item, to_label_item_of_file
 from sources.openers import PlainOpener
 
@@ -309,3 +310,24 @@ def test_a_missing_product_fails_the_chips_under_it_alone() -> None:
     assert by_items({"w": source}, tile, [west, east]) == [[west], [east]]
     assert [one.item_id for one in over(tile.items["w"], [east])] == ["both"]
     assert len(by_items({"w": source}, changed(tile, items={"w": (both,)}), [west, east])) == 1
+
+
+@pytest.mark.parametrize("epsg", [4326, 3035, 32632, 32633, 32732])
+@pytest.mark.parametrize("shape", [(20, 31), (256, 300), (1024, 700)])
+def test_source_pixels_are_those_of_every_centre_projected(epsg: int, shape: tuple[int, int]) -> None:
+    target = GeoRef(32632, 583_013.7, 5_300_011.3, 10.0, shape)
+    to_source = pyproj.Transformer.from_crs(32632, epsg, always_xy=True)
+    x, y = to_source.transform(*np.meshgrid(target.x_centres(), target.y_centres()))
+    size = 1 / 12_000 if epsg == 4326 else 10.0
+    transform = from_origin(x.min() - 3 * size, y.max() + 3 * size, size, size)
+    rows, columns = source_pixels(target, pyproj.CRS(epsg).to_wkt(), transform)
+    np.testing.assert_array_equal(columns, np.floor((x - transform.c) / transform.a))
+    np.testing.assert_array_equal(rows, np.floor((y - transform.f) / transform.e))
+
+
+def test_centres_on_the_very_border_fall_as_if_projected_themselves() -> None:
+    target = GeoRef(32632, 500_000.0, 5_300_000.0, 10.0, (64, 80))
+    transform = from_origin(499_995.0, 5_300_005.0, 10.0, 10.0)  # every centre on a corner of the source's pixels
+    rows, columns = source_pixels(target, pyproj.CRS(32632).to_wkt(), transform)
+    np.testing.assert_array_equal(columns, np.tile(np.arange(1, 81), (64, 1)))
+    np.testing.assert_array_equal(rows, np.tile(np.arange(1, 65)[:, None], (1, 80)))

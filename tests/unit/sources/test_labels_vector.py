@@ -10,6 +10,11 @@ import pyproj
 import pytest
 import rasterio
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from rasterio.features import rasterize
+from rasterio.transform import from_origin
 
 from labelers.base import make_labeler
 from schemas.errors import DecodeError, UnsupportedItemError
@@ -72,6 +77,62 @@ def test_a_pixel_takes_the_code_under_its_centre_in_any_zone(tmp_path: Path) -> 
     again = read_label_vector(far, GRID, "c", source())
     assert again is not None
     np.testing.assert_array_equal(again.codes, layer.codes)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(-30, 430), st.floats(-330, 30)), min_size=3, max_size=6), min_size=1, max_size=5
+    )
+)
+def test_polygons_slivers_and_overlaps_fall_as_gdal_rasterises_them(
+    tmp_path_factory: pytest.TempPathFactory, rings: list[list[tuple[float, float]]]
+) -> None:
+    left, _, _, top = GRID.bounds_xyxy
+    hulls = [shapely.convex_hull(shapely.MultiPoint([(left + x, top + y) for x, y in ring])) for ring in rings]
+    rows = [(100 + i, hull) for i, hull in enumerate(hulls) if hull.geom_type == "Polygon"]
+    if not rows:
+        return
+    path = write(tmp_path_factory.mktemp("v") / "a.gpkg", [(code, hull) for code, hull in rows])
+    layer = read_label_vector(path, GRID, "c", source())
+    burned = rasterize(
+        [(hull, code) for code, hull in reversed(rows)], GRID.shape_yx, fill=999,
+        transform=from_origin(GRID.x0, GRID.y0, 10, 10), dtype="uint16",
+    )  # fmt: skip
+    codes = np.full(GRID.shape_yx, 999) if layer is None else layer.codes
+    x, y = np.meshgrid(GRID.x_centres(), GRID.y_centres())
+    borders = shapely.union_all([hull.exterior for _, hull in rows])
+    away = shapely.distance(shapely.points(x, y), borders) > 1e-3
+    np.testing.assert_array_equal(codes[away], burned[away])
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_points_name_their_pixel_and_the_window_around_it(tmp_path: Path, window: int) -> None:
+    left, _, right, top = GRID.bounds_xyxy
+    places = [(left + 105.0, top - 52.0), (right - 1.0, top - 1.0), (right + 12.0, top - 155.0), (left - 900.0, top)]
+    path = write(tmp_path / "p.gpkg", [(211 + i, shapely.Point(*place)) for i, place in enumerate(places)])
+    layer = read_label_vector(path, GRID, "c", source(window_px=window))
+    assert layer is not None
+    want = np.full(GRID.shape_yx, 999)
+    for code, row, column in ((213, 15, 41), (212, 0, 39), (211, 5, 10)):
+        reach = window // 2
+        want[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1] = code
+    np.testing.assert_array_equal(layer.codes, want)
+
+
+def test_where_windows_overlap_the_files_first_point_stands(tmp_path: Path) -> None:
+    left, _, _, top = GRID.bounds_xyxy
+    rows = [(311, shapely.Point(left + 105, top - 55)), (111, shapely.Point(left + 115, top - 55))]
+    layer = read_label_vector(write(tmp_path / "p.gpkg", rows), GRID, "c", source(window_px=3))
+    assert layer is not None
+    assert layer.codes[5, 8:13].tolist() == [999, 311, 311, 311, 111]
+
+
+def test_a_window_is_odd_and_for_points(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="odd"):
+        source(window_px=4)
+    path = write(tmp_path / "a.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
+    assert read_label_vector(path, GRID, "c", source(window_px=3)) is None
 
 
 def test_away_from_all_polygons_there_is_no_layer(tmp_path: Path) -> None:

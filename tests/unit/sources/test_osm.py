@@ -31,7 +31,7 @@ from schemas.errors import (
     TransientSourceError,
 )
 from schemas.labels import FeatureTable
-from sources.features import FeatureIndex, features_near, is_area, merged, to_crs
+from sources.features import FeatureIndex, is_area, merged, to_crs
 from sources.openers import PlainOpener
 from sources.osm import fetch_extract, read_extract
 from sources.overpass import query_area
@@ -281,8 +281,8 @@ def test_in_utm_the_ring_has_its_size_in_metres(tmp_path: Path) -> None:
 def test_only_what_meets_the_bounds_is_near(tmp_path: Path) -> None:
     table = table_of(tmp_path, way(1, RING, building="yes"), way(2, [5, 6], highway="path"))
     west = (12.0, 48.0, 12.0005, 48.003)
-    assert kinds(features_near(table, west)) == {"way/1": "Polygon"}
-    assert len(features_near(table, west, margin=0.001).features) == 2
+    assert kinds(FeatureIndex(table).near(west)) == {"way/1": "Polygon"}
+    assert len(FeatureIndex(table).near(west, margin=0.001).features) == 2
     assert FeatureIndex(table).near((13, 48, 14, 49)).features == ()
 
 
