@@ -98,7 +98,7 @@ class _Estimation:
         self.parents = [parent_of(setup, position) for position in range(len(setup.voters))]
         self.rows = self._rows(stats)
         self.trust, pairs = trust_of(self.rows.symbols.astype(np.int64), self.rows.counts, setup)
-        self.weights = weights_of(self.trust, pairs)
+        self.weights = weights_of(self.trust, pairs, setup)
         own = sum(w > 0 and not v.is_context for w, v in zip(self.weights, setup.voters, strict=True))
         self.is_alone = own < 2
         self.shares, self.is_possible = self._start_shares()

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from labelers.confusion import Disagreement, disagreements
 from labelers.dawid_skene import estimate_model
@@ -171,7 +172,8 @@ def apply(
     classes = score.argmax(axis=1).astype(np.uint8)[inverse].reshape(shape_yx)
     confidence = score.max(axis=1)[inverse].reshape(shape_yx)
     if model.estimate is None:
-        confidence = np.where(_is_edge(classes), EDGE_FACTOR * confidence, confidence)
+        uncertain = _is_edge(classes) | _near_steps(marks, setup, votes[0].georef.pixel_size)
+        confidence = np.where(uncertain, EDGE_FACTOR * confidence, confidence)
     classes[(confidence < setup.abstain_below) | silent[inverse].reshape(shape_yx)] = ABSTAINED
     return classes, np.round(np.clip(confidence, 0.0, 1.0) * 255).astype(np.uint8)
 
@@ -192,7 +194,7 @@ def _by_vote(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.float
     score = np.zeros((len(symbols), len(load_legend(setup.target).classes)))
     for position, (voter, table) in enumerate(zip(setup.voters, setup.tables(), strict=True)):
         speaks = symbols[:, position] != SILENT
-        score[speaks] += voter.weight * table.shares[symbols[speaks, position]]
+        score[speaks] += voter.weight * voter.freshness * table.shares[symbols[speaks, position]]
         total[speaks] += voter.weight
     share: NDArray[np.float64] = score / np.maximum(total, 1e-12)[:, None]
     return share
@@ -215,9 +217,24 @@ def _by_priority(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.f
         narrowed = np.where(shares > 0, kept, 0.0)
         later = speaks & ~first & (narrowed.sum(axis=1) > 0)
         kept = np.where(first[:, None], shares, np.where(later[:, None], narrowed, kept))
-        accuracy = np.where(first, setup.voters[position].accuracy, accuracy)
+        voter = setup.voters[position]
+        accuracy = np.where(first, voter.accuracy * voter.freshness, accuracy)
     share: NDArray[np.float64] = accuracy[:, None] * kept / np.maximum(kept.sum(axis=1), 1e-12)[:, None]
     return share
+
+
+def _near_steps(marks: NDArray[np.int64], setup: FusionSetup, pixel_m: float) -> NDArray[np.bool_]:
+    """(H, W) whether a source that is coarser than the grid changes its class within half its own pixel.
+
+    Where in that pixel the border lies it does not say.
+    """
+    near = np.zeros(marks.shape[1:], dtype=bool)
+    for voter, layer in zip(setup.voters, marks, strict=False):
+        reach = int(voter.gsd_m / (2 * pixel_m))
+        if reach >= 2:
+            size = 2 * reach + 1
+            near |= ndimage.maximum_filter(layer, size) != ndimage.minimum_filter(layer, size)
+    return near
 
 
 def _is_edge(label: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from labelers.voters import SILENT, FusionSetup
 
-LEAST_TRUST = 0.35
-"""A source whose best agreement with another, beyond chance, is less than this share of what both accuracies let
-expect is not listened to. In the sandbox sound sources have 0.6 and more, a WorldCover that was turned, mirrored or
-drawn by lot at most 0.1."""
+LEAST_TRUST = 0.65
+"""A source of its own whose best agreement with another, beyond chance, is less than this share of what both accuracies
+let expect is not listened to. In the sandbox sound ones have 0.9 and more, also where their accuracy is 65 % instead of
+the published one; a WorldCover that was turned and drawn by lot has 0, one that was mirrored 0.15 to 0.58."""
+
+LEAST_TRUST_CONTEXT = 0.35
+"""The same of context sources: over a few square kilometres CORINE's coarse classes may agree no better than 0.5."""
 
 LEAST_PIXELS = 1000
 """Pixels at which two sources must both speak before their agreement says anything."""
@@ -58,14 +61,17 @@ def trust_of(
     return tuple(trust), pairs
 
 
-def weights_of(trust: tuple[float, ...], pairs: NDArray[np.float64]) -> tuple[float, ...]:
+def weights_of(trust: tuple[float, ...], pairs: NDArray[np.float64], setup: FusionSetup) -> tuple[float, ...]:
     """1 for every source that is listened to, 0 for the others.
 
     Where nobody agrees with anybody all are listened to: nothing tells which one is wrong.
     """
-    heard = tuple(float(value >= LEAST_TRUST) for value in trust)
+    heard = tuple(
+        float(value >= (LEAST_TRUST_CONTEXT if voter.is_context else LEAST_TRUST))
+        for value, voter in zip(trust, setup.voters, strict=True)
+    )
     agreed = pairs[~np.isnan(pairs)]
-    return heard if any(heard) and agreed.size and agreed.max() >= LEAST_TRUST else (1.0,) * len(trust)
+    return heard if sum(heard) > 1 and agreed.max(initial=0.0) >= LEAST_TRUST else (1.0,) * len(trust)
 
 
 def _mean(values: NDArray[np.float64], counts: NDArray[np.float64]) -> float:

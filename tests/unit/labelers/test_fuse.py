@@ -202,8 +202,9 @@ def test_vote_divides_the_weight_among_what_a_code_admits() -> None:
     classes, confidence = fuse.apply(model, votes)
     assert classes.tolist() == [[2, 2]]
     shares = vote_table("corine-44", "worldcover-11").shares[vote_table("corine-44", "worldcover-11").symbol_of[211]]
-    assert confidence[0, 0] == round((2.0 + 0.5 * shares[2]) / 3.5 * 255)
-    assert confidence[0, 1] == round(2.0 / 3.0 * 255)
+    step = fuse.EDGE_FACTOR  # CORINE's border lies somewhere in its own pixel of 100 m
+    assert confidence[0, 0] == round(step * (2.0 + 0.5 * shares[2]) / 3.5 * 255)
+    assert confidence[0, 1] == round(step * 2.0 / 3.0 * 255)
 
 
 @pytest.mark.parametrize("method", ["priority", "vote", "dawid-skene"])
@@ -355,7 +356,7 @@ def test_votes_that_do_not_fit_are_an_error() -> None:
 
 def test_a_recipe_without_a_crosswalk_or_with_an_unknown_source_is_refused() -> None:
     with pytest.raises(RecipeError, match="crosswalk"):
-        setup_of(labels_of(legend="corine-44"))
+        setup_of(labels_of(legend="lc-label"))
     with pytest.raises(RecipeError, match="priority names 'xy'"):
         setup_of(labels_of("priority", priority=("xy",)))
 
@@ -379,3 +380,13 @@ def test_agreement_counts_a_class_that_all_admit() -> None:
     ]
     assert derived.agreement(votes, setup) == pytest.approx(1 / 3)
     assert derived.agreement(votes[:1], setup) is None
+
+
+def test_a_source_of_another_year_counts_the_less_the_farther_it_is() -> None:
+    labels = labels_of("vote", abstain_below=0.0, names=("wc20", "wc21"))
+    assert [voter.freshness for voter in setup_of(labels).voters] == [1.0, 1.0]
+    near, far = setup_of(labels, 2021), setup_of(labels, 2041)
+    assert [voter.freshness for voter in near.voters] == pytest.approx([0.995, 1.0])
+    votes = small_votes()[:2]
+    confidence = [fuse.apply(fuse.estimate(fuse.statistics(votes, s), s), votes)[1] for s in (near, far)]
+    assert confidence[1][0, 0] < confidence[0][0, 0]
