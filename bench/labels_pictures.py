@@ -184,7 +184,8 @@ def main() -> None:
     """Write them all."""
     root = Path(os.environ.get("TERRAWEFT_REALDATA", ""))
     if not (root / "worldcover").is_dir():
-        raise SystemExit("TERRAWEFT_REALDATA names no folder of real samples")
+        print("no pictures: TERRAWEFT_REALDATA names no folder of real samples")
+        return
     sheet("worldcover", *worldcover(root / "worldcover"))
     sheet("corine", *corine(root / "corine"))
     helsinki = osm(root / "osm" / "Helsinki.osm.pbf", "Helsinki", 2.0, 32635)
