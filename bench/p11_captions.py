@@ -107,12 +107,13 @@ def kills() -> dict[str, Any] | None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--chips", type=int, default=10_000)
+    parser.add_argument("--service-ms", type=int, default=1000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="p11-") as name:
         folder = Path(name)
         few = max(IN_FLIGHT, given.chips // 20)
         rows = [
-            compare(folder, "one short caption per chip", SMALL, given.chips, 2 * few, 1000),
+            compare(folder, "one short caption per chip", SMALL, given.chips, 2 * few, given.service_ms),
             compare(folder, "short, long and questions", ALL, few, few // 2, 2500),
         ]
         bare = compare(folder, "a server that takes no time: what each can do at most", SMALL, few, few, 0)

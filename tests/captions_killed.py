@@ -1,23 +1,21 @@
-"""Paid captions killed over and over: a server and a writer as processes of their own, and what is left in the end.
-
-``python -m tests.captions_killed URL LEDGER CHIPS CONCURRENCY OUT`` is the writer: it goes on with what the ledger has.
-"""
+"""Paid captions killed over and over: a server and a writer as processes of their own, and what is left in the end."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +123,7 @@ def kill_series(
         while done < kills:
             process = _writer(folder, url, "killed", chips, concurrency)
             done += _kill_after(process, url, draw.randint(1, max(2, 2 * chips // (kills + 2))), draw.random())
-            if process.returncode == 0:
+            if process.exitcode == 0:
                 break
         _finish(_writer(folder, url, "killed", chips, concurrency))
         counts = stats(url)
@@ -146,38 +144,40 @@ def kill_series(
     )
 
 
-def _writer(folder: Path, url: str, name: str, chips: int, concurrency: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.captions_killed", url, str(folder / f"{name}.sqlite"), str(chips),
-               str(concurrency), str(folder / f"{name}.json")]  # fmt: skip
-    return subprocess.Popen(command, cwd=ROOT, env=environment())
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.captions_killed", "openai"])
+"""Writers are forked from a process that has everything imported: kills are many, and imports are slow."""
 
 
-def _finish(process: subprocess.Popen[bytes]) -> None:
-    if process.wait() != 0:
-        raise RuntimeError("the writer failed")
+def _writer(folder: Path, url: str, name: str, chips: int, concurrency: int) -> BaseProcess:
+    process = _FORKS.Process(target=write_all, args=(url, folder, name, chips, concurrency), daemon=True)
+    process.start()
+    return process
 
 
-def _kill_after(process: subprocess.Popen[bytes], url: str, answers: int, share: float) -> bool:
+def _finish(process: BaseProcess) -> None:
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"the writer ended with {process.exitcode}")
+
+
+def _kill_after(process: BaseProcess, url: str, answers: int, share: float) -> bool:
     """Kill a writer a little after the server has made so many answers more; False where it had ended by then."""
     goal = stats(url)["answered"] + answers
-    while process.poll() is None and stats(url)["answered"] < goal:
-        time.sleep(0.002)
-    threading.Event().wait(share * 0.02)
-    process.send_signal(signal.SIGKILL)
-    return process.wait() == -signal.SIGKILL
+    while process.is_alive() and stats(url)["answered"] < goal:
+        time.sleep(0.005)
+    time.sleep(share * 0.02)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
-def main() -> None:
-    """The writer."""
-    url, ledger, chips, concurrency, out = sys.argv[1:]
-    section = recipe(concurrency=int(concurrency))
-    writer = LiveCaptioner(section, Access(LedgerPlace(ledger), None, url, "run"))
+def write_all(url: str, folder: Path, name: str, chips: int, concurrency: int) -> None:
+    """The writer: goes on with what its ledger has, and keeps the records of all chips."""
+    access = Access(LedgerPlace(str(folder / f"{name}.sqlite")), None, url, "run")
+    writer = LiveCaptioner(recipe(concurrency=concurrency), access)
     done = {
         written.chip_id: [record.model_dump(mode="json") for record in written.records]
-        for written in writer.stream(many_chips(int(chips)))
+        for written in writer.stream(many_chips(chips))
     }
-    Path(out).write_text(json.dumps(done, sort_keys=True))
-
-
-if __name__ == "__main__":
-    main()
+    (folder / f"{name}.json").write_text(json.dumps(done, sort_keys=True))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Tally
 
 FAULT = "kill -9 of a writer of paid captions, 64 calls in flight"
-CHIPS_PER_KILL = 60
+CHIPS_PER_KILL = 40
 
 
 def test_writers_killed_at_random_points(tmp_path: Path, tally: Tally, trials: int) -> None:
