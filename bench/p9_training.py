@@ -178,8 +178,8 @@ def main() -> None:
     where = torch.cuda.get_device_name() if on_gpu else "no GPU: a small run on the CPU, for the script's sake"
     record(
         "p9",
-        figure=both.samples_per_s,
-        unit="chips/s from shards on disk to the optimiser's step",
+        figure=share,
+        unit="share of the measured matrix rate, model alone",
         target=SHARE_OF_MATRIX_RATE,
         holds=(holds and len(ids) >= TARGET_CHIPS * 0.6) if on_gpu else None,
         floor=None,

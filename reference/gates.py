@@ -55,7 +55,7 @@ STUDIES: dict[str, Callable[[Study], Finding]] = {
 GATES = ("statistics", *STUDIES)
 SHORT = ("statistics", "learnable")
 """Gates of a short validation: those that say at once whether something is badly wrong."""
-SHORT_STEPS = 0.5
+SHORT_STEPS = 2.0 / 3.0
 """Share of the training steps that a short validation takes."""
 
 

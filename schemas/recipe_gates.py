@@ -14,9 +14,9 @@ class GateTraining(Model):
 
     size: Literal["tiny", "small", "base"] = "tiny"
     """Size of the reference model."""
-    steps: PositiveInt = 400
+    steps: PositiveInt = 600
     """Steps of each training; a short validation takes a part of them."""
-    batch_size: PositiveInt = 8
+    batch_size: PositiveInt = 4
     """Chips per step."""
     crop_m: PositiveFloat | None = 480.0
     """Edge of the part of a chip that a step shows; whole chips where null."""

@@ -217,7 +217,7 @@ def report_build(result: BuildResult, out: Console) -> None:
 
 
 def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) -> None:
-    """`terraweft demo`: world, build, check."""
+    """`terraweft demo`: world, build, check, and the short form of validation where the extra `train` is there."""
     with needs_build():
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
@@ -235,7 +235,16 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, str(dataset), known, BuildOptions(workers), out)
     report_build(result, out)
-    if not run_check(str(dataset), out):
+    sound = run_check(str(dataset), out)
+    try:
+        require_train()
+    except MissingExtraError as error:
+        out.print(f"note: not validated: {error.line()}", style="yellow", markup=False, soft_wrap=True)
+    else:
+        from terraweft.learning import ValidateRequest, run_validate
+
+        sound = run_validate(ValidateRequest(str(dataset), short=True), out) and sound
+    if not sound:
         sys.exit(1)
 
 
