@@ -113,8 +113,17 @@ class Validation:
 
 
 def gates_of(dataset: Dataset) -> Gates:
-    """Thresholds of the recipe that the dataset was made of."""
-    return Gates.model_validate(dataset.document.recipe.get("gates") or {})
+    """Thresholds of the recipe that the dataset was made of; keys that this release does not know are passed over."""
+    sections: dict[str, Any] = {}
+    for name, given in (dataset.document.recipe.get("gates") or {}).items():
+        if name not in Gates.model_fields:
+            log.warning("gates.%s of %s is not known here", name, dataset.version)
+            continue
+        known = type(getattr(Gates(), name)).model_fields
+        sections[name] = {key: value for key, value in given.items() if key in known}
+        for key in sorted(set(given) - set(known)):
+            log.warning("gates.%s.%s of %s is not known here", name, key, dataset.version)
+    return Gates.model_validate(sections)
 
 
 def run_gates(

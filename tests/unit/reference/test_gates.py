@@ -119,7 +119,7 @@ def test_a_version_that_drifted_from_its_parent_is_refused(tmp_path: Path) -> No
 
 
 def test_thresholds_come_from_the_recipe_of_the_dataset(tmp_path: Path) -> None:
-    rules = {"learnable": {"min_gain_over_majority": 0.4}}
+    rules = {"learnable": {"min_gain_over_majority": 0.4, "of_a_later_release": 1}, "later": {}}
     opened = made_dataset.write(tmp_path, 5, recipe={"name": "made-up", "format": 1, "gates": rules})
     assert gates_of(opened).learnable.min_gain_over_majority == 0.4
 
