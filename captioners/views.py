@@ -14,6 +14,8 @@ from chips.render import fit, possible, render, render_labels, to_png
 from schemas.chip import Valid
 from schemas.legend import Legend
 
+CLEAR = 0.9
+"""Part of a date that must be clear for it to count as a clear one."""
 LABELS = "labels"
 """Name of the label map among the views."""
 
@@ -30,7 +32,8 @@ def render_views(
 ) -> dict[str, bytes]:
     """View -> PNG, in the order of the names; a view that this chip's layers cannot show is left out.
 
-    Of several dates that can show a view, the clearest is taken, the latest of equals.
+    Of several dates that can show a view, one that is clear is taken, of these the one with the finest pixels, then the
+    clearest, the latest of equals.
 
     Args:
         names: keys of `chips.views.VIEWS`, or ``labels``.
@@ -52,11 +55,16 @@ def render_views(
         else:
             able = [s for s in scenes if name in possible(s.bands, s.wavelengths_nm)]
             if able:
-                best = max(able, key=lambda s: (clear_fraction(s), s.day))
+                best = max(able, key=lambda s: (clear_fraction(s) >= CLEAR, _rows(s), clear_fraction(s), s.day))
                 unit = best.unit if name == "sar" else ""
                 rgb = render(name, best.bands, best.valid, wavelengths_nm=best.wavelengths_nm, unit=unit)
                 pictures[name] = to_png(fit(rgb, size_px))
     return pictures
+
+
+def _rows(scene: DatedBands) -> int:
+    """Rows of its finest band: all scenes lie over the same ground."""
+    return max(int(band.shape[0]) for band in scene.bands.values())
 
 
 def clear_fraction(scene: DatedBands) -> float:

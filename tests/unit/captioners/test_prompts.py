@@ -106,6 +106,14 @@ def test_a_hostile_name_is_one_quoted_value_and_is_never_a_template() -> None:
     assert "{{" not in lines[0]
 
 
+def test_a_clear_date_with_finer_pixels_is_shown_before_a_later_coarse_one() -> None:
+    def scene(day: str, size: int, red: float) -> DatedBands:
+        return DatedBands("s", day, {name: np.full((size, size), red) for name in ("red", "green", "blue")})
+
+    fine, coarse = scene("2022-05-01", 12, 0.1), scene("2022-08-01", 4, 0.25)
+    assert render_views(("true_colour",), [fine, coarse]) == render_views(("true_colour",), [fine])
+
+
 def test_every_line_of_facts_is_json_and_the_schema_is_strict() -> None:
     one = chip(KINDS["parts"])
     request = make_request(one, read_sheet(one.facts))
