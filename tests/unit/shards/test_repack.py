@@ -1,0 +1,70 @@
+"""Another number of shards, the same chips; and tables read back as they were handed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import DatasetError, IntegrityError
+from shards.check import check_dataset
+from shards.layout import version_path
+from shards.reader import open_dataset
+from shards.repack import Sizes, repack
+from shards.storage import open_storage
+from shards.stored_tables import read_outcomes, read_places, read_rows, read_texts, table_of
+from shards.tables import place_rows, write_chips, write_outcomes, write_texts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "train"), [(Sizes(buckets=3), 3), (Sizes(buckets={"train": 4}), 4), (Sizes(shard_chips=2), 3)]
+)
+def test_repack_changes_shards_and_no_chip(dataset_root: Path, sizes: Sizes, train: int) -> None:
+    before = open_dataset(dataset_root)
+    result = repack(open_storage(dataset_root), sizes, scratch=dataset_root / "work")
+    after = open_dataset(dataset_root)
+    assert (result.published, after.version) == (True, result.version)
+    assert after.document.splits["buckets"]["train"] == train
+    assert {record.bucket for record in after.document.shards if record.split == "train"} <= set(range(train))
+    assert (result.diff["added"], result.diff["changed"], result.diff["removed"]) == (0, 0, 0)
+    assert result.diff["unchanged"] == len(after) == len(before)
+    assert after.document.zarr["digest"] == before.document.zarr["digest"]
+    for name in ("outcomes.parquet", "texts.parquet"):
+        assert after.document.tables[name]["sha256"] == before.document.tables[name]["sha256"]
+    assert check_dataset(dataset_root).problems == []
+    again = repack(open_storage(dataset_root), sizes, scratch=dataset_root / "work")
+    assert (again.published, again.version) == (False, result.version)
+
+
+def test_repack_refuses_damaged_samples_and_publishes_nothing(dataset_root: Path) -> None:
+    before = open_dataset(dataset_root)
+    path = dataset_root / before.document.shards[0].path
+    content = bytearray(path.read_bytes())
+    content[1500] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match="sample_sha256"):
+        repack(open_storage(dataset_root), Sizes(buckets=5), scratch=dataset_root / "work")
+    assert open_dataset(dataset_root).version == before.version
+
+
+def test_no_bucket_is_refused(dataset_root: Path) -> None:
+    with pytest.raises(DatasetError, match="0 buckets"):
+        repack(open_storage(dataset_root), Sizes(buckets=0), scratch=dataset_root / "work")
+
+
+def test_tables_that_are_read_back_are_written_to_the_same_bytes(dataset_root: Path, tmp_path: Path) -> None:
+    opened = open_dataset(dataset_root)
+    storage, version = open_storage(dataset_root), opened.version
+    folder = dataset_root / version_path(version)
+    content = {name: table_of(storage, version, name) for name in ("chips", "texts", "outcomes")}
+    places = read_places(content["chips"])
+    shards = [(r, {c: places[c].segment for c in r.chip_ids}) for r in opened.document.shards]
+    order = list(dict.fromkeys(n for layer in opened.document.modalities for n in (layer.modality, layer.group)))
+    rows = place_rows(read_rows(content["chips"]), shards, with_zarr=True)
+    write_chips(tmp_path / "chips.parquet", rows, order)
+    write_texts(tmp_path / "texts.parquet", read_texts(content["texts"]))
+    write_outcomes(tmp_path / "outcomes.parquet", read_outcomes(content["outcomes"]))
+    for name in ("chips", "texts", "outcomes"):
+        assert (tmp_path / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes(), name
+    some = list(places)[:3]
+    assert {row["chip_id"] for row in read_rows(content["chips"], some)} == set(some)
