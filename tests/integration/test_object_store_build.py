@@ -62,6 +62,15 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
         assert terraweft("rollback", root, first, **variables).returncode == 0
         assert json.loads(there.read("terraweft.json"))["current"] == first
         assert "forgotten" in terraweft("gc", root, "--dry-run", **variables).stdout
+        shutil.rmtree(tmp_path / "work")
+        refreshed = terraweft("refresh", path, "--out", root, **variables)
+        assert "s2" in refreshed.stdout, refreshed.stderr
+        assert "published" in refreshed.stdout
+        nothing = terraweft("refresh", path, "--out", root, **variables)
+        assert "0 of" in nothing.stdout, nothing.stderr
+        repacked = terraweft("repack", root, "--buckets", 2, **variables)
+        assert "published" in repacked.stdout, repacked.stderr
+        assert "nothing wrong" in terraweft("check", root, **variables).stdout
         assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode() not in there.read(f"versions/{first}/dataset.json")
 
 
