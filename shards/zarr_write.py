@@ -119,8 +119,9 @@ def write_zarr(
         vectors = _prepare(session, specs, plan, before, known)
         tasks = _tasks(plan, specs, known, places, load, task_chips)
         if spread is not None and len(tasks) > 1:
-            session.commit("arrays of a version that is being written")
-            session = repository.writable_session("main")
+            if session.has_uncommitted_changes:  # none where all arrays are the parent's
+                session.commit("arrays of a version that is being written")
+                session = repository.writable_session("main")
             fork = session.fork()
             done = list(spread(partial(write_task, fork), tasks))
             session.merge(*(one.session for one in done))

@@ -161,3 +161,13 @@ def test_workers_that_hand_in_whole_shards_write_the_same_store(tmp_path: Path) 
     together.tag(TAG)
     assert together.record == alone.record
     assert store_digest(open_store(open_storage(tmp_path / "b"), TAG)) == alone.digest
+
+    inputs = [{spec.name: [seed] * 9 for spec in plan.specs()} for seed in "12"]
+    others = [made_up.sample(n, seed=2) for n in range(9)]
+    storage = open_storage(tmp_path / "c")
+    first = write_places(storage, plan, samples, list, inputs=inputs[0], spread=elsewhere, task_chips=4)
+    before = ZarrBefore(first.tag(TAG), {spec.name: spec.signature() for spec in plan.specs()}, first.record)
+    second = write_places(
+        storage, plan, others, list, inputs=inputs[1], before=before, spread=elsewhere, task_chips=4
+    )  # all arrays stay, every shard is another
+    assert second.record.digest() == write_places(open_storage(tmp_path / "d"), plan, others, list).digest
