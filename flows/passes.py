@@ -93,12 +93,12 @@ class Job:
         """Final path of a tile's fragments of the first pass.
 
         Args:
-            tile: the tile; where some chips stay as they are, only the others.
-            touched: what is to be done about each chip; None: all of it.
+            tile: the tile.
+            touched: what is to be done, about which of its chips; None: all of all.
         """
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
         chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split, *c.dates) for c in tile.chips]
-        taken = [chip.key(chip_id) for chip_id, chip in sorted((touched or {}).items()) if chip.sample is not None]
+        taken = [chip.key(chip_id) for chip_id, chip in sorted((touched or {}).items())]
         parts = (FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS), dict(self.files), *taken)
         return self.folder / "first" / f"{tile.tile_id}-{key_of(*parts)}"
 
@@ -126,10 +126,13 @@ class Sums:
 def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
     """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments.
 
+    Pixels and labels are read over all chips of the tile, whichever are touched: a resampling over some of them gives
+    other last digits than one over all (GDAL's kernel and coordinates follow from the extent of a warp).
+
     Args:
         job: the run.
-        tile: the tile; where some chips stay as they are, only the others.
-        touched: what is to be done about each chip; None: all of it.
+        tile: the tile.
+        touched: what is to be done, about which of its chips; None: all of all.
     """
     final = job.first_folder(tile, touched)
     if final.exists():
@@ -138,10 +141,11 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
     began = time.monotonic()
     writer = FragmentWriter(final)
     inputs = tile_inputs(job.recipe, tile, job.parts)
+    wanted = tile.only(touched)
     read = read_tile(job.recipe, job.layers, job.opener, job.storage, tile, touched or {}, cancellation())
     outcomes = list(read.outcomes)
     sums = Sums()
-    labels = _labels_or_failures(job, tile, [draft.chip for draft in read.drafts])
+    labels = _labels_or_failures(job, tile) if read.drafts else {}
     for draft in read.drafts:
         spec = draft.chip.spec
         found = labels[spec.chip_id]
@@ -154,7 +158,7 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
         except SourceError as error:
             outcomes.append(failed(spec, error))
     outcomes = [replace(outcome, inputs=inputs[outcome.chip_id]) for outcome in outcomes]
-    splits = {chip.chip_id: chip.split for chip in tile.chips}
+    splits = {chip.chip_id: chip.split for chip in wanted.chips}
     summary = {
         "tile": tile.tile_id,
         "kept": {o.chip_id: splits[o.chip_id] for o in outcomes if o.state == "kept"},
@@ -171,12 +175,12 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
     return writer.commit(summary)
 
 
-def _labels_or_failures(job: Job, tile: Tile, chips: Sequence[Chip]) -> dict[str, Any]:
+def _labels_or_failures(job: Job, tile: Tile) -> dict[str, Any]:
     """Chip id -> (rasters, features), or the failure that its label sources met: of the products over it alone.
 
     A second try asks the server again and not GDAL's memory of the first.
     """
-    specs = [chip.spec for chip in chips]
+    specs = list(tile.chips)
     if job.recipe.labels is None or not specs:
         return {spec.chip_id: ({}, None) for spec in specs}
     openers = chain([job.opener], repeat(ForgetfulOpener(job.opener)))

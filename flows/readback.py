@@ -74,18 +74,19 @@ def read_tile(
         layers: the modality groups.
         opener: how hrefs are opened.
         storage: root of the dataset.
-        tile: the tile, with none but touched chips.
-        touched: chip id -> what is to be read; all of a chip that is not named.
+        tile: the tile.
+        touched: chip id -> what is to be read; chips that are not named stay as they are. Empty: all of all.
         is_stopped: see `TileReader`.
     """
     whole = Touched(frozenset(recipe.modalities), frozenset([NEW]))
     groups: dict[frozenset[str], list[ChipSpec]] = defaultdict(list)
     for spec in tile.chips:
-        groups[touched.get(spec.chip_id, whole).read].append(spec)
+        if not touched or spec.chip_id in touched:
+            groups[touched.get(spec.chip_id, whole).read].append(spec)
     result = ReadBack()
     with ShardFiles(storage) as files:
         for read, specs in sorted(groups.items(), key=lambda group: sorted(group[0])):
-            for chip in _chips(recipe, layers, opener, replace(tile, chips=tuple(specs)), read, is_stopped, result):
+            for chip in _chips(recipe, layers, opener, tile, specs, read, is_stopped, result):
                 one = touched.get(chip.spec.chip_id, whole)
                 if one.sample is None:
                     result.drafts.append(DraftChip(chip, one))
@@ -102,18 +103,20 @@ def _chips(
     layers: Sequence[LayerPlan],
     opener: Opener,
     tile: Tile,
+    specs: Sequence[ChipSpec],
     read: frozenset[str],
     is_stopped: Callable[[], bool],
     result: ReadBack,
 ) -> Sequence[Chip]:
-    """Chips with the modalities that are read from their source."""
+    """Some of a tile's chips with the modalities that are read from their source; read over all of them."""
     wanted = [layer for layer in layers if layer.modality in read]
     if not wanted:
-        return [Chip(spec, {}, {}) for spec in tile.chips]
+        return [Chip(spec, {}, {}) for spec in specs]
+    ids = {spec.chip_id for spec in specs}
     found = TileReader(recipe, wanted, opener, is_stopped=is_stopped).read(tile)
-    result.outcomes += found.outcomes
-    result.steps += found.steps
-    return found.chips
+    result.outcomes += [outcome for outcome in found.outcomes if outcome.chip_id in ids]
+    result.steps += [step | {"chips": here} for step in found.steps if (here := [c for c in step["chips"] if c in ids])]
+    return [chip for chip in found.chips if chip.spec.chip_id in ids]
 
 
 def stored_sample(files: ShardFiles, stored: StoredSample, layers: Sequence[LayerPlan]) -> Sample:

@@ -26,7 +26,6 @@ from flows.realign import Findings, changes_chips, find_out, realign_tile, reali
 from flows.reduce import Estimated, estimate_run, frozen_findings
 from flows.request import BuildRequest, BuildResult
 from flows.second_pass import chip_places, has_second_pass, second_pass, write_bucket
-from schemas.chip import Tile
 from shards.lock import Held, dataset_lock
 from shards.tar import WrittenShard
 
@@ -78,11 +77,6 @@ def in_process(
     return results
 
 
-def tile_of(plan: StoredPlan, outlook: Outlook, number: int) -> Tile:
-    """A tile with none but its touched chips."""
-    return plan.tile(number).only(outlook.of_tile(number))
-
-
 def first(spread: Spread, job: Job, plan: StoredPlan, outlook: Outlook) -> tuple[dict[str, Path], int]:
     """Hops 3 to 5 of every touched tile: tile id -> fragments, and how many of them an earlier run had finished."""
     folder = job.folder / "first"
@@ -92,14 +86,14 @@ def first(spread: Spread, job: Job, plan: StoredPlan, outlook: Outlook) -> tuple
     done: dict[str, Path] = {}
     todo: list[int] = []
     for number in outlook.numbers(plan.numbers):
-        final = job.first_folder(tile_of(plan, outlook, number), outlook.of_tile(number)) if there else None
+        final = job.first_folder(plan.tile(number), outlook.of_tile(number)) if there else None
         if final is not None and final.name in there:
             done[plan.tile_id(number)] = final
         else:
             todo.append(number)
 
     def arguments(number: int) -> tuple[Any, ...]:
-        return job, tile_of(plan, outlook, number), outlook.of_tile(number)
+        return job, plan.tile(number), outlook.of_tile(number)
 
     return done | spread("read", first_pass, arguments, todo, plan.tile_id, len(done)), len(done)
 
@@ -115,7 +109,7 @@ def realign(
     sweep(folder)
 
     def arguments(number: int) -> tuple[Any, ...]:
-        tile = tile_of(plan, outlook, number)
+        tile = plan.tile(number).only(outlook.of_tile(number))
         fragments, here = begun[tile.tile_id], findings.of_tile(tile)
         return job, tile, fragments, realigned_folder(job, tile, fragments, here), here
 
