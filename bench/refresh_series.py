@@ -86,7 +86,7 @@ def the_recipe(regions: dict[str, Any]) -> dict[str, Any]:
     recipe: dict[str, Any] = yaml.safe_load(RECIPE.read_text())
     recipe["catalogs"] = {"sandbox": {"kind": "static", "href": f"${{{VARIABLE}}}", "allow_local": True}}
     recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in regions.items()]
-    recipe["grid"] |= {"chip_m": 240, "tile_chips": 4}
+    recipe["grid"] |= {"chip_m": 480, "tile_chips": 2}
     recipe["split"]["block_m"] = 960
     recipe["modalities"] = {name: recipe["modalities"][name] for name in ("s2", "s1_desc", "landsat")}
     recipe["modalities"]["s2"]["bands"] = ["B02", "B03", "B04", "B08"]
