@@ -61,6 +61,8 @@ def stages_of(recipe: Path, root: Path) -> dict[str, float]:
 
 def measure(edge: int, repeats: int, scenes: SceneSet, base: str, stac: str) -> dict[str, list[float]]:
     """Milliseconds per chip by method and stage, one value per repeat."""
+    from sources.block_store import shared_store
+
     chips, found = edge * edge * scenes.scenes, dict[str, list[float]]()
     write_recipe(WORK / "recipe.yaml", stac, 2, scenes, ["webdataset"])
     stages_of(WORK / "recipe.yaml", WORK / "out")
@@ -71,6 +73,7 @@ def measure(edge: int, repeats: int, scenes: SceneSet, base: str, stac: str) -> 
         script(scenes, base, edge, WORK / "out", with_zarr=False)
         times = {"script": cpu_seconds() - began}
         shutil.rmtree(WORK / "out")
+        shared_store.cache_clear()  # blocks that the build before decoded
         stages = stages_of(WORK / "recipe.yaml", WORK / "out")
         times |= {"terraweft": sum(stages.values())} | {f"terraweft, {name}": s for name, s in stages.items()}
         for name, seconds in times.items():
