@@ -8,7 +8,8 @@ import pytest
 
 from captioners.base import CaptionInput
 from captioners.captions import long_caption, short_caption
-from captioners.drafts import check_question, read_reply, read_usage
+from captioners.completion import read_usage
+from captioners.drafts import check_question, read_reply
 from captioners.facts import fact_sheet
 from captioners.facts_scene import DatedBands
 from captioners.mentions import find_mentions, find_numbers, find_places
