@@ -18,6 +18,7 @@ from PIL import Image
 from captioners.template import KINDS, template_records
 from schemas.errors import DatasetError
 from shards.export import ExportOptions, export_dataset
+from shards.exporters import EXPORTERS
 from shards.reader import Dataset, open_dataset
 from shards.storage import open_storage
 from shards.version import publish
@@ -189,3 +190,24 @@ def test_a_dataset_without_texts_is_told_so(tmp_path: Path) -> None:
     publish(open_storage(tmp_path / "bare"), made_up.draft(tmp_path / "bare", samples, zarr_shard_chips=None))
     with pytest.raises(DatasetError, match="no chip holds a text"):
         export_dataset(open_dataset(tmp_path / "bare"), tmp_path / "out", ExportOptions("llava"))
+
+
+TEXTS = ("shards.export_texts:", "shards.export_pointing:")
+
+
+@pytest.mark.parametrize("form", sorted(name for name, place in EXPORTERS.items() if place.startswith(TEXTS)))
+def test_an_export_of_texts_that_dies_leaves_nothing_under_its_name(
+    dataset: Dataset, tmp_path: Path, form: str
+) -> None:
+    class Died(Exception):
+        pass
+
+    def die(done: int, total: int) -> None:
+        raise Died
+
+    to = tmp_path / "out"
+    with pytest.raises(Died):
+        export_dataset(dataset, to, ExportOptions(form), on_sample=die)
+    assert not to.exists()
+    export_dataset(dataset, to, ExportOptions(form))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
