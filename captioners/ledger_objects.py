@@ -210,7 +210,9 @@ class ObjectLedger:
         return int(held["held_nano"]), int(held["held_tokens"]), str(found[1])
 
     def _try_purse(self, purse: str, nano: int, tokens: int, tag: str | None) -> bool:
-        content = json.dumps({"held_nano": nano, "held_tokens": tokens}).encode()
+        # two who add the same sum must not take each other's content for their own (`Storage.put_if`)
+        held = {"held_nano": nano, "held_tokens": tokens, "written_by": uuid.uuid4().hex}
+        content = json.dumps(held).encode()
         try:
             self._storage.put_if(f"purses/{purse}.json", content, tag)
         except StorageConflictError:

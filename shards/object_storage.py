@@ -125,7 +125,7 @@ class ObjectStorage:
         """See `Storage.put_if`: the store itself compares.
 
         An answer may be lost after the store has written: the try that follows then meets our own content, which is no
-        conflict.
+        conflict. So the content has to be unlike that of any other writer.
         """
         mode: Any = "create" if tag is None else {"e_tag": tag}
         try:
