@@ -67,8 +67,8 @@ def _small_disk() -> Path | None:
 
 
 SERVICES: dict[str, Callable[[], Path | None]] = {
-    "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
+    "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,
     "small-disk": _small_disk,
