@@ -68,7 +68,7 @@ class Experiment:
         if path.is_file():
             return dict(json.loads(path.read_text()))
         chips = Chips(self.dataset, target)
-        options = Training(steps=self.steps, batch_size=8, crop_m=480.0, seed=seed, text_weight=0.0, **changes)
+        options = Training(steps=self.steps, batch_size=4, crop_m=480.0, seed=seed, text_weight=0.0, **changes)
         model = fit(chips, self.train, ground_size_m(chips), options).model
         found = {"truth": self.asked(model)}
         if name == "fused":
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--most", type=int, default=1000, help="trainings made by this call; run it again to go on")
     given = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     experiment = Experiment(given.dataset, given.world, given.steps, Path("build/reproduction"))
     scores: dict[str, list[dict[str, float]]] = {}
     left = given.most
