@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +28,7 @@ from schemas.errors import DatasetError, MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
 from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs, texts_line
+from terraweft.extras import needs, require_train
 
 if TYPE_CHECKING:
     from flows.request import BuildRequest, BuildResult
@@ -37,30 +36,6 @@ if TYPE_CHECKING:
 
 SANDBOX_VARIABLE = "TERRAWEFT_SANDBOX_STAC"
 """Name under which recipes find the sandbox's catalog."""
-
-
-@contextlib.contextmanager
-def needs_build() -> Iterator[None]:
-    """Turn a missing library of the ``build`` extra into one line.
-
-    Raises:
-        MissingExtraError: naming the library and the extra.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(str(error.name), "build") from error
-
-
-def require_train() -> None:
-    """Say at once that a validation could not be run, before hours of work end in that.
-
-    Raises:
-        MissingExtraError: PyTorch or Lightning is not installed.
-    """
-    for package in ("torch", "lightning"):
-        if find_spec(package) is None:
-            raise MissingExtraError.of(package, "train")
 
 
 @dataclass(frozen=True)
@@ -125,7 +100,7 @@ def _build(
     require_publishable(recipe)
     if recipe.publish.after_validation:
         require_train()
-    with needs_build():
+    with needs("build"):
         from flows.looking import nothing_new
         from flows.plan_store import WHOLE, Part
         from flows.prefect_api import prefect_api, private_home
@@ -218,7 +193,7 @@ def report_build(result: BuildResult, out: Console) -> None:
 
 def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) -> None:
     """`terraweft demo`: world, build, check, and the short form of validation where the extra `train` is there."""
-    with needs_build():
+    with needs("build"):
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
     began = time.monotonic()
@@ -262,7 +237,7 @@ class SandboxOptions:
 
 def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Console) -> None:
     """`terraweft sandbox`."""
-    with needs_build():
+    with needs("build"):
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer, write_ndjson
     with out.status(f"simulating the world ({size}, seed {seed})"):
@@ -299,7 +274,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
     """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
     loaded, folder = find_recipe(recipe)
     require_variables(loaded, variables(loaded))
-    with needs_build():
+    with needs("build"):
         from captioners.estimate import estimate_calls
         from flows.cluster import default_workers
         from flows.planning import make_plan
@@ -330,7 +305,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
 
 def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str | None, out: Console) -> None:
     """`terraweft index`: items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet."""
-    with needs_build():
+    with needs("build"):
         from flows.indexing import index_catalog, index_recipe
     to.parent.mkdir(parents=True, exist_ok=True)
     if source.startswith(("http://", "https://")) or source.endswith((".json", ".parquet")) or Path(source).is_dir():
@@ -390,7 +365,7 @@ def write_report(dataset: str, version: str | None, to: Path | None, out: Consol
 
 def write_report_page(opened: Dataset, path: Path) -> None:
     """Render a report with the newest validation into a file; the dataset is closed."""
-    with needs_build():
+    with needs("build"):
         from flows.reporting import report_inputs
         from reports.html import render_report
     path.parent.mkdir(parents=True, exist_ok=True)

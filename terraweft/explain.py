@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import SourceError, UserError
-from terraweft.commands import needs_build
 from terraweft.console import print_pairs
+from terraweft.extras import needs
 
 if TYPE_CHECKING:
     from sources.explain import AssetMeaning, Explanation
@@ -34,7 +34,7 @@ PUBLIC_CATALOGS = (
 
 def run_explain(item: str, catalog: str | None, collection: str | None, as_json: bool, out: Console) -> None:
     """`terraweft explain`."""
-    with needs_build():
+    with needs("build"):
         from sources.explain import explain_item
 
     document, address = read_item(item, catalog, collection)

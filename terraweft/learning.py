@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,23 +19,11 @@ from shards.pointer import read_pointer
 from shards.reader import Dataset, open_dataset
 from shards.version import promote
 from terraweft.console import human_seconds, print_pairs
+from terraweft.extras import needs
 
 if TYPE_CHECKING:
     from reference.findings import Finding
     from reference.gates import Validation
-
-
-@contextmanager
-def needs_train() -> Iterator[None]:
-    """Turn a missing library of the ``train`` extra into one line.
-
-    Raises:
-        MissingExtraError: naming the library and the extra.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(str(error.name), "train") from error
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ class TrainRequest:
 
 def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) -> None:
     """`terraweft train`."""
-    with needs_train():
+    with needs("train"):
         from reference.data import Chips, Target, ground_size_m
         from reference.evaluate import confusions, mean_iou
         from reference.gates import default_target
@@ -116,7 +104,7 @@ class ValidateRequest:
 
 def run_validate(request: ValidateRequest, out: Console) -> bool:
     """`terraweft validate`: True where the gates let the version through."""
-    with needs_train():
+    with needs("train"):
         from reference.data import Target
         from reference.gates import run_gates, write_validation
         from reference.truth import read_truth

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.errors import UserError
-from terraweft.commands import needs_build
+from terraweft.extras import needs
 
 if TYPE_CHECKING:
     from flows.regions import Regions
@@ -41,7 +41,7 @@ def _table(path: Path) -> Regions:
 
 def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path | None, out: Console) -> None:
     """`terraweft deploy`."""
-    with needs_build():
+    with needs("build"):
         from flows.regions import load_regions
     if to_file is not None:
         from flows.deployments import prefect_yaml
@@ -66,7 +66,7 @@ def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path |
 
 def run_pause(path: Path, wanted: tuple[str, ...], paused: bool, out: Console) -> None:
     """`terraweft pause` and `terraweft resume`."""
-    with needs_build():
+    with needs("build"):
         regions = _table(path)
         from flows.deployments import set_paused
     for name in set_paused(regions, wanted, paused):
@@ -75,7 +75,7 @@ def run_pause(path: Path, wanted: tuple[str, ...], paused: bool, out: Console) -
 
 def run_backfill(path: Path, region: str, since: date, until: date | None, out: Console) -> None:
     """`terraweft backfill`."""
-    with needs_build():
+    with needs("build"):
         regions = _table(path)
         from flows.deployments import backfill
     last = until or (datetime.now(UTC) - timedelta(days=1)).date()
@@ -90,7 +90,7 @@ def run_backfill(path: Path, region: str, since: date, until: date | None, out: 
 
 def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool, out: Console) -> bool:
     """`terraweft freshness`: True where every promise is kept."""
-    with needs_build():
+    with needs("build"):
         regions = _table(path)
         from flows.freshness import freshness
         from flows.notify import Event, notify

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from flows.site import find_recipe, ledger_place, variables
 from schemas.errors import UserError
-from terraweft.commands import needs_build
 from terraweft.console import print_pairs, print_table
+from terraweft.extras import needs
 
 if TYPE_CHECKING:
     from captioners.ledger import Attempt, LedgerPlace
@@ -31,7 +31,7 @@ GROUPS: Mapping[str, Callable[[Any], str]] = {
 def plan_texts(recipe: Path, root: str, show: int, out: Console) -> None:
     """`terraweft caption --dry-run`."""
     loaded, folder = find_recipe(recipe)
-    with needs_build():
+    with needs("build"):
         from flows.caption_plan import plan_captions
         from flows.request import request_of
     run = plan_captions(request_of(loaded, folder, root, variables(loaded)), show)
@@ -98,7 +98,7 @@ def export_ledger(place: str | None, to: Path, bodies: bool, out: Console) -> No
         )
     from dataclasses import asdict
 
-    with needs_build():
+    with needs("build"):
         from captioners.ledger import open_ledger
     ledger = open_ledger(_place(place))
     try:
@@ -127,7 +127,7 @@ def _place(place: str | None) -> LedgerPlace:
     Raises:
         UserError: there is none.
     """
-    with needs_build():
+    with needs("build"):
         from captioners.ledger import LedgerPlace
     found = ledger_place(None, os.environ)
     if place is not None:
@@ -138,7 +138,7 @@ def _place(place: str | None) -> LedgerPlace:
 
 
 def _attempts(place: str | None) -> Iterable[Attempt]:
-    with needs_build():
+    with needs("build"):
         from captioners.ledger import open_ledger
     ledger = open_ledger(_place(place))
     try:

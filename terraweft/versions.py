@@ -14,8 +14,8 @@ from schemas.errors import UserError
 from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
-from terraweft.commands import needs_build
 from terraweft.console import Bars, human_bytes, print_pairs
+from terraweft.extras import needs
 
 NAMED = 12
 """Chips that are named in a list; what comes after is counted."""
@@ -99,7 +99,7 @@ def run_repack(
         raise UserError(
             "say how the shards shall be", where="repack", mend="one of --buckets, --shard-bytes, --shard-chips"
         )
-    with needs_build():
+    with needs("build"):
         from flows.reporting import write_html
     storage = open_storage(dataset, store_options(os.environ))
     sizes = Sizes(_buckets(buckets) if buckets is not None else None, shard_bytes, shard_chips)
