@@ -40,6 +40,23 @@ class ChipSource(Protocol):
         ...
 
 
+class Altered:
+    """What is the same of chips that are altered: their groups and classes; the rest of a `ChipSource` is added."""
+
+    def __init__(self, chips: ChipSource) -> None:
+        self.chips = chips
+
+    @property
+    def groups(self) -> Mapping[str, GroupTable]:
+        """Of the real chips."""
+        return self.chips.groups
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of the real chips."""
+        return self.chips.classes
+
+
 @dataclass(frozen=True)
 class Course:
     """How chips become batches."""

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from reference.bands import GroupTable
 from reference.data import ABSTAIN, Batch, Layer
-from reference.lessons import ChipSource
+from reference.lessons import Altered, ChipSource
 
 
 def deranged(names: Sequence[str], seed: int) -> dict[str, str]:
@@ -27,7 +27,7 @@ def deranged(names: Sequence[str], seed: int) -> dict[str, str]:
     return {names[order[i]]: names[order[i - 1]] for i in range(len(names))}
 
 
-class Exchanged:
+class Exchanged(Altered):
     """Chips with something that belongs to other chips.
 
     Args:
@@ -47,18 +47,9 @@ class Exchanged:
         captions: bool = False,
         modality: str = "",
     ) -> None:
-        self.chips, self.partner = chips, dict(partner)
+        super().__init__(chips)
+        self.partner = dict(partner)
         self.labels, self.captions, self.modality = labels, captions, modality
-
-    @property
-    def groups(self) -> Mapping[str, GroupTable]:
-        """Of the real chips."""
-        return self.chips.groups
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Of the real chips."""
-        return self.chips.classes
 
     def __getitem__(self, chip_id: str) -> Batch:
         """A chip, spoilt."""
@@ -77,23 +68,14 @@ class Exchanged:
         return own
 
 
-class Flipped:
+class Flipped(Altered):
     """Chips of whose labelled pixels a share, in blocks, names another class at random."""
 
     BLOCK_PX = 8
 
     def __init__(self, chips: ChipSource, share: float, seed: int) -> None:
-        self.chips, self.share, self.seed = chips, share, seed
-
-    @property
-    def groups(self) -> Mapping[str, GroupTable]:
-        """Of the real chips."""
-        return self.chips.groups
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Of the real chips."""
-        return self.chips.classes
+        super().__init__(chips)
+        self.share, self.seed = share, seed
 
     def __getitem__(self, chip_id: str) -> Batch:
         """A chip, spoilt."""

@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.bands import GroupTable
 from reference.data import Batch, Chips, Layer, ground_size_m
 from reference.evaluate import Classes, Counts, confusions, counted_classes
-from reference.lessons import ChipSource, class_weights
+from reference.lessons import Altered, ChipSource, class_weights
 from reference.model import ReferenceModel
 from reference.train import Trained, Training, fit
 from schemas.errors import DatasetError
@@ -31,21 +30,12 @@ PARTS = 4
 LEAST_HELD_OUT = 1
 
 
-class Parts:
+class Parts(Altered):
     """Chips cut into squares, for datasets too small to have a split: ``chip~0``, ``chip~1``, ..."""
 
     def __init__(self, chips: ChipSource, parts: int = PARTS) -> None:
-        self.chips, self.parts = chips, parts
-
-    @property
-    def groups(self) -> Mapping[str, GroupTable]:
-        """Of the whole chips."""
-        return self.chips.groups
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Of the whole chips."""
-        return self.chips.classes
+        super().__init__(chips)
+        self.parts = parts
 
     def names(self, chip_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """(learned from, held out): of each 2 x 2 parts one is held out, a different one in each chip."""
