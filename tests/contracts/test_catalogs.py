@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from sources.items import content_hash, frozen_item, item_geometry, item_times
 from sources.openers import PlainOpener, unsigned
 from sources.sensors import to_scene_item
 from sources.stac_index_write import IndexWriter
+from tests.loopback import serving
 
 EARTH = (-180.0, -90.0, 180.0, 90.0)
 
@@ -93,13 +93,8 @@ def folder_case(realdata: Path) -> Case:
 @pytest.fixture(scope="module")
 def http_case(folder_case: Case) -> Iterator[Case]:
     handler = partial(Quiet, directory=folder_case.href)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        href = f"http://127.0.0.1:{server.server_address[1]}/catalog.json"
-        yield Case(href, "static", REAL, folder_case.place, folder_case.where)
-        server.shutdown()
-        thread.join()
+    with serving(handler) as url:
+        yield Case(f"{url}/catalog.json", "static", REAL, folder_case.place, folder_case.where)
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +266,8 @@ def test_a_folder_that_is_no_catalog_is_an_error(tmp_path: Path, text: str | Non
 @pytest.mark.parametrize("kind", ["stac-api", "static"])
 def test_a_server_that_is_no_catalog_is_an_error(tmp_path: Path, kind: str) -> None:
     (tmp_path / "index.html").write_text("<html>hello</html>")
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with serving(partial(Quiet, directory=str(tmp_path))) as url:
         catalog = Catalog.model_validate({"kind": kind, "href": "x"})
         with pytest.raises(SourceError) as caught:
-            open_catalog(catalog, f"http://127.0.0.1:{server.server_address[1]}/").search("c", EARTH)
-        server.shutdown()
-        thread.join()
+            open_catalog(catalog, f"{url}/").search("c", EARTH)
     assert isinstance(caught.value, CatalogError)

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.loopback import serving
 
 STALL_S = 600.0
 """Longer than any client waits."""
@@ -140,16 +142,11 @@ def broken(files: Path) -> Iterator[Broken]:
     """The server over a folder, on a port of its own."""
     state = Broken(files)
     handler = type("Handler", (_Handler,), {"state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield state
-    finally:
-        state.over.set()
-        server.shutdown()
-        server.server_close()
+    with serving(handler) as state.url:
+        try:
+            yield state
+        finally:
+            state.over.set()
 
 
 def until(what: str, is_there: Any, patience_s: float = 120.0) -> Any:

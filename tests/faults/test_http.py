@@ -14,10 +14,9 @@ import yaml
 
 from tests.faults.broken_server import Broken, broken
 from tests.faults.conftest import Tally
-from tests.integration.faulty import faulty
+from tests.integration.faulty import faulty, faulty_recipe
 from tests.integration.support import Terraweft, World
 
-BOX = [11.9815, 47.8062, 11.9995, 47.8205]
 LASTING = {"404": "AssetMissingError", "403": "AccessDeniedError"}
 """Faults that do not go away, and the class that their chips fail with."""
 PASSING = ("429", "500", "503", "reset", "cut", "wrong-range", "flip")
@@ -27,29 +26,14 @@ PASSING = ("429", "500", "503", "reset", "cut", "wrong-range", "flip")
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bands, one date, one label product, a few chips."""
-    found = yaml.safe_load(sandbox_recipe.read_text())
-    s2 = found["modalities"]["s2"] | {"bands": ["B02", "B04"]}
-    s2["select"] = {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.9}
-    found |= {
-        "regions": [{"name": "north", "bbox": BOX}],
-        "catalogs": {"sandbox": {"kind": "static", "href": "${TERRAWEFT_BROKEN}", "allow_local": True}},
-        "modalities": {"s2": s2},
-        "labels": {
-            "sources": {"worldcover": found["labels"]["sources"]["worldcover"]},
-            "fuse": {"method": "priority", "legend": "worldcover-11"},
-        },
-        "register": {"mode": "off"},
-        "screen": {"max_nodata_fraction": 0.9, "reject_constant": False, "max_saturated_fraction": 1.0},
-        "split": {"method": "none"},
-        "write": {"kinds": ["webdataset"]},
-    }
-    del found["captions"]
+    found = faulty_recipe(sandbox_recipe)
     path = tmp_path_factory.mktemp("recipe") / "broken.yaml"
     path.write_text(yaml.safe_dump(found, sort_keys=False))
     return path
 
 
 Source = tuple[Broken, Path]
+Run = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
@@ -72,19 +56,18 @@ def _outcomes(root: Path) -> pd.DataFrame:
     return pd.read_parquet(root / "versions" / version / "outcomes.parquet")
 
 
+def _run(terraweft: Terraweft, command: str, recipe: Path, root: Path, catalog: Path, *more: str) -> Run:
+    return terraweft(command, recipe, "--out", root, "--workers", 1, *more, TERRAWEFT_FAULTY=str(catalog))
+
+
 @pytest.fixture(scope="module")
 def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Content hash of the dataset that no fault touched."""
     folder = tmp_path_factory.mktemp("whole")
     with faulty(world.index, folder / "catalog") as source:
-        done = terraweft("build", recipe, "--out", folder / "d", "--workers", 1, TERRAWEFT_BROKEN=str(source.catalog))
+        done = _run(terraweft, "build", recipe, folder / "d", source.catalog)
     assert done.returncode == 0, done.stderr
     return str(_document(folder / "d")["content_hash"])
-
-
-def _refit(terraweft: Terraweft, recipe: Path, root: Path, catalog: Path) -> subprocess.CompletedProcess[str]:
-    """The next run, which estimates anew what the first one had estimated without the chips that failed."""
-    return terraweft("refresh", recipe, "--out", root, "--refit", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -92,7 +75,7 @@ def test_faults_that_pass_lose_nothing(
     kind: str,
     terraweft: Terraweft,
     recipe: Path,
-    server: tuple[Broken, Path],
+    server: Source,
     wanted: str,
     tally: Tally,
     tmp_path: Path,
@@ -101,7 +84,7 @@ def test_faults_that_pass_lose_nothing(
     state.kind, state.share, state.most = kind, 0.3, 12
     right, remark = False, ""
     try:
-        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 0, done.stderr
         assert state.broken, "no answer was broken"
         states = set(_outcomes(tmp_path / "d")["state"])
@@ -112,7 +95,7 @@ def test_faults_that_pass_lose_nothing(
             classes = set(_outcomes(tmp_path / "d").query("state == 'failed'")["error_class"])
             assert classes <= {"TransientSourceError", "ThrottledError", "DecodeError"}, classes
             state.kind = ""
-            again = _refit(terraweft, recipe, tmp_path / "d", catalog)
+            again = _run(terraweft, "refresh", recipe, tmp_path / "d", catalog, "--refit")  # as if nothing had failed
             assert again.returncode == 0, again.stderr
             right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:
@@ -125,7 +108,7 @@ def test_faults_that_last_fail_the_chips_with_their_class_and_the_next_run_mends
     kind: str,
     terraweft: Terraweft,
     recipe: Path,
-    server: tuple[Broken, Path],
+    server: Source,
     wanted: str,
     tally: Tally,
     tmp_path: Path,
@@ -134,11 +117,11 @@ def test_faults_that_last_fail_the_chips_with_their_class_and_the_next_run_mends
     state.kind, state.suffix = kind, "B04.tif"
     right = False
     try:
-        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 2, done.stdout
         assert LASTING[kind] in done.stderr
         state.kind = ""
-        again = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        again = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert again.returncode == 0, again.stderr
         right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:
@@ -153,7 +136,7 @@ def test_a_server_that_stalls_is_given_up_and_nothing_is_kept_wrong(
     state.kind, state.most = "stall", 2
     right = False
     try:
-        done = terraweft("build", recipe, "--out", tmp_path / "d", "--workers", 1, TERRAWEFT_BROKEN=str(catalog))
+        done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 0, done.stderr
         right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:

@@ -7,12 +7,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from sandbox.products import SandboxIndex
+import yaml
 
+from sandbox.products import SandboxIndex
+from tests.loopback import serving
+
+BOX = [11.9815, 47.8062, 11.9995, 47.8205]
+"""In zone 32, over the seam of its two Sentinel-2 tiles."""
 Edit = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Changes an item, or leaves it out."""
 
@@ -100,18 +105,9 @@ def faulty(index: SandboxIndex, folder: Path, edit: Edit = lambda item: item) ->
         def log_message(self, *_: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    _write_catalog(index, state, edit)
-    try:
+    with serving(Handler) as state.url:
+        _write_catalog(index, state, edit)
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _write_catalog(index: SandboxIndex, state: Faulty, edit: Edit) -> None:
@@ -133,3 +129,25 @@ def _write_catalog(index: SandboxIndex, state: Faulty, edit: Edit) -> None:
     children = [{"rel": "child", "href": f"./{name}.json"} for name in sorted(links)]
     document = {"type": "Catalog", "stac_version": "1.1.0", "id": "faulty", "description": "-", "links": children}
     (state.catalog / "catalog.json").write_text(json.dumps(document))
+
+
+def faulty_recipe(sandbox_recipe: Path) -> dict[str, Any]:
+    """Two bands of one date and one label product over a few chips; ``TERRAWEFT_FAULTY`` names the catalog."""
+    found = yaml.safe_load(sandbox_recipe.read_text())
+    s2 = found["modalities"]["s2"] | {"bands": ["B02", "B04"]}
+    s2["select"] = {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.9}
+    found |= {
+        "regions": [{"name": "north", "bbox": BOX}],
+        "catalogs": {"sandbox": {"kind": "static", "href": "${TERRAWEFT_FAULTY}", "allow_local": True}},
+        "modalities": {"s2": s2},
+        "labels": {
+            "sources": {"worldcover": found["labels"]["sources"]["worldcover"]},
+            "fuse": {"method": "priority", "legend": "worldcover-11"},
+        },
+        "register": {"mode": "off"},
+        "screen": {"max_nodata_fraction": 0.9, "reject_constant": False, "max_saturated_fraction": 1.0},
+        "split": {"method": "none"},
+        "write": {"kinds": ["webdataset"]},
+    }
+    del found["captions"]
+    return dict(found)

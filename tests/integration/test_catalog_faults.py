@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -27,6 +27,7 @@ from sources.paging import PageLostError
 from sources.retry import Backoff
 from sources.search import providers_of, search_in_order
 from tests.integration.test_stac_servers import EARTH, MANY, rustac_url
+from tests.loopback import serving
 from tests.unit.sources.gates import PASSWORD, USER, TestVault
 
 __all__ = ["rustac_url"]
@@ -117,17 +118,8 @@ def unwell(upstream: str, seed: int, **rates: float) -> Iterator[Unwell]:
         def log_message(self, *_: Any) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with serving(Handler) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def client_of(state: Unwell, attempts: int = 6) -> Any:

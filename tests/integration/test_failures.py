@@ -17,36 +17,18 @@ import yaml
 
 from shards.check import check_dataset
 from shards.reader import open_dataset
-from tests.integration.faulty import Faulty, faulty
+from tests.integration.faulty import Faulty, faulty, faulty_recipe
 from tests.integration.support import Terraweft, World
 
 LATE = "S2B_MSIL2A_20220620T101039_R022_T32TQT_20220620T142239"
 """The southern of the two parts of the later date."""
-BOX = [11.9815, 47.8062, 11.9995, 47.8205]
-"""In zone 32, over the seam of its two Sentinel-2 tiles."""
 
 
 @pytest.fixture
 def recipe(sandbox_recipe: Path, tmp_path: Path) -> Path:
     """One region, two bands, one label: chips of 480 m, one tile."""
-    found = yaml.safe_load(sandbox_recipe.read_text())
-    s2 = found["modalities"]["s2"] | {"bands": ["B02", "B04"]}
-    s2["select"] = {"how": "newest", "max_dates": 1, "max_nodata_fraction": 0.9}
-    found |= {
-        "regions": [{"name": "north", "bbox": BOX}],
-        "catalogs": {"sandbox": {"kind": "static", "href": "${TERRAWEFT_FAULTY}", "allow_local": True}},
-        "modalities": {"s2": s2},
-        "labels": {
-            "sources": {"worldcover": found["labels"]["sources"]["worldcover"]},
-            "fuse": {"method": "priority", "legend": "worldcover-11"},
-        },
-        "register": {"mode": "off"},
-        "screen": {"max_nodata_fraction": 0.9, "reject_constant": False, "max_saturated_fraction": 1.0},
-        "split": {"method": "none"},
-        "write": {"kinds": ["webdataset"]},
-    }
+    found = faulty_recipe(sandbox_recipe)
     found["grid"]["tile_chips"] = 8
-    del found["captions"]
     path = tmp_path / "faulty.yaml"
     path.write_text(yaml.safe_dump(found, sort_keys=False))
     return path

@@ -7,12 +7,13 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from flows.notify import Event, notify
 from schemas.region_table import Notify
+from tests.loopback import serving
 
 EVENT = Event("failed", "inn", "s3://datasets/inn", "20260101T000000Z-00000000", "the catalog did not answer")
 CANARY = "canary-7f3a9c"
@@ -32,10 +33,8 @@ def hook() -> Iterator[tuple[str, list[dict[str, str]]]]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{CANARY}", told
-        server.shutdown()
+    with serving(Handler) as url:
+        yield f"{url}/{CANARY}", told
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import hashlib
 import json
 import math
 import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ from sources.features import FeatureIndex, is_area, merged, to_crs
 from sources.openers import PlainOpener
 from sources.osm import fetch_extract, read_extract
 from sources.overpass import query_area
+from tests.loopback import serving
 from tests.unit.sources.overpass_stub import elements_of, overpass_stub
 
 EVERYTHING = (-180.0, -90.0, 180.0, 90.0)
@@ -317,15 +317,8 @@ def file_server(folder: Path) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, format: str, *args: object) -> None:
             asked.append(self.path)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(partial(Handler, directory=str(folder))) as url:
+        yield url, asked
 
 
 def test_an_extract_is_fetched_once_and_checked(tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import pytest
 from schemas.errors import UserError
 from terraweft.cli import main
 from terraweft.explain import MOST_BYTES, read_item
+from tests.loopback import serving
 from tests.unit.sources.test_explain import S2, item
 
 
@@ -155,10 +155,7 @@ def serve() -> Iterator[Callable[[dict[str, Any]], str]]:
     with ExitStack() as open_servers:
 
         def start(pages: dict[str, Any]) -> str:
-            server = open_servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), answers(pages)))
-            Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-            open_servers.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_address[1]}"
+            return open_servers.enter_context(serving(answers(pages)))
 
         yield start
 
