@@ -26,6 +26,13 @@ def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
         pass
 
 
+def test_a_build_s_cluster_is_looked_at_before_anything_is_read(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1") as found:
+        nobody = dask_client(found.scheduler_address, 1, tmp_path)
+        with pytest.raises(UserError, match="has no workers"), nobody:
+            pass
+
+
 def test_a_cluster_without_workers_is_refused_and_one_of_ours_is_taken() -> None:
     with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
         with pytest.raises(UserError, match="has no workers"):
