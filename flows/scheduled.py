@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +109,16 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
 
 
 def held_until(storage: Storage) -> date | None:
-    """Last day whose acquisitions the current version could hold; None where there is no version.
+    """Last day whose acquisitions the current version could all hold; None where there is no version.
 
-    The earlier of the day it was made and its recipe's last day.
+    The earlier of the day before it was made and its recipe's last day.
     """
     version = _version(storage)
     if not version:
         return None
     document = read_document(storage, version)
-    made = datetime.fromisoformat(str(document.created)).date()
-    return min(made, date.fromisoformat(str(document.recipe["time"]["end"])))
+    before = datetime.fromisoformat(str(document.created)).date() - timedelta(days=1)
+    return min(before, date.fromisoformat(str(document.recipe["time"]["end"])))
 
 
 def _version(storage: Storage) -> str:

@@ -31,9 +31,9 @@ def _publish(root: Path, made: date, last_day: str) -> None:
 
 @pytest.mark.parametrize(
     ("last_day", "held"),
-    [("2030-12-31", date(2026, 3, 9)), ("2026-03-04", date(2026, 3, 4))],
+    [("2030-12-31", date(2026, 3, 8)), ("2026-03-04", date(2026, 3, 4))],
 )
-def test_a_version_holds_the_days_up_to_its_making_or_its_recipe_s_end(
+def test_a_version_holds_the_days_before_its_making_up_to_its_recipe_s_end(
     tmp_path: Path, last_day: str, held: date
 ) -> None:
     storage = open_storage(tmp_path / "d")
