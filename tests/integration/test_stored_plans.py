@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from sources.stac_index import IndexCatalog
+from tests.integration.faulty import BOX
 from tests.integration.support import Terraweft, World
-from tests.integration.test_failures import BOX
 
 TABLES = ("chips.parquet", "texts.parquet", "outcomes.parquet")
 
