@@ -23,6 +23,7 @@ from shards.buckets import bucket_of
 from shards.draft import Draft
 from shards.export_terramesh import zarr_zip
 from shards.storage import FolderStorage
+from shards.tables import chips_table
 from shards.tar import write_shard
 from shards.version import publish
 
@@ -115,11 +116,9 @@ def our_dataset(root: Path, count: int) -> Path:
         splits={"method": "none"},
         text_summary={},
         run={},
-        run_rows=[],
-        chips=rows,
+        chips=chips_table(rows),
         outcomes=[Outcome(str(row["chip_id"]), "kept") for row in rows],
         shards=shards,
-        texts=[],
         zarr_shard_chips=64,
     )
     publish(storage, draft)

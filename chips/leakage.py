@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ def leakage_report(
     cells: CellTable,
     splits: NDArray[np.str_],
     units: NDArray[np.str_],
-    items: Sequence[Sequence[str]],
-    dates: Sequence[Sequence[str]] = (),
+    items: Sequence[Sequence[Hashable]],
+    dates: Sequence[Sequence[Hashable]] = (),
 ) -> dict[str, Any]:
     """What could leak between train and the held-out splits, and between those two.
 
@@ -50,8 +50,8 @@ def _between(
     held: NDArray[np.intp],
     others: NDArray[np.intp],
     units: NDArray[np.str_],
-    items: Sequence[Sequence[str]],
-    dates: Sequence[Sequence[str]],
+    items: Sequence[Sequence[Hashable]],
+    dates: Sequence[Sequence[Hashable]],
 ) -> dict[str, Any]:
     distance = squares.smallest_gap_m(held, others)
     entry: dict[str, Any] = {

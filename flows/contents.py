@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from chips.inputs import with_models
 from flows.fragments import read_json
@@ -13,7 +14,8 @@ from flows.looking import Look
 from flows.reduce import Estimated
 from flows.second_pass import chip_places, finished_row
 from schemas.chip import Outcome
-from shards.stored_tables import read_outcomes, read_rows, read_texts, table_of
+from shards.stored_tables import read_chips, read_outcomes, read_texts, table_of
+from shards.tables import ROWS_AT_ONCE, batched, chips_table, in_column_order, in_text_order, joined, texts_table
 
 
 @dataclass(frozen=True)
@@ -32,32 +34,44 @@ class Finished:
 
 @dataclass(frozen=True)
 class Contents:
-    """Rows of the tables: of chips that were made, and of those that stay as the parent has them."""
+    """What the tables hold: chips that were made, and those that stay as the parent has them."""
 
-    rows: list[dict[str, Any]]
-    """Of chips.parquet."""
-    texts: list[dict[str, Any]]
+    chips: pa.Table
+    """Of chips.parquet, by chip id."""
+    texts: pa.Table
     """Of texts.parquet."""
     outcomes: list[Outcome]
     """Of outcomes.parquet, by chip id."""
 
 
 def gather(found: Look, finished: Finished) -> Contents:
-    """Rows of all chips, from the fragments and from the parent's tables."""
-    rows, texts = [], []
-    for chip_id, (_, _, folder) in chip_places(finished.first, finished.second).items():
-        row, written = finished_row(chip_id, folder)
-        rows.append(row)
-        texts += written
-    tiles = [read_json(folder / "tile.json") for folder in finished.first.values()]
-    outcomes = [Outcome(**outcome) for tile in tiles for outcome in tile["outcomes"]]
+    """Rows of all chips, from the fragments and from the parent's tables.
+
+    A row is a Python object for as long as its neighbours of `ROWS_AT_ONCE` are read.
+    """
+    chips, texts = [], []
+    for places in batched(chip_places(finished.first, finished.second).items(), ROWS_AT_ONCE):
+        pairs = [finished_row(chip_id, folder) for chip_id, (_, _, folder) in places]
+        chips.append(chips_table(row for row, _ in pairs))
+        texts.append(texts_table(text for _, written in pairs for text in written))
+    models = finished.estimated.stored.models(found.job.recipe)
+    outcomes = [
+        _by_models(Outcome(**outcome), models)
+        for folder in finished.first.values()
+        for outcome in read_json(folder / "tile.json")["outcomes"]
+    ]
     if found.before is not None:
         storage, version, untouched = found.job.storage, found.before.version, found.outlook.untouched
-        rows += read_rows(table_of(storage, version, "chips"), untouched)
-        texts += read_texts(table_of(storage, version, "texts"), untouched)
+        chips.append(read_chips(table_of(storage, version, "chips"), untouched))
+        texts.append(read_texts(table_of(storage, version, "texts"), untouched))
         kept = read_outcomes(table_of(storage, version, "outcomes"), untouched)
-        outcomes += [replace(outcome, inputs=untouched.of(outcome.chip_id)) for outcome in kept]
-    models = finished.estimated.stored.models(found.job.recipe)
-    outcomes = [replace(outcome, inputs=with_models(outcome.inputs, models)) for outcome in outcomes]
-    rows.sort(key=lambda row: str(row["chip_id"]))
-    return Contents(rows, texts, sorted(outcomes, key=lambda outcome: outcome.chip_id))
+        outcomes += [_by_models(replace(one, inputs=untouched.of(one.chip_id)), models) for one in kept]
+    return Contents(
+        in_column_order(joined(chips or [chips_table(())]).sort_by("chip_id")),
+        in_text_order(joined(texts or [texts_table(())])),
+        sorted(outcomes, key=lambda outcome: outcome.chip_id),
+    )
+
+
+def _by_models(outcome: Outcome, models: Mapping[str, str]) -> Outcome:
+    return replace(outcome, inputs=with_models(outcome.inputs, models))

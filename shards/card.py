@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from jinja2 import Environment, StrictUndefined
 
 from schemas.dataset import DatasetDocument
@@ -21,7 +22,7 @@ STANDING_LIMITS = (
 def write_card(
     path: Path,
     document: DatasetDocument,
-    rows: Sequence[Mapping[str, Any]],
+    rows: pa.Table,
     description: str,
     limits: Sequence[str],
 ) -> None:
@@ -29,9 +30,7 @@ def write_card(
     path.write_text(render_card(document, rows, description, limits), encoding="utf-8")
 
 
-def render_card(
-    document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, limits: Sequence[str]
-) -> str:
+def render_card(document: DatasetDocument, rows: pa.Table, description: str, limits: Sequence[str]) -> str:
     """The card as Markdown. Values are escaped where they could break a table."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters["cell"] = _cell

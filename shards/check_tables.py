@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from pyproj import Transformer
@@ -19,7 +20,7 @@ from pyproj import Transformer
 from schemas.dataset import DatasetDocument
 from schemas.text import record_faults
 from shards.samples import LATE_KEYS
-from shards.tables import CHIP_COLUMNS, OUTCOME_SCHEMA, TEXT_SCHEMA, chips_table, in_table_order, text_rows
+from shards.tables import CHIP_COLUMNS, OUTCOME_SCHEMA, TEXT_SCHEMA, chips_table, in_table_order, texts_table
 
 ROW_GROUP_LIMIT = 128 * 1024 * 1024
 FOOTPRINT_M = 50.0
@@ -44,14 +45,13 @@ def chips_faults(path: Path, document: DatasetDocument) -> Iterator[str]:
         size = file.metadata.row_group(number).total_byte_size
         if size > ROW_GROUP_LIMIT:
             yield f"row group {number} holds {size} bytes, more than {ROW_GROUP_LIMIT}"
-    rows = file.read(["chip_id", "geometry", "bbox", "epsg", "bounds_xyxy", "split", "zarr_index"]).to_pylist()
-    yield from _row_faults(rows, document)
+    table = file.read(["chip_id", "geometry", "bbox", "epsg", "bounds_xyxy", "split", "zarr_index"])
+    if not np.array_equal(in_table_order(table["chip_id"], table["geometry"]), np.arange(len(table))):
+        yield "rows do not stand along the Hilbert curve"
+    yield from _row_faults(table.to_pylist(), document)
 
 
 def _row_faults(rows: list[dict[str, Any]], document: DatasetDocument) -> Iterator[str]:
-    keyed = [{"chip_id": row["chip_id"], "geometry_wkb": row["geometry"]} for row in rows]
-    if [row["chip_id"] for row in in_table_order(keyed)] != [row["chip_id"] for row in rows]:
-        yield "rows do not stand along the Hilbert curve"
     twice = [chip_id for chip_id, n in Counter(row["chip_id"] for row in rows).items() if n > 1]
     if twice:
         yield f"{len(twice)} chip(s) stand twice, first {twice[0]}"
@@ -86,12 +86,13 @@ def rows_differ(table: pa.Table, metas: Mapping[str, Mapping[str, Any]], layers:
 
     Args:
         table: chips.parquet.
-        metas: chip id -> row as `shards.samples.row_of` gives it.
+        metas: chip id -> row as `shards.samples.row_of` gives it, of some of its chips.
         layers: groups and modalities, for the order of columns.
     """
     late = set(LATE_KEYS) | {"bbox"}
-    stored = {row["chip_id"]: row for row in table.drop_columns(sorted(late & set(table.column_names))).to_pylist()}
-    remade = chips_table(list(metas.values()), layers)
+    mine = table.filter(pc.is_in(table["chip_id"], value_set=pa.array(sorted(metas), pa.string())))
+    stored = {row["chip_id"]: row for row in mine.drop_columns(sorted(late & set(table.column_names))).to_pylist()}
+    remade = chips_table(metas.values(), layers)
     columns = [name for name in remade.column_names if name not in late]
     for chip_id, row in zip(metas, remade.select(columns).to_pylist(), strict=True):
         other = stored.get(chip_id, {})
@@ -160,9 +161,9 @@ def text_faults(path: Path, of_samples: Mapping[str, Sequence[Mapping[str, Any]]
             yield f"{row['text_id']} revises {row['parent_id']}, which is not there"
         yield from (f"{row['text_id']}: {what}" for what in record_faults(row))
     try:
-        stored = text_rows([record for records in of_samples.values() for record in records])
+        stored = texts_table(record for records in of_samples.values() for record in records)
     except ValueError as error:
         yield f"texts.json of a shard holds no text record: {str(error).splitlines()[0]}"
         return
-    if pa.Table.from_pylist(stored, TEXT_SCHEMA).to_pylist() != rows:
+    if stored.to_pylist() != rows:
         yield "differs from the texts.json members of the shards"

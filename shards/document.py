@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
 from shards import layout
@@ -95,13 +98,13 @@ def content_hash_of(
 
 
 def diff_of(
-    storage: Storage, draft: Draft, rows: list[dict[str, Any]], parent: DatasetDocument | None, folder: Path
+    storage: Storage, draft: Draft, rows: pa.Table, parent: DatasetDocument | None, folder: Path
 ) -> dict[str, Any]:
     """What changed against the parent: chips added, changed, unchanged, removed; why; bytes written.
 
     Chips that are gone stand in ``removed.parquet``, with what became of them.
     """
-    new = {row["chip_id"]: row["sample_sha256"] for row in rows}
+    new = dict(zip(rows["chip_id"].to_pylist(), rows["sample_sha256"].to_pylist(), strict=True))
     old: dict[str, str] = {}
     if parent is not None:
         places = read_places(table_of(storage, parent.version, "chips"))
@@ -136,9 +139,7 @@ def make_document(
     estimates_sha256: str = "",
 ) -> DatasetDocument:
     """``dataset.json`` of a draft, less the list of files, which are not all written yet."""
-    counts: dict[str, int] = {}
-    for row in draft.chips:
-        counts[str(row["split"])] = counts.get(str(row["split"]), 0) + 1
+    counts = {str(entry["values"]): entry["counts"] for entry in pc.value_counts(draft.chips["split"]).to_pylist()}
     return DatasetDocument(
         name=draft.name,
         title=draft.title,
@@ -183,7 +184,7 @@ def write_documents(
     folder: Path,
     draft: Draft,
     document: DatasetDocument,
-    rows: list[dict[str, Any]],
+    rows: pa.Table,
     counted: Mapping[str, int],
     on_step: Callable[[str], None],
 ) -> None:

@@ -9,10 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from schemas.chip import Outcome
 from schemas.dataset import LayerTable, SourceTable
 from schemas.errors import DatasetError, IntegrityError
-from schemas.text import TextRecord
+from shards.tables import run_table, texts_table
 from shards.tar import WrittenShard
 
 
@@ -32,18 +35,18 @@ class Draft:
     """Version of Terraweft."""
     layers: tuple[LayerTable, ...]
     """Band tables with statistics, in the recipe's order."""
-    chips: Sequence[Mapping[str, Any]]
-    """One row per kept chip: `shards.tables.ROW_KEYS`."""
+    chips: pa.Table
+    """One row per kept chip: `shards.tables.chips_table`."""
     outcomes: Sequence[Outcome]
     """One per planned chip."""
     shards: Sequence[WrittenShard]
     """What `shards.tar.write_shard` returned."""
     sources: tuple[SourceTable, ...]
     """What was read, with licences."""
-    texts: Sequence[TextRecord | Mapping[str, Any]] = ()
-    """Text records."""
-    run_rows: Sequence[Mapping[str, Any]] = ()
-    """Rows of run.parquet: chip_id, step, attempts, urls, seconds, bytes, tokens, cost."""
+    texts: pa.Table = field(default_factory=lambda: texts_table(()))
+    """Text records: `shards.tables.texts_table`."""
+    run_rows: pa.Table = field(default_factory=lambda: run_table(()))
+    """Of run.parquet: `shards.tables.run_table`."""
     title: str = ""
     """For people."""
     description: str = ""
@@ -115,7 +118,7 @@ def check_draft(draft: Draft) -> None:
     """
     planned = _once("outcomes", [outcome.chip_id for outcome in draft.outcomes])
     kept = {outcome.chip_id for outcome in draft.outcomes if outcome.state == "kept"}
-    rows = _once("chips", [str(row["chip_id"]) for row in draft.chips])
+    rows = _once("chips", draft.chips["chip_id"].to_pylist())
     stored = _once("shards", [chip_id for shard in draft.shards for chip_id in shard.record.chip_ids])
     if not planned:
         raise DatasetError("nothing was planned", where=draft.name, mend="the recipe's regions hold no chip")
@@ -130,19 +133,14 @@ def check_draft(draft: Draft) -> None:
             where=draft.name,
             mend="loosen the recipe's screen, or widen its time window",
         )
-    strangers = sorted({record_chip(text) for text in draft.texts} - kept)
+    strangers = sorted(set(pc.unique(draft.texts["chip_id"]).to_pylist()) - kept)
     if strangers:
         raise IntegrityError(f"texts of {len(strangers)} chip(s) that were not kept, first {strangers[0]}")
     splits = {record.split for record in (shard.record for shard in draft.shards)}
-    of_rows = {str(row["split"]) for row in draft.chips}
+    of_rows = set(pc.unique(draft.chips["split"]).to_pylist())
     if splits != of_rows:
         raise IntegrityError(f"shards hold the splits {sorted(splits)}, rows {sorted(of_rows)}")
     _refuse_closed_layers(draft)
-
-
-def record_chip(text: TextRecord | Mapping[str, Any]) -> str:
-    """The chip a text is about."""
-    return text.chip_id if isinstance(text, TextRecord) else str(text["chip_id"])
 
 
 def _once(what: str, chip_ids: list[str]) -> set[str]:
@@ -154,10 +152,9 @@ def _once(what: str, chip_ids: list[str]) -> set[str]:
 
 def _refuse_closed_layers(draft: Draft) -> None:
     closed = {source.layer: source.licence for source in draft.sources if not source.redistributable}
-    for row in draft.chips:
-        licences = row.get("licences") or ()
-        entries = licences.items() if isinstance(licences, Mapping) else ((e.get("layer"), e) for e in licences)
-        closed |= {str(layer): str(e.get("id")) for layer, e in entries if e.get("redistributable") is False}
+    entries = pc.list_flatten(draft.chips["licences"]).combine_chunks()
+    refused = entries.filter(pc.equal(entries.field("redistributable"), pa.scalar(False)))
+    closed |= dict(zip(refused.field("layer").to_pylist(), refused.field("id").to_pylist(), strict=True))
     if closed and not draft.private:
         named = ", ".join(f"{layer} ({licence})" for layer, licence in sorted(closed.items()))
         raise DatasetError(

@@ -24,7 +24,7 @@ from shards.draft import Draft
 from shards.lock import Held
 from shards.pointer import read_pointer
 from shards.storage import Storage
-from shards.stored_tables import read_outcomes, read_places, read_rows, read_texts, table_of
+from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
 
@@ -136,7 +136,7 @@ def _draft(
         recipe_hash=document.recipe_hash,
         code_version=document.code_version,
         layers=document.modalities,
-        chips=read_rows(tables["chips"]),
+        chips=read_chips(tables["chips"]),
         outcomes=read_outcomes(tables["outcomes"]),
         shards=shards,
         sources=document.sources,

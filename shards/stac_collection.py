@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import shapely
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.dataset import DatasetDocument, LayerTable
-from shards.layout import plain, pretty_json
+from shards.layout import pretty_json
 
 SPDX = re.compile(r"(CC0|CC-BY|CC-BY-SA|CC-BY-NC|CC-BY-NC-SA|ODbL|ODC-By|PDDL|Apache|MIT|DL-DE-BY|OGL-UK)-[0-9.]+")
 """Licence ids in use here that SPDX knows; anything else makes the collection's licence ``other``."""
@@ -39,16 +40,12 @@ COLUMNS = {
 }
 
 
-def write_collection(
-    path: Path, document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, has_report: bool
-) -> None:
+def write_collection(path: Path, document: DatasetDocument, rows: pa.Table, description: str, has_report: bool) -> None:
     """Write the collection of a version."""
     path.write_bytes(pretty_json(collection_of(document, rows, description, has_report)))
 
 
-def collection_of(
-    document: DatasetDocument, rows: Sequence[Mapping[str, Any]], description: str, has_report: bool
-) -> dict[str, Any]:
+def collection_of(document: DatasetDocument, rows: pa.Table, description: str, has_report: bool) -> dict[str, Any]:
     """The collection as JSON.
 
     Args:
@@ -93,26 +90,23 @@ def licence_of(document: DatasetDocument) -> str:
     return found[0] if len(found) == 1 and SPDX.fullmatch(found[0]) else "other"
 
 
-def bbox_of(rows: Iterable[Mapping[str, Any]]) -> tuple[float, float, float, float]:
+def bbox_of(rows: pa.Table) -> tuple[float, float, float, float]:
     """West, south, east, north of all footprints."""
-    bounds = shapely.bounds(shapely.from_wkb([row["geometry_wkb"] for row in rows]))
-    west, south = bounds[:, :2].min(axis=0)
-    east, north = bounds[:, 2:].max(axis=0)
-    return float(west), float(south), float(east), float(north)
+    ends = {"xmin": pc.min, "ymin": pc.min, "xmax": pc.max, "ymax": pc.max}
+    west, south, east, north = (end(pc.struct_field(rows["bbox"], side)).as_py() for side, end in ends.items())
+    return west, south, east, north
 
 
-def interval_of(rows: Iterable[Mapping[str, Any]], document: DatasetDocument) -> tuple[str | None, str | None]:
+def interval_of(rows: pa.Table, document: DatasetDocument) -> tuple[str | None, str | None]:
     """First and last acquisition, ISO; (None, None) where no layer has a date."""
-    keys = sorted({f"{name}.datetimes" for layer in document.modalities for name in (layer.modality, layer.group)})
-    times = [str(time) for row in rows for key in keys for time in plain(row.get(key)) or () if time]
-    stamps = sorted(_rfc3339(time) for time in times)
-    return (stamps[0], stamps[-1]) if stamps else (None, None)
+    names = {f"{name}.datetimes" for layer in document.modalities for name in (layer.modality, layer.group)}
+    ends = [pc.min_max(pc.list_flatten(rows[name])).as_py() for name in sorted(names & {*rows.column_names})]
+    firsts, lasts = ([end[which] for end in ends if end[which] is not None] for which in ("min", "max"))
+    return (_rfc3339(min(firsts)), _rfc3339(max(lasts))) if firsts else (None, None)
 
 
-def _rfc3339(time: str) -> str:
-    text = time.removesuffix("Z").removesuffix("+00:00")
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction[:6].ljust(6, '0')}Z" if fraction else f"{whole}.000000Z"
+def _rfc3339(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def _providers(document: DatasetDocument) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""What a version's tables hold, as it was handed in: rows, texts, outcomes, shards. Inverse of `shards.tables`.
+"""What a version's tables hold, as it was handed in: rows, texts, outcomes. Inverse of `shards.tables`.
 
-read_rows(content of chips.parquet)      rows as `shards.tables.ROW_KEYS` says, less where the samples lie
+read_chips(content of chips.parquet)     rows as columns, less where the samples lie
 read_places(content of chips.parquet)    chip id -> `StoredSample`
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.chip import Outcome
-from schemas.dataset import DatasetDocument
 from shards.layout import version_path
 from shards.samples import LATE_KEYS
 from shards.storage import Storage
-from shards.tar import Segment, StoredSample, WrittenShard
+from shards.tables import CHIP_COLUMNS, ROWS_AT_ONCE
+from shards.tar import Segment, StoredSample
 
 PLACE_COLUMNS = ["chip_id", "split", "shard", "shard_offset", "shard_length", "sample_sha256"]
 """Columns that say where a sample lies and what its bytes are."""
@@ -42,23 +42,33 @@ def _read(content: bytes, columns: list[str] | None = None, chip_ids: Collection
     return table.filter(pc.is_in(table["chip_id"], value_set=pa.array(sorted(chip_ids), pa.string())))
 
 
-def read_rows(content: bytes, chip_ids: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of a chips.parquet as they were handed in: without what is null, and without what only the shard knows.
+def read_chips(content: bytes, chip_ids: Collection[str] | None = None) -> pa.Table:
+    """Rows of a chips.parquet as they were handed in, as columns: of where a sample lies nothing is said.
 
     Args:
         content: of the file.
         chip_ids: chips that are wanted; all where None.
     """
     table = _read(content, None, chip_ids)
-    dropped = {*LATE_KEYS, "bbox"} & set(table.column_names)
-    table = table.drop_columns(sorted(dropped))
-    maps = [field.name for field in table.schema if pa.types.is_map(field.type)]
-    rows = []
-    for row in table.to_pylist():
-        kept = {name: value for name, value in row.items() if value is not None and name != "geometry"}
-        kept |= {name: dict(kept[name]) for name in maps if name in kept}
-        rows.append(kept | {"geometry_wkb": row["geometry"]})
-    return rows
+    blank = {name: pa.nulls(len(table), kind) for name, kind in CHIP_COLUMNS.items() if name in LATE_KEYS}
+    for name, values in blank.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    return _as_made(table)
+
+
+def _as_made(table: pa.Table) -> pa.Table:
+    """A table with types as they were before Parquet named their parts otherwise, and without metadata."""
+    return table.cast(pa.schema([(field.name, _type_as_made(field.type)) for field in table.schema]))
+
+
+def _type_as_made(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_map(kind):
+        return pa.map_(_type_as_made(kind.key_type), _type_as_made(kind.item_type))
+    if pa.types.is_list(kind):
+        return pa.list_(_type_as_made(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _type_as_made(field.type)) for field in kind])
+    return kind
 
 
 def read_places(content: bytes, chip_ids: Collection[str] | None = None) -> dict[str, StoredSample]:
@@ -70,9 +80,16 @@ def read_places(content: bytes, chip_ids: Collection[str] | None = None) -> dict
     return found
 
 
-def read_texts(content: bytes, chip_ids: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """Text records of a texts.parquet, as plain dictionaries."""
-    return [{**row, "checks": json.loads(row["checks"])} for row in _read(content, None, chip_ids).to_pylist()]
+def read_texts(content: bytes, chip_ids: Collection[str] | None = None) -> pa.Table:
+    """Text records of a texts.parquet, as columns."""
+    return _as_made(_read(content, None, chip_ids))
+
+
+def text_records(texts: pa.Table) -> Iterator[dict[str, Any]]:
+    """Rows of a texts.parquet as plain records, one at a time."""
+    for batch in texts.to_batches(ROWS_AT_ONCE):
+        for row in batch.to_pylist():
+            yield {**row, "checks": json.loads(row["checks"])}
 
 
 UNASKED = frozenset({"budget", "backend", "errors", "quota", "missing"})
@@ -90,16 +107,3 @@ def read_outcomes(content: bytes, chip_ids: Collection[str] | None = None) -> li
     """Outcomes of an outcomes.parquet; what only run.parquet tells (address, attempts) is not among it."""
     rows = _read(content, None, chip_ids).to_pylist()
     return [Outcome(**{**row, "inputs": dict(row.get("inputs") or {})}) for row in rows]
-
-
-def stored_shards(document: DatasetDocument, places: Mapping[str, StoredSample]) -> list[WrittenShard]:
-    """The shards of a version as if they had been written now.
-
-    Args:
-        document: the version.
-        places: of all its chips.
-    """
-    return [
-        WrittenShard(record, {chip_id: places[chip_id].segment for chip_id in record.chip_ids}, written=False)
-        for record in document.shards
-    ]

@@ -1,22 +1,28 @@
 """The four tables of a version as Parquet: the same rows give the same bytes.
 
-`ROW_KEYS` lists what a row of chips.parquet may hold; `write_chips` adds ``sample_sha256``, ``shard``, ``shard_index``,
-``shard_offset``, ``shard_length`` (bytes of the sample inside its shard) and ``zarr_index``, and turns ``geometry_wkb``
-into ``geometry`` and ``bbox``. Further keys become columns, sorted by name; what is null in every row is no column.
+Rows become columns a few thousand at a time, so that a million chips are never a million Python dictionaries.
+
+`ROW_KEYS` lists what a row of chips.parquet may hold; `chips_table` turns ``geometry_wkb`` into ``geometry`` and
+``bbox``; `place_rows` adds ``sample_sha256``, ``shard``, ``shard_index``, ``shard_offset``, ``shard_length`` (bytes of
+the sample inside its shard) and ``zarr_index``. Further keys become columns, sorted by name; what is null in every row
+is no column.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 
 from schemas.chip import PLACE_PREFIX, Outcome
 from schemas.dataset import ShardRecord
@@ -26,6 +32,10 @@ from shards.hilbert import hilbert_index
 from shards.layout import plain
 from shards.tar import Segment
 
+Row = TypeVar("Row")
+
+ROWS_AT_ONCE = 4096
+"""Rows that are Python objects at one time."""
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 """Aim per row group, in memory; the format allows 128 MB."""
 TIME = pa.timestamp("us", tz="UTC")
@@ -186,44 +196,65 @@ WGS84 = json.loads(
 """EPSG:4326 as PROJJSON, written out so that another PROJ does not change the table's bytes."""
 
 
-def in_table_order(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Rows along the Hilbert curve of their centres; chips of one place by id."""
-    if not rows:
-        return []
-    bounds = shapely.bounds(shapely.from_wkb([row["geometry_wkb"] for row in rows]))
+def batched(rows: Iterable[Row], size: int) -> Iterator[tuple[Row, ...]]:
+    """The rows in groups of ``size``, the last one shorter."""
+    source = iter(rows)
+    while batch := tuple(islice(source, size)):
+        yield batch
+
+
+def joined(parts: Sequence[pa.Table]) -> pa.Table:
+    """Rows of tables behind each other; a column that one of them lacks is null there."""
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def in_table_order(chip_ids: pa.ChunkedArray, geometry: pa.ChunkedArray) -> NDArray[np.intp]:
+    """Numbers of the rows along the Hilbert curve of their centres; chips of one place by id."""
+    if not len(chip_ids):
+        return np.empty(0, np.intp)
+    bounds = _bounds(geometry)
     places = hilbert_index((bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2)
-    order = sorted(range(len(rows)), key=lambda i: (int(places[i]), str(rows[i]["chip_id"])))
-    return [rows[i] for i in order]
+    by_id = pc.rank(chip_ids, tiebreaker="dense").to_numpy()
+    order: NDArray[np.intp] = np.lexsort((by_id, places))
+    return order
 
 
 def place_rows(
-    rows: Sequence[Mapping[str, Any]],
-    shards: Sequence[tuple[ShardRecord, Mapping[str, Segment]]],
-    with_zarr: bool,
-) -> list[dict[str, Any]]:
-    """Rows in the table's order, each with where its sample lies.
+    chips: pa.Table, shards: Sequence[tuple[ShardRecord, Mapping[str, Segment]]], with_zarr: bool
+) -> pa.Table:
+    """The rows in the table's order, each with where its sample lies.
+
+    Args:
+        chips: as `chips_table` makes them.
+        shards: all of the version's, with where each sample lies in them.
+        with_zarr: whether a row's number is its place in Zarr.
 
     Raises:
         KeyError: a row whose chip is in no shard.
     """
-    where: dict[str, dict[str, Any]] = {}
-    for record, index in shards:
-        for position, chip_id in enumerate(record.chip_ids):
-            segment = index[chip_id]
-            where[chip_id] = {
-                "sample_sha256": segment.sha256,
-                "shard": record.path,
-                "shard_index": position,
-                "shard_offset": segment.offset,
-                "shard_length": segment.length,
-            }
-    return [
-        {**row, **where[row["chip_id"]], "zarr_index": number if with_zarr else None}
-        for number, row in enumerate(in_table_order(rows))
+    stored = [
+        (record, number, index[chip_id]) for record, index in shards for number, chip_id in enumerate(record.chip_ids)
     ]
+    found = pc.index_in(chips["chip_id"], pa.array([chip_id for record, _ in shards for chip_id in record.chip_ids]))
+    if found.null_count:
+        raise KeyError(pc.filter(chips["chip_id"], pc.is_null(found))[0].as_py())
+    order = in_table_order(chips["chip_id"], chips["geometry"])
+    where = [stored[number] for number in found.to_numpy()[order]]
+    late: dict[str, pa.Array] = {
+        "sample_sha256": pa.array([segment.sha256 for _, _, segment in where], pa.string()),
+        "shard": pa.array([record.path for record, _, _ in where], pa.string()),
+        "shard_index": pa.array([number for _, number, _ in where], pa.int32()),
+        "shard_offset": pa.array([segment.offset for _, _, segment in where], pa.int64()),
+        "shard_length": pa.array([segment.length for _, _, segment in where], pa.int64()),
+        "zarr_index": pa.array(np.arange(len(where)) if with_zarr else [None] * len(where), pa.int64()),
+    }
+    placed = chips.take(pa.array(order)).combine_chunks()
+    for name, values in late.items():
+        placed = placed.set_column(placed.column_names.index(name), name, values)
+    return placed
 
 
-def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -> pa.Table:
+def chips_table(rows: Iterable[Mapping[str, Any]], layers: Sequence[str] = ()) -> pa.Table:
     """Rows as an Arrow table with the columns of the format, in the rows' order.
 
     Args:
@@ -233,8 +264,18 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
     Raises:
         pyarrow.ArrowInvalid: a value that does not fit its column.
     """
-    keys = {key for row in rows for key, value in row.items() if value is not None}
-    keys -= {"geometry_wkb", "geometry", "bbox"}
+    parts = [_as_columns(batch) for batch in batched(rows, ROWS_AT_ONCE)]
+    return in_column_order(joined(parts or [_as_columns(())]), layers)
+
+
+def in_column_order(table: pa.Table, layers: Sequence[str] = ()) -> pa.Table:
+    """The columns in the format's order, each of one chunk; without further ones that are null in every row.
+
+    Args:
+        table: columns of rows, as `chips_table` or a stored chips.parquet has them.
+        layers: groups and modalities in the order in which their columns shall stand; others follow by name.
+    """
+    keys = {name for name in table.column_names if table[name].null_count < len(table)} - set(CHIP_COLUMNS)
     ranks = {name: rank for rank, name in enumerate(layers)}
     endings = list(LAYER_COLUMNS)
     per_layer = sorted(
@@ -245,20 +286,42 @@ def chips_table(rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -
             endings.index(_layer_ending(key)),
         ),
     )
-    further = sorted(keys - set(CHIP_COLUMNS) - set(per_layer))
     fixed = list(CHIP_COLUMNS)
     split_at = fixed.index("label.fractions")
+    wanted = (*fixed[:split_at], *per_layer, *fixed[split_at:], *sorted(keys - set(per_layer)))
+    return pa.table({name: _named(table[name].combine_chunks()) for name in wanted})
+
+
+def _as_columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Some rows as columns, in any order; of further ones, as far as these rows tell their types."""
+    keys = {key for row in rows for key, value in row.items() if value is not None}
+    keys -= {"geometry_wkb", "geometry", "bbox"}
+    geometry = pa.array([row["geometry_wkb"] for row in rows], pa.binary())
     columns: dict[str, pa.Array] = {}
-    for name in (*fixed[:split_at], *per_layer, *fixed[split_at:], *further):
+    for name in (*CHIP_COLUMNS, *sorted(keys - set(CHIP_COLUMNS))):
         if name == "geometry":
-            columns[name] = pa.array([row["geometry_wkb"] for row in rows], pa.binary())
+            columns[name] = geometry
         elif name == "bbox":
-            columns[name] = _bboxes(rows)
+            columns[name] = _bboxes(geometry)
         else:
-            wanted = CHIP_COLUMNS.get(name) or (LAYER_COLUMNS[_layer_ending(name)] if name in per_layer else None)
-            wanted = SHARES if wanted is None and name.startswith("label.") and name.endswith(SHARES_OF) else wanted
-            columns[name] = _column([row.get(name) for row in rows], wanted)
+            columns[name] = _column([row.get(name) for row in rows], _type_of(name))
     return pa.table(columns)
+
+
+def _type_of(name: str) -> pa.DataType | None:
+    """The type that the format gives a column; None where the values decide."""
+    if name in CHIP_COLUMNS:
+        return CHIP_COLUMNS[name]
+    if _is_of_layer(name):
+        return LAYER_COLUMNS[_layer_ending(name)]
+    return SHARES if name.startswith("label.") and name.endswith(SHARES_OF) else None
+
+
+def _named(values: pa.Array) -> pa.Array:
+    """Values of which nothing told the type are strings, or lists of them."""
+    if pa.types.is_list(values.type) and pa.types.is_null(values.type.value_type):
+        return values.cast(STRINGS)
+    return values.cast(pa.string()) if pa.types.is_null(values.type) else values
 
 
 def _is_of_layer(key: str) -> bool:
@@ -273,19 +336,23 @@ def _layer_ending(key: str) -> str:
     return key.rpartition(".")[2] if "." in key else ""
 
 
-def _bboxes(rows: Sequence[Mapping[str, Any]]) -> pa.Array:
-    bounds = shapely.bounds(shapely.from_wkb([row["geometry_wkb"] for row in rows])).reshape(-1, 4)
+def _bounds(geometry: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:
+    """(rows, 4) west, south, east, north of footprints."""
+    found: NDArray[np.float64] = shapely.bounds(shapely.from_wkb(geometry.to_numpy(zero_copy_only=False))).reshape(
+        -1, 4
+    )
+    return found
+
+
+def _bboxes(geometry: pa.Array) -> pa.Array:
+    bounds = _bounds(geometry)
     return pa.StructArray.from_arrays([pa.array(bounds[:, i]) for i in range(4)], fields=list(BBOX))
 
 
 def _column(values: list[Any], wanted: pa.DataType | None) -> pa.Array:
     plain_values = [plain(value) for value in values]
     if wanted is None:
-        found = pa.array(plain_values)
-        empty = pa.types.is_null(found.type) or (
-            pa.types.is_list(found.type) and pa.types.is_null(found.type.value_type)
-        )
-        return found if not empty else pa.array(plain_values, STRINGS if pa.types.is_list(found.type) else pa.string())
+        return pa.array(plain_values)
     if pa.types.is_map(wanted):
         return pa.array([None if v is None else sorted(v.items()) for v in plain_values], wanted)
     if wanted == pa.list_(LICENCE):
@@ -308,17 +375,22 @@ def _time(value: str | None) -> datetime | None:
     return np.datetime64(text, "us").item().replace(tzinfo=UTC)
 
 
-def write_chips(path: Path, rows: Sequence[Mapping[str, Any]], layers: Sequence[str] = ()) -> int:
+def write_chips(path: Path, chips: pa.Table) -> int:
     """Write chips.parquet (GeoParquet 1.1) from rows as `place_rows` gives them; the number of rows."""
-    table = chips_table(rows, layers)
-    bounds = shapely.bounds(shapely.from_wkb([row["geometry_wkb"] for row in rows])).reshape(-1, 4)
     column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": WGS84}
-    if rows:
-        column["bbox"] = [*bounds[:, :2].min(0).tolist(), *bounds[:, 2:].max(0).tolist()]
+    if len(chips):
+        column["bbox"] = [
+            *(pc.min(_side(chips, side)).as_py() for side in ("xmin", "ymin")),
+            *(pc.max(_side(chips, side)).as_py() for side in ("xmax", "ymax")),
+        ]
     column["covering"] = {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-    write_parquet(path, table.replace_schema_metadata({"geo": json.dumps(geo, separators=(",", ":"))}))
-    return len(rows)
+    write_parquet(path, chips.replace_schema_metadata({"geo": json.dumps(geo, separators=(",", ":"))}))
+    return len(chips)
+
+
+def _side(chips: pa.Table, side: str) -> pa.ChunkedArray:
+    return pc.struct_field(chips["bbox"], side)
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> int:
@@ -350,19 +422,32 @@ def write_removed(path: Path, chip_ids: Sequence[str], outcomes: Sequence[Outcom
     write_parquet(path, pa.Table.from_pylist(rows, REMOVED_SCHEMA))
 
 
-def write_run(path: Path, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Write run.parquet, ordered by chip; addresses lose their query strings."""
+def run_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows of run.parquet, in their order; addresses lose their query strings."""
+    parts = [_run_columns(batch) for batch in batched(rows, ROWS_AT_ONCE)]
+    return joined(parts or [_run_columns(())])
+
+
+def _run_columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     further = sorted({key for row in rows for key in row} - set(RUN_COLUMNS))
-    ordered = sorted((plain(row) for row in rows), key=lambda row: str(row.get("chip_id")))
-    for row in ordered:
+    made = [plain(row) for row in rows]
+    for row in made:
         row["urls"] = [without_query(url) for url in row.get("urls") or ()]
-    columns = {name: pa.array([row.get(name) for row in ordered], kind) for name, kind in RUN_COLUMNS.items()}
-    columns |= {name: _column([row.get(name) for row in ordered], None) for name in further}
+    columns = {name: pa.array([row.get(name) for row in made], kind) for name, kind in RUN_COLUMNS.items()}
+    return pa.table(columns | {name: pa.array([row.get(name) for row in made]) for name in further})
+
+
+def write_run(path: Path, rows: pa.Table) -> int:
+    """Write run.parquet, ordered by chip."""
+    order = pc.sort_indices(rows["chip_id"].fill_null("None"))
+    further = sorted(set(rows.column_names) - set(RUN_COLUMNS))
+    ordered = rows.take(order)
+    columns = {name: _named(ordered[name].combine_chunks()) for name in (*RUN_COLUMNS, *further)}
     write_parquet(path, pa.table(columns))
-    return len(ordered)
+    return len(rows)
 
 
-def text_rows(records: Sequence[TextRecord | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def text_rows(records: Iterable[TextRecord | Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Text records as rows of texts.parquet, ordered by chip and text id.
 
     Raises:
@@ -375,10 +460,25 @@ def text_rows(records: Sequence[TextRecord | Mapping[str, Any]]) -> list[dict[st
     return rows
 
 
-def write_texts(path: Path, records: Sequence[TextRecord | Mapping[str, Any]]) -> int:
-    """Write texts.parquet, ordered by chip and text id; the number of rows."""
-    write_parquet(path, pa.Table.from_pylist(text_rows(records), TEXT_SCHEMA))
-    return len(records)
+def texts_table(records: Iterable[TextRecord | Mapping[str, Any]]) -> pa.Table:
+    """Text records as columns, ordered by chip and text id.
+
+    Raises:
+        pydantic.ValidationError: a mapping that is no text record.
+    """
+    parts = [pa.Table.from_pylist(text_rows(batch), TEXT_SCHEMA) for batch in batched(records, ROWS_AT_ONCE)]
+    return in_text_order(joined(parts or [pa.Table.from_pylist([], TEXT_SCHEMA)]))
+
+
+def in_text_order(texts: pa.Table) -> pa.Table:
+    """Rows of texts.parquet by chip and text id, each column of one chunk."""
+    return texts.take(pc.sort_indices(texts, [("chip_id", "ascending"), ("text_id", "ascending")])).combine_chunks()
+
+
+def write_texts(path: Path, texts: pa.Table) -> int:
+    """Write texts.parquet; the number of rows."""
+    write_parquet(path, in_text_order(texts))
+    return len(texts)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -15,6 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError, IntegrityError
 from shards import layout, tables
@@ -87,8 +89,11 @@ def publish(
     folder.mkdir(parents=True)
     try:
         on_step("tables")
+        order = list(dict.fromkeys(name for layer in draft.layers for name in (layer.modality, layer.group)))
         rows = tables.place_rows(
-            draft.chips, [(s.record, s.index) for s in draft.shards], draft.zarr_shard_chips is not None
+            tables.in_column_order(draft.chips, order),
+            [(s.record, s.index) for s in draft.shards],
+            draft.zarr_shard_chips is not None,
         )
         counted = _write_tables(folder, draft, rows)
         on_step("zarr")
@@ -127,7 +132,7 @@ def publish(
         if held is not None:
             held.check()
         move_pointer(storage, draft.name, version, tag)
-    log.info("published %s: %d chips, %s", version, len(rows), diff)
+    log.info("published %s: %d chips, %s", version, len(draft.chips), diff)
     return PublishResult(version, True, final, diff)
 
 
@@ -209,10 +214,9 @@ def _staging(storage: Storage, scratch: Path | None) -> Path:
     return staging
 
 
-def _write_tables(folder: Path, draft: Draft, rows: list[dict[str, Any]]) -> dict[str, int]:
-    order = [name for layer in draft.layers for name in (layer.modality, layer.group)]
+def _write_tables(folder: Path, draft: Draft, rows: pa.Table) -> dict[str, int]:
     return {
-        "chips.parquet": tables.write_chips(folder / "chips.parquet", rows, list(dict.fromkeys(order))),
+        "chips.parquet": tables.write_chips(folder / "chips.parquet", rows),
         "outcomes.parquet": tables.write_outcomes(folder / "outcomes.parquet", draft.outcomes),
         "texts.parquet": tables.write_texts(folder / "texts.parquet", draft.texts),
         "run.parquet": tables.write_run(folder / "run.parquet", draft.run_rows),

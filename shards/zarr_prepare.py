@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from schemas.dataset import DatasetDocument
 from schemas.sample import Sample
 from shards.draft import Draft
@@ -78,7 +80,7 @@ class PreparedZarr:
 def prepare_zarr(
     storage: Storage,
     draft: Draft,
-    rows: list[dict[str, Any]],
+    rows: pa.Table,
     parent: DatasetDocument | None,
     spread: Spread | None = None,
 ) -> PreparedZarr:
@@ -93,7 +95,7 @@ def prepare_zarr(
     """
     if draft.zarr_shard_chips is None:
         return PreparedZarr()
-    chip_ids = tuple(str(row["chip_id"]) for row in rows)
+    chip_ids = tuple(rows["chip_id"].to_pylist())
     plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips)
     inputs = _inputs(draft, rows, plan)
     input_hash = _input_hash(plan, inputs)
@@ -102,7 +104,8 @@ def prepare_zarr(
     if parent is not None and old.get("input_hash") == input_hash and NAME in parent.tables:
         snapshot, record = tagged_snapshot(storage, str(old["tag"])), _record(storage, parent)
         return PreparedZarr(old["digest"], groups, input_hash, plan, record, snapshot)
-    places: list[Place] = [(r["shard"], r["shard_offset"], r["shard_length"], r["chip_id"]) for r in rows]
+    columns = (rows[name].to_pylist() for name in ("shard", "shard_offset", "shard_length", "chip_id"))
+    places: list[Place] = list(zip(*columns, strict=True))
     load = partial(load_samples, storage, {layer.group: layer.modality for layer in draft.layers})
     before = _before(storage, parent)
     result = write_zarr(storage, plan, places, load, inputs=inputs, before=before, spread=spread)
@@ -130,7 +133,7 @@ def _before(storage: Storage, parent: DatasetDocument | None) -> ZarrBefore | No
     return ZarrBefore(snapshot, parent.zarr["signatures"], _record(storage, parent))
 
 
-def _inputs(draft: Draft, rows: Sequence[Mapping[str, Any]], plan: ZarrPlan) -> dict[str, list[str]]:
+def _inputs(draft: Draft, rows: pa.Table, plan: ZarrPlan) -> dict[str, list[str]]:
     """Group -> per chip, hash of all that its arrays follow from.
 
     That is the chip's input of the component behind the group; where it is not known, the bytes of its sample.
@@ -139,12 +142,13 @@ def _inputs(draft: Draft, rows: Sequence[Mapping[str, Any]], plan: ZarrPlan) -> 
     components: dict[str, tuple[str, ...]] = {layer.group: (layer.modality,) for layer in plan.layers}
     components |= {name: ("labels",) if name.startswith("label_") else ("labels", "fuse") for name in plan.labels}
     found: dict[str, list[str]] = {}
+    hashes = rows["sample_sha256"].to_pylist()
     for group, names in components.items():
         found[group] = []
-        for row in rows:
-            inputs = of_chip.get(str(row["chip_id"]), {})
+        for chip_id, sha256 in zip(plan.chip_ids, hashes, strict=True):
+            inputs = of_chip.get(chip_id, {})
             known = [inputs.get(name) for name in names]
-            found[group].append("+".join(map(str, known)) if all(known) else str(row["sample_sha256"]))
+            found[group].append("+".join(map(str, known)) if all(known) else sha256)
     return found
 
 

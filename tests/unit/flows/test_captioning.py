@@ -10,7 +10,7 @@ from captioners.template import TemplateCaptioner
 from flows.captioning import OPEN, TEXTS, Waiting, end_run, run_purse
 from flows.passes import Job
 from shards.stored_tables import read_unasked
-from shards.tables import write_texts
+from shards.tables import texts_table, write_texts
 from tests.unit.captioners.answering import inputs
 
 
@@ -62,5 +62,5 @@ def test_chips_that_no_model_could_be_asked_about_are_read_back(tmp_path: Path) 
         record = TemplateCaptioner().write([one])[0][0].model_dump(mode="json")
         status = "fallback" if reason else "pass"
         rows.append({**record, "verification": status, "checks": {"fallback": reason} if reason else {}})
-    write_texts(tmp_path / "texts.parquet", rows)
+    write_texts(tmp_path / "texts.parquet", texts_table(rows))
     assert read_unasked((tmp_path / "texts.parquet").read_bytes()) == {"u31-0000", "u31-0002"}

@@ -20,6 +20,7 @@ from schemas.text import Span, TextGeometry, TextRecord
 from shards.buckets import bucket_of
 from shards.draft import Draft
 from shards.storage import Storage, open_storage
+from shards.tables import chips_table, run_table, texts_table
 from shards.tar import WrittenShard, write_shard
 
 EPSG = 32631
@@ -275,7 +276,7 @@ def draft(
         "splits": {"method": "blocks"},
         "text_summary": {"captions": len(samples)},
         "run": {"seconds": 1.5},
-        "run_rows": [
+        "run_rows": run_table(
             {
                 "chip_id": one.chip_id,
                 "step": "read",
@@ -287,14 +288,14 @@ def draft(
                 "cost": 0.0,
             }
             for one in samples
-        ],
+        ),
     }
     return Draft(
         created=created,
-        chips=[one.row for one in samples],
+        chips=chips_table(one.row for one in samples),
         outcomes=outcomes,
         shards=write_shards(storage or open_storage(root), root / "work", samples),
-        texts=[text for one in samples for text in one.texts],
+        texts=texts_table(text for one in samples for text in one.texts),
         zarr_shard_chips=zarr_shard_chips,
         report=report,
         **(settings | more),

@@ -12,8 +12,8 @@ from shards.layout import version_path
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
 from shards.storage import open_storage
-from shards.stored_tables import read_outcomes, read_places, read_rows, read_texts, table_of
-from shards.tables import place_rows, write_chips, write_outcomes, write_texts
+from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
+from shards.tables import in_column_order, place_rows, write_chips, write_outcomes, write_texts
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,11 @@ def test_tables_that_are_read_back_are_written_to_the_same_bytes(dataset_root: P
     places = read_places(content["chips"])
     shards = [(r, {c: places[c].segment for c in r.chip_ids}) for r in opened.document.shards]
     order = list(dict.fromkeys(n for layer in opened.document.modalities for n in (layer.modality, layer.group)))
-    rows = place_rows(read_rows(content["chips"]), shards, with_zarr=True)
-    write_chips(tmp_path / "chips.parquet", rows, order)
+    rows = place_rows(in_column_order(read_chips(content["chips"]), order), shards, with_zarr=True)
+    write_chips(tmp_path / "chips.parquet", rows)
     write_texts(tmp_path / "texts.parquet", read_texts(content["texts"]))
     write_outcomes(tmp_path / "outcomes.parquet", read_outcomes(content["outcomes"]))
     for name in ("chips", "texts", "outcomes"):
         assert (tmp_path / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes(), name
     some = list(places)[:3]
-    assert {row["chip_id"] for row in read_rows(content["chips"], some)} == set(some)
+    assert set(read_chips(content["chips"], some)["chip_id"].to_pylist()) == set(some)

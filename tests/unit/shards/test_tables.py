@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import geopandas
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.chip import Outcome
+from shards import tables
 from shards.hilbert import hilbert_index
 from shards.storage import open_storage
 from shards.tables import (
@@ -19,6 +19,8 @@ from shards.tables import (
     in_table_order,
     place_rows,
     rows_per_group,
+    run_table,
+    texts_table,
     write_chips,
     write_outcomes,
     write_run,
@@ -27,11 +29,13 @@ from shards.tables import (
 from shards.tar import write_shard
 from tests.unit.shards import made_up
 
+LAYERS = ["s2", "s2_10m", "s2_20m", "s1"]
 
-def placed(tmp_path: Path, count: int = 3) -> list[dict[str, Any]]:
+
+def placed(tmp_path: Path, count: int = 3) -> pa.Table:
     samples = [made_up.sample(n) for n in range(count)]
     shards = [write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work")]
-    return place_rows([s.row for s in samples], [(s.record, s.index) for s in shards], True)
+    return place_rows(chips_table((s.row for s in samples), LAYERS), [(s.record, s.index) for s in shards], True)
 
 
 def test_hilbert_visits_every_cell_and_steps_by_one() -> None:
@@ -46,16 +50,21 @@ def test_hilbert_visits_every_cell_and_steps_by_one() -> None:
 
 def test_rows_of_one_place_stand_by_id() -> None:
     row = {"geometry_wkb": made_up.footprint((5e5, 5.6e6, 5e5 + 360, 5.6e6 + 240))}
-    rows = [{**row, "chip_id": name} for name in "cab"]
-    assert [r["chip_id"] for r in in_table_order(rows)] == ["a", "b", "c"]
-    assert in_table_order([]) == []
+    table = chips_table({**row, "chip_id": name} for name in "cab")
+    assert in_table_order(table["chip_id"], table["geometry"]).tolist() == [1, 2, 0]
+    assert in_table_order(*(chips_table(())[name] for name in ("chip_id", "geometry"))).size == 0
 
 
-def test_the_tables_bytes_follow_from_the_rows_alone(tmp_path: Path) -> None:
-    rows = placed(tmp_path)
-    shuffled = [dict(reversed(row.items())) for row in rows]
-    write_chips(tmp_path / "a.parquet", rows, ["s2", "s2_10m"])
-    write_chips(tmp_path / "b.parquet", shuffled, ["s2", "s2_10m"])
+def test_the_tables_bytes_follow_from_the_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = [made_up.sample(n) for n in range(3)]
+    shards = [write_shard(open_storage(tmp_path), "train", 0, samples, scratch=tmp_path / "work")]
+    rows = [sample.row for sample in samples]
+    monkeypatch.setattr(tables, "ROWS_AT_ONCE", 2)  # columns begin and end within batches
+    shuffled = [dict(reversed(row.items())) for row in reversed(rows)]
+    for name, given in (("b", shuffled), ("a", rows)):
+        placed_rows = place_rows(chips_table(given, LAYERS), [(s.record, s.index) for s in shards], True)
+        write_chips(tmp_path / f"{name}.parquet", placed_rows)
+        monkeypatch.undo()
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
@@ -74,8 +83,7 @@ def test_chips_is_geoparquet_with_a_covering(tmp_path: Path) -> None:
 
 
 def test_columns_have_the_types_of_the_format_even_where_empty(tmp_path: Path) -> None:
-    rows = placed(tmp_path, 1)
-    table = chips_table(rows, ["s2", "s2_10m", "s2_20m", "s1"])
+    table = placed(tmp_path, 1)
     assert table.schema.field("s1.item_ids").type == pa.list_(pa.string())
     assert table.schema.field("s1.datetimes").type == pa.list_(pa.timestamp("us", tz="UTC"))
     assert table.schema.field("label.fractions").type == pa.map_(pa.string(), pa.float64())
@@ -88,7 +96,7 @@ def test_columns_have_the_types_of_the_format_even_where_empty(tmp_path: Path) -
 
 
 def test_values_arrive_as_they_were(tmp_path: Path) -> None:
-    row = placed(tmp_path, 2)[0]
+    row = made_up.sample(0).row
     moment = datetime(2026, 3, 1, 10, 30, 31, 24000, tzinfo=UTC)
     changed = {**row, "s2.datetimes": [moment, np.datetime64(moment.replace(tzinfo=None), "ns")], "s2.x": [], "y": None}
     found = chips_table([changed]).to_pylist()[0]
@@ -111,7 +119,8 @@ def test_row_groups_hold_64_mb(rows: int, size: int, wanted: int) -> None:
 
 def test_texts_keep_their_spans_and_boxes(tmp_path: Path) -> None:
     records = [*made_up.texts(1), *made_up.texts(0)]
-    assert write_texts(tmp_path / "texts.parquet", [records[0], *(r.model_dump() for r in records[1:])]) == 4
+    mixed = texts_table([records[0], *(r.model_dump() for r in records[1:])])
+    assert write_texts(tmp_path / "texts.parquet", mixed) == 4
     rows = pq.read_table(tmp_path / "texts.parquet").to_pylist()
     assert [row["text_id"] for row in rows] == sorted(row["text_id"] for row in rows)
     grounded = rows[1]
@@ -121,7 +130,7 @@ def test_texts_keep_their_spans_and_boxes(tmp_path: Path) -> None:
 
 
 def test_no_texts_is_a_table_without_rows(tmp_path: Path) -> None:
-    write_texts(tmp_path / "texts.parquet", [])
+    write_texts(tmp_path / "texts.parquet", texts_table(()))
     assert pq.read_table(tmp_path / "texts.parquet").num_rows == 0
 
 
@@ -138,15 +147,16 @@ def test_outcomes_are_ordered_and_redacted(tmp_path: Path) -> None:
 
 
 def test_run_rows_may_hold_more_columns(tmp_path: Path) -> None:
-    write_run(tmp_path / "r.parquet", [{"chip_id": "a", "step": "read", "urls": ["http://h/x?key=1"], "host": "h"}])
+    row = {"chip_id": "a", "step": "read", "urls": ["http://h/x?key=1"], "host": "h"}
+    write_run(tmp_path / "r.parquet", run_table([row]))
     row = pq.read_table(tmp_path / "r.parquet").to_pylist()[0]
     assert (row["urls"], row["host"], row["bytes"]) == (["http://h/x"], "h", None)
 
 
 def test_columns_of_the_place_are_plain_even_where_named_as_a_layers(tmp_path: Path) -> None:
     further = {"place.event": "flood", "place.city_km": 3.25, "place.year": 2021, "place.window": "x"}
-    rows = [{**row, **further} for row in placed(tmp_path)]
-    write_chips(tmp_path / "chips.parquet", rows, ["s2", "s2_10m"])
+    rows = [{**made_up.sample(n).row, **further} for n in range(3)]
+    write_chips(tmp_path / "chips.parquet", chips_table(rows))
     read = geopandas.read_parquet(tmp_path / "chips.parquet")
     assert {name: read[name].tolist() for name in further} == {name: [value] * 3 for name, value in further.items()}
     assert read["place.year"].dtype == np.int64

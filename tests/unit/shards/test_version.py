@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from schemas.chip import Outcome
@@ -19,6 +20,7 @@ from shards.layout import TABLES, version_path
 from shards.pointer import list_versions, read_pointer
 from shards.reader import open_dataset
 from shards.storage import open_storage
+from shards.tables import run_table, texts_table
 from shards.version import promote, publish
 from tests.unit.shards import made_up
 
@@ -87,7 +89,7 @@ def test_two_builds_give_the_same_files_whatever_the_order(tmp_path: Path) -> No
 
 def test_what_belongs_to_the_run_changes_no_name_and_no_table(tmp_path: Path) -> None:
     first = publish(open_storage(tmp_path / "a"), made_up.draft(tmp_path / "a", samples_of(4)))
-    other = made_up.draft(tmp_path / "b", samples_of(4), run={"host": "other", "seconds": 99.0}, run_rows=[])
+    other = made_up.draft(tmp_path / "b", samples_of(4), run={"host": "other", "seconds": 99.0}, run_rows=run_table(()))
     second = publish(open_storage(tmp_path / "b"), other)
     assert first.version == second.version
     for name in TABLES:
@@ -244,15 +246,21 @@ def test_a_draft_that_does_not_hold_together_is_refused(tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"outcomes": kept[1:]}, "differ by 1 chip"),
         ({"outcomes": [*kept, kept[0]]}, "twice"),
-        ({"chips": draft.chips[1:]}, "chips.parquet"),
-        ({"chips": [*draft.chips, draft.chips[0]]}, "twice"),
+        ({"chips": draft.chips.slice(1)}, "chips.parquet"),
+        ({"chips": pa.concat_tables([draft.chips, draft.chips.slice(0, 1)])}, "twice"),
         ({"shards": draft.shards[1:]}, "the shards"),
-        ({"texts": made_up.texts(77)}, "not kept"),
+        ({"texts": texts_table(made_up.texts(77))}, "not kept"),
     ]
     for change, message in wrong:
         with pytest.raises(IntegrityError, match=message):
             publish(open_storage(tmp_path), replace(draft, **change))
-    nothing = replace(draft, outcomes=[Outcome("x", "rejected", "clear_fraction")], chips=[], shards=[], texts=[])
+    nothing = replace(
+        draft,
+        outcomes=[Outcome("x", "rejected", "clear_fraction")],
+        chips=draft.chips.slice(0, 0),
+        shards=[],
+        texts=texts_table(()),
+    )
     with pytest.raises(DatasetError, match="no chip was kept of 1"):
         publish(open_storage(tmp_path), nothing)
 
