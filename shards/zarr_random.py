@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,6 +24,9 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from schemas.errors import DatasetError, IntegrityError
+
+Encoded = memoryview
+"""Bytes of a chunk, as the store gave them."""
 
 _ABSENT = np.iinfo(np.uint64).max
 _BLOSC_HEADER = struct.Struct("<4xIII")
@@ -62,7 +65,23 @@ class ZarrChips:
             IntegrityError: chunks that are not what the metadata says.
         """
         wanted = [int(number) for number in numbers]
-        return {name: array.read(wanted, self._pool) for name, array in self._arrays.items()}
+        batches = {name: array.empty(wanted) for name, array in self._arrays.items()}
+        ours = [(array, batches[name]) for name, array in self._arrays.items() if array.per_shard]
+        fetched = sync(_together([array.fetch(wanted) for array, _ in ours])) if ours else []
+        jobs = [
+            (array, content, slot)
+            for (array, batch), contents in zip(ours, fetched, strict=True)
+            for content, slot in zip(contents, batch, strict=True)
+        ]
+        if len(wanted) == 1:  # Blosc spreads one chunk over cores by itself, if the main thread asks
+            for array, content, slot in jobs:
+                array.decode(content, slot)
+        else:
+            list(self._pool.map(lambda job: job[0].decode(job[1], job[2]), jobs))
+        for name, array in self._arrays.items():
+            if not array.per_shard:
+                array.read_by_library(wanted, batches[name])
+        return batches
 
     def close(self) -> None:
         """Let the threads go."""
@@ -78,31 +97,34 @@ class _ChipArray:
         self._fill = array.fill_value
         self.per_shard = array.shards[0] if array.shards is not None and _is_ours(array) else 0
 
-    def read(self, numbers: list[int], pool: ThreadPoolExecutor) -> NDArray[Any]:
+    def empty(self, numbers: list[int]) -> NDArray[Any]:
+        """Room for chips (N, ...).
+
+        Raises:
+            DatasetError: a number that no chip has.
+        """
         count = self._array.shape[0]
         odd = [number for number in numbers if not 0 <= number < count]
         if odd:
             raise DatasetError(f"no chip {odd[0]} in {self._path}", mend=f"0 to {count - 1}")
-        batch: NDArray[Any] = np.empty((len(numbers), *self._array.shape[1:]), self._array.dtype)
-        if not self.per_shard:
-            for slot, number in zip(batch, numbers, strict=True):
-                slot[...] = np.asarray(self._array[number])
-            return batch
-        chunks = sync(self._fetch(numbers))
-        list(pool.map(self._decode, chunks, batch))
-        return batch
+        return np.empty((len(numbers), *self._array.shape[1:]), self._array.dtype)
 
-    async def _fetch(self, numbers: list[int]) -> list[bytes | None]:
+    def read_by_library(self, numbers: list[int], batch: NDArray[Any]) -> None:
+        """Chips of an array that is stored in another way."""
+        for slot, number in zip(batch, numbers, strict=True):
+            slot[...] = np.asarray(self._array[number])
+
+    async def fetch(self, numbers: list[int]) -> list[Encoded | None]:
         """Encoded chunks of chips; None for those that were never written."""
         missing = sorted({number // self.per_shard for number in numbers} - set(self._indexes))
         found = await asyncio.gather(*(self._index(shard) for shard in missing))
         self._indexes |= dict(zip(missing, found, strict=True))
         return list(await asyncio.gather(*(self._chunk(number) for number in numbers)))
 
-    async def _get(self, shard: int, part: Any) -> bytes | None:
+    async def _get(self, shard: int, part: Any) -> Encoded | None:
         key = f"{self._path}/c/{'/'.join([str(shard), *('0' for _ in self._array.shape[1:])])}"
         content = await self._store.get(key, default_buffer_prototype(), part)
-        return None if content is None else bytes(content.to_bytes())
+        return None if content is None else memoryview(content.as_numpy_array())
 
     async def _index(self, shard: int) -> NDArray[np.uint64]:
         """(chips of the shard, 2) offset and length of each chunk."""
@@ -110,11 +132,13 @@ class _ChipArray:
         content = await self._get(shard, SuffixByteRequest(size + 4))
         if content is None:
             return np.full((self.per_shard, 2), _ABSENT, np.uint64)
-        if len(content) != size + 4 or google_crc32c.value(content[:size]) != int.from_bytes(content[size:], "little"):
+        if len(content) != size + 4 or google_crc32c.value(bytes(content[:size])) != int.from_bytes(
+            content[size:], "little"
+        ):
             raise IntegrityError(f"{self._path}: the index of shard {shard} is damaged")
         return np.frombuffer(content[:size], "<u8").reshape(-1, 2)
 
-    async def _chunk(self, number: int) -> bytes | None:
+    async def _chunk(self, number: int) -> Encoded | None:
         offset, length = (int(value) for value in self._indexes[number // self.per_shard][number % self.per_shard])
         if offset == _ABSENT:
             return None
@@ -123,7 +147,12 @@ class _ChipArray:
             raise IntegrityError(f"{self._path}: chip {number} ends early")
         return content
 
-    def _decode(self, content: bytes | None, slot: NDArray[Any]) -> None:
+    def decode(self, content: Encoded | None, slot: NDArray[Any]) -> None:
+        """Decompress a chunk into its slot.
+
+        Raises:
+            IntegrityError: it is not what the metadata says.
+        """
         if content is None:
             slot[...] = self._fill
             return
@@ -134,6 +163,10 @@ class _ChipArray:
             Blosc().decode(content, slot)
         except RuntimeError as error:
             raise IntegrityError(f"{self._path}: a chunk that cannot be decompressed") from error
+
+
+async def _together(parts: Sequence[Awaitable[list[Encoded | None]]]) -> list[list[Encoded | None]]:
+    return list(await asyncio.gather(*parts))
 
 
 def _is_ours(array: zarr.Array[Any]) -> bool:
