@@ -73,21 +73,28 @@ def make_index(path: Path, chips: int) -> int:
     writer = IndexWriter(path)
     for row in range(per_side):
         writer.add(
-            _item(f"{row}_{column}_{date}", column * step, 0.5 + row * step, step, date)
+            item_of(f"{row}_{column}_{date}", column * step, 0.5 + row * step, step, date)
             for column in range(per_side)
             for date in range(DATES)
         )
     return writer.close()
 
 
-def _item(name: str, west: float, south: float, step: float, date: int) -> dict[str, Any]:
+BANDS = ("B02", "B03", "B04", "SCL")
+
+
+def item_of(
+    name: str, west: float, south: float, step: float, date: int, gsd_m: int = 10, bands: tuple[str, ...] = BANDS
+) -> dict[str, Any]:
+    """A Sentinel-2 item of a square of so many degrees, as Earth Search gives it."""
     from chips.zones import transformer
 
     east, north = west + step, south + step
     zone = int((west + step / 2 + 180) // 6) + 1
     x0, y0 = transformer(4326, 32600 + zone).transform(west, north)
-    pixels = round(step * 11_119.5)
-    asset = {"proj:shape": [pixels, pixels], "proj:transform": [10, 0, round(x0, -1), 0, -10, round(y0, -1)], "gsd": 10}
+    pixels, snapped = round(step * 111_195 / gsd_m), [gsd_m * round(value / gsd_m) for value in (x0, y0)]
+    transform = [gsd_m, 0, snapped[0], 0, -gsd_m, snapped[1]]
+    asset = {"proj:shape": [pixels, pixels], "proj:transform": transform, "gsd": gsd_m}
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "s2", "links": [],
         "bbox": [west, south, east, north],
@@ -101,7 +108,7 @@ def _item(name: str, west: float, south: float, step: float, date: int) -> dict[
         "assets": {
             band: {**asset, "href": f"https://example.com/{name}/{band}.tif", "type": "image/tiff",
                    "eo:bands": [{"name": band}], "raster:bands": [{"data_type": "uint16", "nodata": 0}]}
-            for band in ("B02", "B03", "B04", "SCL")
+            for band in bands
         },
     }  # fmt: skip
 

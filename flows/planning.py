@@ -31,6 +31,7 @@ from schemas.recipe import LonLatBox, Recipe, fill
 from schemas.scene import Opener
 from schemas.sensor import load_sensor
 from sources.date_tables import with_dates
+from sources.engine import open_engine
 from sources.openers import unsigned
 from sources.stac_index_columns import Selection
 from sources.withdrawn import UsedItem, used_items, withdrawn
@@ -69,6 +70,8 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     _check_labels(recipe)
+    for modality in recipe.modalities.values():
+        open_engine(modality.engine)
     catalogs = Catalogs(recipe, variables, opener)
     sampled = planned_cells(recipe, folder, variables, catalogs)
     cells = with_dates(recipe, folder, sampled.cells)

@@ -23,7 +23,7 @@ from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.recipe import Modality
 from schemas.sample import split_ids
 from schemas.sensor import load_sensor
-from shards.tables import ROWS_AT_ONCE
+from shards.tables import ROWS_AT_ONCE, TIME
 from sources.scenes import scene_bands
 
 
@@ -38,7 +38,7 @@ def layer_tables(job: Job, plan: StoredPlan, estimated: Estimated, chips: pa.Tab
     """
     for layer in job.layers:
         dtype, nodata, unit = stored_form(layer.dtype, layer.nodata, layer.unit, job.recipe.modalities[layer.modality])
-        shapes = _flat(chips, f"{layer.group}.shape_yx").to_numpy().reshape(-1, 2)
+        shapes = _flat(chips, f"{layer.group}.shape_yx", pa.int32()).to_numpy().reshape(-1, 2)
         item_ids = f"{layer.modality}.item_ids"
         dates = pc.max(pc.list_value_length(chips[item_ids])).as_py() if item_ids in chips.column_names else None
         yield LayerTable(
@@ -79,7 +79,7 @@ def source_tables(plan: StoredPlan, chips: pa.Table) -> Iterator[SourceTable]:
     """One entry per layer and collection, with the items that kept chips were cut from."""
     for layer in sorted(plan.offered):
         modality = plan.recipe.modalities.get(layer)
-        joined = pc.unique(_flat(chips, f"{layer}.item_ids")).drop_null().to_pylist()
+        joined = pc.unique(_flat(chips, f"{layer}.item_ids", pa.string())).drop_null().to_pylist()
         used = {item for one in joined for item in split_ids(one)}
         items = list(plan.scenes(layer, used if modality is not None else None))
         if modality is not None and not items and plan.offered[layer]:
@@ -106,7 +106,7 @@ def split_facts(job: Job, chips: pa.Table) -> dict[str, Any]:
     cells = CellTable(
         _strings(chips, "chip_id"),
         chips["epsg"].to_numpy().astype(np.int32),
-        _flat(chips, "bounds_xyxy").to_numpy().reshape(-1, 4),
+        _flat(chips, "bounds_xyxy", pa.float64()).to_numpy().reshape(-1, 4),
         _strings(chips, "region"),
         _strings(chips, "majortom_cell"),
     )
@@ -159,7 +159,7 @@ class Ragged(Sequence[list[int]]):
 
 def _items(chips: pa.Table, name: str, vocabulary: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The items behind a column's dates, as numbers of the vocabulary, which grows."""
-    first, joined = _begins(chips, name), _flat(chips, name).fill_null("").dictionary_encode()
+    first, joined = _begins(chips, name), _flat(chips, name, pa.string()).fill_null("").dictionary_encode()
     apart = [split_ids(one) for one in joined.dictionary.to_pylist()]
     lists = [[vocabulary.setdefault(item, len(vocabulary)) for item in one] for one in apart]
     codes = joined.indices.to_numpy()
@@ -172,7 +172,7 @@ def _items(chips: pa.Table, name: str, vocabulary: dict[str, int]) -> tuple[NDAr
 
 def _days(chips: pa.Table, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The days of a column of times; one that is null is none."""
-    first, times = _begins(chips, name), _flat(chips, name)
+    first, times = _begins(chips, name), _flat(chips, name, TIME)
     there = times.is_valid().to_numpy(zero_copy_only=False)
     ends = np.concatenate([[0], np.cumsum(there)]).astype(np.int64)
     return ends[first], times.drop_null().cast(pa.date32()).cast(pa.int32()).to_numpy().astype(np.int64)
@@ -186,10 +186,10 @@ def _begins(chips: pa.Table, name: str) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
 
 
-def _flat(chips: pa.Table, name: str) -> pa.Array:
+def _flat(chips: pa.Table, name: str, kind: pa.DataType) -> pa.Array:
     """The values of a column of lists, all chips' behind each other; none where there is no such column."""
     if name not in chips.column_names:
-        return pa.array([], pa.timestamp("us") if name.endswith("datetimes") else pa.string())
+        return pa.array([], kind)
     return pc.list_flatten(chips[name]).combine_chunks()
 
 

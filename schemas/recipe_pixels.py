@@ -120,8 +120,8 @@ class Modality(Model):
     """Its own window instead of the recipe's."""
     select: Select = Select()
     """Which dates."""
-    engine: Literal["direct", "stackstac", "odc-stac"] = "direct"
-    """How pixels are read; all three give the same bits."""
+    engine: Name = "direct"
+    """How pixels are read: direct, stackstac or odc-stac, which all give the same bits, or an installed engine."""
     grid: Literal["native", "snapped", "common"] = "native"
     """``native``: the sensor's own lattice; ``snapped``: its own GSD on the chip's edges; ``common``: grid.gsd_m."""
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"

@@ -17,6 +17,7 @@ MISTAKES = {
     "unknown sensor": ({"modalities": {"s2": {"sensor": "sentinel-9"}}}, "unknown sensor 'sentinel-9'"),
     "unknown band": ({"modalities": {"s2": {"bands": ["B02", "B99"]}}}, "'B99'"),
     "unknown collection": ({"modalities": {"s2": {"collection": "sentinel-3"}}}, "sentinel-3"),
+    "unknown engine": ({"modalities": {"s2": {"engine": "gdal"}}}, "unknown engine 'gdal'"),
     "chip that does not divide": ({"grid": {"chip_m": 500}}, "use 480 m (48 px) or 540 m (54 px)"),
     "region without chips": ({"grid": {"chip_m": 60_000}}, "no chip fits into the regions"),
     "window without scenes": ({"time": {"start": "2031-01-01", "end": "2031-02-01"}}, "no item of 'sentinel-2-l2a'"),
