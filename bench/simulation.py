@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build" / "bench" / "simulation"
 SIZES = (10_000, 100_000, 1_000_000)
 CHIP_M, GSD_M, DATES, WORKERS = 960.0, 60, 3, 2
+ROLES = ("flow", "worker", "prefect")
 VARIABLE = "TERRAWEFT_SIMULATION_ITEMS"
 LEDGER_BATCH = 64
 FAR = 100_000_000
@@ -209,34 +210,41 @@ def through_the_ledger(calls: int) -> list[dict[str, Any]]:
     return rows
 
 
+def one_size(chips: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A size's sums, and its stages."""
+    items = make_index(chips)
+    shutil.rmtree(WORK / f"out-{chips}", ignore_errors=True)
+    stages, ended = watched(chips)
+    for row in stages:
+        print(row, flush=True)
+    highest = {f"{role}_gb": max(row.get(f"{role}_gb", 0.0) for row in stages) for role in ROLES}
+    total = {"chips": ended["planned"], "kept": ended["kept"], "items": items, "seconds": ended["seconds"], **highest}
+    total |= {"dataset_gb": _gigabytes(chips, "shards", "zarr", "versions"), "work_gb": _gigabytes(chips, "work")}
+    total |= {"load_1min": round(os.getloadavg()[0], 1), **read_some(chips)}
+    print(total, flush=True)
+    shutil.rmtree(WORK / f"out-{chips}")
+    return total, stages
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chips", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--again", action="store_true", help="sizes that an earlier call did, too")
     parser.add_argument("--one", type=int)
     options = parser.parse_args()
     if options.one:
         one_build(options.one)
         return
     WORK.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    sums: list[dict[str, Any]] = []
+    sums, rows = [], []
     for chips in options.chips:
-        items = make_index(chips)
-        shutil.rmtree(WORK / f"out-{chips}", ignore_errors=True)
-        stages, ended = watched(chips)
-        for row in stages:
-            print(row, flush=True)
+        told = WORK / f"{chips}.json"
+        if options.again or not told.exists():
+            told.write_text(json.dumps(one_size(chips)))
+        total, stages = json.loads(told.read_text())
+        sums.append(total)
         rows += stages
-        highest = {role: max(row.get(f"{role}_gb", 0.0) for row in stages) for role in ("flow", "worker", "prefect")}
-        sums.append(
-            {"chips": ended["planned"], "kept": ended["kept"], "items": items, "seconds": ended["seconds"],
-             **{f"{role}_gb": size for role, size in highest.items()},
-             "dataset_gb": _gigabytes(chips, "shards", "zarr", "versions"), "work_gb": _gigabytes(chips, "work"),
-             **read_some(chips)}
-        )  # fmt: skip
-        print(sums[-1], flush=True)
-        shutil.rmtree(WORK / f"out-{chips}")
     ledger = through_the_ledger(max(options.chips))
     paper = _on_paper(sums)
     last = sums[-1]
