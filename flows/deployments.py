@@ -223,7 +223,8 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
         raise UserError(f"region {region!r} has no schedule", where=regions.path.name, mend="give it one")
     with api() as client:
         deployment = read_deployment(client, regions, region)
-        missed = [day for day in due_days(row, since, until) if day not in done_days(client, deployment.id, row)]
+        done = done_days(client, deployment.id, row)
+        missed = [day for day in due_days(row, since, until) if day not in done]
         begin = datetime.now(UTC)
         for number, day in enumerate(missed):
             client.create_flow_run_from_deployment(

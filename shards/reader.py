@@ -367,6 +367,8 @@ class Dataset:
     @cached_property
     def _label_shapes(self) -> NDArray[np.int64]:
         """(chips, 2) rows and columns of labels: the chip's extent in the pixel size of the first label found."""
+        if not self.document.legends:
+            return np.zeros((len(self.places), 2), np.int64)
         table = self.columns(["bounds_xyxy"])["bounds_xyxy"].combine_chunks()
         left, bottom, right, top = table.flatten().to_numpy().reshape(-1, 4).T
         for chip_id in self.chip_ids():

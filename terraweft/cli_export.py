@@ -19,7 +19,8 @@ def add_export(app: typer.Typer, out: Console) -> None:
             str,
             typer.Option(
                 "--to",
-                help="geotiff, hdf5, huggingface, majortom, ssl4eo, terramesh, zarr.",
+                help="chatearthnet, geotiff, hdf5, huggingface, llava, majortom, refcoco, rsteller, rsvlm-qa, "
+                "skyscript, ssl4eo, terramesh, texts, zarr, or an installed form.",
                 show_default=False,
             ),
         ],

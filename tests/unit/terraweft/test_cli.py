@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from rich.console import Console
 
 from flows.site import require_variables
 from schemas.errors import CatalogError, RecipeError
 from schemas.recipe import Recipe
+from shards.exporters import EXPORTERS
 from terraweft import __version__
 from terraweft.cli import app, guarded, main
 from terraweft.console import print_notes
@@ -133,3 +135,9 @@ def test_many_notes_are_cut_and_counted() -> None:
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert len(text.splitlines()) == lines
         assert ("and 29 more" in text) is (number == 40)
+
+
+def test_the_help_of_export_names_every_form() -> None:
+    command = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
+    told = next(option.help for option in command.params if option.name == "form")
+    assert set(EXPORTERS) <= set(re.split(r",? ", told))
