@@ -59,6 +59,12 @@ class Batch:
     captions: tuple[str, ...] = ()
     """B texts; empty where nobody asked."""
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of pixels, masks and labels."""
+        layers = [tensor for one in self.layers.values() for tensor in (one.values, one.valid, one.day)]
+        return sum(tensor.nbytes for tensor in (*layers, self.label, self.confidence))
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch elsewhere."""
         layers = {
@@ -129,9 +135,8 @@ class Chips:
         found = self._cache.get(chip_id)
         if found is None:
             found = self._prepare(self._read(chip_id))
-            size = sum(layer.values.numel() * 4 + layer.valid.numel() for layer in found.layers.values())
-            if self._held + size <= self.cache_bytes:
-                self._cache[chip_id], self._held = found, self._held + size
+            if self._held + found.nbytes <= self.cache_bytes:
+                self._cache[chip_id], self._held = found, self._held + found.nbytes
         return found
 
     def _read(self, chip_id: str) -> Sample:

@@ -110,7 +110,14 @@ def accuracy(counts: NDArray[Any]) -> float:
 def spread_over_chips(
     per_chip: Counts, score: Callable[[NDArray[Any]], float] = mean_iou, repeats: int = 200, seed: int = 0
 ) -> tuple[float, float]:
-    """(low, high) of the middle 90 % of a score when chips are drawn again with replacement."""
+    """(low, high) of the middle 90 % of a score when chips are drawn again with replacement.
+
+    Args:
+        per_chip: (n, ...) counts of each chip, summed over the chips that are drawn.
+        score: of such a sum.
+        repeats: draws.
+        seed: of them.
+    """
     luck = np.random.Generator(np.random.PCG64(seed))
     drawn = [score(per_chip[luck.integers(len(per_chip), size=len(per_chip))].sum(0)) for _ in range(repeats)]
     return float(np.quantile(drawn, 0.05)), float(np.quantile(drawn, 0.95))

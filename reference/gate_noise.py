@@ -81,7 +81,8 @@ def left_out(study: Study, folds: int) -> LeftOut:
     """Chances for every training chip from models that did not see it; blocks stay together."""
     chances: dict[str, NDArray[np.float16]] = {}
     for asked in _folds(study, folds):
-        rest = [chip_id for chip_id in study.split.train if chip_id not in set(asked)]
+        left = set(asked)
+        rest = [chip_id for chip_id in study.split.train if chip_id not in left]
         model = study.train(study.chips, rest)
         for batch, said in predictions(model, study.chips, asked):
             for i, chip_id in enumerate(batch.chip_ids):
@@ -144,9 +145,9 @@ def _ranking(found: LeftOut, chips: ChipSource, train: Sequence[str], seed: int)
     """Area under the curve with which suspicion finds chips whose labels were exchanged."""
     luck = np.random.Generator(np.random.PCG64(seed))
     some = luck.permutation(list(train))[: max(2, round(EXCHANGED * len(train)))].tolist()
-    suspicion = suspicions(found, Exchanged(chips, deranged(some, seed), labels=True))
+    suspicion, exchanged = suspicions(found, Exchanged(chips, deranged(some, seed), labels=True)), set(some)
     wrong: list[Any] = [suspicion[chip_id] for chip_id in some]
-    right = [suspicion[chip_id] for chip_id in train if chip_id not in set(some)]
+    right = [suspicion[chip_id] for chip_id in train if chip_id not in exchanged]
     return area_under_curve(wrong, right)
 
 

@@ -92,18 +92,3 @@ class Projection(nn.Module):
     def forward(self, mean: Tensor) -> Tensor:
         """(B, D) -> (B, to), of length 1."""
         return F.normalize(self.out(self.norm(mean)).float(), dim=-1)
-
-
-def contrast(images: Tensor, texts: Tensor, captions: Sequence[str], scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy of matching pairs. Chips with the same words are all right answers to them.
-
-    Args:
-        images: (B, E) unit vectors.
-        texts: (B, E) unit vectors.
-        captions: B texts.
-        scale: logarithm of the inverse temperature.
-    """
-    scores = scale.exp().clamp(max=100.0) * images @ texts.T  # (B, B)
-    same = torch.tensor([[float(a == b) for b in captions] for a in captions], device=scores.device)
-    wanted = same / same.sum(1, keepdim=True)  # (B, B)
-    return 0.5 * (F.cross_entropy(scores, wanted) + F.cross_entropy(scores.T, wanted))

@@ -146,7 +146,14 @@ def patch_size_m(tables: Mapping[str, GroupTable], edge_m: float, most_cells: in
 
 
 def dropped(
-    batch: Batch, tables: Mapping[str, GroupTable], generator: torch.Generator, modality: float, date: float
+    batch: Batch,
+    tables: Mapping[str, GroupTable],
+    generator: torch.Generator,
+    modality: float,
+    date: float,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Batch:
     """Modality and date dropout: a modality goes for the whole batch, a date for one chip.
 
@@ -156,6 +163,9 @@ def dropped(
         generator: decides; on the CPU.
         modality: chance of each modality to go; one always stays.
         date: chance of each date to go; of a modality that stays, each chip keeps at least one.
+        rank: of the processes that share a step, each with as many chips, which one this is: chips lose what they
+            would lose in one batch of all.
+        world_size: how many there are.
     """
     present = list(dict.fromkeys(tables[name].modality for name in batch.layers))
     luck = torch.rand(len(present), generator=generator)
@@ -168,7 +178,8 @@ def dropped(
         if owner not in kept:
             continue
         if owner not in keep_dates:  # groups of one modality share their dates
-            chance = torch.rand(layer.day.shape, generator=generator)  # (B, T)
+            size, dates = layer.day.shape
+            chance = torch.rand((world_size, size, dates), generator=generator)[rank]  # (B, T)
             any_valid = layer.valid.flatten(2).any(2).to("cpu", torch.float32)
             chance = chance + (any_valid - 1.0) * 2.0  # a date without data is not the one that is kept
             keep_dates[owner] = (chance >= date) | (chance == chance.max(1, keepdim=True).values)

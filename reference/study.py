@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,7 +26,6 @@ log = logging.getLogger(__name__)
 
 PARTS = 4
 """Where no chip is held out, each is cut into so many parts along an edge, and every fourth part is."""
-LEAST_HELD_OUT = 1
 
 
 class Parts(Altered):
@@ -156,16 +154,10 @@ def split_of(chips: Chips) -> Split:
     """
     train = chips.ids("train")
     held = [*chips.ids("val"), *chips.ids("test")]
-    if train and len(held) >= LEAST_HELD_OUT:
+    if train and held:
         return Split(tuple(train), tuple(held), "the dataset's split: train against val and test")
     everything = train or held
     if not everything:
         raise DatasetError("there is no chip to learn from", where=chips.dataset.name)
     learned, asked = Parts(chips).names(everything)
     return Split(tuple(learned), tuple(asked), "parts of the chips, a quarter held out: the dataset has no split")
-
-
-def use_threads(count: int | None) -> None:
-    """Let PyTorch use so many threads."""
-    if count is not None:
-        torch.set_num_threads(count)

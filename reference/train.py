@@ -21,14 +21,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from reference.data import ABSTAIN, Batch
+from reference.data import Batch
+from reference.devices import compile_for, gpu_busy, is_on_gpu, precision_of
 from reference.evaluate import confusions, mean_iou
-from reference.heads import contrast
 from reference.lessons import ChipSource, Course, class_weights, loader
+from reference.losses import contrast, segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
 from reference.vocabulary import learn_vocabulary
 from schemas.errors import UserError
@@ -83,8 +83,11 @@ class Training:
     """GPUs, or processes on a CPU: more than one train by DDP."""
     accelerator: str = "auto"
     """cpu, cuda, or whatever is there."""
-    compile: bool = True
-    """On a GPU: compile the trunk, whose shapes are fixed."""
+    precision: str = "auto"
+    """bf16 (mixed: weights stay fp32) or fp32; auto is bf16 on a GPU, fp32 on a CPU."""
+    compile: bool | None = None
+    """Compile the trunk, whose shapes are fixed; on a GPU alone where None. Where no compiler is at hand it stays as it
+    is, and the log says so."""
 
 
 @dataclass
@@ -100,7 +103,9 @@ class Trained:
     samples_per_s: float
     """Chips, of all processes."""
     losses: list[float] = field(default_factory=list)
-    """Loss of each step."""
+    """Loss of each step, of this process."""
+    rank: int = 0
+    """Of the processes that trained, which one this is: the first one writes."""
 
 
 class Lesson(lightning.LightningModule):
@@ -150,7 +155,15 @@ class Lesson(lightning.LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one step."""
         chance = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.trainer.global_step)
-        seen = dropped(batch, self.model.tables, chance, self.options.modality_dropout, self.options.date_dropout)
+        seen = dropped(
+            batch,
+            self.model.tables,
+            chance,
+            self.options.modality_dropout,
+            self.options.date_dropout,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
         loss, parts = self.loss(seen)
         self.losses.append(float(loss.detach()))
         self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch.chip_ids))
@@ -237,37 +250,6 @@ class Lesson(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def segmentation_loss(scores: Tensor, label: Tensor, confidence: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Cross-entropy over pixels with a label, weighted by confidence and class.
-
-    Args:
-        scores: (B, classes, H, W).
-        label: (B, H, W), 255 = abstain.
-        confidence: (B, H, W) 0..1; None: all alike.
-        weights: (classes,); None: all alike.
-
-    Returns:
-        A weighted mean; 0, with a gradient of 0, where no pixel has a label.
-    """
-    known = label != ABSTAIN
-    each = F.cross_entropy(scores.float(), label, weight=weights, ignore_index=ABSTAIN, reduction="none")  # (B, H, W)
-    counts = known.to(each.dtype)
-    if confidence is not None:
-        counts = counts * confidence
-    each = each * counts  # class weights are in `each`
-    if weights is not None:
-        counts = counts * weights[label.clamp(max=len(weights) - 1)]
-    return each.sum() / counts.sum().clamp_min(1e-6)
-
-
-def gpu_busy(device: torch.device) -> float | None:
-    """Share of the last moment in which the GPU computed, as the driver says; None where it cannot be asked."""
-    try:
-        return torch.cuda.utilization(device) / 100.0
-    except (ModuleNotFoundError, RuntimeError):
-        return None
-
-
 def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Sequence[str] = ()) -> ReferenceModel:
     """A model for these chips, its weights drawn from the seed.
 
@@ -322,6 +304,7 @@ def fit(
     model = new_model(chips, edge_m, options, captions)
     weights = class_weights(chips, train_ids, len(chips.classes))
     lesson = Lesson(model, options, weights, chips, train_ids, val_ids)
+    on_gpu = is_on_gpu(options.accelerator)
     keeps = bool(folder is not None and options.checkpoint_every)
     saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every or None)
     with _quiet():
@@ -332,7 +315,7 @@ def fit(
             use_distributed_sampler=False,
             max_steps=options.steps if stop_after is None else stop_after,
             max_epochs=-1,
-            precision="bf16-mixed" if _on_gpu(options) else "32-true",
+            precision=precision_of(options.precision, on_gpu),
             logger=CSVLogger(folder, name="", version="metrics") if folder is not None else False,
             callbacks=[saver] if keeps else [],
             enable_checkpointing=keeps,
@@ -343,8 +326,8 @@ def fit(
             num_sanity_val_steps=0,
         )
         last = None if folder is None else folder / "last.ckpt"
-        if options.compile and _on_gpu(options):
-            model.trunk.compile()
+        if on_gpu if options.compile is None else options.compile:
+            compile_for(model.trunk, "cuda" if on_gpu else "cpu")
         began = time.monotonic()
         trainer.fit(lesson, ckpt_path=str(last) if resume and last is not None and last.is_file() else None)
         seconds = time.monotonic() - began
@@ -355,6 +338,7 @@ def fit(
         seconds,
         steps * options.batch_size * options.devices / max(seconds, 1e-9),
         lesson.losses,
+        trainer.global_rank,
     )
 
 
@@ -373,10 +357,6 @@ def _quiet() -> Iterator[None]:
     finally:
         for talker, level in zip(talkers, levels, strict=True):
             talker.setLevel(level)
-
-
-def _on_gpu(options: Training) -> bool:
-    return options.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
 
 
 def save_model(path: Path, trained: Trained, options: Training, classes: Sequence[str], version: str) -> None:

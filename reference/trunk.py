@@ -51,9 +51,3 @@ def _small(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
-
-
-def matrix_flops(width: int, depth: int, tokens: int) -> float:
-    """Multiply-adds times two of a forward pass per sequence: what P9 counts (matrices and attention, no norms)."""
-    per_token = 2.0 * 12 * width * width + 4.0 * tokens * width
-    return depth * tokens * per_token

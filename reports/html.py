@@ -261,5 +261,5 @@ def _costs(document: Mapping[str, Any]) -> dict[str, Any]:
         "max_cost",
         "per_1000",
     )
-    whole = {name: paid[name] for name in (*names, "per_1000") if name in paid}
+    whole = {name: paid[name] for name in names if name in paid}
     return {"cost": whole, "cost by fate": paid.get("cost_by_fate"), "cost by kind": paid.get("kinds")}

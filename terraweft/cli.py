@@ -253,6 +253,10 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read ahead.")] = 0,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    precision: Annotated[str, typer.Option(help="bf16, fp32, or auto: bf16 on a GPU.")] = "auto",
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the trunk; by default on a GPU alone.")
+    ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps between checkpoints; 0: none.")] = 100,
     validate_every: Annotated[int, typer.Option(min=0, help="Steps between scores on val; 0: none.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
@@ -263,7 +267,8 @@ def train(
     settings = {
         "size": size, "steps": steps, "batch_size": batch_size, "crop_m": crop_m, "learning_rate": learning_rate,
         "text_weight": texts, "seed": seed, "workers": workers, "devices": devices, "accelerator": accelerator,
-        "checkpoint_every": checkpoint_every, "validate_every": validate_every,
+        "precision": precision, "compile": compiled, "checkpoint_every": checkpoint_every,
+        "validate_every": validate_every,
     }  # fmt: skip
     run_train(TrainRequest(dataset, to, version, tuple(modality or ()), label, resume), settings, out)
 

@@ -70,6 +70,8 @@ def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) 
             resume=request.resume,
             progress=out.is_terminal,
         )
+        if trained.rank > 0:  # every process of a DDP training comes here; the first one tells and writes
+            return
         path = request.to / "model.pt"
         save_model(path, trained, options, chips.classes, dataset.version)
         rows = {

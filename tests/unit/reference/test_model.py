@@ -7,9 +7,8 @@ import torch
 
 from reference.bands import GroupTable
 from reference.data import ABSTAIN, Batch, Layer, select, stack
-from reference.heads import contrast
+from reference.losses import contrast, segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
-from reference.train import segmentation_loss
 from reference.vocabulary import learn_vocabulary
 from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
 
