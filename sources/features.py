@@ -26,22 +26,31 @@ WGS84 = 4326
 
 
 def to_feature(feature_id: str, geometry: BaseGeometry, tags: Mapping[str, str], timestamp: str = "") -> Feature | None:
-    """A feature with its geometry in one form: repaired, single where it is single, normalised; None if
-    nothing is left.
+    """A feature with its geometry as `shaped_geometries` gives it; None if nothing is left."""
+    shaped = shaped_geometries(np.array([geometry], dtype=object))[0]
+    return None if shaped is None else Feature(feature_id, shaped, dict(sorted(tags.items())), timestamp)
+
+
+def shaped_geometries(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Geometries in one form: repaired, single where they are single, areas normalised; None where nothing is left.
+
+    Args:
+        geometries: (n,) of any kind.
+
+    Returns:
+        (n,) of the dimensions that they came with.
     """
-    if geometry.is_empty:
-        return None
-    dimension = shapely.get_dimensions(geometry)
-    if not geometry.is_valid:
-        geometry = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
-        if geometry.is_empty or shapely.get_dimensions(geometry) != dimension:
-            return None
-    parts = shapely.get_parts(geometry)
-    if len(parts) == 1:
-        geometry = parts[0]
-    if dimension == 2:
-        geometry = shapely.normalize(geometry)
-    return Feature(feature_id, geometry, dict(sorted(tags.items())), timestamp)
+    shaped = geometries.copy()
+    dimensions = shapely.get_dimensions(shaped)
+    for broken in np.flatnonzero(~shapely.is_valid(shaped)):
+        mended = shapely.make_valid(shaped[broken], method="structure", keep_collapsed=False)
+        shaped[broken] = mended if shapely.get_dimensions(mended) == dimensions[broken] else None
+    shaped[shapely.is_empty(shaped)] = None
+    single = shapely.get_num_geometries(shaped) == 1
+    shaped[single] = shapely.get_geometry(shaped[single], 0)
+    areas = shapely.get_dimensions(shaped) == 2
+    shaped[areas] = shapely.normalize(shaped[areas])
+    return shaped
 
 
 def is_area(tags: Mapping[str, str]) -> bool:
@@ -101,16 +110,14 @@ def to_crs(table: FeatureTable, epsg: int) -> FeatureTable:
     def moved(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(transformer.transform(xy[:, 0], xy[:, 1]))
 
-    geometries = shapely.transform(np.array([feature.geometry for feature in table.features], dtype=object), moved)
-    areas = (shapely.get_dimensions(geometries) == 2) & shapely.is_valid(geometries)
-    geometries[areas] = shapely.normalize(geometries[areas])
-    features = []
-    for feature, geometry, is_done in zip(table.features, geometries, areas, strict=True):
-        if is_done:  # valid and single where it was single before
-            features.append(replace(feature, geometry=geometry))
-        elif (there := to_feature(feature.feature_id, geometry, feature.tags, feature.timestamp)) is not None:
-            features.append(there)
-    return replace(table, epsg=epsg, features=tuple(features))
+    places = np.array([feature.geometry for feature in table.features], dtype=object)
+    shaped = shaped_geometries(shapely.transform(places, moved))
+    features = tuple(
+        replace(feature, geometry=geometry)
+        for feature, geometry in zip(table.features, shaped, strict=True)
+        if geometry is not None
+    )
+    return replace(table, epsg=epsg, features=features)
 
 
 class FeatureIndex:

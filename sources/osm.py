@@ -8,16 +8,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import osmium
 import osmium.filter
 import osmium.geom
 import shapely
-from shapely.geometry import LineString, Point, Polygon
+from shapely.geometry import LineString, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import AssetMissingError, DecodeError
@@ -25,7 +28,7 @@ from schemas.georef import Bounds
 from schemas.labels import Feature, FeatureTable
 from schemas.scene import Opener
 from sources.documents import blocks_of
-from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, to_feature
+from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, shaped_geometries
 from sources.openers import unsigned
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,9 @@ log = logging.getLogger(__name__)
 SHA256_MULTIHASH = "1220"
 LARGEST_EXTRACT = 200 << 30
 """Bytes; the whole planet has 90 GB."""
+
+TOGETHER = 20_000
+"""So many geometries are looked at at once: one by one costs several times as much, and an extract may hold millions."""
 
 AREA_RELATIONS = ("multipolygon", "boundary")
 """Relations that are areas."""
@@ -80,48 +86,58 @@ class _Collected:
 
     def __init__(self, box: BaseGeometry, tags_wanted: TagsWanted) -> None:
         self.box, self.tags_wanted = box, tags_wanted
+        shapely.prepare(box)
         self.newest = ""
         self.features: list[Feature] = []
-        self.awaited: dict[str, tuple[dict[str, str], str, list[tuple[float, float]]]] = {}
+        self.found: list[_Found] = []
+        self.awaited: dict[str, _Found] = {}
         self.left_out = 0
         self.wkb = osmium.geom.WKBFactory()
 
     def add(self, found: Any) -> None:
         """One object of the file: a node, a way, an area (a relation itself says nothing more)."""
-        tags = {tag.k: tag.v for tag in found.tags}
+        tags = dict(found.tags)
         if not has_wanted(tags, self.tags_wanted):
             return
         timestamp = _iso(found.timestamp)
         self.newest = max(self.newest, timestamp)
         if found.is_node():
             if found.location.valid():
-                self._keep(f"node/{found.id}", Point(found.location.lon, found.location.lat), tags, timestamp)
+                self._keep(_Found(f"node/{found.id}", self.wkb.create_point(found), tags, timestamp))
         elif found.is_way():
             self._add_way(found, tags, timestamp)
         elif found.is_area():
             self._add_area(found, tags, timestamp)
         elif tags.get("type") in AREA_RELATIONS:
-            self.awaited[f"relation/{found.id}"] = (tags, timestamp, [])
+            self.awaited[f"relation/{found.id}"] = _Found(f"relation/{found.id}", "", tags, timestamp)
 
     def finish(self) -> tuple[Feature, ...]:
         """All features by id; areas that could not be assembled are repaired from their ring or left out."""
-        for feature_id, (tags, timestamp, ring) in self.awaited.items():
+        for one in self.awaited.values():
+            ring = shapely.get_coordinates(shapely.from_wkb(one.wkb)) if one.wkb else ()
             if len(ring) >= 4:
-                self._keep(feature_id, Polygon(ring), tags, timestamp)
+                self._keep(replace(one, wkb=shapely.to_wkb(Polygon(ring), hex=True)))
             else:
                 self.left_out += 1
+        self._finish_some()
         if self.left_out:
             log.warning("%d features left out: their nodes or members are not in the extract", self.left_out)
         return tuple(sorted(self.features, key=lambda feature: id_order(feature.feature_id)))
 
     def _add_way(self, way: Any, tags: dict[str, str], timestamp: str) -> None:
-        places = [(node.location.lon, node.location.lat) for node in way.nodes if node.location.valid()]
-        whole = len(places) == len(way.nodes)
+        try:
+            line = self.wkb.create_linestring(way, osmium.geom.use_nodes.ALL)
+        except (RuntimeError, osmium.InvalidLocationError):  # nodes are missing, or there is only one
+            line = ""
         feature_id = f"way/{way.id}"
         if way.is_closed() and is_area(tags):
-            self.awaited[feature_id] = (tags, timestamp, places if whole else [])
-        elif len(places) >= 2:
-            self._keep(feature_id, LineString(places), tags, timestamp)
+            self.awaited[feature_id] = _Found(feature_id, line, tags, timestamp)
+            return
+        if not line:
+            places = [(node.location.lon, node.location.lat) for node in way.nodes if node.location.valid()]
+            line = shapely.to_wkb(LineString(places), hex=True) if len(places) >= 2 else ""
+        if line:
+            self._keep(_Found(feature_id, line, tags, timestamp))
         else:
             self.left_out += 1
 
@@ -130,16 +146,42 @@ class _Collected:
         if area.from_way() and not is_area(tags):
             return
         try:
-            geometry = shapely.from_wkb(self.wkb.create_multipolygon(area))
+            wkb = self.wkb.create_multipolygon(area)
         except RuntimeError:  # rings that cannot be assembled: `finish` repairs what it can
             return
         self.awaited.pop(feature_id, None)
-        self._keep(feature_id, geometry, tags, timestamp)
+        self._keep(_Found(feature_id, wkb, tags, timestamp))
 
-    def _keep(self, feature_id: str, geometry: BaseGeometry, tags: dict[str, str], timestamp: str) -> None:
-        feature = to_feature(feature_id, geometry, tags, timestamp)
-        if feature is not None and feature.geometry.intersects(self.box):
-            self.features.append(feature)
+    def _keep(self, found: _Found) -> None:
+        self.found.append(found)
+        if len(self.found) >= TOGETHER:
+            self._finish_some()
+
+    def _finish_some(self) -> None:
+        """What was found since the last time becomes features: geometries of many at once."""
+        geometries = shapely.from_wkb(np.array([one.wkb for one in self.found], dtype=object))
+        shaped = shaped_geometries(geometries)
+        meets = shapely.intersects(self.box, shaped)
+        self.features += [
+            Feature(one.feature_id, geometry, dict(sorted(one.tags.items())), one.timestamp)
+            for one, geometry, here in zip(self.found, shaped, meets, strict=True)
+            if here
+        ]
+        self.found.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One object of the file."""
+
+    feature_id: str
+    """``way/123``."""
+    wkb: str
+    """Its geometry, hexadecimal; of an area that is awaited its ring, empty where that is not whole."""
+    tags: dict[str, str]
+    """As found."""
+    timestamp: str
+    """Last edit."""
 
 
 def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | None = None) -> Path:
@@ -192,6 +234,7 @@ def _copy(href: str, opener: Opener, target: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=65536)
 def _iso(moment: datetime) -> str:
     """ISO time in UTC; empty for the epoch, which stands for unknown."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
