@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,6 @@ from schemas.sensor import load_sensor
 from shards.storage import Storage
 from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
-from sources.openers import ForgetfulOpener
 from sources.retry import call_with_retries
 from sources.tile_reader import failed
 
@@ -176,17 +174,13 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
 
 
 def _labels_or_failures(job: Job, tile: Tile) -> dict[str, Any]:
-    """Chip id -> (rasters, features), or the failure that its label sources met: of the products over it alone.
-
-    A second try asks the server again and not GDAL's memory of the first.
-    """
+    """Chip id -> (rasters, features), or the failure that its label sources met: of the products over it alone."""
     specs = list(tile.chips)
     if job.recipe.labels is None or not specs:
         return {spec.chip_id: ({}, None) for spec in specs}
-    openers = chain([job.opener], repeat(ForgetfulOpener(job.opener)))
 
     def read(group: Sequence[ChipSpec]) -> dict[str, Any]:
-        reader = LabelReader(job.recipe, next(openers), job.cache, job.variables, tags_wanted())
+        reader = LabelReader(job.recipe, job.opener, job.cache, job.variables, tags_wanted())
         return dict(reader.read(tile, group))
 
     def read_or_fail(group: Sequence[ChipSpec]) -> dict[str, Any]:

@@ -35,7 +35,6 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem, SceneRef
 from sources.base import load_target
 from sources.lattice import unions
-from sources.openers import FORGET_OPTIONS, gdal_settings
 
 ENGINES: dict[str, str] = {
     "direct": "sources.engine_direct:DirectEngine",
@@ -47,27 +46,6 @@ GROUND_RANGE = "sources.engine_ground_range:GroundRangeEngine"
 """Not chosen in a recipe: what reads images that lie on no map."""
 ENTRY_POINTS = "terraweft.engines"
 RESAMPLINGS = ("nearest", "bilinear", "cubic", "average")
-
-
-class FailedReads:
-    """Addresses whose last read failed, so that the next one asks the server and not GDAL's memory of the failure."""
-
-    def __init__(self) -> None:
-        self._hrefs: set[str] = set()
-
-    def options(self, refs: Sequence[SceneRef], opener: Opener) -> dict[str, str]:
-        """GDAL configuration for a read of these refs."""
-        is_second = any(ref.href in self._hrefs for ref in refs)
-        settings = gdal_settings(opener, sorted({ref.href for ref in refs}))
-        return {**settings, **FORGET_OPTIONS} if is_second else settings
-
-    def note(self, refs: Sequence[SceneRef]) -> None:
-        """The read of these refs failed."""
-        self._hrefs.update(ref.href for ref in refs)
-
-    def clear(self, refs: Sequence[SceneRef]) -> None:
-        """The read of these refs went well."""
-        self._hrefs.difference_update([ref.href for ref in refs])
 
 
 class Engine(Protocol):

@@ -22,11 +22,11 @@ from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
-from sources.engine import FailedReads, blank, outside_values
+from sources.engine import blank, outside_values
 from sources.faults import as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
-from sources.openers import driver_of, unsigned
+from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked
 from sources.warp import needed_window, warp_into
@@ -112,7 +112,6 @@ class DirectEngine:
     """Items that are worth reading at the same time: their waits overlap, and decoding has its own threads."""
 
     def __init__(self, store: BlockStore | None = None) -> None:
-        self._failed = FailedReads()
         self._store = store
 
     def read(
@@ -243,7 +242,7 @@ class DirectEngine:
         try:
             with (
                 opener.slot(href),
-                rasterio.Env(**self._failed.options(refs, opener)),
+                gdal_reads(opener, [href]),
                 rasterio.open(resolved, driver=driver_of(href)) as file,
             ):
                 check_open_file(file, href)
@@ -255,9 +254,7 @@ class DirectEngine:
                 _check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
         except (RasterioError, OSError) as error:
-            self._failed.note(refs)
             raise as_source_error(error, href, resolved) from error
-        self._failed.clear(refs)
         _check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
         return _Patch(pixels.astype(refs[0].dtype, copy=False), _georef_of(near, window))
 

@@ -22,10 +22,10 @@ from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.documents import read_document
-from sources.engine import FailedReads, UnionReads, blank
+from sources.engine import UnionReads, blank
 from sources.faults import as_source_error
 from sources.heights import read_heights
-from sources.openers import driver_of, unsigned
+from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
 from sources.sentinel1_grd_annotation import (
     Annotation,
@@ -53,7 +53,6 @@ class GroundRangeEngine(UnionReads):
     """See `sources.engine.Engine`; refs carry the addresses of their annotation in `SceneRef.needs`."""
 
     def __init__(self) -> None:
-        self._failed = FailedReads()
         self._documents: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def read(
@@ -136,7 +135,7 @@ class GroundRangeEngine(UnionReads):
         resolved = opener.resolve(ref.href)
         try:
             with (
-                rasterio.Env(**self._failed.options([ref], opener)),
+                gdal_reads(opener, [ref.href]),
                 rasterio.open(resolved, driver=driver_of(ref.href)) as file,
             ):
                 check_open_file(file, ref.href)
@@ -149,9 +148,7 @@ class GroundRangeEngine(UnionReads):
                     raise DecodeError(f"the file holds {file.dtypes[0]}, no amplitude", unsigned(ref.href))
                 pixels = file.read(1, window=Window(columns.start, rows.start, shape[1], shape[0]))
         except (RasterioError, OSError) as error:
-            self._failed.note([ref])
             raise as_source_error(error, ref.href, resolved) from error
-        self._failed.clear([ref])
         return cast(NDArray[np.integer[Any]], pixels)
 
 

@@ -17,9 +17,10 @@ from rasterio.errors import RasterioError
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
+from sources.engine import UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
+from sources.openers import gdal_settings, note_success
 from sources.raster_limits import check_format
 
 PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -27,9 +28,6 @@ PROJECTION_EXTENSION = "https://stac-extensions.github.io/projection/v2.0.0/sche
 
 class OdcEngine(UnionReads):
     """See `sources.engine.Engine`."""
-
-    def __init__(self) -> None:
-        self._failed = FailedReads()
 
     def read(
         self,
@@ -76,7 +74,7 @@ class OdcEngine(UnionReads):
         empty = outside_value(ref, fill)
         config = {"terraweft": {"assets": {"band": {"data_type": ref.dtype, "nodata": empty}}}}
         box = GeoBox(target.shape_yx, Affine(*target.transform), f"EPSG:{target.epsg}")
-        options: dict[str, Any] = {**self._failed.options([ref], opener)}
+        options: dict[str, Any] = {**gdal_settings(opener, [ref.href])}
         configure_rio(cloud_defaults=False, verbose=False, **options)
         try:
             loaded = odc.stac.load(
@@ -94,8 +92,7 @@ class OdcEngine(UnionReads):
                 pool=1,
             )
         except (RasterioError, OSError) as error:
-            self._failed.note([ref])
             raise as_source_error(error, ref.href, address) from error
         pixels: NDArray[Any] = loaded["band"].values[0]
-        self._failed.clear([ref])
+        note_success([ref.href])
         return pixels

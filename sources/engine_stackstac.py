@@ -18,9 +18,10 @@ from rasterio.enums import Resampling
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import FailedReads, UnionReads, blank, open_engine, outside_value, single_band
+from sources.engine import UnionReads, blank, open_engine, outside_value, single_band
 from sources.faults import as_source_error
 from sources.lattice import coverage
+from sources.openers import gdal_settings, note_failure, note_success
 from sources.raster_limits import check_format
 
 CHUNK = 2048
@@ -29,9 +30,6 @@ CHUNK = 2048
 
 class StackstacEngine(UnionReads):
     """See `sources.engine.Engine`."""
-
-    def __init__(self) -> None:
-        self._failed = FailedReads()
 
     def read(
         self,
@@ -70,10 +68,10 @@ class StackstacEngine(UnionReads):
         except ImportError as error:
             raise MissingExtraError.of("stackstac", "build") from error
         dtype = np.dtype(refs[0].dtype)
-        env = stackstac.DEFAULT_GDAL_ENV.updated(always=self._failed.options(refs, opener))
-        for href in {ref.href for ref in refs}:
-            check_format(href, opener)
         addresses = {ref.href: opener.resolve(ref.href) for ref in refs}
+        env = stackstac.DEFAULT_GDAL_ENV.updated(always=gdal_settings(opener, sorted(addresses)))
+        for href in addresses:
+            check_format(href, opener)
         try:
             lazy = stackstac.stack(
                 [_item(refs, addresses)],
@@ -97,10 +95,11 @@ class StackstacEngine(UnionReads):
                 return None
             pixels: NDArray[Any] = lazy.data[0].compute(scheduler="synchronous")
         except RuntimeError as error:
-            self._failed.note(refs)
+            for href in addresses:
+                note_failure(href)  # which of them it was the message may not say
             named = next((ref for ref in refs if addresses[ref.href] in str(error)), refs[0])
             raise as_source_error(error, named.href, addresses[named.href]) from error
-        self._failed.clear(refs)
+        note_success(addresses)
         return pixels
 
 

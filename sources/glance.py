@@ -21,7 +21,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.scene import Opener, SceneRef
 from sources.engine import outside_value
 from sources.faults import as_source_error
-from sources.openers import driver_of, gdal_settings
+from sources.openers import driver_of, gdal_reads
 
 MIN_SIDE_PX = 32
 """A chip is looked at with at least so many pixels a side: shares are then good to a few percent."""
@@ -56,7 +56,7 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
     try:
         with (
             opener.slot(ref.href),
-            rasterio.Env(**gdal_settings(opener, [ref.href])),
+            gdal_reads(opener, [ref.href]),
             rasterio.open(resolved, driver=driver_of(ref.href)) as file,
         ):
             how = str(file.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", ""))

@@ -22,7 +22,7 @@ from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener
 from sources.faults import as_source_error
-from sources.openers import driver_of, gdal_settings
+from sources.openers import driver_of, gdal_reads
 from sources.raster_limits import check_open_file
 
 Floats = NDArray[np.float64]
@@ -108,7 +108,7 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
     found = np.full(target.shape_yx, np.nan)
     try:
         with (
-            rasterio.Env(**gdal_settings(opener, [href])),
+            gdal_reads(opener, [href]),
             rasterio.open(resolved, driver=driver_of(href)) as file,
         ):
             check_open_file(file, href)

@@ -27,7 +27,7 @@ from sources.assets import is_refused
 from sources.centres import projection, source_pixels
 from sources.faults import as_source_error
 from sources.items import content_hash, item_geometry, item_times
-from sources.openers import driver_of, gdal_settings
+from sources.openers import driver_of, gdal_reads
 from sources.raster_limits import check_layout
 
 log = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ def _read_one(
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
     href = item.refs[0].href
-    with rasterio.Env(**gdal_settings(opener, [href])), _opened(href, opener) as raster:
+    with gdal_reads(opener, [href]), _opened(href, opener) as raster:
         window = _window(raster, target)
         if window is None:
             return None
@@ -278,7 +278,7 @@ def _at_centres(part: xr.DataArray, target: GeoRef, nodata: int, dtype: np.dtype
 def _opened(href: str, opener: Opener) -> xr.DataArray:
     """First band of the raster, nothing read yet."""
     try:
-        with rasterio.Env(**gdal_settings(opener, [href])):
+        with gdal_reads(opener, [href]):
             found = rioxarray.open_rasterio(opener.resolve(href), cache=False, driver=driver_of(href))
     except (rasterio.errors.RasterioError, OSError) as error:
         raise as_source_error(error, href, opener.resolve(href)) from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+import rasterio
 
 from schemas.errors import UnsupportedItemError
 from schemas.scene import Opener
@@ -42,7 +44,8 @@ FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/
 
 MOST_FAILED = 4096
 _failed: dict[str, None] = {}
-"""Addresses at which GDAL failed in this process: a worker of a standing cluster outlives the build that met them."""
+"""Addresses whose last read by GDAL failed in this process: a worker of a standing cluster outlives the build that met
+them."""
 
 
 @dataclass(frozen=True)
@@ -85,39 +88,6 @@ class PlainOpener:
         return dict(GDAL_OPTIONS)
 
 
-@dataclass(frozen=True)
-class ForgetfulOpener:
-    """Another opener, for a second attempt: what GDAL remembers of the first is not believed."""
-
-    opener: Opener
-    """Opens the addresses."""
-
-    @property
-    def allow_local(self) -> bool:
-        """See `Opener.allow_local`."""
-        return self.opener.allow_local
-
-    def resolve(self, href: str) -> str:
-        """See `Opener.resolve`."""
-        return self.opener.resolve(href)
-
-    def headers(self, href: str) -> Mapping[str, str]:
-        """See `Opener.headers`."""
-        return self.opener.headers(href)
-
-    def refresh(self, href: str) -> None:
-        """See `Opener.refresh`."""
-        self.opener.refresh(href)
-
-    def slot(self, href: str) -> AbstractContextManager[None]:
-        """See `Opener.slot`."""
-        return self.opener.slot(href)
-
-    def gdal_options(self) -> dict[str, str]:
-        """The opener's own, and no memory."""
-        return {**self.opener.gdal_options(), **FORGET_OPTIONS}
-
-
 def gdal_settings(opener: Opener, hrefs: Sequence[str]) -> dict[str, str]:
     """GDAL configuration for reading these addresses together: the opener's own, and the headers that they need.
 
@@ -140,10 +110,24 @@ def gdal_settings(opener: Opener, hrefs: Sequence[str]) -> dict[str, str]:
     return {**options, "GDAL_HTTP_HEADERS": lines}
 
 
+@contextmanager
+def gdal_reads(opener: Opener, hrefs: Sequence[str]) -> Iterator[None]:
+    """GDAL configured as `gdal_settings` says; that the block ends without an error is noted."""
+    with rasterio.Env(**gdal_settings(opener, hrefs)):
+        yield
+    note_success(hrefs)
+
+
+def note_success(hrefs: Iterable[str]) -> None:
+    """GDAL read these addresses: its memory of them is good again."""
+    for href in hrefs:
+        _failed.pop(href, None)
+
+
 def note_failure(href: str) -> None:
-    """GDAL failed at an address: from now on it is read past GDAL's memory."""
+    """GDAL failed at an address: until a read goes well it is read past GDAL's memory."""
     if len(_failed) >= MOST_FAILED:
-        del _failed[next(iter(_failed))]
+        _failed.pop(next(iter(_failed)), None)
     _failed[href] = None
 
 

@@ -38,7 +38,7 @@ LARGEST_EXTRACT = 200 << 30
 """Bytes; the whole planet has 90 GB."""
 
 TOGETHER = 20_000
-"""So many geometries are looked at at once: one by one costs several times as much, and an extract may hold millions."""
+"""So many geometries are looked at at once: one by one costs several times as much, and extracts hold millions."""
 
 AREA_RELATIONS = ("multipolygon", "boundary")
 """Relations that are areas."""

@@ -15,7 +15,7 @@ from chips.cell_table import CellTable
 from chips.overview import POINTS_PER_EDGE, Overview
 from schemas.errors import RecipeError
 from schemas.scene import Opener
-from sources.openers import driver_of, gdal_settings
+from sources.openers import driver_of, gdal_reads
 
 MAX_PIXELS = 1 << 26
 """An overview is read no finer than this many pixels allow."""
@@ -42,7 +42,7 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
     try:
         with (
             opener.slot(href),
-            rasterio.Env(**gdal_settings(opener, [href])),
+            gdal_reads(opener, [href]),
             rasterio.open(opener.resolve(href), driver=driver_of(href)) as raster,
         ):
             if not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):

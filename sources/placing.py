@@ -19,7 +19,7 @@ from schemas.sensor import load_sensor
 from sources.assets import is_pixel_asset, is_refused
 from sources.faults import as_source_error
 from sources.items import Item
-from sources.openers import driver_of, gdal_settings
+from sources.openers import driver_of, gdal_reads
 from sources.sensors import to_scene_item
 
 
@@ -61,7 +61,7 @@ def _projection(item: Item, asset_key: str, opener: Opener) -> dict[str, Any]:
     try:
         with (
             opener.slot(href),
-            rasterio.Env(**gdal_settings(opener, [href])),
+            gdal_reads(opener, [href]),
             rasterio.open(resolved, driver=driver_of(href)) as file,
         ):
             code = file.crs.to_epsg() if file.crs else None

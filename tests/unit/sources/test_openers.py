@@ -7,7 +7,17 @@ import pickle
 import pytest
 
 from schemas.errors import UnsupportedItemError
-from sources.openers import PlainOpener, driver_of, is_private_host, refusal, unsigned
+from sources.openers import (
+    FORGET_OPTIONS,
+    PlainOpener,
+    driver_of,
+    gdal_reads,
+    gdal_settings,
+    is_private_host,
+    note_failure,
+    refusal,
+    unsigned,
+)
 
 LOCAL = [
     "/etc/passwd",
@@ -95,3 +105,15 @@ def test_an_opener_pickles_and_gives_gdal_no_retries_and_no_listing() -> None:
 def test_the_format_follows_the_address_alone() -> None:
     assert driver_of("s3://b/B02.jp2") == "JP2OpenJPEG"
     assert driver_of("https://h/B02.tif?x=a.jp2") == "GTiff"
+
+
+def test_gdals_memory_of_a_failure_is_passed_by_until_a_read_goes_well() -> None:
+    opener, href = PlainOpener(), "https://host.example.org/once-failed.tif"
+    note_failure(href)
+    assert gdal_settings(opener, [href]).items() >= FORGET_OPTIONS.items()
+    with pytest.raises(OSError, match="again"), gdal_reads(opener, [href]):
+        raise OSError("again")
+    assert gdal_settings(opener, [href]).items() >= FORGET_OPTIONS.items()
+    with gdal_reads(opener, [href]):
+        pass
+    assert not gdal_settings(opener, [href]).keys() & FORGET_OPTIONS.keys()
