@@ -10,7 +10,7 @@ STEPS: dict[str, str] = {
     "read": "1",
     "register": "4",
     "screen": "2",
-    "label": "3",
+    "label": "4",
     "fuse": "2",
     "caption": "2",
     "write": "1",

@@ -52,7 +52,7 @@ def is_road(feature: Feature) -> bool:
 def _seen(table: FeatureTable) -> Iterable[Feature]:
     """What is seen from above; tunnels are not."""
     rules = load_rules()
-    return (feature for feature in table.features if not is_hidden(feature.tags, rules))
+    return (feature for feature in table.features if not is_hidden(feature.tags, rules, table.extract_date[:10]))
 
 
 def _apart(areas: list[BaseGeometry]) -> list[BaseGeometry]:

@@ -38,7 +38,7 @@ def network(table: FeatureTable, georef: GeoRef, of: Network = "roads") -> dict[
     lines = [
         (feature, line)
         for feature in table.features
-        if _belongs(feature, of) and not is_hidden(feature.tags, rules)
+        if _belongs(feature, of) and not is_hidden(feature.tags, rules, table.extract_date[:10])
         for line in _lines(feature)
     ]
     met = Counter(vertex for _, line in lines for vertex in set(line))

@@ -150,7 +150,7 @@ def tags_wanted() -> dict[str, bool]:
     return dict.fromkeys(sorted(keys), True)
 
 
-def is_hidden(tags: Mapping[str, str], rules: OsmRules, date: str = "") -> bool:
+def is_hidden(tags: Mapping[str, str], rules: OsmRules, date: str) -> bool:
     """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone.
 
     Args:

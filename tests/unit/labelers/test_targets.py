@@ -188,6 +188,21 @@ def test_a_footway_and_a_tunnel_are_no_road() -> None:
     assert not road_density(table, GRID, 2).any()
 
 
+def test_what_is_gone_or_not_yet_there_on_the_day_of_the_extract_is_in_no_density_and_no_graph() -> None:
+    gone, planned = {"end_date": "2023"}, {"start_date": "2025-03"}
+    table = features(
+        ("way/1", line((0, 5), (10, 5)), {"highway": "residential", **gone}),
+        ("way/2", line((0, 6), (10, 6)), {"highway": "residential", **planned}),
+        ("way/3", box(*at(1, 3), *at(3, 1)), {"building": "yes", **gone}),
+    )
+    assert not road_density(table, CHIP.georef, 4).any()
+    assert not building_density(table, CHIP.georef, 4).any()
+    assert not network(table, CHIP.georef)["edges"]
+    later = replace(table, extract_date="2025-03-02")
+    assert road_density(later, CHIP.georef, 4).any()
+    assert {edge["feature"] for edge in network(later, CHIP.georef)["edges"]} == {"way/2"}
+
+
 def test_ways_meet_where_they_share_a_vertex_and_not_under_a_bridge() -> None:
     table = features(
         ("way/1", line((1, 1), (3, 1), (5, 1), (12, 1)), {"highway": "residential"}),
