@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from labelers.squares import UNKNOWN, square_counts
 from schemas.recipe_targets import DegradedTarget
-
-UNKNOWN = 255
 
 
 def degraded(
@@ -80,12 +79,6 @@ def _moved(classes: NDArray[np.uint8], pixels: float, angle: float) -> NDArray[n
 
 def _squares(classes: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The commonest known class of squares, the smaller index of two equal ones; unknown where none is known."""
-    height, width = classes.shape
-    rows, columns = -(-height // side), -(-width // side)
-    count = int(classes[classes != UNKNOWN].max(initial=0)) + 1
-    square = (np.arange(height) // side)[:, None] * columns + np.arange(width) // side
-    known = classes != UNKNOWN
-    counts = np.bincount(square[known] * count + classes[known], minlength=rows * columns * count)
-    counts = counts.reshape(rows * columns, count)
-    commonest = np.where(counts.any(axis=1), counts.argmax(axis=1), UNKNOWN).astype(np.uint8)
+    counts, square = square_counts(classes, int(classes[classes != UNKNOWN].max(initial=0)) + 1, side)
+    commonest = np.where(counts.any(axis=0), counts.argmax(axis=0), UNKNOWN).astype(np.uint8).ravel()
     return np.asarray(commonest[square])

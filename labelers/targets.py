@@ -13,6 +13,7 @@ from labelers.degrade import degraded
 from labelers.densities import building_density, road_density
 from labelers.fuse import ABSTAINED
 from labelers.graph import network
+from labelers.squares import UNKNOWN, square_counts
 from labelers.voters import vote_table
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
@@ -30,9 +31,6 @@ from schemas.recipe_targets import (
     MultiLabelTarget,
     PairTarget,
 )
-
-UNKNOWN = 255
-"""Of masks and class indices."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,7 @@ def _classes(layer: str, chip: ChipLabels) -> tuple[NDArray[np.uint8], Legend] |
     if held is None:
         return None
     legend = load_legend(held.legend)
-    index = np.full(1 << 16, UNKNOWN, dtype=np.uint8)
-    index[[entry.code for entry in legend.classes]] = np.arange(len(legend.classes), dtype=np.uint8)
-    return index[held.classes], legend
+    return legend.positions(UNKNOWN)[held.classes], legend
 
 
 def _target_map(layer: str, labels: Labels, chip: ChipLabels) -> NDArray[np.uint8] | None:
@@ -174,13 +170,7 @@ def square_fractions(classes: NDArray[np.uint8], count: int, cell_px: int) -> ND
         count: classes of the legend.
         cell_px: side of a square in pixels.
     """
-    rows, columns = -(-classes.shape[0] // cell_px), -(-classes.shape[1] // cell_px)
-    padded = np.full((rows * cell_px, columns * cell_px), UNKNOWN, dtype=np.int64)
-    padded[: classes.shape[0], : classes.shape[1]] = classes
-    square = np.arange(rows).repeat(cell_px)[:, None] * columns + np.arange(columns).repeat(cell_px)
-    known = padded != UNKNOWN
-    flat = np.bincount(square[known] * count + padded[known], minlength=rows * columns * count)
-    counts = flat.reshape(rows, columns, count).transpose(2, 0, 1)
+    counts, _ = square_counts(classes, count, cell_px)
     total = counts.sum(axis=0)
     return np.where(total > 0, counts / np.maximum(total, 1), np.nan).astype(np.float32)
 

@@ -7,7 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import Annotated
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.errors import RecipeError
@@ -69,6 +71,12 @@ class Legend(BaseModel):
         if bool(self.groups) != all(entry.members for entry in self.classes) or (members and not self.groups):
             raise ValueError(f"legend {self.name}: give groups and the members of every class, or neither")
         return self
+
+    def positions(self, unknown: int) -> NDArray[np.uint8]:
+        """(65536,) uint8 index of every code, ``unknown`` of codes that no class has."""
+        index = np.full(1 << 16, unknown, dtype=np.uint8)
+        index[[entry.code for entry in self.classes]] = np.arange(len(self.classes), dtype=np.uint8)
+        return index
 
     def index_of(self, code: int) -> int:
         """Index of a code.

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
-import pyproj
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.enums import TransformDirection
 
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.labels import RasterLayer
 from schemas.legend import load_legend
 from schemas.recipe import LabelSource
+from sources.centres import projection
 from sources.labels_raster import ATTRIBUTION, LICENCE, NATIVE_GSD_M
 
 MAGIC = {
@@ -105,7 +106,7 @@ def _under_centres(shapes: _Shapes, target: GeoRef) -> Hits:
 
     Polygon by polygon and prepared: a tree asked point by point looks at every vertex of a polygon for each pixel.
     """
-    to_file = pyproj.Transformer.from_crs(target.epsg, shapes.crs, always_xy=True)
+    to_file = projection(target.epsg, shapes.crs)
     across, down = np.meshgrid(target.x_centres(), target.y_centres())
     x, y = to_file.transform(across.ravel(), down.ravel())
     owner = np.full(x.size, -1, dtype=np.int64)
@@ -125,13 +126,12 @@ def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
     """Pixels in the squares around points; windows that reach into the grid from beyond it count."""
     reach = (window_px // 2 + 1) * target.pixel_size
     left, bottom, right, top = target.bounds_xyxy
-    to_file = pyproj.Transformer.from_crs(target.epsg, shapes.crs, always_xy=True)
+    to_file = projection(target.epsg, shapes.crs)
     around = to_file.transform_bounds(left - reach, bottom - reach, right + reach, top + reach, densify_pts=21)
     near = np.sort(shapes.tree.query(shapely.box(*around)))
     near = near[shapely.get_type_id(shapes.tree.geometries[near]) == shapely.GeometryType.POINT]
     places = shapely.get_coordinates(shapes.tree.geometries[near])
-    to_target = pyproj.Transformer.from_crs(shapes.crs, target.epsg, always_xy=True)
-    x, y = to_target.transform(places[:, 0], places[:, 1])
+    x, y = to_file.transform(places[:, 0], places[:, 1], direction=TransformDirection.INVERSE)
     columns = np.floor((np.asarray(x) - target.x0) / target.pixel_size).astype(np.int64)
     rows = np.floor((target.y0 - np.asarray(y)) / target.pixel_size).astype(np.int64)
     step = np.arange(window_px) - window_px // 2

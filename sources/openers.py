@@ -61,12 +61,7 @@ class PlainOpener:
         Raises:
             UnsupportedItemError: an address that must not be opened.
         """
-        reason = refusal(href, self.allow_local)
-        if not reason and not self.allow_local:
-            host = urlsplit(href).hostname or ""
-            if urlsplit(href).scheme in ("http", "https") and resolves_privately(host):
-                reason = f"{host} is an address of a private network"
-        if reason:
+        if reason := refusal_now(href, self.allow_local):
             raise UnsupportedItemError(reason, url=unsigned(href))
         if urlsplit(href).scheme == "file":
             return unquote(urlsplit(href).path)
@@ -153,6 +148,15 @@ def refusal(href: str, allow_local: bool) -> str:
     if scheme in REMOTE_SCHEMES:
         return ""
     return "" if allow_local else "a local file, named by a remote catalog"
+
+
+def refusal_now(href: str, allow_local: bool) -> str:
+    """As `refusal`, and the name of a host is looked up: why an address must not be opened at this moment."""
+    reason, parts = refusal(href, allow_local), urlsplit(href)
+    if not reason and not allow_local and parts.scheme in ("http", "https"):
+        host = parts.hostname or ""
+        return f"{host} is an address of a private network" if resolves_privately(host) else ""
+    return reason
 
 
 def is_private_host(host: str) -> bool:

@@ -19,7 +19,7 @@ import httpx
 from schemas.errors import AccessDeniedError, CatalogError, SourceError, TransientSourceError, UnsupportedItemError
 from schemas.scene import Opener
 from sources.faults import error_of_status
-from sources.openers import refusal, resolves_privately, unsigned
+from sources.openers import refusal_now, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -100,12 +100,9 @@ class WebSession:
 
     def _check(self, url: str) -> None:
         is_root = urlsplit(url).netloc.rpartition("@")[2] == urlsplit(self.root).netloc.rpartition("@")[2]
-        reason = refusal(url, self.allow_local or is_root)
-        host = urlsplit(url).hostname or ""
-        if urlsplit(url).scheme not in ("http", "https"):
-            reason = reason or "a catalog is asked over http or https alone"
-        elif not (reason or self.allow_local or is_root) and resolves_privately(host):
-            reason = f"{host} is an address of a private network"
+        reason = refusal_now(url, self.allow_local or is_root)
+        if not reason and urlsplit(url).scheme not in ("http", "https"):
+            reason = "a catalog is asked over http or https alone"
         if reason:
             raise UnsupportedItemError(reason, unsigned(url))
 
