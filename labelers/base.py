@@ -47,6 +47,12 @@ PUBLISHED_ACCURACY = {
 """Overall accuracy: WorldCover v100 and v200, Product Validation Reports; CLC2018, at least 85 % by
 specification."""
 
+CLASS_ACCURACY: dict[str, dict[int, float]] = {
+    "worldcover": {10: 0.81, 20: 0.47, 30: 0.34, 40: 0.78, 50: 0.83, 60: 0.57, 80: 0.92, 90: 0.53},
+}
+"""Legend -> code -> accuracy, for the proportion of the classes alone. Source: Venter et al. 2022, Global 10 m Land Use
+Land Cover Datasets, Remote Sensing 14(16) 4101: over three global 10 m maps, WorldCover 2020 among them."""
+
 JUDGED_ACCURACY = {"worldcover": 0.767, "corine": 0.85, "osm": 0.9, "raster": 0.8}
 """Accuracy supposed at the start of an estimate where none is published."""
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.marks import LEVELS, blocks, symbols_of_marks
-from labelers.surroundings import RING_LEVELS
-from labelers.voters import SILENT, FusionSetup, VoteTable
+from labelers.marks import blocks
+from labelers.places import Lookup
+from labelers.voters import FusionSetup, VoteTable
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +27,11 @@ FLOOR = 1e-9
 NEVER = 1e-300
 """Stands for the share of a class that cannot be, so that its logarithm is finite."""
 
+BELIEF = 0.85
+"""Power of the posterior: errors reach farther than the ring's inner edge and through sources of one family, so that
+marks tell less together than one by one. In the sandbox, on other seeds than those of the experiment, the calibration
+error of one edition alone falls from 0.03 to 0.045 to about 0.025, of two it stays at 0.01."""
+
 BLOCK_ROWS = 100_000
 
 
@@ -41,10 +46,12 @@ class Estimate:
     shares: Floats
     """(regions + 1, classes) share of each class."""
     strata: Floats
-    """(regions + 1, kinds of ring, classes) share of each class under each kind of ring; the last is an unknown one."""
+    """(regions + 1, kinds of ring, steadiness, classes) share of each class; see `labelers.places.Lookup`."""
     tables: tuple[Floats, ...]
-    """Of each voter: (regions + 1, levels, symbols, classes), or of a context source (classes + 1, symbols of its
-    parent + 1, symbols, classes), the last of both keys unknown: P(symbol | class) in each cell."""
+    """Of each voter: P(symbol | class) in each cell, as `labelers.places.Lookup` shapes it. Of one without weight it is
+    never looked at."""
+    cells: tuple[NDArray[np.int64], ...]
+    """Of each context source: keys of its cells."""
     weights: tuple[float, ...]
     """Of each voter: 0 where it is not listened to."""
     trust: tuple[float, ...]
@@ -63,6 +70,7 @@ class Estimate:
             "shares": self.shares.tolist(),
             "strata": _sparse(self.strata),
             "tables": [_sparse(table) for table in self.tables],
+            "cells": [cells.tolist() for cells in self.cells],
             "weights": list(self.weights),
             "trust": list(self.trust),
             "confusion": [_sparse(matrix) for matrix in self.confusion],
@@ -78,6 +86,7 @@ class Estimate:
             shares=np.array(data["shares"], dtype=np.float64),
             strata=_dense(data["strata"]),
             tables=tuple(_dense(table) for table in data["tables"]),
+            cells=tuple(np.array(cells, dtype=np.int64) for cells in data["cells"]),
             weights=tuple(data["weights"]),
             trust=tuple(data["trust"]),
             confusion=tuple(_dense(matrix) for matrix in data["confusion"]),
@@ -126,31 +135,18 @@ class Estimate:
 
 def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], region: str = WHOLE) -> Floats:
     """(rows, classes) probability of each class given (rows, voters + 1) marks."""
-    symbols, ring = symbols_of_marks(marks, setup), marks[:, -1]
+    at, lookup = found.place_of(region), Lookup(setup, len(found.regions) + 1, found.cells)
     classes = found.shares.shape[1]
-    at = found.place_of(region)
-    places = []
-    for position, voter in enumerate(setup.voters):
-        size, said = found.tables[position].shape[2], symbols[:, position]
-        if voter.is_context:
-            around = np.where(ring < 0, classes, ring // RING_LEVELS)
-            parent = parent_of(setup, position)
-            above = np.zeros(len(said), dtype=np.int64)
-            if parent is not None:
-                above = np.where(symbols[:, parent] < 0, found.tables[position].shape[1] - 1, symbols[:, parent])
-            place = (around * found.tables[position].shape[1] + above) * size + said
-        else:
-            place = (at * LEVELS + marks[:, position] % LEVELS) * size + said
-        places.append(np.where(said == SILENT, SILENT, place))
-    kinds = found.strata.shape[1]
-    rings = at * kinds + np.where(ring < 0, kinds - 1, ring)
+    rings = lookup.strata_places(marks, at)
+    places = [lookup.table_places(position, marks, at) for position in range(len(setup.voters))]
     posterior = np.empty((len(marks), classes))
     flat = [table.reshape(-1, classes) for table in found.tables]
     for part in blocks(len(marks), BLOCK_ROWS):
         posterior[part], _ = posterior_rows(
             found.strata.reshape(-1, classes), rings[part], flat, [place[part] for place in places], found.weights
         )
-    return posterior
+    tempered = posterior**BELIEF
+    return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
 
 
 def posterior_rows(
@@ -178,14 +174,6 @@ def posterior_rows(
     shares = np.exp(log - highest)
     total = shares.sum(axis=1, keepdims=True)
     return shares / total, (highest + np.log(total))[:, 0]
-
-
-def parent_of(setup: FusionSetup, position: int) -> int | None:
-    """The first context source, on which a later one depends; None for that one and for sources of their own."""
-    if not setup.voters[position].is_context:
-        return None
-    first = next(i for i, voter in enumerate(setup.voters) if voter.is_context)
-    return first if first < position else None
 
 
 def supposed(table: VoteTable, accuracy: float, shares: Floats) -> Floats:

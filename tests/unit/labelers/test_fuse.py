@@ -250,7 +250,7 @@ def test_the_confusion_that_was_put_in_is_found(position: int) -> None:
     truth, votes = simulated(1)
     model = estimated(1)
     assert model.estimate is not None
-    found = model.estimate.confusion_of(position, model.setup)[list(PRESENT)]
+    found = model.estimate.confusion_of(position)[list(PRESENT)]
     put_in = np.zeros((11, 11))
     np.add.at(put_in, (truth.ravel(), np.searchsorted(CODES, votes[position].classes).ravel()), 1)
     put_in = put_in[list(PRESENT)] / put_in[list(PRESENT)].sum(axis=1, keepdims=True)
