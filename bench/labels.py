@@ -35,8 +35,7 @@ import shapely  # noqa: E402
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.labels_cases import OPENER, SOURCES, World, load, source_of  # noqa: E402
-from bench.labels_truth import FOLDER, SEEDS, SIZE  # noqa: E402
+from bench.labels_cases import FOLDER, OPENER, SEEDS, SIZE, SOURCES, World, load, source_of  # noqa: E402
 from bench.record import record  # noqa: E402
 from labelers import fuse  # noqa: E402
 from labelers.base import make_labeler  # noqa: E402

@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelers import fuse
 from labelers.base import make_labeler
+from labelers.marks import added
 from labelers.osm import tags_wanted
+from labelers.voters import setup_of
 from sandbox import landcover, noise, osm
 from sandbox.place import Grid, Region, inner_bbox, regions_of
 from sandbox.world import Landscape, build_landscape, open_landscape
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer
-from schemas.recipe import LabelSource
+from schemas.legend import load_legend
+from schemas.recipe import Labels, LabelSource
 from sources.features import to_crs
 from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.openers import PlainOpener
@@ -37,6 +41,16 @@ SOURCES: dict[str, dict[str, Any]] = {
     "osm": {"kind": "osm"},
 }
 """The label sources of `recipes/sandbox.yaml`, in its order."""
+
+SEEDS = (11, 12, 13, 14, 15)
+"""Worlds that no choice in the estimator was made on."""
+
+SIZE = "demo"
+FOLDER = Path(__file__).parents[1] / "build" / "bench" / "labels"
+"""Where they are kept."""
+
+CODES = np.array([entry.code for entry in load_legend("worldcover-11").classes])
+"""Codes of the fused classes, in their order."""
 
 CHIP_PX = 96
 """Chips of the experiment: 960 m."""
@@ -263,3 +277,16 @@ def mirrored(world: World) -> World:
         layers = dict(place.layers) | {"worldcover": layer_of("worldcover", classes, place.georef)}
         places.append(replace(place, layers=layers))
     return World(world.seed, tuple(places))
+
+
+def fused_of(world: World, names: Sequence[str], method: str) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
+    """The model, and (pixels,) fused codes and confidence of all chips."""
+    sources = {name: SOURCES[name] | {"catalog": "sandbox", "collection": "x"} for name in names}
+    fusion = {"method": method, "abstain_below": 0.0, "priority": ["osm"] if "osm" in names else []}
+    setup = setup_of(Labels.model_validate({"sources": sources, "fuse": fusion}), 2021)
+    chips = [(place, chip) for place in world.places for chip in place.chips]
+    counted = added(fuse.statistics(place.votes(chip, names), setup, place.region) for place, chip in chips)
+    model = fuse.FusionModel.from_dict(fuse.estimate(counted, setup).to_dict())
+    made = [fuse.apply(model, place.votes(chip, names), place.region) for place, chip in chips]
+    classes = np.concatenate([label.ravel() for label, _ in made])
+    return model, CODES[classes], np.concatenate([confidence.ravel() for _, confidence in made]) / 255

@@ -21,8 +21,7 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.labels_cases import CHIP_PX, OPENER, SOURCES, load  # noqa: E402
-from bench.labels_truth import FOLDER, SIZE, fused_of  # noqa: E402
+from bench.labels_cases import CHIP_PX, FOLDER, OPENER, SIZE, SOURCES, fused_of, load  # noqa: E402
 from chips.render import fit, render_labels  # noqa: E402
 from labelers.base import make_labeler  # noqa: E402
 from labelers.osm import tags_wanted  # noqa: E402

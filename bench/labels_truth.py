@@ -7,8 +7,8 @@
 The worlds are drawn from seeds that no choice in the estimator was made on; sources err as their published accuracies
 say (`sandbox/landcover.py`, `corine.py`, `osm.py`, all older than the fusion). Cases: all four sources; each of them
 missing in turn; one source replaced by a bad one (drawn by lot and turned, or mirrored); WorldCover's errors at other
-rates and shared by both editions to some part. Single sources are WorldCover's editions, which speak everywhere at the
-target's own classes; CORINE and OSM do not.
+rates and shared by both editions to some part; one edition alone that errs more or less often than is published.
+Single sources are WorldCover's editions, which speak everywhere at the target's own classes; CORINE and OSM do not.
 """
 
 from __future__ import annotations
@@ -32,24 +32,20 @@ sys.path.insert(0, str(ROOT))
 
 from bench.labels_cases import (  # noqa: E402
     CHIP_PX,
+    CODES,
+    FOLDER,
+    SEEDS,
+    SIZE,
     SOURCES,
     World,
     adversarial,
+    fused_of,
     load,
     mirrored,
     noisy,
 )
 from bench.record import record, spread  # noqa: E402
-from labelers import fuse  # noqa: E402
-from labelers.marks import added  # noqa: E402
-from labelers.voters import setup_of  # noqa: E402
-from schemas.legend import load_legend  # noqa: E402
-from schemas.recipe import Labels  # noqa: E402
 
-SEEDS = (11, 12, 13, 14, 15)
-SIZE = "demo"
-FOLDER = ROOT / "build" / "bench" / "labels"
-CODES = np.array([entry.code for entry in load_legend("worldcover-11").classes])
 OWN = ("worldcover", "worldcover_2020")
 METHODS = ("priority", "vote", "dawid-skene")
 ACCURACIES = (0.65, 0.767, 0.88)
@@ -81,19 +77,6 @@ class Score:
     """The same of the regions' own matrices, the worst region."""
     weights: Mapping[str, float]
     """Source -> weight."""
-
-
-def fused_of(world: World, names: Sequence[str], method: str) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
-    """The model, and (pixels,) fused codes and confidence of all chips."""
-    sources = {name: SOURCES[name] | {"catalog": "sandbox", "collection": "x"} for name in names}
-    fusion = {"method": method, "abstain_below": 0.0, "priority": ["osm"] if "osm" in names else []}
-    setup = setup_of(Labels.model_validate({"sources": sources, "fuse": fusion}), 2021)
-    chips = [(place, chip) for place in world.places for chip in place.chips]
-    counted = added(fuse.statistics(place.votes(chip, names), setup, place.region) for place, chip in chips)
-    model = fuse.FusionModel.from_dict(fuse.estimate(counted, setup).to_dict())
-    made = [fuse.apply(model, place.votes(chip, names), place.region) for place, chip in chips]
-    classes = np.concatenate([label.ravel() for label, _ in made])
-    return model, CODES[classes], np.concatenate([confidence.ravel() for _, confidence in made]) / 255
 
 
 def score(world: World, names: Sequence[str], method: str = "dawid-skene") -> Score:
@@ -168,6 +151,9 @@ def cases(world: World) -> Iterator[tuple[str, World, list[str], bool]]:
         for together in TOGETHER:
             made = noisy(world, accuracy, together, world.seed)
             yield f"worldcover {accuracy:.0%} right, {together:.0%} shared", made, names, False
+    alone = [name for name in names if name != "worldcover_2020"]
+    for accuracy in (ACCURACIES[0], ACCURACIES[-1]):
+        yield f"one edition, {accuracy:.0%} right", noisy(world, accuracy, 0.0, world.seed), alone, False
 
 
 def row_of(name: str, scores: Sequence[Score], asked: bool) -> dict[str, Any]:

@@ -17,7 +17,6 @@ SOFTWARE = (
     "stackstac",
     "odc-stac",
     "xarray",
-    "rioxarray",
     "pyproj",
     "shapely",
     "osmium",

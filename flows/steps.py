@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "4",
     "screen": "2",
     "label": "4",
-    "fuse": "2",
+    "fuse": "3",
     "caption": "2",
     "write": "1",
 }

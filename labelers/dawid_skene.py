@@ -142,9 +142,7 @@ class _Estimation:
             counts,
             region,
             lookup.strata_places(marks, at).astype(np.int32),
-            tuple(
-                lookup.table_places(position, marks, at).astype(np.int32) for position in range(len(self.setup.voters))
-            ),
+            tuple(place.astype(np.int32) for place in lookup.table_places(marks, at)),
             symbols_of_marks(marks, self.setup).astype(np.int16),
         )
 

@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from labelers.osm import is_hidden, load_rules
+from labelers.osm import is_hidden
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
@@ -51,8 +51,7 @@ def is_road(feature: Feature) -> bool:
 
 def _seen(table: FeatureTable) -> Iterable[Feature]:
     """What is seen from above; tunnels are not."""
-    rules = load_rules()
-    return (feature for feature in table.features if not is_hidden(feature.tags, rules, table.extract_date[:10]))
+    return (feature for feature in table.features if not is_hidden(feature.tags, table.extract_date[:10]))
 
 
 def _apart(areas: list[BaseGeometry]) -> list[BaseGeometry]:

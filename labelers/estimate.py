@@ -138,7 +138,7 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
     at, lookup = found.place_of(region), Lookup(setup, len(found.regions) + 1, found.cells)
     classes = found.shares.shape[1]
     rings = lookup.strata_places(marks, at)
-    places = [lookup.table_places(position, marks, at) for position in range(len(setup.voters))]
+    places = lookup.table_places(marks, at)
     posterior = np.empty((len(marks), classes))
     flat = [table.reshape(-1, classes) for table in found.tables]
     for part in blocks(len(marks), BLOCK_ROWS):
@@ -165,15 +165,22 @@ def posterior_rows(
         places: of each voter (rows,) places in its table, negative where it is silent.
         weights: of each voter; 0 leaves it out.
     """
-    log = np.log(np.maximum(strata, NEVER))[rings]
+    log = _logs(strata, rings, NEVER)
     for table, place, weight in zip(tables, places, weights, strict=True):
         spoken = place >= 0
         if weight > 0 and spoken.any():
-            log[spoken] += np.log(np.maximum(table, FLOOR))[place[spoken]]
+            log[spoken] += _logs(table, place[spoken], FLOOR)
     highest = log.max(axis=1, keepdims=True)
     shares = np.exp(log - highest)
     total = shares.sum(axis=1, keepdims=True)
     return shares / total, (highest + np.log(total))[:, 0]
+
+
+def _logs(table: Floats, places: NDArray[np.integer], least: float) -> Floats:
+    """(rows, classes) logarithms of the table's rows: of those that are looked at, or of all if these are fewer."""
+    if len(places) < len(table):
+        return np.asarray(np.log(np.maximum(table[places], least)))
+    return np.asarray(np.log(np.maximum(table, least))[places])
 
 
 def supposed(table: VoteTable, accuracy: float, shares: Floats) -> Floats:

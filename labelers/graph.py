@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
-import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from labelers.densities import is_road
-from labelers.osm import is_hidden, load_rules
+from labelers.osm import is_hidden
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
@@ -34,11 +34,10 @@ def network(table: FeatureTable, georef: GeoRef, of: Network = "roads") -> dict[
         ``at_edge`` (positions of nodes that the chip's edge made); ``edges``: from, to, feature id, value of the key,
         layer, bridge, length in metres and the points between, in pixels.
     """
-    rules = load_rules()
     lines = [
         (feature, line)
         for feature in table.features
-        if _belongs(feature, of) and not is_hidden(feature.tags, rules, table.extract_date[:10])
+        if _belongs(feature, of) and not is_hidden(feature.tags, table.extract_date[:10])
         for line in _lines(feature)
     ]
     met = Counter(vertex for _, line in lines for vertex in set(line))
@@ -75,7 +74,7 @@ def _belongs(feature: Feature, of: Network) -> bool:
 
 def _lines(feature: Feature) -> Iterable[list[tuple[float, float]]]:
     for part in shapely.get_parts(feature.geometry):
-        yield [(float(x), float(y)) for x, y in shapely.get_coordinates(part)]
+        yield [(x, y) for x, y in shapely.get_coordinates(part).tolist()]
 
 
 def _cut(line: list[tuple[float, float]], is_node: Any) -> Iterable[list[tuple[float, float]]]:
@@ -89,25 +88,31 @@ def _cut(line: list[tuple[float, float]], is_node: Any) -> Iterable[list[tuple[f
 
 def _clipped(piece: list[tuple[float, float]], frame: shapely.Geometry) -> Iterable[list[tuple[float, float]]]:
     """What of a piece lies in the chip, its own ends kept to the bit."""
-    shape = shapely.LineString(piece)
-    if shape.length == 0 or not shape.intersects(frame):
+    left, bottom, right, top = frame.bounds
+    xs, ys = zip(*piece, strict=True)
+    if min(xs) > right or max(xs) < left or min(ys) > top or max(ys) < bottom or _length(piece) == 0:
         return
-    if frame.covers(shape):
+    if min(xs) >= left and max(xs) <= right and min(ys) >= bottom and max(ys) <= top:
         yield piece
         return
+    shape = shapely.LineString(piece)
     for part in shapely.get_parts(shapely.intersection(shape, frame)):
         if part.geom_type == "LineString" and part.length > 0:
             yield [(float(x), float(y)) for x, y in shapely.get_coordinates(part)]
 
 
+def _length(line: list[tuple[float, float]]) -> float:
+    return sum(math.dist(one, other) for one, other in pairwise(line))
+
+
 def _node(nodes: dict[tuple[float, float], int], vertex: tuple[float, float], georef: GeoRef) -> int:
-    return nodes.setdefault(_pixel(np.array([vertex]), georef)[0], len(nodes))
+    return nodes.setdefault(_pixel([vertex], georef)[0], len(nodes))
 
 
-def _pixel(places: NDArray[np.float64], georef: GeoRef) -> list[tuple[float, float]]:
-    x = np.round((places[:, 0] - georef.x0) / georef.pixel_size, DECIMALS) + 0.0
-    y = np.round((georef.y0 - places[:, 1]) / georef.pixel_size, DECIMALS) + 0.0
-    return list(zip(x.tolist(), y.tolist(), strict=True))
+def _pixel(places: Sequence[tuple[float, float]], georef: GeoRef) -> list[tuple[float, float]]:
+    """Pixel coordinates, never a negative zero. Few at a time: arrays would cost more."""
+    x0, y0, side = georef.x0, georef.y0, georef.pixel_size
+    return [(round((x - x0) / side, DECIMALS) + 0.0, round((y0 - y) / side, DECIMALS) + 0.0) for x, y in places]
 
 
 def _edge(
@@ -121,6 +126,6 @@ def _edge(
         "value": tags.get(KEY[of], ""),
         "layer": tags.get("layer", "0"),
         "bridge": tags.get("bridge", "no") != "no",
-        "length_m": round(float(shapely.LineString(part).length), 2),
-        "points": [list(place) for place in _pixel(np.array(part), georef)],
+        "length_m": round(_length(part), 2),
+        "points": [list(place) for place in _pixel(part, georef)],
     }

@@ -28,10 +28,9 @@ def layer_columns(name: str, layer: LabelLayer, by: str = "code") -> dict[str, A
     """
     legend = load_legend(layer.legend)
     values = [entry.code if by == "code" else index for index, entry in enumerate(legend.classes)]
-    found, counts = np.unique(layer.classes, return_counts=True)
-    count_of = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(layer.classes.ravel(), minlength=max(values) + 1)
     names = [entry.name for entry in legend.classes]
-    pixels = {name: count_of[value] for name, value in zip(names, values, strict=True) if value in count_of}
+    pixels = {name: int(counts[value]) for name, value in zip(names, values, strict=True) if counts[value]}
     known = sum(pixels.values())
     prefix = FUSED if name == FUSED else f"label.{name}"
     return {
@@ -54,13 +53,17 @@ def pair_disagreement(votes: Sequence[LabelLayer], setup: FusionSetup) -> dict[s
     """``first|second`` -> share of the pixels at which both speak and admit no class in common; pairs that never meet
     in the chip are left out.
     """
-    symbols, tables = to_symbols(votes, setup), setup.tables()
+    tables = setup.tables()
+    symbols = to_symbols(votes, setup).reshape(len(tables), -1).astype(np.int64) - SILENT
     found = {}
     for a, b in combinations(range(len(setup.voters)), 2):
-        both = (symbols[a] != SILENT) & (symbols[b] != SILENT)
+        first, second = tables[a].shares, tables[b].shares
+        shape = (len(first) + 1, len(second) + 1)  # 0 is silence
+        together = np.bincount(symbols[a] * shape[1] + symbols[b], minlength=shape[0] * shape[1])
+        both = together.reshape(shape)[1:, 1:]
         if both.any():
-            common = _meet(tables[a].shares, tables[b].shares)[symbols[a][both], symbols[b][both]]
-            found[f"{setup.voters[a].source}|{setup.voters[b].source}"] = round(1 - float(common.mean()), 6)
+            common = int(both[_meet(first, second)].sum())
+            found[f"{setup.voters[a].source}|{setup.voters[b].source}"] = round(1 - common / int(both.sum()), 6)
     return found
 
 

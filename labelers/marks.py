@@ -151,7 +151,7 @@ def to_marks(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int6
         spoken = layer != SILENT
         if spoken.any():
             said = layer.astype(np.int64)
-            marks[position][spoken] = (said if voter.is_context else said * LEVELS + _level(layer))[spoken]
+            marks[position] = np.where(spoken, said if voter.is_context else said * LEVELS + _level(layer), SILENT)
     asked = [i for i, voter in enumerate(setup.voters) if not voter.is_context] or list(range(len(setup.voters)))
     shares = [setup.tables()[i].shares for i in asked]
     marks[-1] = ring_marks([symbols[i] for i in asked], shares, votes[0].georef.pixel_size)
@@ -183,9 +183,14 @@ def unpacked(keys: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]
 
 
 def distinct(marks: NDArray[np.int64], sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct combinations of (sources + 1, H, W) marks, packed and rising, and (pixels,) which one each pixel has."""
-    keys, inverse = np.unique(packed(marks.reshape(len(marks), -1), sizes), return_inverse=True)
-    return keys, inverse
+    """Distinct combinations of (sources + 1, H, W) marks, packed and rising, and (pixels,) which one each pixel has.
+
+    Neighbours are mostly equal: only where a row's combination changes is it sorted.
+    """
+    flat = packed(marks.reshape(len(marks), -1), sizes)
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1)) if flat.size else np.zeros(0, dtype=np.int64)
+    keys, inverse = np.unique(flat[starts], return_inverse=True)
+    return keys, np.repeat(inverse, np.diff(starts, append=flat.size))
 
 
 def blocks(rows: int, size: int) -> Iterator[slice]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class Visible:
     """Smaller areas are not painted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OsmRules:
     """The table ``osm_rules.yaml``."""
 
@@ -109,6 +110,17 @@ class OsmRules:
     """Class -> what of it a pixel shows; of every class that a rule names."""
     min_width_pixels: float
     """Narrower lines are not painted."""
+
+    @cached_property
+    def hiding_keys(self) -> frozenset[str]:
+        """Keys that tell whether something is hidden."""
+        return frozenset({*self.hidden, *ENDED, *BEGINS})
+
+    @cached_property
+    def area_keys(self) -> frozenset[str]:
+        """Keys that the rules of areas look at."""
+        groups = (*self.areas, self.top)
+        return frozenset(key for group in groups for rule in group for key in rule.values)
 
     def shows(self, class_name: str, area_m2: float, pixel_m: float) -> bool:
         """Whether an area or a line of a class is painted on pixels of this size."""
@@ -150,16 +162,22 @@ def tags_wanted() -> dict[str, bool]:
     return dict.fromkeys(sorted(keys), True)
 
 
-def is_hidden(tags: Mapping[str, str], rules: OsmRules, date: str) -> bool:
+def is_hidden(tags: Mapping[str, str], date: str) -> bool:
     """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone.
 
     Args:
         tags: of the feature.
-        rules: the table.
         date: ISO date of the extract: what ended before it or begins after it is not there. Empty: dates are not
             looked at. Dates are compared as far as they are told (a year, a month, a day).
     """
-    if any(_matches(tags, key, values) for key, values in rules.hidden.items()):
+    keys = load_rules().hiding_keys
+    return _is_hidden(tuple((key, value) for key, value in tags.items() if key in keys), date)
+
+
+@lru_cache(maxsize=4096)
+def _is_hidden(told: tuple[tuple[str, str], ...], date: str) -> bool:
+    tags = dict(told)
+    if any(_matches(tags, key, values) for key, values in load_rules().hidden.items()):
         return True
     return bool(date) and (
         any(_is_before(tags.get(key, ""), date) for key in ENDED)
@@ -213,7 +231,7 @@ class OsmLabeler:
         """What each feature near the grid puts on it, in the table's order."""
         reach = shapely.box(*georef.bounds_xyxy).buffer(PLAUSIBLE_WIDTH_M[1])
         for feature in table.features:
-            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, self.rules, table.extract_date[:10]):
+            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, table.extract_date[:10]):
                 continue
             found = self._painted(feature, georef)
             if found is not None:
@@ -222,12 +240,10 @@ class OsmLabeler:
     def _painted(self, feature: Feature, georef: GeoRef) -> Painted | None:
         geometry, rules, level, pixel_m = feature.geometry, self.rules, _level(feature.tags), georef.pixel_size
         if geometry.geom_type in ("Polygon", "MultiPolygon"):
-            groups = [*enumerate(rules.areas), (len(rules.areas) + len(rules.lines), rules.top)]
-            # the last group and rule that holds: it would be painted over the others anyway
-            for step, group in reversed(groups):
-                held = [rule for rule in group if rule.holds(feature.tags)]
-                if held and rules.shows(held[-1].class_name, geometry.area, pixel_m):
-                    return Painted(step, self._code_of[held[-1].class_name], geometry, level)
+            told = tuple((key, value) for key, value in feature.tags.items() if key in rules.area_keys)
+            for step, class_name in _areas_of(told):
+                if rules.shows(class_name, geometry.area, pixel_m):
+                    return Painted(step, self._code_of[class_name], geometry, level)
         elif geometry.geom_type in ("LineString", "MultiLineString"):
             for step, line_rule in enumerate(rules.lines, start=len(rules.areas)):
                 width = line_rule.width_of(feature.tags)
@@ -238,13 +254,24 @@ class OsmLabeler:
         return None
 
 
+@lru_cache(maxsize=4096)
+def _areas_of(tags: tuple[tuple[str, str], ...]) -> tuple[tuple[int, str], ...]:
+    """(step, class) of an area with these tags, the last step first: it would be painted over the others anyway. Of the
+    rules of a step the last one that holds.
+    """
+    rules = load_rules()
+    groups = [*enumerate(rules.areas), (len(rules.areas) + len(rules.lines), rules.top)]
+    held = [(step, [rule for rule in group if rule.holds(dict(tags))]) for step, group in reversed(groups)]
+    return tuple((step, found[-1].class_name) for step, found in held if found)
+
+
 def _burned(painted: list[Painted], georef: GeoRef, nodata: int) -> NDArray[np.uint8]:
     """(H, W) codes: later ones cover earlier ones, a pixel belongs to what covers its centre."""
-    shapes = [(p.geometry, p.code) for p in painted if not p.geometry.is_empty]
-    if not shapes:
+    shown = [p for p in painted if not p.geometry.is_empty]
+    if not shown:
         return np.full(georef.shape_yx, nodata, dtype=np.uint8)
     burned: NDArray[np.uint8] = rasterize(
-        shapes,
+        zip(_documents([p.geometry for p in shown]), [p.code for p in shown], strict=True),
         georef.shape_yx,
         fill=nodata,
         transform=Affine(*georef.transform),
@@ -252,6 +279,16 @@ def _burned(painted: list[Painted], georef: GeoRef, nodata: int) -> NDArray[np.u
         dtype=np.uint8,
     )
     return burned
+
+
+def _documents(areas: list[BaseGeometry]) -> Iterator[dict[str, Any]]:
+    """Areas as GeoJSON: rasterio asks each geometry for it, which costs several times as much as burning it."""
+    _, places, (rings, parts, whole) = shapely.to_ragged_array([*areas, shapely.MultiPolygon()])
+    xy = places.tolist()
+    ring_list = [xy[a:b] for a, b in pairwise(rings.tolist())]
+    part_list = [ring_list[a:b] for a, b in pairwise(parts.tolist())]
+    for first, last in pairwise(whole.tolist()[:-1]):
+        yield {"type": "MultiPolygon", "coordinates": part_list[first:last]}
 
 
 def _matches(tags: Mapping[str, str], key: str, values: tuple[str, ...]) -> bool:

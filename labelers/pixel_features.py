@@ -46,7 +46,7 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
     clipped = [g if inside else _clipped(g, frame) for g, inside in zip(geometries[met], covered, strict=True)]
     there = np.array([part is not None for part in clipped], dtype=bool)
     parts = np.array([part for part in clipped if part is not None], dtype=object)
-    pixels = shapely.set_precision(shapely.transform(parts, _to_pixels(georef)), 10.0**-DECIMALS)
+    pixels = _rounded(shapely.transform(parts, _to_pixels(georef)))
     shown = shapely.to_geojson(shapely.transform(pixels, lambda xy: np.round(xy, DECIMALS) + 0.0))
     empty = shapely.is_empty(pixels)
     features = [
@@ -75,6 +75,17 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
         "attribution": table.attribution,
         "features": features,
     }
+
+
+def _rounded(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Geometries on the lattice of the digits that are kept, valid. Most stay what they are when their coordinates are
+    rounded; GEOS, which takes the others apart and together again, costs several times as much.
+    """
+    rounded = shapely.transform(geometries, lambda xy: np.round(xy, DECIMALS))
+    broken = ~shapely.is_valid(rounded) | (shapely.get_num_geometries(rounded) > 1)
+    rounded[~broken] = shapely.remove_repeated_points(rounded[~broken])
+    rounded[broken] = shapely.set_precision(geometries[broken], 10.0**-DECIMALS)
+    return np.asarray(rounded, dtype=object)
 
 
 def _clipped(geometry: BaseGeometry, frame: BaseGeometry) -> BaseGeometry | None:

@@ -71,9 +71,14 @@ class Lookup:
         ring = marks[:, -1]
         return np.asarray((region * kinds + np.where(ring < 0, kinds - 1, ring)) * steps + steady)
 
-    def table_places(self, position: int, marks: NDArray[np.int64], region: Places | int) -> Places:
-        """(rows,) places in a voter's table, counted through with its symbols; `SILENT` where it says nothing."""
+    def table_places(self, marks: NDArray[np.int64], region: Places | int) -> list[Places]:
+        """Of each voter (rows,) places in its table, counted through with its symbols; `SILENT` where it is silent."""
         symbols = symbols_of_marks(marks, self.setup)
+        return [self._places(position, marks, symbols, region) for position in range(symbols.shape[1])]
+
+    def _places(
+        self, position: int, marks: NDArray[np.int64], symbols: NDArray[np.int64], region: Places | int
+    ) -> Places:
         said = symbols[:, position]
         if self.setup.voters[position].is_context:
             keys, cells = _context_keys(self.setup, position, marks, symbols), self.cells[position]

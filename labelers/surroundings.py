@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 INNER_M = 45.0
 OUTER_M = 105.0
@@ -22,7 +21,7 @@ DOMINANCE = (0.45, 0.6, 0.75, 0.9)
 """Shares of the ring's likeliest class that part the levels."""
 
 STEPS = 64
-"""Sums are rounded to so many parts of a vote, so that running sums and sums pixel by pixel are the same numbers."""
+"""Votes are rounded to so many parts, so that running sums and sums pixel by pixel are the same whole numbers."""
 
 RING_LEVELS = len(DOMINANCE) + 1
 
@@ -43,35 +42,46 @@ def ring_marks(
     """
     inner = max(round(INNER_M / pixel_m), 1)
     outer = max(round(OUTER_M / pixel_m), inner + 1)
-    classes = shares[0].shape[1]
-    total = np.zeros(symbols[0].shape, dtype=np.float32)
-    best = np.zeros(symbols[0].shape, dtype=np.float32)
-    likeliest = np.zeros(symbols[0].shape, dtype=np.int64)
-    votes = [np.vstack([table, np.zeros(classes)]).astype(np.float32) for table in shares]  # row -1: silent
-    for k in range(classes):
-        summed = np.zeros(symbols[0].shape, dtype=np.float32)
-        for layer, table in zip(symbols, votes, strict=True):
-            if table[:, k].any():
-                summed += table[layer, k]
+    shape = symbols[0].shape
+    votes = [np.rint(np.vstack([np.zeros(table.shape[1]), table]) * STEPS).astype(np.int32) for table in shares]
+    said = [layer.astype(np.intp) + 1 for layer in symbols]  # 0: silent
+    met = [np.bincount(layer.ravel(), minlength=len(table)) for layer, table in zip(said, votes, strict=True)]
+    total, best = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
+    likeliest = np.zeros(shape, dtype=np.int64)
+    for k in range(shares[0].shape[1]):
+        summed = np.zeros(shape, dtype=np.int32)
+        for layer, table, pixels in zip(said, votes, met, strict=True):
+            if (table[:, k] * pixels).any():
+                summed += np.ascontiguousarray(table[:, k]).take(layer, mode="clip")
         if not summed.any():
             continue
-        ring = np.subtract(box_sum(summed, outer), box_sum(summed, inner))
+        ring = np.subtract(*box_sums(summed, (outer, inner)))
         total += ring
         larger = ring > best
         best[larger] = ring[larger]
         likeliest[larger] = k
-    spoken = total > 0.5
-    share = np.divide(best, total, out=np.zeros_like(best), where=spoken)
+    spoken = total > STEPS // 2
+    share = np.divide(best, total, out=np.zeros(shape, dtype=np.float32), where=spoken, dtype=np.float32)
     level = np.searchsorted(np.array(DOMINANCE, dtype=np.float32), share, side="right")
     return np.where(spoken, likeliest * RING_LEVELS + level, SILENT_RING)
 
 
-def box_sum(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    """(H, W) sums over squares of ``2 * reach + 1`` pixels, cut off at the edges of the array.
+def box_sums(values: NDArray[np.int32], reaches: Sequence[int]) -> list[NDArray[np.int32]]:
+    """For each reach (H, W) sums over squares of ``2 * reach + 1`` pixels, cut off at the edges of the array.
 
-    >>> box_sum(np.ones((3, 4), np.float32), 1)[0].tolist()
-    [4.0, 6.0, 6.0, 4.0]
+    >>> box_sums(np.ones((3, 4), np.int32), [1])[0].tolist()
+    [[4, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]]
     """
-    side = 2 * reach + 1
-    mean = ndimage.uniform_filter(values, side, mode="constant")
-    return np.asarray(np.rint(mean * np.float32(side * side * STEPS)) / np.float32(STEPS), dtype=np.float32)
+    (rows, columns), most = values.shape, max(reaches)
+    running = np.zeros((rows + 2 * most + 1, columns + 2 * most + 1), dtype=np.int32)
+    body = running[most + 1 : most + 1 + rows, most + 1 : most + 1 + columns]
+    values.cumsum(axis=0, out=body)
+    body.cumsum(axis=1, out=body)
+    running[most + 1 + rows :] = running[most + rows]
+    running[:, most + 1 + columns :] = running[:, most + columns][:, None]
+    found = []
+    for reach in reaches:
+        low, high = most - reach, most + reach + 1
+        down = running[high : high + rows] - running[low : low + rows]
+        found.append(down[:, high : high + columns] - down[:, low : low + columns])
+    return found

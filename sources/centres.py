@@ -20,12 +20,14 @@ NEAR_BORDER = 1e-4
 """Parts of a source pixel: so near a border a centre is projected itself. The polynomials must fit ten times better."""
 
 
+@lru_cache(maxsize=2)
 def source_pixels(target: GeoRef, wkt: str, transform: Affine) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(H, W) row and column of the source pixel in which each centre of the target lies.
+    """(H, W) row and column of the source pixel in which each centre of the target lies; not to be written to.
 
     The projection is computed at some nodes and drawn through them by polynomials, which is a hundred times as fast;
     centres that come so near a border that the polynomial might be on its other side are projected themselves. Where
-    the polynomials do not fit (a grid over a pole), all are.
+    the polynomials do not fit (a grid over a pole), all are. The last answers are kept: editions of one product lie on
+    one lattice.
     """
     to_source = projection(target.epsg, wkt)
     x, y = target.x_centres(), target.y_centres()
@@ -43,7 +45,9 @@ def source_pixels(target: GeoRef, wkt: str, transform: Affine) -> tuple[NDArray[
         near = np.flatnonzero((np.abs(places - np.rint(places)) < NEAR_BORDER).any(axis=0).ravel())
         flat = places.reshape(2, -1)
         flat[:, near] = exactly(x[near % x.size], y[near // x.size])
-    rows, columns = np.floor(places).astype(np.int64)
+    rows, columns = np.floor(places, out=places).astype(np.int64)
+    rows.setflags(write=False)
+    columns.setflags(write=False)
     return rows, columns
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 import rasterio
-import rasterio.errors
-import rioxarray
-import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject, transform_bounds
+from rasterio.windows import Window
 from shapely.geometry import box
 
 from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
@@ -28,7 +30,7 @@ from sources.centres import projection, source_pixels
 from sources.faults import as_source_error
 from sources.items import content_hash, item_geometry, item_times
 from sources.openers import driver_of, gdal_reads
-from sources.raster_limits import check_layout
+from sources.raster_limits import check_open_file
 
 log = logging.getLogger(__name__)
 
@@ -128,13 +130,13 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
     """
     year = source.year or 1970
     with _opened(href, opener) as raster:
-        epsg = raster.rio.crs.to_epsg()
+        epsg = raster.crs.to_epsg()
         if epsg is None:
             raise UnsupportedItemError("the raster's coordinate system has no EPSG code", href)
-        bounds = raster.rio.transform_bounds("EPSG:4326")
-        transform, shape_yx = raster.rio.transform(), (raster.rio.height, raster.rio.width)
-        georef = GeoRef(epsg, transform.c, transform.f, transform.a, shape_yx)
-        ref = SceneRef(name, "file", href, "file", 1, georef, str(raster.dtype), _number(raster.rio.nodata))
+        bounds = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
+        transform = raster.transform
+        georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.height, raster.width))
+        ref = SceneRef(name, "file", href, "file", 1, georef, raster.dtypes[0], _number(raster.nodata))
     return SceneItem(
         catalog="",
         collection="",
@@ -231,89 +233,110 @@ def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:
     return sorted(kept, key=lambda item: (dict(item.extra)["year"], _version_key(item)), reverse=True)
 
 
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What was read of a raster."""
+
+    codes: NDArray[np.uint16]
+    """(H, W), the file's no-data value replaced by the legend's."""
+    transform: Affine
+    """Of the window."""
+    wkt: str
+    """Coordinate system."""
+
+
 def _read_one(
     item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: str
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
-    href = item.refs[0].href
-    with gdal_reads(opener, [href]), _opened(href, opener) as raster:
-        window = _window(raster, target)
-        if window is None:
-            return None
-        rows, columns = window
-        part = raster.isel(y=rows, x=columns)
-        try:
-            part = part.load()
-        except (rasterio.errors.RasterioError, OSError, RuntimeError) as error:
-            raise as_source_error(error, href, opener.resolve(href)) from error
-        stored = item.refs[0].nodata if raster.rio.nodata is None else float(raster.rio.nodata)
-        part = part.copy(data=_as_codes(part.values, stored, nodata, href)).rio.write_nodata(nodata)
+    part = _part(item, target, opener, nodata)
+    if part is None:
+        return None
     if resampling == "nearest":
         return _at_centres(part, target, nodata, dtype)
-    warped = part.rio.reproject(
-        f"EPSG:{target.epsg}",
-        transform=Affine(*target.transform),
-        shape=target.shape_yx,
+    warped = np.full(target.shape_yx, nodata, dtype=np.uint16)
+    reproject(
+        part.codes,
+        warped,
+        src_transform=part.transform,
+        src_crs=part.wkt,
+        src_nodata=nodata,
+        dst_transform=Affine(*target.transform),
+        dst_crs=f"EPSG:{target.epsg}",
+        dst_nodata=nodata,
         resampling=Resampling[resampling],
-        nodata=nodata,
     )
-    return np.asarray(warped.values, dtype=dtype)
+    return warped.astype(dtype)
 
 
-def _at_centres(part: xr.DataArray, target: GeoRef, nodata: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _part(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> _Part | None:
+    """The window of the first band that the target needs; None where they do not meet."""
+    ref = item.refs[0]
+    with _opened(ref.href, opener) as raster:
+        window, wkt = _window(raster, target), raster.crs.to_wkt()
+        if window is None:
+            return None
+        values = raster.read(1, window=window)
+        stored = ref.nodata if raster.nodata is None else float(raster.nodata)
+        transform = raster.window_transform(window)
+    return _Part(_as_codes(values, stored, nodata, ref.href), transform, wkt)
+
+
+@contextmanager
+def _opened(href: str, opener: Opener) -> Iterator[Any]:
+    """The open raster; what fails while it is open is one of our errors."""
+    resolved = opener.resolve(href)
+    try:
+        with gdal_reads(opener, [href]), rasterio.open(resolved, driver=driver_of(href)) as raster:
+            if raster.subdatasets:
+                raise DecodeError("the raster has several subdatasets", href)
+            if raster.crs is None:
+                raise DecodeError("the raster has no coordinate system", href)
+            check_open_file(raster, href)
+            yield raster
+    except (RasterioError, OSError) as error:
+        raise as_source_error(error, href, resolved) from error
+
+
+def _at_centres(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """(H, W) the code in whose pixel each centre of the target lies.
 
     Not by a warp: GDAL approximates the projection between the ends of a row, and rasterio lets nobody turn that
     off; measured on WorldCover, 1 label in 10,000 came from the neighbouring pixel.
     """
-    transform = part.rio.transform()
-    rows, columns = source_pixels(target, part.rio.crs.to_wkt(), transform)
-    height, width = part.shape
+    rows, columns = source_pixels(target, part.wkt, part.transform)
+    height, width = part.codes.shape
+    if rows.min() >= 0 and rows.max() < height and columns.min() >= 0 and columns.max() < width:
+        return part.codes[rows, columns].astype(dtype)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     codes = np.full(target.shape_yx, nodata, dtype=dtype)
-    codes[inside] = part.values[rows[inside], columns[inside]]
+    codes[inside] = part.codes[rows[inside], columns[inside]]
     return codes
 
 
-def _opened(href: str, opener: Opener) -> xr.DataArray:
-    """First band of the raster, nothing read yet."""
-    try:
-        with gdal_reads(opener, [href]):
-            found = rioxarray.open_rasterio(opener.resolve(href), cache=False, driver=driver_of(href))
-    except (rasterio.errors.RasterioError, OSError) as error:
-        raise as_source_error(error, href, opener.resolve(href)) from error
-    if not isinstance(found, xr.DataArray):
-        raise DecodeError("the raster has several subdatasets", href)
-    if found.rio.crs is None:
-        raise DecodeError("the raster has no coordinate system", href)
-    bands, rows, columns = found.shape
-    block = found.encoding.get("preferred_chunks") or {}
-    check_layout((rows, columns), (block.get("y", 1), block.get("x", columns)), bands, str(found.dtype), href)
-    return found.isel(band=0, drop=True)
-
-
-def _window(raster: xr.DataArray, target: GeoRef) -> tuple[slice, slice] | None:
-    """Rows and columns of the raster that the target needs, or None where they do not meet.
+def _window(raster: Any, target: GeoRef) -> Window | None:
+    """The part of an open raster that the target needs, or None where they do not meet.
 
     The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
     first while every raster's transform is easting first.
     """
-    to_source = projection(target.epsg, raster.rio.crs.to_wkt())
+    to_source, transform = projection(target.epsg, raster.crs.to_wkt()), raster.transform
     left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    transform = raster.rio.transform()
     columns = [(x - transform.c) / transform.a for x in (left, right)]
     rows = [(y - transform.f) / transform.e for y in (bottom, top)]
     first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
-    last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.rio.width)
+    last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
     first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
-    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.rio.height)
+    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
     if first_column >= last_column or first_row >= last_row:
         return None
-    return slice(first_row, last_row), slice(first_column, last_column)
+    return Window(first_column, first_row, last_column - first_column, last_row - first_row)
 
 
 def _as_codes(values: NDArray[Any], stored: float | None, nodata: int, href: str) -> NDArray[np.uint16]:
     """Values as uint16 codes, the file's no-data value replaced by the legend's."""
+    if values.dtype == np.uint8 and stored in (None, nodata):
+        return values.astype(np.uint16)
     missing = np.zeros(values.shape, dtype=bool) if stored is None else values == stored
     if np.issubdtype(values.dtype, np.floating):
         missing |= np.isnan(values)

@@ -96,6 +96,9 @@ class _Collected:
 
     def add(self, found: Any) -> None:
         """One object of the file: a node, a way, an area (a relation itself says nothing more)."""
+        if found.is_area() and found.from_way():
+            self._add_area(found, self.awaited.get(f"way/{found.orig_id()}"))
+            return
         tags = dict(found.tags)
         if not has_wanted(tags, self.tags_wanted):
             return
@@ -107,7 +110,7 @@ class _Collected:
         elif found.is_way():
             self._add_way(found, tags, timestamp)
         elif found.is_area():
-            self._add_area(found, tags, timestamp)
+            self._add_area(found, _Found(f"relation/{found.orig_id()}", "", tags, timestamp))
         elif tags.get("type") in AREA_RELATIONS:
             self.awaited[f"relation/{found.id}"] = _Found(f"relation/{found.id}", "", tags, timestamp)
 
@@ -141,16 +144,16 @@ class _Collected:
         else:
             self.left_out += 1
 
-    def _add_area(self, area: Any, tags: dict[str, str], timestamp: str) -> None:
-        feature_id = f"{'way' if area.from_way() else 'relation'}/{area.orig_id()}"
-        if area.from_way() and not is_area(tags):
+    def _add_area(self, area: Any, known: _Found | None) -> None:
+        """An area of a way, which came before it (None where that one is no area), or of a relation."""
+        if known is None:
             return
         try:
             wkb = self.wkb.create_multipolygon(area)
         except RuntimeError:  # rings that cannot be assembled: `finish` repairs what it can
             return
-        self.awaited.pop(feature_id, None)
-        self._keep(_Found(feature_id, wkb, tags, timestamp))
+        self.awaited.pop(known.feature_id, None)
+        self._keep(_Found(known.feature_id, wkb, known.tags, known.timestamp))
 
     def _keep(self, found: _Found) -> None:
         self.found.append(found)
