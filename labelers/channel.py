@@ -32,7 +32,7 @@ HELD_PIXELS = 40_000.0
 a few chips hold few errors to learn from, whatever their pixels."""
 
 SCALINGS = 4
-"""Times that a table is scaled to the accuracies; they then hold to a thousandth."""
+"""Times that a table is scaled to the accuracies; they then hold to a hundredth."""
 
 
 def class_accuracies(voter: Voter, table: VoteTable, shares: Floats, overall: float) -> Floats:

@@ -277,6 +277,21 @@ def test_a_source_that_is_noise_loses_its_weight() -> None:
     assert mean_iou(classes, truth) > mean_iou(np.searchsorted(CODES, votes[1].classes), truth)
 
 
+def test_how_a_source_errs_that_is_not_listened_to_is_found_too() -> None:
+    truth, votes = simulated(1)
+    rng = np.random.default_rng(0)
+    turned = np.roll(np.array(PRESENT), 1)[np.searchsorted(np.array(PRESENT), truth)]
+    wrong = np.where(rng.random(truth.shape) < 0.5, turned, rng.choice(np.array(PRESENT), truth.shape))
+    bad = [layer("wc20", CODES[wrong], "worldcover", 0), *votes[1:]]
+    setup = setup_of(labels_of(abstain_below=0.0))
+    model = fuse.estimate(fuse.statistics(bad, setup), setup)
+    assert model.estimate is not None
+    assert model.estimate.weights == (0.0, 1.0, 1.0, 1.0)
+    found = model.estimate.confusion_of(0)[np.ix_(PRESENT, PRESENT)]
+    put_in = np.array([[((truth == k) & (wrong == m)).sum() / (truth == k).sum() for m in PRESENT] for k in PRESENT])
+    assert np.abs(found - put_in).mean() < 0.05
+
+
 def test_absence_in_osm_is_no_evidence() -> None:
     _, votes = simulated(1)
     model = estimated(1)
