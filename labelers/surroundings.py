@@ -47,7 +47,7 @@ def ring_marks(
     said = [layer.astype(np.intp) + 1 for layer in symbols]  # 0: silent
     met = [np.bincount(layer.ravel(), minlength=len(table)) for layer, table in zip(said, votes, strict=True)]
     total, best = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
-    likeliest = np.zeros(shape, dtype=np.int64)
+    likeliest = np.zeros(shape, dtype=np.int16)
     for k in range(shares[0].shape[1]):
         summed = np.zeros(shape, dtype=np.int32)
         for layer, table, pixels in zip(said, votes, met, strict=True):
@@ -57,13 +57,12 @@ def ring_marks(
             continue
         ring = np.subtract(*box_sums(summed, (outer, inner)))
         total += ring
-        larger = ring > best
-        best[larger] = ring[larger]
-        likeliest[larger] = k
+        likeliest += (ring > best) * (np.int16(k) - likeliest)  # arithmetic: choosing by a mask costs ten times as much
+        np.maximum(best, ring, out=best)
     spoken = total > STEPS // 2
-    share = np.divide(best, total, out=np.zeros(shape, dtype=np.float32), where=spoken, dtype=np.float32)
-    level = np.searchsorted(np.array(DOMINANCE, dtype=np.float32), share, side="right")
-    return np.where(spoken, likeliest * RING_LEVELS + level, SILENT_RING)
+    share = best.astype(np.float32) / np.maximum(total, 1).astype(np.float32)
+    level = sum((share >= np.float32(least)).astype(np.int8) for least in DOMINANCE)
+    return np.where(spoken, likeliest.astype(np.int64) * RING_LEVELS + level, SILENT_RING)
 
 
 def box_sums(values: NDArray[np.int32], reaches: Sequence[int]) -> list[NDArray[np.int32]]:

@@ -162,7 +162,7 @@ class _Collected:
 
     def _finish_some(self) -> None:
         """What was found since the last time becomes features: geometries of many at once."""
-        geometries = shapely.from_wkb(np.array([one.wkb for one in self.found], dtype=object))
+        geometries = shapely.from_wkb(np.array([bytes.fromhex(one.wkb) for one in self.found], dtype=object))
         shaped = shaped_geometries(geometries)
         meets = shapely.intersects(self.box, shaped)
         self.features += [
