@@ -146,12 +146,14 @@ def mark_sizes(setup: FusionSetup) -> tuple[int, ...]:
 def to_marks(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int64]:
     """(voters + 1, H, W) marks; see the module's first lines. Beyond the chip a pixel's neighbours count as equal."""
     symbols = to_symbols(votes, setup)
-    marks = np.full((len(symbols) + 1, *symbols.shape[1:]), SILENT, dtype=np.int64)
-    for position, (voter, layer) in enumerate(zip(setup.voters, symbols, strict=True)):
-        spoken = layer != SILENT
-        if spoken.any():
-            said = layer.astype(np.int64)
-            marks[position] = np.where(spoken, said if voter.is_context else said * LEVELS + _level(layer), SILENT)
+    marks = np.empty((len(symbols) + 1, *symbols.shape[1:]), dtype=np.int64)
+    for voter, layer, mark in zip(setup.voters, symbols, marks, strict=False):
+        mark[:] = layer
+        if not voter.is_context:
+            mark *= LEVELS
+            mark += _level(layer)
+            if (silent := layer == SILENT).any():
+                mark[silent] = SILENT
     asked = [i for i, voter in enumerate(setup.voters) if not voter.is_context] or list(range(len(setup.voters)))
     shares = [setup.tables()[i].shares for i in asked]
     marks[-1] = ring_marks([symbols[i] for i in asked], shares, votes[0].georef.pixel_size)
@@ -169,7 +171,9 @@ def packed(marks: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:
     """One number for each column of (sources + 1, pixels) marks. Inverse: `unpacked`."""
     keys = np.zeros(marks.shape[1], dtype=np.int64)
     for layer, size in zip(marks, sizes, strict=True):
-        keys = keys * size + (layer + 1)
+        keys *= size
+        keys += layer
+        keys += 1
     return keys
 
 
@@ -199,7 +203,7 @@ def blocks(rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, rows))
 
 
-def _level(layer: NDArray[np.int16]) -> NDArray[np.int64]:
+def _level(layer: NDArray[np.int16]) -> NDArray[np.int8]:
     rows, columns = layer.shape
     padded = np.pad(layer, 1, mode="edge")
     equal = np.zeros(layer.shape, dtype=np.int8)
@@ -207,5 +211,4 @@ def _level(layer: NDArray[np.int16]) -> NDArray[np.int64]:
         for dx in (0, 1, 2):
             if (dy, dx) != (1, 1):
                 equal += padded[dy : dy + rows, dx : dx + columns] == layer
-    level: NDArray[np.int64] = (equal >= EDGE_NEIGHBOURS).astype(np.int64) + (equal == 8)
-    return level
+    return np.asarray((equal >= EDGE_NEIGHBOURS).astype(np.int8) + (equal == 8))
