@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from labelers import fuse
 from labelers.base import make_labeler
-from labelers.marks import added
+from labelers.dawid_skene import _Estimation
+from labelers.marks import FusionStatistics, added, distinct, to_marks
 from labelers.osm import tags_wanted
-from labelers.voters import setup_of
+from labelers.voters import FusionSetup, setup_of
 from sandbox import landcover, noise, osm
 from sandbox.place import Grid, Region, inner_bbox, regions_of
 from sandbox.world import Landscape, build_landscape, open_landscape
@@ -279,14 +280,44 @@ def mirrored(world: World) -> World:
     return World(world.seed, tuple(places))
 
 
+class Known(_Estimation):
+    """What the same model would be worth if the truth of every counted pixel were known: its tables, counted."""
+
+    def __init__(self, stats: FusionStatistics, setup: FusionSetup, world: World, names: Sequence[str]) -> None:
+        super().__init__(stats, setup)
+        starts = np.cumsum([0, *(len(stats.regions[name][0]) for name in self.regions)])
+        counts = np.zeros((int(starts[-1]), self.classes))
+        for place in world.places:
+            at, keys = self.regions.index(place.region), stats.regions[place.region][0]
+            for chip in place.chips:
+                here, which = distinct(to_marks(place.votes(chip, names), setup), stats.sizes)
+                rows = np.minimum(np.searchsorted(keys, here), len(keys) - 1)
+                met = (keys[rows] == here)[which]  # pixels at which nobody speaks are not counted
+                truth = np.searchsorted(CODES, place.truth[chip].ravel())
+                np.add.at(counts, (starts[at] + rows[which[met]], truth[met]), 1)
+        self.shares_of_rows = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    def _posterior(self, at: slice | NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        shares = self.shares_of_rows[at]
+        return shares, np.zeros(len(shares))
+
+    def _fitted(self, position: int, expected: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self._normalised(position, expected)
+
+
 def fused_of(world: World, names: Sequence[str], method: str) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
-    """The model, and (pixels,) fused codes and confidence of all chips."""
+    """The model, and (pixels,) fused codes and confidence of all chips; method ``known`` is `Known`."""
     sources = {name: SOURCES[name] | {"catalog": "sandbox", "collection": "x"} for name in names}
+    is_known, method = method == "known", method.replace("known", "dawid-skene")
     fusion = {"method": method, "abstain_below": 0.0, "priority": ["osm"] if "osm" in names else []}
     setup = setup_of(Labels.model_validate({"sources": sources, "fuse": fusion}), 2021)
     chips = [(place, chip) for place in world.places for chip in place.chips]
     counted = added(fuse.statistics(place.votes(chip, names), setup, place.region) for place, chip in chips)
+    if counted is None:
+        raise SystemExit("nothing was counted")
     model = fuse.FusionModel.from_dict(fuse.estimate(counted, setup).to_dict())
+    if is_known:
+        model = replace(model, estimate=Known(counted, setup, world, names).run())
     made = [fuse.apply(model, place.votes(chip, names), place.region) for place, chip in chips]
     classes = np.concatenate([label.ravel() for label, _ in made])
     return model, CODES[classes], np.concatenate([confidence.ravel() for _, confidence in made]) / 255
