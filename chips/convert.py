@@ -92,6 +92,24 @@ def _to_linear(given: Stored, missing: NDArray[np.bool_]) -> Stored:
     return Stored(data, 1.0, 0.0, nodata, "linear")
 
 
+def holds(data: NDArray[Any], value: float) -> NDArray[np.bool_]:
+    """Where stored numbers are a value; nowhere where their type cannot hold it.
+
+    Whole numbers are compared as such: beside a float NumPy converts the pixels first, which takes nine times as long.
+
+    Example:
+        >>> import numpy as np
+        >>> holds(np.array([0, 7], np.uint16), 0.0).tolist(), holds(np.array([0, 7], np.uint16), -1.0).tolist()
+        ([True, False], [False, False])
+    """
+    if data.dtype.kind not in "iu":
+        return np.asarray(data == value)
+    limits = np.iinfo(data.dtype)
+    if not limits.min <= value <= limits.max or value != int(value):
+        return np.zeros(data.shape, np.bool_)
+    return np.asarray(data == data.dtype.type(int(value)))
+
+
 def is_missing(data: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """Where stored values hold no data: the no-data value, and anything that is not finite."""
     missing = np.zeros(data.shape, dtype=bool)

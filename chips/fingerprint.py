@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -142,19 +143,19 @@ def _averaged(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(blocks.mean(axis=(1, 3)))
 
 
-def _averaged_whole(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _averaged_whole(values: NDArray[Any]) -> NDArray[np.float64]:
     """`_averaged` of whole numbers of at most 32 bits: their sums are exact, so rows may be added before columns."""
     rows, columns = (max(1, size // SIDE) for size in values.shape)
     down, right = values.shape[0] // rows, values.shape[1] // columns
-    cut = values[: down * rows, : right * columns].reshape(down, rows, right * columns)
-    lines = np.zeros((down, right * columns), np.int64)
-    for row in range(rows):
-        lines += cut[:, row]
-    lines = lines.reshape(down, right, columns)
-    sums = np.zeros((down, right), np.int64)
-    for column in range(columns):
-        sums += lines[:, :, column]
-    return sums / float(rows * columns)
+    cut = values[: down * rows, : right * columns]
+    is_short = values.dtype.kind == "u" and values.dtype.itemsize <= 2 and rows * columns <= 1 << 16
+    lines: NDArray[np.integer[Any]] = cut[::rows].astype(np.uint32 if is_short else np.int64)
+    for row in range(1, rows):
+        lines += cut[row::rows]
+    sums = lines[:, ::columns].copy()
+    for column in range(1, columns):
+        sums += lines[:, column::columns]
+    return np.asarray(sums / float(rows * columns))
 
 
 def _alike(bits: NDArray[np.uint8], limit: int) -> Iterator[tuple[int, int, int]]:

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from chips.convert import holds
 from chips.screen import is_clear
 
 FLOAT32_BITS = 24
@@ -119,7 +120,7 @@ def moments_of(values: NDArray[np.generic], nodata: float | None = None) -> Mome
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 4:
         kept = values.ravel()
         if nodata is not None:
-            missing = kept == nodata
+            missing = holds(kept, nodata)
             kept = kept[~missing] if missing.any() else kept
         if kept.dtype.itemsize <= 2 and kept.size <= EXACT_SQUARES:
             wide = kept.astype(np.float64)

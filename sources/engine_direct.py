@@ -7,7 +7,7 @@ are addressed by bucket, are read by GDAL in whole windows, each file opened onc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,14 +21,16 @@ from rasterio.windows import Window
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
+from sources.block_cuts import Piece, cut_of
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
 from sources.engine import blank, outside_values
 from sources.faults import as_source_error
 from sources.fetch import is_fetchable
+from sources.large_pages import empty_each
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
-from sources.tiff_header import NotBlocked
+from sources.tiff_header import NotBlocked, TiffHeader
 from sources.warp import needed_window, warp_into
 
 log = logging.getLogger(__name__)
@@ -60,45 +62,33 @@ class _Blocks:
 
     file: KnownFile
     """What is known of it."""
+    georef: GeoRef
+    """Its lattice, in the catalog's coordinate system where the file names none."""
     pixels: Mapping[int, Future[NDArray[Any]]]
     """Number of the block -> its bands."""
     bands: tuple[int, ...]
     """1-based bands that a block of a file with interleaved bands was decoded for."""
 
-    def fill(self, layers: Sequence[NDArray[Any]], indexes: Sequence[int], near: GeoRef, target: GeoRef) -> None:
-        """Copy what the file holds of the target into (y, x) layers, one for each 1-based band index.
+    def fill(
+        self, answer: NDArray[Any], places: Sequence[int], indexes: Sequence[int], pieces: Sequence[Piece]
+    ) -> None:
+        """Copy pieces of the blocks into layers of an answer.
 
         Args:
-            layers: on the target; changed.
-            indexes: bands.
-            near: the file's lattice in the target's zone.
-            target: aligned with it.
+            answer: (layers, y, x) on the target that was cut; changed.
+            places: which layers.
+            indexes: their 1-based bands.
+            pieces: what the file holds of the target.
         """
-        common = common_window(near, target)
-        if common is None:
-            return
         header = self.file.header
-        height, width = header.block_yx
-        down, right = (
-            common.target_rows.start - common.source_rows.start,
-            (common.target_columns.start - common.source_columns.start),
-        )
-        for row, column in header.blocks_under(common.source_rows, common.source_columns):
-            rows = slice(max(row * height, common.source_rows.start), min((row + 1) * height, common.source_rows.stop))
-            columns = slice(
-                max(column * width, common.source_columns.start), min((column + 1) * width, common.source_columns.stop)
-            )
-            inside = (
-                slice(rows.start - row * height, rows.stop - row * height),
-                slice(columns.start - column * width, columns.stop - column * width),
-            )
-            outside = (
-                slice(rows.start + down, rows.stop + down),
-                slice(columns.start + right, columns.stop + right),
-            )
-            for layer, index in zip(layers, indexes, strict=True):
-                block = self.pixels[header.block_of(row, column, index)].result()
-                layer[outside] = block[0 if header.planar else self.bands.index(index)][inside]
+        for place, index in zip(places, indexes, strict=True):
+            first = header.block_of(0, 0, index)
+            band = 0 if header.planar else self.bands.index(index)
+            for piece in pieces:
+                block = self.pixels[first + piece.number].result()
+                answer[place, piece.target_rows, piece.target_columns] = block[
+                    band, piece.source_rows, piece.source_columns
+                ]
 
 
 class DirectEngine:
@@ -155,27 +145,26 @@ class DirectEngine:
             for href, places in files.items():
                 members = [refs[place] for place in places]
                 if href in coming:
-                    source = _checked(coming[href].file.header.georef, members[0])
-                    near = source.in_zone(group.union.epsg) or source
+                    blocks = coming[href]
+                    near = _near(blocks.georef, group.union)
                     if near.is_aligned(group.union):
+                        indexes = [ref.band_index for ref in members]
                         for number in group.members:
-                            layers = [answers[number][place] for place in places]
-                            if not _covers(near, targets[number]):
-                                _put(layers, [outside[place] for place in places])
-                            coming[href].fill(layers, [ref.band_index for ref in members], near, targets[number])
+                            cut = cut_of(near, blocks.file.header.block_yx, targets[number])
+                            if not cut.is_whole:
+                                _put(answers[number], places, outside)
+                            blocks.fill(answers[number], places, indexes, cut.pieces)
                         continue
-                    patch = _patch_of(coming[href], members, near, group.union, resampling)
+                    patch = _patch_of(blocks, members, near, group.union, resampling)
                 else:
                     patch = self._read_file(href, members, group.union, resampling, opener)
-                if patch is not None and patch.georef.is_aligned(group.union):
-                    for number in group.members:
-                        _put([answers[number][place] for place in places], [outside[place] for place in places])
-                        _paste(answers[number], places, patch, targets[number])
-                elif patch is None:
-                    for number in group.members:
-                        _put([answers[number][place] for place in places], [outside[place] for place in places])
-                else:
+                if patch is not None and not patch.georef.is_aligned(group.union):
                     warps.setdefault(patch.georef, []).append((places, patch))
+                    continue
+                for number in group.members:
+                    _put(answers[number], places, outside)
+                    if patch is not None:
+                        _paste(answers[number], places, patch, targets[number])
             if warps:
                 self._warp_group(answers, refs, group, targets, warps, resampling, fill)
         return answers
@@ -204,13 +193,13 @@ class DirectEngine:
         """Have the blocks fetched that the targets need of a file."""
         header = file.header
         _check_bands(header.bands, header.dtype, refs)
-        numbers: dict[int, None] = {}
-        for rows, columns in _windows(_checked(header.georef, refs[0]), groups, targets, resampling):
-            for row, column in header.blocks_under(rows, columns):
-                numbers |= dict.fromkeys(header.block_of(row, column, ref.band_index) for ref in refs)
+        source = _checked(header.georef, refs[0])
+        cells = _cells(source, header, groups, targets, resampling)
+        planes = {header.block_of(0, 0, ref.band_index) for ref in refs}
         bands = (1,) if header.planar else tuple(sorted({ref.band_index for ref in refs}))
         store = self._store or shared_store()
-        return _Blocks(file, store.blocks(file, numbers, bands, opener), bands)
+        asked = store.blocks(file, [first + cell for first in planes for cell in cells], bands, opener)
+        return _Blocks(file, source, asked, bands)
 
     def _warp_group(
         self,
@@ -247,7 +236,7 @@ class DirectEngine:
             ):
                 check_open_file(file, href)
                 source = _file_georef(file, refs[0])
-                near = source.in_zone(target.epsg) or source
+                near = _near(source, target)
                 window = needed_window(near, target, resampling)
                 if window is None:
                     return None
@@ -260,44 +249,40 @@ class DirectEngine:
 
 
 def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
-    """(bands, y, x) for each target, not yet written; of one piece of memory where all are of one shape.
-
-    The system hands out a large piece in large pages: a page fault per 4 KiB costs as much as the copy into it.
-    """
+    """(bands, y, x) for each target, not yet written; of one piece of memory where all are of one shape."""
     shapes = {target.shape_yx for target in targets}
     if len(shapes) == 1:
-        return list(np.empty((len(targets), bands, *shapes.pop()), dtype))
+        return empty_each(len(targets), (bands, *shapes.pop()), dtype)
     return [np.empty((bands, *target.shape_yx), dtype) for target in targets]
 
 
-def _covers(near: GeoRef, target: GeoRef) -> bool:
-    """Whether a raster on the target's lattice holds all of it."""
-    row, column = near.offset_yx(target)
-    rows, columns = target.shape_yx
-    return row >= 0 and column >= 0 and row + rows <= near.shape_yx[0] and column + columns <= near.shape_yx[1]
+def _put(answer: NDArray[Any], places: Sequence[int], outside: Sequence[float]) -> None:
+    for place in places:
+        answer[place] = outside[place]
 
 
-def _put(layers: Sequence[NDArray[Any]], values: Sequence[float]) -> None:
-    for layer, value in zip(layers, values, strict=True):
-        layer[...] = value
+def _near(source: GeoRef, target: GeoRef) -> GeoRef:
+    """The lattice in the target's zone where it is one, else as it is."""
+    return source.in_zone(target.epsg) or source
 
 
-def _windows(
-    source: GeoRef, groups: Sequence[_Group], targets: Sequence[GeoRef], resampling: str
-) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of a file that are needed: under each target where nothing is warped, else under the union."""
+def _cells(
+    source: GeoRef, header: TiffHeader, groups: Sequence[_Group], targets: Sequence[GeoRef], resampling: str
+) -> list[int]:
+    """Blocks of a file's first band that are needed: of each target where nothing is warped, else of the union."""
+    cells: dict[int, None] = {}
     for group in groups:
-        near = source.in_zone(group.union.epsg) or source
+        near = _near(source, group.union)
         if near.is_aligned(group.union):
             for number in group.members:
-                common = common_window(near, targets[number])
-                if common is not None:
-                    yield common.source_rows, common.source_columns
+                cells |= dict.fromkeys(piece.number for piece in cut_of(near, header.block_yx, targets[number]).pieces)
             continue
         window = needed_window(near, group.union, resampling)
         if window is not None:
-            rows, columns = window.toslices()
-            yield rows, columns
+            cells |= dict.fromkeys(
+                header.block_of(row, column, 1) for row, column in header.blocks_under(*window.toslices())
+            )
+    return list(cells)
 
 
 def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: GeoRef, resampling: str) -> _Patch | None:
@@ -307,7 +292,8 @@ def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: Ge
         return None
     georef = _georef_of(near, window)
     pixels = np.empty((len(refs), *georef.shape_yx), refs[0].dtype)
-    blocks.fill(list(pixels), [ref.band_index for ref in refs], near, georef)
+    cut = cut_of(near, blocks.file.header.block_yx, georef)
+    blocks.fill(pixels, range(len(refs)), [ref.band_index for ref in refs], cut.pieces)
     return _Patch(pixels, georef)
 
 

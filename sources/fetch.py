@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3.util import parse_url
 
 from schemas.errors import (
     AccessDeniedError,
@@ -37,6 +39,8 @@ CONNECTIONS_PER_HOST = 32
 REDIRECTS = 5
 WHOLE_FILE_BYTES = 16 << 20
 """A server without ranges may send a file of at most this size whole."""
+_NEVER_AGAIN = urllib3.Retry(False, redirect=False)
+"""Ours are counted (`sources.retry`)."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -116,21 +120,18 @@ def _from_disk(path: str, name: str, offset: int, length: int) -> Bytes:
 
 
 def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) -> Bytes:
-    name = unsigned(href)
     wanted = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
     secret = dict(opener.headers(href))
     for _ in range(REDIRECTS + 1):
         with opener.slot(href):
             try:
-                answer = _pool_for(url, opener.allow_local).request(
-                    "GET", url, headers=wanted | secret, redirect=False, retries=False, preload_content=False
-                )
+                answer = _asked(url, opener.allow_local, wanted | secret)
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                raise TransientSourceError(_reason(error), name) from error
+                raise TransientSourceError(_reason(error), unsigned(href)) from error
             try:
                 location = answer.headers.get("Location")
                 if answer.status not in (301, 302, 303, 307, 308) or location is None:
-                    return _body(answer, name, offset, length)
+                    return _body(answer, href, offset, length)
             finally:
                 answer.release_conn()
         further = urljoin(url, location)
@@ -138,23 +139,23 @@ def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) ->
             secret = {}
         url = opener.resolve(further)
         if urlsplit(url).scheme not in ("http", "https"):
-            raise SourceError("a redirect to something that is not HTTP", name)
-    raise SourceError(f"more than {REDIRECTS} redirects", name)
+            raise SourceError("a redirect to something that is not HTTP", unsigned(href))
+    raise SourceError(f"more than {REDIRECTS} redirects", unsigned(href))
 
 
-def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int) -> Bytes:
+def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int) -> Bytes:
     status = answer.status
     if status == 416:
         answer.close()
-        raise DecodeError(f"not readable as a raster: the file ends before byte {offset}", name)
+        raise DecodeError(f"not readable as a raster: the file ends before byte {offset}", unsigned(href))
     if status == 200:
         size = answer.headers.get("Content-Length", "")
         if not size.isdigit() or int(size) > WHOLE_FILE_BYTES:
             answer.close()
-            raise DecodeError("the server knows no byte ranges", name)
+            raise DecodeError("the server knows no byte ranges", unsigned(href))
     elif status != 206:
         answer.close()
-        raise error_of_status(status, name, {key.lower(): value for key, value in answer.headers.items()})
+        raise error_of_status(status, unsigned(href), {key.lower(): value for key, value in answer.headers.items()})
     limit = max(length, WHOLE_FILE_BYTES if status == 200 else 0)
     said = answer.headers.get("Content-Length", "")
     is_short = said.isdigit() and int(said) <= limit and "Transfer-Encoding" not in answer.headers
@@ -162,26 +163,55 @@ def _body(answer: urllib3.BaseHTTPResponse, name: str, offset: int, length: int)
         data = answer.read(None if is_short else limit + 1, decode_content=False)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         answer.close()
-        raise TransientSourceError(_reason(error), name) from error
+        raise TransientSourceError(_reason(error), unsigned(href)) from error
     if len(data) > limit:
         answer.close()  # what else it would send is not waited for
     if said.isdigit() and int(said) != len(data):
         answer.close()
-        raise TransientSourceError("the connection broke", name)
+        raise TransientSourceError("the connection broke", unsigned(href))
     etag = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     if status == 200:
         return Bytes(data[offset : offset + length], f"{len(data)} {etag}")
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != offset or int(found[2]) - offset + 1 != len(data) or len(data) > length:
-        raise TransientSourceError("the server sent another range than was asked for", name)
+        raise TransientSourceError("the server sent another range than was asked for", unsigned(href))
     if len(data) < length and found[3].isdigit() and offset + len(data) < int(found[3]):
-        raise TransientSourceError("the body was cut off", name)
+        raise TransientSourceError("the body was cut off", unsigned(href))
     return Bytes(data, f"{found[3]} {etag}")
 
 
-def _pool_for(url: str, allow_local: bool) -> urllib3.PoolManager:
-    parts = urlsplit(url)
-    return _pool(_proxy_for(parts.scheme, parts.hostname or ""), allow_local)
+def _asked(url: str, allow_local: bool, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    """The beginning of an answer; its body is still to be read."""
+    route = _route(url, allow_local)
+    return route.pool.urlopen(
+        "GET",
+        route.target,
+        headers=headers,
+        redirect=False,
+        retries=_NEVER_AGAIN,
+        preload_content=False,
+        assert_same_host=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How an address is asked for."""
+
+    pool: urllib3.HTTPConnectionPool | urllib3.ProxyManager
+    """Kept connections to its host, or to a proxy."""
+    target: str
+    """What is asked for there."""
+
+
+@lru_cache(maxsize=8192)
+def _route(url: str, allow_local: bool) -> _Route:
+    """Worked out once per file, of which many ranges are read."""
+    parts = parse_url(url)
+    proxy = _proxy_for(parts.scheme or "", parts.host or "")
+    if proxy:  # it is the proxy that looks names up
+        return _Route(_proxy(proxy), url)
+    return _Route(_pool(parts.scheme or "", parts.host or "", parts.port, allow_local), parts.request_uri)
 
 
 @lru_cache(maxsize=1024)
@@ -192,15 +222,20 @@ def _proxy_for(scheme: str, host: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _pool(proxy: str, allow_local: bool) -> urllib3.PoolManager:
-    """Kept connections; behind a proxy it is the proxy that looks names up."""
-    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)
-    if proxy:
-        return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
-    pool = urllib3.PoolManager(maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=timeout)
-    if not allow_local:
-        pool.pool_classes_by_scheme = {"http": PublicPool, "https": PublicSecurePool}
-    return pool
+def _proxy(proxy: str) -> urllib3.ProxyManager:
+    return urllib3.ProxyManager(proxy, maxsize=CONNECTIONS_PER_HOST, num_pools=64, timeout=_timeout())
+
+
+@lru_cache(maxsize=64)
+def _pool(scheme: str, host: str, port: int | None, allow_local: bool) -> urllib3.HTTPConnectionPool:
+    plain: type[urllib3.HTTPConnectionPool] = urllib3.HTTPConnectionPool if allow_local else PublicPool
+    secure: type[urllib3.HTTPConnectionPool] = urllib3.HTTPSConnectionPool if allow_local else PublicSecurePool
+    kind = secure if scheme == "https" else plain
+    return kind(host, port, maxsize=CONNECTIONS_PER_HOST, timeout=_timeout())
+
+
+def _timeout() -> urllib3.Timeout:
+    return urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENT_SECONDS)
 
 
 def _reason(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chips.convert import holds
 from schemas.chip import VALID_PRECEDENCE, Valid
 from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
@@ -117,7 +118,7 @@ def pixel_codes(
     if data.dtype.kind == "f":
         missing = np.isnan(data) if nodata is None else np.isnan(data) | (data == nodata)
     elif nodata is not None:
-        missing = data == nodata
+        missing = holds(data, nodata)
     else:
         missing = np.zeros(data.shape, bool)
     if valid_range is not None:

@@ -327,16 +327,23 @@ class ModalityReader:
 
     def _picture(self, chip: ChipSpec, layer: LayerPlan, parts: Parts) -> Date:
         """One acquisition in one layer: the first item, holes filled from further parts of the same picture."""
-        georef, date = self._reads.georef(chip, layer), None
+        date: Date | None = None
         for item in parts:
             pixels, refs = self._pixels[item.item_id, chip.chip_id, layer.group], refs_of(item, layer)
-            mask = self._masks.get((item.item_id, chip.chip_id))
-            codes = resample_valid(mask.valid, mask.georef, georef) if mask else None
-            seen = validity(pixels, codes, refs, georef, layer)
+            seen = self._seen(item, chip, layer, pixels)
             date = fill_holes(date, to_date(pixels, seen, refs, layer, form_of(self.modality)))
         if date is None:
             raise ValueError(f"a date of {chip.chip_id} without items")
         return date
+
+    def _seen(self, item: SceneItem, chip: ChipSpec, layer: LayerPlan, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """The validity of an item's pixels; of one without a mask it may be known from when it was judged."""
+        view = self._views.get((item.item_id, chip.chip_id))
+        if not item.masks and layer is self.groups[0] and view is not None and not view.is_glance:
+            return view.valid.copy()
+        georef, mask = self._reads.georef(chip, layer), self._masks.get((item.item_id, chip.chip_id))
+        codes = resample_valid(mask.valid, mask.georef, georef) if mask else None
+        return validity(pixels, codes, refs_of(item, layer), georef, layer)
 
     def _layers_of(self, chip: ChipSpec, dates: Sequence[Mapping[str, Date] | None]) -> dict[str, xr.Dataset]:
         sources = self.sources[chip.chip_id]

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.errors import TransientSourceError, UnsupportedItemError
 from sources import connect
-from sources.fetch import _pool, fetch_range
+from sources.fetch import _pool, _route, fetch_range
 from sources.openers import PlainOpener, resolves_privately
 from tests.unit.sources.gates import CONTENT, gates, port_of
 
@@ -31,6 +31,7 @@ class Names:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
+    _route.cache_clear()
     _pool.cache_clear()
     resolves_privately.cache_clear()
 

@@ -233,9 +233,34 @@ def test_a_body_that_breaks_off_is_tried_again(loopback: Any) -> None:
         server.join()
 
 
+def test_a_proxy_is_asked_for_the_whole_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                asked.append(connection.recv(4096).split(b"\r\n")[0])
+                connection.sendall(
+                    b"HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/9\r\n\r\nIIab"
+                )
+
+        server = threading.Thread(target=answer)
+        server.start()
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        fetch._proxy_for.cache_clear()
+        try:
+            assert fetch_range("http://files.example.org/a%20b.tif?v=1", OPENER, 0, 4).data == b"IIab"
+        finally:
+            fetch._proxy_for.cache_clear()
+            _forget_connections()
+        server.join()
+    assert asked == [b"GET http://files.example.org/a%20b.tif?v=1 HTTP/1.1"]
+
+
 def test_a_server_that_stalls_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "SILENT_SECONDS", 0.2)
-    fetch._pool.cache_clear()
+    _forget_connections()
     try:
         with (
             socket.create_server(("127.0.0.1", 0)) as silent,  # takes the request and says nothing
@@ -243,7 +268,12 @@ def test_a_server_that_stalls_is_transient(monkeypatch: pytest.MonkeyPatch) -> N
         ):
             fetch_range(f"http://127.0.0.1:{silent.getsockname()[1]}/a.tif", OPENER, 0, 10)
     finally:
-        fetch._pool.cache_clear()
+        _forget_connections()
+
+
+def _forget_connections() -> None:
+    fetch._route.cache_clear()
+    fetch._pool.cache_clear()
 
 
 def test_a_file_that_comes_late_is_read_by_the_next_build_in_the_same_process(remote: SceneRef, loopback: Any) -> None:
