@@ -7,6 +7,7 @@ Peers are called as their users would, with what makes them exact.
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import sys
@@ -207,11 +208,12 @@ METHODS: dict[str, Callable[[str, str], Callable[[], Chips]]] = {
 
 
 def warm_up() -> None:
-    """Have the memory at hand that a method may want, and give it back.
+    """What no method is to pay for: a full collection of what the imports left, and memory that the host has taken.
 
     A virtual machine's host takes pages back that lie idle for seconds; to get them again takes longer than to read
     into them, and how many are away depends on what ran before.
     """
+    gc.collect()
     np.empty(WARM_BYTES, np.uint8)[:: mmap.PAGESIZE] = 1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -112,7 +112,8 @@ class BlockStore:
         self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
         self._at_once = decoders or min(4, os.cpu_count() or 1)
         self._decoders = ThreadPoolExecutor(self._at_once, thread_name_prefix="decode")
-        self._waiting: defaultdict[tuple[Any, ...], deque[_Encoded]] = defaultdict(deque)
+        self._waiting: dict[tuple[Any, ...], deque[_Encoded]] = {}
+        self._decoding = 0
 
     def header(self, href: str, opener: Opener) -> Future[KnownFile]:
         """The file's layout, read once however many ask at the same time; a failure is forgotten.
@@ -190,19 +191,23 @@ class BlockStore:
     ) -> None:
         """Fetch blocks that lie side by side, and hand them to the decoders."""
         wanted = [number for number in run if promised[number].set_running_or_notify_cancel()]
+        if not wanted:
+            return
         try:
-            encoded = self._encoded(file, wanted, opener) if wanted else []
+            encoded = self._encoded(file, wanted, opener)
         except BaseException as error:
             for number in wanted:
                 promised[number].set_exception(error)
             return
         kind = (file.header.storage, bands)
         with self._lock:
-            self._waiting[kind].extend(
+            self._waiting.setdefault(kind, deque()).extend(
                 _Encoded(file, number, data, promised[number]) for number, data in zip(wanted, encoded, strict=True)
             )
-        for _ in range(min(self._at_once, len(wanted))):
-            self._decoders.submit(self._decode_waiting, kind)
+            further = min(self._at_once - self._decoding, len(wanted))
+            self._decoding += further
+        for _ in range(further):
+            self._decoders.submit(self._decode_waiting)
 
     def _encoded(self, file: KnownFile, run: Sequence[int], opener: Opener) -> list[memoryview]:
         offsets, counts = file.header.offsets, file.header.counts
@@ -221,25 +226,26 @@ class BlockStore:
         view = memoryview(data)
         return [view[int(offsets[n]) - start : int(offsets[n]) + int(counts[n]) - start] for n in run]
 
-    def _decode_waiting(self, kind: tuple[Any, ...]) -> None:
-        """Decode some blocks of a kind that wait, of whatever files, and see to it that the others follow."""
-        with self._lock:
-            waiting = self._waiting[kind]
-            share = -(-len(waiting) // self._at_once)
-            if waiting:
-                share = min(share, max(1, SLAB_BYTES // waiting[0].file.header.block_bytes(len(kind[1]))))
-            taken = [waiting.popleft() for _ in range(share)]
-            if waiting:
-                self._decoders.submit(self._decode_waiting, kind)
-            else:
-                del self._waiting[kind]
-        if taken:
+    def _decode_waiting(self) -> None:
+        """Decode blocks until none waits: some of one kind together, of whatever files."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._decoding -= 1
+                    return
+                kind = next(iter(self._waiting))
+                waiting = self._waiting.pop(kind)
+                room = max(1, SLAB_BYTES // waiting[0].file.header.block_bytes(len(kind[1])))
+                taken = [waiting.popleft() for _ in range(min(room, -(-len(waiting) // self._at_once)))]
+                if waiting:
+                    self._waiting[kind] = waiting  # behind the others
             self._decode(taken, kind[1])
 
     def _decode(self, taken: Sequence[_Encoded], bands: tuple[int, ...]) -> None:
         first = taken[0].file
         try:
             decoded = decode_blocks(first.header, [block.data for block in taken], bands, unsigned(first.href))
+            self._keep([(block.file.href, block.file.stamp, block.number, bands) for block in taken], decoded)
         except BaseException as error:
             if len(taken) == 1:
                 taken[0].promised.set_exception(error)
@@ -247,7 +253,6 @@ class BlockStore:
                 for block in taken:  # alone each, to learn which
                     self._decode([block], bands)
             return
-        self._keep([(block.file.href, block.file.stamp, block.number, bands) for block in taken], decoded)
         for block, pixels in zip(taken, decoded, strict=True):
             block.promised.set_result(pixels)
 

@@ -34,6 +34,12 @@ MAX_BLOCK_BYTES = 256 << 20
 MAX_ENTRIES = 4096
 
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q"}
+_SIZES = {kind: struct.calcsize(f"<{form}") for kind, form in _TYPES.items()}
+_NUMPY = {kind: np.dtype(form).str[1:] for kind, form in _TYPES.items() if kind not in (2, 5)}
+_WANTED = {
+    WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR, BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, FORMAT,
+    EXTRA_SAMPLES, PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA, *DECODING_TAGS,
+}  # fmt: skip
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
 More = Callable[[int, int], bytes]
@@ -156,21 +162,16 @@ def _entries(source: _Source, is_big: bool) -> dict[int, _Entry]:
     (number,) = source.unpack("Q" if is_big else "H", start)
     if not 0 < number <= MAX_ENTRIES:
         raise BrokenHeader(f"a directory of {number} entries")
-    size, field, head = (20, 8, 8) if is_big else (12, 4, 2)
-    table = source.bytes_at(start + head, number * size)
-    wanted = {WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR, BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, FORMAT}
-    wanted |= {EXTRA_SAMPLES, PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA, *DECODING_TAGS}
+    form, head = ("HHQ8s", 8) if is_big else ("HHI4s", 2)
+    table = source.bytes_at(start + head, number * struct.calcsize(source.order + form))
     entries = {}
-    for place in range(0, number * size, size):
-        tag, kind = struct.unpack_from(source.order + "HH", table, place)
-        if tag not in wanted or kind not in _TYPES:
+    for tag, kind, count, value in struct.iter_unpack(source.order + form, table):
+        if tag not in _WANTED or kind not in _TYPES:
             continue
-        (count,) = struct.unpack_from(source.order + ("Q" if is_big else "I"), table, place + 4)
-        length = count * struct.calcsize("<" + _TYPES[kind])
+        length = count * _SIZES[kind]
         if length > MAX_BLOCKS * 8:
             raise BrokenHeader(f"tag {tag} of {length} bytes")
-        value = table[place + size - field : place + size]
-        if length > field:
+        if length > len(value):
             (offset,) = struct.unpack(source.order + ("Q" if is_big else "I"), value)
             value = source.bytes_at(offset, length)
         entries[tag] = _Entry(kind, count, value[:length])
@@ -182,7 +183,7 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
         entry = entries.get(tag)
         if entry is None or entry.kind in (2, 5):
             return None
-        return np.frombuffer(entry.raw, source.order + np.dtype(_TYPES[entry.kind]).str[1:])
+        return np.frombuffer(entry.raw, source.order + _NUMPY[entry.kind])
 
     def number(tag: int, default: int | None = None) -> int:
         found = numbers(tag)
