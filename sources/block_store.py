@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ class BlockStore:
         blocks_bytes: limit of decoded blocks kept.
         decoders: threads that decode.
         fetch: reads a range; `fetch_range` but in tests.
+        fetchers: threads that fetch.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class BlockStore:
         blocks_bytes: int = BLOCKS_BYTES,
         decoders: int | None = None,
         fetch: Callable[[str, Opener, int, int], Bytes] = fetch_range,
+        fetchers: int = FETCHERS,
     ) -> None:
         self.limit, self.fetch, self.counters = blocks_bytes, fetch, Counters()
         self._lock = threading.Lock()
@@ -109,7 +111,9 @@ class BlockStore:
         self._blocks: dict[Key, tuple[NDArray[Any], _Slab]] = {}
         self._slabs: OrderedDict[int, _Slab] = OrderedDict()
         self._held = 0
-        self._fetchers = ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch")
+        self._soon: deque[Callable[[], None]] = deque()
+        self._later: deque[Callable[[], None]] = deque()
+        self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
         self._at_once = decoders or min(4, os.cpu_count() or 1)
         self._decoders = ThreadPoolExecutor(self._at_once, thread_name_prefix="decode")
         self._waiting: dict[tuple[Any, ...], deque[_Encoded]] = {}
@@ -125,10 +129,12 @@ class BlockStore:
             if known is not None and not _is_spent(known, href, opener):
                 self._headers.move_to_end(href)
                 return known
-            found = self._fetchers.submit(self._read_header, href, opener)
+            found: Future[KnownFile] = Future()
             self._headers[href] = found
             while len(self._headers) > HEADERS:
                 self._headers.popitem(last=False)
+            self._later.append(lambda: _fulfil(found, lambda: self._read_header(href, opener)))
+        self._fetchers.submit(self._fetch_next)
         return found
 
     def forget(self, href: str) -> None:
@@ -159,9 +165,17 @@ class BlockStore:
                 missing.append(number)
                 found[number] = Future()
         for run in merged_ranges(file.header, missing):
-            promised = {number: found[number] for number in run}
-            self._fetchers.submit(self._fetch_run, file, run, bands, opener, promised)
+            self._soon.append(partial(self._fetch_run, file, run, bands, opener, {n: found[n] for n in run}))
+            self._fetchers.submit(self._fetch_next)
         return found
+
+    def _fetch_next(self) -> None:
+        """Blocks before headers: what is begun is finished first, and decoders do not wait for files of later items."""
+        try:
+            work = self._soon.popleft()
+        except IndexError:
+            work = self._later.popleft()
+        work()
 
     def _read_header(self, href: str, opener: Opener) -> KnownFile:
         self.counters.headers += 1
@@ -322,6 +336,15 @@ def _is_spent(known: Future[KnownFile], href: str, opener: Opener) -> bool:
         return True
     path = opener.resolve(href)
     return is_on_disk(path) and stamp_on_disk(path) != known.result().stamp
+
+
+def _fulfil(promised: Future[KnownFile], work: Callable[[], KnownFile]) -> None:
+    if not promised.set_running_or_notify_cancel():
+        return
+    try:
+        promised.set_result(work())
+    except BaseException as error:
+        promised.set_exception(error)
 
 
 def _done(pixels: NDArray[Any]) -> Future[NDArray[Any]]:

@@ -98,8 +98,9 @@ class DirectEngine:
         store: headers and blocks; this process's where absent.
     """
 
-    at_once = 8
-    """Items that are worth reading at the same time: their waits overlap, and decoding has its own threads."""
+    at_once = 16
+    """Items that are worth reading at the same time: each waits twice, for headers and for blocks, and two decoders are
+    kept at work by so many at 30 ms a request."""
 
     def __init__(self, store: BlockStore | None = None) -> None:
         self._store = store

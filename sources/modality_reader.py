@@ -218,7 +218,7 @@ class ModalityReader:
                 failures[item.item_id] = error
 
         items = [item for item_id, item in self.items.items() if wanted.get(item_id)]
-        at_once = min(self._reads.engine.at_once, len(items))
+        at_once = min(self._reads.at_once(self.chips), len(items))
         if at_once < 2:
             for item in items:
                 guarded(item)
@@ -286,7 +286,7 @@ class ModalityReader:
         held = 0
         for chip, index in dates:
             source = self.sources[chip.chip_id][index]
-            size = len(source.items) * self._bytes_per_item(chip)
+            size = len(source.items) * self._reads.bytes_of(chip)
             same = not batch or self.sources[batch[-1][0].chip_id][batch[-1][1]].window == source.window
             if batch and (held + size > HELD_BYTES or not same):
                 yield batch
@@ -294,10 +294,6 @@ class ModalityReader:
             batch.append((chip, index))
             held += size
         yield batch
-
-    def _bytes_per_item(self, chip: ChipSpec) -> int:
-        sizes = [np.prod(self._reads.georef(chip, layer).shape_yx) * len(layer.bands) for layer in self.groups]
-        return int(sum(sizes)) * np.dtype(self.groups[0].dtype).itemsize
 
     def _read(self, batch: Sequence[tuple[ChipSpec, int]]) -> None:
         """Each item of the batch once, over all of its chips that need it and have it not."""

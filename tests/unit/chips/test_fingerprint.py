@@ -89,3 +89,12 @@ def test_whole_numbers_have_the_fingerprint_of_their_values(kind: type[np.intege
     picture = np.random.default_rng(1).integers(0, np.iinfo(kind).max, shape).astype(kind)
     known = np.ones(shape, np.bool_)
     assert fingerprint(picture, known) == fingerprint(picture.astype(np.float64), known) != ""
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 500), st.sampled_from(["uint8", "int16", "uint16", "int32"]))
+def test_whole_numbers_have_the_print_of_the_same_picture_in_floats(seed: int, dtype: str) -> None:
+    picture = np.random.default_rng(seed).integers(0, 120, (163, 131)).astype(dtype)
+    picture[0, 0] = np.iinfo(dtype).max
+    known = np.ones(picture.shape, bool)
+    assert fingerprint(picture, known) == fingerprint(picture.astype(np.float64), known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -280,6 +281,28 @@ def test_one_broken_block_of_several_decoded_together_fails_alone(tmp_path: Path
         coming[bad][3].result()
     assert caught.value.url == str(bad)
     np.testing.assert_array_equal(coming[bad][5].result(), coming[good][5].result())
+
+
+def test_blocks_are_fetched_before_headers_that_waited_longer(tmp_path: Path) -> None:
+    known, begun, waits = (write(tmp_path / f"{name}.tif", numbers("uint16")) for name in ("known", "begun", "waits"))
+    held, gate, asked = Event(), Event(), list[str]()
+
+    def fetch(href: str, opener: Opener, offset: int, length: int) -> Bytes:
+        asked.append(f"{Path(href).stem} {'block' if offset else 'header'}")
+        if Path(href).stem == "begun":
+            held.set()
+            gate.wait()
+        return fetch_range(href, opener, offset, length)
+
+    store = BlockStore(fetch=fetch, fetchers=1)
+    file = replace(store.header(str(known), OPENER).result(), head=b"")
+    headers = [store.header(str(begun), OPENER)]
+    held.wait()
+    headers.append(store.header(str(waits), OPENER))
+    blocks = store.blocks(file, [5], (1,), OPENER)
+    gate.set()
+    gather([*headers, *blocks.values()])
+    assert asked == ["known header", "begun header", "known block", "waits header"]
 
 
 def _read_tile(path: str, decoders: int) -> list[np.ndarray[Any, Any]]:
