@@ -26,7 +26,6 @@ from sources.block_store import BlockStore, KnownFile, gather, shared_store
 from sources.engine import blank, outside_values
 from sources.faults import as_source_error
 from sources.fetch import is_fetchable
-from sources.large_pages import empty_each
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
@@ -250,10 +249,13 @@ class DirectEngine:
 
 
 def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
-    """(bands, y, x) for each target, not yet written; of one piece of memory where all are of one shape."""
+    """(bands, y, x) for each target, not yet written; of one piece of memory where all are of one shape.
+
+    The system hands out a large piece in large pages: a page fault per 4 KiB costs as much as the copy into it.
+    """
     shapes = {target.shape_yx for target in targets}
     if len(shapes) == 1:
-        return empty_each(len(targets), (bands, *shapes.pop()), dtype)
+        return list(np.empty((len(targets), bands, *shapes.pop()), dtype))
     return [np.empty((bands, *target.shape_yx), dtype) for target in targets]
 
 
