@@ -43,7 +43,7 @@ def _grid(scenes: Any, row: int, column: int) -> GeoRef:
 
 
 def terraweft(case: str, base: str) -> Callable[[], Chips]:
-    """The direct engine: chips of a tile (4 x 4) in one call, scenes eight at a time as the tile reader has it."""
+    """The direct engine: chips of a tile (4 x 4) in one call, as many at a time as the tile reader has them."""
     from sources.engine import open_engine
 
     scenes, chips = _setup(case)
