@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -39,6 +40,8 @@ FETCHERS = 32
 """Requests in flight."""
 BLOCKS_BYTES = 256 << 20
 """Decoded blocks kept."""
+IN_USE_BYTES = 256 << 20
+"""Decoded blocks that readers wait for or copy from, all together: more items at once would not be faster."""
 HEADERS = 8192
 """Headers kept; each holds 16 bytes per block."""
 SLAB_BYTES = 8 << 20
@@ -110,7 +113,8 @@ class BlockStore:
         self._headers: OrderedDict[str, Future[KnownFile]] = OrderedDict()
         self._blocks: dict[Key, tuple[NDArray[Any], _Slab]] = {}
         self._slabs: OrderedDict[int, _Slab] = OrderedDict()
-        self._held = 0
+        self._held = self._in_use = 0
+        self._freed = threading.Condition()
         self._soon: deque[Callable[[], None]] = deque()
         self._later: deque[Callable[[], None]] = deque()
         self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
@@ -168,6 +172,19 @@ class BlockStore:
             self._soon.append(partial(self._fetch_run, file, run, bands, opener, {n: found[n] for n in run}))
             self._fetchers.submit(self._fetch_next)
         return found
+
+    @contextmanager
+    def room(self, nbytes: int) -> Iterator[None]:
+        """Wait until blocks of so many bytes may be in use beside those of other readers; alone, any number may."""
+        with self._freed:
+            self._freed.wait_for(lambda: not self._in_use or self._in_use + nbytes <= IN_USE_BYTES)
+            self._in_use += nbytes
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._in_use -= nbytes
+                self._freed.notify_all()
 
     def _fetch_next(self) -> None:
         """Blocks before headers: what is begun is finished first, and decoders do not wait for files of later items."""

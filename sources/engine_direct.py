@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.block_cuts import Piece, cut_of
@@ -28,11 +28,15 @@ from sources.faults import as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, gdal_reads, unsigned
+from sources.own_lattice import check_bands, file_georef, own_georef
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked, TiffHeader
 from sources.warp import needed_window, warp_into
 
 log = logging.getLogger(__name__)
+
+WINDOWS_AT_ONCE = 8
+"""Files that GDAL reads at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,58 @@ class _Group:
 
 
 @dataclass(frozen=True)
-class _Blocks:
-    """One file's blocks, on their way."""
+class _Read:
+    """What is asked of the engine in one call."""
+
+    refs: Sequence[SceneRef]
+    """Bands."""
+    targets: Sequence[GeoRef]
+    """Grids."""
+    resampling: str
+    """Where lattices differ."""
+    opener: Opener
+    """How addresses are opened."""
+    fill: float | None
+    """Value outside, where it is given."""
+    outside: Sequence[float]
+    """Value outside, for each of the bands."""
+    groups: Sequence[_Group]
+    """The targets by lattice."""
+    files: Mapping[str, Sequence[int]]
+    """Address -> which of the bands it holds."""
+
+    def of(self, href: str) -> list[SceneRef]:
+        """The bands that a file holds."""
+        return [self.refs[place] for place in self.files[href]]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is needed of one file."""
 
     file: KnownFile
     """What is known of it."""
     georef: GeoRef
     """Its lattice, in the catalog's coordinate system where the file names none."""
+    numbers: tuple[int, ...]
+    """Blocks."""
+    bands: tuple[int, ...]
+    """1-based bands for which a block of a file with interleaved bands is decoded."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of the blocks when they are decoded."""
+        return len(self.numbers) * self.file.header.block_bytes(len(self.bands))
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """One file's blocks, on their way."""
+
+    wanted: _Wanted
+    """What was asked for."""
     pixels: Mapping[int, Future[NDArray[Any]]]
     """Number of the block -> its bands."""
-    bands: tuple[int, ...]
-    """1-based bands that a block of a file with interleaved bands was decoded for."""
 
     def fill(
         self, answer: NDArray[Any], places: Sequence[int], indexes: Sequence[int], pieces: Sequence[Piece]
@@ -79,10 +124,10 @@ class _Blocks:
             indexes: their 1-based bands.
             pieces: what the file holds of the target.
         """
-        header = self.file.header
+        header = self.wanted.file.header
         for place, index in zip(places, indexes, strict=True):
             first = header.block_of(0, 0, index)
-            band = 0 if header.planar else self.bands.index(index)
+            band = 0 if header.planar else self.wanted.bands.index(index)
             for piece in pieces:
                 block = self.pixels[first + piece.number].result()
                 answer[place, piece.target_rows, piece.target_columns] = block[
@@ -97,12 +142,13 @@ class DirectEngine:
         store: headers and blocks; this process's where absent.
     """
 
-    at_once = 16
-    """Items that are worth reading at the same time: each waits twice, for headers and for blocks, and two decoders are
-    kept at work by so many at 30 ms a request."""
+    at_once = 32
+    """Items that are worth reading at the same time: each waits twice, for headers and for blocks, while decoders want
+    work. Memory is bounded by `BlockStore.room`."""
 
     def __init__(self, store: BlockStore | None = None) -> None:
         self._store = store
+        self._windows = BoundedSemaphore(WINDOWS_AT_ONCE)
 
     def read(
         self,
@@ -133,41 +179,47 @@ class DirectEngine:
         files: dict[str, list[int]] = {}
         for place, ref in enumerate(refs):
             files.setdefault(ref.href, []).append(place)
+        read = _Read(refs, targets, resampling, opener, fill, outside, groups, files)
         known = self._known(files, opener)
-        coming = {
-            href: self._ask(file, [refs[place] for place in files[href]], groups, targets, resampling, opener)
-            for href, file in known.items()
-            if file is not None
-        }
-        gather(future for blocks in coming.values() for future in blocks.pixels.values())
-        for group in groups:
-            warps: dict[GeoRef, list[tuple[list[int], _Patch]]] = {}
-            for href, places in files.items():
-                members = [refs[place] for place in places]
+        wanted = {href: _wanted(file, read.of(href), read) for href, file in known.items() if file is not None}
+        store = self._store or shared_store()
+        with store.room(sum(one.nbytes for one in wanted.values())):
+            coming = {
+                href: _Blocks(one, store.blocks(one.file, one.numbers, one.bands, opener))
+                for href, one in wanted.items()
+            }
+            gather(future for blocks in coming.values() for future in blocks.pixels.values())
+            self._answer(answers, coming, read)
+        return answers
+
+    def _answer(self, answers: Sequence[NDArray[Any]], coming: Mapping[str, _Blocks], read: _Read) -> None:
+        """Fill the answers from blocks that have come, and by GDAL from files without."""
+        for group in read.groups:
+            warps: dict[GeoRef, list[tuple[Sequence[int], _Patch]]] = {}
+            for href, places in read.files.items():
+                members = read.of(href)
                 if href in coming:
                     blocks = coming[href]
-                    near = _near(blocks.georef, group.union)
+                    near = _near(blocks.wanted.georef, group.union)
                     if near.is_aligned(group.union):
                         indexes = [ref.band_index for ref in members]
                         for number in group.members:
-                            cut = cut_of(near, blocks.file.header.block_yx, targets[number])
+                            cut = cut_of(near, blocks.wanted.file.header.block_yx, read.targets[number])
                             if not cut.is_whole:
-                                _put(answers[number], places, outside)
+                                _put(answers[number], places, read.outside)
                             blocks.fill(answers[number], places, indexes, cut.pieces)
                         continue
-                    patch = _patch_of(blocks, members, near, group.union, resampling)
+                    patch = _patch_of(blocks, members, near, group.union, read.resampling)
                 else:
-                    patch = self._read_file(href, members, group.union, resampling, opener)
+                    patch = self._read_file(href, members, group.union, read.resampling, read.opener)
                 if patch is not None and not patch.georef.is_aligned(group.union):
                     warps.setdefault(patch.georef, []).append((places, patch))
                     continue
                 for number in group.members:
-                    _put(answers[number], places, outside)
+                    _put(answers[number], places, read.outside)
                     if patch is not None:
-                        _paste(answers[number], places, patch, targets[number])
-            if warps:
-                self._warp_group(answers, refs, group, targets, warps, resampling, fill)
-        return answers
+                        _paste(answers[number], places, patch, read.targets[number])
+            _warp_group(answers, group, warps, read)
 
     def _known(self, files: Mapping[str, Sequence[int]], opener: Opener) -> dict[str, KnownFile | None]:
         """Headers, all asked for before the first is waited for; None where GDAL must read the file."""
@@ -181,48 +233,6 @@ class DirectEngine:
                 log.debug("%s is read by GDAL: %s", unsigned(href), reason)
         return known
 
-    def _ask(
-        self,
-        file: KnownFile,
-        refs: Sequence[SceneRef],
-        groups: Sequence[_Group],
-        targets: Sequence[GeoRef],
-        resampling: str,
-        opener: Opener,
-    ) -> _Blocks:
-        """Have the blocks fetched that the targets need of a file."""
-        header = file.header
-        _check_bands(header.bands, header.dtype, refs)
-        source = _checked(header.georef, refs[0])
-        cells = _cells(source, header, groups, targets, resampling)
-        planes = {header.block_of(0, 0, ref.band_index) for ref in refs}
-        bands = (1,) if header.planar else tuple(sorted({ref.band_index for ref in refs}))
-        store = self._store or shared_store()
-        asked = store.blocks(file, [first + cell for first in planes for cell in cells], bands, opener)
-        return _Blocks(file, source, asked, bands)
-
-    def _warp_group(
-        self,
-        answers: Sequence[NDArray[Any]],
-        refs: Sequence[SceneRef],
-        group: _Group,
-        targets: Sequence[GeoRef],
-        warps: Mapping[GeoRef, Sequence[tuple[list[int], _Patch]]],
-        resampling: str,
-        fill: float | None,
-    ) -> None:
-        """Warp once over the union of the targets, and cut."""
-        for georef, parts in warps.items():
-            places = [place for found, _ in parts for place in found]
-            members = [refs[place] for place in places]
-            whole = blank(members, group.union, fill)
-            pixels = np.concatenate([patch.pixels for _, patch in parts])
-            warp_into(whole, range(len(places)), members, pixels, georef, group.union, resampling)
-            for number in group.members:
-                row, column = group.union.offset_yx(targets[number])
-                rows, columns = targets[number].shape_yx
-                answers[number][places] = whole[:, row : row + rows, column : column + columns]
-
     def _read_file(
         self, href: str, refs: Sequence[SceneRef], target: GeoRef, resampling: str, opener: Opener
     ) -> _Patch | None:
@@ -230,21 +240,22 @@ class DirectEngine:
         resolved = opener.resolve(href)
         try:
             with (
+                self._windows,
                 opener.slot(href),
                 gdal_reads(opener, [href]),
                 rasterio.open(resolved, driver=driver_of(href)) as file,
             ):
                 check_open_file(file, href)
-                source = _file_georef(file, refs[0])
+                source = file_georef(file, refs[0])
                 near = _near(source, target)
                 window = needed_window(near, target, resampling)
                 if window is None:
                     return None
-                _check_bands(file.count, file.dtypes[0], refs)
+                check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
         except (RasterioError, OSError) as error:
             raise as_source_error(error, href, resolved) from error
-        _check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
+        check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
         return _Patch(pixels.astype(refs[0].dtype, copy=False), _georef_of(near, window))
 
 
@@ -269,23 +280,53 @@ def _near(source: GeoRef, target: GeoRef) -> GeoRef:
     return source.in_zone(target.epsg) or source
 
 
-def _cells(
-    source: GeoRef, header: TiffHeader, groups: Sequence[_Group], targets: Sequence[GeoRef], resampling: str
-) -> list[int]:
+def _wanted(file: KnownFile, refs: Sequence[SceneRef], read: _Read) -> _Wanted:
+    """The blocks that the targets need of a file."""
+    header = file.header
+    check_bands(header.bands, header.dtype, refs)
+    source = own_georef(header.georef, refs[0])
+    cells = _cells(source, header, read)
+    planes = {header.block_of(0, 0, ref.band_index) for ref in refs}
+    bands = (1,) if header.planar else tuple(sorted({ref.band_index for ref in refs}))
+    return _Wanted(file, source, tuple(first + cell for first in planes for cell in cells), bands)
+
+
+def _cells(source: GeoRef, header: TiffHeader, read: _Read) -> list[int]:
     """Blocks of a file's first band that are needed: of each target where nothing is warped, else of the union."""
     cells: dict[int, None] = {}
-    for group in groups:
+    for group in read.groups:
         near = _near(source, group.union)
         if near.is_aligned(group.union):
             for number in group.members:
-                cells |= dict.fromkeys(piece.number for piece in cut_of(near, header.block_yx, targets[number]).pieces)
+                cells |= dict.fromkeys(
+                    piece.number for piece in cut_of(near, header.block_yx, read.targets[number]).pieces
+                )
             continue
-        window = needed_window(near, group.union, resampling)
+        window = needed_window(near, group.union, read.resampling)
         if window is not None:
             cells |= dict.fromkeys(
                 header.block_of(row, column, 1) for row, column in header.blocks_under(*window.toslices())
             )
     return list(cells)
+
+
+def _warp_group(
+    answers: Sequence[NDArray[Any]],
+    group: _Group,
+    warps: Mapping[GeoRef, Sequence[tuple[Sequence[int], _Patch]]],
+    read: _Read,
+) -> None:
+    """Warp once over the union of the targets, and cut."""
+    for georef, parts in warps.items():
+        places = [place for found, _ in parts for place in found]
+        members = [read.refs[place] for place in places]
+        whole = blank(members, group.union, read.fill)
+        pixels = np.concatenate([patch.pixels for _, patch in parts])
+        warp_into(whole, range(len(places)), members, pixels, georef, group.union, read.resampling)
+        for number in group.members:
+            row, column = group.union.offset_yx(read.targets[number])
+            rows, columns = read.targets[number].shape_yx
+            answers[number][places] = whole[:, row : row + rows, column : column + columns]
 
 
 def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: GeoRef, resampling: str) -> _Patch | None:
@@ -295,7 +336,7 @@ def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: Ge
         return None
     georef = _georef_of(near, window)
     pixels = np.empty((len(refs), *georef.shape_yx), refs[0].dtype)
-    cut = cut_of(near, blocks.file.header.block_yx, georef)
+    cut = cut_of(near, blocks.wanted.file.header.block_yx, georef)
     blocks.fill(pixels, range(len(refs)), [ref.band_index for ref in refs], cut.pieces)
     return _Patch(pixels, georef)
 
@@ -304,56 +345,6 @@ def _georef_of(near: GeoRef, window: Window) -> GeoRef:
     x0 = near.x0 + window.col_off * near.pixel_size
     y0 = near.y0 - window.row_off * near.height
     return GeoRef(near.epsg, x0, y0, near.pixel_size, (int(window.height), int(window.width)), near.pixel_height)
-
-
-def _check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
-    """Stop where the file has not what the item promised.
-
-    Raises:
-        DecodeError: a band or a stored type that is not there.
-    """
-    beyond = [ref.band_index for ref in refs if not 1 <= ref.band_index <= count]
-    if beyond:
-        raise DecodeError(f"the file has {count} bands, the item names band {beyond[0]}", unsigned(refs[0].href))
-    wanted = np.dtype(refs[0].dtype)
-    if not np.can_cast(np.dtype(dtype), wanted, "safe"):
-        raise DecodeError(f"the file holds {dtype}, the item says {wanted}", unsigned(refs[0].href))
-
-
-def _file_georef(file: Any, ref: SceneRef) -> GeoRef:
-    """The lattice of an open file: its own, which is believed before the catalog's.
-
-    Raises:
-        DecodeError: rotated, or not square in metres, which the item did not say.
-    """
-    a, b, x0, d, e, y0 = file.transform[:6]
-    height = None if abs(a + e) <= 1e-6 * a else float(-e)
-    if b or d or a <= 0 or e >= 0 or (height is not None and a >= 0.01):
-        raise DecodeError(
-            f"the file's grid is not square and north-up: {tuple(file.transform[:6])}", unsigned(ref.href)
-        )
-    code = file.crs.to_epsg() if file.crs else None
-    found = GeoRef(int(code or 0), float(x0), float(y0), float(a), (file.height, file.width), height)
-    return _checked(found, ref)
-
-
-def _checked(found: GeoRef, ref: SceneRef) -> GeoRef:
-    """The file's own lattice, in the catalog's coordinate system where it names none; a difference is told."""
-    own = replace(found, epsg=found.epsg or ref.georef.epsg)
-    said = ref.georef.in_zone(own.epsg)
-    if (
-        said is None
-        or not own.is_aligned(said)
-        or abs(own.x0 - said.x0) + abs(own.y0 - said.y0) > 1e-3 * own.pixel_size
-    ):
-        log.warning(
-            "item %s: asset %s lies at %s, not at %s as the catalog says",
-            ref.item_id,
-            ref.asset_key,
-            own,
-            ref.georef,
-        )
-    return own
 
 
 def _paste(answer: NDArray[Any], places: Sequence[int], patch: _Patch, target: GeoRef) -> None:

@@ -32,12 +32,6 @@ class Mask:
     """Where it lies."""
 
 
-FEW_AT_ONCE = 8
-"""So many items are read at the same time however large they are."""
-IN_FLIGHT_BYTES = 128 << 20
-"""No more than these are where their pixels would take more."""
-
-
 class ItemReader:
     """Reads items of one modality.
 
@@ -70,11 +64,6 @@ class ItemReader:
         """Pixels of one item over a chip."""
         sizes = [math.prod(self.georef(chip, layer).shape_yx) * len(layer.bands) for layer in self.groups]
         return sum(sizes) * np.dtype(self.groups[0].dtype).itemsize
-
-    def at_once(self, chips: Sequence[ChipSpec]) -> int:
-        """How many items to read at the same time, each over these chips at most."""
-        room = IN_FLIGHT_BYTES // max(1, sum(self.bytes_of(chip) for chip in chips))
-        return min(self.engine.at_once, max(FEW_AT_ONCE, room))
 
     def masks(self, item: SceneItem, chips: Sequence[ChipSpec]) -> dict[str, Mask]:
         """Chip id -> the item's mask over it, at the mask's own pixels.

@@ -218,7 +218,7 @@ class ModalityReader:
                 failures[item.item_id] = error
 
         items = [item for item_id, item in self.items.items() if wanted.get(item_id)]
-        at_once = min(self._reads.at_once(self.chips), len(items))
+        at_once = min(self._reads.engine.at_once, len(items))
         if at_once < 2:
             for item in items:
                 guarded(item)

@@ -7,7 +7,7 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import dask
@@ -22,7 +22,7 @@ from rasterio.transform import Affine
 from schemas.errors import DecodeError, TransientSourceError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.block_store import GAP_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
+from sources.block_store import GAP_BYTES, IN_USE_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
 from sources.engine_direct import DirectEngine
 from sources.fetch import Bytes, fetch_range
 from sources.openers import PlainOpener
@@ -303,6 +303,26 @@ def test_blocks_are_fetched_before_headers_that_waited_longer(tmp_path: Path) ->
     gate.set()
     gather([*headers, *blocks.values()])
     assert asked == ["known header", "begun header", "known block", "waits header"]
+
+
+def test_readers_wait_for_room_but_one_alone_takes_what_it_needs() -> None:
+    store, order = BlockStore(), list[str]()
+
+    def second() -> None:
+        with store.room(1):
+            order.append("second begins")
+
+    thread = Thread(target=second)
+    with store.room(2 * IN_USE_BYTES):
+        thread.start()
+        while thread.is_alive() and not store._freed._waiters:  # type: ignore[attr-defined]
+            pass
+        order.append("first ends")
+    thread.join()
+    assert order == ["first ends", "second begins"]
+    with store.room(IN_USE_BYTES - 1), store.room(1):
+        assert store._in_use == IN_USE_BYTES
+    assert store._in_use == 0
 
 
 def _read_tile(path: str, decoders: int) -> list[np.ndarray[Any, Any]]:
