@@ -124,8 +124,8 @@ class Sums:
 def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
     """Hops 3 to 5 of a tile: read, register, screen, label; pixels, labels and sums into fragments.
 
-    Pixels and labels are read over all chips of the tile, whichever are touched: a resampling over some of them gives
-    other last digits than one over all (GDAL's kernel and coordinates follow from the extent of a warp).
+    Labels are read over all chips of the tile, whichever are touched; pixels over the touched ones, which are the same
+    whoever is read with them (`sources.engine.Engine.read_each`).
 
     Args:
         job: the run.

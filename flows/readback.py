@@ -108,15 +108,14 @@ def _chips(
     is_stopped: Callable[[], bool],
     result: ReadBack,
 ) -> Sequence[Chip]:
-    """Some of a tile's chips with the modalities that are read from their source; read over all of them."""
+    """Some of a tile's chips with the modalities that are read from their source."""
     wanted = [layer for layer in layers if layer.modality in read]
     if not wanted:
         return [Chip(spec, {}, {}) for spec in specs]
-    ids = {spec.chip_id for spec in specs}
-    found = TileReader(recipe, wanted, opener, is_stopped=is_stopped).read(tile)
-    result.outcomes += [outcome for outcome in found.outcomes if outcome.chip_id in ids]
-    result.steps += [step | {"chips": here} for step in found.steps if (here := [c for c in step["chips"] if c in ids])]
-    return [chip for chip in found.chips if chip.spec.chip_id in ids]
+    found = TileReader(recipe, wanted, opener, is_stopped=is_stopped).read(replace(tile, chips=tuple(specs)))
+    result.outcomes += found.outcomes
+    result.steps += found.steps
+    return found.chips
 
 
 def stored_sample(files: ShardFiles, stored: StoredSample, layers: Sequence[LayerPlan]) -> Sample:

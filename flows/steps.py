@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEPS: dict[str, str] = {
     "plan": "3",
-    "read": "1",
+    "read": "2",
     "register": "4",
     "screen": "2",
     "label": "4",

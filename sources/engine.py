@@ -87,15 +87,18 @@ class Engine(Protocol):
         opener: Opener,
         fill: float | None = None,
     ) -> list[NDArray[Any]]:
-        """What `read` gives for each target: for the chips of a tile, which share what was read.
+        """What `read` gives for each target, to the bit: for the chips of a tile, which share what was read.
 
-        Targets on one lattice are warped together, where they must be.
+        What is resampled is resampled for each target by itself: GDAL's kernels and coordinates follow from the extent
+        of a warp, so that over other neighbours a chip would end in other digits.
         """
         ...
 
 
 class UnionReads:
-    """`Engine.read_each` for engines that read rectangles: over the union of the targets, and cut."""
+    """`Engine.read_each` for engines that read rectangles: over the union of the targets, and cut, where nothing is
+    resampled.
+    """
 
     at_once = 1
 
@@ -111,6 +114,9 @@ class UnionReads:
         answers: dict[str, NDArray[Any]] = {}
         grids = {str(place): target for place, target in enumerate(targets)}
         for union, names in unions(grids):
+            if not all((ref.georef.in_zone(union.epsg) or ref.georef).is_aligned(union) for ref in refs):
+                answers |= {name: self.read(refs, grids[name], resampling, opener, fill) for name in names}
+                continue
             whole = self.read(refs, union, resampling, opener, fill)
             for name in names:
                 row, column = union.offset_yx(grids[name])

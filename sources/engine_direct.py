@@ -31,7 +31,7 @@ from sources.openers import driver_of, gdal_reads, unsigned
 from sources.own_lattice import check_bands, file_georef, own_georef
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked, TiffHeader
-from sources.warp import needed_window, warp_into
+from sources.warp import hull, needed_window, warp_into
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,19 @@ WINDOWS_AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class _Patch:
-    """Pixels of one file, on the file's own lattice."""
+    """The pixels of a window of a file."""
 
     pixels: NDArray[Any]
     """(bands, rows, columns)."""
-    georef: GeoRef
-    """Where they lie."""
+    near: GeoRef
+    """The file's lattice."""
+    window: Window
+    """Which part of it."""
+
+    @property
+    def georef(self) -> GeoRef:
+        """Where the pixels lie."""
+        return _georef_of(self.near, self.window)
 
 
 @dataclass(frozen=True)
@@ -195,31 +202,35 @@ class DirectEngine:
     def _answer(self, answers: Sequence[NDArray[Any]], coming: Mapping[str, _Blocks], read: _Read) -> None:
         """Fill the answers from blocks that have come, and by GDAL from files without."""
         for group in read.groups:
-            warps: dict[GeoRef, list[tuple[Sequence[int], _Patch]]] = {}
+            warps: dict[int, dict[GeoRef, list[tuple[Sequence[int], _Patch]]]] = {}
             for href, places in read.files.items():
-                members = read.of(href)
+                bands = read.of(href)
+                patches: dict[int, _Patch | None] = {}
                 if href in coming:
                     blocks = coming[href]
                     near = _near(blocks.wanted.georef, group.union)
                     if near.is_aligned(group.union):
-                        indexes = [ref.band_index for ref in members]
+                        indexes = [ref.band_index for ref in bands]
                         for number in group.members:
                             cut = cut_of(near, blocks.wanted.file.header.block_yx, read.targets[number])
                             if not cut.is_whole:
                                 _put(answers[number], places, read.outside)
                             blocks.fill(answers[number], places, indexes, cut.pieces)
                         continue
-                    patch = _patch_of(blocks, members, near, group.union, read.resampling)
+                    for number in group.members:
+                        patches[number] = _patch_of(blocks, bands, near, read.targets[number], read.resampling)
                 else:
-                    patch = self._read_file(href, members, group.union, read.resampling, read.opener)
-                if patch is not None and not patch.georef.is_aligned(group.union):
-                    warps.setdefault(patch.georef, []).append((places, patch))
-                    continue
-                for number in group.members:
+                    whole = self._read_file(href, bands, group, read)
+                    patches = {n: _part_of(whole, read.targets[n], read.resampling) for n in group.members}
+                for number, patch in patches.items():
+                    if patch is not None and not patch.georef.is_aligned(read.targets[number]):
+                        warps.setdefault(number, {}).setdefault(patch.georef, []).append((places, patch))
+                        continue
                     _put(answers[number], places, read.outside)
                     if patch is not None:
                         _paste(answers[number], places, patch, read.targets[number])
-            _warp_group(answers, group, warps, read)
+            for number, parts in warps.items():
+                _warp(answers[number], read.targets[number], parts, read)
 
     def _known(self, files: Mapping[str, Sequence[int]], opener: Opener) -> dict[str, KnownFile | None]:
         """Headers, all asked for before the first is waited for; None where GDAL must read the file."""
@@ -233,10 +244,9 @@ class DirectEngine:
                 log.debug("%s is read by GDAL: %s", unsigned(href), reason)
         return known
 
-    def _read_file(
-        self, href: str, refs: Sequence[SceneRef], target: GeoRef, resampling: str, opener: Opener
-    ) -> _Patch | None:
-        """By GDAL: the pixels of one file that the target needs; None where they do not meet."""
+    def _read_file(self, href: str, refs: Sequence[SceneRef], group: _Group, read: _Read) -> _Patch | None:
+        """By GDAL: the pixels of one file that the targets need; None where they do not meet."""
+        opener = read.opener
         resolved = opener.resolve(href)
         try:
             with (
@@ -247,8 +257,8 @@ class DirectEngine:
             ):
                 check_open_file(file, href)
                 source = file_georef(file, refs[0])
-                near = _near(source, target)
-                window = needed_window(near, target, resampling)
+                near = _near(source, group.union)
+                window = hull([needed_window(near, read.targets[n], read.resampling) for n in group.members])
                 if window is None:
                     return None
                 check_bands(file.count, file.dtypes[0], refs)
@@ -256,7 +266,7 @@ class DirectEngine:
         except (RasterioError, OSError) as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
-        return _Patch(pixels.astype(refs[0].dtype, copy=False), _georef_of(near, window))
+        return _Patch(pixels.astype(refs[0].dtype, copy=False), near, window)
 
 
 def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
@@ -292,53 +302,59 @@ def _wanted(file: KnownFile, refs: Sequence[SceneRef], read: _Read) -> _Wanted:
 
 
 def _cells(source: GeoRef, header: TiffHeader, read: _Read) -> list[int]:
-    """Blocks of a file's first band that are needed: of each target where nothing is warped, else of the union."""
+    """Blocks of a file's first band that the targets need."""
     cells: dict[int, None] = {}
     for group in read.groups:
         near = _near(source, group.union)
-        if near.is_aligned(group.union):
-            for number in group.members:
-                cells |= dict.fromkeys(
-                    piece.number for piece in cut_of(near, header.block_yx, read.targets[number]).pieces
-                )
-            continue
-        window = needed_window(near, group.union, read.resampling)
-        if window is not None:
-            cells |= dict.fromkeys(
-                header.block_of(row, column, 1) for row, column in header.blocks_under(*window.toslices())
-            )
+        is_aligned = near.is_aligned(group.union)
+        for number in group.members:
+            target = read.targets[number]
+            if is_aligned:
+                cells |= dict.fromkeys(piece.number for piece in cut_of(near, header.block_yx, target).pieces)
+            elif (window := needed_window(near, target, read.resampling)) is not None:
+                under = header.blocks_under(*window.toslices())
+                cells |= dict.fromkeys(header.block_of(row, column, 1) for row, column in under)
     return list(cells)
 
 
-def _warp_group(
-    answers: Sequence[NDArray[Any]],
-    group: _Group,
-    warps: Mapping[GeoRef, Sequence[tuple[Sequence[int], _Patch]]],
-    read: _Read,
-) -> None:
-    """Warp once over the union of the targets, and cut."""
-    for georef, parts in warps.items():
-        places = [place for found, _ in parts for place in found]
-        members = [read.refs[place] for place in places]
-        whole = blank(members, group.union, read.fill)
-        pixels = np.concatenate([patch.pixels for _, patch in parts])
-        warp_into(whole, range(len(places)), members, pixels, georef, group.union, read.resampling)
-        for number in group.members:
-            row, column = group.union.offset_yx(read.targets[number])
-            rows, columns = read.targets[number].shape_yx
-            answers[number][places] = whole[:, row : row + rows, column : column + columns]
-
-
-def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, union: GeoRef, resampling: str) -> _Patch | None:
-    """The window of a file that a warp onto the union needs."""
-    window = needed_window(near, union, resampling)
+def _patch_of(
+    blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, target: GeoRef, resampling: str
+) -> _Patch | None:
+    """The window of a file that a warp onto the target needs."""
+    window = needed_window(near, target, resampling)
     if window is None:
         return None
     georef = _georef_of(near, window)
     pixels = np.empty((len(refs), *georef.shape_yx), refs[0].dtype)
     cut = cut_of(near, blocks.wanted.file.header.block_yx, georef)
     blocks.fill(pixels, range(len(refs)), [ref.band_index for ref in refs], cut.pieces)
-    return _Patch(pixels, georef)
+    return _Patch(pixels, near, window)
+
+
+def _part_of(patch: _Patch | None, target: GeoRef, resampling: str) -> _Patch | None:
+    """What one target needs of a window that several need."""
+    window = needed_window(patch.near, target, resampling) if patch is not None else None
+    if patch is None or window is None:
+        return None
+    (top, bottom), (left, right) = window.toranges()
+    row, column = patch.window.row_off, patch.window.col_off
+    return _Patch(patch.pixels[:, top - row : bottom - row, left - column : right - column], patch.near, window)
+
+
+def _warp(
+    answer: NDArray[Any],
+    target: GeoRef,
+    parts: Mapping[GeoRef, Sequence[tuple[Sequence[int], _Patch]]],
+    read: _Read,
+) -> None:
+    """Warp onto one target: files that were cut alike together."""
+    for georef, found in parts.items():
+        places = [place for some, _ in found for place in some]
+        members = [read.refs[place] for place in places]
+        moved = blank(members, target, read.fill)
+        pixels = np.concatenate([patch.pixels for _, patch in found])
+        warp_into(moved, range(len(places)), members, pixels, georef, target, read.resampling)
+        answer[places] = moved
 
 
 def _georef_of(near: GeoRef, window: Window) -> GeoRef:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -22,7 +22,7 @@ from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.documents import read_document
-from sources.engine import UnionReads, blank
+from sources.engine import blank
 from sources.faults import as_source_error
 from sources.heights import read_heights
 from sources.openers import driver_of, gdal_reads, unsigned
@@ -49,8 +49,10 @@ SEA_LEVEL = "sea_level"
 """Setting: where no elevation raster has data lies the sea, at height 0 above the geoid."""
 
 
-class GroundRangeEngine(UnionReads):
+class GroundRangeEngine:
     """See `sources.engine.Engine`; refs carry the addresses of their annotation in `SceneRef.needs`."""
+
+    at_once = 1
 
     def __init__(self) -> None:
         self._documents: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -68,41 +70,59 @@ class GroundRangeEngine(UnionReads):
         ``nearest`` takes the sample whose centre is nearest; every other kernel is bilinear, in linear power, and a
         pixel is no data where any of its four samples is.
         """
-        answer = blank(refs, target, fill)
-        places: dict[tuple[tuple[str, str], ...], tuple[Floats, Floats]] = {}
-        for layer, ref in zip(answer, refs, strict=True):
+        return self.read_each(refs, [target], resampling, opener, fill)[0]
+
+    def read_each(
+        self,
+        refs: Sequence[SceneRef],
+        targets: Sequence[GeoRef],
+        resampling: str,
+        opener: Opener,
+        fill: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """See `sources.engine.Engine.read_each`: the image is read once, everything else is done for each target."""
+        answers = [blank(refs, target, fill) for target in targets]
+        places: dict[tuple[tuple[str, str], ...], list[tuple[Floats, Floats]]] = {}
+        for layer, ref in enumerate(refs):
             needs = dict(ref.needs)
             annotation = self._document(needs["annotation"], "annotation", parse_annotation, opener)
             key = tuple(pair for pair in ref.needs if pair[0] in ("heights", "geoid", "missing_heights"))
             if key not in places:  # the polarisations of a pass lie on each other
-                places[key] = _coordinates(annotation, target, ref, opener)
-            lines, samples = places[key]
-            found = self._backscatter(ref, needs, annotation, (lines, samples), resampling, opener)
-            if found is not None:
-                seen = np.isfinite(found)
-                layer[seen] = found[seen]
-        return answer
+                places[key] = [_coordinates(annotation, target, ref, opener) for target in targets]
+            windows = [_window(place, annotation.shape_yx) for place in places[key]]
+            there = [window for window in windows if window is not None]
+            if not there:
+                continue
+            rows, columns = (
+                slice(min(window[axis].start for window in there), max(window[axis].stop for window in there))
+                for axis in (0, 1)
+            )
+            dn = self._read_window(ref, annotation, rows, columns, opener)
+            for answer, place, window in zip(answers, places[key], windows, strict=True):
+                if window is not None:
+                    mine = dn[_within(window[0], rows), _within(window[1], columns)]
+                    found = self._backscatter(ref, annotation, mine, window, place, resampling, opener)
+                    seen = np.isfinite(found)
+                    answer[layer][seen] = found[seen]
+        return answers
 
     def _backscatter(
         self,
         ref: SceneRef,
-        needs: Mapping[str, str],
         annotation: Annotation,
+        dn: NDArray[np.integer[Any]],
+        window: tuple[slice, slice],
         place: tuple[Floats, Floats],
         resampling: str,
         opener: Opener,
-    ) -> NDArray[np.float32] | None:
-        """(y, x) linear power, NaN where the image has none; None where the image does not show the target."""
-        window = _window(place, annotation.shape_yx)
-        if window is None:
-            return None
-        rows, columns = (with_edges(span, length) for span, length in zip(window, annotation.shape_yx, strict=True))
+    ) -> NDArray[np.float32]:
+        """(y, x) linear power at the places (line, sample), NaN where the image has none."""
+        needs, (rows, columns) = dict(ref.needs), window
         quantity = cast(Quantity, needs.get("quantity", "sigma0"))
         table = self._document(
             needs["calibration"], quantity, lambda text, url: parse_calibration(text, quantity, url), opener
         )
         noise = self._document(needs["noise"], "noise", parse_noise, opener) if "noise" in needs else None
-        dn = self._read_window(ref, annotation, rows, columns, opener)
         is_noisy = needs.get("denoise") == "yes" and not annotation.is_denoised
         power = to_backscatter(dn, rows, columns, table, noise if is_noisy else None)
         power[border_noise(dn, rows, columns, annotation.shape_yx, noise)] = np.nan
@@ -164,7 +184,7 @@ def _coordinates(annotation: Annotation, target: GeoRef, ref: SceneRef, opener: 
 
 
 def _window(place: tuple[Floats, Floats], shape_yx: tuple[int, int]) -> tuple[slice, slice] | None:
-    """Lines and samples that hold all places inside the image."""
+    """Lines and samples that hold all places inside the image, and its edge where they come near it; None for none."""
     lines, samples = place
     inside = (lines > -1) & (lines < shape_yx[0]) & (samples > -1) & (samples < shape_yx[1])
     if not inside.any():
@@ -173,5 +193,9 @@ def _window(place: tuple[Floats, Floats], shape_yx: tuple[int, int]) -> tuple[sl
     for values, length in zip((lines[inside], samples[inside]), shape_yx, strict=True):
         first = max(0, math.floor(float(values.min())) - MARGIN_PX)
         last = min(length, math.ceil(float(values.max())) + MARGIN_PX + 1)
-        spans.append(slice(first, last))
+        spans.append(with_edges(slice(first, last), length))
     return spans[0], spans[1]
+
+
+def _within(span: slice, whole: slice) -> slice:
+    return slice(span.start - whole.start, span.stop - whole.start)

@@ -45,6 +45,16 @@ def needed_window(source: GeoRef, target: GeoRef, resampling: str) -> Window | N
     return Window(first_column, first_row, last_column - first_column, last_row - first_row)
 
 
+def hull(windows: Sequence[Window | None]) -> Window | None:
+    """The smallest window that holds all of them; None where there is none."""
+    there = [window.toslices() for window in windows if window is not None]
+    if not there:
+        return None
+    top, left = (min(slices[axis].start for slices in there) for axis in (0, 1))
+    bottom, right = (max(slices[axis].stop for slices in there) for axis in (0, 1))
+    return Window(left, top, right - left, bottom - top)
+
+
 def _bounds_in(epsg: int, target: GeoRef) -> tuple[float, float, float, float]:
     if epsg == target.epsg:
         return target.bounds_xyxy
@@ -87,10 +97,10 @@ def warp_into(
         pixels,
         answer[list(places)],
         src_transform=Affine(*source.transform),
-        src_crs=RasterioCRS.from_epsg(source.epsg),
+        src_crs=_crs(source.epsg),
         src_nodata=empty,
         dst_transform=Affine(*target.transform),
-        dst_crs=RasterioCRS.from_epsg(target.epsg),
+        dst_crs=_crs(target.epsg),
         dst_nodata=outside.pop(),
         resampling=Resampling[resampling],
         init_dest_nodata=True,
@@ -99,6 +109,11 @@ def warp_into(
         UNIFIED_SRC_NODATA="NO",
     )
     answer[list(places)] = moved
+
+
+@lru_cache(maxsize=256)
+def _crs(epsg: int) -> RasterioCRS:
+    return RasterioCRS.from_epsg(epsg)
 
 
 @lru_cache(maxsize=256)

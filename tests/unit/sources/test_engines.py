@@ -250,3 +250,19 @@ def test_an_opener_that_refuses_stops_every_engine(make_raster: MakeRaster, engi
 def test_unknown_engines_name_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="direct, odc-stac, stackstac"):
         open_engine("gdalwarp")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("resampling", ["bilinear", "cubic", "average"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_chip_is_resampled_alike_whichever_neighbours_are_read_with_it(
+    make_raster: MakeRaster, engine: str, resampling: str
+) -> None:
+    values = np.random.default_rng(5).random(SOURCE.shape_yx, np.float32)  # floats tell the last digit
+    ref = make_raster(values, SOURCE, nodata=float("nan"))
+    chips = [GeoRef(32632, 848_923.0 + 169 * n, 5_309_604.0 - 130 * n, 13.0, (12, 15)) for n in range(4)]
+    assert not any(SOURCE.is_aligned(chip) for chip in chips)
+    together = open_engine(engine).read_each([ref], chips, resampling, OPENER)
+    assert np.isfinite(together[0]).any()
+    for chip, found in zip(chips, together, strict=True):
+        np.testing.assert_array_equal(found, open_engine(engine).read([ref], chip, resampling, OPENER))
