@@ -29,8 +29,9 @@ from captioners.batch_results import Errand, read_results, remaining
 from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
 from captioners.ledger import Ending, Find, Ledger, open_ledger
-from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused
+from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused, refused_key
 from captioners.manner import Manner, first_manner, from_note, server_name
+from captioners.pace import pause_s
 from captioners.till import Question, Till
 from schemas.errors import RecipeError, TextBackendError
 from schemas.recipe import Captions
@@ -174,7 +175,6 @@ class _Run:
 
     def _advance(self, talk: Conversation, asked: Collection[str]) -> Question | None:
         """Go as far as the ledger knows; the question that it cannot answer, None where the conversation is over."""
-        most_doubts = 2 if self.owner.captions.in_doubt == "ask_again" else 1
         while talk.messages is not None:
             question = self.till.question(talk, self.manner)
             found = self.ledger.apply([Find(question.key)])[0]
@@ -184,7 +184,7 @@ class _Run:
                 talk.fail("errors" if self.guard.tripped else "backend")
             elif found.in_flight and question.key not in asked:  # another process asks: the next build has its answer
                 talk.fail("backend")
-            elif found.doubts >= most_doubts:
+            elif found.doubts >= self.till.most_doubts:
                 talk.fail("doubt")
             else:
                 return question
@@ -246,7 +246,7 @@ class _Run:
                 errand.batch_id = str(batch["id"])
                 self._note(errand, "created")
                 return errand
-            await self.owner.sleep(min(16.0, 0.5 * 2.0**attempt))
+            await self.owner.sleep(pause_s(attempt))
         raise TextBackendError("no batch could be started", CALLS)
 
     async def _look_for(self, name: str) -> dict[str, Any] | None:
@@ -270,7 +270,7 @@ class _Run:
             errand = Errand(name, None, note.get("file_id", ""), note.get("batch_id", ""))
             if note["state"] == "made":
                 rows = remaining(self.ledger, name)
-                self.ledger.apply([Ending(row, "refused", error="never sent") for row in rows.values()])
+                self.ledger.apply([Ending(one.row, "refused", error="never sent") for one in rows.values()])
                 self._note(errand, "done")
                 continue
             left.append(errand if note["state"] == "created" else await self._create(errand))
@@ -293,8 +293,7 @@ class _Run:
 
     async def _harvest(self, errand: Errand, batch: dict[str, Any]) -> None:
         """Answers and errors of a batch into the ledger; what it left out was not billed, and may be asked again."""
-        rows, status = remaining(self.ledger, errand.name), str(batch["status"])
-        subjects = {a.row: a.subject for a in self.ledger.attempts() if a.batch == errand.name}
+        left, status = remaining(self.ledger, errand.name), str(batch["status"])
         with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
             for kind in ("output_file_id", "error_file_id"):
                 if not batch.get(kind):
@@ -302,27 +301,21 @@ class _Run:
                 path = Path(folder) / kind
                 await self._patiently(partial(self.server.download, str(batch[kind]), path))
                 group: list[Ending] = []
-                for ending in read_results(path, rows, self.till, Key(self.owner.access.api_key)):
+                for one, ending in read_results(path, left, self.till, Key(self.owner.access.api_key)):
                     self.guard.note(ending.state == "answered")
                     self.till.events["batch errors"] += ending.state != "answered"
-                    self._count(subjects[ending.row], ending)
+                    self.till.add(one.subject, one.cost_nano, ending)  # until it has ended: its worst
                     group.append(ending)
                     if len(group) >= GROUP:
                         self.ledger.apply(group)
                         group = []
                 self.ledger.apply(group)
-        left = remaining(self.ledger, errand.name)
-        self.ledger.apply([Ending(row, "refused", error=f"left out by a batch that {status}") for row in left.values()])
+        why = f"left out by a batch that {status}"
+        self.ledger.apply([Ending(one.row, "refused", error=why) for one in left.values()])
         self.till.events[f"batch {status}"] += 1
         self._note(errand, "done")
         if status == "failed":
             self._failed(batch)
-
-    def _count(self, chip_id: str, ending: Ending) -> None:
-        one = self.till.spent(chip_id)
-        one.tokens_in += ending.tokens_in
-        one.tokens_out += ending.tokens_out
-        one.cost_nano += ending.cost_nano or 0
 
     def _failed(self, batch: dict[str, Any]) -> None:
         """A batch that the server did not even begin: smaller ones where it was too large, else a person is needed.
@@ -360,13 +353,12 @@ class _Run:
             self.till.events["unreachable" if isinstance(answer, Lost) else f"http {answer.status}"] += 1
             if isinstance(answer, Refused) and answer.status < 500 and answer.status not in (408, 409, 429):
                 raise self._hopeless(answer)
-            await self.owner.sleep(min(16.0, 0.5 * 2.0**attempt))
+            await self.owner.sleep(pause_s(attempt))
         raise TextBackendError("the server does not answer", CALLS)
 
     def _hopeless(self, answer: Refused) -> RecipeError:
         if answer.status in (401, 403):
-            what = f"the model's server refused the key (HTTP {answer.status})"
-            return RecipeError(what, "captions.api_key_env", "check the key")
+            return refused_key(answer.status)
         if answer.status == 404:
             return RecipeError("the server has no batches", "captions.backend", "use the openai backend")
         return RecipeError(f"the server refuses the batch: {answer.text[:300]}", "captions.backend")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from captioners.ledger import Ending, Ledger
+from captioners.ledger import Attempt, Ending, Ledger
 from captioners.llm import Key
 from captioners.till import Till
 
@@ -55,31 +55,31 @@ class Errand:
             self._file = None
 
 
-def remaining(ledger: Ledger, name: str) -> dict[str, str]:
-    """Key -> row of the requests of a batch that have no ending yet."""
-    return {one.key: one.row for one in ledger.attempts() if one.batch == name and one.state == "intent"}
+def remaining(ledger: Ledger, name: str) -> dict[str, Attempt]:
+    """Key -> attempt of the requests of a batch that have no ending yet; every attempt of the ledger is looked at."""
+    return {one.key: one for one in ledger.attempts() if one.batch == name and one.state == "intent"}
 
 
-def read_results(path: Path, rows: Mapping[str, str], till: Till, key: Key) -> Iterator[Ending]:
-    """Endings from a file of results or errors; lines that belong to no row are passed over.
+def read_results(path: Path, rows: dict[str, Attempt], till: Till, key: Key) -> Iterator[tuple[Attempt, Ending]]:
+    """Attempts with their endings, from a file of results or errors; other lines are passed over.
 
     Args:
         path: JSONL, one result a line, in any order.
-        rows: key -> row.
+        rows: key -> attempt that has no ending; those that get one are taken out.
         till: prices.
         key: struck out of what the server says.
     """
     with path.open("rb") as file:
         for line in file:
-            ending = _read_line(line, rows, till, key)
-            if ending is not None:
-                yield ending
+            found = _read_line(line, rows, till, key)
+            if found is not None:
+                yield found
 
 
-def _read_line(line: bytes, rows: Mapping[str, str], till: Till, key: Key) -> Ending | None:
+def _read_line(line: bytes, rows: dict[str, Attempt], till: Till, key: Key) -> tuple[Attempt, Ending] | None:
     try:
         result: dict[str, Any] = json.loads(line)
-        row = rows[str(result["custom_id"])]
+        one = rows.pop(str(result["custom_id"]))
     except (ValueError, KeyError, TypeError):
         return None
     response = result.get("response") or {}
@@ -87,6 +87,6 @@ def _read_line(line: bytes, rows: Mapping[str, str], till: Till, key: Key) -> En
     headers = {"x-request-id": str(response.get("request_id") or "")}
     if status == 200 and isinstance(body, dict) and not result.get("error"):
         raw = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-        return till.answered(row, 200, headers, raw)
+        return one, till.answered(one.row, 200, headers, raw)
     said = result.get("error") or body or {}
-    return Ending(row, "refused", status, headers, error=key.strike(json.dumps(said, ensure_ascii=False)))
+    return one, Ending(one.row, "refused", status, headers, error=key.strike(json.dumps(said, ensure_ascii=False)))

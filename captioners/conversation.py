@@ -7,7 +7,8 @@ Every backend drives it in the same way, one call at a time or a batch of thousa
         talk.hear(key, body)         # or talk.fail("budget")
     records = talk.records()
 
-At most two questions are asked: the first, and one that lists what did not hold.
+At most two questions are asked: the first, and one that lists what did not hold. None is where all texts of the chip
+are computed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from captioners.base import CaptionInput
 from captioners.drafts import Judged, Recorder, Reply, judge, read_reply
 from captioners.prompt import Messages, Request, make_request, render_prompt
 from captioners.reading import read_sheet
+from captioners.template import template_records
 from captioners.verify import Verifier
 from schemas.text import TextRecord
 
@@ -36,7 +38,7 @@ class Conversation:
         reading = read_sheet(one.facts)
         self.request: Request = make_request(one, reading)
         self._verifier = Verifier(reading)
-        self.messages: Messages | None = self.request.messages
+        self.messages: Messages | None = self.request.messages if any(self.request.slots) else None
         """What to ask next; None when nothing is left to ask."""
         self.purpose = "write"
         """``write`` or ``repair``."""
@@ -91,6 +93,8 @@ class Conversation:
 
     def records(self) -> list[TextRecord]:
         """The records: what holds in the model's words, the rest in the template's."""
+        if not any(self.request.slots):
+            return template_records(self.one)
         recorder = Recorder(self.one, self.request, self._verifier)
         if not self._rounds:
             reason = self._reason or ("refusal" if self._reply.problem == "refusal" else "unreadable")

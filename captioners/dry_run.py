@@ -8,20 +8,17 @@ from typing import Any
 
 from captioners.base import CaptionInput
 from captioners.conversation import Conversation
-from captioners.estimate import ANSWER_TOKENS, REPAIR_SHARE
+from captioners.estimate import with_repairs
 from captioners.ledger import NANO, Find, Ledger
 from captioners.manner import Manner, first_manner, from_note, server_name
 from captioners.prompt import canonical, without_images
 from captioners.till import Till
-from schemas.model_profile import TokenUse
 from schemas.recipe import Captions
 
 CHARACTERS_PER_TOKEN = (4.5, 3.0)
 """Of the prompts' text: least and most tokens that it makes."""
 IMAGE_TOKENS = 85
 """Least that is billed for a picture."""
-OTHER_TOKENS = (60, 600)
-"""Tokens of an answer of a kind that was never measured."""
 
 
 @dataclass
@@ -64,11 +61,12 @@ def dry_run(
     till, run = Till(captions, "dry run", batch=batch), DryRun()
     note = ledger.load("server", server_name(base_url, captions.model)) if ledger is not None else None
     manner: Manner = from_note(note)[0] if note else first_manner(captions.model_profile)
-    answer = [sum(ANSWER_TOKENS.get(kind, OTHER_TOKENS)[end] for kind in captions.kinds) for end in (0, 1)]
     tokens_in, asked = [0, 0], 0
     for one in inputs:
         run.chips += 1
         talk = Conversation(one)
+        if talk.messages is None:
+            continue
         question = till.question(talk, manner)
         if len(run.prompts) < show:
             run.prompts.append((one.chip_id, _rendered(question.messages)))
@@ -82,17 +80,8 @@ def dry_run(
         for end, pictures in ((0, IMAGE_TOKENS), (1, captions.model_profile.image_tokens)):
             tokens_in[end] += round(size / CHARACTERS_PER_TOKEN[end]) + talk.request.images * pictures
         run.worst += till.intent(question, "write", one.chip_id).worst_nano / NANO
-    rounds = [1.0 + share for share in REPAIR_SHARE]
-    thinking = captions.model_profile.thinking_tokens
-    run.calls = (round(asked * rounds[0]), round(asked * rounds[1]))
-    run.tokens_in = (tokens_in[0], round(tokens_in[1] * rounds[1] + asked * answer[1] * REPAIR_SHARE[1]))
-    run.tokens_out = (round(asked * answer[0] * rounds[0]), round(asked * (answer[1] + thinking) * rounds[1]))
-    prices = captions.prices
-    least, most = (
-        prices.cost_nano(TokenUse(tokens_in=run.tokens_in[end], tokens_out=run.tokens_out[end]), batch=batch) / NANO
-        for end in (0, 1)
-    )
-    run.cost = (least, most)
+    whole = with_repairs(captions, asked, (tokens_in[0], tokens_in[1]))
+    run.calls, run.tokens_in, run.tokens_out, run.cost = whole.calls, whole.tokens_in, whole.tokens_out, whole.cost
     return run
 
 

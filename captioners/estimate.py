@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from captioners.ledger import NANO
@@ -18,33 +20,62 @@ ANSWER_TOKENS = {
     "quantitative": (150, 400), "theme": (20, 60), "change": (0, 200), "chatearthnet": (150, 450),
     "rsteller": (0, 200), "rsvlm_qa": (250, 800),
 }  # fmt: skip
-"""Tokens of the answer by kind, sentence objects and fact ids included."""
+"""Tokens of the answer by kind, sentence objects and fact ids included; a kind that is not here is never asked."""
+FREE = ("template", "replay")
+"""Backends that send nothing."""
 REPAIR_SHARE = (0.0, 1.0)
 """Share of chips that need the one repair round, which costs as much as the first call and its answer again."""
 
 
+@dataclass(frozen=True)
+class Range:
+    """What calls take, repairs included, as (least, most)."""
+
+    calls: tuple[int, int]
+    """Number."""
+    tokens_in: tuple[int, int]
+    """Input tokens."""
+    tokens_out: tuple[int, int]
+    """Output tokens."""
+    cost: tuple[float, float]
+    """In the currency of the prices."""
+
+
+def is_asked(kinds: Iterable[str]) -> bool:
+    """Whether a model is asked for any of the kinds; all others are computed."""
+    return any(kind in ANSWER_TOKENS for kind in kinds)
+
+
+def with_repairs(captions: Captions, calls: int, tokens_in: tuple[int, int]) -> Range:
+    """First calls, and the repairs that they may need.
+
+    Args:
+        captions: the recipe's section: kinds, prices, room for hidden reasoning.
+        calls: number of first calls.
+        tokens_in: their input tokens, as (least, most).
+    """
+    answer = [sum(ANSWER_TOKENS.get(kind, (0, 0))[end] for kind in captions.kinds) for end in (0, 1)]
+    least, most = (1.0 + share for share in REPAIR_SHARE)
+    thinking = captions.model_profile.thinking_tokens
+    all_in = (tokens_in[0], round(tokens_in[1] * most + calls * answer[1] * REPAIR_SHARE[1]))
+    all_out = (round(calls * answer[0] * least), round(calls * (answer[1] + thinking) * most))
+    low, high = (
+        captions.prices.cost_nano(TokenUse(tokens_in=i, tokens_out=o), batch=captions.backend == "openai-batch") / NANO
+        for i, o in zip(all_in, all_out, strict=True)
+    )
+    return Range((round(calls * least), round(calls * most)), all_in, all_out, (low, high))
+
+
 def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
-    """Calls, tokens and price of so many chips, as (least, most); zeros for the template.
+    """Calls, tokens and price of so many chips, as (least, most); zeros where no model is asked.
 
     Args:
         captions: the recipe's section.
         chips: number of chips planned.
     """
-    if captions.backend == "template":
-        zero = [0, 0]
-        return {"backend": "template", "model": "", "calls": zero, "tokens_in": zero, "tokens_out": zero,
-                "cost": [0.0, 0.0], "max_cost": captions.max_cost}  # fmt: skip
-    answer = [sum(ANSWER_TOKENS.get(kind, (0, 0))[end] for kind in captions.kinds) for end in (0, 1)]
-    rounds = [1.0 + share for share in REPAIR_SHARE]
-    calls = [round(chips * r) for r in rounds]
-    tokens_in = [
-        round(chips * PROMPT_TOKENS[0]),
-        round(chips * (PROMPT_TOKENS[1] * rounds[1] + answer[1] * REPAIR_SHARE[1])),
-    ]
-    tokens_out = [round(chips * answer[end] * rounds[end]) for end in (0, 1)]
-    cost = [
-        captions.prices.cost_nano(TokenUse(tokens_in=i, tokens_out=o), batch=captions.backend == "openai-batch") / NANO
-        for i, o in zip(tokens_in, tokens_out, strict=True)
-    ]
-    return {"backend": captions.backend, "model": captions.model, "calls": calls, "tokens_in": tokens_in,
-            "tokens_out": tokens_out, "cost": cost, "max_cost": captions.max_cost}  # fmt: skip
+    asks = captions.backend not in FREE and is_asked(captions.kinds)
+    asked = chips if asks else 0
+    found = with_repairs(captions, asked, (asked * PROMPT_TOKENS[0], asked * PROMPT_TOKENS[1]))
+    return {"backend": captions.backend, "model": captions.model, "calls": list(found.calls),
+            "tokens_in": list(found.tokens_in), "tokens_out": list(found.tokens_out), "cost": list(found.cost),
+            "max_cost": captions.max_cost}  # fmt: skip

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from captioners.facts_scene import INDICES, DatedBands, index_of
+from captioners.facts_scene import INDICES, DatedBands, index_of, usable_power
 from captioners.regions import MIN_ROWS, PLACE_REGIONS, place_of, slices
 from chips.render import pick
-from schemas.chip import Valid
+from chips.screen import is_clear
 from schemas.facts import Fact
 
 STEP = 0.2
 """A pixel whose NDVI moves by so much has changed: about a fifth of the range between bare soil and a closed crop."""
 MIN_BOTH_CLEAR = 0.9
 """Part of the chip that must be clear on both dates."""
-_CLEAR = (int(Valid.CLEAR), int(Valid.WATER))
 
 
 def change_facts(scenes: Sequence[DatedBands]) -> list[Fact]:
@@ -39,7 +38,7 @@ def _clear(scene: DatedBands) -> NDArray[np.bool_]:
     some = next(iter(scene.bands.values()))
     if scene.valid is None:
         return np.ones(some.shape, dtype=bool)
-    return np.isin(scene.valid, _CLEAR)
+    return is_clear(scene.valid)
 
 
 def _optical_change(dates: Sequence[DatedBands]) -> list[Fact]:
@@ -87,16 +86,9 @@ def _radar_change(dates: Sequence[DatedBands]) -> list[Fact]:
     """Step of mean VV backscatter between the first and the last date, in dB."""
     levels = []
     for scene in dates:
-        name = pick("vv", scene.bands)
-        if name is None:
-            continue
-        values = np.asarray(scene.bands[name], dtype=np.float64)
-        power = 10.0 ** (values / 10.0) if scene.unit == "dB" else values
-        usable = np.isfinite(power) & (power > 0)
-        if scene.valid is not None and scene.valid.shape == power.shape:
-            usable &= scene.valid != int(Valid.NODATA)
-        if float(usable.mean()) >= MIN_BOTH_CLEAR:
-            levels.append((scene.day, 10.0 * float(np.log10(power[usable].mean()))))
+        power, part = usable_power(scene, "vv")
+        if part >= MIN_BOTH_CLEAR:
+            levels.append((scene.day, 10.0 * float(np.log10(power.mean()))))
     if len(levels) < 2 or levels[0][0] == levels[-1][0]:
         return []
     head, source = f"change.{dates[0].source}", f"{dates[0].source} {levels[0][0]} and {levels[-1][0]}"

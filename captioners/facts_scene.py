@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from captioners.regions import slices
 from chips.render import normalised_difference, pick
+from chips.screen import is_clear
 from schemas.chip import Valid
 from schemas.facts import Fact
 from schemas.georef import GeoRef
 
-_CLEAR = (int(Valid.CLEAR), int(Valid.WATER))
 _MISSING = (int(Valid.NODATA), int(Valid.DEFECTIVE))
 MIN_CLEAR_PERCENT = 10.0
 """With less clear ground a date has no index facts: they would speak of a corner."""
@@ -79,7 +79,7 @@ def _optical_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
     """Clear share, cloud share, mean NDVI and NDWI and their green and wet shares over clear pixels."""
     some = next(iter(scene.bands.values()))
     valid = np.full(some.shape, int(Valid.CLEAR), np.uint8) if scene.valid is None else scene.valid
-    clear, cloudy = np.isin(valid, _CLEAR), valid == int(Valid.CLOUD)
+    clear, cloudy = is_clear(valid), valid == int(Valid.CLOUD)
     percent = round(100.0 * float(clear.mean()), 4)
     facts = [
         Fact(f"clear.{tag}", "clear", "clear sky", percent, "percent", "chip", source),
@@ -114,21 +114,36 @@ def _radar_facts(scene: DatedBands, tag: str, source: str) -> list[Fact]:
     """Mean backscatter in dB, averaged as power, and its coefficient of variation (roughness of the ground)."""
     facts = []
     for role in ("vv", "vh"):
-        name = pick(role, scene.bands)
-        if name is None:
+        power, _ = usable_power(scene, role)
+        if not power.size:
             continue
-        values = np.asarray(scene.bands[name], dtype=np.float64)
-        power = 10.0 ** (values / 10.0) if scene.unit == "dB" else values
-        usable = np.isfinite(power) & (power > 0)
-        if scene.valid is not None and scene.valid.shape == power.shape:
-            usable &= ~np.isin(scene.valid, _MISSING)
-        if not usable.any():
-            continue
-        mean = float(power[usable].mean())
-        level, variation = round(10.0 * float(np.log10(mean)), 4), round(float(power[usable].std()) / mean, 4)
+        mean = float(power.mean())
+        level, variation = round(10.0 * float(np.log10(mean)), 4), round(float(power.std()) / mean, 4)
         facts.append(Fact(f"sar.{role}.{tag}", "sar", role.upper(), level, "dB", "chip", source))
         facts.append(Fact(f"sar.{role}.variation.{tag}", "sar", role.upper(), variation, "1", "chip", source))
     return facts
+
+
+def usable_power(scene: DatedBands, role: str) -> tuple[NDArray[np.float64], float]:
+    """Backscatter of the pixels that hold a measurement, and their part of all.
+
+    Args:
+        scene: a date of a radar.
+        role: ``vv`` or ``vh``.
+
+    Returns:
+        (n,) linear power > 0, without pixels that are nodata or defective, and n over all pixels (0..1); (0,) and 0
+        where the date lacks the band.
+    """
+    name = pick(role, scene.bands)
+    if name is None:
+        return np.empty(0), 0.0
+    values = np.asarray(scene.bands[name], dtype=np.float64)
+    power = 10.0 ** (values / 10.0) if scene.unit == "dB" else values
+    usable = np.isfinite(power) & (power > 0)
+    if scene.valid is not None and scene.valid.shape == power.shape:
+        usable &= ~np.isin(scene.valid, _MISSING)
+    return power[usable], float(usable.mean()) if usable.size else 0.0
 
 
 def terrain_facts(elevation: NDArray[Any], source: str, pixel_m: float = 0.0) -> list[Fact]:

@@ -18,10 +18,11 @@ from captioners.base import Access, CaptionInput, Written
 from captioners.budget import ErrorGuard
 from captioners.clerk import Clerk
 from captioners.conversation import Conversation
+from captioners.estimate import is_asked
 from captioners.ledger import Ending, Found, Intent, LedgerFullError, State, open_ledger
-from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused
+from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused, refused_key
 from captioners.manner import first_manner
-from captioners.pace import MAX_WAIT_S, Pace, retry_after_s
+from captioners.pace import MAX_WAIT_S, Pace, pause_s, retry_after_s
 from captioners.probe import find_manner
 from captioners.till import Question, Till
 from schemas.errors import BudgetExceededError, RecipeError, TextBackendError, UserError
@@ -116,7 +117,7 @@ class _Session:
         words = ThreadPoolExecutor(1, "words")
         session = cls(owner, server, clerk, words)
         try:
-            if owner.captions.probe:
+            if owner.captions.probe and is_asked(owner.captions.kinds):
                 await session._probe()
             iterator = iter(inputs)
             async with asyncio.TaskGroup() as group:
@@ -155,8 +156,8 @@ class _Session:
             if self.fatal is None:
                 put(written)
 
-    def _begin(self, inputs: Iterator[CaptionInput]) -> tuple[Conversation, Question] | None:
-        """The next chip and what is asked about it; None where all are taken."""
+    def _begin(self, inputs: Iterator[CaptionInput]) -> tuple[Conversation, Question | list[TextRecord]] | None:
+        """The next chip with what is asked about it, or its records; None where all are taken."""
         one = next(inputs, None)
         if one is None:
             return None
@@ -164,17 +165,20 @@ class _Session:
             one = replace(one, views={})
             self.till.events["pictures left out"] += 1
         talk = Conversation(one)
-        return talk, self.till.question(talk, self.owner.manner)
+        return talk, self._next(talk)
 
     def _hear(self, talk: Conversation, key: str, body: bytes) -> Question | list[TextRecord]:
         """Take an answer: what is asked next, or the records."""
         talk.hear(key, body)
+        return self._next(talk)
+
+    def _next(self, talk: Conversation) -> Question | list[TextRecord]:
+        """What is asked next, or the records where nothing is."""
         return self.till.question(talk, self.owner.manner) if talk.messages is not None else talk.records()
 
-    async def _chip(self, talk: Conversation, asked: Question) -> Written:
+    async def _chip(self, talk: Conversation, follows: Question | list[TextRecord]) -> Written:
         """The records of one chip; the template's where the model cannot deliver."""
         chip_id = talk.one.chip_id
-        follows: Question | list[TextRecord] = asked
         self.till.spent(chip_id)
         while isinstance(follows, Question):
             try:
@@ -284,7 +288,7 @@ class _Session:
         finally:
             self.held -= 1
             self.settled.set()
-        self.till.add(chip_id, intent, ending)
+        self.till.add(chip_id, intent.worst_nano, ending)
         self._heed(outcome)
         return outcome
 
@@ -333,8 +337,7 @@ class _Session:
             return
         status, model = outcome.status, self.owner.captions.model
         if status in (401, 403):
-            what = f"the model's server refused the key (HTTP {status})"
-            raise self._fatal(RecipeError(what, "captions.api_key_env", "check the key"))
+            raise self._fatal(refused_key(status))
         if status == 404:
             what = f"the server knows no model {model!r}"
             raise self._fatal(RecipeError(what, "captions.model", "check model and base_url"))
@@ -359,4 +362,4 @@ class _Session:
         if isinstance(outcome, Refused) and retry_after_s(outcome.headers) > 0:
             return
         spread = 1.0 + int(key[:4], 16) / 0xFFFF / 4.0
-        await self.owner.sleep(min(16.0, 0.5 * 2.0**attempt) * spread)
+        await self.owner.sleep(pause_s(attempt) * spread)

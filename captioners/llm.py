@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from captioners.prompt import Messages
-from schemas.errors import MissingExtraError
+from schemas.errors import MissingExtraError, RecipeError
 
 TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""
@@ -184,6 +184,13 @@ class ChatServer:
         if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
             return Lost(type(error).__name__, was_sent=type(error).__name__ not in NEVER_LEFT)
         raise error
+
+
+def refused_key(status: int) -> RecipeError:
+    """The line for a person whose key the server does not take (HTTP 401, 403)."""
+    return RecipeError(
+        f"the model's server refused the key (HTTP {status})", where="captions.api_key_env", mend="check the key"
+    )
 
 
 def _response_class() -> Any:

@@ -159,6 +159,18 @@ class Pace:
             self._reset_at_s[name] = self._clock() + seconds
 
 
+def pause_s(attempt: int) -> float:
+    """Seconds to wait after a failed attempt, where the server does not say: 0.5, 1, 2, ... 16.
+
+    Args:
+        attempt: 0 for the first.
+
+    >>> pause_s(0), pause_s(3), pause_s(9)
+    (0.5, 4.0, 16.0)
+    """
+    return min(16.0, 0.5 * 2.0**attempt)
+
+
 def retry_after_s(headers: Mapping[str, str]) -> float:
     """Seconds that a response asks to wait (``retry-after-ms``, ``retry-after`` as seconds or date); 0 where none."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):

@@ -66,10 +66,21 @@ class Till:
     fallbacks: Counter[str] = field(default_factory=Counter)
     """Reason -> texts written by the template."""
 
+    @property
+    def most_doubts(self) -> int:
+        """With so many calls in doubt a request is not sent again."""
+        return 2 if self.writer.in_doubt == "ask_again" else 1
+
     def question(self, talk: Conversation, manner: Manner) -> Question:
-        """The next request of a conversation."""
+        """The next request of a conversation.
+
+        Raises:
+            ValueError: it is over.
+        """
+        if talk.messages is None:
+            raise ValueError(f"{talk.one.chip_id}: nothing is left to ask")
         request = talk.request
-        return self.asked(talk.messages or [], request.schema, request.max_tokens, request.images, manner)
+        return self.asked(talk.messages, request.schema, request.max_tokens, request.images, manner)
 
     def asked(
         self, messages: Messages, schema: Mapping[str, Any], max_tokens: int, images: int, manner: Manner
@@ -94,7 +105,7 @@ class Till:
             worst_nano=self.writer.prices.worst_nano(asked.worst_in, asked.worst_out, batch=self.batch),
             limit_nano=limit_nano(self.writer.max_cost), subject=subject,
             worst_tokens=asked.tokens, limit_tokens=self.writer.max_tokens, batch=batch,
-            most_doubts=2 if self.writer.in_doubt == "ask_again" else 1,
+            most_doubts=self.most_doubts,
         )  # fmt: skip
 
     def answered(self, row: str, status: int, headers: Mapping[str, str], body: bytes) -> Ending:
@@ -112,12 +123,12 @@ class Till:
         """What a chip has cost so far."""
         return self.chips.setdefault(chip_id, Spent())
 
-    def add(self, chip_id: str, intent: Intent, ending: Ending) -> None:
-        """One attempt of a chip has ended."""
+    def add(self, chip_id: str, worst_nano: int, ending: Ending) -> None:
+        """One attempt of a chip has ended; ``worst_nano``: what was written down before it was sent."""
         one = self.spent(chip_id)
         one.tokens_in += ending.tokens_in
         one.tokens_out += ending.tokens_out
-        one.cost_nano += intent.worst_nano if ending.cost_nano is None else ending.cost_nano
+        one.cost_nano += worst_nano if ending.cost_nano is None else ending.cost_nano
 
     def summary(self) -> dict[str, Any]:
         """Calls, tokens and cost so far, with what was reused, refused, in doubt or replaced."""

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from captioners.facts_scene import DatedBands
 from chips.render import fit, possible, render, render_labels, to_png
-from schemas.chip import Valid
+from chips.screen import clear_fraction
 from schemas.legend import Legend
 
 CLEAR = 0.9
@@ -55,7 +54,7 @@ def render_views(
         else:
             able = [s for s in scenes if name in possible(s.bands, s.wavelengths_nm)]
             if able:
-                best = max(able, key=lambda s: (clear_fraction(s) >= CLEAR, _rows(s), clear_fraction(s), s.day))
+                best = max(able, key=lambda s: (_clear(s) >= CLEAR, _rows(s), _clear(s), s.day))
                 unit = best.unit if name == "sar" else ""
                 rgb = render(name, best.bands, best.valid, wavelengths_nm=best.wavelengths_nm, unit=unit)
                 pictures[name] = to_png(fit(rgb, size_px))
@@ -67,11 +66,9 @@ def _rows(scene: DatedBands) -> int:
     return max(int(band.shape[0]) for band in scene.bands.values())
 
 
-def clear_fraction(scene: DatedBands) -> float:
+def _clear(scene: DatedBands) -> float:
     """Part 0..1 of a date that is clear."""
-    if scene.valid is None:
-        return 1.0
-    return float(np.isin(scene.valid, (int(Valid.CLEAR), int(Valid.WATER))).mean())
+    return 1.0 if scene.valid is None else clear_fraction(scene.valid)
 
 
 def view_hashes(views: Mapping[str, bytes]) -> tuple[str, ...]:

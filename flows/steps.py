@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "2",
     "label": "4",
     "fuse": "3",
-    "caption": "2",
+    "caption": "3",
     "write": "1",
 }
 """Step -> version."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ from tests.unit.captioners.worlds import caption_input, make_world
 
 def inputs(count: int, **fields: Any) -> list[CaptionInput]:
     return [caption_input(make_world(seed), f"u31-{seed:04d}", **fields) for seed in range(count)]
+
+
+def computed(count: int) -> list[CaptionInput]:
+    """Chips of which a model is asked nothing: all their texts are computed."""
+    return [replace(one, kinds=("grounded", "labels")) for one in inputs(count)]
 
 
 def good_draft(one: CaptionInput) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from captioners.base import make_captioner
 from captioners.batch import BatchCaptioner
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
+from captioners.template import TemplateCaptioner
 from schemas.errors import RecipeError
 from tests.fake_openai import FakeOpenAI
-from tests.unit.captioners.answering import Waits, access, answers, captioner, inputs, section
+from tests.unit.captioners.answering import Waits, access, answers, captioner, computed, inputs, section
 
 
 def batches(server: FakeOpenAI, folder: Path, *, purse: str = "run", **fields: Any) -> BatchCaptioner:
@@ -39,6 +40,30 @@ def test_a_batch_says_the_same_as_single_calls_for_half_the_price(tmp_path: Path
     assert same == one
     assert made.cost()["cost"] == pytest.approx(single.cost()["cost"] / 2)
     assert len(server.files.batches) == 1
+
+
+def test_a_chip_of_which_nothing_is_asked_is_in_no_batch(tmp_path: Path) -> None:
+    asked, rest = inputs(2), computed(4)[2:]
+    with FakeOpenAI(answers([*asked, *rest])) as server:
+        made = batches(server, tmp_path)
+        done = {one.chip_id: one for one in made.stream([rest[0], *asked, rest[1]])}
+        assert server.answered == 2
+    assert [done[one.chip_id].records for one in rest] == TemplateCaptioner().write(rest)
+    assert {one.open for one in done.values()} == {""}
+    assert made.cost()["calls"] == 2
+
+
+def test_answers_that_say_no_usage_count_at_their_worst(tmp_path: Path) -> None:
+    chips = inputs(2)
+    with FakeOpenAI(answers(chips)) as server:
+        told = server.files._answer
+        server.files._answer = lambda request: {n: value for n, value in told(request).items() if n != "usage"}
+        made = batches(server, tmp_path)
+        made.write(chips)
+    with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        whole = totals(ledger.attempts())["cost"]
+    assert whole > 0
+    assert made.cost()["cost"] == pytest.approx(whole)
 
 
 def test_repairs_go_in_a_batch_of_their_own(tmp_path: Path) -> None:
@@ -213,3 +238,9 @@ def test_replay_finds_answers_of_a_server_that_was_asked_otherwise(tmp_path: Pat
         assert "response_format" not in json.dumps(server.requests[-1])
     replay = make_captioner(section(backend="replay", base_url=""), access(tmp_path))
     assert {row.verification for rows in replay.write(chips) for row in rows} == {"pass"}
+
+
+def test_replay_looks_for_no_answer_where_nothing_was_asked(tmp_path: Path) -> None:
+    chips = computed(2)
+    replay = make_captioner(section(backend="replay", base_url=""), access(tmp_path))
+    assert replay.write(chips) == TemplateCaptioner().write(chips)

@@ -10,10 +10,14 @@ import pytest
 from captioners.clerk import Clerk
 from captioners.costs import cost_report
 from captioners.dry_run import dry_run
+from captioners.estimate import ANSWER_TOKENS, estimate_calls
 from captioners.ledger import NANO, Attempt, Ending, Intent, LedgerFullError, Step
 from captioners.ledger_sqlite import SqliteLedger
+from captioners.prompt import slots_of
+from captioners.records import Chip
+from captioners.template import KINDS, told
 from tests.fake_openai import FakeOpenAI
-from tests.unit.captioners.answering import answers, captioner, inputs, section
+from tests.unit.captioners.answering import answers, captioner, computed, inputs, section
 
 
 def attempt(key: str, state: str, cost: float, subject: str = "a", purpose: str = "write") -> Attempt:
@@ -68,6 +72,40 @@ def test_a_dry_run_counts_what_would_be_asked_and_sends_nothing(tmp_path: Path) 
     assert "--- system" in run.prompts[0][1]
     fresh = dry_run(section(), chips, None, "", show=0)
     assert (fresh.reused, fresh.prompts) == (0, [])
+
+
+def test_a_dry_run_passes_over_chips_of_which_nothing_is_asked() -> None:
+    asked, rest = inputs(2), computed(5)[2:]
+    run, alone = (dry_run(section(), chips, None, "", show=9) for chips in ([rest[0], *asked, *rest[1:]], asked))
+    assert (run.chips, run.calls) == (5, (2, 4))
+    assert [chip_id for chip_id, _ in run.prompts] == [one.chip_id for one in asked]
+    assert (run.tokens_in, run.tokens_out, run.cost, run.worst) == (
+        alone.tokens_in, alone.tokens_out, alone.cost, alone.worst,
+    )  # fmt: skip
+
+
+def test_kinds_that_no_model_is_asked_for_have_no_price() -> None:
+    """What the table of answers' lengths lacks is computed, whatever the chip holds; what it has is asked somewhere."""
+    asked = set()
+    for kind in KINDS:
+        for one in inputs(24, kinds=(kind,)):
+            if any(slots_of(told(Chip.of(one)))):
+                asked.add(kind)
+    assert asked == set(ANSWER_TOKENS)
+    alone, more = section(kinds=("short",)), section(kinds=("short", "labels", "grounded", "dialogue", "revision"))
+    chips = inputs(2, kinds=("short",))
+    assert estimate_calls(more, 9) == estimate_calls(alone, 9)
+    assert dry_run(more, chips, None, "", 0) == dry_run(alone, chips, None, "", 0)
+    nothing = estimate_calls(section(kinds=("labels", "grounded")), 9)
+    assert (nothing["calls"], nothing["tokens_in"], nothing["cost"]) == ([0, 0], [0, 0], [0.0, 0.0])
+
+
+def test_hidden_reasoning_is_in_the_estimate_as_in_the_dry_run() -> None:
+    plain, thinks = section(), section(profile={"thinking_tokens": 2000})
+    least, most = (estimate_calls(one, 10)["tokens_out"] for one in (plain, thinks))
+    assert most == [least[0], least[1] + 2 * 10 * 2000]
+    chips = inputs(3)
+    assert dry_run(thinks, chips, None, "", 0).tokens_out == tuple(estimate_calls(thinks, 3)["tokens_out"])
 
 
 class Slow:

@@ -11,6 +11,7 @@ from captioners.facts import fact_sheet
 from captioners.facts_osm import clean_name
 from captioners.facts_scene import DatedBands, season_of
 from captioners.regions import SHARE_REGIONS, place_of, slices
+from schemas.chip import Valid
 from schemas.facts import FactSheet
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
@@ -209,6 +210,24 @@ def test_radar_is_averaged_as_power_whatever_the_unit() -> None:
     )
     assert value(linear, "sar.vv.s1.2022-06-14") == pytest.approx(10 * np.log10(power.mean()), abs=1e-3)
     assert linear.sha256() == decibel.sha256()
+
+
+@pytest.mark.parametrize("code", [Valid.NODATA, Valid.DEFECTIVE])
+def test_radar_change_is_that_of_the_pixels_that_hold_a_measurement(code: Valid) -> None:
+    valid = np.ones(SHAPE, dtype=np.uint8)
+    valid[0] = int(code)  # a twelfth: nine tenths are still there
+    before, after = np.full(SHAPE, 0.1), np.full(SHAPE, 0.2)
+    after[0] = 90.0
+    scenes = [
+        DatedBands("s1", day, {"vv": power}, valid, "linear")
+        for day, power in (("2022-06-02", before), ("2022-06-14", after))
+    ]
+    facts = sheet(np.zeros(SHAPE, np.uint8), scenes=scenes)
+    assert value(facts, "change.s1.vv") == pytest.approx(10 * np.log10(2), abs=1e-3)
+    level = {day: float(str(value(facts, f"sar.vv.s1.{day}"))) for day in ("2022-06-02", "2022-06-14")}
+    assert value(facts, "change.s1.vv") == pytest.approx(level["2022-06-14"] - level["2022-06-02"], abs=1e-3)
+    valid[1:] = int(code)
+    assert sheet(np.zeros(SHAPE, np.uint8), scenes=scenes).get("change.s1.vv") is None
 
 
 def test_two_scenes_of_one_day_keep_their_own_facts() -> None:

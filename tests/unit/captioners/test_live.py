@@ -21,7 +21,7 @@ from schemas.errors import RecipeError
 from schemas.legend import load_legend
 from schemas.recipe import Captions
 from tests.fake_openai import FakeOpenAI, Fault
-from tests.unit.captioners.answering import Waits, access, answers, captioner, good_draft, inputs, section
+from tests.unit.captioners.answering import Waits, access, answers, captioner, computed, good_draft, inputs, section
 
 
 def test_a_faithful_model_passes_with_one_call_per_chip(tmp_path: Path) -> None:
@@ -56,6 +56,26 @@ def test_the_request_is_strict_and_carries_no_secret_but_the_key(tmp_path: Path)
     ledger = (tmp_path / "ledger.sqlite").read_bytes()
     assert b"key-123" not in ledger
     assert b"secret=1" not in ledger, "cookies are not kept"
+
+
+def test_a_chip_of_which_nothing_is_asked_is_written_without_a_call(tmp_path: Path) -> None:
+    asked, rest = inputs(2), computed(4)[2:]
+    with FakeOpenAI(answers([*asked, *rest])) as server:
+        made = captioner(server, tmp_path)
+        done = {one.chip_id: one for one in made.stream([rest[0], *asked, rest[1]])}
+        assert len(server.requests) == 2
+    assert [done[one.chip_id].records for one in rest] == TemplateCaptioner().write(rest)
+    assert {row.verification for one in rest for row in done[one.chip_id].records} == {"pass"}
+    assert {one.open for one in done.values()} == {""}
+    assert made.cost()["calls"] == 2
+    assert made.cost()["fallbacks"] == {}
+
+
+def test_a_recipe_of_computed_kinds_does_not_even_probe(tmp_path: Path) -> None:
+    with FakeOpenAI(answers([])) as server:
+        made = captioner(server, tmp_path, kinds=("grounded", "labels"), probe=True)
+        assert made.write(computed(2)) == TemplateCaptioner().write(computed(2))
+        assert server.requests == []
 
 
 def test_answers_are_never_paid_twice(tmp_path: Path) -> None:
