@@ -5,8 +5,8 @@
 
 *Chips*: label sources of the sandbox's recipe (two WorldCover editions, CORINE, an OSM extract) over the north of five
 worlds, in tiles of 4 x 4 chips of 256 px: read from disk, painted, counted, fused, and the recipe's targets derived, in
-one process with one thread, five times over. What opens a tile's files for the first time counts. *Estimate*: counts
-of tiles of 10^6 pixels, drawn from those of a real world with a thousand combinations that no other tile has, are merged
+one process with one thread, five times over. What opens a tile's files for the first time counts. *Estimate*: counts of
+tiles of 10^6 pixels, drawn from those of a real world with a thousand combinations that no other tile has, are merged
 one by one as the reduce does, and the model is estimated, in a fresh process whose highest memory the kernel tells.
 """
 
