@@ -183,9 +183,9 @@ def through_the_ledger(calls: int) -> list[dict[str, Any]]:
     """So many calls written down before and after they are made, in batches as the captioner has them; then found."""
     from captioners.ledger import Ending, Find, Intent, LedgerPlace, open_ledger
 
-    path = WORK / "ledger.sqlite"
-    for left in WORK.glob("ledger.sqlite*"):
-        left.unlink()
+    path = WORK / "ledger" / "ledger.sqlite"
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir()
     rows, body = [], json.dumps({"text": "Cropland covers most of the picture. " * 8}).encode()
     ledger = open_ledger(LedgerPlace(str(path)))
     began = time.perf_counter()
