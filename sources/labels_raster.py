@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import rasterio
+import rioxarray
+import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.warp import reproject, transform_bounds
 from rasterio.windows import Window
 from shapely.geometry import box
 
@@ -129,14 +130,14 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
         SourceError: the file cannot be opened.
     """
     year = source.year or 1970
-    with _opened(href, opener) as raster:
-        epsg = raster.crs.to_epsg()
+    with _opened(href, opener) as file:
+        raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
+        epsg = raster.rio.crs.to_epsg()
         if epsg is None:
             raise UnsupportedItemError("the raster's coordinate system has no EPSG code", href)
-        bounds = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
-        transform = raster.transform
-        georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.height, raster.width))
-        ref = SceneRef(name, "file", href, "file", 1, georef, raster.dtypes[0], _number(raster.nodata))
+        bounds, transform = raster.rio.transform_bounds("EPSG:4326"), raster.rio.transform()
+        georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.rio.height, raster.rio.width))
+        ref = SceneRef(name, "file", href, "file", 1, georef, str(raster.dtype), _number(raster.rio.nodata))
     return SceneItem(
         catalog="",
         collection="",
@@ -254,19 +255,15 @@ def _read_one(
         return None
     if resampling == "nearest":
         return _at_centres(part, target, nodata, dtype)
-    warped = np.full(target.shape_yx, nodata, dtype=np.uint16)
-    reproject(
-        part.codes,
-        warped,
-        src_transform=part.transform,
-        src_crs=part.wkt,
-        src_nodata=nodata,
-        dst_transform=Affine(*target.transform),
-        dst_crs=f"EPSG:{target.epsg}",
-        dst_nodata=nodata,
+    codes = xr.DataArray(part.codes, dims=("y", "x")).rio.write_crs(part.wkt).rio.write_nodata(nodata)
+    warped = codes.rio.write_transform(part.transform).rio.reproject(
+        f"EPSG:{target.epsg}",
+        shape=target.shape_yx,
+        transform=Affine(*target.transform),
         resampling=Resampling[resampling],
+        nodata=nodata,
     )
-    return warped.astype(dtype)
+    return np.asarray(warped.values, dtype)
 
 
 def _part(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> _Part | None:

@@ -147,3 +147,14 @@ def test_dask_distributed_is_refused_by_its_other_name(tmp_path: Path) -> None:
         planted.write_text("from dask.distributed import Client\n")
         found = subprocess.run([*ruff, *config, f"{room}/planted.py"], cwd=tmp_path, capture_output=True)
         assert (found.returncode != 0) is refused, room
+
+
+CARD = ("dask", "geopandas", "openai", "osmnx", "prefect", "pystac_client", "rioxarray", "stackstac", "xarray", "zarr")
+"""Packages that Terraweft is built on: each does its own job."""
+
+
+@pytest.mark.parametrize("package", CARD)
+def test_what_terraweft_is_built_on_is_used(package: str) -> None:
+    line = re.compile(rf"^\s*(import|from) {package}\b", re.MULTILINE)
+    modules = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
+    assert any(line.search(path.read_text(encoding="utf-8")) for path in modules), f"nothing imports {package}"
