@@ -64,8 +64,9 @@ class Captioner(Protocol):
     """
 
     def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
-        """The records of each chip, in the order of the inputs."""
-        ...
+        """The records of each chip, in the order of the inputs; ids may not repeat."""
+        done = {written.chip_id: written.records for written in self.stream(inputs)}
+        return [done[one.chip_id] for one in inputs]
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """Chips as they are finished, in any order.

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from captioners.aside import stream_aside
-from captioners.base import Access, CaptionInput, Written
+from captioners.base import Access, Captioner, CaptionInput, Written
 from captioners.batch_results import Errand, read_results, remaining
 from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
@@ -35,7 +35,6 @@ from captioners.pace import pause_s
 from captioners.till import Question, Till
 from schemas.errors import RecipeError, TextBackendError
 from schemas.recipe import Captions
-from schemas.text import TextRecord
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ GROUP = 500
 """Rows written to the ledger at once."""
 
 
-class BatchCaptioner:
+class BatchCaptioner(Captioner):
     """Writes with a model, in batches.
 
     Args:
@@ -79,11 +78,6 @@ class BatchCaptioner:
         self.most_requests, self.most_bytes = most_requests, most_bytes
         self.till = Till(captions, access.purse, batch=True)
         ChatServer(self.base_url, Key(access.api_key))  # a missing package is told now
-
-    def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
-        """See `Captioner.write`."""
-        done = {written.chip_id: written.records for written in self.stream(inputs)}
-        return [done[one.chip_id] for one in inputs]
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """See `Captioner.stream`; the inputs are gone over once for each pass.
@@ -175,7 +169,7 @@ class _Run:
 
     def _advance(self, talk: Conversation, asked: Collection[str]) -> Question | None:
         """Go as far as the ledger knows; the question that it cannot answer, None where the conversation is over."""
-        while talk.messages is not None:
+        while talk.prompt is not None:
             question = self.till.question(talk, self.manner)
             found = self.ledger.apply([Find(question.key)])[0]
             if found.answer is not None:

@@ -3,7 +3,7 @@
 Every backend drives it in the same way, one call at a time or a batch of thousands:
 
     talk = Conversation(one)
-    while talk.messages is not None:
+    while talk.prompt is not None:
         talk.hear(key, body)         # or talk.fail("budget")
     records = talk.records()
 
@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from captioners.base import CaptionInput
 from captioners.drafts import Judged, Recorder, Reply, judge, read_reply
-from captioners.prompt import Messages, Request, make_request, render_prompt
-from captioners.reading import read_sheet
-from captioners.template import template_records
-from captioners.verify import Verifier
+from captioners.prompt import Messages, Prompt, Request, make_request, render_prompt
+from captioners.records import Chip
 from schemas.text import TextRecord
 
 ROUNDS = 2
@@ -35,10 +33,9 @@ class Conversation:
 
     def __init__(self, one: CaptionInput, backend: str = "openai") -> None:
         self.one, self.backend = one, backend
-        reading = read_sheet(one.facts)
-        self.request: Request = make_request(one, reading)
-        self._verifier = Verifier(reading)
-        self.messages: Messages | None = self.request.messages if any(self.request.slots) else None
+        self._chip = Chip.of(one)
+        self.request: Request = make_request(self._chip)
+        self.prompt: Prompt | None = None if self.request.is_empty else self.request.prompt
         """What to ask next; None when nothing is left to ask."""
         self.purpose = "write"
         """``write`` or ``repair``."""
@@ -46,8 +43,13 @@ class Conversation:
         self._key, self._reply = "", Reply("", "", "was never asked for", None)
         self._reason = ""
 
+    @property
+    def messages(self) -> Messages | None:
+        """`prompt` as it is sent."""
+        return None if self.prompt is None else self.prompt.messages
+
     def hear(self, key: str, body: bytes) -> None:
-        """Take the raw body of the answer to `messages`; never raises, whatever it holds.
+        """Take the raw body of the answer to `prompt`; never raises, whatever it holds.
 
         Args:
             key: the request's key in the ledger.
@@ -56,20 +58,18 @@ class Conversation:
         reply = read_reply(body)
         first = self.purpose == "write"
         if reply.draft is not None:
-            self._rounds.append(judge(reply.draft, self.one.kinds, self.request, self._verifier))
+            self._rounds.append(judge(reply.draft, self.request, self._chip.verifier))
         if reply.draft is not None or not self._rounds:
             self._key, self._reply = key, reply
         problems = [{"where": "the answer", "text": "", "why": reply.problem}]
         if reply.draft is not None:
             problems = self._rounds[-1].problems()
         if not first or not problems or reply.problem == "refusal":
-            self.messages = None
+            self.prompt = None
             return
-        self.messages = [
-            *self.request.messages,
-            {"role": "assistant", "content": reply.content or "(nothing)"},
-            {"role": "user", "content": render_prompt("prompt_repair.jinja", problems=problems)},
-        ]
+        said = {"role": "assistant", "content": reply.content or "(nothing)"}
+        repair = {"role": "user", "content": render_prompt("prompt_repair.jinja", problems=problems)}
+        self.prompt = self.request.prompt.followed([said, repair])
         self.purpose = "repair"
 
     def fail(self, reason: str) -> None:
@@ -78,7 +78,7 @@ class Conversation:
         Args:
             reason: budget, backend, doubt, errors, ...: why.
         """
-        self.messages = None
+        self.prompt = None
         self._reason = reason
 
     @property
@@ -93,9 +93,9 @@ class Conversation:
 
     def records(self) -> list[TextRecord]:
         """The records: what holds in the model's words, the rest in the template's."""
-        if not any(self.request.slots):
-            return template_records(self.one)
-        recorder = Recorder(self.one, self.request, self._verifier)
+        recorder = Recorder(self._chip, self.request)
+        if self.request.is_empty:
+            return recorder.computed()
         if not self._rounds:
             reason = self._reason or ("refusal" if self._reply.problem == "refusal" else "unreadable")
             return recorder.fallback(reason)

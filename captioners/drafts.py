@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from captioners.base import CaptionInput
 from captioners.form_chatearthnet import BANNED
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.prompt import Request, prompt_version
 from captioners.question import Question
+from captioners.records import Chip
 from captioners.style import Violation
-from captioners.template import template_records
+from captioners.template import to_records
 from captioners.verify import Verifier, as_checks
 from captioners.views import view_hashes
 from schemas.text import Span, TextRecord, Verification
@@ -143,12 +143,11 @@ def read_reply(body: bytes) -> Reply:
         return Reply(content, model, f"does not fit the schema: {where}: {first['msg']}", None)
 
 
-def judge(draft: Draft, kinds: Sequence[str], request: Request, verifier: Verifier) -> Judged:
+def judge(draft: Draft, request: Request, verifier: Verifier) -> Judged:
     """Every sentence and question of a draft, recomputed.
 
     Args:
         draft: the answer.
-        kinds: what was asked for; the request's slots say it in full.
         request: what was asked.
         verifier: the chip's facts.
     """
@@ -223,18 +222,20 @@ class Recorder:
     """Makes one chip's records from what holds of a model's drafts.
 
     Args:
-        one: the chip.
+        chip: the chip.
         request: what was asked.
-        verifier: the chip's facts.
     """
 
-    def __init__(self, one: CaptionInput, request: Request, verifier: Verifier) -> None:
-        self.one, self.request, self.verifier = one, request, verifier
-        self.prompt_sha256, self.views = request.sha256(), view_hashes(one.views)
+    def __init__(self, chip: Chip, request: Request) -> None:
+        self.chip, self.one, self.request, self.verifier = chip, chip.one, request, chip.verifier
+
+    def computed(self) -> list[TextRecord]:
+        """All records from the template."""
+        return to_records(self.chip, self.request.told, "pass", {})
 
     def fallback(self, reason: str) -> list[TextRecord]:
         """All records from the template, with the reason."""
-        return template_records(self.one, verification="fallback", checks={"fallback": reason})
+        return to_records(self.chip, self.request.told, "fallback", {"fallback": reason})
 
     def records(self, rounds: Sequence[Judged], key: str, model: str) -> list[TextRecord]:
         """The records: from the last round what holds, from the template what does not.
@@ -244,10 +245,9 @@ class Recorder:
             key: ledger key of the last answer.
             model: model name as the server returned it.
         """
-        last = rounds[-1]
+        last, prompt_sha256, views = rounds[-1], self.request.sha256(), view_hashes(self.one.views)
         records = []
-        spares = template_records(self.one)
-        for spare, slot in zip(spares, self.request.slots, strict=True):
+        for spare, slot in zip(self.computed(), self.request.slots, strict=True):
             if not slot:  # computed, and never asked of a model
                 records.append(spare)
                 continue
@@ -261,12 +261,12 @@ class Recorder:
             if said:
                 checks["mentions"] = sum(self.verifier.mentions(text) for text in said)
             if spare.kind == "qa":
-                written = self._question(spare, last.questions.get(slot), len(rounds), checks)
+                written = self._question(spare, last.questions.get(slot), checks)
             else:
                 written = self._caption(spare, last.captions.get(slot, []), len(rounds), checks)
             common = {
-                "request_key": key, "prompt_sha256": self.prompt_sha256, "prompt_version": prompt_version(),
-                "views": self.views, "checks": checks,
+                "request_key": key, "prompt_sha256": prompt_sha256, "prompt_version": prompt_version(),
+                "views": views, "checks": checks,
             }  # fmt: skip
             if written is None:
                 status = "fallback" if spare.verification == "pass" else spare.verification
@@ -333,7 +333,7 @@ class Recorder:
         return spans
 
     def _question(
-        self, spare: TextRecord, given: tuple[str, list[Violation]] | None, rounds: int, checks: dict[str, Any]
+        self, spare: TextRecord, given: tuple[str, list[Violation]] | None, checks: dict[str, Any]
     ) -> TextRecord | None:
         """The question in the model's words with the computed answer; None where it does not hold."""
         if given is None or given[1]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from captioners.base import CaptionInput
 from captioners.conversation import Conversation
 from captioners.estimate import with_repairs
 from captioners.ledger import NANO, Find, Ledger
 from captioners.manner import Manner, first_manner, from_note, server_name
-from captioners.prompt import canonical, without_images
+from captioners.prompt import Messages, canonical
 from captioners.till import Till
 from schemas.recipe import Captions
 
@@ -65,30 +64,30 @@ def dry_run(
     for one in inputs:
         run.chips += 1
         talk = Conversation(one)
-        if talk.messages is None:
+        if talk.prompt is None:
             continue
         question = till.question(talk, manner)
         if len(run.prompts) < show:
-            run.prompts.append((one.chip_id, _rendered(question.messages)))
+            run.prompts.append((one.chip_id, _rendered(question.prompt.bare)))
         found = ledger.apply([Find(question.key)])[0] if ledger is not None else None
         if found is not None and found.answer is not None:
             run.reused += 1
             continue
         run.in_doubt += bool(found is not None and found.doubts)
         asked += 1
-        size = len(canonical(without_images(question.messages)))
+        size = len(canonical(question.prompt.bare))
         for end, pictures in ((0, IMAGE_TOKENS), (1, captions.model_profile.image_tokens)):
-            tokens_in[end] += round(size / CHARACTERS_PER_TOKEN[end]) + talk.request.images * pictures
+            tokens_in[end] += round(size / CHARACTERS_PER_TOKEN[end]) + question.prompt.images * pictures
         run.worst += till.intent(question, "write", one.chip_id).worst_nano / NANO
     whole = with_repairs(captions, asked, (tokens_in[0], tokens_in[1]))
     run.calls, run.tokens_in, run.tokens_out, run.cost = whole.calls, whole.tokens_in, whole.tokens_out, whole.cost
     return run
 
 
-def _rendered(messages: list[dict[str, Any]]) -> str:
+def _rendered(bare: Messages) -> str:
     """A prompt as a person reads it; a picture is its hash."""
     parts = []
-    for message in without_images(messages):
+    for message in bare:
         content = message["content"]
         pieces = [{"text": content}] if isinstance(content, str) else content
         text = "\n".join(piece.get("text") or f"[picture {piece['image_sha256'][:12]}]" for piece in pieces)

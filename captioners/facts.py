@@ -17,6 +17,7 @@ from scipy import ndimage
 from captioners import facts_change, facts_osm, facts_scene
 from captioners.facts_scene import DatedBands
 from captioners.geometry_words import elongation, mask_edges, orientation_word, position_word, shape_word, size_word
+from captioners.lexicon import noun_of
 from captioners.objects import EIGHT, MIN_SHAPE_PIXELS, SceneObject, find_objects, relation_facts
 from captioners.regions import MIN_ROWS, PLACE_REGIONS, SHARE_REGIONS, place_of, slices
 from schemas.facts import Fact, FactSheet
@@ -42,8 +43,7 @@ class Cover:
 
     def noun(self, position: int) -> str:
         """How a sentence names the class."""
-        entry = self.legend.classes[position]
-        return entry.noun or entry.name.lower()
+        return noun_of(self.legend.classes[position])
 
     def fact(self, fact_id: str, kind: str, position: int, value: float | int | str, unit: str, region: str) -> Fact:
         """A fact about one class."""

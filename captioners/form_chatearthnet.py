@@ -39,7 +39,6 @@ _ROWS = (
     "{Region} is made up of {parts}.",
     "In {region}, one finds {parts}.",
 )
-_FIRST = ("In {region}", "In {region} of the scene")
 _ABOUT = (
     "one paragraph without any figure: the main cover and where it lies; then top left, top right, bottom left, bottom "
     "right and middle in this order, in each the covers by falling area with a size word (extra small, small, medium, "

@@ -14,11 +14,11 @@ from captioners.captions import long_caption, short_caption
 from captioners.grounding import absent_covers
 from captioners.lexicon import nouns_of
 from captioners.parts import theme_sentence
-from captioners.phrasing import Sentence, mark, unmark
+from captioners.phrasing import Sentence, capital, mark, unmark
 from captioners.qa import questions
 from captioners.question import Question
 from captioners.records import Chip, Told
-from captioners.regions import QUADRANTS
+from captioners.regions import QUADRANT_NAMES, QUADRANTS
 
 WANTED = {"spatial": 3, "object": 2, "scene": 2, "quantity": 2}
 """Category -> questions."""
@@ -27,7 +27,6 @@ CATEGORY = {
     "count": "quantity",
 }  # fmt: skip
 """Style of a question -> its category."""
-_QUARTERS = {"nw": "north-western", "ne": "north-eastern", "sw": "south-western", "se": "south-eastern"}
 MAX_RELATIONS = 6
 
 
@@ -89,7 +88,7 @@ def _scene(chip: Chip) -> Iterator[Question]:
     first = chip.reading.classes[0]
     name = nouns_of(first.noun)[0].full
     facts = tuple(one.share_id for one in chip.reading.classes)
-    yield Question("main", "What is the main land cover of the scene?", _capital(name), facts, category="scene")
+    yield Question("main", "What is the main land cover of the scene?", capital(name), facts, category="scene")
     sentence = theme_sentence(chip)
     if sentence is not None:
         text = unmark(sentence.text)[0]
@@ -116,7 +115,7 @@ def _quarters(chip: Chip) -> Iterator[Question]:
             if share is None or 0.0 < share < 1.0 or (share == 0.0 and not chip.reading.is_complete):
                 continue  # too little to be seen, or too little known to be denied
             noun = chip.writer.noun(one, "rsvlm/quarter")
-            where = f"the {_QUARTERS[region]} quarter"
+            where = f"the {QUADRANT_NAMES[region]} quarter"
             text = f"{'Are' if noun.plural else 'Is'} there {noun.text} in {where}?"
             answer = "Yes" if share > 0 else "No"
             yield Question("position", text, answer, (f"share.{one.code}.{region}",), category="spatial")
@@ -132,7 +131,3 @@ def _more_shares(chip: Chip) -> Iterator[Question]:
         count = str(chip.reading.by_id["classes.count"].value)
         text = "How many different land covers does the scene hold?"
         yield Question("count", text, count, ("classes.count",), category="quantity")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

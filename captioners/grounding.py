@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from captioners.geometry_words import EDGE_NAMES
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.number_words import count_phrase, listing
 from captioners.objects import MAX_OBJECTS, SceneObject
@@ -25,7 +26,6 @@ CELLS = {
     "south-west": "r3c1", "south": "r3c2", "south-east": "r3c3",
 }  # fmt: skip
 """Ninth of the chip -> its region."""
-_EDGE = {"n": "northern", "e": "eastern", "s": "southern", "w": "western"}
 
 
 def objects_by_class(chip: Chip) -> dict[int, list[SceneObject]]:
@@ -119,7 +119,7 @@ def expressions(
             yield one, f"the {one.shape} patch of {noun}", ("area", "shape")
         for edge in one.edges:
             if len(one.edges) == 1 and all(edge not in other.edges for other in others):
-                yield one, f"the patch of {noun} at the {_EDGE[edge]} edge", ("area", "edges")
+                yield one, f"the patch of {noun} at the {EDGE_NAMES[edge]} edge", ("area", "edges")
 
 
 def negative(chip: Chip) -> Iterator[Told]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from schemas.legend import LegendClass
+
 
 @dataclass(frozen=True)
 class Noun:
@@ -21,6 +23,11 @@ class Noun:
     """Whether its verb is plural."""
     full: str = ""
     """With the article that a countable singular needs."""
+
+
+def noun_of(entry: LegendClass) -> str:
+    """How a sentence names a legend's class where nothing else is said: its noun, else its name in lower case."""
+    return entry.noun or entry.name.lower()
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from captioners.aside import stream_aside
-from captioners.base import Access, CaptionInput, Written
+from captioners.base import Access, Captioner, CaptionInput, Written
 from captioners.budget import ErrorGuard
 from captioners.clerk import Clerk
 from captioners.conversation import Conversation
@@ -46,7 +46,7 @@ class Stop(Exception):
     """Nothing more is sent; the rest is the template's."""
 
 
-class LiveCaptioner:
+class LiveCaptioner(Captioner):
     """Writes with a model; whatever fails or is false is written by the template instead.
 
     Args:
@@ -75,11 +75,6 @@ class LiveCaptioner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key does not leave its process")
-
-    def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
-        """See `Captioner.write`."""
-        done = {written.chip_id: written.records for written in self.stream(inputs)}
-        return [done[one.chip_id] for one in inputs]
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """See `Captioner.stream`.
@@ -174,7 +169,7 @@ class _Session:
 
     def _next(self, talk: Conversation) -> Question | list[TextRecord]:
         """What is asked next, or the records where nothing is."""
-        return self.till.question(talk, self.owner.manner) if talk.messages is not None else talk.records()
+        return self.till.question(talk, self.owner.manner) if talk.prompt is not None else talk.records()
 
     async def _chip(self, talk: Conversation, follows: Question | list[TextRecord]) -> Written:
         """The records of one chip; the template's where the model cannot deliver."""

@@ -15,6 +15,7 @@ from scipy import ndimage
 from shapely import convex_hull, minimum_rotated_rectangle, multipoints
 
 from captioners.geometry_words import elongation, mask_edges, orientation_word, position_word, shape_word, size_word
+from captioners.lexicon import noun_of
 from schemas.facts import Fact
 from schemas.legend import Legend
 from schemas.text import TextGeometry
@@ -98,7 +99,7 @@ def find_objects(
     facts: list[Fact] = []
     for position in np.unique(index[index >= 0]):
         entry = legend.classes[int(position)]
-        noun = entry.noun or entry.name.lower()
+        noun = noun_of(entry)
         labels, _ = ndimage.label(index == position, structure=EIGHT)
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
@@ -253,7 +254,7 @@ def relation_facts(objects: Iterable[SceneObject], index: NDArray[Any], legend: 
         best = int(counts.argmax())
         if values[best] >= 0 and counts[best] >= 0.95 * counts.sum():
             entry = legend.classes[int(values[best])]
-            noun = entry.noun or entry.name.lower()
+            noun = noun_of(entry)
             facts.append(Fact(f"enclosed.{one.code}", "relation", one.noun, noun, "class", "chip", one.source))
     for a in firsts:
         for b in firsts:

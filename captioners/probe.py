@@ -23,6 +23,7 @@ from captioners.manner import (
     server_name,
     to_note,
 )
+from captioners.prompt import Prompt
 from captioners.till import Question, Till
 from schemas.recipe import Captions
 
@@ -71,7 +72,7 @@ class _Prober:
         """The strictest way to JSON by which an answer has the right shape."""
         for name in FORMATS:
             manner = replace(manner, format=name)
-            body, manner = await self._patiently(format_probe(), PROBE_SCHEMA, 0, manner)
+            body, manner = await self._patiently(Prompt.of(format_probe()), PROBE_SCHEMA, manner)
             if body is not None and manner.format == name and fits(body):
                 return manner
         return replace(manner, format="text")
@@ -79,15 +80,13 @@ class _Prober:
     async def sight(self, manner: Manner) -> Manner:
         """Whether a picture is taken and seen."""
         plain = replace(manner, format="text")
-        body, _ = await self._patiently(picture_probe(), {}, 1, plain)
+        body, _ = await self._patiently(Prompt.of(picture_probe()), {}, plain)
         return replace(manner, images=body is not None and sees(body))
 
-    async def _patiently(
-        self, messages: Any, schema: dict[str, Any], images: int, manner: Manner
-    ) -> tuple[bytes | None, Manner]:
+    async def _patiently(self, prompt: Prompt, schema: dict[str, Any], manner: Manner) -> tuple[bytes | None, Manner]:
         """An answer, asked another way where a parameter's name was all that was wrong."""
         for _ in range(4):
-            asked = self.till.asked(messages, schema, PROBE_TOKENS, images, manner)
+            asked = self.till.asked(prompt, schema, PROBE_TOKENS, manner)
             key = hashlib.sha256(f"{self.server}{asked.key}".encode()).hexdigest()  # what one server can, not the model
             answer = await self.ask(replace(asked, key=key))
             if not isinstance(answer, Refused):

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from jinja2 import FunctionLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from captioners.base import CaptionInput
-from captioners.question import Question
+from captioners.lexicon import noun_of
 from captioners.reading import Reading
 from captioners.records import Chip, Told
 from captioners.regions import QUADRANTS
@@ -37,15 +36,36 @@ FILES = ("prompt_system.jinja", "prompt.jinja", "prompt_repair.jinja")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One chip's request, rendered."""
+class Prompt:
+    """Messages as they are sent, and as they are counted and hashed: pictures are large, and decoded once."""
 
     messages: Messages
     """With pictures as data URLs."""
+    bare: Messages
+    """Each picture replaced by the hash of its bytes."""
+    images: int = 0
+    """Number of pictures."""
+
+    @staticmethod
+    def of(messages: Messages) -> Prompt:
+        """The prompt of some messages."""
+        bare = without_images(messages)
+        parts = (part for message in bare if isinstance(message["content"], list) for part in message["content"])
+        return Prompt(messages, bare, sum("image_sha256" in part for part in parts))
+
+    def followed(self, turns: Messages) -> Prompt:
+        """The same, with turns of plain text after it."""
+        return Prompt([*self.messages, *turns], [*self.bare, *turns], self.images)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One chip's request, rendered."""
+
+    prompt: Prompt
+    """What is said."""
     schema: dict[str, Any]
     """JSON schema of the answer."""
-    questions: tuple[Question, ...]
-    """Questions to be put in other words; ids q1, q2, ..."""
     told: tuple[Told, ...]
     """Every text of the chip as the template has it."""
     slots: tuple[str, ...]
@@ -54,12 +74,20 @@ class Request:
     """Longest answer."""
     seen: Seen
     """What the model is shown."""
-    images: int
-    """Number of pictures."""
+
+    @property
+    def messages(self) -> Messages:
+        """With pictures as data URLs."""
+        return self.prompt.messages
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to ask: all texts are computed."""
+        return not any(self.slots)
 
     def sha256(self) -> str:
         """Hash of the messages, pictures by their own hash."""
-        return hashlib.sha256(canonical(without_images(self.messages)).encode()).hexdigest()
+        return hashlib.sha256(canonical(self.prompt.bare).encode()).hexdigest()
 
 
 @cache
@@ -77,11 +105,12 @@ def render_prompt(name: str, **values: Any) -> str:
     return _environment().get_template(name).render(**values).strip()
 
 
-def make_request(one: CaptionInput, reading: Reading) -> Request:
+def make_request(chip: Chip) -> Request:
     """The request for one chip: constant rules first, then pictures, then the chip's facts."""
-    texts = tuple(told(Chip.of(one)))
+    one, reading = chip.one, chip.reading
+    texts = tuple(told(chip))
     slots = slots_of(texts)
-    asked = tuple(text.question for text, slot in zip(texts, slots, strict=True) if text.question and slot)
+    asked = [text.question for text, slot in zip(texts, slots, strict=True) if text.question and slot]
     gsd = reading.by_id.get("ground.gsd")
     views = [
         {"title": VIEWS[name].title, "formula": VIEWS[name].formula, "guide": VIEWS[name].guide}
@@ -110,7 +139,7 @@ def make_request(one: CaptionInput, reading: Reading) -> Request:
         ]
     messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
     tokens = sum(MAX_TOKENS[part] for part in parts if part != "texts") + MAX_TOKENS["text"] * len(wanted)
-    return Request(messages, answer_schema(parts), asked, texts, slots, tokens, seen_by(one.views), len(one.views))
+    return Request(Prompt.of(messages), answer_schema(parts), texts, slots, tokens, seen_by(one.views))
 
 
 def slots_of(texts: Sequence[Told]) -> tuple[str, ...]:
@@ -151,7 +180,7 @@ def colour_key(legend: str) -> str:
     """Guide to a label map: the colour of every class, the same for all chips, so that a server can cache it."""
     if not legend:
         return "Each colour stands for one land cover; neutral grey has none."
-    listed = ", ".join(f"{c.colour} {c.noun or c.name.lower()}" for c in load_legend(legend).classes)
+    listed = ", ".join(f"{c.colour} {noun_of(c)}" for c in load_legend(legend).classes)
     return f"Colours: {listed}; neutral grey has no class."
 
 
@@ -253,12 +282,19 @@ def without_images(messages: Messages) -> Messages:
     return out
 
 
-def request_key(model: str, parameters: Mapping[str, Any], messages: Messages, schema: Mapping[str, Any]) -> str:
-    """Key in the ledger: what is asked of whom, and nothing of the recipe, the dataset or this code's version."""
+def request_key(model: str, parameters: Mapping[str, Any], bare: Messages, schema: Mapping[str, Any]) -> str:
+    """Key in the ledger: what is asked of whom, and nothing of the recipe, the dataset or this code's version.
+
+    Args:
+        model: model asked.
+        parameters: how it is asked.
+        bare: the messages, pictures by their hash (`Prompt.bare`).
+        schema: JSON schema of the answer.
+    """
     request = {
         "model": model,
         "parameters": dict(parameters),
-        "messages": without_images(messages),
+        "messages": bare,
         "schema_sha256": hashlib.sha256(canonical(schema).encode()).hexdigest(),
     }
     return hashlib.sha256(canonical(request).encode()).hexdigest()

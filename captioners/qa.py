@@ -11,9 +11,10 @@ from captioners import qa_choice
 from captioners.facts_osm import kinds
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.number_words import Choice
+from captioners.phrasing import capital
 from captioners.question import Question
 from captioners.reading import ClassReading, Reading
-from captioners.regions import PLACE_WORDS, QUADRANTS, SPREAD
+from captioners.regions import PLACE_WORDS, QUADRANT_NAMES, QUADRANTS, SPREAD
 
 COMPARE_GAP = 2.0
 """Points of share by which two classes must differ before they are compared."""
@@ -96,7 +97,7 @@ def _comparison(reading: Reading, choice: Choice) -> Iterator[Question]:
         f"Of {first} and {second}, which takes up more of {_ground(reading)}?",
     )
     text, facts = choice.one("qa/comparison/row", rows), (larger.share_id, smaller.share_id)
-    yield Question("comparison", text, _capital(names[0]), facts, (_capital(first), _capital(second)))
+    yield Question("comparison", text, capital(names[0]), facts, (capital(first), capital(second)))
 
 
 def _quadrant(reading: Reading, choice: Choice) -> Iterator[Question]:
@@ -113,12 +114,11 @@ def _quadrant(reading: Reading, choice: Choice) -> Iterator[Question]:
         return
     region, one = choice.one("qa/quadrant", able)
     name = _noun(one, choice, "quadrant")
-    where = {"nw": "north-western", "ne": "north-eastern", "sw": "south-western", "se": "south-eastern"}[region]
-    text = f"Which land cover takes up most ground in the {where} quarter?"
+    text = f"Which land cover takes up most ground in the {QUADRANT_NAMES[region]} quarter?"
     facts = tuple(
         f"share.{c.code}.{region}" for c in reading.classes if reading.region_share(c.code, region) is not None
     )
-    yield Question("position", text, _capital(name.full), facts)
+    yield Question("position", text, capital(name.full), facts)
 
 
 def _place(reading: Reading, choice: Choice) -> Iterator[Question]:
@@ -130,7 +130,7 @@ def _place(reading: Reading, choice: Choice) -> Iterator[Question]:
     name = _noun(one, choice, "place")
     text = f"Where {'do' if name.plural else 'does'} most of the {name.text} lie?"
     facts = (f"place.{one.code}", f"place.{one.code}.fraction")
-    yield Question("position", text, _capital(PLACE_WORDS[one.place][0]), facts)
+    yield Question("position", text, capital(PLACE_WORDS[one.place][0]), facts)
 
 
 def _patches(reading: Reading, choice: Choice) -> Iterator[Question]:
@@ -168,7 +168,7 @@ def _relation(reading: Reading, choice: Choice) -> Iterator[Question]:
         f"In which direction does the largest patch of {one} lie, seen from the largest patch of {other}?",
         f"Seen from the largest patch of {other}, in which direction is the largest patch of {one}?",
     )
-    yield Question("relation", choice.one("qa/relation/row", rows), _capital(str(fact.value)), (fact.fact_id,))
+    yield Question("relation", choice.one("qa/relation/row", rows), capital(str(fact.value)), (fact.fact_id,))
 
 
 def _sides(reading: Reading, choice: Choice) -> Iterator[Question]:
@@ -188,10 +188,6 @@ def _sides(reading: Reading, choice: Choice) -> Iterator[Question]:
 
 
 _OPPOSITE = {"north": "south", "south": "north", "east": "west", "west": "east"}
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 MAKERS = (_presence, _share, _threshold, _comparison, _quadrant, _place, _patches, _buildings, _relation, _sides)

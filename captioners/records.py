@@ -15,7 +15,6 @@ from captioners.reading import Reading, read_sheet
 from captioners.sentences import Writer
 from captioners.style import Violation
 from captioners.verify import Verifier, as_checks
-from schemas.facts import Fact
 from schemas.text import Span, TextGeometry, TextKind, TextRecord, Turn, Verification, record_faults
 
 
@@ -190,8 +189,3 @@ def _visible(told: Told) -> bool:
     if told.question is not None:
         return told.question.visible
     return all(sentence.visible for sentence in told.sentences)
-
-
-def facts_named(facts: Sequence[Fact]) -> tuple[str, ...]:
-    """Their ids."""
-    return tuple(fact.fact_id for fact in facts)

@@ -11,7 +11,8 @@ from schemas.georef import Bounds
 
 Slices = tuple[slice, slice]
 
-QUADRANTS = ("nw", "ne", "sw", "se")
+QUADRANT_NAMES = {"nw": "north-western", "ne": "north-eastern", "sw": "south-western", "se": "south-eastern"}
+QUADRANTS = tuple(QUADRANT_NAMES)
 HALVES = ("n-half", "s-half", "w-half", "e-half")
 EDGES = ("n-edge", "s-edge", "w-edge", "e-edge")
 GRID = tuple(f"r{row}c{column}" for row in (1, 2, 3) for column in (1, 2, 3))

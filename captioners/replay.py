@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from captioners.base import Access, CaptionInput, Written
+from captioners.base import Access, Captioner, CaptionInput, Written
 from captioners.conversation import Conversation
 from captioners.ledger import Find, Ledger, open_ledger
 from captioners.manner import FORMATS, LIMIT_NAMES, Manner, first_manner
 from captioners.till import Till
 from schemas.errors import RecipeError
 from schemas.recipe import Captions
-from schemas.text import TextRecord
 
 
-class ReplayCaptioner:
+class ReplayCaptioner(Captioner):
     """Writes what was once answered.
 
     Args:
@@ -29,11 +28,6 @@ class ReplayCaptioner:
         self.captions, self.access = captions, access
         self.till = Till(captions, access.purse)
         self._manners = _manners(first_manner(captions.model_profile))
-
-    def write(self, inputs: Sequence[CaptionInput]) -> list[list[TextRecord]]:
-        """See `Captioner.write`."""
-        done = {written.chip_id: written.records for written in self.stream(inputs)}
-        return [done[one.chip_id] for one in inputs]
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """See `Captioner.stream`.
@@ -73,7 +67,7 @@ class ReplayCaptioner:
         self.till.spent(one.chip_id)
         for shown in (one, replace(one, views={})) if one.views else (one,):
             talk = Conversation(shown, "replay")
-            while talk.messages is not None:
+            while talk.prompt is not None:
                 keys = [self.till.question(talk, manner).key for manner in self._manners]
                 found = ledger.apply([Find(key) for key in keys])
                 answers = [(key, f.answer) for key, f in zip(keys, found, strict=True) if f.answer is not None]

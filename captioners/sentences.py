@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from captioners.facts_osm import kinds
+from captioners.geometry_words import EDGE_NAMES
 from captioners.lexicon import Noun, nouns_of
 from captioners.number_words import (
     Choice,
@@ -32,7 +33,6 @@ _VERBS = {
     "dominates": "dominate", "prevails": "prevail", "sets": "set", "leads": "lead", "comes": "come",
     "occurs": "occur", "falls": "fall", "forms": "form", "fills": "fill",
 }  # fmt: skip
-_EDGE = {"n": "northern", "e": "eastern", "s": "southern", "w": "western"}
 _SIDE = {"n": "north", "e": "east", "s": "south", "w": "west"}
 
 
@@ -206,7 +206,7 @@ class Writer:
         sentences = []
         crossing = [one for name, one in features.items() if "course" in one.values and order[name].course]
         if crossing:
-            sentences.append(self._course(self.choice.one("osm/course", crossing), order))
+            sentences.append(self._course(self.choice.one("osm/course", crossing)))
         counted = [features[name] for name in order if name in features and "count" in features[name].values]
         if counted:
             one = self.choice.one("osm/counted", counted[:3])
@@ -229,7 +229,7 @@ class Writer:
             sentences.append(Sentence(self.phrase("osm_length", {"list": listing(words)}), facts, visible=False))
         return sentences
 
-    def _course(self, one: FeatureReading, order: Mapping[str, object]) -> Sentence:
+    def _course(self, one: FeatureReading) -> Sentence:
         way = str(one.values["course"]).split("-")
         singular = next(kind.singular for kind in kinds() if kind.name == one.kind)
         noun = f"{'an' if singular[0] in 'aeiou' else 'a'} {singular}"
@@ -274,4 +274,4 @@ def _share_facts(used: Sequence[ClassReading], row: str, named: Sequence[ClassRe
 def _edges(letters: str) -> str:
     if len(letters) == 4:
         return "all four edges of the scene"
-    return f"the {listing([_EDGE[letter] for letter in letters])} edge{'s' if len(letters) > 1 else ''}"
+    return f"the {listing([EDGE_NAMES[letter] for letter in letters])} edge{'s' if len(letters) > 1 else ''}"

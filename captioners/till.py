@@ -12,7 +12,7 @@ from captioners.completion import read_usage
 from captioners.conversation import Conversation
 from captioners.ledger import NANO, Ending, Intent
 from captioners.manner import Manner
-from captioners.prompt import Messages, canonical, request_key, without_images
+from captioners.prompt import Messages, Prompt, canonical, request_key
 from schemas.recipe_writer import Writer
 from schemas.text import TextRecord
 
@@ -23,7 +23,7 @@ class Question:
 
     key: str
     """Its key in the ledger."""
-    messages: Messages
+    prompt: Prompt
     """What is said."""
     parameters: dict[str, Any]
     """How it is asked."""
@@ -31,6 +31,11 @@ class Question:
     """Most input tokens."""
     worst_out: int
     """Most output tokens."""
+
+    @property
+    def messages(self) -> Messages:
+        """What is sent."""
+        return self.prompt.messages
 
     @property
     def tokens(self) -> int:
@@ -77,24 +82,22 @@ class Till:
         Raises:
             ValueError: it is over.
         """
-        if talk.messages is None:
+        if talk.prompt is None:
             raise ValueError(f"{talk.one.chip_id}: nothing is left to ask")
         request = talk.request
-        return self.asked(talk.messages, request.schema, request.max_tokens, request.images, manner)
+        return self.asked(talk.prompt, request.schema, request.max_tokens, manner)
 
-    def asked(
-        self, messages: Messages, schema: Mapping[str, Any], max_tokens: int, images: int, manner: Manner
-    ) -> Question:
+    def asked(self, prompt: Prompt, schema: Mapping[str, Any], max_tokens: int, manner: Manner) -> Question:
         """A request with its key and what it may cost at worst."""
         profile = self.writer.model_profile
         tokens_out = max_tokens + profile.thinking_tokens
         parameters = manner.parameters(self.writer, schema, tokens_out)
-        size = len(canonical(without_images(messages)).encode()) + len(canonical(dict(schema)))
+        size = len(canonical(prompt.bare).encode()) + len(canonical(dict(schema)))
         return Question(
-            request_key(self.writer.model, parameters, messages, schema),
-            messages,
+            request_key(self.writer.model, parameters, prompt.bare, schema),
+            prompt,
             parameters,
-            worst_tokens_in(size, images, profile.image_tokens),
+            worst_tokens_in(size, prompt.images, profile.image_tokens),
             tokens_out,
         )
 

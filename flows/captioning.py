@@ -111,11 +111,6 @@ class Waiting:
         """Tiles of which chips wait."""
         return list(self._lacks)
 
-    @property
-    def count(self) -> int:
-        """Chips that wait."""
-        return len(self._tile_of)
-
     def __iter__(self) -> Iterator[CaptionInput]:
         for tile_id, lacks in list(self._lacks.items()):
             for chip_id, given in _pending(self._second[tile_id]):

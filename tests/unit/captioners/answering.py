@@ -15,7 +15,7 @@ from captioners.live import LiveCaptioner
 from captioners.number_words import Choice
 from captioners.phrasing import unmark
 from captioners.prompt import make_request
-from captioners.reading import read_sheet
+from captioners.records import Chip
 from captioners.sentences import Writer
 from schemas.recipe import Captions
 from tests.fake_openai import FakeOpenAI
@@ -33,14 +33,18 @@ def computed(count: int) -> list[CaptionInput]:
 
 def good_draft(one: CaptionInput) -> dict[str, Any]:
     """What a faithful model would answer: other true sentences, questions hardly changed."""
-    reading = read_sheet(one.facts)
-    writer = Writer(reading, Choice(99, one.chip_id))
+    chip = Chip.of(one)
+    writer = Writer(chip.reading, Choice(99, one.chip_id))
 
     def plain(sentences: list[Any]) -> list[dict[str, Any]]:
         return [{"text": unmark(s.text)[0], "facts": list(s.facts)} for s in sentences]
 
-    request = make_request(one, reading)
-    asked = [{"id": f"q{n}", "question": q.question} for n, q in enumerate(request.questions, 1)]
+    request = make_request(chip)
+    asked = [
+        {"id": slot, "question": text.question.question}
+        for text, slot in zip(request.told, request.slots, strict=True)
+        if text.question is not None
+    ]
     draft = {"short": plain(short_caption(writer)[:1]), "long": plain(long_caption(writer)), "questions": asked}
     wanted = {"short": "short", "long": "long", "qa": "questions"}
     return {name: draft[name] for kind, name in wanted.items() if kind in one.kinds}
@@ -57,7 +61,7 @@ def answers(
     """The server's mind: knows each chip by its facts; ``change`` spoils a draft, given the round (0: first)."""
     table = {}
     for one in chips:
-        content = make_request(one, read_sheet(one.facts)).messages[1]["content"]
+        content = make_request(Chip.of(one)).messages[1]["content"]
         table[content if isinstance(content, str) else content[-1]["text"]] = one
 
     def answer(request: dict[str, Any]) -> str:

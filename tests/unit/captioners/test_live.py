@@ -16,6 +16,7 @@ from captioners.ledger_sqlite import SqliteLedger
 from captioners.live import LiveCaptioner
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
+from captioners.records import Chip
 from captioners.template import TemplateCaptioner
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
@@ -354,7 +355,7 @@ def test_ctrl_c_ends_at_once_and_leaves_the_call_in_doubt(tmp_path: Path) -> Non
 def test_a_label_map_comes_with_the_key_of_its_colours() -> None:
     one = inputs(1)[0]
     seeing = CaptionInput(one.chip_id, one.facts, legend="worldcover-11", views={"labels": b"png"})
-    system = make_request(seeing, read_sheet(one.facts)).messages[0]["content"]
+    system = make_request(Chip.of(seeing)).messages[0]["content"]
     held = read_sheet(one.facts).classes[0]
     colour = next(c.colour for c in load_legend("worldcover-11").classes if c.code == held.code)
     assert f"{colour} {held.noun}" in system

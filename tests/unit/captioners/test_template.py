@@ -13,6 +13,7 @@ from captioners.phrasing import phrases
 from captioners.prompt import render_prompt
 from captioners.qa import questions
 from captioners.reading import read_sheet
+from captioners.records import Chip
 from captioners.statistics import caption_statistics, distinct, percentile, self_bleu, text_statistics, words
 from captioners.template import TemplateCaptioner, template_records
 from schemas.facts import Fact, FactSheet
@@ -185,7 +186,7 @@ def test_the_estimate_covers_real_prompts() -> None:
     from captioners.prompt import make_request
 
     for one in some(20):
-        request = make_request(one, read_sheet(one.facts))
+        request = make_request(Chip.of(one))
         tokens = sum(len(str(message["content"])) for message in request.messages) / 4
         assert PROMPT_TOKENS[0] <= tokens <= PROMPT_TOKENS[1]
 

@@ -18,6 +18,7 @@ from captioners.phrasing import unmark
 from captioners.prompt import make_request
 from captioners.question import Question
 from captioners.reading import read_sheet
+from captioners.records import Chip
 from captioners.sentences import Writer
 from captioners.template import template_records
 from captioners.verify import Verifier
@@ -194,7 +195,7 @@ def test_a_hostile_name_in_the_map_changes_no_word_and_stays_data_in_the_prompt(
     named = CaptionInput("chip", sheet)
     plain = CaptionInput("chip", chip().reading.sheet)
     assert [r.text for r in template_records(named)] == [r.text for r in template_records(plain)]
-    request = make_request(named, verifier.reading)
+    request = make_request(Chip.of(named))
     prompt = request.messages[1]["content"]
     line = next(line for line in prompt.splitlines() if HOSTILE in line)
     assert line.startswith('["osm.river.names", "river", "')

@@ -33,20 +33,20 @@ def job(folder: Path) -> Job:
 def test_a_tile_is_kept_when_it_is_whole_and_open_chips_wait_again(tmp_path: Path) -> None:
     second = tiles(tmp_path, a=["a1", "a2"], b=["b1"], c=[])
     waiting = Waiting(job(tmp_path), second)
-    assert (waiting.count, waiting.keep_empty()) == (3, 1)
+    assert (waiting.tiles, waiting.keep_empty()) == (["a", "b", "c"], 1)
     assert [waiting.take(Written(chip, [], why)) for chip, why in (("a2", "budget"), ("b1", ""), ("a1", ""))] == [
         False, True, True,
     ]  # fmt: skip
     assert json.loads((second["a"] / OPEN).read_text()) == {"a2": "budget"}
     assert not (second["b"] / OPEN).exists()
     again = Waiting(job(tmp_path), second)
-    assert (again.count, again.tiles) == (1, ["a"])
+    assert again.tiles == ["a"]
     one = inputs(1, kinds=("short",))[0]
     assert again.take(Written("a2", TemplateCaptioner().write([one])[0]))
     assert [len(rows) for rows in json.loads((second["a"] / TEXTS).read_text()).values()] == [0, 1]
     assert not (second["a"] / OPEN).exists()
     assert len(list(again.texts())) == 1
-    assert Waiting(job(tmp_path), second).count == 0
+    assert Waiting(job(tmp_path), second).tiles == []
 
 
 def test_a_purse_lasts_until_a_version_is_published(tmp_path: Path) -> None:
