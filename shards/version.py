@@ -11,7 +11,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from shards.zarr_store import tags
 from shards.zarr_write import Spread
 
 log = logging.getLogger(__name__)
+
+STAMP = "%Y%m%dT%H%M%SZ"
+"""Time in the name of a version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def publish(
     parent = None if pointer is None else read_document(storage, pointer.current)
     _check_parent(storage, draft, parent)
     staging = _staging(storage, scratch)
-    folder = staging / f"{draft.created:%Y%m%dT%H%M%SZ}-00000000{layout.UNFINISHED}"
+    folder = staging / f"{draft.created:{STAMP}}-00000000{layout.UNFINISHED}"
     folder.mkdir(parents=True)
     try:
         on_step("tables")
@@ -245,9 +248,11 @@ def _finished_orphan(storage: Storage, content_hash: str, parent: DatasetDocumen
 
 
 def _free_name(storage: Storage, draft: Draft, content_hash: str) -> str:
-    """UTC time and hash; a second later where a version or a tag of that name is there."""
-    taken = set(list_versions(storage)) | (tags(storage) if draft.zarr_shard_chips is not None else set())
-    created = draft.created
-    while (name := f"{created:%Y%m%dT%H%M%SZ}-{content_hash[:8]}") in taken:
+    """UTC time and hash, after all versions that are there, whatever the clock says; and of no dead publisher's tag."""
+    versions = list_versions(storage)
+    newest = [datetime.strptime(versions[-1].partition("-")[0], STAMP).replace(tzinfo=UTC)] if versions else []
+    created = max([draft.created, *(moment + timedelta(seconds=1) for moment in newest)])
+    taken = tags(storage) if draft.zarr_shard_chips is not None else set()
+    while (name := f"{created:{STAMP}}-{content_hash[:8]}") in taken:
         created += timedelta(seconds=1)
     return name

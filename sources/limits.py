@@ -88,9 +88,9 @@ class HostLimits:
         """Nobody asks the host for so long."""
         if self.folder is None:
             return
-        until = self.now() + min(seconds, LONGEST_PAUSE_S / 2)
         with self._gate(host) as gate:
-            _write(gate, max(_read(gate), until))
+            now = self.now()
+            _write(gate, max(_start(gate, now), now + min(seconds, LONGEST_PAUSE_S / 2)))
         log.info("%s asks for a pause of %.1f s", host, seconds)
 
     def _place(self, host: str, places: int) -> int:
@@ -117,9 +117,8 @@ class HostLimits:
             if not step_s and not self._gate_path(host).exists():
                 return
             with self._gate(host) as gate:
-                now, start = self.now(), _read(gate)
-                if start > now + LONGEST_PAUSE_S:
-                    start = now
+                now = self.now()
+                start = _start(gate, now)
                 if start <= now:
                     if step_s:
                         _write(gate, now + step_s)
@@ -151,11 +150,13 @@ def _safe(host: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]", "_", host).strip(".") or "_"
 
 
-def _read(file: int) -> float:
+def _start(file: int, now: float) -> float:
+    """When the host may be asked next; ``now`` where nobody said so, or by a clock that was set back since."""
     try:
-        return float(os.pread(file, 64, 0) or b"0")
+        start = float(os.pread(file, 64, 0) or b"0")
     except ValueError:
-        return 0.0
+        return now
+    return start if start <= now + LONGEST_PAUSE_S else now
 
 
 def _write(file: int, moment: float) -> None:

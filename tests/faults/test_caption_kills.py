@@ -26,6 +26,6 @@ def test_writers_killed_at_random_points(tmp_path: Path, tally: Tally, trials: i
         f" written by the template; records of {left.different} others differ from those of a run that was never killed"
     )
     for _ in range(left.kills):
-        tally.note(FAULT, left.holds, remark)
+        tally.note(FAULT, left.holds, remark=remark)
     assert left.kills == trials
     assert left.holds, remark

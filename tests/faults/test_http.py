@@ -82,24 +82,24 @@ def test_faults_that_pass_lose_nothing(
 ) -> None:
     state, catalog = server
     state.kind, state.share, state.most = kind, 0.3, 12
-    right, remark = False, ""
+    right, seen = False, ""
     try:
         done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 0, done.stderr
         assert state.broken, "no answer was broken"
         states = set(_outcomes(tmp_path / "d")["state"])
         if states == {"kept"}:
-            right = _document(tmp_path / "d")["content_hash"] == wanted
+            right, seen = _document(tmp_path / "d")["content_hash"] == wanted, "asked again, same bytes"
         else:  # given up with its class, never a wrong pixel; the next run mends it
-            remark = "chips failed with their class; the next run mended them"
             classes = set(_outcomes(tmp_path / "d").query("state == 'failed'")["error_class"])
+            seen = f"{', '.join(sorted(classes))}, then mended by the next run"
             assert classes <= {"TransientSourceError", "ThrottledError", "DecodeError"}, classes
             state.kind = ""
             again = _run(terraweft, "refresh", recipe, tmp_path / "d", catalog, "--refit")  # as if nothing had failed
             assert again.returncode == 0, again.stderr
             right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:
-        tally.note(f"HTTP {kind}" if kind.isdigit() else f"HTTP: {kind}", right, remark)
+        tally.note(f"HTTP {kind}" if kind.isdigit() else f"HTTP: {kind}", right, seen)
     assert right
 
 
@@ -125,7 +125,7 @@ def test_faults_that_last_fail_the_chips_with_their_class_and_the_next_run_mends
         assert again.returncode == 0, again.stderr
         right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:
-        tally.note(f"HTTP {kind} that lasts", right, "every chip failed with its class; the next run mended them")
+        tally.note(f"HTTP {kind} that lasts", right, f"{LASTING[kind]}, then mended by the next run")
     assert right
 
 
@@ -140,5 +140,5 @@ def test_a_server_that_stalls_is_given_up_and_nothing_is_kept_wrong(
         assert done.returncode == 0, done.stderr
         right = _document(tmp_path / "d")["content_hash"] == wanted
     finally:
-        tally.note("HTTP: stall", right, "given up after the silence that the reader allows, asked again")
+        tally.note("HTTP: stall", right, "given up after some silence, asked again, same bytes")
     assert right

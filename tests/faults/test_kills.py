@@ -1,31 +1,30 @@
-"""kill -9 at random points of flow, worker and scheduler: the same bytes in the end, and little done twice."""
+"""kill -9 at random points of flow, worker, scheduler and API: the same bytes in the end, and little done twice."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
-from tests.integration.support import Terraweft, World
+from tests.faults.supervised import WORKERS, Cluster, Server, Site
+from tests.integration.support import World
 
-WORKERS = 2
-TARGETS = ("flow", "worker", "scheduler")
+TARGETS = ("flow", "worker", "scheduler", "server")
 RUNS = 12
 """A build that is started again this often and is not through has lost something."""
+SUPERVISOR_S = 0.5
+"""As long as a supervisor takes to start again what died."""
+SEED = 20261129
 
 
 @pytest.fixture(scope="module")
@@ -41,72 +40,58 @@ def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
             "fuse": {"method": "priority", "legend": "worldcover-11"},
         },
         "register": {"mode": "off"},
+        "split": {"method": "none"},
     }
+    del found["captions"]
     found["grid"] |= {"tile_chips": 1}
     path = tmp_path_factory.mktemp("recipe") / "kills.yaml"
     path.write_text(yaml.safe_dump(found, sort_keys=False))
     return path
 
 
-@dataclass
-class Cluster:
-    """A scheduler and its workers as processes, started again where they were killed, as a supervisor would."""
-
-    folder: Path
-    port: int = 0
-    scheduler: subprocess.Popen[bytes] | None = None
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        """Of the scheduler."""
-        return f"tcp://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """What does not run is started."""
-        if self.scheduler is None or self.scheduler.poll() is not None:
-            if not self.port:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", 0))
-                    self.port = int(probe.getsockname()[1])
-            self._end(self.workers)
-            self.workers = []
-            self.scheduler = self._spawn("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
-            until("scheduler", self._listens)
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        while len(self.workers) < WORKERS:
-            limits = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--no-nanny"]
-            place = ["--local-directory", str(self.folder)]
-            self.workers.append(self._spawn("worker", self.address, *limits, *place))
-
-    def stop(self) -> None:
-        """End all."""
-        self._end([*self.workers, *([self.scheduler] if self.scheduler else [])])
-
-    def _listens(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            return True
-        return False
-
-    def _spawn(self, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"{kind}.log").open("ab") as log:
-            command = [sys.executable, "-m", "distributed.cli.dask_" + kind, *arguments]
-            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-
-    def _end(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A running cluster."""
-    found = Cluster(tmp_path)
+@pytest.fixture(scope="module")
+def site(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A running cluster and API."""
+    folder = tmp_path_factory.mktemp("site")
+    found = Site(Cluster(folder), Server(folder, environment))
     found.start()
     yield found
     found.stop()
+
+
+Start = Callable[[Path], "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="module")
+def start(site: Site, recipe: Path, world: World, environment: dict[str, str], command: list[str]) -> Start:
+    """Begin a build into a folder."""
+    variables = {**environment, "TERRAWEFT_SANDBOX_STAC": world.stac_url, "PREFECT_API_URL": site.server.url}
+
+    def begin(root: Path) -> subprocess.Popen[str]:
+        line = [*command, "build", str(recipe), "--out", str(root), "--dask", site.cluster.address]
+        return subprocess.Popen(line, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    return begin
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """A build that nobody touched."""
+
+    content_hash: str
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def untouched(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Untouched:
+    """What every other build must come to, and how long it takes (the second of two: workers have imported by then)."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name in ("first", "second"):
+        began = time.monotonic()
+        build = start(folder / name)
+        _, errors = build.communicate(timeout=400)
+        assert build.returncode == 0, errors
+    return Untouched(_hash(folder / "second"), time.monotonic() - began)
 
 
 def _hash(root: Path) -> str:
@@ -114,72 +99,76 @@ def _hash(root: Path) -> str:
     return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
 
 
-@pytest.fixture(scope="module")
-def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Content hash of a build that nobody touched."""
-    root = tmp_path_factory.mktemp("whole") / "d"
-    done = terraweft("build", recipe, "--out", root, "--workers", 2, TERRAWEFT_SANDBOX_STAC=world.stac_url)
-    assert done.returncode == 0, done.stderr
-    return _hash(root)
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles of the first pass at some moment.
+
+    Attributes:
+        finished: tile -> when.
+        begun: how many were being read.
+    """
+
+    finished: dict[str, int]
+    begun: int
+
+    @classmethod
+    def of(cls, root: Path) -> Tiles:
+        """Those of a dataset's unfinished run."""
+        finished, begun = {}, 0
+        for folder in root.glob("work/runs/*/first/*"):
+            if ".tmp-" in folder.name:
+                begun += 1
+                continue
+            with suppress(FileNotFoundError):
+                finished[folder.name] = (folder / "tile.json").stat().st_mtime_ns
+        return cls(finished, begun)
+
+    def redone(self, later: Tiles) -> int:
+        """How many of the finished tiles were done again by then."""
+        return sum(later.finished.get(name, moment) != moment for name, moment in self.finished.items())
 
 
-def _tiles(root: Path) -> dict[str, int]:
-    """Finished tiles of the first pass -> when they were finished."""
-    found = root.glob("work/runs/*/first/*/tile.json")
-    return {path.parent.name: path.stat().st_mtime_ns for path in found}
+def _phase(root: Path, tiles: Tiles) -> str:
+    """Where a build was when it was hit."""
+    if list(root.glob("versions/*")) or list(root.glob("work/versions/*")):
+        return "publishing"
+    if list(root.glob("work/shards/*")) or list(root.glob("shards/*")):
+        return "writing"
+    return "reading" if tiles.finished or tiles.begun else "before a tile was begun"
 
 
-def test_kills_at_random_points_end_in_the_same_bytes(
-    recipe: Path,
-    world: World,
-    wanted: str,
-    cluster: Cluster,
-    environment: dict[str, str],
-    command: list[str],
-    tally: Tally,
-    trials: int,
-    tmp_path: Path,
+def test_a_kill_at_a_random_point_ends_in_the_same_bytes(
+    trial: int, site: Site, start: Start, untouched: Untouched, tally: Tally, tmp_path: Path
 ) -> None:
-    chance = random.Random(20261129)
-    variables = {**environment, "TERRAWEFT_SANDBOX_STAC": world.stac_url}
-    for trial in range(trials):
-        target = TARGETS[trial % len(TARGETS)]
-        root = tmp_path / f"d{trial}"
-        right, redone = False, 0
-        try:
-            for run in range(RUNS):
-                cluster.start()
-                before = _tiles(root)
-                build = subprocess.Popen(
-                    [*command, "build", str(recipe), "--out", str(root), "--dask", cluster.address],
-                    env=variables,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                )
-                if run == 0:
-                    _kill(target, chance.uniform(4.0, 16.0), build, cluster)
-                _, errors = build.communicate(timeout=400)
-                redone += sum(_tiles(root).get(name, moment) != moment for name, moment in before.items())
-                if build.returncode == 0:
-                    break
-                assert build.returncode in (1, 2, -signal.SIGKILL), errors.decode()[-2000:]
-            right = _hash(root) == wanted and redone == 0
-        finally:
-            tally.note(f"kill -9 of the {target} at a random point", right, "no finished tile was read again")
-        assert right, f"trial {trial} ({target}): {redone} finished tiles were done again, or other bytes"
-
-
-def _kill(target: str, after_s: float, build: subprocess.Popen[bytes], cluster: Cluster) -> None:
-    """Kill one process after a while, unless the build is through by then."""
-    with suppress(subprocess.TimeoutExpired):
-        build.wait(after_s)
-        return
-    victim = {
-        "flow": build.pid,
-        "worker": cluster.workers[0].pid,
-        "scheduler": cluster.scheduler.pid if cluster.scheduler else build.pid,
-    }[target]
-    os.kill(victim, signal.SIGKILL)
-    if target != "flow":
-        time.sleep(0.5)  # as long as a supervisor takes
-        cluster.start()
+    chance = random.Random(f"{SEED}-{trial}")
+    target = TARGETS[trial % len(TARGETS)]
+    root, struck = tmp_path / "d", False
+    right, remark, rework = False, "", -1
+    try:
+        while not struck:  # a build that was through before its moment was not hit, and counts for nothing
+            root = root.with_name(root.name + "d")
+            site.start()
+            build = start(root)
+            with suppress(subprocess.TimeoutExpired):
+                build.wait(chance.uniform(0.0, untouched.seconds))
+            if not (struck := build.poll() is None):
+                assert build.stderr is not None
+                assert build.returncode == 0, build.stderr.read()
+        site.kill(target, build)
+        hit = Tiles.of(root)
+        remark = f"hit while {_phase(root, hit)}".replace("while before", "before")
+        time.sleep(SUPERVISOR_S)
+        for _ in range(RUNS):
+            site.start()
+            _, errors = build.communicate(timeout=400)
+            if build.returncode == 0:
+                break
+            assert build.returncode in (1, 2, -signal.SIGKILL), errors[-2000:]
+            if build.returncode > 0:
+                assert len(errors.strip().splitlines()) == 1, errors[-4000:]
+            build = start(root)
+        rework = hit.redone(Tiles.of(root)) + hit.begun
+        right = _hash(root) == untouched.content_hash and hit.redone(Tiles.of(root)) == 0 and rework <= WORKERS
+    finally:
+        tally.note(f"kill -9 of the {target} at a random point", right, remark)
+    assert right, f"trial {trial} ({target}, {remark}): {rework} tiles of rework, or other bytes"

@@ -49,6 +49,16 @@ def test_versions_are_listed_with_what_they_changed(history: tuple[Path, Storage
     assert (listed[1].diff["added"], listed[1].diff["removed"], listed[1].diff["changed"]) == (1, 1, 3)
 
 
+def test_a_clock_that_was_set_back_does_not_put_a_version_before_its_parent(
+    history: tuple[Path, Storage, list[str]],
+) -> None:
+    root, storage, names = history
+    names = [*names, *(publish_again(root, storage, hours, 3 + n) for n, hours in enumerate((-48, -48, -30)))]
+    assert [info.version for info in describe_versions(storage)] == names
+    found = find_garbage(storage, keep=2)
+    assert list(found.forgotten) == names[:-2]
+
+
 def test_two_versions_are_compared_chip_by_chip(history: tuple[Path, Storage, list[str]]) -> None:
     _, storage, names = history
     diff = compare_versions(storage, names[0], names[1])

@@ -125,6 +125,17 @@ def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
         assert clock.slept == 0.0
 
 
+def test_a_host_that_throttles_is_left_alone_although_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock = Clock()
+    limits = HostLimits({}, tmp_path, clock.sleep, clock.now)
+    clock.time = 1e9
+    limits.pause("h", 1.0)
+    clock.time = 1000.0
+    limits.pause("h", 7.0)
+    with limits.slot("h"):
+        assert clock.slept == pytest.approx(7.0, abs=1e-3)
+
+
 def test_limits_pickle_as_rules_and_folder(tmp_path: Path) -> None:
     limits = pickle.loads(pickle.dumps(HostLimits({"h": HostLimit(concurrency=3)}, tmp_path)))
     assert limits.rule("h") == HostLimit(concurrency=3)
