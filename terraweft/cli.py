@@ -5,6 +5,7 @@ Errors of the user print one line and end with exit code 2; an interrupt leaves 
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -23,6 +24,8 @@ from terraweft.cli_operate import add_commands
 
 log = logging.getLogger(__name__)
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk answers that takes no more; a write into an open file names no path."""
 RESUMABLE = ("build", "refresh", "demo")
 """Commands that go on where they were stopped."""
 
@@ -455,10 +458,14 @@ def guarded(command: Callable[[], Result]) -> Result:
         err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(1) from None
     except OSError as error:
-        if error.filename is None or error.strerror is None:
+        if error.filename is not None and error.strerror is not None:
+            line = f"{error.filename}: {error.strerror}"
+        elif error.errno in DISK:
+            line = f"{os.strerror(error.errno)} (make room, or mend the disk, and run the same command again)"
+        else:
             raise
         log.debug("ended by an error", exc_info=True)
-        err.print(f"terraweft: {error.filename}: {error.strerror}", style="red", markup=False, soft_wrap=True)
+        err.print(f"terraweft: {line}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
 
 

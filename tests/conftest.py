@@ -66,8 +66,14 @@ def _small_disk() -> Path | None:
     return Path(program) if tried.returncode == 0 else None
 
 
+def _faketime() -> Path | None:
+    """The library of Debian's libfaketime for programs with threads."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
 SERVICES: dict[str, Callable[[], Path | None]] = {
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
+    "faketime": _faketime,
     "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,
@@ -149,6 +155,12 @@ def chromium() -> Path:
 def nginx() -> Path:
     """nginx's program; the test that uses it is marked ``services("nginx")``."""
     return _present(SERVICES["nginx"](), 'services("nginx")')
+
+
+@pytest.fixture(scope="session")
+def faketime() -> Path:
+    """The library that shows a program another clock; the test that uses it is marked ``services("faketime")``."""
+    return _present(SERVICES["faketime"](), 'services("faketime")')
 
 
 @pytest.fixture(scope="session")

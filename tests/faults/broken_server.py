@@ -31,6 +31,7 @@ class Broken:
         kind: one of `KINDS`; empty: nothing.
         share: of the answers for files that match.
         suffix: only addresses with this ending are touched.
+        after: so many answers about them are whole first.
         most: so many answers are broken, then none.
         random: which ones.
     """
@@ -40,6 +41,7 @@ class Broken:
     kind: str = ""
     share: float = 1.0
     suffix: str = ".tif"
+    after: int = 0
     most: int = 1_000_000
     random: random.Random = field(default_factory=lambda: random.Random(7))
     broken: int = 0
@@ -50,6 +52,9 @@ class Broken:
         """Kind of the fault that this answer gets; empty: none."""
         with self.lock:
             if not self.kind or not path.endswith(self.suffix) or self.broken >= self.most:
+                return ""
+            if self.after:
+                self.after -= 1
                 return ""
             if self.random.random() >= self.share:
                 return ""

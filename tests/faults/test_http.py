@@ -22,6 +22,9 @@ LASTING = {"404": "AssetMissingError", "403": "AccessDeniedError"}
 PASSING = ("429", "500", "503", "reset", "cut", "wrong-range", "flip")
 """Faults that hit some answers and not the next."""
 
+AGAIN = "asked again, same bytes"
+MENDED = "{}, then mended by the next run"
+
 
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -70,6 +73,14 @@ def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: p
     return str(_document(folder / "d")["content_hash"])
 
 
+def _mended(state: Broken, terraweft: Terraweft, recipe: Path, root: Path, catalog: Path) -> str:
+    """Content hash after a refresh from sources that are well again; estimates are made as if nothing had failed."""
+    state.kind = ""
+    again = _run(terraweft, "refresh", recipe, root, catalog, "--refit")
+    assert again.returncode == 0, again.stderr
+    return str(_document(root)["content_hash"])
+
+
 @pytest.mark.parametrize("kind", PASSING)
 def test_faults_that_pass_lose_nothing(
     kind: str,
@@ -89,15 +100,12 @@ def test_faults_that_pass_lose_nothing(
         assert state.broken, "no answer was broken"
         states = set(_outcomes(tmp_path / "d")["state"])
         if states == {"kept"}:
-            right, seen = _document(tmp_path / "d")["content_hash"] == wanted, "asked again, same bytes"
+            right, seen = _document(tmp_path / "d")["content_hash"] == wanted, AGAIN
         else:  # given up with its class, never a wrong pixel; the next run mends it
             classes = set(_outcomes(tmp_path / "d").query("state == 'failed'")["error_class"])
-            seen = f"{', '.join(sorted(classes))}, then mended by the next run"
+            seen = MENDED.format(", ".join(sorted(classes)))
             assert classes <= {"TransientSourceError", "ThrottledError", "DecodeError"}, classes
-            state.kind = ""
-            again = _run(terraweft, "refresh", recipe, tmp_path / "d", catalog, "--refit")  # as if nothing had failed
-            assert again.returncode == 0, again.stderr
-            right = _document(tmp_path / "d")["content_hash"] == wanted
+            right = _mended(state, terraweft, recipe, tmp_path / "d", catalog) == wanted
     finally:
         tally.note(f"HTTP {kind}" if kind.isdigit() else f"HTTP: {kind}", right, seen)
     assert right
@@ -114,18 +122,40 @@ def test_faults_that_last_fail_the_chips_with_their_class_and_the_next_run_mends
     tmp_path: Path,
 ) -> None:
     state, catalog = server
-    state.kind, state.suffix = kind, "B04.tif"
-    right = False
+    state.kind, state.suffix = kind, "_B04_10m.tif"
+    right, seen = False, ""
     try:
         done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 2, done.stdout
         assert LASTING[kind] in done.stderr
-        state.kind = ""
-        again = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
-        assert again.returncode == 0, again.stderr
-        right = _document(tmp_path / "d")["content_hash"] == wanted
+        right, seen = _mended(state, terraweft, recipe, tmp_path / "d", catalog) == wanted, MENDED.format(LASTING[kind])
     finally:
-        tally.note(f"HTTP {kind} that lasts", right, f"{LASTING[kind]}, then mended by the next run")
+        tally.note(f"HTTP {kind} that lasts", right, seen)
+    assert right
+
+
+@pytest.mark.parametrize("kind", sorted(LASTING))
+def test_faults_that_begin_in_mid_run_and_last_leave_the_chips_before_them_whole(
+    kind: str,
+    terraweft: Terraweft,
+    recipe: Path,
+    server: Source,
+    wanted: str,
+    tally: Tally,
+    tmp_path: Path,
+) -> None:
+    state, catalog = server
+    state.kind, state.suffix, state.after = kind, ".tif", 12
+    right, seen = False, ""
+    try:
+        done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
+        assert done.returncode == 0, done.stderr
+        outcomes = _outcomes(tmp_path / "d")
+        assert set(outcomes["state"]) == {"kept", "failed"}
+        assert set(outcomes.query("state == 'failed'")["error_class"]) == {LASTING[kind]}
+        right, seen = _mended(state, terraweft, recipe, tmp_path / "d", catalog) == wanted, MENDED.format(LASTING[kind])
+    finally:
+        tally.note(f"HTTP {kind} after some answers", right, seen)
     assert right
 
 
@@ -134,11 +164,12 @@ def test_a_server_that_stalls_is_given_up_and_nothing_is_kept_wrong(
 ) -> None:
     state, catalog = server
     state.kind, state.most = "stall", 2
-    right = False
+    right, seen = False, ""
     try:
         done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 0, done.stderr
-        right = _document(tmp_path / "d")["content_hash"] == wanted
+        assert state.broken == state.most
+        right, seen = _document(tmp_path / "d")["content_hash"] == wanted, AGAIN
     finally:
-        tally.note("HTTP: stall", right, "given up after some silence, asked again, same bytes")
+        tally.note("HTTP: stall", right, seen)
     assert right

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import re
 from pathlib import Path
 
@@ -32,6 +34,16 @@ def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytes
     code, err = ended(lambda: guarded((tmp_path / "file" / "below").mkdir), capsys)
     assert code == 2
     assert err.strip() == f"terraweft: {tmp_path / 'file' / 'below'}: Not a directory"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_disk_that_takes_no_more_is_one_line_although_no_file_is_named(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = ended(lambda: guarded(lambda: (_ for _ in ()).throw(OSError(number, os.strerror(number)))), capsys)
+    assert code == 2
+    assert err.startswith(f"terraweft: {os.strerror(number)}")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_catalog_that_does_not_answer_is_one_line_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

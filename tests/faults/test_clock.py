@@ -1,0 +1,98 @@
+"""The clock is set back while a build runs: the same bytes; a version made then still comes after its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.faults.broken_server import until
+from tests.faults.conftest import Tally
+from tests.integration.faulty import faulty_recipe
+from tests.integration.support import World
+
+pytestmark = pytest.mark.services("faketime")
+
+
+@pytest.fixture(scope="module")
+def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bands, one date, one label product; a host that may be asked so often per second, so that time is asked."""
+    found = faulty_recipe(sandbox_recipe)
+    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
+    found["grid"] |= {"tile_chips": 1}
+    found["limits"] = {"127.0.0.1": {"concurrency": 4, "per_second": 200.0}}
+    path = tmp_path_factory.mktemp("recipe") / "clock.yaml"
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
+
+
+def _hash(root: Path) -> str:
+    version = json.loads((root / "terraweft.json").read_text())["current"]
+    return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
+
+
+@pytest.mark.parametrize("back", ["-7m", "-26h", "-400d"])
+def test_a_clock_that_goes_back_in_mid_run_changes_nothing(
+    back: str,
+    recipe: Path,
+    world: World,
+    environment: dict[str, str],
+    command: list[str],
+    faketime: Path,
+    tally: Tally,
+    tmp_path: Path,
+) -> None:
+    clock = tmp_path / "clock"
+    honest = {**environment, "TERRAWEFT_SANDBOX_STAC": world.stac_url, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    honest.pop("PREFECT_API_URL")  # the private server lives by that clock too
+    shown = honest | {
+        "LD_PRELOAD": str(faketime), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    right = False
+    try:
+        _set(clock, "+0")
+        whole = _begin(command, recipe, tmp_path / "whole", honest)
+        _end(whole)
+        root = tmp_path / "d"
+        build = _begin(command, recipe, root, shown)
+        until("tile that is read", lambda: list(root.glob("work/runs/*/first/*/tile.json")))
+        _set(clock, back)
+        assert build.poll() is None
+        _end(build)
+        assert _hash(root) == _hash(tmp_path / "whole")
+        text = yaml.safe_load(recipe.read_text())
+        text["modalities"]["s2"]["bands"] = ["B02", "B03", "B04"]
+        more = tmp_path / "more.yaml"
+        more.write_text(yaml.safe_dump(text))
+        _end(_begin(command, more, root, shown))
+        _end(_begin(command, more, tmp_path / "whole", honest))
+        right = _hash(root) == _hash(tmp_path / "whole")
+        first, second = sorted(path.name for path in (root / "versions").iterdir())
+        right = right and json.loads((root / "terraweft.json").read_text())["current"] == second
+        parent = json.loads((root / "versions" / second / "dataset.json").read_text())["parent_version"]
+        right = right and parent == first
+    finally:
+        tally.note("clock set back in mid-run", right, f"by {back[1:]}")
+    assert right
+
+
+def _begin(command: list[str], recipe: Path, root: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    line = [*command, "build", str(recipe), "--out", str(root), "--workers", "2"]
+    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _end(build: subprocess.Popen[str]) -> None:
+    _, errors = build.communicate(timeout=300)
+    assert build.returncode == 0, errors[-4000:]
+
+
+def _set(clock: Path, offset: str) -> None:
+    """In one move, so that nobody reads half of it."""
+    beside = clock.with_suffix(".new")
+    beside.write_text(offset + "\n")
+    os.replace(beside, clock)
