@@ -45,7 +45,7 @@ from schemas.sensor import load_sensor
 from shards.storage import Storage
 from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
-from sources.retry import call_with_retries
+from sources.retry import call_with_retries, is_garbled
 from sources.tile_reader import failed
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,9 @@ def _labels_or_failures(job: Job, tile: Tile) -> dict[str, Any]:
 
     def read_or_fail(group: Sequence[ChipSpec]) -> dict[str, Any]:
         try:
-            return call_with_retries(lambda: read(group), sleep=time.sleep, refresh=job.opener.refresh)
+            return call_with_retries(
+                lambda: read(group), sleep=time.sleep, once_if=is_garbled, refresh=job.opener.refresh
+            )
         except SourceError as error:
             return {spec.chip_id: failed(spec, error) for spec in group}
 
@@ -249,6 +251,7 @@ def read_again(job: Job, tile: Tile, chip: Chip) -> Chip:
     return call_with_retries(
         lambda: corrected(chip, job.recipe, job.layers, job.opener, tile.items),
         sleep=time.sleep,
+        once_if=is_garbled,
         refresh=job.opener.refresh,
     )
 

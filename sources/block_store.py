@@ -253,6 +253,7 @@ class BlockStore:
                 raise TransientSourceError("the file changed while it was read", unsigned(file.href))
             data = answer.data
         if len(data) < end - start:
+            self.forget(file.href)
             raise DecodeError("not readable as a raster: the file ends within a block", unsigned(file.href))
         view = memoryview(data)
         return [view[int(offsets[n]) - start : int(offsets[n]) + int(counts[n]) - start] for n in run]
@@ -279,6 +280,7 @@ class BlockStore:
             self._keep([(block.file.href, block.file.stamp, block.number, bands) for block in taken], decoded)
         except BaseException as error:
             if len(taken) == 1:
+                self.forget(first.href)  # whose header may have been changed on its way
                 taken[0].promised.set_exception(error)
             else:
                 for block in taken:  # alone each, to learn which

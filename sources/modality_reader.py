@@ -36,7 +36,7 @@ from sources.dates import Date, empty_date, fill_holes, refs_of, to_date, to_lay
 from sources.item_reader import ItemReader, Mask
 from sources.masks import resample_valid
 from sources.openers import public_name
-from sources.retry import call_with_retries
+from sources.retry import call_with_retries, is_garbled
 from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
@@ -211,6 +211,7 @@ class ModalityReader:
                     lambda: step(item, wanted[item.item_id]),
                     sleep=self._needs.sleep,
                     jitter=random.random,
+                    once_if=is_garbled,
                     refresh=self._needs.opener.refresh,
                 )
             except SourceError as error:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from schemas.errors import AccessDeniedError, SourceError, ThrottledError, TransientSourceError
+from schemas.errors import AccessDeniedError, DecodeError, SourceError, ThrottledError, TransientSourceError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,15 @@ def is_transient(error: SourceError) -> bool:
 def is_denied(error: SourceError) -> bool:
     """The signature may have run out: sign once more."""
     return isinstance(error, AccessDeniedError)
+
+
+def is_garbled(error: SourceError) -> bool:
+    """The bytes are no raster: so they lie there, or they were cut or changed on their way, and then not twice."""
+    return isinstance(error, DecodeError)
+
+
+def _never(error: SourceError) -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ def call_with_retries(
     sleep: Callable[[float], object],
     backoff: Backoff = PATIENCE,
     retry_if: Predicate = is_transient,
+    once_if: Predicate = _never,
     jitter: Callable[[], float] = lambda: 0.0,
     refresh: Callable[[str], None] | None = None,
 ) -> Result:
@@ -77,6 +87,7 @@ def call_with_retries(
         sleep: how to wait; the caller's, so that a test need not.
         backoff: how often and how long.
         retry_if: which errors are worth another try.
+        once_if: which errors are worth one more try of an address, and not two.
         jitter: share of the pause to add, 0..1, against many callers in step.
         refresh: makes the signature or token of an address anew; an address that was refused is tried once more then.
 
@@ -97,7 +108,7 @@ def call_with_retries(
                 refreshed.add(error.url)
                 refresh(error.url)
                 continue
-            if attempt >= backoff.attempts or not retry_if(error):
+            if attempt >= backoff.attempts or not (retry_if(error) or (attempt == 1 and once_if(error))):
                 raise type(error)(error.what, error.url, attempt) from error
             pause = backoff.pause_s(attempt, error, jitter())
             log.info("attempt %d of %d failed, again in %.1f s: %s", attempt, backoff.attempts, pause, error)

@@ -1,4 +1,4 @@
-"""The runbook of docs/operating.md has a row for every class of error that a run can end in, or a chip can fail with."""
+"""The runbook of docs/operating.md has a row for every class of error that a run can end in or a chip fail with."""
 
 from __future__ import annotations
 

@@ -74,9 +74,10 @@ def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: p
 
 
 def _mended(state: Broken, terraweft: Terraweft, recipe: Path, root: Path, catalog: Path) -> str:
-    """Content hash after a refresh from sources that are well again; estimates are made as if nothing had failed."""
+    """Content hash after a run from sources that are well again; estimates are made as if nothing had failed."""
     state.kind = ""
-    again = _run(terraweft, "refresh", recipe, root, catalog, "--refit")
+    command = ("refresh", "--refit") if (root / "terraweft.json").exists() else ("build",)
+    again = _run(terraweft, command[0], recipe, root, catalog, *command[1:])
     assert again.returncode == 0, again.stderr
     return str(_document(root)["content_hash"])
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +30,8 @@ from sources.engine import ENGINES, open_engine
 from sources.faults import as_source_error, error_of_status
 from sources.fetch import fetch_range
 from sources.openers import PlainOpener, gdal_settings
-from sources.retry import Backoff, call_with_retries
+from sources.retry import Backoff, call_with_retries, is_garbled
+from sources.tiff_header import parse_header
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning"),
@@ -125,6 +128,55 @@ def test_a_torn_file_is_a_decode_error(remote: SceneRef, loopback: Any) -> None:
     path.write_bytes(whole[: len(whole) // 5])
     with pytest.raises(DecodeError):
         open_engine("direct").read([remote], SOURCE, "nearest", OPENER)
+
+
+def _with_blocks_elsewhere(whole: bytes) -> bytearray:
+    """The file with a header that reads well and places every block beside where it lies."""
+    changed = bytearray(whole)
+    for offset in parse_header(whole, lambda at, length: whole[at : at + length]).offsets:
+        at = whole.index(struct.pack("<I", int(offset)))
+        changed[at] ^= 0x40
+    return changed
+
+
+def test_a_header_that_was_changed_on_its_way_is_read_anew(remote: SceneRef, loopback: Any) -> None:
+    path = loopback.root / "scene.tif"
+    whole, stamp = path.read_bytes(), path.stat()
+    path.write_bytes(_with_blocks_elsewhere(whole))
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    pixels = call_with_retries(lambda: read(remote), sleep=lambda _: path.write_bytes(whole), once_if=is_garbled)
+    local = loopback.root / "local.tif"
+    local.write_bytes(whole)
+    np.testing.assert_array_equal(pixels, read(replace(remote, href=str(local))))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("places", [range(8), range(10_000, 1_000_000, 997)], ids=["header", "blocks"])
+def test_bytes_that_were_changed_on_their_way_are_read_by_a_second_try(
+    remote: SceneRef, loopback: Any, engine: str, places: range
+) -> None:
+    path = loopback.root / "scene.tif"
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    for at in filter(lambda at: at < len(whole), places):
+        changed[at] ^= 0x5A
+    path.write_bytes(changed)
+    stamp = path.stat()
+    local = loopback.root / "local.tif"
+    local.write_bytes(whole)
+    tries = []
+
+    def mend(_: float) -> None:
+        path.write_bytes(whole)
+        os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # nobody can tell but by the pixels
+
+    def attempt() -> Any:
+        tries.append(1)
+        return read(remote, engine)
+
+    pixels = call_with_retries(attempt, sleep=mend, once_if=is_garbled)
+    assert len(tries) == 2
+    np.testing.assert_array_equal(pixels, read(replace(remote, href=str(local)), engine))
 
 
 def test_a_virtual_raster_is_not_opened(remote: SceneRef, loopback: Any) -> None:

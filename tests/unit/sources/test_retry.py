@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import AccessDeniedError, AssetMissingError, SourceError, ThrottledError, TransientSourceError
-from sources.retry import Backoff, call_with_retries, is_denied, is_throttled, is_transient
+from schemas.errors import (
+    AccessDeniedError,
+    AssetMissingError,
+    DecodeError,
+    SourceError,
+    ThrottledError,
+    TransientSourceError,
+)
+from sources.retry import Backoff, call_with_retries, is_denied, is_garbled, is_throttled, is_transient
 
 
 class Flaky:
@@ -39,6 +46,16 @@ def test_permanent_failures_are_not_tried_again(error: SourceError) -> None:
     assert (call.calls, slept) == (1, [])
 
 
+def test_bytes_that_do_not_decode_are_asked_for_once_more() -> None:
+    one, other = (DecodeError("not readable as a raster", f"http://h/{name}.tif") for name in "ab")
+    once = Flaky(one, other)
+    assert call_with_retries(once, sleep=lambda _: None, once_if=is_garbled) == "pixels"
+    twice = Flaky(one, other, one)
+    with pytest.raises(DecodeError) as caught:
+        call_with_retries(twice, sleep=lambda _: None, once_if=is_garbled)
+    assert (caught.value.url, caught.value.attempts, twice.calls) == ("http://h/a.tif", 2, 3)
+
+
 def test_the_last_error_knows_how_often_it_was_tried() -> None:
     call = Flaky(*[TransientSourceError("stall", "http://h/a.tif")] * 9)
     with pytest.raises(TransientSourceError, match=r"stall \[http://h/a.tif\] after 3 attempt") as caught:
@@ -65,6 +82,8 @@ def test_names_of_the_predicates() -> None:
     assert is_transient(ThrottledError("429"))
     assert is_transient(TransientSourceError("500"))
     assert not is_transient(AccessDeniedError("403"))
+    assert is_garbled(DecodeError("a block does not decode"))
+    assert not is_garbled(TransientSourceError("500"))
 
 
 @given(st.integers(1, 30), st.floats(0, 1), st.one_of(st.none(), st.floats(0, 1e6)))
