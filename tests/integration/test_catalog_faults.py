@@ -39,6 +39,7 @@ BAD_THEN_GOOD = {
     "collection": "many",
     "fallbacks": [{"catalog": "good", "collection": "many"}],
 }
+UPDATED = "2030-01-01T00:00:00Z"
 TOKEN_LIFE = 4
 """Requests that a token is good for."""
 
@@ -54,12 +55,14 @@ class Unwell:
     did: Counter[str] = field(default_factory=Counter)
     token: int = 0
     left: int = 0
+    last: dict[str, Any] = field(default_factory=dict)
+    """Last item of the page before."""
 
     def fault(self, is_further_page: bool) -> str:
         chance = self.random.random()
         for name, rate in self.rates.items():
             if chance < rate:
-                return name if is_further_page or name not in ("lost", "cut") else ""
+                return name if is_further_page or name not in ("lost", "cut", "shift") else ""
             chance -= rate
         return ""
 
@@ -68,6 +71,17 @@ class Unwell:
 def unwell(upstream: str, seed: int, **rates: float) -> Iterator[Unwell]:
     state = Unwell(upstream, rates, random.Random(seed))
     lock = threading.Lock()
+
+    def shifted(text: str, is_shifted: bool) -> str:
+        """A page; where it is shifted, it begins with the last item of the page before, updated since."""
+        page = json.loads(text)
+        again = json.loads(json.dumps(state.last))
+        if page.get("features"):
+            state.last = page["features"][-1]
+        if again and is_shifted:
+            again["properties"] |= {"updated": UPDATED}
+            page["features"].insert(0, again)
+        return json.dumps(page)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -106,6 +120,8 @@ def unwell(upstream: str, seed: int, **rates: float) -> Iterator[Unwell]:
                 return
             if fault == "cut" and "/search" in self.path:
                 text = json.dumps(json.loads(text) | {"features": [], "links": []})
+            if "/search" in self.path:
+                text = shifted(text, fault == "shift")
             self.answer(200, text.encode())
 
         def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -139,6 +155,14 @@ def test_the_same_items_in_the_end_or_a_named_failure(rustac_url: str, seed: int
     failures_have_names = contextlib.suppress(SourceError)  # one of ours has a class, an address and a reason
     with unwell(rustac_url, seed, **rates) as state, failures_have_names:
         assert [item["id"] for item in client_of(state).search("many", EARTH)] == ALL
+
+
+def test_an_item_that_is_updated_between_pages_comes_once_and_as_it_is_now(rustac_url: str) -> None:
+    with unwell(rustac_url, 3, shift=1.0) as state:
+        found = client_of(state).search("many", EARTH)
+    assert [item["id"] for item in found] == ALL
+    updated = [item["id"] for item in found if item["properties"].get("updated") == UPDATED]
+    assert 0 < len(updated) <= state.did["shift"] < len(ALL)
 
 
 def test_a_page_that_is_always_lost_is_named_and_the_next_catalog_asked(rustac_url: str) -> None:
