@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 
 import dask
-from distributed import Client, LocalCluster, get_worker
+from distributed import Client, KilledWorker, LocalCluster, get_worker
+from distributed.client import FutureCancelledError
+from distributed.comm import CommClosedError
 from rasterio.errors import NotGeoreferencedWarning
 
 from flows.software import require_same_software
@@ -38,7 +40,8 @@ def dask_client(
     One thread per process: decoding and warping hold the GIL in parts, and GDAL's caches are per handle.
     """
     if address:
-        with _connected(address, patience_s) as client:
+        quieten()
+        with _told_in_a_line(address), _connected(address, patience_s) as client:
             require_same_software(client, address)
             yield client
         return
@@ -50,6 +53,7 @@ def dask_client(
     }
     quieten()
     with (
+        _told_in_a_line("workers of this machine"),
         dask.config.set(settings),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers,
@@ -64,6 +68,27 @@ def dask_client(
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
         yield client
+
+
+@contextlib.contextmanager
+def _told_in_a_line(where: str) -> Iterator[None]:
+    """A cluster that is lost, as an error that a person can mend.
+
+    Raises:
+        UserError: the scheduler is gone, or workers died over one unit again and again.
+    """
+    again = "run the same command again: what is finished is used"
+    try:
+        yield
+    except (FutureCancelledError, CommClosedError) as error:
+        raise UserError("the Dask scheduler was lost", where=where, mend=f"start it, and {again}") from error
+    except KilledWorker as error:
+        name = str(error.task).partition("-")[0]
+        raise UserError(
+            f"{error.allowed_failures + 1} workers died over one unit ({name}), the last on {error.last_worker.host}",
+            where=where,
+            mend=f"give workers more memory, and {again}",
+        ) from error
 
 
 def _connected(address: str, patience_s: float) -> Client:
@@ -96,10 +121,14 @@ def cancellation() -> Callable[[], bool]:
 
 
 def quieten() -> None:
-    """Dask reports its own comings and goings at INFO on loggers that it sets up itself; ours is the ledger."""
+    """Dask reports its own comings and goings at INFO on loggers that it sets up itself; ours is the ledger.
+
+    A client that loses its scheduler prints tracebacks of its tries; what it means is told by `dask_client`.
+    """
     for name in list(logging.root.manager.loggerDict):
         if name == "distributed" or name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
 
 

@@ -1,0 +1,64 @@
+"""A cluster that is lost under a build ends it in one line, which says that nothing finished is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+from flows.cluster import dask_client
+from flows.runs import spread
+from schemas.errors import UserError
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A scheduler in a process of its own, with a worker."""
+    file = tmp_path / "scheduler.json"
+    alone = ["--no-dashboard", "--scheduler-file", str(file)]
+    with ExitStack() as ends:
+        processes = []
+        for kind, options in (("scheduler", ["--host", "127.0.0.1", "--port", "0"]), ("worker", ["--no-nanny"])):
+            command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *alone, *options]
+            processes.append(
+                ends.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path))
+            )
+            ends.callback(processes[-1].kill)
+        with Client(scheduler_file=str(file), timeout=60) as client:  # type: ignore[no-untyped-call]
+            client.wait_for_workers(1)
+            address = client.scheduler.address
+        yield processes[0], address
+
+
+def test_a_scheduler_that_dies_is_one_line(
+    scheduler: tuple[subprocess.Popen[str], str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process, address = scheduler
+
+    def build() -> None:
+        with dask_client(address, 1, tmp_path) as client:
+            kill = (os.kill, process.pid, signal.SIGKILL)
+            spread(client, "read", lambda unit, **where: client.submit(*kill), [1], int, 0)
+
+    with pytest.raises(UserError, match=r"lost.*run the same command again"):
+        build()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
+    with LocalCluster(n_workers=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as cluster:
+        address = cluster.scheduler_address
+
+        def build() -> None:
+            with dask_client(address, 1, tmp_path) as client:
+                spread(client, "read", lambda unit, **where: client.submit(os._exit, unit, retries=0), [1], int, 0)
+
+        with pytest.raises(UserError, match="workers died"):
+            build()
