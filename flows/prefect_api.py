@@ -19,6 +19,8 @@ import urllib.request
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
+import httpx
+
 from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,8 @@ def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[s
     """
     configured = environment.get("PREFECT_API_URL")
     if configured:
-        yield configured
+        with _told_in_a_line(configured):
+            yield configured
         return
     home.mkdir(parents=True, exist_ok=True)
     port = _free_port()
@@ -70,7 +73,8 @@ def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[s
         )  # fmt: skip
     try:
         _wait_until_healthy(url, server, log_path)
-        yield url
+        with _told_in_a_line(url):
+            yield url
     finally:
         environment.pop("PREFECT_API_URL", None)
         server.terminate()
@@ -79,6 +83,39 @@ def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[s
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+@contextlib.contextmanager
+def _told_in_a_line(url: str) -> Iterator[None]:
+    """An API that goes away, as an error that a person can mend.
+
+    Raises:
+        UserError: it did not answer, or answered an error for so long that its client gave up.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, RuntimeError) as error:  # Prefect tells its first tries as a RuntimeError, from the cause
+        if not any(_asked(one).startswith(url) for one in _chain(error)):
+            raise
+        raise UserError(
+            "the Prefect API was lost",
+            where=url,
+            mend="start it (prefect server start), and run the same command again: what is finished is used",
+        ) from error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _asked(error: BaseException) -> str:
+    """The address that an error of a request is about; empty where it is none, or does not know."""
+    try:
+        return str(error.request.url) if isinstance(error, httpx.HTTPError) else ""
+    except RuntimeError:
+        return ""
 
 
 def _die_with_parent() -> None:
