@@ -13,7 +13,7 @@ from pathlib import Path
 import dask
 from distributed import Client, KilledWorker, LocalCluster, get_worker
 from distributed.client import FutureCancelledError
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from rasterio.errors import NotGeoreferencedWarning
 
 from flows.software import require_same_software
