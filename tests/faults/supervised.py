@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -137,12 +135,13 @@ class Site:
         self.cluster.stop()
         self.server.stop()
 
-    def kill(self, target: str, build: subprocess.Popen[str]) -> None:
-        """``kill -9`` of the flow's process, a worker, the scheduler or the API's server."""
-        scheduler, server = self.cluster.scheduler, self.server.process
-        assert scheduler is not None
-        assert server is not None
-        victims = {"flow": build, "worker": self.cluster.workers[0], "scheduler": scheduler, "server": server}
-        os.kill(victims[target].pid, signal.SIGKILL)
-        if target != "flow":
-            victims[target].wait()
+    def kill(self, target: str) -> None:
+        """``kill -9`` of a worker, the scheduler or the API's server."""
+        victim = {
+            "worker": self.cluster.workers[0],
+            "scheduler": self.cluster.scheduler,
+            "server": self.server.process,
+        }[target]
+        assert victim is not None
+        victim.kill()
+        victim.wait()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ import yaml
 from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
 from tests.faults.supervised import WORKERS, Cluster, Server, Site
+from tests.integration.forked import Forked, Forker
 from tests.integration.support import World
 
 TARGETS = ("flow", "worker", "scheduler", "server")
@@ -26,6 +28,7 @@ RUNS = 12
 SUPERVISOR_S = 0.5
 """As long as a supervisor takes to start again what died."""
 SEED = 20261129
+PATIENCE_S = 400.0
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +63,22 @@ def site(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
     found.stop()
 
 
-Start = Callable[[Path], "subprocess.Popen[str]"]
+Start = Callable[[Path], Forked]
 
 
 @pytest.fixture(scope="module")
-def start(site: Site, recipe: Path, world: World, environment: dict[str, str], command: list[str]) -> Start:
-    """Begin a build into a folder."""
-    variables = {**environment, "TERRAWEFT_SANDBOX_STAC": world.stac_url, "PREFECT_API_URL": site.server.url}
+def start(
+    site: Site, recipe: Path, world: World, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Start]:
+    """Begin a build into a folder, in a process that need not import everything again."""
+    forker = Forker(environment | {"PREFECT_API_URL": site.server.url}, tmp_path_factory.mktemp("forker"))
 
-    def begin(root: Path) -> subprocess.Popen[str]:
-        line = [*command, "build", str(recipe), "--out", str(root), "--dask", site.cluster.address]
-        return subprocess.Popen(line, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def begin(root: Path) -> Forked:
+        line = ["build", str(recipe), "--out", str(root), "--dask", site.cluster.address]
+        return forker.begin(line, {"TERRAWEFT_SANDBOX_STAC": world.stac_url})
 
-    return begin
+    yield begin
+    forker.close()
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,23 @@ def untouched(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Untouch
     """The second of two builds: workers have imported by then."""
     folder = tmp_path_factory.mktemp("whole")
     for name in ("first", "second"):
-        build = start(folder / name)
-        _await_start(folder / name, build)
-        began = time.monotonic()
-        _, errors = build.communicate(timeout=400)
-        assert build.returncode == 0, errors
+        with start(folder / name) as build:
+            _await_start(folder / name, build)
+            began = time.monotonic()
+            assert build.wait(PATIENCE_S) == 0, build.printed()
     return Untouched(_hash(folder / "second"), time.monotonic() - began)
 
 
-def _await_start(root: Path, build: subprocess.Popen[str]) -> None:
+def _await_start(root: Path, build: Forked) -> None:
     """Return when the build holds the dataset: imports are over, planning begins."""
-    until("lock", lambda: (root / "work" / "lock.json").exists() or build.poll() is not None)
+    until("lock", lambda: (root / "work" / "lock.json").exists() or _is_over(build))
+
+
+def _is_over(build: Forked, wait_s: float = 1e-3) -> bool:
+    with suppress(TimeoutError):
+        build.wait(wait_s)
+        return True
+    return False
 
 
 def _hash(root: Path) -> str:
@@ -149,42 +161,51 @@ def _phase(root: Path, tiles: Tiles) -> str:
     return "reading" if tiles.finished or tiles.begun else "planning"
 
 
+def _strike(target: str, chance: random.Random, site: Site, start: Start, span_s: float, root: Path) -> Forked:
+    """A build that was hit at some moment of its run; one that was through before it counts for nothing."""
+    site.start()
+    build = start(root)
+    _await_start(root, build)
+    if _is_over(build, chance.uniform(1e-3, span_s)):
+        with build:
+            assert build.wait(0) == 0, build.printed()
+        shutil.rmtree(root)
+        return _strike(target, chance, site, start, span_s, root)
+    if target == "flow":
+        os.kill(build.pid, signal.SIGKILL)
+    else:
+        site.kill(target)
+    return build
+
+
+def _finish(build: Forked, site: Site, start: Start, root: Path) -> str:
+    """Start a build again until it is through; what was wrong with how it ended, if anything."""
+    wrong = ""
+    for _ in range(RUNS):
+        site.start()
+        with build:
+            code, (_, errors) = build.wait(PATIENCE_S), build.printed()
+        if code == 0:
+            return wrong
+        if code != -signal.SIGKILL and len(errors.strip().splitlines()) != 1:
+            wrong = f"exit code {code}: {errors[-3000:]}"
+        build = start(root)
+    return f"not through after {RUNS} runs; {wrong}"
+
+
 def test_a_kill_at_a_random_point_ends_in_the_same_bytes(
     trial: int, site: Site, start: Start, untouched: Untouched, tally: Tally, tmp_path: Path
 ) -> None:
-    chance = random.Random(f"{SEED}-{trial}")
-    target = TARGETS[trial % len(TARGETS)]
-    root, struck = tmp_path / "d", False
-    right, seen, wrong = False, "", ""
-    try:
-        while not struck:  # a build that was through before its moment was not hit, and counts for nothing
-            root = root.with_name(root.name + "d")
-            site.start()
-            build = start(root)
-            _await_start(root, build)
-            with suppress(subprocess.TimeoutExpired):
-                build.wait(chance.uniform(0.0, untouched.seconds))
-            if not (struck := build.poll() is None):
-                _, errors = build.communicate()
-                assert build.returncode == 0, errors
-        site.kill(target, build)
-        hit = Tiles.of(root)
-        seen = f"while {_phase(root, hit)}"
-        time.sleep(SUPERVISOR_S)
-        for _ in range(RUNS):
-            site.start()
-            _, errors = build.communicate(timeout=400)
-            if build.returncode == 0:
-                break
-            if build.returncode != -signal.SIGKILL and len(errors.strip().splitlines()) != 1:
-                wrong = f"exit code {build.returncode}: {errors[-3000:]}"
-            build = start(root)
-        redone = hit.redone(Tiles.of(root))
-        if not wrong and (redone or hit.begun > WORKERS):
-            wrong = f"{redone} finished tiles were done again, {hit.begun} were begun"
-        if not wrong and _hash(root) != untouched.content_hash:
-            wrong = "other bytes"
-        right = not wrong
-    finally:
-        tally.note(f"kill -9 of the {target} at a random point of a run", right, seen, wrong and f"{trial}: {wrong}")
-    assert right, f"trial {trial} ({target}, {seen}): {wrong}"
+    target, root = TARGETS[trial % len(TARGETS)], tmp_path / "d"
+    build = _strike(target, random.Random(f"{SEED}-{trial}"), site, start, untouched.seconds, root)
+    hit = Tiles.of(root)
+    seen = f"while {_phase(root, hit)}"
+    time.sleep(SUPERVISOR_S)
+    wrong = _finish(build, site, start, root)
+    redone = hit.redone(Tiles.of(root))
+    if not wrong and (redone or hit.begun > WORKERS):
+        wrong = f"{redone} finished tiles were done again, {hit.begun} were begun"
+    if not wrong and _hash(root) != untouched.content_hash:
+        wrong = "other bytes"
+    tally.note(f"kill -9 of the {target} at a random point of a run", not wrong, seen, wrong and f"{trial}: {wrong}")
+    assert not wrong, f"trial {trial} ({target}, {seen}): {wrong}"

@@ -18,13 +18,60 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PRELOADED = ("flows.build", "flows.site", "sources.sensors", "sources.labels_raster", "shards.check", "reports.html")
 """Not `terraweft.cli`: what it finds out of a terminal, it finds out when it is imported."""
 FIXED_AT_START = ("PYTHON", "PREFECT", "DASK", "OMP", "OPENBLAS", "GDAL", "PROJ", "LC_", "LANG")
 """Variables that are read when an interpreter or a library starts: a command that sets one is not forked."""
 TIMEOUT_S = 500
+
+
+class Forked:
+    """A command that runs, as its starter sees it.
+
+    Args:
+        call: what the forking process tells its process id through, then its exit code.
+        streams: files of its standard output and error.
+        log: of the forking process.
+    """
+
+    def __init__(self, call: socket.socket, streams: tuple[IO[str], IO[str]], log: Path) -> None:
+        self._call, self._streams, self._log = call, streams, log
+        self._code: int | None = None
+        self.pid = self._number()
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *given: object) -> None:
+        for one in (self._call, *self._streams):
+            one.close()
+
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code; negative where a signal ended it.
+
+        Raises:
+            TimeoutError: it still runs.
+        """
+        if self._code is None:
+            self._call.settimeout(timeout_s)
+            self._code = self._number()
+        return self._code
+
+    def printed(self) -> tuple[str, str]:
+        """What stands on its standard output and error."""
+        for stream in self._streams:
+            stream.seek(0)
+        return self._streams[0].read(), self._streams[1].read()
+
+    def _number(self) -> int:
+        text = b""
+        while not text.endswith(b"\n"):
+            if not (part := self._call.recv(1)):
+                raise RuntimeError(f"the forking process ended: {self._log.read_text()[-2000:]}")
+            text += part
+        return int(text)
 
 
 class Forker:
@@ -53,27 +100,28 @@ class Forker:
 
     def run(self, arguments: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run the command line with some arguments to its end."""
-        with (
-            tempfile.TemporaryFile("w+") as out,
-            tempfile.TemporaryFile("w+") as err,
-            socket.socket(socket.AF_UNIX) as call,
-        ):
-            call.settimeout(TIMEOUT_S)
-            call.connect(self._path)
-            wanted = {
-                "arguments": list(arguments),
-                "environment": {**self._environment, **variables},
-                "folder": os.getcwd(),
-            }
-            socket.send_fds(call, [b"x"], [out.fileno(), err.fileno()])
-            call.sendall(json.dumps(wanted).encode())
-            call.shutdown(socket.SHUT_WR)
-            answer = call.recv(64)
-            for stream in (out, err):
-                stream.seek(0)
-            if not answer:
-                raise RuntimeError(f"the forking process ended: {Path(self._path + '.log').read_text()[-2000:]}")
-            return subprocess.CompletedProcess(list(arguments), int(answer), out.read(), err.read())
+        with self.begin(arguments, variables) as command:
+            code = command.wait(TIMEOUT_S)
+            return subprocess.CompletedProcess(list(arguments), code, *command.printed())
+
+    def begin(self, arguments: Sequence[str], variables: Mapping[str, str]) -> Forked:
+        """Start the command line with some arguments.
+
+        Raises:
+            RuntimeError: the forking process ended.
+        """
+        out, err, call = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+"), socket.socket(socket.AF_UNIX)  # noqa: SIM115
+        call.settimeout(TIMEOUT_S)
+        call.connect(self._path)
+        wanted = {
+            "arguments": list(arguments),
+            "environment": {**self._environment, **variables},
+            "folder": os.getcwd(),
+        }
+        socket.send_fds(call, [b"x"], [out.fileno(), err.fileno()])
+        call.sendall(json.dumps(wanted).encode())
+        call.shutdown(socket.SHUT_WR)
+        return Forked(call, (out, err), Path(self._path + ".log"))
 
     def close(self) -> None:
         """End the process."""
@@ -105,13 +153,14 @@ def serve() -> None:
                     ready.close()
                     listener.close()
                     sys.exit(_command(call))
+                call.sendall(b"%d\n" % pid)
                 ready.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, call))
 
 
 def _report(_: Any, data: tuple[int, socket.socket]) -> None:
     pid, call = data
     with call, contextlib.suppress(OSError):
-        call.sendall(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+        call.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def _command(call: socket.socket) -> int:
