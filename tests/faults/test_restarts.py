@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.integration.stack_site import ask, document, runs, site_stack, until,
 from tests.integration.support import World
 
 pytestmark = pytest.mark.services("postgis", "stac-server", "nginx", "namespaces")
+STARTS = 20
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -54,11 +56,20 @@ def _restart(services: Stack, *names: str) -> None:
     for name in names:
         services.stop(name, signal.SIGKILL)
     for name in reversed(names):
-        services.start(name)
+        _start(services, name)
     for name, processes in list(services.running.items()):
         died = [process for process in processes if process.poll() not in (None, 0)]
         if died and services.services[name].get("restart") != "no":
+            _start(services, name)
+
+
+def _start(services: Stack, name: str) -> None:
+    """Start a service as often as it takes: PostgreSQL does not come up before the last backend of the dead one left."""
+    for _ in range(STARTS):
+        with suppress(RuntimeError):
             services.start(name)
+            return
+    services.start(name)
 
 
 def _forget(services: Stack) -> None:
