@@ -64,7 +64,7 @@ def _restart(services: Stack, *names: str) -> None:
 
 
 def _start(services: Stack, name: str) -> None:
-    """Start a service as often as it takes: PostgreSQL does not come up before the last backend of the dead one left."""
+    """Start a service as often as it takes: PostgreSQL waits for the last backend of the dead one to leave."""
     for _ in range(STARTS):
         with suppress(RuntimeError):
             services.start(name)
