@@ -93,9 +93,9 @@ def _to_linear(given: Stored, missing: NDArray[np.bool_]) -> Stored:
 
 
 def holds(data: NDArray[Any], value: float) -> NDArray[np.bool_]:
-    """Where stored numbers are a value; nowhere where their type cannot hold it.
+    """Where stored numbers are a value; among whole numbers nowhere where their type cannot hold it.
 
-    Whole numbers are compared as such: beside a float NumPy converts the pixels first, which takes nine times as long.
+    These are compared as such: beside a float NumPy converts the pixels first, which takes nine times as long.
 
     Example:
         >>> import numpy as np

@@ -76,12 +76,9 @@ def test_documented_form_is_the_stored_form(fields: dict[str, str]) -> None:
     assert stored_form("uint16", 0, "reflectance", modality) == (str(stored.data.dtype), stored.nodata, stored.unit)
 
 
-@given(st.sampled_from(["uint8", "int16", "uint16", "int32", "float32"]), st.data())
-def test_a_value_is_found_as_numpy_would_find_it_among_floats(dtype: str, data: st.DataObject) -> None:
-    if dtype == "float32":
-        numbers = st.sampled_from([0.0, -9999.0, 0.5, 1e30])
-    else:
-        numbers = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)).map(float)
+@given(st.sampled_from(["uint8", "int16", "uint16", "int32"]), st.data())
+def test_a_value_is_found_among_whole_numbers_as_among_floats(dtype: str, data: st.DataObject) -> None:
+    numbers = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)).map(float)
     pixels = np.array(data.draw(st.lists(numbers, min_size=3, max_size=3)), dtype)
     value = data.draw(st.one_of(st.sampled_from([float(p) for p in pixels]), st.floats(), st.integers().map(float)))
     assert holds(pixels, value).tolist() == (pixels.astype(np.float64) == value).tolist()
