@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,21 @@ class KnownFile:
     """Its layout."""
     head: bytes
     """Its first bytes where they are the whole file, else empty."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """Blocks of a file that are fetched as one range."""
+
+    file: KnownFile
+    numbers: tuple[int, ...]
+    bands: tuple[int, ...]
+    opener: Opener
+    promised: dict[int, Future[NDArray[Any]]]
+
+    def is_like(self, other: _Run) -> bool:
+        """Whether both are of one file, and asked for in one way."""
+        return self.file is other.file and self.bands == other.bands and self.opener is other.opener
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ class BlockStore:
         self._slabs: OrderedDict[int, _Slab] = OrderedDict()
         self._held = self._in_use = 0
         self._freed = threading.Condition()
-        self._soon: deque[Callable[[], None]] = deque()
+        self._soon: deque[_Run] = deque()
         self._later: deque[Callable[[], None]] = deque()
         self._fetchers = ThreadPoolExecutor(fetchers, thread_name_prefix="fetch")
         self._at_once = decoders or min(4, os.cpu_count() or 1)
@@ -169,7 +184,8 @@ class BlockStore:
                 missing.append(number)
                 found[number] = Future()
         for run in merged_ranges(file.header, missing):
-            self._soon.append(partial(self._fetch_run, file, run, bands, opener, {n: found[n] for n in run}))
+            with self._lock:
+                self._soon.append(_Run(file, tuple(run), bands, opener, {number: found[number] for number in run}))
             self._fetchers.submit(self._fetch_next)
         return found
 
@@ -188,11 +204,22 @@ class BlockStore:
 
     def _fetch_next(self) -> None:
         """Blocks before headers: what is begun is finished first, and decoders do not wait for files of later items."""
-        try:
-            work = self._soon.popleft()
-        except IndexError:
-            work = self._later.popleft()
-        work()
+        with self._lock:
+            run = self._with_neighbours(self._soon.popleft()) if self._soon else None
+            work = self._later.popleft() if run is None and self._later else None
+        if run is not None:
+            self._fetch_run(run)
+        elif work is not None:
+            work()
+
+    def _with_neighbours(self, run: _Run) -> _Run:
+        """The run and those that wait beside it in the file: neighbouring tiles ask for them a moment later."""
+        for other in [other for other in self._soon if other.is_like(run)]:
+            joined = list(merged_ranges(run.file.header, [*run.numbers, *other.numbers]))
+            if len(joined) == 1 and not run.promised.keys() & other.promised.keys():
+                self._soon.remove(other)
+                run = _Run(run.file, tuple(joined[0]), run.bands, run.opener, run.promised | other.promised)
+        return run
 
     def _read_header(self, href: str, opener: Opener) -> KnownFile:
         self.counters.headers += 1
@@ -212,25 +239,19 @@ class BlockStore:
             self.counters.bytes += len(answer.data)
         return answer
 
-    def _fetch_run(
-        self,
-        file: KnownFile,
-        run: Sequence[int],
-        bands: tuple[int, ...],
-        opener: Opener,
-        promised: dict[int, Future[NDArray[Any]]],
-    ) -> None:
+    def _fetch_run(self, run: _Run) -> None:
         """Fetch blocks that lie side by side, and hand them to the decoders."""
-        wanted = [number for number in run if promised[number].set_running_or_notify_cancel()]
+        file, promised = run.file, run.promised
+        wanted = [number for number in run.numbers if promised[number].set_running_or_notify_cancel()]
         if not wanted:
             return
         try:
-            encoded = self._encoded(file, wanted, opener)
+            encoded = self._encoded(file, wanted, run.opener)
         except BaseException as error:
             for number in wanted:
                 promised[number].set_exception(error)
             return
-        kind = (file.header.storage, bands)
+        kind = (file.header.storage, run.bands)
         with self._lock:
             self._waiting.setdefault(kind, deque()).extend(
                 _Encoded(file, number, data, promised[number]) for number, data in zip(wanted, encoded, strict=True)

@@ -305,6 +305,32 @@ def test_blocks_are_fetched_before_headers_that_waited_longer(tmp_path: Path) ->
     assert asked == ["known header", "begun header", "known block", "waits header"]
 
 
+def test_runs_that_wait_side_by_side_are_fetched_together(tmp_path: Path) -> None:
+    known, begun = (write(tmp_path / f"{name}.tif", numbers("uint16")) for name in ("known", "begun"))
+    held, gate, asked = Event(), Event(), list[tuple[str, int]]()
+
+    def fetch(href: str, opener: Opener, offset: int, length: int) -> Bytes:
+        asked.append((Path(href).stem, length))
+        if Path(href).stem == "begun":
+            held.set()
+            gate.wait()
+        return fetch_range(href, opener, offset, length)
+
+    store = BlockStore(fetch=fetch, fetchers=1)
+    file = replace(store.header(str(known), OPENER).result(), head=b"")
+    header = store.header(str(begun), OPENER)
+    held.wait()
+    coming = [store.blocks(file, [number], (1,), OPENER) for number in (5, 6, 6, 7)]
+    gate.set()
+    blocks = gather([header, *(block for one in coming for block in one.values())])[1:]
+    assert [length for name, length in asked if name == "known"][1:] == [3 * 32 * 64 * 2, 32 * 64 * 2]
+    for number, block in zip((5, 6, 6, 7), blocks, strict=True):
+        np.testing.assert_array_equal(block, store.blocks(file, [number], (1,), OPENER)[number].result())
+    with rasterio.open(known) as opened:
+        row, column = divmod(6, file.header.grid_yx[1])
+        np.testing.assert_array_equal(blocks[1][0], opened.read(1)[32 * row : 32 * row + 32, 64 * column :][:, :64])
+
+
 def test_readers_wait_for_room_but_one_alone_takes_what_it_needs() -> None:
     store, order = BlockStore(), list[str]()
 
