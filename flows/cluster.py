@@ -63,7 +63,7 @@ def dask_client(
             dashboard_address="127.0.0.1:0",
             memory_limit=MEMORY_PER_WORKER,
             preload=PRELOAD,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,  # what a unit raises is raised here again
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
     ):
@@ -123,12 +123,12 @@ def cancellation() -> Callable[[], bool]:
 def quieten() -> None:
     """Dask reports its own comings and goings at INFO on loggers that it sets up itself; ours is the ledger.
 
-    A client that loses its scheduler prints tracebacks of its tries; what it means is told by `dask_client`.
+    It reports at ERROR what it raises too: a unit that fails, a scheduler that a client has lost, a scratch folder on
+    a disk that is read-only.
     """
     for name in list(logging.root.manager.loggerDict):
         if name == "distributed" or name.startswith("distributed."):
-            logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
 
 

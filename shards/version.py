@@ -26,7 +26,7 @@ from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
-from shards.zarr_store import tags
+from shards.zarr_store import disk_errors, tags
 from shards.zarr_write import Spread
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def _quiet(step: str) -> None:
     """Nobody listens."""
 
 
+@disk_errors()
 def publish(
     storage: Storage,
     draft: Draft,
@@ -82,6 +83,7 @@ def publish(
         IntegrityError: the draft does not hold together, or a shard that it lists is not there.
         DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document;
             or another publish moved the pointer meanwhile.
+        OSError: the disk takes no more; the current version is as it was.
     """
     check_draft(draft)
     pointer, tag = read_tagged_pointer(storage)

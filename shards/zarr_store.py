@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from shards.storage import Storage
 from shards.zarr_record import ZarrRecord, digest_of
 
 log = logging.getLogger(__name__)
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass
@@ -59,6 +63,22 @@ class ZarrResult:
             raise DatasetError(what, where=version, mend="run the same command again") from error
         self.repository.create_tag(version, snapshot_id=snapshot)
         return snapshot
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """What a disk answers to Icechunk, as the error of the operating system that it is.
+
+    Raises:
+        OSError: with the number that Icechunk's text names.
+    """
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        found = _OS_ERROR.search(str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def open_repository(storage: Storage, *, create: bool = False) -> Any:

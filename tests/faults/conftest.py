@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,8 @@ class Tally:
             seen: what happened, in a few words; counted.
             remark: stands in the file once.
         """
+        if isinstance(sys.exc_info()[1], KeyboardInterrupt):  # of whoever runs the series: nothing came of this trial
+            return
         count = self.counts.setdefault(fault, Count())
         count.tried += 1
         count.survived += right
