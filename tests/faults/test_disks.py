@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
-from tests.integration.faulty import faulty_recipe
+from tests.integration.faulty import write_recipe_of_both_kinds
 from tests.integration.support import World
 
 pytestmark = pytest.mark.services("small-disk")
@@ -25,13 +24,7 @@ ROOM = 256 << 20
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bands, one date, one label product; both kinds of shards."""
-    found = faulty_recipe(sandbox_recipe)
-    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
-    found["grid"] |= {"tile_chips": 1}
-    found["write"] = {"kinds": ["webdataset", "zarr"], "zarr_shard_chips": 4}
-    path = tmp_path_factory.mktemp("recipe") / "disks.yaml"
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
-    return path
+    return write_recipe_of_both_kinds(sandbox_recipe, tmp_path_factory.mktemp("recipe") / "disks.yaml")
 
 
 Remount = Callable[[str], None]

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from shards.storage import StoreOptions, open_storage
 from tests.faults.conftest import Tally
-from tests.integration.faulty import faulty_recipe
+from tests.integration.faulty import write_recipe_of_both_kinds
 from tests.integration.support import Terraweft, World
 from tests.s3_faults import Asked, FaultyS3, faulty_s3
 from tests.s3_server import CREDENTIALS, s3_server
@@ -26,13 +25,7 @@ SHARE = 0.1
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bands, one date, one label product; both kinds of shards."""
-    found = faulty_recipe(sandbox_recipe)
-    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
-    found["grid"] |= {"tile_chips": 1}
-    found["write"] = {"kinds": ["webdataset", "zarr"], "zarr_shard_chips": 4}
-    path = tmp_path_factory.mktemp("recipe") / "store.yaml"
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
-    return path
+    return write_recipe_of_both_kinds(sandbox_recipe, tmp_path_factory.mktemp("recipe") / "store.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -151,3 +151,13 @@ def faulty_recipe(sandbox_recipe: Path) -> dict[str, Any]:
     }
     del found["captions"]
     return dict(found)
+
+
+def write_recipe_of_both_kinds(sandbox_recipe: Path, path: Path) -> Path:
+    """`faulty_recipe` from the sandbox's own catalog, a tile per chip, as tars and as Zarr; the file."""
+    found = faulty_recipe(sandbox_recipe)
+    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
+    found["grid"] |= {"tile_chips": 1}
+    found["write"] = {"kinds": ["webdataset", "zarr"], "zarr_shard_chips": 4}
+    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    return path
