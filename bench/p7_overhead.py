@@ -80,7 +80,7 @@ def one_build(kind: str, recipe: Path, root: Path) -> dict[str, float]:
         with ProcessPoolExecutor(WORKERS) as pool:
             build_plainly(request, PlainStages(OnPool(pool)))
     else:
-        with prefect_api(os.environ, private_home(os.environ)):
+        with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
             from flows.build import build
             from flows.request import request_of
 

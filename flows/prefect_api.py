@@ -1,12 +1,13 @@
 """The Prefect API that a run talks to: the one that is configured, or a private one on loopback for the run's length.
 
-Nothing here imports Prefect: the address must be known before Prefect is imported.
+Nothing here imports Prefect before the address is known.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import logging
 import os
 import signal
@@ -41,12 +42,13 @@ QUIET = {
 
 
 @contextlib.contextmanager
-def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[str]:
+def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str | None = None) -> Iterator[str]:
     """Address of a healthy Prefect API, put into ``environment`` too.
 
     Args:
         environment: the process's environment; ``PREFECT_API_URL`` in it is used as it is.
         home: folder for a private server's database and log.
+        wanted: module of the flow, imported while a private server starts: both take seconds.
 
     Raises:
         UserError: a private server did not become healthy.
@@ -72,6 +74,8 @@ def prefect_api(environment: MutableMapping[str, str], home: Path) -> Iterator[s
             env={**environment, "PREFECT_API_URL": ""}, start_new_session=True, preexec_fn=_die_with_parent,
         )  # fmt: skip
     try:
+        if wanted is not None:
+            importlib.import_module(wanted)
         _wait_until_healthy(url, server, log_path)
         with _told_in_a_line(url):
             yield url

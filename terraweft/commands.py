@@ -125,7 +125,7 @@ def _build(
         found = nothing_new(request)
         if found is not None:
             return found
-        with prefect_api(os.environ, private_home(os.environ)):
+        with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
             return _watched(request, key, out)
 
 
