@@ -81,18 +81,22 @@ class PrefectStages:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         step = getattr(self.stages, name)
 
-        def stage(*arguments: Any) -> Any:
-            return step(*arguments)
+        def as_task(*arguments: Any) -> Any:
+            """Prefect takes the parameters of a task apart to look for futures, down to every chip: it gets none."""
 
-        stage.__doc__ = step.__doc__
-        as_task: Callable[..., Any] = task(
-            name=NAMES[name],
-            cache_policy=NO_CACHE,
-            persist_result=False,
-            retries=len(self.patience_s),
-            retry_delay_seconds=self.patience_s,
-            retry_condition_fn=may_pass,
-        )(stage)
+            def stage() -> Any:
+                return step(*arguments)
+
+            stage.__doc__ = step.__doc__
+            return task(
+                name=NAMES[name],
+                cache_policy=NO_CACHE,
+                persist_result=False,
+                retries=len(self.patience_s),
+                retry_delay_seconds=self.patience_s,
+                retry_condition_fn=may_pass,
+            )(stage)()
+
         return as_task
 
 

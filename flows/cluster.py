@@ -31,6 +31,17 @@ MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
 
 
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": 1,
+    "MKL_NUM_THREADS": 1,
+    "OPENBLAS_NUM_THREADS": 1,
+    "MALLOC_TRIM_THRESHOLD_": 256 << 20,
+    "MALLOC_MMAP_THRESHOLD_": 32 << 20,
+}
+"""Of a worker process. Dask would have every freed array given back to the system at once, and the next one faulted in
+page by page: a chip's arrays are as large as the one's before, so that the memory is kept for it."""
+
+
 @contextlib.contextmanager
 def dask_client(
     address: str | None, workers: int, scratch: Path, patience_s: float = CONNECT_SECONDS
@@ -49,6 +60,8 @@ def dask_client(
         "distributed.comm.timeouts.connect": "60s",
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.daemon": True,
+        "distributed.worker.profile.enabled": False,  # a look at stacks every 10 ms that nobody sees
+        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "temporary-directory": str(scratch),
     }
     quieten()

@@ -6,10 +6,11 @@ Nothing large travels: a worker gets a `Job` and a `Tile`, leaves fragments on d
 from __future__ import annotations
 
 import logging
+import pickle
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ UNFINISHED = ".failed"
 
 @dataclass(frozen=True)
 class Job:
-    """What every unit of a run needs; pickles small."""
+    """What every unit of a run needs. A process takes it apart once, however many units bring it."""
 
     recipe: Recipe
     """The recipe."""
@@ -76,6 +77,14 @@ class Job:
     """Values of ``${TERRAWEFT_...}``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Label source -> hash of the file that it names."""
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Job], tuple[bytes]]:
+        return _unpacked, (self._packed,)
+
+    @cached_property
+    def _packed(self) -> bytes:
+        """Its fields, pickled: a recipe with a long list of cells takes longer to take apart than a tile to read."""
+        return pickle.dumps(tuple(getattr(self, one.name) for one in fields(self)))
 
     @cached_property
     def parts(self) -> dict[str, str]:
@@ -105,6 +114,11 @@ class Job:
         tile_id = first.name.partition("-")[0]
         kept = read_json(first / "tile.json")["kept"]  # a tile in which chips failed has one name, whichever they are
         return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, dict(models), STEPS)}"
+
+
+@lru_cache(maxsize=2)
+def _unpacked(packed: bytes) -> Job:
+    return Job(*pickle.loads(packed))
 
 
 @dataclass

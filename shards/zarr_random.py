@@ -1,17 +1,21 @@
 """Chips of a version's Zarr by number, many at once: the bytes of each chip's chunk, decoded by threads into its slot.
 
 Zarr's own indexing takes a shard apart for every selection, and one chip after the other. Here a shard's index is
-read once, a chip is one range, and decompression, which frees the interpreter, runs on several cores. Arrays that are
-stored in another way than `shards.zarr_groups` writes them are read through Zarr.
+read once, a chip is one range, and decompression, which frees the interpreter, runs on several cores. Masks compress
+to next to nothing: a shard of them is read whole, with its first chip. Arrays that are stored in another way than
+`shards.zarr_groups` writes them are read through Zarr.
 """
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Sequence
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -25,8 +29,16 @@ from zarr.core.sync import sync
 
 from schemas.errors import DatasetError, IntegrityError
 
+T = TypeVar("T")
+
 Encoded = memoryview
 """Bytes of a chunk, as the store gave them."""
+
+SMALL_SHARD_BYTES = 64 << 10
+"""A shard whose chunks take no more is read whole."""
+
+HELD_BYTES = 16 << 20
+"""Chunks of small shards that an array keeps."""
 
 _ABSENT = np.iinfo(np.uint64).max
 _BLOSC_HEADER = struct.Struct("<4xIII")
@@ -67,17 +79,12 @@ class ZarrChips:
         wanted = [int(number) for number in numbers]
         batches = {name: array.empty(wanted) for name, array in self._arrays.items()}
         ours = [(array, batches[name]) for name, array in self._arrays.items() if array.per_shard]
-        fetched = sync(_together([array.fetch(wanted) for array, _ in ours])) if ours else []
-        jobs = [
-            (array, content, slot)
-            for (array, batch), contents in zip(ours, fetched, strict=True)
-            for content, slot in zip(contents, batch, strict=True)
-        ]
-        if len(wanted) == 1:  # Blosc spreads one chunk over cores by itself, if the main thread asks
-            for array, content, slot in jobs:
-                array.decode(content, slot)
-        else:
-            list(self._pool.map(lambda job: job[0].decode(job[1], job[2]), jobs))
+        if len(wanted) == 1:
+            for (array, batch), content in zip(ours, sync(_together([a.one(*wanted) for a, _ in ours])), strict=True):
+                with _blocks_in_threads():
+                    array.decode(content, batch[0])
+        elif ours:
+            sync(_together([array.fill(wanted, batch, self._pool) for array, batch in ours]))
         for name, array in self._arrays.items():
             if not array.per_shard:
                 array.read_by_library(wanted, batches[name])
@@ -94,6 +101,8 @@ class _ChipArray:
     def __init__(self, store: Any, path: str, array: zarr.Array[Any]) -> None:
         self._store, self._path, self._array = store, path, array
         self._indexes: dict[int, NDArray[np.uint64]] = {}
+        self._held: OrderedDict[int, tuple[int, Encoded]] = OrderedDict()
+        self._held_bytes = 0
         self._fill = array.fill_value
         self.per_shard = array.shards[0] if array.shards is not None and _is_ours(array) else 0
 
@@ -114,12 +123,45 @@ class _ChipArray:
         for slot, number in zip(batch, numbers, strict=True):
             slot[...] = np.asarray(self._array[number])
 
-    async def fetch(self, numbers: list[int]) -> list[Encoded | None]:
-        """Encoded chunks of chips; None for those that were never written."""
-        missing = sorted({number // self.per_shard for number in numbers} - set(self._indexes))
-        found = await asyncio.gather(*(self._index(shard) for shard in missing))
-        self._indexes |= dict(zip(missing, found, strict=True))
-        return list(await asyncio.gather(*(self._chunk(number) for number in numbers)))
+    async def one(self, number: int) -> Encoded | None:
+        """The encoded chunk of a chip; None where it was never written."""
+        await self._know([number])
+        return await self._chunk(number)
+
+    async def fill(self, numbers: list[int], batch: NDArray[Any], pool: ThreadPoolExecutor) -> None:
+        """Chips into their slots: what has come is decoded while the rest is on its way."""
+        await self._know(numbers)
+        loop = asyncio.get_running_loop()
+
+        async def into(number: int, slot: NDArray[Any]) -> None:
+            await loop.run_in_executor(pool, self.decode, await self._chunk(number), slot)
+
+        await _together([into(number, slot) for number, slot in zip(numbers, batch, strict=True)])
+
+    async def _know(self, numbers: Sequence[int]) -> None:
+        """Read the indexes of the chips' shards, and small shards whole."""
+        shards = sorted({number // self.per_shard for number in numbers})
+        missing = [shard for shard in shards if shard not in self._indexes]
+        self._indexes |= dict(zip(missing, await _together([self._index(shard) for shard in missing]), strict=True))
+        await _together([self._hold(shard) for shard in shards if shard not in self._held])
+
+    async def _hold(self, shard: int) -> None:
+        """Read the chunks of a small shard together."""
+        index = self._indexes[shard]
+        there = index[index[:, 0] != _ABSENT]
+        if not len(there):
+            return
+        start, end = int(there[:, 0].min()), int(there.sum(axis=1).max())
+        if end - start > SMALL_SHARD_BYTES:
+            return
+        content = await self._get(shard, RangeByteRequest(start, end))
+        if content is None or len(content) != end - start:
+            raise IntegrityError(f"{self._path}: shard {shard} ends early")
+        self._held[shard] = start, content
+        self._held_bytes += len(content)
+        while self._held_bytes > HELD_BYTES:
+            _, (_, oldest) = self._held.popitem(last=False)
+            self._held_bytes -= len(oldest)
 
     async def _get(self, shard: int, part: Any) -> Encoded | None:
         key = f"{self._path}/c/{'/'.join([str(shard), *('0' for _ in self._array.shape[1:])])}"
@@ -139,10 +181,15 @@ class _ChipArray:
         return np.frombuffer(content[:size], "<u8").reshape(-1, 2)
 
     async def _chunk(self, number: int) -> Encoded | None:
-        offset, length = (int(value) for value in self._indexes[number // self.per_shard][number % self.per_shard])
+        shard = number // self.per_shard
+        offset, length = (int(value) for value in self._indexes[shard][number % self.per_shard])
         if offset == _ABSENT:
             return None
-        content = await self._get(number // self.per_shard, RangeByteRequest(offset, offset + length))
+        if shard in self._held:
+            start, whole = self._held[shard]
+            content: Encoded | None = whole[offset - start : offset - start + length]
+        else:
+            content = await self._get(shard, RangeByteRequest(offset, offset + length))
         if content is None or len(content) != length:
             raise IntegrityError(f"{self._path}: chip {number} ends early")
         return content
@@ -165,7 +212,21 @@ class _ChipArray:
             raise IntegrityError(f"{self._path}: a chunk that cannot be decompressed") from error
 
 
-async def _together(parts: Sequence[Awaitable[list[Encoded | None]]]) -> list[list[Encoded | None]]:
+@contextmanager
+def _blocks_in_threads() -> Iterator[None]:
+    """The main thread's Blosc decodes the blocks of a chunk on several cores, which Zarr turns off when it is imported.
+    That of other threads does not, whose encoded bytes would differ from time to time.
+    """
+    blosc: Any = import_module("numcodecs.blosc")  # it has no types
+    before = blosc.use_threads
+    blosc.use_threads = None
+    try:
+        yield
+    finally:
+        blosc.use_threads = before
+
+
+async def _together(parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return list(await asyncio.gather(*parts))
 
 

@@ -7,13 +7,20 @@ import pytest
 import zarr
 
 from schemas.errors import DatasetError, IntegrityError
+from shards import zarr_random
 from shards.export import ExportOptions, export_dataset
 from shards.reader import open_dataset
 from shards.zarr_random import ZarrChips
 
 
+@pytest.mark.parametrize("small, held", [(64 << 10, 16 << 20), (64 << 10, 100), (0, 0)])
 @pytest.mark.parametrize("group", ["s2_10m", "s1", "label", "label_worldcover"])
-def test_chips_by_number_equal_what_zarr_reads(published: Path, group: str) -> None:
+def test_chips_by_number_equal_what_zarr_reads(
+    published: Path, group: str, small: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards read whole, whole but not kept, and chip by chip."""
+    monkeypatch.setattr(zarr_random, "SMALL_SHARD_BYTES", small)
+    monkeypatch.setattr(zarr_random, "HELD_BYTES", held)
     dataset = open_dataset(published)
     cube = dataset.xarray(group).load()
     chips = dataset.zarr_chips(group)
