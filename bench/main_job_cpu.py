@@ -19,7 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.p0_main_job import BLOCK, SHARE, SIZE, script, write_items, write_recipe
+from bench.memory import taken
+from bench.p0_main_job import BLOCK, MEMORY_BYTES, SHARE, SIZE, script, write_items, write_recipe
 from bench.record import record, spread
 from bench.scenes import BUILD, SceneSet, make_scenes
 from bench.serving import served, stac_served
@@ -69,6 +70,7 @@ def measure(edge: int, repeats: int, scenes: SceneSet, base: str, stac: str) -> 
     write_recipe(WORK / "recipe.yaml", stac, edge, scenes, ["webdataset"])
     for _ in range(repeats):
         shutil.rmtree(WORK / "out")
+        taken(MEMORY_BYTES)
         began = cpu_seconds()
         script(scenes, base, edge, WORK / "out", with_zarr=False)
         times = {"script": cpu_seconds() - began}

@@ -6,10 +6,11 @@
 date each, 1.07 GB (each chip has its own day from a table beside the recipe). COGs behind nginx, items behind a STAC
 server.
 Terraweft builds with two workers, tar alone and with Zarr. The steady rate counts from the first tile's start to the
-pointer; what comes before (plan, Prefect, Dask) is start-up. The script fetches and decodes each block once with two
-threads, and writes one tar (and a sharded Zarr array): no masks, checksums, manifest or resume. rslearn prepares with
-no workers and materializes with two in batches of 20; the time of the same commands over one window is taken off as its
-start-up. stackstac runs on a LocalCluster of two. Both peers make the pictures of ``peer-edge`` x ``peer-edge`` places.
+pointer; what comes before (plan, Prefect, Dask) is start-up, beside it that of a Prefect API and a LocalCluster alone;
+what comes after is their end. The script fetches and decodes each block once with two threads, and writes one tar (and
+a sharded Zarr array): no masks, checksums, manifest or resume. rslearn prepares with no workers and materializes with
+two in batches of 20; the time of the same commands over one window is taken off as its start-up. stackstac runs on a
+LocalCluster of two. Both peers make the pictures of ``peer-edge`` x ``peer-edge`` places.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.memory import taken
 from bench.record import record, spread
 from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, SceneSet, footprint, make_scenes
 from bench.serving import served, stac_served
 
 CHIP, BLOCK, SIZE = 256, 512, 4352
 SHARE, TIMES = 0.8, 8.0
+MEMORY_BYTES = 5 << 30
+"""Twice what a method writes and holds: at hand before it begins."""
 WORK = BUILD / "p0"
 KINDS = {"tar": ["webdataset"], "tar and zarr": ["webdataset", "zarr"]}
 
@@ -152,12 +156,23 @@ def build(recipe: Path, root: Path) -> None:
             return None
 
         def finish(self, stage: str) -> None:
-            return None
+            stages[f"after {stage}"] = time.monotonic() - began
 
     commands.Bars = Stages  # type: ignore[misc, assignment]
     commands.run_build(recipe, str(root), commands.BuildOptions(2), False, Console(file=sys.stderr))
-    stages["end"] = time.monotonic() - began
-    print(json.dumps(stages))
+    print(json.dumps({**stages, "end": time.monotonic() - began}))
+
+
+def engines() -> None:
+    """A Prefect API and a LocalCluster of two, ready for work, with the seconds that they took as the last line."""
+    began = time.monotonic()
+    from flows.prefect_api import prefect_api, private_home
+
+    with prefect_api(os.environ, private_home(os.environ), wanted="prefect"):
+        from distributed import LocalCluster
+
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):  # type: ignore[no-untyped-call]
+            print(json.dumps({"ready": time.monotonic() - began}))
 
 
 def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) -> None:
@@ -256,7 +271,11 @@ def main() -> None:
     parser.add_argument("--peer-edge", type=int, default=6)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--build", nargs=2)
+    parser.add_argument("--engines", action="store_true")
     options = parser.parse_args()
+    if options.engines:
+        engines()
+        return
     if options.build:
         build(Path(options.build[0]), Path(options.build[1]))
         return
@@ -265,16 +284,16 @@ def main() -> None:
     subprocess.run([str(Path(__file__).parent / "peers" / "rslearn.sh"), sys.executable], check=True)
     scenes = make_scenes(options.dates, SIZE, BLOCK, options.dates)
     with served(BUILD) as server, stac_served(write_items(scenes, server.url, WORK / "stac")) as stac:
-        rates, startup = measure(options, scenes, server.url, stac)
-    write(options, rates, startup)
+        rates, apart = measure(options, scenes, server.url, stac)
+    write(options, rates, apart)
 
 
 def measure(
     options: argparse.Namespace, scenes: SceneSet, base: str, stac: str
-) -> tuple[dict[str, list[float]], list[float]]:
-    """Pictures per second of every method, by repeat, and the seconds before our first tile."""
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Pictures per second of every method, by repeat, and the seconds before our first tile and after the pointer."""
     rates: dict[str, list[float]] = {}
-    startup: list[float] = []
+    apart: dict[str, list[float]] = {"start": [], "engines": [], "end": []}
     whole, part = options.edge**2 * options.dates, options.peer_edge**2 * options.dates
     out, job, one = WORK / "out", WORK / "job.json", WORK / "one.json"
 
@@ -285,26 +304,32 @@ def measure(
 
     for _ in range(options.repeats):
         for name, kinds in KINDS.items():
+            taken(MEMORY_BYTES)
             began = time.monotonic()
             script(scenes, base, options.edge, out, "zarr" in kinds)
             note(f"script, {name}", whole, time.monotonic() - began)
             write_recipe(WORK / "recipe.yaml", stac, options.edge, scenes, kinds)
             build_command = [sys.executable, str(Path(__file__)), "--build", str(WORK / "recipe.yaml"), str(out)]
+            taken(MEMORY_BYTES)
             stages = json.loads(run(build_command, dict(os.environ)).splitlines()[-1])
             print({key: round(value, 2) for key, value in stages.items()})
-            startup.append(stages["read"])
-            note(f"terraweft, {name}", whole, stages["end"] - stages["read"])
+            apart["start"].append(stages["read"])
+            alone = run([sys.executable, str(Path(__file__)), "--engines"], dict(os.environ))
+            apart["engines"].append(json.loads(alone.splitlines()[-1])["ready"])
+            apart["end"].append(stages["end"] - stages["after publish"])
+            note(f"terraweft, {name}", whole, stages["after publish"] - stages["read"])
         write_job(job, options.peer_edge, scenes)
+        taken(MEMORY_BYTES)
         note("stackstac", part, stackstac(stac, job, out))
         windows = json.loads(job.read_text())
         one.write_text(json.dumps({**windows, "windows": windows["windows"][:1]}))
         start = rslearn(stac, one, out)
         shutil.rmtree(out)
         note("rslearn", part, max(rslearn(stac, job, out) - start, 1e-3))
-    return rates, startup
+    return rates, apart
 
 
-def write(options: argparse.Namespace, rates: dict[str, list[float]], startup: list[float]) -> None:
+def write(options: argparse.Namespace, rates: dict[str, list[float]], apart: dict[str, list[float]]) -> None:
     """The row."""
     shares = {
         name: spread([a / b for a, b in zip(rates[f"terraweft, {name}"], rates[f"script, {name}"], strict=True)])
@@ -320,7 +345,8 @@ def write(options: argparse.Namespace, rates: dict[str, list[float]], startup: l
         packages=("rasterio", "urllib3", "numpy", "zarr", "stackstac", "prefect", "distributed"),
         further={
             "share_of_script": shares, "times_rslearn": times, "target_times_rslearn": TIMES,
-            "startup_seconds": spread(startup), "pictures": options.edge**2 * options.dates,
+            "startup_seconds": spread(apart["start"]), "startup_of_prefect_and_dask_alone": spread(apart["engines"]),
+            "ending_seconds": spread(apart["end"]), "pictures": options.edge**2 * options.dates,
             "pictures_of_peers": options.peer_edge**2 * options.dates,
         },
     )  # fmt: skip
