@@ -6,7 +6,8 @@ One set of chips (three dates of four bands of 256 px, masks, label, confidence)
 Each method reads one epoch of batches of 16 in a process of its own; methods take turns within a repeat, cold (the
 kernel has dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread.
 `holds`: the median over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold;
-and chips of our Zarr at random, one by one, come at least twice as fast as zipped Zarr in tars through an index.
+and batches of 16 chips at random out of our Zarr come at least twice as fast, cold and warm, as zipped Zarr in tars
+through an index, read one by one or in as many threads, whichever is faster. Chips one by one are told beside it.
 """
 
 from __future__ import annotations
@@ -245,27 +246,38 @@ def main() -> None:
             for cold, seconds in zip((True, False), both, strict=True):
                 taken.setdefault((name, cold), []).append(seconds)
     size = sum(path.stat().st_size for path in tars(count))
+
+    def zipped(cold: bool) -> list[float]:
+        """Of each repeat the faster way of reading the zipped chips."""
+        ways = [
+            seconds for (name, is_cold), seconds in taken.items() if name.startswith(".zarr.zip") and is_cold == cold
+        ]
+        return [min(one) for one in zip(*ways, strict=True)]
+
     rows = []
     for (name, cold), seconds_taken in taken.items():
         chips = RANDOM_CHIPS if "random" in name else count
         row: dict[str, Any] = {"method": name, "cache": "cold" if cold else "warm", "seconds": spread(seconds_taken)}
         row["samples_per_s"] = round(statistics.median(chips / one for one in seconds_taken), 1)
         if "random" in name:
-            row["x_zip_in_tar"] = round(ratio(taken[".zarr.zip in tars at random", cold], seconds_taken), 3)
+            row["x_zip_in_tar"] = round(ratio(zipped(cold), seconds_taken), 3)
         else:
             row["share_of_floor"] = round(ratio(taken["floor", cold], seconds_taken), 3)
         rows.append(row)
     share = ratio(taken["floor", True], taken["ours, as stored", True])
-    zarr_x = min(
-        ratio(taken[".zarr.zip in tars at random", cold], taken["ours, Zarr at random, one by one", cold])
-        for cold in (True, False)
+    zarr_x, one_by_one = (
+        min(ratio(zipped(cold), taken[f"ours, Zarr at random, {how}", cold]) for cold in (True, False))
+        for how in ("16 at a time", "one by one")
     )
     record(
         "p5", figure=share, unit="share of raw file read, cold", target=TARGET_SHARE,
         holds=share >= TARGET_SHARE and zarr_x >= TARGET_ZARR,
         floor={"seconds": spread(taken["floor", True]), "megabytes": round(size / 1e6, 1)}, rows=rows,
         packages=("numpy", "torch", "zarr", "icechunk", "webdataset", "numcodecs"),
-        further={"zarr_random_x_zip_in_tar": round(zarr_x, 3), "zarr_target": TARGET_ZARR, "chips": count},
+        further={
+            "zarr_random_x_zip_in_tar": round(zarr_x, 3), "one_by_one_x_zip_in_tar": round(one_by_one, 3),
+            "zarr_target": TARGET_ZARR, "chips": count,
+        },
     )  # fmt: skip
 
 
