@@ -52,8 +52,8 @@ def _is_one_of(classes: Sequence[int]) -> NDArray[np.bool_]:
 def _filled(classes: NDArray[np.uint8], gone: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """What is gone takes the class of the nearest pixel that is known and stays; unknown where there is none.
 
-    Of pixels equally near the leftmost one counts, of these the upper one: so scipy's transform has it. Mostly little is
-    gone and what stays is near, so that looking around is several times as fast as transforming the whole chip.
+    Of pixels equally near the leftmost one counts, of these the upper one: so scipy's transform has it. Mostly little
+    is gone and what stays is near, so that looking around is several times as fast as transforming the whole chip.
     """
     if not gone.any():
         return classes
@@ -67,14 +67,13 @@ def _filled(classes: NDArray[np.uint8], gone: NDArray[np.bool_]) -> NDArray[np.u
         seen = wide.take(at[waiting][:, None] + around[first : first + many])
         taken[waiting] = seen[np.arange(len(seen)), (seen != UNKNOWN).argmax(axis=1)]
         waiting, first, many = waiting[taken[waiting] == UNKNOWN], first + many, 2 * many
-    out = staying
     if waiting.size and (staying != UNKNOWN).any():
         of_rows, of_columns = ndimage.distance_transform_edt(
             staying == UNKNOWN, return_distances=False, return_indices=True
         )
         taken[waiting] = staying[of_rows, of_columns][rows[waiting], columns[waiting]]
-    out[rows, columns] = taken
-    return out
+    staying[rows, columns] = taken
+    return staying
 
 
 @lru_cache(maxsize=4)

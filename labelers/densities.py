@@ -104,9 +104,7 @@ def _measured(
     return found
 
 
-def _may_meet(
-    x: NDArray[np.float64], y: NDArray[np.float64], bounds: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _may_meet(x: NDArray[np.float64], y: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(rows, columns) whether a square meets one of (n, 4) boxes: squares cost more than most of what lies in them."""
     left, bottom, right, top = bounds.reshape(-1, 4).T
     first, last = np.searchsorted(x[1:], left), np.searchsorted(x[:-1], right, "right")

@@ -174,8 +174,9 @@ def apply(
         return of_rows.take(inverse).reshape(marks.shape[1:])
 
     if model.estimate is not None:  # equal marks, equal answers
-        return tuple(map(of_pixels, _told(classes, confidence, silent, setup)))
-    classes, confidence, silent = map(of_pixels, (classes, confidence, silent))
+        told, confidence_255 = _told(classes, confidence, silent, setup)
+        return of_pixels(told), of_pixels(confidence_255)
+    classes, confidence, silent = of_pixels(classes), of_pixels(confidence), of_pixels(silent)
     uncertain = _is_edge(classes) | _near_steps(marks, setup, votes[0].georef.pixel_size)
     return _told(classes, np.where(uncertain, EDGE_FACTOR * confidence, confidence), silent, setup)
 

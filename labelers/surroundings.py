@@ -47,7 +47,7 @@ def ring_marks(
     votes = [np.rint(np.vstack([np.zeros(table.shape[1]), table]) * STEPS).astype(np.int64) for table in shares]
     for layer, table in zip(said, votes, strict=True):
         table[np.bincount(layer.ravel(), minlength=len(table)) == 0] = 0
-    there = np.flatnonzero(sum(table.sum(axis=0) for table in votes))
+    there = np.flatnonzero(np.sum([table.sum(axis=0) for table in votes], axis=0))
     if not there.size:
         return np.full(symbols[0].shape, SILENT_RING, dtype=np.int64)
     unit = int(np.bitwise_or.reduce(np.concatenate([table.ravel() for table in votes])))
@@ -55,7 +55,7 @@ def ring_marks(
     total, best, which = _ring_votes(said, [table[:, there] // unit for table in votes], outer, inner)
     share = best.astype(np.float32) / np.maximum(total, 1).astype(np.float32)
     level = sum((share >= np.float32(least)).view(np.int8) for least in DOMINANCE)
-    found = (there * RING_LEVELS).take(which) + level
+    found: NDArray[np.int64] = (there * RING_LEVELS).take(which) + level
     silent = total <= STEPS // 2 // unit
     if silent.any():
         found[silent] = SILENT_RING
