@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.labels_cases import FOLDER, OPENER, SEEDS, SIZE, SOURCES, World, load, source_of  # noqa: E402
 from bench.record import record, spread  # noqa: E402
+from flows.cluster import freeze_imports  # noqa: E402
 from labelers import fuse  # noqa: E402
 from labelers.base import make_labeler  # noqa: E402
 from labelers.label_statistics import FUSED, layer_columns, pair_disagreement  # noqa: E402
@@ -151,6 +152,7 @@ def throughput(seeds: tuple[int, ...]) -> tuple[list[float], int, list[dict[str,
     place = worlds[0][0].places[0]
     first = [fuse.statistics(place.votes(chip, list(SOURCES)), setup, "north") for chip in place.chips]
     model = fuse.estimate(added(first) or first[0], setup)
+    freeze_imports()  # as a worker does
     profile = cProfile.Profile()
     seconds = []
     for _ in range(REPEATS):  # a worker holds two extracts: those of five worlds are read anew each time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import warnings
@@ -152,6 +153,17 @@ def quieten_rasters() -> None:
     rasterio silences its warning by a switch that threads share, so that now and then one gets through.
     """
     warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+
+@cache
+def freeze_imports() -> None:
+    """What this process has imported by now lives as long as it does: the collector of cyclic garbage passes it over.
+
+    It would walk hundreds of thousands of objects again and again. How often it collects stays as it is: the cycles in
+    which a tile's readers hold masks must not pile up.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def default_workers() -> int:

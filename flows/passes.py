@@ -25,7 +25,7 @@ from chips.plan import LayerPlan
 from chips.register import measure_layers
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
-from flows.cluster import cancellation, quieten_rasters
+from flows.cluster import cancellation, freeze_imports, quieten_rasters
 from flows.compare import Touched
 from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
 from flows.readback import DraftChip, read_tile, row_of_draft
@@ -150,6 +150,7 @@ def first_pass(job: Job, tile: Tile, touched: Mapping[str, Touched] | None = Non
     if final.exists():
         return final
     quieten_rasters()
+    freeze_imports()
     began = time.monotonic()
     writer = FragmentWriter(final)
     inputs = tile_inputs(job.recipe, tile, job.parts)

@@ -17,6 +17,7 @@ from captioners.base import CaptionInput, make_captioner
 from chips.inputs import FUSE, input_hash, with_models
 from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
+from flows.cluster import freeze_imports
 from flows.fragments import FragmentWriter, read_chip, read_facts, read_json, unpack_features, unpack_layers
 from flows.passes import Job
 from labelers import derived, fuse
@@ -54,6 +55,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     """
     if final.exists():
         return final
+    freeze_imports()
     writer = FragmentWriter(final)
     fusion = fuse.FusionModel.from_dict(model) if model is not None else None
     kept = sorted(read_json(first / "tile.json")["kept"])

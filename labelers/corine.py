@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.raster import RasterLabeler
+from labelers.raster import RasterLabeler, codes_in
 from schemas.errors import UnsupportedItemError
 from schemas.labels import RasterLayer
 
@@ -33,13 +33,13 @@ class CorineLabeler(RasterLabeler):
         Raises:
             UnsupportedItemError: raster values and CLC codes side by side, or a value that is neither.
         """
-        found = [int(v) for v in np.unique(codes) if v != layer.nodata and v not in self.legend.nodata]
+        found = [v for v in codes_in(codes) if v != layer.nodata and v not in self.legend.nodata]
         values = [v for v in found if v < FIRST_CLC_CODE or v == 255]
         if values and len(values) < len(found):
             raise UnsupportedItemError(f"{layer.source}: raster values and CLC codes in one raster: {found}")
-        coded = codes.astype(np.uint16)
+        code_of = np.arange(1 << 16, dtype=np.uint16)
         for value in values:
             if value not in self._code_of_value:
                 raise UnsupportedItemError(f"{layer.source}: {value} is neither a raster value nor a CLC code")
-            coded[codes == value] = self._code_of_value[value]
-        return super().to_codes(coded, layer)
+            code_of[value] = self._code_of_value[value]
+        return super().to_codes(code_of.take(codes) if values else codes.astype(np.uint16), layer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,10 @@ FLOOR = 1e-9
 
 NEVER = 1e-300
 """Stands for the share of a class that cannot be, so that its logarithm is finite."""
+
+LEAST_LOG = -700.0
+"""Beyond it exponentials are no longer normal numbers, which take ten times as long; beside the likeliest class they
+are nothing either way."""
 
 BELIEF = 0.85
 """Power of the posterior: errors reach farther than the ring's inner edge and through sources of one family, so that
@@ -94,6 +99,17 @@ class Estimate:
             log_likelihood=data["log_likelihood"],
         )
 
+    @cached_property
+    def logs(self) -> tuple[Floats, list[Floats]]:
+        """(places, classes) logarithms of the class shares; of each voter (places + 1, classes) of its table, the last
+        row, at `SILENT`, of zeros.
+        """
+        classes = self.shares.shape[1]
+        nothing = np.zeros((1, classes))
+        flat = [np.log(np.maximum(table.reshape(-1, classes), FLOOR)) for table in self.tables]
+        strata: Floats = np.log(np.maximum(self.strata.reshape(-1, classes), NEVER))
+        return strata, [np.concatenate([table, nothing]) for table in flat]
+
     def place_of(self, region: str) -> int:
         """Position of a region; that of the whole dataset where it was not counted."""
         return self.regions.index(region) if region in self.regions else len(self.regions)
@@ -136,17 +152,19 @@ class Estimate:
 def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], region: str = WHOLE) -> Floats:
     """(rows, classes) probability of each class given (rows, voters + 1) marks."""
     at, lookup = found.place_of(region), Lookup(setup, len(found.regions) + 1, found.cells)
-    classes = found.shares.shape[1]
-    rings = lookup.strata_places(marks, at)
-    places = lookup.table_places(marks, at)
-    posterior = np.empty((len(marks), classes))
-    flat = [table.reshape(-1, classes) for table in found.tables]
+    rings, places = lookup.strata_places(marks, at), lookup.table_places(marks, at)
+    strata, tables = found.logs
+    posterior = np.empty((len(marks), strata.shape[1]))
     for part in blocks(len(marks), BLOCK_ROWS):
-        posterior[part], _ = posterior_rows(
-            found.strata.reshape(-1, classes), rings[part], flat, [place[part] for place in places], found.weights
-        )
-    tempered = posterior**BELIEF
-    return np.asarray(tempered / tempered.sum(axis=1, keepdims=True))
+        log = strata.take(rings[part], axis=0)
+        for table, place, weight in zip(tables, places, found.weights, strict=True):
+            if weight > 0:
+                log += table.take(place[part], axis=0)
+        log -= log.max(axis=1, keepdims=True)
+        shares = np.exp(np.maximum(log, LEAST_LOG, out=log))
+        tempered = (shares / shares.sum(axis=1, keepdims=True)) ** BELIEF
+        np.divide(tempered, tempered.sum(axis=1, keepdims=True), out=posterior[part])
+    return posterior
 
 
 def posterior_rows(

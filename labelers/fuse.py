@@ -163,19 +163,31 @@ def apply(
     """
     setup, sizes = model.setup, mark_sizes(model.setup)
     marks = to_marks(votes, setup)
-    shape_yx = marks.shape[1:]
     keys, inverse = distinct(marks, sizes)
     rows = unpacked(keys, sizes)
     score = _scores(model, rows, region)
     silent = (rows[:, :-1] == SILENT).all(axis=1)
     score[silent] = 0.0
-    classes = score.argmax(axis=1).astype(np.uint8)[inverse].reshape(shape_yx)
-    confidence = score.max(axis=1)[inverse].reshape(shape_yx)
-    if model.estimate is None:
-        uncertain = _is_edge(classes) | _near_steps(marks, setup, votes[0].georef.pixel_size)
-        confidence = np.where(uncertain, EDGE_FACTOR * confidence, confidence)
-    classes[(confidence < setup.abstain_below) | silent[inverse].reshape(shape_yx)] = ABSTAINED
-    return classes, np.round(np.clip(confidence, 0.0, 1.0) * 255).astype(np.uint8)
+    classes, confidence = score.argmax(axis=1).astype(np.uint8), score.max(axis=1)
+
+    def of_pixels(of_rows: NDArray[Any]) -> NDArray[Any]:
+        return of_rows.take(inverse).reshape(marks.shape[1:])
+
+    if model.estimate is not None:  # equal marks, equal answers
+        told, confidence_255 = _told(classes, confidence, silent, setup)
+        return of_pixels(told), of_pixels(confidence_255)
+    classes, confidence, silent = of_pixels(classes), of_pixels(confidence), of_pixels(silent)
+    uncertain = _is_edge(classes) | _near_steps(marks, setup, votes[0].georef.pixel_size)
+    return _told(classes, np.where(uncertain, EDGE_FACTOR * confidence, confidence), silent, setup)
+
+
+def _told(
+    classes: NDArray[np.uint8], confidence: NDArray[np.float64], silent: NDArray[np.bool_], setup: FusionSetup
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The classes, `ABSTAINED` where confidence (0..1) is too low or nobody speaks, and confidence as 0..255."""
+    abstains = (confidence < setup.abstain_below) | silent
+    told = np.where(abstains, np.uint8(ABSTAINED), classes)
+    return told, np.round(np.clip(confidence, 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def _scores(model: FusionModel, rows: NDArray[np.int64], region: str) -> NDArray[np.float64]:

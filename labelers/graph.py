@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any, Literal
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 
-from labelers.densities import is_road
-from labelers.osm import is_hidden
+from labelers.densities import is_road, seen
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
@@ -21,6 +23,12 @@ DECIMALS = 2
 """Digits kept of a pixel coordinate."""
 
 KEY = {"roads": "highway", "railways": "railway", "waterways": "waterway"}
+
+Place = tuple[float, float]
+"""x and y of a vertex."""
+
+Piece = tuple[int, int]
+"""Positions of its first and last vertex among those of all ways."""
 
 
 def network(table: FeatureTable, georef: GeoRef, of: Network = "roads") -> dict[str, Any]:
@@ -34,26 +42,14 @@ def network(table: FeatureTable, georef: GeoRef, of: Network = "roads") -> dict[
         ``at_edge`` (positions of nodes that the chip's edge made); ``edges``: from, to, feature id, value of the key,
         layer, bridge, length in metres and the points between, in pixels.
     """
-    lines = [
-        (feature, line)
-        for feature in table.features
-        if _belongs(feature, of) and not is_hidden(feature.tags, table.extract_date[:10])
-        for line in _lines(feature)
-    ]
-    met = Counter(vertex for _, line in lines for vertex in set(line))
-    ends = {vertex for _, line in lines for vertex in (line[0], line[-1])}
-    frame = shapely.box(*georef.bounds_xyxy)
-    nodes: dict[tuple[float, float], int] = {}
+    nodes: dict[Place, int] = {}
     edge_made: set[int] = set()
     edges: list[dict[str, Any]] = []
-    for feature, line in lines:
-        for piece in _cut(line, lambda vertex: met[vertex] > 1 or vertex in ends):
-            for part in _clipped(piece, frame):
-                first, last = (_node(nodes, end, georef) for end in (part[0], part[-1]))
-                edge_made |= {
-                    number for number, end in ((first, part[0]), (last, part[-1])) if end not in (piece[0], piece[-1])
-                }
-                edges.append(_edge(feature, part, first, last, of, georef))
+    for part in _parts(table, georef, of):
+        points = _pixels(part.course, georef)
+        first, last = (nodes.setdefault(end, len(nodes)) for end in (points[0], points[-1]))
+        edge_made |= {n for n, end in ((first, part.course[0]), (last, part.course[-1])) if end not in part.ends}
+        edges.append(_edge(part, points, first, last, of))
     degree = Counter(end for edge in edges for end in (edge["from"], edge["to"]))
     return {
         "network": of,
@@ -66,66 +62,72 @@ def network(table: FeatureTable, georef: GeoRef, of: Network = "roads") -> dict[
     }
 
 
-def _belongs(feature: Feature, of: Network) -> bool:
-    if shapely.get_dimensions(feature.geometry) != 1:
-        return False
-    return is_road(feature) if of == "roads" else feature.tags.get(KEY[of], "no") != "no"
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a way lies between two nodes and in the chip."""
+
+    way: Feature
+    """The way."""
+    ends: tuple[Place, Place]
+    """Of its piece between two nodes, which may lie beyond the chip."""
+    course: Sequence[Place]
+    """Vertices of what lies in the chip."""
 
 
-def _lines(feature: Feature) -> Iterable[list[tuple[float, float]]]:
-    for part in shapely.get_parts(feature.geometry):
-        yield [(x, y) for x, y in shapely.get_coordinates(part).tolist()]
+def _parts(table: FeatureTable, georef: GeoRef, of: Network) -> Iterator[_Part]:
+    """The edges to be, in the order of the table; vertices in the chip are kept to the bit."""
+    ways = seen(table, 1, is_road if of == "roads" else lambda tags: tags.get(KEY[of], "no") != "no")
+    lines, whose = shapely.get_parts(np.array([way.geometry for way in ways], dtype=object), return_index=True)
+    xy, line = shapely.get_coordinates(lines, return_index=True)
+    places: list[Place] = [(x, y) for x, y in xy.tolist()]
+    left, bottom, right, top = georef.bounds_xyxy
+    inside = ((xy >= (left, bottom)) & (xy <= (right, top))).all(axis=1).tolist()
+    pieces = [(a, b) for a, b in _pieces(places, line) if len(set(places[a : b + 1])) > 1]
+    cut = _cut([(a, b) for a, b in pieces if not all(inside[a : b + 1])], xy, georef)
+    for a, b in pieces:
+        for course in cut[a] if a in cut else [places[a : b + 1]]:
+            yield _Part(ways[whose[line[a]]], (places[a], places[b]), course)
 
 
-def _cut(line: list[tuple[float, float]], is_node: Any) -> Iterable[list[tuple[float, float]]]:
-    """The pieces between nodes."""
-    start = 0
-    for position in range(1, len(line)):
-        if position == len(line) - 1 or is_node(line[position]):
-            yield line[start : position + 1]
-            start = position
+def _pieces(places: Sequence[Place], line: NDArray[np.integer]) -> list[Piece]:
+    """What lies between nodes: the vertices at which a line ends, or which several lines share."""
+    borders = np.flatnonzero(np.diff(line, prepend=-1, append=-1)).tolist()
+    lines = [places[start:stop] for start, stop in pairwise(borders)]
+    met = Counter(chain.from_iterable(map(set, lines)))
+    ends = {course[end] for course in lines for end in (0, -1)}
+    nodes = [at for at, place in enumerate(places) if met[place] > 1 or place in ends]
+    starts = set(borders)
+    return [(a, b) for a, b in pairwise(nodes) if b not in starts]
 
 
-def _clipped(piece: list[tuple[float, float]], frame: shapely.Geometry) -> Iterable[list[tuple[float, float]]]:
-    """What of a piece lies in the chip, its own ends kept to the bit."""
-    left, bottom, right, top = frame.bounds
-    xs, ys = zip(*piece, strict=True)
-    if min(xs) > right or max(xs) < left or min(ys) > top or max(ys) < bottom or _length(piece) == 0:
-        return
-    if min(xs) >= left and max(xs) <= right and min(ys) >= bottom and max(ys) <= top:
-        yield piece
-        return
-    shape = shapely.LineString(piece)
-    for part in shapely.get_parts(shapely.intersection(shape, frame)):
+def _cut(pieces: Sequence[Piece], xy: NDArray[np.float64], georef: GeoRef) -> Mapping[int, list[list[Place]]]:
+    """What of each piece lies in the chip, by its first position."""
+    which = np.repeat(np.arange(len(pieces)), [b + 1 - a for a, b in pieces])
+    at = np.concatenate([np.arange(a, b + 1) for a, b in pieces]) if pieces else which
+    shapes = shapely.intersection(shapely.linestrings(xy[at], indices=which), shapely.box(*georef.bounds_xyxy))
+    parts, whose = shapely.get_parts(shapes, return_index=True)
+    found: dict[int, list[list[Place]]] = {a: [] for a, _ in pieces}
+    for part, number in zip(parts, whose.tolist(), strict=True):
         if part.geom_type == "LineString" and part.length > 0:
-            yield [(float(x), float(y)) for x, y in shapely.get_coordinates(part)]
+            found[pieces[number][0]].append([(x, y) for x, y in shapely.get_coordinates(part).tolist()])
+    return found
 
 
-def _length(line: list[tuple[float, float]]) -> float:
-    return sum(math.dist(one, other) for one, other in pairwise(line))
-
-
-def _node(nodes: dict[tuple[float, float], int], vertex: tuple[float, float], georef: GeoRef) -> int:
-    return nodes.setdefault(_pixel([vertex], georef)[0], len(nodes))
-
-
-def _pixel(places: Sequence[tuple[float, float]], georef: GeoRef) -> list[tuple[float, float]]:
+def _pixels(places: Sequence[Place], georef: GeoRef) -> list[Place]:
     """Pixel coordinates, never a negative zero. Few at a time: arrays would cost more."""
     x0, y0, side = georef.x0, georef.y0, georef.pixel_size
     return [(round((x - x0) / side, DECIMALS) + 0.0, round((y0 - y) / side, DECIMALS) + 0.0) for x, y in places]
 
 
-def _edge(
-    feature: Feature, part: list[tuple[float, float]], first: int, last: int, of: Network, georef: GeoRef
-) -> dict[str, Any]:
-    tags = feature.tags
+def _edge(part: _Part, points: Sequence[Place], first: int, last: int, of: Network) -> dict[str, Any]:
+    tags = part.way.tags
     return {
         "from": first,
         "to": last,
-        "feature": feature.feature_id,
+        "feature": part.way.feature_id,
         "value": tags.get(KEY[of], ""),
         "layer": tags.get("layer", "0"),
         "bridge": tags.get("bridge", "no") != "no",
-        "length_m": round(_length(part), 2),
-        "points": [list(place) for place in _pixel(part, georef)],
+        "length_m": round(sum(map(math.dist, part.course, part.course[1:])), 2),
+        "points": [list(point) for point in points],
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelers.marks import distinct, unpacked
 from labelers.voters import SILENT, FusionSetup, to_symbols
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -54,13 +55,15 @@ def pair_disagreement(votes: Sequence[LabelLayer], setup: FusionSetup) -> dict[s
     in the chip are left out.
     """
     tables = setup.tables()
-    symbols = to_symbols(votes, setup).reshape(len(tables), -1).astype(np.int64) - SILENT
+    sizes = [len(table.codes) + 1 for table in tables]  # 0 is silence
+    keys, which = distinct(to_symbols(votes, setup), sizes)
+    pixels, symbols = np.bincount(which), unpacked(keys, sizes).T - SILENT
     found = {}
     for a, b in combinations(range(len(setup.voters)), 2):
         first, second = tables[a].shares, tables[b].shares
-        shape = (len(first) + 1, len(second) + 1)  # 0 is silence
-        together = np.bincount(symbols[a] * shape[1] + symbols[b], minlength=shape[0] * shape[1])
-        both = together.reshape(shape)[1:, 1:]
+        together = np.zeros((sizes[a], sizes[b]), dtype=np.int64)
+        np.add.at(together, (symbols[a], symbols[b]), pixels)
+        both = together[1:, 1:]
         if both.any():
             common = int(both[_meet(first, second)].sum())
             found[f"{setup.voters[a].source}|{setup.voters[b].source}"] = round(1 - common / int(both.sum()), 6)

@@ -33,6 +33,10 @@ EDGE_NEIGHBOURS = 4
 KEY_BITS = 62
 """Room for a packed combination."""
 
+TABLE, LARGEST_TABLE = 1 << 20, 1 << 24
+"""Rows of the tables in which combinations are numbered: while one source more fits, and where one alone needs more.
+Beyond the second they are sorted."""
+
 Tally = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Packed combinations, rising, and the pixels of each."""
 
@@ -148,12 +152,12 @@ def to_marks(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int6
     symbols = to_symbols(votes, setup)
     marks = np.empty((len(symbols) + 1, *symbols.shape[1:]), dtype=np.int64)
     for voter, layer, mark in zip(setup.voters, symbols, marks, strict=False):
-        mark[:] = layer
-        if not voter.is_context:
-            mark *= LEVELS
-            mark += _level(layer)
-            if (silent := layer == SILENT).any():
-                mark[silent] = SILENT
+        if voter.is_context:
+            mark[:] = layer
+            continue
+        levelled = layer.astype(np.int32) * LEVELS + _level(layer)
+        levelled[layer == SILENT] = SILENT
+        mark[:] = levelled
     asked = [i for i, voter in enumerate(setup.voters) if not voter.is_context] or list(range(len(setup.voters)))
     shares = [setup.tables()[i].shares for i in asked]
     marks[-1] = ring_marks([symbols[i] for i in asked], shares, votes[0].georef.pixel_size)
@@ -186,15 +190,44 @@ def unpacked(keys: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]
     return rows
 
 
-def distinct(marks: NDArray[np.int64], sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def distinct(marks: NDArray[np.signedinteger], sizes: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Distinct combinations of (sources + 1, H, W) marks, packed and rising, and (pixels,) which one each pixel has.
 
-    Neighbours are mostly equal: only where a row's combination changes is it sorted.
+    Source by source, what occurs is numbered anew before the numbers outgrow a small table.
     """
-    flat = packed(marks.reshape(len(marks), -1), sizes)
-    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1)) if flat.size else np.zeros(0, dtype=np.int64)
-    keys, inverse = np.unique(flat[starts], return_inverse=True)
-    return keys, np.repeat(inverse, np.diff(starts, append=flat.size))
+    which = np.zeros(marks[0].size, dtype=np.int64)
+    keys, room = np.zeros(min(which.size, 1), dtype=np.int64), 1
+    for layer, size in zip(marks.reshape(len(marks), -1), sizes, strict=True):
+        if len(keys) * room * size > TABLE:
+            keys, which, room = *_renumbered(keys, which, room), 1
+        which *= size
+        which += layer
+        which += 1
+        room *= size
+    return _renumbered(keys, which, room)
+
+
+def _renumbered(
+    keys: NDArray[np.int64], which: NDArray[np.int64], room: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rising keys of what occurs, and which of them each pixel has.
+
+    Args:
+        keys: rising.
+        which: (pixels,) position of a key times ``room``, and what is said beyond it.
+        room: how much may be said.
+    """
+    rows = len(keys) * room
+    if rows > LARGEST_TABLE:
+        found, number = np.unique(which, return_inverse=True)
+    else:
+        there = np.zeros(rows, dtype=bool)
+        there[which] = True
+        found = np.flatnonzero(there)
+        numbers = np.empty(rows, dtype=np.int64)
+        numbers[found] = np.arange(len(found))
+        number = numbers.take(which)
+    return keys[found // room] * room + found % room, number
 
 
 def blocks(rows: int, size: int) -> Iterator[slice]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -22,21 +22,36 @@ import yaml
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
+from shapely import GeometryType
 from shapely.geometry.base import BaseGeometry
 
 from schemas.georef import GeoRef
-from schemas.labels import Feature, FeatureTable, LabelLayer
+from schemas.labels import FeatureTable, LabelLayer
 from schemas.legend import load_legend
 
 ANY = "any"
 PLAUSIBLE_WIDTH_M = (0.5, 100.0)
 ENDED = ("end_date",)
 BEGINS = ("start_date", "opening_date")
+AREAS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
+LINES = (GeometryType.LINESTRING, GeometryType.MULTILINESTRING)
 ISO_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Painted:
+class _Stroke(NamedTuple):
+    """How one feature is painted."""
+
+    step: int
+    """Place in the order of painting."""
+    code: int
+    """Class code of the legend."""
+    level: float
+    """The feature's ``layer``."""
+    width_m: float
+    """Of a line; 0 of an area."""
+
+
+class Painted(NamedTuple):
     """What one feature puts on the grid."""
 
     step: int
@@ -45,8 +60,10 @@ class Painted:
     """Class code of the legend."""
     geometry: BaseGeometry
     """Area to fill."""
-    level: float = 0.0
+    level: float
     """The feature's ``layer``."""
+    area_m2: float
+    """Of the geometry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +188,8 @@ def is_hidden(tags: Mapping[str, str], date: str) -> bool:
             looked at. Dates are compared as far as they are told (a year, a month, a day).
     """
     keys = load_rules().hiding_keys
+    if keys.isdisjoint(tags):
+        return False
     return _is_hidden(tuple((key, value) for key, value in tags.items() if key in keys), date)
 
 
@@ -213,8 +232,7 @@ class OsmLabeler:
         """See `labelers.base.Labeler.label`."""
         if layer.epsg != georef.epsg:
             raise ValueError(f"{layer.source}: features in EPSG:{layer.epsg}, chip in EPSG:{georef.epsg}")
-        painted = list(self.paint(layer, georef))
-        painted.sort(key=lambda p: (p.step, p.level, -round(p.geometry.area, 3)))
+        painted = sorted(self.paint(layer, georef), key=lambda p: (p.step, p.level, -round(p.area_m2, 3)))
         nodata = self.legend.nodata[0]
         return LabelLayer(
             source=layer.source,
@@ -227,30 +245,46 @@ class OsmLabeler:
             share_alike=layer.licence.startswith("ODbL"),
         )
 
-    def paint(self, table: FeatureTable, georef: GeoRef) -> Iterator[Painted]:
+    def paint(self, table: FeatureTable, georef: GeoRef) -> list[Painted]:
         """What each feature near the grid puts on it, in the table's order."""
         reach = shapely.box(*georef.bounds_xyxy).buffer(PLAUSIBLE_WIDTH_M[1])
-        for feature in table.features:
-            if not feature.geometry.intersects(reach) or is_hidden(feature.tags, table.extract_date[:10]):
-                continue
-            found = self._painted(feature, georef)
-            if found is not None:
-                yield found
+        shapely.prepare(reach)
+        shapes = np.array([feature.geometry for feature in table.features], dtype=object)
+        near = np.flatnonzero(shapely.intersects(reach, shapes))
+        shapes, date = shapes[near], table.extract_date[:10]
+        strokes = [
+            None if is_hidden(tags, date) else self._stroke(tags, kind, area, georef.pixel_size)
+            for tags, kind, area in zip(
+                (table.features[position].tags for position in near.tolist()),
+                shapely.get_type_id(shapes).tolist(),
+                shapely.area(shapes).tolist(),
+                strict=True,
+            )
+        ]
+        shapes = shapes[[stroke is not None for stroke in strokes]]
+        made = [stroke for stroke in strokes if stroke is not None]
+        widths = np.array([stroke.width_m for stroke in made])
+        lines = widths > 0
+        shapes[lines] = shapely.buffer(
+            shapes[lines], widths[lines] / 2, quad_segs=16, cap_style="flat", join_style="round"
+        )
+        return [
+            Painted(stroke.step, stroke.code, geometry, stroke.level, area)
+            for stroke, geometry, area in zip(made, shapes, shapely.area(shapes).tolist(), strict=True)
+        ]
 
-    def _painted(self, feature: Feature, georef: GeoRef) -> Painted | None:
-        geometry, rules, level, pixel_m = feature.geometry, self.rules, _level(feature.tags), georef.pixel_size
-        if geometry.geom_type in ("Polygon", "MultiPolygon"):
-            told = tuple((key, value) for key, value in feature.tags.items() if key in rules.area_keys)
-            for step, class_name in _areas_of(told):
-                if rules.shows(class_name, geometry.area, pixel_m):
-                    return Painted(step, self._code_of[class_name], geometry, level)
-        elif geometry.geom_type in ("LineString", "MultiLineString"):
+    def _stroke(self, tags: Mapping[str, str], kind: int, area_m2: float, pixel_m: float) -> _Stroke | None:
+        rules = self.rules
+        if kind in AREAS:
+            for step, class_name in _areas_of(tuple((key, tags[key]) for key in tags if key in rules.area_keys)):
+                if rules.shows(class_name, area_m2, pixel_m):
+                    return _Stroke(step, self._code_of[class_name], _level(tags), 0.0)
+        elif kind in LINES:
             for step, line_rule in enumerate(rules.lines, start=len(rules.areas)):
-                width = line_rule.width_of(feature.tags)
+                width = line_rule.width_of(tags)
                 is_wide = width is not None and width >= rules.min_width_pixels * pixel_m
                 if width is not None and is_wide and rules.shows(line_rule.class_name, np.inf, pixel_m):
-                    area = geometry.buffer(width / 2, cap_style="flat", join_style="round")
-                    return Painted(step, self._code_of[line_rule.class_name], area, level)
+                    return _Stroke(step, self._code_of[line_rule.class_name], _level(tags), width)
         return None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,11 @@ from schemas.labels import FeatureTable
 
 DECIMALS = 2
 """Digits kept of a pixel coordinate: a hundredth of a pixel."""
+
+KINDS = {
+    0: "Point", 1: "LineString", 2: "LineString", 3: "Polygon", 4: "MultiPoint", 5: "MultiLineString", 6: "MultiPolygon"
+}  # fmt: skip
+"""shapely's type -> GeoJSON's."""
 
 
 def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
@@ -43,27 +50,26 @@ def to_pixel_geojson(table: FeatureTable, georef: GeoRef) -> dict[str, Any]:
     geometries = np.array([feature.geometry for feature in table.features], dtype=object)
     met = np.flatnonzero(shapely.intersects(frame, geometries))
     covered = shapely.covers(frame, geometries[met])
-    clipped = [g if inside else _clipped(g, frame) for g, inside in zip(geometries[met], covered, strict=True)]
-    there = np.array([part is not None for part in clipped], dtype=bool)
-    parts = np.array([part for part in clipped if part is not None], dtype=object)
-    pixels = _rounded(shapely.transform(parts, _to_pixels(georef)))
-    shown = shapely.to_geojson(shapely.transform(pixels, lambda xy: np.round(xy, DECIMALS) + 0.0))
-    empty = shapely.is_empty(pixels)
+    parts = geometries[met]
+    parts[~covered] = _clipped(parts[~covered], frame)
+    there = np.flatnonzero(~shapely.is_missing(parts))
+    pixels = _rounded(shapely.transform(parts[there], _to_pixels(georef)))
+    is_shown = ~shapely.is_empty(pixels)
+    there = there[is_shown]
     features = [
         {
             "type": "Feature",
             "id": table.features[position].feature_id,
-            "geometry": json.loads(text),
+            "geometry": geometry,
             "properties": {
                 "tags": dict(sorted(table.features[position].tags.items())),
                 "timestamp": table.features[position].timestamp,
                 "clipped": not inside,
             },
         }
-        for position, inside, text, is_nothing in zip(
-            met[there].tolist(), covered[there].tolist(), shown.tolist(), empty.tolist(), strict=True
+        for position, inside, geometry in zip(
+            met[there].tolist(), covered[there].tolist(), _mappings(pixels[is_shown]), strict=True
         )
-        if not is_nothing
     ]
     return {
         "type": "FeatureCollection",
@@ -83,21 +89,27 @@ def _rounded(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
     """
     rounded = shapely.transform(geometries, lambda xy: np.round(xy, DECIMALS))
     broken = ~shapely.is_valid(rounded) | (shapely.get_num_geometries(rounded) > 1)
-    rounded[~broken] = shapely.remove_repeated_points(rounded[~broken])
+    xy, whose = shapely.get_coordinates(rounded, return_index=True)
+    again = np.zeros(len(rounded), dtype=bool)
+    again[whose[1:][(xy[1:] == xy[:-1]).all(axis=1)]] = True
+    again &= ~broken
+    rounded[again] = shapely.remove_repeated_points(rounded[again])
     rounded[broken] = shapely.set_precision(geometries[broken], 10.0**-DECIMALS)
     return np.asarray(rounded, dtype=object)
 
 
-def _clipped(geometry: BaseGeometry, frame: BaseGeometry) -> BaseGeometry | None:
-    """The part inside the frame, of the same dimension as the geometry; None where only the border is
+def _clipped(geometries: NDArray[np.object_], frame: BaseGeometry) -> NDArray[np.object_]:
+    """The part of each inside the frame, of the same dimension as the geometry; None where only the border is
     touched.
     """
-    part = shapely.intersection(geometry, frame)
-    dimension = shapely.get_dimensions(geometry)
-    pieces = [p for p in shapely.get_parts(part, return_index=False) if shapely.get_dimensions(p) == dimension]
-    if not pieces:
-        return None
-    return pieces[0] if len(pieces) == 1 else _collected(pieces)
+    pieces, whose = shapely.get_parts(shapely.intersection(geometries, frame), return_index=True)
+    is_whole = shapely.get_dimensions(pieces) == shapely.get_dimensions(geometries)[whose]
+    pieces, whose = pieces[is_whole], whose[is_whole]
+    clipped = np.full(len(geometries), None, dtype=object)
+    clipped[whose] = pieces
+    for several in np.flatnonzero(np.bincount(whose, minlength=len(geometries)) > 1):
+        clipped[several] = _collected(pieces[whose == several].tolist())
+    return clipped
 
 
 def _collected(pieces: list[BaseGeometry]) -> BaseGeometry:
@@ -117,3 +129,36 @@ def _to_pixels(georef: GeoRef) -> Any:
         return np.column_stack([x, y])
 
     return to_pixels
+
+
+def _mappings(geometries: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
+    """Geometries as GeoJSON, coordinates rounded. From the arrays: text that is written and parsed again takes several
+    times as long.
+    """
+    kinds = shapely.get_type_id(geometries)
+    if (kinds == shapely.GeometryType.GEOMETRYCOLLECTION).any():
+        yield from map(json.loads, shapely.to_geojson(shapely.transform(geometries, _to_digits)))
+        return
+    places = iter(_to_digits(shapely.get_coordinates(geometries)).tolist())
+    parts = shapely.get_parts(geometries)
+    is_area = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    rings, whose = shapely.get_rings(parts[is_area], return_index=True)
+    ring_counts = iter(np.bincount(whose).tolist())
+    ring_lengths = iter(shapely.get_num_coordinates(rings).tolist())
+    lengths = iter(shapely.get_num_coordinates(parts[~is_area]).tolist())
+
+    def next_part(kind: str) -> list[Any]:
+        if kind.endswith("Polygon"):
+            return [list(islice(places, next(ring_lengths))) for _ in range(next(ring_counts))]
+        course = list(islice(places, next(lengths)))
+        return course[0] if kind.endswith("Point") else course
+
+    for kind, count in zip(kinds.tolist(), shapely.get_num_geometries(geometries).tolist(), strict=True):
+        name = KINDS[kind]
+        found = [next_part(name) for _ in range(count)]
+        yield {"type": name, "coordinates": found if name.startswith("Multi") else found[0]}
+
+
+def _to_digits(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Coordinates with the digits that are kept, never a negative zero."""
+    return np.round(xy, DECIMALS) + 0.0

@@ -23,6 +23,6 @@ def square_counts(classes: NDArray[np.uint8], count: int, cell_px: int) -> tuple
     rows, columns = -(-classes.shape[0] // cell_px), -(-classes.shape[1] // cell_px)
     across = np.arange(classes.shape[1]) // cell_px
     square = (np.arange(classes.shape[0]) // cell_px)[:, None] * columns + across
-    known = classes != UNKNOWN
-    flat = np.bincount(square[known] * count + classes[known], minlength=rows * columns * count)
-    return flat.reshape(rows, columns, count).transpose(2, 0, 1), square
+    told = square * (count + 1) + np.minimum(classes, count)  # the last of a square's counts is of the unknown
+    counts = np.bincount(told.ravel(), minlength=rows * columns * (count + 1)).reshape(rows, columns, count + 1)
+    return counts[:, :, :count].transpose(2, 0, 1), square

@@ -8,6 +8,7 @@ and how much it tells of the pixel is estimated like everything else.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,37 +43,65 @@ def ring_marks(
     """
     inner = max(round(INNER_M / pixel_m), 1)
     outer = max(round(OUTER_M / pixel_m), inner + 1)
-    shape = symbols[0].shape
-    votes = [np.rint(np.vstack([np.zeros(table.shape[1]), table]) * STEPS).astype(np.int32) for table in shares]
     said = [layer.astype(np.intp) + 1 for layer in symbols]  # 0: silent
-    met = [np.bincount(layer.ravel(), minlength=len(table)) for layer, table in zip(said, votes, strict=True)]
-    total, best = np.zeros(shape, dtype=np.int32), np.zeros(shape, dtype=np.int32)
-    likeliest = np.zeros(shape, dtype=np.int16)
-    for k in range(shares[0].shape[1]):
-        summed = np.zeros(shape, dtype=np.int32)
-        for layer, table, pixels in zip(said, votes, met, strict=True):
-            if (table[:, k] * pixels).any():
-                summed += np.ascontiguousarray(table[:, k]).take(layer, mode="clip")
-        if not summed.any():
-            continue
-        ring = np.subtract(*box_sums(summed, (outer, inner)))
-        total += ring
-        likeliest += (ring > best) * (np.int16(k) - likeliest)  # arithmetic: choosing by a mask costs ten times as much
-        np.maximum(best, ring, out=best)
-    spoken = total > STEPS // 2
+    votes = [np.rint(np.vstack([np.zeros(table.shape[1]), table]) * STEPS).astype(np.int64) for table in shares]
+    for layer, table in zip(said, votes, strict=True):
+        table[np.bincount(layer.ravel(), minlength=len(table)) == 0] = 0
+    there = np.flatnonzero(np.sum([table.sum(axis=0) for table in votes], axis=0))
+    if not there.size:
+        return np.full(symbols[0].shape, SILENT_RING, dtype=np.int64)
+    unit = int(np.bitwise_or.reduce(np.concatenate([table.ravel() for table in votes])))
+    unit &= -unit  # the power of two that divides all votes: sums are smaller without it, and their ratios the same
+    total, best, which = _ring_votes(said, [table[:, there] // unit for table in votes], outer, inner)
     share = best.astype(np.float32) / np.maximum(total, 1).astype(np.float32)
-    level = sum((share >= np.float32(least)).astype(np.int8) for least in DOMINANCE)
-    return np.where(spoken, likeliest.astype(np.int64) * RING_LEVELS + level, SILENT_RING)
+    level = sum((share >= np.float32(least)).view(np.int8) for least in DOMINANCE)
+    found: NDArray[np.int64] = (there * RING_LEVELS).take(which) + level
+    silent = total <= STEPS // 2 // unit
+    if silent.any():
+        found[silent] = SILENT_RING
+    return found
 
 
-def box_sums(values: NDArray[np.int32], reaches: Sequence[int]) -> list[NDArray[np.int32]]:
+def _ring_votes(
+    said: Sequence[NDArray[np.intp]], votes: Sequence[NDArray[np.int64]], outer: int, inner: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.intp]]:
+    """(H, W) votes in the ring, those of the class that has most of them, and its number, the lowest of equal ones.
+
+    Sums of several classes lie side by side in one 64-bit number, so that one pass over the pixels serves for many, and
+    each class's sum above what tells its number, so that the largest one names it.
+    """
+    classes, shape = votes[0].shape[1], said[0].shape
+    votes = [np.column_stack([table, table.sum(axis=1)]) for table in votes]  # the last column: of all classes
+    most = ((2 * outer + 1) ** 2 - (2 * inner + 1) ** 2) * sum(int(table.max()) for table in votes)
+    bits, number_bits = most.bit_length(), classes.bit_length()
+    narrow = np.min_scalar_type((1 << bits + number_bits) - 1).type
+    total = best = np.zeros(shape, dtype=narrow)
+    together = max(63 // bits, 1)
+    for first in range(0, classes + 1, together):
+        part = range(first, min(first + together, classes + 1))
+        places = np.array([1 << bits * place for place in range(len(part))], dtype=np.int64)
+        summed = np.zeros(shape, dtype=np.int64)
+        for layer, table in zip(said, votes, strict=True):
+            summed += (table[:, part] @ places).take(layer)
+        ring = np.subtract(*box_sums(summed, (outer, inner)))
+        for place, number in enumerate(part):
+            sums = (ring >> bits * place).astype(narrow) & narrow((1 << bits) - 1)
+            if number == classes:
+                total = sums
+            else:
+                best = np.maximum(best, (sums << number_bits) | narrow(classes - 1 - number))
+    which = classes - 1 - (best & narrow((1 << number_bits) - 1)).astype(np.intp)
+    return total, best >> number_bits, which
+
+
+def box_sums(values: NDArray[np.int64], reaches: Sequence[int]) -> list[NDArray[np.int64]]:
     """For each reach (H, W) sums over squares of ``2 * reach + 1`` pixels, cut off at the edges of the array.
 
-    >>> box_sums(np.ones((3, 4), np.int32), [1])[0].tolist()
+    >>> box_sums(np.ones((3, 4), np.int64), [1])[0].tolist()
     [[4, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]]
     """
     (rows, columns), most = values.shape, max(reaches)
-    running = np.zeros((rows + 2 * most + 1, columns + 2 * most + 1), dtype=np.int32)
+    running = np.zeros((rows + 2 * most + 1, columns + 2 * most + 1), dtype=np.int64)
     body = running[most + 1 : most + 1 + rows, most + 1 : most + 1 + columns]
     values.cumsum(axis=0, out=body)
     body.cumsum(axis=1, out=body)

@@ -107,14 +107,16 @@ def _of_layer(
     classes, legend = found
     if isinstance(target, MaskTarget):
         wanted = [_index(name, legend, entry) for entry in target.classes]
-        mask = np.isin(classes, wanted).astype(np.uint8)
-        made.arrays[name] = np.where(classes == UNKNOWN, np.uint8(UNKNOWN), mask)
+        is_wanted = np.zeros(UNKNOWN + 1, dtype=np.uint8)
+        is_wanted[wanted] = 1
+        is_wanted[UNKNOWN] = UNKNOWN
+        made.arrays[name] = is_wanted.take(classes)
         return
     if isinstance(target, FractionsTarget) and target.cell_m is not None:
         cell = _pixels(name, target.cell_m, chip.georef)
         made.arrays[name] = square_fractions(classes, len(legend.classes), cell)
         return
-    counts = np.bincount(classes[classes != UNKNOWN].ravel(), minlength=len(legend.classes))
+    counts = np.bincount(classes.ravel(), minlength=UNKNOWN + 1)[: len(legend.classes)]
     shares = counts / counts.sum() if counts.any() else counts.astype(np.float64)
     names = [entry.name for entry in legend.classes]
     if isinstance(target, FractionsTarget):

@@ -192,5 +192,5 @@ def to_symbols(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.in
             continue
         if vote.georef != georef or vote.legend != voter.legend:
             raise ValueError(f"{vote.source}: {vote.legend} on {vote.georef}, expected {voter.legend} on {georef}")
-        symbols[position] = table.symbol_of[vote.classes]
+        symbols[position] = table.symbol_of.take(vote.classes)
     return symbols

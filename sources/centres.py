@@ -20,47 +20,76 @@ NEAR_BORDER = 1e-4
 """Parts of a source pixel: so near a border a centre is projected itself. The polynomials must fit ten times better."""
 
 
+ROWS = 32
+"""Rows of the target that are worked on together: what they need fits into a processor's cache."""
+
+Floats = NDArray[np.float64]
+
+
 @lru_cache(maxsize=2)
-def source_pixels(target: GeoRef, wkt: str, transform: Affine) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(H, W) row and column of the source pixel in which each centre of the target lies; not to be written to.
+def source_pixels(target: GeoRef, wkt: str, transform: Affine, shape_yx: tuple[int, int]) -> NDArray[np.intp]:
+    """(H, W) the source pixel in which each centre of the target lies, counted row by row; -1 beyond the source.
 
     The projection is computed at some nodes and drawn through them by polynomials, which is a hundred times as fast;
     centres that come so near a border that the polynomial might be on its other side are projected themselves. Where
     the polynomials do not fit (a grid over a pole), all are. The last answers are kept: editions of one product lie on
     one lattice.
+
+    Args:
+        target: whose centres.
+        wkt: coordinate system of the source.
+        transform: of the source.
+        shape_yx: rows and columns of the source.
+
+    Returns:
+        Not to be written to.
     """
     to_source = projection(target.epsg, wkt)
     x, y = target.x_centres(), target.y_centres()
 
-    def exactly(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    def exactly(x: Floats, y: Floats) -> Floats:
         found_x, found_y = to_source.transform(x, y)
         return np.stack([(found_y - transform.f) / transform.e, (found_x - transform.c) / transform.a])
 
     fitted = _fitted(x, y, exactly)
-    if fitted is None:
-        across, down = np.meshgrid(x, y)
-        places = exactly(across, down)
-    else:
-        places = fitted
-        near = np.flatnonzero((np.abs(places - np.rint(places)) < NEAR_BORDER).any(axis=0).ravel())
-        flat = places.reshape(2, -1)
-        flat[:, near] = exactly(x[near % x.size], y[near // x.size])
-    rows, columns = np.floor(places, out=places).astype(np.int64)
-    rows.setflags(write=False)
-    columns.setflags(write=False)
-    return rows, columns
+    found, near = np.empty(target.shape_yx, dtype=np.intp), []
+    for start in range(0, y.size, ROWS):
+        part = slice(start, min(start + ROWS, y.size))
+        if fitted is None:
+            places = exactly(*np.meshgrid(x, y[part]))
+        else:
+            places = fitted(part)
+            from_border = np.rint(places)
+            np.abs(np.subtract(places, from_border, out=from_border), out=from_border)
+            near.append(start * x.size + np.flatnonzero(from_border.min(axis=0) < NEAR_BORDER))
+        found[part] = _counted(places, shape_yx)
+    if near:
+        at = np.concatenate(near)
+        found.ravel()[at] = _counted(exactly(x[at % x.size], y[at // x.size]), shape_yx)
+    found.setflags(write=False)
+    return found
 
 
-def _fitted(
-    x: NDArray[np.float64], y: NDArray[np.float64], exactly: Callable[..., NDArray[np.float64]]
-) -> NDArray[np.float64] | None:
-    """(2, H, W) places by polynomials through nodes, or None where they miss places between the nodes."""
+def _counted(places: Floats, shape_yx: tuple[int, int]) -> Floats:
+    """Pixels counted row by row, -1 beyond the source, of (2, ...) rows and columns, which are used up."""
+    rows, columns = np.floor(places, out=places)
+    beyond = (rows < 0) | (rows >= shape_yx[0]) | (columns < 0) | (columns >= shape_yx[1])
+    rows *= shape_yx[1]
+    rows += columns
+    rows[beyond] = -1
+    return np.asarray(rows)
+
+
+def _fitted(x: Floats, y: Floats, exactly: Callable[..., Floats]) -> Callable[[slice], Floats] | None:
+    """What gives (2, rows, W) places of some rows by polynomials through nodes; None where they miss places
+    between the nodes.
+    """
     if min(x.size, y.size) < 2 * NODES:
         return None
     nodes = np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES)
     between = np.linspace(-1, 1, 2 * NODES + 1)
 
-    def scaled(values: NDArray[np.float64], unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scaled(values: Floats, unit: Floats) -> Floats:
         middle, half = (values[0] + values[-1]) / 2, (values[-1] - values[0]) / 2
         return np.asarray(middle + half * unit)
 
@@ -71,8 +100,9 @@ def _fitted(
     missed = np.abs(test @ coefficients @ test.T - exactly(*np.meshgrid(scaled(x, between), scaled(y, between))))
     if not missed.max() < NEAR_BORDER / 10:
         return None
-    along = [chebyshev.chebvander(np.linspace(-1, 1, values.size), NODES - 1) for values in (y, x)]
-    return np.asarray(along[0] @ coefficients @ along[1].T)
+    down, across = (chebyshev.chebvander(np.linspace(-1, 1, values.size), NODES - 1) for values in (y, x))
+    along = coefficients @ across.T
+    return lambda rows: np.asarray(down[rows] @ along)
 
 
 @lru_cache(maxsize=64)

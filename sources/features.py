@@ -63,9 +63,10 @@ def is_area(tags: Mapping[str, str]) -> bool:
     """
     if "area" in tags:
         return tags["area"] != "no"
-    for key, rule in _area_rules().items():
-        value = tags.get(key)
-        if value is None or value == "no":
+    rules = _area_rules()
+    for key, value in tags.items():
+        rule = rules.get(key)
+        if rule is None or value == "no":
             continue
         if "only" in rule:
             if value in rule["only"]:
@@ -84,9 +85,9 @@ def _area_rules() -> dict[str, dict[str, list[str]]]:
 
 def has_wanted(tags: Mapping[str, str], tags_wanted: TagsWanted) -> bool:
     """Whether one of the wanted tags is there."""
-    for key, wanted in tags_wanted.items():
-        value = tags.get(key)
-        if value is None:
+    for key, value in tags.items():
+        wanted = tags_wanted.get(key)
+        if wanted is None:
             continue
         if wanted is True or value == wanted or (isinstance(wanted, list) and value in wanted):
             return True
@@ -113,7 +114,7 @@ def to_crs(table: FeatureTable, epsg: int) -> FeatureTable:
     places = np.array([feature.geometry for feature in table.features], dtype=object)
     shaped = shaped_geometries(shapely.transform(places, moved))
     features = tuple(
-        replace(feature, geometry=geometry)
+        Feature(feature.feature_id, geometry, feature.tags, feature.timestamp)
         for feature, geometry in zip(table.features, shaped, strict=True)
         if geometry is not None
     )

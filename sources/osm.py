@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -99,7 +99,7 @@ class _Collected:
         if found.is_area() and found.from_way():
             self._add_area(found, self.awaited.get(f"way/{found.orig_id()}"))
             return
-        tags = dict(found.tags)
+        tags = dict(islice(found.tags, len(found.tags)))  # one more is an exception in C++, which costs more than all
         if not has_wanted(tags, self.tags_wanted):
             return
         timestamp = _iso(found.timestamp)
@@ -119,7 +119,7 @@ class _Collected:
         for one in self.awaited.values():
             ring = shapely.get_coordinates(shapely.from_wkb(one.wkb)) if one.wkb else ()
             if len(ring) >= 4:
-                self._keep(replace(one, wkb=shapely.to_wkb(Polygon(ring), hex=True)))
+                self._keep(one._replace(wkb=shapely.to_wkb(Polygon(ring), hex=True)))
             else:
                 self.left_out += 1
         self._finish_some()
@@ -173,8 +173,7 @@ class _Collected:
         self.found.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """One object of the file."""
 
     feature_id: str

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labelers.channel import HELD, HELD_PIXELS, class_accuracies, held_channel, start_channel
 from labelers.marks import LEVELS
 from labelers.places import Lookup
-from labelers.surroundings import RING_LEVELS, box_sums
+from labelers.surroundings import DOMINANCE, INNER_M, OUTER_M, RING_LEVELS, SILENT_RING, STEPS, box_sums, ring_marks
 from labelers.voters import SILENT, FusionSetup, setup_of
 from schemas.recipe import Labels
 
@@ -103,9 +103,38 @@ def test_steadiness_and_ring_make_the_place_of_the_class_shares() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 9))
 def test_sums_over_squares_are_those_of_the_pixels(seed: int, reach: int, other: int) -> None:
-    values = np.random.default_rng(seed).integers(0, 64, (7, 9)).astype(np.int32)
+    values = np.random.default_rng(seed).integers(0, 64, (7, 9))
     for half, found in zip((reach, other), box_sums(values, (reach, other)), strict=True):
         for y in range(7):
             for x in range(9):
                 window = values[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]
                 assert found[y, x] == window.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 12), st.sampled_from([5.0, 10.0, 30.0, 100.0]))
+def test_rings_are_those_of_a_count_pixel_by_pixel(seed: int, sources: int, classes: int, pixel_m: float) -> None:
+    rng = np.random.default_rng(seed)
+    shares, symbols = [], []
+    for _ in range(sources):
+        table = np.zeros((int(rng.integers(1, 9)), classes))
+        for row in table:  # as crosswalks have it: each class that a code admits has half of what the one before has
+            admitted = rng.permutation(classes)[: rng.integers(1, 4)]
+            row[admitted] = 0.5 ** np.arange(len(admitted)) / (0.5 ** np.arange(len(admitted))).sum()
+        shares.append(table)
+        said = rng.integers(-1, len(table), (7, 5)).repeat(2, axis=1).astype(np.int16)
+        symbols.append(np.where(rng.random(said.shape) < rng.random(), np.int16(SILENT), said))
+    inner = max(round(INNER_M / pixel_m), 1)
+    outer = max(round(OUTER_M / pixel_m), inner + 1)
+    found = ring_marks(symbols, shares, pixel_m)
+    rows, columns = np.indices(found.shape)
+    for y, x in np.ndindex(found.shape):
+        away = np.maximum(abs(rows - y), abs(columns - x))
+        around = (away <= outer) & (away > inner)
+        votes = np.zeros(classes, dtype=np.int64)
+        for layer, table in zip(symbols, shares, strict=True):
+            spoken = layer[around][layer[around] >= 0]
+            votes += np.rint(table * STEPS).astype(np.int64)[spoken].sum(axis=0)
+        share = np.float32(votes.max()) / np.float32(max(votes.sum(), 1))
+        level = sum(int(share >= np.float32(least)) for least in DOMINANCE)
+        assert found[y, x] == (votes.argmax() * RING_LEVELS + level if votes.sum() > STEPS // 2 else SILENT_RING)

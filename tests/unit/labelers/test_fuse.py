@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from labelers import derived, fuse
+from labelers.estimate import BELIEF, posterior_of, posterior_rows
 from labelers.marks import FusionStatistics, added, distinct, mark_sizes, packed, to_marks, unpacked
+from labelers.places import Lookup
 from labelers.voters import FusionSetup, Voter, setup_of, vote_table
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
@@ -157,6 +159,19 @@ def test_packed_marks_come_back(seed: int) -> None:
     np.testing.assert_array_equal(unpacked(keys, sizes)[inverse].T.reshape(marks.shape), marks)
     assert (np.diff(keys) > 0).all()
     np.testing.assert_array_equal(packed(unpacked(keys, sizes).T, sizes), keys)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([(6, 7, 9), (2000, 3000, 9, 40), (4000, 5000, 6000), (1 << 25, 6)]))
+def test_combinations_are_those_of_a_sort_whatever_the_size_of_the_tables(seed: int, sizes: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(seed)
+    few = [rng.integers(-1, size - 1, int(rng.integers(1, 30))) for size in sizes]
+    marks = np.stack([rng.choice(values, (6, 7)) for values in few])
+    keys, which = distinct(marks, sizes)
+    expected, inverse = np.unique(packed(marks.reshape(len(marks), -1), sizes), return_inverse=True)
+    np.testing.assert_array_equal(keys, expected)
+    np.testing.assert_array_equal(which, inverse)
+    assert [len(part) for part in distinct(marks[:, :0], sizes)] == [0, 0]
 
 
 def test_more_sources_than_a_key_holds_are_refused() -> None:
@@ -345,6 +360,28 @@ def test_regions_have_class_shares_of_their_own() -> None:
     assert shares[model.estimate.place_of("a")][0] > 0.9
     assert shares[model.estimate.place_of("b")][7] > 0.9
     assert shares[model.estimate.place_of("elsewhere")][0] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_posterior_s_best_class_and_its_share_are_those_of_the_tables_looked_up_one_by_one() -> None:
+    _, votes = simulated(2)
+    model = estimated(1)
+    found = model.estimate
+    assert found is not None
+    sizes = mark_sizes(model.setup)
+    rows = unpacked(distinct(to_marks(votes, model.setup), sizes)[0], sizes)
+    lookup = Lookup(model.setup, len(found.regions) + 1, found.cells)
+    plain, _ = posterior_rows(
+        found.strata.reshape(-1, 11),
+        lookup.strata_places(rows, found.place_of("")),
+        [table.reshape(-1, 11) for table in found.tables],
+        lookup.table_places(rows, found.place_of("")),
+        found.weights,
+    )
+    plain = plain**BELIEF
+    plain /= plain.sum(axis=1, keepdims=True)
+    posterior = posterior_of(found, model.setup, rows)
+    np.testing.assert_array_equal(posterior.argmax(axis=1), plain.argmax(axis=1))
+    np.testing.assert_array_equal(posterior.max(axis=1), plain.max(axis=1))
 
 
 # Layers and recipes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -114,6 +115,13 @@ def test_a_line_is_as_wide_as_its_class_or_its_tag_says() -> None:
     assert set(motorway) == {2}
     assert set(tagged) == {6}
     assert (silly == motorway).all()
+
+
+def test_a_bent_line_fills_what_shapely_s_own_buffer_fills() -> None:
+    bent = line((1, 1), (9, 2), (4, 9), (15, 10))
+    (one,) = OsmLabeler().paint(table_of((bent, {"highway": "motorway", "width": "31"})), GRID)
+    assert one.geometry.equals_exact(bent.buffer(15.5, cap_style="flat", join_style="round"), 0.0)
+    assert one.area_m2 == one.geometry.area
 
 
 def test_a_path_is_not_painted_at_10_m_but_at_1_m() -> None:
@@ -229,3 +237,35 @@ def test_a_clipped_feature_says_so() -> None:
         table_of((pixels(-3, 0, 2, 5), {"building": "yes"}), (pixels(1, 1, 2, 2), {"building": "yes"})), GRID
     )
     assert [feature["properties"]["clipped"] for feature in found["features"]] == [True, False]
+
+
+def test_geometries_of_every_kind_are_written_as_geojson_has_them() -> None:
+    hole = shapely.difference(pixels(2, 2, 9, 9), pixels(4, 4, 5, 6))
+    there_and_back = line((-2, 3), (3, 3), (3, 6), (-2, 6.5), (-2, 8), (2, 8))
+    parts: list[BaseGeometry] = [
+        Point(at(3.004, 4)),
+        shapely.MultiPoint([at(1, 1), at(2, 3.127), at(40, 40)]),
+        there_and_back,
+        hole,
+        shapely.MultiPolygon([pixels(10, 1, 12, 2), hole]),
+        pixels(-4, 10, 3, 15),
+        Point(at(40, 40)),
+        shapely.Polygon([at(-3, 1), at(2, 1), at(-3, 2), at(2, 3), at(-3, 3)]),
+    ]
+    found = to_pixel_geojson(table_of(*((part, {"building": "yes"}) for part in parts)), GRID)["features"]
+    kinds = [feature["geometry"]["type"] for feature in found]
+    assert kinds == [
+        "Point", "MultiPoint", "MultiLineString", "Polygon", "MultiPolygon", "Polygon", "MultiPolygon"
+    ]  # fmt: skip
+    assert [feature["id"] for feature in found] == [f"way/{i}" for i in (0, 1, 2, 3, 4, 5, 7)]
+    for feature in found:
+        shape = shapely.geometry.shape(feature["geometry"])
+        assert feature["geometry"] == json.loads(shapely.to_geojson(shape))
+        part = parts[int(feature["id"].removeprefix("way/"))]
+        back = shapely.transform(shape, lambda xy: np.column_stack([GRID.x0 + 10 * xy[:, 0], GRID.y0 - 10 * xy[:, 1]]))
+        inside = shapely.intersection(part, box(*GRID.bounds_xyxy))
+        assert shapely.hausdorff_distance(back, inside) < 0.1
+        assert (back.area, back.length) == pytest.approx((inside.area, inside.length), rel=1e-3)
+    collection = shapely.GeometryCollection([pixels(1, 1, 3, 3), Point(at(5, 5))])
+    (feature,) = to_pixel_geojson(table_of((collection, {"building": "yes"})), GRID)["features"]
+    assert feature["geometry"]["type"] == "GeometryCollection"

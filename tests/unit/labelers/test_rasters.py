@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from labelers.corine import CorineLabeler
-from labelers.raster import RasterLabeler, crop_codes
+from labelers.raster import RasterLabeler, codes_in, crop_codes
 from labelers.worldcover import WorldCoverLabeler
 from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
@@ -32,6 +32,11 @@ def test_worldcover_codes_pass_as_they_are() -> None:
 def test_a_code_that_the_legend_lacks_is_refused_with_the_item() -> None:
     with pytest.raises(UnsupportedItemError, match=r"no code 7, 11 \(items item-1\)"):
         WorldCoverLabeler().label(layer_of(np.array([[7, 11, 10, 10]] * 3, np.uint8)), GRID)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_the_codes_that_occur_are_told_rising(dtype: type) -> None:
+    assert codes_in(np.array([[30, 10, 10], [255, 0, 30]], dtype)) == [0, 10, 30, 255]
 
 
 def test_a_layer_of_the_tile_is_cut_to_the_chip() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy import ndimage
 from shapely.geometry import LineString, box
 from shapely.geometry.base import BaseGeometry
 
@@ -180,6 +183,54 @@ def test_road_kilometres_of_all_squares_are_those_in_the_chip(places: list[tuple
     assert metres == pytest.approx(inside, rel=1e-4, abs=0.5) or inside < metres <= 2 * inside + 0.5  # on a border
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.floats(-4, 12), st.floats(-4, 10)), min_size=3, max_size=6), min_size=0, max_size=6),
+    st.integers(1, 8),
+)
+def test_densities_are_those_of_every_shape_cut_by_every_square(
+    shapes: list[list[tuple[float, float]]], cell: int
+) -> None:
+    areas = [shapely.convex_hull(shapely.MultiPoint([at(*place) for place in places])) for places in shapes]
+    areas = [area for area in areas if area.geom_type == "Polygon" and area.area > 1]
+    apart = [a for i, a in enumerate(areas) if not any(a.intersects(b) for b in areas[:i])]
+    roads = [line(*places) for places in shapes]
+    table = features(
+        *((f"way/{i}", area, {"building": "yes"}) for i, area in enumerate(apart)),
+        *((f"way/{50 + i}", road, {"highway": "residential"}) for i, road in enumerate(roads)),
+    )
+    houses, streets = building_density(table, GRID, cell), road_density(table, GRID, cell)
+    for row, column in np.ndindex(houses.shape):
+        top, left = row * cell, column * cell
+        square = box(*at(left, min(top + cell, 6)), *at(min(left + cell, 8), top))
+        covered = sum(area.intersection(square).area for area in apart)
+        metres = sum(road.intersection(square).length for road in roads)
+        assert houses[row, column] == np.float32(covered / square.area)  # to the bit
+        assert streets[row, column] == np.float32(1000.0 * metres / square.area)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(st.integers(-3, 11), st.integers(-3, 9)), min_size=2, max_size=7), max_size=5),
+)
+def test_edges_are_as_long_as_what_of_the_ways_lies_in_the_chip(ways: list[list[tuple[int, int]]]) -> None:
+    lines = [line(*((x + 0.25, y + 0.25) for x, y in places)) for places in ways]
+    table = features(*((f"way/{i}", one, {"highway": "residential"}) for i, one in enumerate(lines)))
+    graph = network(table, GRID)
+    inside = sum(one.intersection(box(*GRID.bounds_xyxy)).length for one in lines)
+    again = sum(one.length for one in lines) - sum(shapely.union_all([one]).length for one in lines)
+    total = sum(edge["length_m"] for edge in graph["edges"])
+    assert inside - 0.01 * len(graph["edges"]) - 1e-6 <= total <= inside + again + 0.01 * len(graph["edges"]) + 1e-6
+    met = Counter(vertex for one in lines for vertex in set(one.coords))
+    shared = {vertex for vertex, count in met.items() if count > 1} | {one.coords[i] for one in lines for i in (0, -1)}
+    at_nodes = {(GRID.x0 + 10 * x, GRID.y0 - 10 * y) for x, y, _ in graph["nodes"]}
+    between = {(GRID.x0 + 10 * x, GRID.y0 - 10 * y) for edge in graph["edges"] for x, y in edge["points"][1:-1]}
+    assert not between & shared
+    assert at_nodes <= shared | {
+        (GRID.x0 + 10 * x, GRID.y0 - 10 * y) for x, y, _ in (graph["nodes"][i] for i in graph["at_edge"])
+    }
+
+
 def test_a_footway_and_a_tunnel_are_no_road() -> None:
     table = features(
         ("way/1", line((0, 1), (8, 1)), {"highway": "footway"}),
@@ -242,6 +293,36 @@ def test_a_dropped_class_takes_that_of_its_surroundings() -> None:
     assert out[2, 3] == 3
     assert out[0, 0] == 255
     assert (worse(np.full((3, 4), 4, np.uint8), dropped=(4,)) == 255).all()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 4))
+def test_what_is_dropped_takes_what_the_transform_of_the_whole_chip_finds(seed: int, size: int, kinds: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = rng.choice(np.array([*range(kinds), 7, 7, 255], np.uint8), (-(-50 // size), -(-44 // size)))
+    codes = drawn.repeat(size, 0).repeat(size, 1)[:50, :44]
+    gone = codes == 7
+    rows, columns = ndimage.distance_transform_edt(gone | (codes == 255), return_distances=False, return_indices=True)
+    expected = np.where(gone, codes[rows, columns], codes) if (~gone & (codes != 255)).any() else codes
+    np.testing.assert_array_equal(worse(codes, dropped=(7,)), np.where(expected == 7, 255, expected))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 1))
+def test_patches_are_lost_by_one_draw_each_class_by_class(seed: int, share: float) -> None:
+    drawn = np.random.default_rng(seed).choice(np.array([0, 1, 2, 255], np.uint8), (9, 7))
+    codes = drawn.repeat(3, 0).repeat(3, 1)
+    rng = np.random.default_rng(list(hashlib.sha256(b"s").digest()))
+    gone, patches = np.zeros(codes.shape, bool), []
+    for code in np.unique(codes[codes != 255]):
+        labels, count = ndimage.label(codes == code)
+        patches += [labels == number for number in range(1, count + 1)]
+        gone |= np.isin(labels, 1 + np.flatnonzero(rng.random(count) < share))
+    gone &= ~max(patches, key=np.count_nonzero)
+    out = worse(codes, drop_objects=share)
+    np.testing.assert_array_equal(out[~gone], codes[~gone])
+    rows, columns = ndimage.distance_transform_edt(gone | (codes == 255), return_distances=False, return_indices=True)
+    np.testing.assert_array_equal(out[gone], codes[rows, columns][gone])
 
 
 def test_a_shift_moves_everything_alike_and_brings_in_the_unknown() -> None:
