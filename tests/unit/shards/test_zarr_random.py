@@ -13,7 +13,7 @@ from shards.reader import open_dataset
 from shards.zarr_random import ZarrChips
 
 
-@pytest.mark.parametrize("small, held", [(64 << 10, 16 << 20), (64 << 10, 100), (0, 0)])
+@pytest.mark.parametrize(("small", "held"), [(64 << 10, 16 << 20), (64 << 10, 100), (0, 0)])
 @pytest.mark.parametrize("group", ["s2_10m", "s1", "label", "label_worldcover"])
 def test_chips_by_number_equal_what_zarr_reads(
     published: Path, group: str, small: int, held: int, monkeypatch: pytest.MonkeyPatch
