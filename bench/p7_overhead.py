@@ -1,11 +1,11 @@
 """P7: what Prefect and Dask cost: a build beside a plain loop over the same stages, and the cost of a unit.
 
-    python bench/p7_overhead.py [--repeats 3] [--size 6x4] [--units 100 1000 10000 100000]
+    python bench/p7_overhead.py [--repeats 3] [--size 18x14] [--units 100 1000 10000 100000]
 
 *Build*: the sandbox's recipe over a world of ``--size`` km: the flow on a LocalCluster of two and a private Prefect
 API, beside the same stages over two processes of a plain pool (`flows.stages.build_plainly`). They take turns, each in
 a process of its own. The start of API and cluster is part of the build; it is told apart as well. *Units*: no-op units
-through `flows.runs.spread` on two workers, the way tiles go.
+through `flows.runs.spread` on two workers, the way tiles go. Both kinds have one setting of memory and of threads.
 """
 
 from __future__ import annotations
@@ -114,13 +114,14 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", default="6x4")
+    parser.add_argument("--size", default="18x14")
     parser.add_argument("--units", type=int, nargs="*", default=list(UNITS))
     parser.add_argument("--one", nargs=3)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(one_build(options.one[0], Path(options.one[1]), Path(options.one[2]))))
         return
+    from flows.cluster import WORKER_ENVIRONMENT
     from sandbox.products import write_sandbox
     from sandbox.serve import SandboxServer
 
@@ -134,7 +135,8 @@ def main() -> None:
     )  # fmt: skip
     found: dict[str, list[dict[str, float]]] = {"flow": [], "plain": []}
     with SandboxServer(index.root) as server:
-        variables = {**os.environ, "TERRAWEFT_SANDBOX_STAC": server.stac_url}
+        alike = {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
+        variables = {**os.environ, **alike, "TERRAWEFT_SANDBOX_STAC": server.stac_url}
         for _ in range(options.repeats):
             for kind, rows in found.items():
                 out = WORK / "out"
