@@ -1,6 +1,6 @@
 """P7: what Prefect and Dask cost: a build beside a plain loop over the same stages, and the cost of a unit.
 
-    python bench/p7_overhead.py [--repeats 3] [--size 18x14] [--units 100 1000 10000 100000]
+    python bench/p7_overhead.py [--repeats 3] [--size 40x14] [--units 100 1000 10000 100000]
 
 *Build*: the sandbox's recipe over a world of ``--size`` km: the flow on a LocalCluster of two and a private Prefect
 API, beside the same stages over two processes of a plain pool (`flows.stages.build_plainly`). They take turns, each in
@@ -114,7 +114,7 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", default="18x14")
+    parser.add_argument("--size", default="40x14")
     parser.add_argument("--units", type=int, nargs="*", default=list(UNITS))
     parser.add_argument("--one", nargs=3)
     options = parser.parse_args()
