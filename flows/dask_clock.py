@@ -1,4 +1,4 @@
-"""Messages of Dask that do not wait by the time of day, which may be set back: also a preload of schedulers and workers.
+"""Messages of Dask that do not wait by the time of day, which may be set back; also a preload of its processes.
 
 Dask holds a message back until a few milliseconds after the one before, and Tornado's timers, which its heartbeats
 and checks are, count by the time of day too. Where that is set back by an hour between two messages, the second leaves

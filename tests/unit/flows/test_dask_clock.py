@@ -52,9 +52,7 @@ asyncio.run(main())
 
 @pytest.mark.services("cc")
 @pytest.mark.parametrize(("how", "seen"), [("held", "first second ticking"), ("as it is", "first stuck")])
-def test_what_comes_after_a_step_of_the_clock_is_sent_at_once(
-    how: str, seen: str, stepped_clock: SteppedClock
-) -> None:
+def test_what_comes_after_a_step_of_the_clock_is_sent_at_once(how: str, seen: str, stepped_clock: SteppedClock) -> None:
     stepped_clock.set_back(0)
     command = [sys.executable, "-c", PROGRAM, how]
     done = subprocess.run(
