@@ -54,14 +54,14 @@ $(STAC_SERVER)/.installed: tests/integration/stac_server_requirements.txt
 	@$(STAC_SERVER)/bin/pip install --quiet --disable-pip-version-check -r $<; touch $@
 	@echo "make services: stac-fastapi-pgstac is installed in $(STAC_SERVER)"
 
-services: $(STAC_SERVER)/.installed  ## install PostGIS, nginx, Chromium, faketime (Debian) and a STAC server, for the tests that need them
+services: $(STAC_SERVER)/.installed  ## install PostGIS, nginx, Chromium, a C compiler (Debian) and a STAC server, for the tests that need them
 	@if ! command -v apt-get >/dev/null; then \
-	  echo "make services: no apt-get here; install PostgreSQL with PostGIS, nginx, Chromium and faketime by other means" >&2; exit 0; fi; \
+	  echo "make services: no apt-get here; install PostgreSQL with PostGIS, nginx, Chromium and a C compiler by other means" >&2; exit 0; fi; \
 	as_root=""; if [ "$$(id -u)" -ne 0 ]; then as_root="sudo"; fi; \
 	export DEBIAN_FRONTEND=noninteractive; \
 	$$as_root apt-get update -qq; \
-	$$as_root apt-get install -y -qq --no-install-recommends postgresql postgresql-postgis postgis nginx-light chromium faketime fonts-dejavu-core >/dev/null; \
-	echo "make services: PostGIS, nginx, Chromium and faketime are installed"
+	$$as_root apt-get install -y -qq --no-install-recommends postgresql postgresql-postgis postgis nginx-light chromium gcc libc6-dev fonts-dejavu-core >/dev/null; \
+	echo "make services: PostGIS, nginx, Chromium and a C compiler are installed"
 
 resolve: $(STAMP)  ## prove that the pinned set resolves from wheels on Python 3.12 and 3.13 (dry run)
 	@mkdir -p build; $(BIN)/pip wheel --quiet --no-deps -c constraints.txt -w build/wheels $(SDIST_ONLY)

@@ -17,6 +17,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from rasterio.errors import NotGeoreferencedWarning
 
+from flows.dask_clock import hold_clock
 from flows.software import require_same_software
 from schemas.errors import UserError
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
 
-PRELOAD = ["flows.realign"]
+PRELOAD = ["flows.dask_clock", "flows.realign"]
 """What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
 
 MEMORY_PER_WORKER = "1500MB"
@@ -51,8 +52,9 @@ def dask_client(
 
     One thread per process: decoding and warping hold the GIL in parts, and GDAL's caches are per handle.
     """
+    quieten()
+    hold_clock()
     if address:
-        quieten()
         with _told_in_a_line(address), _connected(address, patience_s) as client:
             require_same_software(client, address)
             yield client
@@ -65,7 +67,6 @@ def dask_client(
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "temporary-directory": str(scratch),
     }
-    quieten()
     with (
         _told_in_a_line("workers of this machine"),
         dask.config.set(settings),

@@ -27,8 +27,10 @@ Sleep = Callable[[float], object]
 POLL_S = 0.005
 """First pause of somebody who finds no place; each further one is half as long again, up to `LONGEST_POLL_S`."""
 LONGEST_POLL_S = 0.1
-LONGEST_PAUSE_S = 600.0
-"""A start further ahead than this is the mark of a clock that was set back, and is not waited for."""
+LONGEST_PAUSE_S = 300.0
+"""Whatever a host asks for, it is left alone no longer."""
+CLOCK_SKEW_S = 2.0
+"""Machines that share a folder differ by less. What was written further ahead is of a clock that was set back since."""
 PAUSE_UNASKED_S = 1.0
 """How long a host that throttles without saying for how long is left alone."""
 
@@ -90,7 +92,7 @@ class HostLimits:
             return
         with self._gate(host) as gate:
             now = self.now()
-            _write(gate, max(_start(gate, now), now + min(seconds, LONGEST_PAUSE_S / 2)))
+            _write(gate, max(_start(gate, now), now + min(seconds, LONGEST_PAUSE_S)), now)
         log.info("%s asks for a pause of %.1f s", host, seconds)
 
     def _place(self, host: str, places: int) -> int:
@@ -121,7 +123,7 @@ class HostLimits:
                 start = _start(gate, now)
                 if start <= now:
                     if step_s:
-                        _write(gate, now + step_s)
+                        _write(gate, now + step_s, now)
                     return
             self.sleep(start - now)
 
@@ -151,14 +153,21 @@ def _safe(host: str) -> str:
 
 
 def _start(file: int, now: float) -> float:
-    """When the host may be asked next; ``now`` where nobody said so, or by a clock that was set back since."""
+    """When the host may be asked next; ``now`` where nobody said so.
+
+    Where the clock was set back since, what was left to wait when somebody said so is waited from now on.
+    """
     try:
-        start = float(os.pread(file, 64, 0) or b"0")
+        start, written = map(float, os.pread(file, 64, 0).split())
     except ValueError:
         return now
-    return start if start <= now + LONGEST_PAUSE_S else now
+    if written <= now + CLOCK_SKEW_S:
+        return start
+    start += now - written
+    _write(file, start, now)
+    return start
 
 
-def _write(file: int, moment: float) -> None:
+def _write(file: int, start: float, now: float) -> None:
     os.ftruncate(file, 0)
-    os.pwrite(file, f"{moment:.6f}".encode(), 0)
+    os.pwrite(file, f"{start:.6f} {now:.6f}".encode(), 0)

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.stepped_clock import SteppedClock, stepped_clock_in
+
 CI_VARIABLE = "TERRAWEFT_CI"
 REALDATA_VARIABLE = "TERRAWEFT_REALDATA"
 
@@ -66,14 +68,9 @@ def _small_disk() -> Path | None:
     return Path(program) if tried.returncode == 0 else None
 
 
-def _faketime() -> Path | None:
-    """The library of Debian's libfaketime for programs with threads."""
-    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
-
-
 SERVICES: dict[str, Callable[[], Path | None]] = {
+    "cc": lambda: _program("cc", "gcc"),
     "chromium": lambda: _program("chromium", "chromium-browser", "google-chrome"),
-    "faketime": _faketime,
     "namespaces": lambda: _program("unshare") if os.geteuid() == 0 else None,
     "nginx": lambda: _program("nginx"),
     "postgis": _postgis,
@@ -146,6 +143,13 @@ def realdata() -> Path:
 
 
 @pytest.fixture(scope="session")
+def stepped_clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
+    """A time of day that can be set back under a program; the test that uses it is marked ``services("cc")``."""
+    folder = tmp_path_factory.mktemp("clock")
+    return stepped_clock_in(folder, _present(SERVICES["cc"](), 'services("cc")'))
+
+
+@pytest.fixture(scope="session")
 def chromium() -> Path:
     """The browser's program; the test that uses it is marked ``services("chromium")``."""
     return _present(SERVICES["chromium"](), 'services("chromium")')
@@ -155,12 +159,6 @@ def chromium() -> Path:
 def nginx() -> Path:
     """nginx's program; the test that uses it is marked ``services("nginx")``."""
     return _present(SERVICES["nginx"](), 'services("nginx")')
-
-
-@pytest.fixture(scope="session")
-def faketime() -> Path:
-    """The library that shows a program another clock; the test that uses it is marked ``services("faketime")``."""
-    return _present(SERVICES["faketime"](), 'services("faketime")')
 
 
 @pytest.fixture(scope="session")

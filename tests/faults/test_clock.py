@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -14,8 +13,10 @@ from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
 from tests.integration.faulty import faulty_recipe
 from tests.integration.support import World
+from tests.stepped_clock import SteppedClock
 
-pytestmark = pytest.mark.services("faketime")
+pytestmark = pytest.mark.services("cc")
+BACK_S = {"7 minutes": 7 * 60.0, "26 hours": 26 * 3600.0, "400 days": 400 * 86400.0}
 
 
 @pytest.fixture(scope="module")
@@ -35,33 +36,29 @@ def _hash(root: Path) -> str:
     return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
 
 
-@pytest.mark.parametrize("back", ["-7m", "-26h", "-400d"])
+@pytest.mark.parametrize("back", BACK_S)
 def test_a_clock_that_goes_back_in_mid_run_changes_nothing(
     back: str,
     recipe: Path,
     world: World,
     environment: dict[str, str],
     command: list[str],
-    faketime: Path,
+    stepped_clock: SteppedClock,
     tally: Tally,
     tmp_path: Path,
 ) -> None:
-    clock = tmp_path / "clock"
     honest = {**environment, "TERRAWEFT_SANDBOX_STAC": world.stac_url, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     honest.pop("PREFECT_API_URL")  # the private server lives by that clock too
-    shown = honest | {
-        "LD_PRELOAD": str(faketime), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    stepped = honest | stepped_clock.variables
     right = False
     try:
-        _set(clock, "+0")
+        stepped_clock.set_back(0)
         whole = _begin(command, recipe, tmp_path / "whole", honest)
         _end(whole)
         root = tmp_path / "d"
-        build = _begin(command, recipe, root, shown)
+        build = _begin(command, recipe, root, stepped)
         until("tile that is read", lambda: list(root.glob("work/runs/*/first/*/tile.json")))
-        _set(clock, back)
+        stepped_clock.set_back(BACK_S[back])
         assert build.poll() is None
         _end(build)
         assert _hash(root) == _hash(tmp_path / "whole")
@@ -69,7 +66,7 @@ def test_a_clock_that_goes_back_in_mid_run_changes_nothing(
         text["modalities"]["s2"]["bands"] = ["B02", "B03", "B04"]
         more = tmp_path / "more.yaml"
         more.write_text(yaml.safe_dump(text))
-        _end(_begin(command, more, root, shown))
+        _end(_begin(command, more, root, stepped))
         _end(_begin(command, more, tmp_path / "whole", honest))
         right = _hash(root) == _hash(tmp_path / "whole")
         first, second = sorted(path.name for path in (root / "versions").iterdir())
@@ -77,7 +74,7 @@ def test_a_clock_that_goes_back_in_mid_run_changes_nothing(
         parent = json.loads((root / "versions" / second / "dataset.json").read_text())["parent_version"]
         right = right and parent == first
     finally:
-        tally.note("clock set back in mid-run", right, f"by {back[1:]}")
+        tally.note("clock set back in mid-run", right, f"by {back}")
     assert right
 
 
@@ -89,10 +86,3 @@ def _begin(command: list[str], recipe: Path, root: Path, environment: dict[str, 
 def _end(build: subprocess.Popen[str]) -> None:
     _, errors = build.communicate(timeout=300)
     assert build.returncode == 0, errors[-4000:]
-
-
-def _set(clock: Path, offset: str) -> None:
-    """In one move, so that nobody reads half of it."""
-    beside = clock.with_suffix(".new")
-    beside.write_text(offset + "\n")
-    os.replace(beside, clock)

@@ -115,25 +115,31 @@ def test_a_host_that_throttles_is_left_alone_by_all(tmp_path: Path, asked_s: flo
         assert clock.slept == pytest.approx(asked_s or 1.0, abs=1e-3)
 
 
-def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize("back_s", [1.0, 7 * 60.0, 400 * 86400.0])
+def test_a_clock_that_was_set_back_stops_nobody(tmp_path: Path, back_s: float) -> None:
     clock = Clock()
     limits = HostLimits({"h": HostLimit(per_second=1.0)}, tmp_path, clock.sleep, clock.now)
-    clock.time = 1e9
     with limits.slot("h"):
-        clock.time = 1000.0
-    with limits.slot("h"):
-        assert clock.slept == 0.0
+        clock.time -= back_s
+    for _ in range(2):
+        with limits.slot("h"):
+            pass
+    assert clock.slept == pytest.approx(2.0, abs=1.0 + 1e-3)
 
 
-def test_a_host_that_throttles_is_left_alone_although_the_clock_was_set_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("back_s", [7 * 60.0, 400 * 86400.0])
+def test_a_host_that_throttles_is_left_alone_although_the_clock_was_set_back(tmp_path: Path, back_s: float) -> None:
     clock = Clock()
-    limits = HostLimits({}, tmp_path, clock.sleep, clock.now)
-    clock.time = 1e9
-    limits.pause("h", 1.0)
-    clock.time = 1000.0
-    limits.pause("h", 7.0)
-    with limits.slot("h"):
+    one, other = (HostLimits({}, tmp_path, clock.sleep, clock.now) for _ in range(2))
+    one.pause("h", 7.0)
+    clock.time -= back_s
+    with one.slot("h"), other.slot("h"):
         assert clock.slept == pytest.approx(7.0, abs=1e-3)
+    one.pause("h", 1.0)
+    clock.time -= back_s
+    other.pause("h", 7.0)
+    with one.slot("h"):
+        assert clock.slept == pytest.approx(14.0, abs=1e-3)
 
 
 def test_limits_pickle_as_rules_and_folder(tmp_path: Path) -> None:
