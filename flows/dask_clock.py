@@ -12,6 +12,7 @@ begins at the time of day and then only runs.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import distributed.batched
 from tornado.ioloop import IOLoop
@@ -26,8 +27,10 @@ def steady_time() -> float:
 
 def hold_clock() -> None:
     """Let Dask's messages and Tornado's timers of this process count by `steady_time`; once or often."""
-    distributed.batched.time = steady_time
-    IOLoop.time = lambda loop: steady_time()  # type: ignore[method-assign]
+    batched: Any = distributed.batched
+    loops: Any = IOLoop
+    batched.time = steady_time
+    loops.time = lambda loop: steady_time()
 
 
 def dask_setup(server: object) -> None:
