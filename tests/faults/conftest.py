@@ -19,8 +19,10 @@ import pytest
 from tests.integration.conftest import (  # noqa: F401  (fixtures)
     build,
     command,
+    dask_address,
     environment,
     forker,
+    on_cluster,
     sandbox_recipe,
     terraweft,
     world,

@@ -1,4 +1,4 @@
-"""A proxy before a STAC API that throttles, fails, forgets tokens, loses pages and cuts answers, at stated rates."""
+"""A proxy before a STAC API that throttles, fails, forgets tokens, loses, doubles and cuts, at stated rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from sources.openers import PlainOpener
 from tests.loopback import serving
 
-FAULTS = ("throttle", "error", "expire", "lose", "empty", "cut", "reset")
+FAULTS = ("throttle", "error", "expire", "lose", "empty", "cut", "reset", "double")
 
 
 @dataclass
@@ -26,9 +26,13 @@ class Flaky:
     upstream: str
     rates: Mapping[str, float]
     seed: int
+    needs_token: bool = True
     url: str = ""
     token: int = 0
-    matched: int = -1
+    matched: dict[str, int] = field(default_factory=dict)
+    """Search -> how many items it has."""
+    last: dict[str, Any] = field(default_factory=dict)
+    """Search -> last item of the page before."""
     done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -64,9 +68,9 @@ class TokenOpener(PlainOpener):
 
 
 @contextmanager
-def flaky_catalog(upstream: str, seed: int, **rates: float) -> Iterator[Flaky]:
+def flaky_catalog(upstream: str, seed: int, needs_token: bool = True, **rates: float) -> Iterator[Flaky]:
     """The proxy of an API; pages are a fiftieth of what is asked for, so that a few items fill several."""
-    state = Flaky(upstream, rates, seed)
+    state = Flaky(upstream, rates, seed, needs_token)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -82,11 +86,12 @@ def flaky_catalog(upstream: str, seed: int, **rates: float) -> Iterator[Flaky]:
             if state.draw(("expire",)):
                 with state.lock:
                     state.token += 1
-            if self.headers.get("Authorization") != f"Bearer {state.token}":
+            if state.needs_token and self.headers.get("Authorization") != f"Bearer {state.token}":
                 self.respond(401, b"{}")
                 return
             is_search = self.path.startswith("/search")
-            fault = state.draw(("throttle", "error", "reset", "cut") + (("lose", "empty") if is_search else ()))
+            of_pages = ("lose", "empty", "double") if is_search else ()
+            fault = state.draw(("throttle", "error", "reset", "cut", *of_pages))
             if fault == "throttle":
                 self.respond(429, b"{}", {"Retry-After": "7"})
             elif fault == "error":
@@ -97,11 +102,16 @@ def flaky_catalog(upstream: str, seed: int, **rates: float) -> Iterator[Flaky]:
             else:
                 content = self.ask(body, is_search)
                 if is_search:
-                    page = json.loads(content) | {"numberMatched": self.count(body)}
+                    asked = {key: value for key, value in json.loads(body or b"{}").items() if key != "token"}
+                    search = json.dumps(asked, sort_keys=True)
+                    page = json.loads(content) | {"numberMatched": self.count(search)}
+                    before, state.last[search] = state.last.get(search), page["features"][-1:]
                     if fault == "lose":
                         page["links"] = [link for link in page.get("links", ()) if link["rel"] != "next"]
                     elif fault == "empty":
                         page["features"] = []
+                    elif fault == "double":
+                        page["features"] = [*(before or page["features"][:1]), *page["features"]]
                     content = json.dumps(page).encode()
                 self.respond(200, content[: len(content) * 2 // 3] if fault == "cut" else content)
 
@@ -120,13 +130,12 @@ def flaky_catalog(upstream: str, seed: int, **rates: float) -> Iterator[Flaky]:
                 content: bytes = answer.read()
             return content.replace(state.upstream.encode(), state.url.encode())
 
-        def count(self, body: bytes) -> int:
+        def count(self, search: str) -> int:
             """How many items the upstream has, as servers that count say with every page."""
-            if state.matched < 0:
-                asked = {key: value for key, value in json.loads(body or b"{}").items() if key != "token"}
-                whole = self.forward(json.dumps(asked | {"limit": 10_000}).encode() if body else b"")
-                state.matched = len(json.loads(whole)["features"])
-            return state.matched
+            if search not in state.matched:
+                whole = self.forward(json.dumps(json.loads(search) | {"limit": 10_000}).encode())
+                state.matched[search] = len(json.loads(whole)["features"])
+            return state.matched[search]
 
         def respond(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
             self.send_response(status)
