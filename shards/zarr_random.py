@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import OrderedDict
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, TypeVar
 
 import google_crc32c
@@ -28,6 +25,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from schemas.errors import DatasetError, IntegrityError
+from shards.zarr_store import blosc_threads
 
 T = TypeVar("T")
 
@@ -81,7 +79,7 @@ class ZarrChips:
         ours = [(array, batches[name]) for name, array in self._arrays.items() if array.per_shard]
         if len(wanted) == 1:
             for (array, batch), content in zip(ours, sync(_together([a.one(*wanted) for a, _ in ours])), strict=True):
-                with _blocks_in_threads():
+                with blosc_threads(None):
                     array.decode(content, batch[0])
         elif ours:
             sync(_together([array.fill(wanted, batch, self._pool) for array, batch in ours]))
@@ -101,7 +99,7 @@ class _ChipArray:
     def __init__(self, store: Any, path: str, array: zarr.Array[Any]) -> None:
         self._store, self._path, self._array = store, path, array
         self._indexes: dict[int, NDArray[np.uint64]] = {}
-        self._held: OrderedDict[int, tuple[int, Encoded]] = OrderedDict()
+        self._held: dict[int, tuple[int, Encoded]] = {}
         self._held_bytes = 0
         self._fill = array.fill_value
         self.per_shard = array.shards[0] if array.shards is not None and _is_ours(array) else 0
@@ -139,29 +137,25 @@ class _ChipArray:
         await _together([into(number, slot) for number, slot in zip(numbers, batch, strict=True)])
 
     async def _know(self, numbers: Sequence[int]) -> None:
-        """Read the indexes of the chips' shards, and small shards whole."""
+        """Read the indexes of the chips' shards, and small shards whole while there is room for them."""
         shards = sorted({number // self.per_shard for number in numbers})
         missing = [shard for shard in shards if shard not in self._indexes]
         self._indexes |= dict(zip(missing, await _together([self._index(shard) for shard in missing]), strict=True))
-        await _together([self._hold(shard) for shard in shards if shard not in self._held])
+        await _together([self._hold(shard) for shard in missing])
 
     async def _hold(self, shard: int) -> None:
         """Read the chunks of a small shard together."""
-        index = self._indexes[shard]
-        there = index[index[:, 0] != _ABSENT]
-        if not len(there):
+        there = [(offset, offset + length) for offset, length in self._indexes[shard].tolist() if offset != _ABSENT]
+        if not there:
             return
-        start, end = int(there[:, 0].min()), int(there.sum(axis=1).max())
-        if end - start > SMALL_SHARD_BYTES:
+        start, end = min(first for first, _ in there), max(last for _, last in there)
+        if end - start > min(SMALL_SHARD_BYTES, HELD_BYTES - self._held_bytes):
             return
+        self._held_bytes += end - start
         content = await self._get(shard, RangeByteRequest(start, end))
         if content is None or len(content) != end - start:
             raise IntegrityError(f"{self._path}: shard {shard} ends early")
         self._held[shard] = start, content
-        self._held_bytes += len(content)
-        while self._held_bytes > HELD_BYTES:
-            _, (_, oldest) = self._held.popitem(last=False)
-            self._held_bytes -= len(oldest)
 
     async def _get(self, shard: int, part: Any) -> Encoded | None:
         key = f"{self._path}/c/{'/'.join([str(shard), *('0' for _ in self._array.shape[1:])])}"
@@ -210,20 +204,6 @@ class _ChipArray:
             Blosc().decode(content, slot)
         except RuntimeError as error:
             raise IntegrityError(f"{self._path}: a chunk that cannot be decompressed") from error
-
-
-@contextmanager
-def _blocks_in_threads() -> Iterator[None]:
-    """The main thread's Blosc decodes the blocks of a chunk on several cores, which Zarr turns off when it is imported.
-    That of other threads does not, whose encoded bytes would differ from time to time.
-    """
-    blosc: Any = import_module("numcodecs.blosc")  # it has no types
-    before = blosc.use_threads
-    blosc.use_threads = None
-    try:
-        yield
-    finally:
-        blosc.use_threads = before
 
 
 async def _together(parts: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

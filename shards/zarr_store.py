@@ -163,11 +163,16 @@ def read_key(store: Any, key: str) -> bytes | None:
 
 
 @contextmanager
-def one_thread_per_chunk() -> Iterator[None]:
-    """Blosc's own threads write blocks in the order in which they finish: off, so that bytes repeat."""
+def blosc_threads(use: bool | None) -> Iterator[None]:
+    """Whether Blosc works on the blocks of one chunk in threads of its own; Zarr, when it is imported, says no.
+
+    Args:
+        use: False for writing: such threads write blocks in the order in which they finish, and bytes would not repeat.
+            None for reading one chunk at a time: the main thread has them, whoever writes in another has not.
+    """
     blosc: Any = import_module("numcodecs.blosc")  # it has no types
     before = blosc.use_threads
-    blosc.use_threads = False
+    blosc.use_threads = use
     try:
         yield
     finally:

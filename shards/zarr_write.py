@@ -25,7 +25,7 @@ from shards.storage import Storage
 from shards.zarr_arrays import Vectors
 from shards.zarr_groups import GroupSpec, ZarrPlan
 from shards.zarr_record import Chunk, ZarrRecord
-from shards.zarr_store import ZarrResult, keys_of, one_thread_per_chunk, open_repository, read_key
+from shards.zarr_store import ZarrResult, blosc_threads, keys_of, open_repository, read_key
 
 Load = Callable[[Sequence[Any]], Sequence[Sample]]
 """Places of samples -> the samples."""
@@ -115,7 +115,7 @@ def write_zarr(
     specs = plan.specs()
     now = {spec.name: _shard_inputs(plan, (inputs or {}).get(spec.name)) for spec in specs}
     known = _kept(specs, now, before) if inputs is not None else {}
-    with one_thread_per_chunk():
+    with blosc_threads(False):
         vectors = _prepare(session, specs, plan, before, known)
         tasks = _tasks(plan, specs, known, places, load, task_chips)
         if spread is not None and len(tasks) > 1:
@@ -150,7 +150,7 @@ def write_task(session: Any, task: Task) -> Done:
     chunks: dict[str, Chunk] = {}
     vectors: dict[str, list[tuple[int, Vectors]]] = {}
     store = session.store
-    with one_thread_per_chunk():
+    with blosc_threads(False):
         top = zarr.open_group(store, mode="r+")
         for (number, specs), places, chip_ids in zip(task.shards, task.places, task.chip_ids, strict=True):
             batch = task.load(places)
