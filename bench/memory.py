@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import mmap
-import subprocess
-import sys
+
+import numpy as np
 
 
 def taken(size: int) -> None:
-    """Have the machine's memory at hand: so many bytes of it are touched once by a process that ends.
+    """Have the machine's memory at hand: so many bytes of it are touched once, and given back.
 
-    A virtual machine's host takes pages back that lie idle for seconds, and a page of a new file costs ten times as
-    much where it must be asked for again; how many are away depends on what ran before.
+    A virtual machine's host takes pages back that lie idle for seconds. To get one again takes longer than to read
+    into it, and a page of a new file then costs ten times as much; how many are away depends on what ran before.
     """
-    touch = f"import numpy as np; np.empty({size}, np.uint8)[::{mmap.PAGESIZE}] = 1"
-    subprocess.run([sys.executable, "-c", touch], check=True)
+    np.empty(size, np.uint8)[:: mmap.PAGESIZE] = 1

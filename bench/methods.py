@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import json
-import mmap
 import sys
 import time
 from collections import defaultdict
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.memory import taken
 from bench.scenes import BANDS, make_scenes
 from schemas.georef import GeoRef
 from sources.openers import GDAL_OPTIONS, PlainOpener
@@ -208,13 +208,9 @@ METHODS: dict[str, Callable[[str, str], Callable[[], Chips]]] = {
 
 
 def warm_up() -> None:
-    """What no method is to pay for: a full collection of what the imports left, and memory that the host has taken.
-
-    A virtual machine's host takes pages back that lie idle for seconds; to get them again takes longer than to read
-    into them, and how many are away depends on what ran before.
-    """
+    """What no method is to pay for: a full collection of what the imports left, and memory that the host has taken."""
     gc.collect()
-    np.empty(WARM_BYTES, np.uint8)[:: mmap.PAGESIZE] = 1
+    taken(WARM_BYTES)
 
 
 def main(name: str, case: str, base: str) -> None:

@@ -6,8 +6,8 @@ One set of chips (three dates of four bands of 256 px, masks, label, confidence)
 Each method reads one epoch of batches of 16 in a process of its own; methods take turns within a repeat, cold (the
 kernel has dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread.
 `holds`: the median over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold;
-and batches of 16 chips at random out of our Zarr come at least twice as fast, cold and warm, as zipped Zarr in tars
-through an index, read one by one or in as many threads, whichever is faster. Chips one by one are told beside it.
+and chips at random out of our Zarr, one by one and 16 at a time, come at least twice as fast, cold and warm, as zipped
+Zarr in tars through an index, read one by one or in as many threads, whichever is faster.
 """
 
 from __future__ import annotations
@@ -265,17 +265,17 @@ def main() -> None:
             row["share_of_floor"] = round(ratio(taken["floor", cold], seconds_taken), 3)
         rows.append(row)
     share = ratio(taken["floor", True], taken["ours, as stored", True])
-    zarr_x, one_by_one = (
-        min(ratio(zipped(cold), taken[f"ours, Zarr at random, {how}", cold]) for cold in (True, False))
-        for how in ("16 at a time", "one by one")
-    )
+    zarr_x = {
+        how: min(ratio(zipped(cold), taken[f"ours, Zarr at random, {how}", cold]) for cold in (True, False))
+        for how in ("one by one", "16 at a time")
+    }
     record(
         "p5", figure=share, unit="share of raw file read, cold", target=TARGET_SHARE,
-        holds=share >= TARGET_SHARE and zarr_x >= TARGET_ZARR,
+        holds=share >= TARGET_SHARE and min(zarr_x.values()) >= TARGET_ZARR,
         floor={"seconds": spread(taken["floor", True]), "megabytes": round(size / 1e6, 1)}, rows=rows,
         packages=("numpy", "torch", "zarr", "icechunk", "webdataset", "numcodecs"),
         further={
-            "zarr_random_x_zip_in_tar": round(zarr_x, 3), "one_by_one_x_zip_in_tar": round(one_by_one, 3),
+            "zarr_random_x_zip_in_tar": {how: round(x, 3) for how, x in zarr_x.items()},
             "zarr_target": TARGET_ZARR, "chips": count,
         },
     )  # fmt: skip
