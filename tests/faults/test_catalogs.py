@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.faults.conftest import Tally
-from tests.integration.faulty import faulty_recipe
+from tests.integration.faulty import write_faulty_recipe
 from tests.integration.flaky_catalog import FAULTS, flaky_catalog
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, content_hash
 
 SHARE = 0.4
 """Of all answers."""
@@ -21,16 +19,7 @@ TRIALS = range(3)
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bands, one date, one label product, a few chips, from a catalog that gives its items on several pages."""
-    found = faulty_recipe(sandbox_recipe)
-    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
-    path = tmp_path_factory.mktemp("recipe") / "catalog.yaml"
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
-    return path
-
-
-def _hash(root: Path) -> str:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
+    return write_faulty_recipe(sandbox_recipe, tmp_path_factory.mktemp("recipe") / "catalog.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +28,7 @@ def wanted(on_cluster: Terraweft, recipe: Path, world: World, tmp_path_factory: 
     root = tmp_path_factory.mktemp("whole") / "d"
     done = on_cluster("build", recipe, "--out", root, TERRAWEFT_SANDBOX_STAC=world.stac_url)
     assert done.returncode == 0, done.stderr
-    return _hash(root)
+    return content_hash(root)
 
 
 @pytest.mark.parametrize("number", TRIALS)
@@ -71,7 +60,7 @@ def test_a_build_from_a_catalog_that_is_unwell(
                     proxy.rates = {}
                     done = on_cluster("build", recipe, "--out", root, TERRAWEFT_SANDBOX_STAC=proxy.url)
                     assert done.returncode == 0, done.stderr
-            right = _hash(root) == wanted
+            right = content_hash(root) == wanted
             break
     finally:
         tally.note(f"catalog: {fault} for two answers in five", right, seen)

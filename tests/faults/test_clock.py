@@ -11,8 +11,8 @@ import yaml
 
 from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
-from tests.integration.faulty import faulty_recipe
-from tests.integration.support import World
+from tests.integration.faulty import write_faulty_recipe
+from tests.integration.support import World, content_hash, current_version
 from tests.stepped_clock import SteppedClock
 
 pytestmark = pytest.mark.services("cc")
@@ -22,18 +22,9 @@ BACK_S = {"7 minutes": 7 * 60.0, "26 hours": 26 * 3600.0, "400 days": 400 * 8640
 @pytest.fixture(scope="module")
 def recipe(sandbox_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bands, one date, one label product; a host that may be asked so often per second, so that time is asked."""
-    found = faulty_recipe(sandbox_recipe)
-    found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
-    found["grid"] |= {"tile_chips": 1}
-    found["limits"] = {"127.0.0.1": {"concurrency": 4, "per_second": 200.0}}
     path = tmp_path_factory.mktemp("recipe") / "clock.yaml"
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
-    return path
-
-
-def _hash(root: Path) -> str:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
+    limits = {"127.0.0.1": {"concurrency": 4, "per_second": 200.0}}
+    return write_faulty_recipe(sandbox_recipe, path, {"tile_chips": 1}, limits=limits)
 
 
 @pytest.mark.parametrize("back", BACK_S)
@@ -61,16 +52,16 @@ def test_a_clock_that_goes_back_in_mid_run_changes_nothing(
         stepped_clock.set_back(BACK_S[back])
         assert build.poll() is None
         _end(build)
-        assert _hash(root) == _hash(tmp_path / "whole")
+        assert content_hash(root) == content_hash(tmp_path / "whole")
         text = yaml.safe_load(recipe.read_text())
         text["modalities"]["s2"]["bands"] = ["B02", "B03", "B04"]
         more = tmp_path / "more.yaml"
         more.write_text(yaml.safe_dump(text))
         _end(_begin(command, more, root, stepped))
         _end(_begin(command, more, tmp_path / "whole", honest))
-        right = _hash(root) == _hash(tmp_path / "whole")
+        right = content_hash(root) == content_hash(tmp_path / "whole")
         first, second = sorted(path.name for path in (root / "versions").iterdir())
-        right = right and json.loads((root / "terraweft.json").read_text())["current"] == second
+        right = right and current_version(root).name == second
         parent = json.loads((root / "versions" / second / "dataset.json").read_text())["parent_version"]
         right = right and parent == first
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import pytest
 from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
 from tests.integration.faulty import write_recipe_of_both_kinds
-from tests.integration.support import World
+from tests.integration.support import World, content_hash
 
 pytestmark = pytest.mark.services("small-disk")
 ROOM = 256 << 20
@@ -66,11 +65,6 @@ def _end(build: subprocess.Popen[str]) -> tuple[int, str]:
     return build.returncode, errors.strip()
 
 
-def _hash(root: Path) -> str:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
-
-
 @pytest.fixture(scope="module")
 def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build with room."""
@@ -101,7 +95,7 @@ def test_a_disk_that_fills_up_is_one_line_and_with_room_the_build_goes_on(
         remount(f"size={ROOM}")
         code, errors = _end(start(folder / "d"))
         assert code == 0, errors
-        right = _hash(folder / "d") == _hash(whole)
+        right = content_hash(folder / "d") == content_hash(whole)
     finally:
         tally.note("disk full at some point of a build", right, "one line; with room it went on" if right else "")
     assert right
@@ -119,7 +113,7 @@ def test_an_output_that_is_read_only_is_one_line(
         remount("rw")
         code, errors = _end(start(folder / "d"))
         assert code == 0, errors
-        right = _hash(folder / "d") == _hash(whole)
+        right = content_hash(folder / "d") == content_hash(whole)
     finally:
         tally.note("output that is read-only", right, "one line" if right else "")
     assert right
@@ -139,7 +133,7 @@ def test_an_output_that_turns_read_only_is_one_line_and_the_build_goes_on_when_i
         assert _is_one_line(code, errors, os.strerror(errno.EROFS)), errors[-3000:]
         code, errors = _end(start(root))
         assert code == 0, errors
-        right = _hash(root) == _hash(whole)
+        right = content_hash(root) == content_hash(whole)
     finally:
         tally.note("output that turns read-only in mid-run", right, "one line; later it went on" if right else "")
     assert right

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +13,7 @@ import yaml
 from tests.faults.broken_server import Broken, broken
 from tests.faults.conftest import Tally
 from tests.integration.faulty import faulty, faulty_recipe
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, content_hash, current_version
 
 LASTING = {"404": "AssetMissingError", "403": "AccessDeniedError"}
 """Faults that do not go away, and the class that their chips fail with."""
@@ -49,14 +47,8 @@ def server(world: World, tmp_path: Path) -> Iterator[Source]:
         yield state, tmp_path / "catalog"
 
 
-def _document(root: Path) -> dict[str, Any]:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return dict(json.loads((root / "versions" / version / "dataset.json").read_text()))
-
-
 def _outcomes(root: Path) -> pd.DataFrame:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return pd.read_parquet(root / "versions" / version / "outcomes.parquet")
+    return pd.read_parquet(current_version(root) / "outcomes.parquet")
 
 
 def _run(terraweft: Terraweft, command: str, recipe: Path, root: Path, catalog: Path, *more: str) -> Run:
@@ -70,7 +62,7 @@ def wanted(terraweft: Terraweft, recipe: Path, world: World, tmp_path_factory: p
     with faulty(world.index, folder / "catalog") as source:
         done = _run(terraweft, "build", recipe, folder / "d", source.catalog)
     assert done.returncode == 0, done.stderr
-    return str(_document(folder / "d")["content_hash"])
+    return content_hash(folder / "d")
 
 
 def _mended(state: Broken, terraweft: Terraweft, recipe: Path, root: Path, catalog: Path) -> str:
@@ -79,7 +71,7 @@ def _mended(state: Broken, terraweft: Terraweft, recipe: Path, root: Path, catal
     command = ("refresh", "--refit") if (root / "terraweft.json").exists() else ("build",)
     again = _run(terraweft, command[0], recipe, root, catalog, *command[1:])
     assert again.returncode == 0, again.stderr
-    return str(_document(root)["content_hash"])
+    return content_hash(root)
 
 
 @pytest.mark.parametrize("kind", PASSING)
@@ -101,7 +93,7 @@ def test_faults_that_pass_lose_nothing(
         assert state.broken, "no answer was broken"
         states = set(_outcomes(tmp_path / "d")["state"])
         if states == {"kept"}:
-            right, seen = _document(tmp_path / "d")["content_hash"] == wanted, AGAIN
+            right, seen = content_hash(tmp_path / "d") == wanted, AGAIN
         else:  # given up with its class, never a wrong pixel; the next run mends it
             classes = set(_outcomes(tmp_path / "d").query("state == 'failed'")["error_class"])
             seen = MENDED.format(", ".join(sorted(classes)))
@@ -170,7 +162,7 @@ def test_a_server_that_stalls_is_given_up_and_nothing_is_kept_wrong(
         done = _run(terraweft, "build", recipe, tmp_path / "d", catalog)
         assert done.returncode == 0, done.stderr
         assert state.broken == state.most
-        right, seen = _document(tmp_path / "d")["content_hash"] == wanted, AGAIN
+        right, seen = content_hash(tmp_path / "d") == wanted, AGAIN
     finally:
         tally.note("HTTP: stall", right, seen)
     assert right

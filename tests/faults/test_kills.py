@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
@@ -20,7 +19,7 @@ from tests.faults.broken_server import until
 from tests.faults.conftest import Tally
 from tests.faults.supervised import WORKERS, Cluster, Server, Site
 from tests.integration.forked import Forked, Forker
-from tests.integration.support import World
+from tests.integration.support import World, content_hash
 
 TARGETS = ("flow", "worker", "scheduler", "server")
 RUNS = 12
@@ -103,7 +102,7 @@ def untouched(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Untouch
             _await_start(folder / name, build)
             began = time.monotonic()
             assert build.wait(PATIENCE_S) == 0, build.printed()
-    return Untouched(_hash(folder / "second"), time.monotonic() - began)
+    return Untouched(content_hash(folder / "second"), time.monotonic() - began)
 
 
 def _await_start(root: Path, build: Forked) -> None:
@@ -116,11 +115,6 @@ def _is_over(build: Forked, wait_s: float = 1e-3) -> bool:
         build.wait(wait_s)
         return True
     return False
-
-
-def _hash(root: Path) -> str:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return str(json.loads((root / "versions" / version / "dataset.json").read_text())["content_hash"])
 
 
 @dataclass(frozen=True)
@@ -205,7 +199,7 @@ def test_a_kill_at_a_random_point_ends_in_the_same_bytes(
     redone = hit.redone(Tiles.of(root))
     if not wrong and (redone or hit.begun > WORKERS):
         wrong = f"{redone} finished tiles were done again, {hit.begun} were begun"
-    if not wrong and _hash(root) != untouched.content_hash:
+    if not wrong and content_hash(root) != untouched.content_hash:
         wrong = "other bytes"
     tally.note(f"kill -9 of the {target} at a random point of a run", not wrong, seen, wrong and f"{trial}: {wrong}")
     assert not wrong, f"trial {trial} ({target}, {seen}): {wrong}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -153,11 +153,18 @@ def faulty_recipe(sandbox_recipe: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def write_recipe_of_both_kinds(sandbox_recipe: Path, path: Path) -> Path:
-    """`faulty_recipe` from the sandbox's own catalog, a tile per chip, as tars and as Zarr; the file."""
+def write_faulty_recipe(
+    sandbox_recipe: Path, path: Path, grid: Mapping[str, Any] | None = None, **sections: Any
+) -> Path:
+    """`faulty_recipe` from the sandbox's own catalog, some sections replaced; the file."""
     found = faulty_recipe(sandbox_recipe)
     found["catalogs"]["sandbox"] = yaml.safe_load(sandbox_recipe.read_text())["catalogs"]["sandbox"]
-    found["grid"] |= {"tile_chips": 1}
-    found["write"] = {"kinds": ["webdataset", "zarr"], "zarr_shard_chips": 4}
-    path.write_text(yaml.safe_dump(found, sort_keys=False))
+    found["grid"] |= grid or {}
+    path.write_text(yaml.safe_dump(found | sections, sort_keys=False))
     return path
+
+
+def write_recipe_of_both_kinds(sandbox_recipe: Path, path: Path) -> Path:
+    """`write_faulty_recipe`, a tile per chip, as tars and as Zarr; the file."""
+    kinds = {"kinds": ["webdataset", "zarr"], "zarr_shard_chips": 4}
+    return write_faulty_recipe(sandbox_recipe, path, {"tile_chips": 1}, write=kinds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -18,7 +17,7 @@ import yaml
 from shards.check import check_dataset
 from shards.reader import open_dataset
 from tests.integration.faulty import Faulty, faulty, faulty_recipe
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, current_document, current_version
 
 LATE = "S2B_MSIL2A_20220620T101039_R022_T32TQT_20220620T142239"
 """The southern of the two parts of the later date."""
@@ -49,14 +48,7 @@ def _build(on_cluster: Terraweft, recipe: Path, root: Path, source: Faulty, *mor
 
 
 def _table(root: Path, name: str) -> pd.DataFrame:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return pd.read_parquet(root / "versions" / version / f"{name}.parquet").set_index("chip_id")
-
-
-def _document(root: Path) -> dict[str, Any]:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    document: dict[str, Any] = json.loads((root / "versions" / version / "dataset.json").read_text())
-    return document
+    return pd.read_parquet(current_version(root) / f"{name}.parquet").set_index("chip_id")
 
 
 def _one_line(done: Run) -> str:
@@ -82,7 +74,7 @@ def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
     for chip_id in failed.index:
         assert list(run.loc[chip_id, "urls"]) == [source.url + path]
     assert f"planned {len(outcomes)} = kept {len(kept)} + rejected 0 + failed {len(failed)}" in done.stdout
-    assert _document(root)["counts"]["failed"] == {"AssetMissingError": len(failed)}
+    assert current_document(root)["counts"]["failed"] == {"AssetMissingError": len(failed)}
     first = _table(root, "chips")
     assert check_dataset(root).problems == []
 
@@ -90,7 +82,7 @@ def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
     again = _build(on_cluster, recipe, root, source)
     assert again.returncode == 0, again.stderr
     assert "published" in again.stdout
-    document, second = _document(root), _table(root, "chips")
+    document, second = current_document(root), _table(root, "chips")
     assert set(second.index) - set(first.index) == set(failed.index)
     for chip_id in failed.index:  # exactly those that need the file
         assert LATE in second.loc[chip_id, "s2.item_ids"]
@@ -103,7 +95,7 @@ def test_missing_asset_fails_its_chips_alone_and_the_next_run_repairs_them(
 
     fresh = _build(on_cluster, recipe, whole, source, "--estimates", root)  # what was estimated with some chips missing
     assert fresh.returncode == 0, fresh.stderr
-    assert _document(whole)["content_hash"] == document["content_hash"]
+    assert current_document(whole)["content_hash"] == document["content_hash"]
 
 
 def test_failures_that_change_from_run_to_run_leave_no_stale_fragment(

@@ -17,7 +17,7 @@ from captioners.ledger_sqlite import SqliteLedger
 from schemas.recipe_file import load_recipe
 from shards.check import check_dataset
 from tests.fake_openai import FakeOpenAI, Fault
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, current_document, current_version
 from tests.minds import Mind
 
 KEY = "canary-7f3a-never-written"
@@ -72,14 +72,10 @@ def paid(
     return root, ledger, done.stdout + done.stderr
 
 
-def _version(root: Path) -> Path:
-    return root / "versions" / json.loads((root / "terraweft.json").read_text())["current"]
-
-
 def test_false_sentences_never_reach_the_dataset(paid: tuple[Path, Path, str]) -> None:
     root, _, _ = paid
-    texts = pd.read_parquet(_version(root) / "texts.parquet")
-    assert len(texts) == len(pd.read_parquet(_version(root) / "chips.parquet"))
+    texts = pd.read_parquet(current_version(root) / "texts.parquet")
+    assert len(texts) == len(pd.read_parquet(current_version(root) / "chips.parquet"))
     assert set(texts["verification"]) == {"fallback"}
     assert not texts["text"].str.contains("mangroves|glaciers", case=False).any()
     assert check_dataset(root).problems == []
@@ -87,7 +83,7 @@ def test_false_sentences_never_reach_the_dataset(paid: tuple[Path, Path, str]) -
 
 def test_costs_of_the_run_table_sum_to_the_ledger(paid: tuple[Path, Path, str], server: FakeOpenAI) -> None:
     root, ledger, printed = paid
-    run = pd.read_parquet(_version(root) / "run.parquet")
+    run = pd.read_parquet(current_version(root) / "run.parquet")
     spent = run[run["step"] == "caption"]
     assert spent["tokens"].sum() == server.tokens_in + server.tokens_out
     assert spent["cost"].sum() == pytest.approx(server.tokens_in / 1e6 + 2 * server.tokens_out / 1e6)
@@ -97,13 +93,13 @@ def test_costs_of_the_run_table_sum_to_the_ledger(paid: tuple[Path, Path, str], 
     assert spent["cost"].sum() == pytest.approx(whole["cost"])
     assert spent["attempts"].sum() == sum(whole["attempts"].values())
     assert len(probes) > 0
-    texts = json.loads((_version(root) / "dataset.json").read_text())["run"]["texts"]
+    texts = current_document(root)["run"]["texts"]
     assert texts["cost"] == pytest.approx(whole["cost"])
     assert texts["cost_by_fate"]["replaced"]["calls"] > 0, "every answer was false"
     assert sum(one["cost"] for one in texts["cost_by_fate"].values()) == pytest.approx(whole["cost"])
     assert texts["per_1000"] == pytest.approx(1000 * whole["cost"] / texts["written"]["texts"], rel=1e-3)
     assert f"{whole['cost']:.4f} USD (limit 5)" in printed
-    assert "cost by fate" in (_version(root) / "report" / "index.html").read_text()
+    assert "cost by fate" in (current_version(root) / "report" / "index.html").read_text()
 
 
 def test_a_person_can_read_the_ledger(
@@ -136,7 +132,7 @@ def test_second_dataset_asks_nothing_again(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(server.requests) == asked
-    ours, theirs = (_version(folder) / "texts.parquet" for folder in (root, tmp_path / "again"))
+    ours, theirs = (current_version(folder) / "texts.parquet" for folder in (root, tmp_path / "again"))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -180,14 +176,14 @@ def test_a_hard_stop_leaves_a_dataset_and_a_run_that_goes_on_with_more_money(
         assert "by the template: budget" in build(0.0)
         assert server.requests == []
         assert check_dataset(root).problems == []
-        chips = len(pd.read_parquet(_version(root) / "chips.parquet"))
+        chips = len(pd.read_parquet(current_version(root) / "chips.parquet"))
         told = build(5.0, "caption")
         assert f"{chips} wait" in told
         assert "--- system" in told
         assert server.requests == [], "a dry run sends nothing"
         build(5.0)
         assert len(server.requests) >= chips
-        texts = pd.read_parquet(_version(root) / "texts.parquet")
+        texts = pd.read_parquet(current_version(root) / "texts.parquet")
         assert set(texts["backend"]) == {"openai"}
 
 

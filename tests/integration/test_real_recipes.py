@@ -13,7 +13,7 @@ import rasterio
 
 from shards.check import check_dataset
 from shards.reader import open_dataset
-from tests.integration.support import Terraweft
+from tests.integration.support import Terraweft, current_version
 from tests.integration.test_public_libraries import LIBRARIES_LEAVE_FILES_OPEN, check_with_public_libraries
 
 pytestmark = pytest.mark.realdata
@@ -32,8 +32,7 @@ def built(terraweft: Terraweft, realdata: Path, tmp_path_factory: pytest.TempPat
 
 
 def _chips(root: Path) -> pd.DataFrame:
-    version = json.loads((root / "terraweft.json").read_text())["current"]
-    return pd.read_parquet(root / "versions" / version / "chips.parquet").set_index("chip_id")
+    return pd.read_parquet(current_version(root) / "chips.parquet").set_index("chip_id")
 
 
 def _items(realdata: Path, collection: str, site: str | None = None) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from rasterio.windows import Window
 
 from shards.check import check_dataset
 from shards.reader import Dataset, open_dataset
-from tests.integration.support import Build, Terraweft, World
+from tests.integration.support import Build, Terraweft, World, current_version
 from tests.integration.test_public_libraries import LIBRARIES_LEAVE_FILES_OPEN, check_with_public_libraries
 
 TABLES = ("chips.parquet", "texts.parquet", "outcomes.parquet")
@@ -35,13 +35,9 @@ def dataset(build: Build) -> Iterator[Dataset]:
     opened.close()
 
 
-def _version(root: Path) -> Path:
-    return root / "versions" / json.loads((root / "terraweft.json").read_text())["current"]
-
-
 def _fingerprint(root: Path) -> dict[str, str]:
     """What promise 2 speaks of: every tar, the three tables, and the arrays and chunks of Zarr."""
-    folder = _version(root)
+    folder = current_version(root)
     document = json.loads((folder / "dataset.json").read_text())
     files = sorted((root / "shards").rglob("*.tar"))
     hashes = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -305,7 +301,7 @@ def test_show_and_report_work_from_the_command_line(build: Build, terraweft: Ter
     shown = terraweft("show", build.root)
     assert shown.returncode == 0, shown.stderr
     assert "s2_10m" in shown.stdout
-    chip_id = pd.read_parquet(_version(build.root) / "chips.parquet", columns=["chip_id"])["chip_id"][0]
+    chip_id = pd.read_parquet(current_version(build.root) / "chips.parquet", columns=["chip_id"])["chip_id"][0]
     png = tmp_path / "chip.png"
     assert terraweft("show", build.root, chip_id, "--png", png).returncode == 0
     assert png.read_bytes().startswith(b"\x89PNG")

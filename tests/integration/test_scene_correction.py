@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from shards.check import check_dataset
 from shards.reader import open_dataset
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, current_document
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,7 @@ def _build(terraweft: Terraweft, world: World, recipe: dict[str, Any], folder: P
     done = terraweft("build", path, "--out", folder / "data", "--workers", 2, TERRAWEFT_SANDBOX_STAC=world.stac_url)
     assert done.returncode == 0, done.stderr
     assert check_dataset(folder / "data").problems == []
-    version = json.loads((folder / "data" / "terraweft.json").read_text())["current"]
-    document: dict[str, Any] = json.loads((folder / "data" / "versions" / version / "dataset.json").read_text())
-    return document
+    return current_document(folder / "data")
 
 
 def test_dates_move_with_their_acquisition_in_one_resampling(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -16,20 +15,16 @@ import yaml
 
 from sources.stac_index import IndexCatalog
 from tests.integration.faulty import BOX
-from tests.integration.support import Terraweft, World
+from tests.integration.support import Terraweft, World, content_hash, current_version
 
 TABLES = ("chips.parquet", "texts.parquet", "outcomes.parquet")
 
 
-def _version(root: Path) -> Path:
-    return root / "versions" / json.loads((root / "terraweft.json").read_text())["current"]
-
-
 def _bytes(root: Path) -> dict[str, str]:
     """Every tar and table by name, and what names the version's content."""
-    files = [*sorted((root / "shards").rglob("*.tar")), *(_version(root) / name for name in TABLES)]
+    files = [*sorted((root / "shards").rglob("*.tar")), *(current_version(root) / name for name in TABLES)]
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return found | {"content": json.loads((_version(root) / "dataset.json").read_text())["content_hash"]}
+    return found | {"content": content_hash(root)}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +90,7 @@ def _frozen_recipe(recipe: Path, name: str) -> Path:
 def test_a_killed_build_goes_on_with_its_plan(killed: tuple[Path, str]) -> None:
     root, said = killed
     assert "of them from an earlier run" in said
-    outcomes = pd.read_parquet(_version(root) / "outcomes.parquet")
+    outcomes = pd.read_parquet(current_version(root) / "outcomes.parquet")
     assert set(outcomes["state"]) == {"kept"}
 
 
@@ -105,7 +100,7 @@ def test_the_published_items_make_the_same_bytes_again(
     """Built from the STAC API, then from the version's own items by another root and a plan made before."""
     root, _ = killed
     again = _frozen_recipe(recipe, "again.yaml")
-    index = str(_version(root) / "items.parquet")
+    index = str(current_version(root) / "items.parquet")
     plan = recipe.parent / "plan"
     done = terraweft("plan", again, "--out", plan, TERRAWEFT_FROZEN=index)
     assert done.returncode == 0, done.stderr
@@ -127,7 +122,7 @@ def test_a_share_of_a_plan_builds_its_own_tiles_and_no_others(
     assert done.returncode == 0, done.stderr
     chips = pd.read_parquet(plan / "chips.parquet", columns=["chip_id", "tile"])
     wanted = chips[chips["tile"] < (chips["tile"].max() + 1) // 3]
-    assert set(pd.read_parquet(_version(share) / "outcomes.parquet")["chip_id"]) == set(wanted["chip_id"])
+    assert set(pd.read_parquet(current_version(share) / "outcomes.parquet")["chip_id"]) == set(wanted["chip_id"])
     other = recipe.with_name("other.yaml")
     other.write_text(yaml.safe_dump(yaml.safe_load(recipe.read_text()) | {"seed": 99}))
     done = terraweft("build", other, "--plan", plan, "--out", share, TERRAWEFT_SANDBOX_STAC=world.stac_url)
