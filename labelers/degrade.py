@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from labelers.raster import codes_in
 from labelers.squares import UNKNOWN, square_counts
 from schemas.recipe_targets import DegradedTarget
 
@@ -90,7 +91,9 @@ def _around(width: int) -> NDArray[np.int64]:
 def _some_patches(classes: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Whole patches of one class, so many of a hundred; never the largest of the chip."""
     patches, count = np.zeros(classes.shape, dtype=np.int32), 0
-    for code in np.flatnonzero(np.bincount(classes.ravel(), minlength=UNKNOWN)[:UNKNOWN]):
+    for code in codes_in(classes):
+        if code == UNKNOWN:
+            continue
         is_code = classes == code
         found, several = ndimage.label(is_code)
         patches += found

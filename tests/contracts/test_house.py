@@ -120,6 +120,7 @@ def test_decisions_are_numbered_without_gaps() -> None:
         ("shards", "import sources", "who only trains"),
         ("chips", "import prefect", "live in flows alone"),
         ("reports", "import distributed", "live in flows alone"),
+        ("sources", "import tornado.ioloop", "live in flows alone"),
         ("schemas", "import rasterio", "schemas rest on"),
         ("chips", "import httpx", "open no file over the network"),
     ],

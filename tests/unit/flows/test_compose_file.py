@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.cluster import WORKER_ENVIRONMENT
 from flows.deployments import prefect_yaml
 from flows.regions import load_regions
 from tests.integration.stack import interpolated
@@ -64,3 +65,11 @@ def test_the_image_holds_every_room() -> None:
     rooms = [path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "bench")]
     for room in [*rooms, "recipes"]:
         assert f"COPY {room} /src/{room}" in text, room
+
+
+def test_workers_keep_freed_memory_as_those_of_a_run_do(services: dict[str, dict[str, Any]]) -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    wanted = {name: str(value) for name, value in WORKER_ENVIRONMENT.items() if name.startswith("MALLOC_")}
+    assert wanted
+    assert services["dask-worker"]["environment"].items() >= wanted.items()
+    assert all(f"{name}={value}" in page for name, value in wanted.items())
