@@ -94,10 +94,11 @@ class SqliteLedger:
         self._ballast = path.with_name(path.name + ".ballast")
         self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
+            with self._alone():
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._migrate()
+                self._fill_ballast()
             self._db.execute("PRAGMA synchronous = FULL")
-            self._migrate()
-            self._fill_ballast()
             self.recover()
         except sqlite3.DatabaseError as error:
             self.close()
@@ -105,6 +106,13 @@ class SqliteLedger:
         except BaseException:
             self.close()
             raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else makes the file ready meanwhile: SQLite does not wait where two would turn it to WAL at once."""
+        with (self._owners / "making").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _migrate(self) -> None:
         """Bring the file to this version's columns; answers that were paid for stay what they are."""

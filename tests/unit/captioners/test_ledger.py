@@ -238,6 +238,26 @@ def test_handles_share_one_budget(opened: Open) -> None:
     assert len(taken) == 10
 
 
+def test_many_may_make_the_file_at_once(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+    for number in range(60):
+        start = threading.Barrier(8)
+
+        def open_it(path: Path, start: threading.Barrier) -> None:
+            start.wait()
+            try:
+                SqliteLedger(path).close()
+            except UserError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=open_it, args=(tmp_path / f"{number}.sqlite", start)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failed
+
+
 def test_what_was_written_before_has_its_columns_added(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with sqlite3.connect(path) as db:
