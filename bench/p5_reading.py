@@ -7,7 +7,8 @@ Each method reads one epoch of batches of 16 in a process of its own; methods ta
 kernel has dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread.
 `holds`: the median over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold;
 and chips at random out of our Zarr, one by one and 16 at a time, come at least twice as fast, cold and warm, as zipped
-Zarr in tars through an index, read one by one or in as many threads, whichever is faster.
+Zarr in tars through an index, with the exporter's zstd or with our lz4, read one by one or in as many threads,
+whichever is fastest.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ warnings.simplefilter("ignore")
 
 import numpy as np  # noqa: E402
 
-from bench.reading_sets import files_below, forget, our_dataset, zip_tars  # noqa: E402
+from bench.reading_sets import CODECS, files_below, forget, our_dataset, zip_tars  # noqa: E402
 from bench.record import record, spread  # noqa: E402
 
 SETS = ROOT / "build" / "bench" / "p5"
@@ -106,20 +107,20 @@ def _timed(loader: Any, count: int, key: Any) -> float:
     return seconds
 
 
-def zipped_index(count: int) -> list[tuple[Path, int, int]]:
+def zipped_index(count: int, codec: str) -> list[tuple[Path, int, int]]:
     """Where each chip's .zarr.zip lies: what a reader of such tars must first find out."""
     found = []
-    for path in zip_tars(folder_of(count) / "zip", count):
+    for path in zip_tars(folder_of(count) / codec, count, codec):
         with tarfile.open(path) as tar:
             found += [(path, member.offset_data, member.size) for member in tar]
     return found
 
 
-def zipped_at_random(count: int, threads: int = 1) -> float:
+def zipped_at_random(count: int, codec: str, threads: int = 1) -> float:
     """Seconds of chips at random out of tars of .zarr.zip, with Zarr's library: one after the other, or in threads."""
     import zarr
 
-    index, order = zipped_index(count), np.random.default_rng(1).permutation(count)[:RANDOM_CHIPS]
+    index, order = zipped_index(count, codec), np.random.default_rng(1).permutation(count)[:RANDOM_CHIPS]
     make = zarr.core.buffer.default_buffer_prototype().buffer.from_bytes
 
     def read(number: int) -> None:
@@ -178,8 +179,10 @@ METHODS: dict[str, Callable[[int], float]] = {
     "ours, Zarr at random, 16 at a time": zarr_at_random,
     "ours, Zarr at random, one by one": lambda count: zarr_at_random(count, 1),
     "Zarr's own indexing at random": zarr_by_library,
-    ".zarr.zip in tars at random": zipped_at_random,
-    ".zarr.zip in tars at random, in threads": lambda count: zipped_at_random(count, THREADS),
+    ".zarr.zip in tars at random": lambda count: zipped_at_random(count, "zstd"),
+    ".zarr.zip in tars at random, in threads": lambda count: zipped_at_random(count, "zstd", THREADS),
+    ".zarr.zip with our lz4 in tars at random": lambda count: zipped_at_random(count, "lz4"),
+    ".zarr.zip with our lz4 in tars at random, in threads": lambda count: zipped_at_random(count, "lz4", THREADS),
 }
 PEERS = {
     "litdata": ("litdata", 0),
@@ -192,7 +195,8 @@ PEERS = {
 def prepare(count: int) -> None:
     """Write every form, once."""
     our_dataset(folder_of(count) / "ours", count)
-    zip_tars(folder_of(count) / "zip", count)
+    for codec in CODECS:
+        zip_tars(folder_of(count) / codec, count, codec)
     subprocess.run(["bash", str(ROOT / "bench" / "peers" / "loaders.sh"), sys.executable], check=True)
     for name in ("litdata", "mosaic"):
         if not (folder_of(count) / name / "index.json").exists():
@@ -248,7 +252,7 @@ def main() -> None:
     size = sum(path.stat().st_size for path in tars(count))
 
     def zipped(cold: bool) -> list[float]:
-        """Of each repeat the faster way of reading the zipped chips."""
+        """Of each repeat the fastest way of reading the zipped chips."""
         ways = [
             seconds for (name, is_cold), seconds in taken.items() if name.startswith(".zarr.zip") and is_cold == cold
         ]

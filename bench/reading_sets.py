@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+from numcodecs import Blosc
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -21,7 +22,7 @@ from schemas.georef import GeoRef
 from schemas.sample import LayerArrays, Sample
 from shards.buckets import bucket_of
 from shards.draft import Draft
-from shards.export_terramesh import zarr_zip
+from shards.export_terramesh import CODEC, zarr_zip
 from shards.storage import FolderStorage
 from shards.tables import chips_table
 from shards.tar import write_shard
@@ -29,6 +30,8 @@ from shards.version import publish
 
 DATES, BANDS, EDGE = 3, 4, 256
 BUCKETS = 8
+CODECS = {"zstd": CODEC, "lz4": Blosc("lz4", 9, Blosc.BITSHUFFLE)}
+"""What packs zipped Zarr: the exporter's, and our Zarr's own."""
 NAMES = ("B02", "B03", "B04", "B08")
 LAYER = LayerTable(
     group="s2",
@@ -125,17 +128,18 @@ def our_dataset(root: Path, count: int) -> Path:
     return root
 
 
-def zip_tars(folder: Path, count: int, per_tar: int = 64) -> list[Path]:
-    """The chips as tars of .zarr.zip, a member per chip; made once."""
+def zip_tars(folder: Path, count: int, codec: str, per_tar: int = 64) -> list[Path]:
+    """The chips as tars of .zarr.zip, a member per chip, packed by the exporter's zstd or by our own lz4; made once."""
     paths = [folder / f"{number:05d}.tar" for number in range(-(-count // per_tar))]
     if all(path.exists() for path in paths):
         return paths
     folder.mkdir(parents=True, exist_ok=True)
+    blosc = CODECS[codec]
     for number, path in enumerate(paths):
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for chip in range(number * per_tar, min(count, (number + 1) * per_tar)):
                 data, valid = pixels(chip)
-                content = zarr_zip({"bands": (data, ("t", "c", "y", "x")), "valid": (valid, ("t", "y", "x"))})
+                content = zarr_zip({"bands": (data, ("t", "c", "y", "x")), "valid": (valid, ("t", "y", "x"))}, blosc)
                 part = folder / "part"
                 part.write_bytes(content)
                 tar.add(part, f"u31_{chip:05d}.zarr.zip")

@@ -109,6 +109,7 @@ def publish_run(
         run={**_run_summary(run), "host": platform.platform(terse=True), "python": platform.python_version()},
         private=recipe.publish.private,
         zarr_shard_chips=recipe.write.zarr_shard_chips if "zarr" in recipe.write.kinds else None,
+        zarr_codec=recipe.write.zarr_codec,
         items=lambda path: write_published_items(plan.items, path),
         report=lambda folder: write_html(job.storage, folder),
         estimates=stored.to_dict(),

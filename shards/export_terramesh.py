@@ -24,6 +24,7 @@ from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
 SAMPLES_PER_TAR = 1000
+CODEC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.BITSHUFFLE)
 SECONDS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 
@@ -144,12 +145,11 @@ def _arrays(sample: Sample, found: Stack | None, tables: list[LayerTable], place
     return arrays
 
 
-def zarr_zip(arrays: dict[str, Array]) -> bytes:
+def zarr_zip(arrays: dict[str, Array], codec: Blosc = CODEC) -> bytes:
     """A Zarr group of version 2 with consolidated metadata in a zip, whose bytes follow from the arrays.
 
     One chunk per array, written by hand: ten small arrays a sample cost the library more in calls than in bytes.
     """
-    codec = Blosc(cname="zstd", clevel=3, shuffle=Blosc.BITSHUFFLE)
     files: dict[str, bytes] = {}
     metadata: dict[str, Any] = {".zgroup": {"zarr_format": 2}, ".zattrs": {}}
     for name, (values, dims) in arrays.items():

@@ -156,6 +156,7 @@ def _draft(
         run={"repacked_from": document.version},
         private=document.private,
         zarr_shard_chips=document.zarr["shard_chips"] if document.zarr else None,
+        zarr_codec=document.zarr.get("codec", "zstd"),
         estimates=estimates,
         estimated={k: v for k, v in document.estimates.items() if k in ("version", "chips", "touched_since")},
         parent=document.version,

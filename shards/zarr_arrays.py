@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -33,13 +33,26 @@ Vectors = dict[str, NDArray[Any]]
 """Name -> values of several chips, one row per chip."""
 
 
-def signature_of(arrays: Mapping[str, tuple[int, ...]], dtype: str, fill: str, shard_chips: int) -> str:
+Codec = Literal["lz4", "zstd"]
+"""How Blosc packs what was measured; classes and masks are always packed by zstd."""
+
+
+def compressor(codec: Codec, dtype: str) -> BloscCodec:
+    """Blosc for an array of a type."""
+    level = {"lz4": 9, "zstd": 3}[codec]
+    return BloscCodec(cname=codec, clevel=level, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize)
+
+
+def signature_of(
+    arrays: Mapping[str, tuple[int, ...]], dtype: str, fill: str, shard_chips: int, codec: Codec = "zstd"
+) -> str:
     """Hash of what encoded chunks follow from, beside the pixels: shapes, type, fill, packing, codecs."""
     content = {
         "arrays": {name: list(shape) for name, shape in arrays.items()},
         "dtype": dtype,
         "fill": fill,
         "shard_chips": shard_chips,
+        "codec": compressor(codec, dtype).to_dict(),
         "software": {name: installed(name) for name in ("zarr", "numcodecs")},
     }
     return hashlib.sha256(canonical_json(content)).hexdigest()[:16]
@@ -53,6 +66,7 @@ def make_pixels(
     dtype: str,
     fill: float,
     dims: tuple[str, ...],
+    codec: Codec = "zstd",
     **attributes: Any,
 ) -> None:
     """An array whose inner chunks are one chip and whose shards are several."""
@@ -64,7 +78,7 @@ def make_pixels(
         shards=(shard_chips, *inner[1:]),
         dtype=dtype,
         fill_value=fill,
-        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize),
+        compressors=compressor(codec, dtype),
         dimension_names=dims,
         attributes=attributes,
     )

@@ -21,6 +21,7 @@ from schemas.sample import LayerArrays, Sample
 from shards.zarr_arrays import (
     CHIP_COORDINATES,
     NAT,
+    Codec,
     Vectors,
     array_of,
     blank_places,
@@ -61,10 +62,12 @@ class ZarrPlan:
     """In the order of chips.parquet: position = ``zarr_index``."""
     shard_chips: int
     """Chips per Zarr shard."""
+    codec: Codec = "lz4"
+    """How measurements are packed."""
 
     def specs(self) -> list[GroupSpec]:
         """The groups, in their order."""
-        layers: list[GroupSpec] = [LayerSpec(table, self.shard_chips) for table in self.layers]
+        layers: list[GroupSpec] = [LayerSpec(table, self.shard_chips, self.codec) for table in self.layers]
         return layers + [LabelSpec(name, table, self.shard_chips) for name, table in sorted(self.labels.items())]
 
 
@@ -128,6 +131,8 @@ class LayerSpec:
     """What it holds."""
     shard_chips: int
     """Chips per shard."""
+    codec: Codec
+    """How measurements are packed."""
 
     @property
     def name(self) -> str:
@@ -151,7 +156,7 @@ class LayerSpec:
 
     def signature(self) -> str:
         """See `GroupSpec.signature`."""
-        return signature_of(self.arrays, self.table.dtype, str(padding_of(self.table)), self.shard_chips)
+        return signature_of(self.arrays, self.table.dtype, str(padding_of(self.table)), self.shard_chips, self.codec)
 
     def create(self, top: zarr.Group, chips: int) -> None:
         """See `GroupSpec.create`."""
@@ -160,7 +165,8 @@ class LayerSpec:
         group = top.create_group(self.name, attributes=attributes)
         shapes, coordinates = self.arrays, f"time {CHIP_COORDINATES}"
         dims = ("chip", "time", "band", "y", "x")
-        make_pixels(group, "data", (chips, *shapes["data"]), self.shard_chips, table.dtype, padding_of(table), dims)
+        data, fill = (chips, *shapes["data"]), padding_of(table)
+        make_pixels(group, "data", data, self.shard_chips, table.dtype, fill, dims, self.codec)
         masks = ("chip", "time", "y", "x")
         make_pixels(
             group,

@@ -70,6 +70,7 @@ class PreparedZarr:
             "tag": version,
             "groups": list(self.groups),
             "shard_chips": self.plan.shard_chips,
+            "codec": self.plan.codec,
             "digest": self.digest,
             "input_hash": self.input_hash,
             "labels": labels,
@@ -96,7 +97,7 @@ def prepare_zarr(
     if draft.zarr_shard_chips is None:
         return PreparedZarr()
     chip_ids = tuple(rows["chip_id"].to_pylist())
-    plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips)
+    plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips, draft.zarr_codec)
     inputs = _inputs(draft, rows, plan)
     input_hash = _input_hash(plan, inputs)
     old = parent.zarr if parent is not None else {}
