@@ -6,9 +6,9 @@ One set of chips (three dates of four bands of 256 px, masks, label, confidence)
 Each method reads one epoch of batches of 16 in a process of its own; methods take turns within a repeat, cold (the
 kernel has dropped the files) and warm. The floor reads the tars from end to end into one buffer, with one thread.
 `holds`: the median over the repeats of paired ratios, our batches as stored against the floor, is at least 0.9, cold;
-and chips at random out of our Zarr, one by one and 16 at a time, come at least twice as fast, cold and warm, as zipped
-Zarr in tars through an index, with the exporter's zstd or with our lz4, read one by one or in as many threads,
-whichever is fastest.
+and chips at random out of our Zarr come at least twice as fast, cold and warm, as zipped Zarr in tars, as the exporter
+writes it, through an index: one by one beside one by one, and 16 at a time beside the faster of one by one and as many
+threads. The same figures beside zipped Zarr that our own codec has packed are reported too.
 """
 
 from __future__ import annotations
@@ -184,6 +184,12 @@ METHODS: dict[str, Callable[[int], float]] = {
     ".zarr.zip with our lz4 in tars at random": lambda count: zipped_at_random(count, "lz4"),
     ".zarr.zip with our lz4 in tars at random, in threads": lambda count: zipped_at_random(count, "lz4", THREADS),
 }
+OURS_AT_RANDOM = {how: f"ours, Zarr at random, {how}" for how in ("one by one", "16 at a time")}
+ZIPPED = {
+    codec: (f"{name} at random", f"{name} at random, in threads")
+    for codec, name in (("zstd", ".zarr.zip in tars"), ("lz4", ".zarr.zip with our lz4 in tars"))
+}
+"""Codec -> methods that read such chips one by one, and in threads."""
 PEERS = {
     "litdata": ("litdata", 0),
     "litdata, 2 workers": ("litdata", 2),
@@ -251,12 +257,17 @@ def main() -> None:
                 taken.setdefault((name, cold), []).append(seconds)
     size = sum(path.stat().st_size for path in tars(count))
 
-    def zipped(cold: bool) -> list[float]:
-        """Of each repeat the fastest way of reading the zipped chips."""
-        ways = [
-            seconds for (name, is_cold), seconds in taken.items() if name.startswith(".zarr.zip") and is_cold == cold
-        ]
+    def zipped(cold: bool, how: str, codec: str = "zstd") -> list[float]:
+        """Of each repeat the fastest way of reading zipped chips that may be asked for in this manner."""
+        ways = [taken[name, cold] for name in ZIPPED[codec][: 1 if how == "one by one" else 2]]
         return [min(one) for one in zip(*ways, strict=True)]
+
+    def times_faster(codec: str) -> dict[str, float]:
+        """How many times as fast our Zarr gives chips, cold or warm, whichever is less."""
+        return {
+            how: round(min(ratio(zipped(cold, how, codec), taken[name, cold]) for cold in (True, False)), 3)
+            for how, name in OURS_AT_RANDOM.items()
+        }
 
     rows = []
     for (name, cold), seconds_taken in taken.items():
@@ -264,22 +275,20 @@ def main() -> None:
         row: dict[str, Any] = {"method": name, "cache": "cold" if cold else "warm", "seconds": spread(seconds_taken)}
         row["samples_per_s"] = round(statistics.median(chips / one for one in seconds_taken), 1)
         if "random" in name:
-            row["x_zip_in_tar"] = round(ratio(zipped(cold), seconds_taken), 3)
+            how = "one by one" if name == OURS_AT_RANDOM["one by one"] else "16 at a time"
+            row["x_zip_in_tar"] = round(ratio(zipped(cold, how), seconds_taken), 3)
         else:
             row["share_of_floor"] = round(ratio(taken["floor", cold], seconds_taken), 3)
         rows.append(row)
     share = ratio(taken["floor", True], taken["ours, as stored", True])
-    zarr_x = {
-        how: min(ratio(zipped(cold), taken[f"ours, Zarr at random, {how}", cold]) for cold in (True, False))
-        for how in ("one by one", "16 at a time")
-    }
+    zarr_x = times_faster("zstd")
     record(
         "p5", figure=share, unit="share of raw file read, cold", target=TARGET_SHARE,
         holds=share >= TARGET_SHARE and min(zarr_x.values()) >= TARGET_ZARR,
         floor={"seconds": spread(taken["floor", True]), "megabytes": round(size / 1e6, 1)}, rows=rows,
         packages=("numpy", "torch", "zarr", "icechunk", "webdataset", "numcodecs"),
         further={
-            "zarr_random_x_zip_in_tar": {how: round(x, 3) for how, x in zarr_x.items()},
+            "zarr_random_x_zip_in_tar": zarr_x, "zarr_random_x_zip_with_our_codec": times_faster("lz4"),
             "zarr_target": TARGET_ZARR, "chips": count,
         },
     )  # fmt: skip
