@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from . import items, noise
 from .cog import CogWriter
@@ -14,7 +16,7 @@ from .corine import write_corine
 from .delivery import Made
 from .noise import Array
 from .place import Bounds, Grid, Lattice, QuadraticMap, inscribed_bounds, snapped_grid
-from .spectra import worldcover_codes
+from .spectra import VARIANTS, worldcover_codes
 from .world import Landscape
 
 WORLDCOVER_STEP_DEG = 1.0 / 12000.0
@@ -57,11 +59,19 @@ ERROR_REACH_M = 70.0
 """Correlation length of WorldCover's errors."""
 
 
-def write_land_cover(land: Landscape, seed: int, files: Path) -> list[Made]:
-    """Both WorldCover editions, and CORINE where the region is in Europe."""
+def write_land_cover(land: Landscape, seed: int, files: Path, by_look: float = 0.0) -> list[Made]:
+    """Both WorldCover editions, and CORINE where the region is in Europe.
+
+    Args:
+        land: the truth.
+        seed: of the errors.
+        files: folder of the products.
+        by_look: share of the variance of WorldCover's errors that follows from how the ground looks (`_looks`), each
+            edition in its own way; the rest is by lot. Classes err as often either way.
+    """
     made = []
     for year, version in ((2020, "v100"), (2021, "v200")):
-        made += _worldcover(land, seed, files, year, version)
+        made += _worldcover(land, seed, files, year, version, by_look)
     if not land.region.southern:
         made.append(write_corine(land, seed, files))
     return made
@@ -128,7 +138,7 @@ def confused(
     return out
 
 
-def _worldcover(land: Landscape, seed: int, files: Path, year: int, version: str) -> list[Made]:
+def _worldcover(land: Landscape, seed: int, files: Path, year: int, version: str, by_look: float) -> list[Made]:
     """One edition: a COG for each 3 x 3 degree tile that the region lies in, cut to the region."""
     bounds = inscribed_bounds(land.grid, 4326, 0.0)
     out = []
@@ -140,7 +150,8 @@ def _worldcover(land: Landscape, seed: int, files: Path, year: int, version: str
                 min(bounds[2], tile_west + 3),
                 min(bounds[3], tile_south + 3),
             )
-            out.append(_worldcover_tile(land, seed, files, year, version, box, _tile_name(tile_west, tile_south)))
+            tile = _tile_name(tile_west, tile_south)
+            out.append(_worldcover_tile(land, seed, files, year, version, box, tile, by_look))
     return out
 
 
@@ -154,7 +165,9 @@ def _tile_name(west: int, south: int) -> str:
     return f"{'N' if south >= 0 else 'S'}{abs(south):02d}{'E' if west >= 0 else 'W'}{abs(west):03d}"
 
 
-def _worldcover_tile(land: Landscape, seed: int, files: Path, year: int, version: str, box: Bounds, tile: str) -> Made:
+def _worldcover_tile(
+    land: Landscape, seed: int, files: Path, year: int, version: str, box: Bounds, tile: str, by_look: float
+) -> Made:
     step = WORLDCOVER_STEP_DEG
     shrunk = (
         math.ceil(box[0] / step - 1e-6) * step,
@@ -181,10 +194,12 @@ def _worldcover_tile(land: Landscape, seed: int, files: Path, year: int, version
     metres = (np.cos(math.radians((box[1] + box[3]) / 2)) * 111_320.0, 111_150.0)
     for row in range(0, grid.height, 1024):
         block = grid.part(row, 0, min(1024, grid.height - row), grid.width)
-        true = _true_on(land, block)
-        mapped = confused(
-            true, matrix, _luck(block, metres, seed * 101 + year), _luck(block, metres, seed * 101 + year + 50)
-        )
+        true, stratum = _true_on(land, block)
+        draws = []
+        for number in (seed * 101 + year, seed * 101 + year + 50):
+            field = _field(block, metres, number)
+            draws.append(_luck_by_look(field, true, stratum, by_look, number) if by_look else _luck(field))
+        mapped = confused(true, matrix, *draws)
         codes = np.array(WORLDCOVER_CODES)
         np.add.at(seen, (np.searchsorted(codes, true.ravel()), np.searchsorted(codes, mapped.ravel())), 1)
         writer.write(mapped, row=row)
@@ -233,6 +248,7 @@ def _worldcover_tile(land: Landscape, seed: int, files: Path, year: int, version
         "accuracy_pinned": WORLDCOVER_ACCURACY[year],
         "accuracy": round(float(np.trace(seen) / seen.sum()), 5),
         "correlation_m": ERROR_REACH_M,
+        **({"by_look": by_look} if by_look else {}),
     }
     return Made(one, truth, "labels")
 
@@ -247,19 +263,44 @@ def class_shares(land: Landscape) -> npt.NDArray[np.float64]:
     return np.asarray(held / held.sum())
 
 
-def _true_on(land: Landscape, block: Grid) -> npt.NDArray[np.uint8]:
-    """Code of the truth's 10 m majority at the pixels of a block in degrees."""
+def _true_on(land: Landscape, block: Grid) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
+    """Code of the truth's 10 m majority at the pixels of a block in degrees, and the stratum of a cell of it."""
     x, y = QuadraticMap.between(block, land.grid.epsg).on_grid(block)
     rows, cols = ((land.grid.top - y) / 10.0).astype(np.int64), ((x - land.grid.left) / 10.0).astype(np.int64)
     rows, cols = np.clip(rows, 0, land.grid.height // 2 - 1), np.clip(cols, 0, land.grid.width // 2 - 1)
     first, last = int(rows.min()), int(rows.max()) + 1
     codes = majority_worldcover(land, slice(first * 2, last * 2), slice(None))
-    return codes[rows - first, cols]
+    strata = np.asarray(land.stratum[first * 2 : last * 2])
+    return codes[rows - first, cols], strata[(rows - first) * 2, cols * 2]
 
 
-def _luck(block: Grid, metres: tuple[float, float], seed: int) -> Array:
-    """Numbers correlated over :data:`ERROR_REACH_M` and uniform in distribution: ranks within a sample of the field."""
+def _field(block: Grid, metres: tuple[float, float], seed: int) -> Array:
+    """Numbers of unit variance, correlated over :data:`ERROR_REACH_M`."""
     xs, ys = block.xs() * metres[0], block.ys() * metres[1]
-    field = 0.8 * noise.plane(xs, ys, ERROR_REACH_M, seed) + 0.6 * noise.plane(xs, ys, ERROR_REACH_M / 3, seed + 1)
+    return 0.8 * noise.plane(xs, ys, ERROR_REACH_M, seed) + 0.6 * noise.plane(xs, ys, ERROR_REACH_M / 3, seed + 1)
+
+
+def _looks(seed: int) -> npt.NDArray[np.float64]:
+    """(256,) normal score of each stratum: of a class's eight variants, which differ in season and in radar, some are
+    taken for another class more often than others, by lot of the map.
+    """
+    order = noise.hash_uniform(seed, np.arange(256)).reshape(-1, VARIANTS).argsort(axis=1).argsort(axis=1)
+    scores = special.ndtri((order + 0.5) / VARIANTS)
+    return np.asarray(scores / scores.std()).ravel()
+
+
+def _luck_by_look(
+    field: Array, true: npt.NDArray[np.uint8], stratum: npt.NDArray[Any], share: float, seed: int
+) -> Array:
+    """Uniform numbers within each class, ``share`` of whose variance follows from the stratum."""
+    mixed = (1 - share) ** 0.5 * field + share**0.5 * _looks(seed)[stratum]
+    out = np.empty(field.shape, np.float32)
+    for code in np.unique(true):
+        out[true == code] = _luck(mixed[true == code])
+    return out
+
+
+def _luck(field: Array) -> Array:
+    """Numbers that are uniform in distribution: ranks within a sample of the field."""
     sample = np.sort(field.ravel()[:: max(1, field.size // 40_000)])
     return np.interp(field, sample, np.linspace(0, 1, sample.size)).astype(np.float32)

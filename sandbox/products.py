@@ -89,7 +89,9 @@ def read_index(root: Path) -> SandboxIndex | None:
     )
 
 
-def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int = 2) -> SandboxIndex:
+def write_sandbox(
+    root: Path, *, size: str = "demo", seed: int = 7, workers: int = 2, errors_by_look: float = 0.0
+) -> SandboxIndex:
     """Makes a sandbox, or finds the one that is already there.
 
     Args:
@@ -97,6 +99,7 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
         size: ``tiny``, ``demo``, or the northern region's ``WxH`` in kilometres.
         seed: of everything in it; the same seed gives the same bytes.
         workers: threads.
+        errors_by_look: share of the variance of WorldCover's errors that follows from how the ground looks.
 
     Returns:
         what is there.
@@ -107,10 +110,13 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
     root = Path(root)
     regions = regions_of(size)
     wanted = {"size": size, "seed": seed, "code_version": code_version()}
+    if errors_by_look:
+        wanted["errors_by_look"] = errors_by_look
     if (root / MARKER).exists():
         found = json.loads((root / MARKER).read_text(encoding="utf-8"))
         index = read_index(root)
-        if index is not None and all(found.get(key) == value for key, value in wanted.items()):
+        same = {**wanted, "errors_by_look": errors_by_look}
+        if index is not None and all(found.get(key, 0.0) == value for key, value in same.items()):
             return index
     _clear(root)
     truth: dict[str, Any] = {
@@ -132,7 +138,7 @@ def write_sandbox(root: Path, *, size: str = "demo", seed: int = 7, workers: int
             for scene in sorted(scenes, key=_heaviest_first)
         ]
         for land in lands.values():
-            jobs.append(pool.submit(landcover.write_land_cover, land, seed, root / "files"))
+            jobs.append(pool.submit(landcover.write_land_cover, land, seed, root / "files", errors_by_look))
             jobs.append(pool.submit(osm.write_extract, land, seed, root / "files"))
             jobs.append(pool.submit(_write_truth_rasters, land, root / "truth"))
         for job in jobs:

@@ -50,7 +50,7 @@ class Write(Model):
     zarr_shard_chips: PositiveInt = 16
     """Chips in one Zarr shard."""
     zarr_codec: Literal["lz4", "zstd"] = "lz4"
-    """How Blosc packs measurements: ``lz4`` is read two to three times as fast, ``zstd`` is smaller."""
+    """How Blosc packs measurements: ``lz4`` is read and written faster, ``zstd`` is smaller (ADR 22)."""
 
     @model_validator(mode="after")
     def _has_tars(self) -> Write:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import zarr
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.storage import Storage, open_storage
+from shards.zarr_arrays import Codec
 from shards.zarr_groups import LabelTable, ZarrPlan, padding_of
 from shards.zarr_store import ZarrResult, open_store, store_digest, tags
 from shards.zarr_write import Done, Task, ZarrBefore
@@ -144,6 +147,40 @@ def test_shards_whose_chips_stay_are_not_written_again(tmp_path: Path) -> None:
     assert read == [made_up.chip_id(n) for n in (8, 9, 10, 11)]
     version(range(9), {5: 2}, third)
     assert read == [made_up.chip_id(8)]
+
+
+def test_measurements_are_packed_as_told_and_classes_and_masks_by_zstd(tmp_path: Path) -> None:
+    stores, samples = {}, [made_up.sample(n) for n in range(5)]
+    for codec in get_args(Codec):
+        storage = open_storage(tmp_path / codec)
+        write_zarr(storage, replace(plan_of(5), codec=codec), samples).tag(TAG)
+        stores[codec] = zarr.open_group(open_store(storage, TAG), mode="r")
+
+    def blosc_of(codec: str, path: str) -> tuple[str, str]:
+        (sharding,) = json.loads(json.dumps(stores[codec][path].metadata.to_dict()["codecs"]))
+        packing = sharding["configuration"]["codecs"][-1]["configuration"]
+        return packing["cname"], packing["shuffle"]
+
+    for codec, group in stores.items():
+        for layer in made_up.LAYERS:
+            assert blosc_of(codec, f"{layer.group}/data") == (codec, "bitshuffle")
+            assert blosc_of(codec, f"{layer.group}/valid") == ("zstd", "bitshuffle")
+            np.testing.assert_array_equal(group[f"{layer.group}/data"][...], stores["lz4"][f"{layer.group}/data"][...])
+        assert blosc_of(codec, "label/data") == ("zstd", "bitshuffle")
+
+
+def test_another_codec_writes_measurements_again_and_labels_not(tmp_path: Path) -> None:
+    plan = plan_of(5)
+    inputs = {spec.name: ["1"] * 5 for spec in plan.specs()}
+    samples, storage = [made_up.sample(n) for n in range(5)], open_storage(tmp_path)
+    result = write_places(storage, plan, samples, list, inputs=inputs)
+    before = ZarrBefore(result.tag(TAG), {s.name: s.signature() for s in plan.specs()}, result.record)
+    other = replace(plan, codec="zstd")
+    again = write_places(storage, other, samples, list, inputs=inputs, before=before)
+    changed = {
+        key.split("/")[0] for key, chunk in again.record.chunks.items() if before.record.chunks.get(key) != chunk
+    }
+    assert changed == {layer.group for layer in made_up.LAYERS}
 
 
 def test_workers_that_hand_in_whole_shards_write_the_same_store(tmp_path: Path) -> None:
