@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flows.before import Before, load_before
 from flows.catalogs import opener_of
@@ -101,12 +101,22 @@ def nothing_new(request: BuildRequest) -> BuildResult | None:
 
     Reads the catalogs and two tables; writes nothing but a plan in ``work/``.
     """
-    if request.afresh or request.plan is not None or read_pointer(request.storage) is None:
+    if not _looks_first(request):
         return None
     began = time.monotonic()
     request.work.mkdir(parents=True, exist_ok=True)
     with dataset_lock(request.storage, owner_of(request)):
         return unchanged(request, look(request), began)
+
+
+def after_looking(request: BuildRequest) -> BuildRequest:
+    """The request of the build that follows `nothing_new`: catalogs that were asked again are not asked once more."""
+    return replace(request, replan=False) if _looks_first(request) else request
+
+
+def _looks_first(request: BuildRequest) -> bool:
+    """Whether `nothing_new` plans."""
+    return not request.afresh and request.plan is None and read_pointer(request.storage) is not None
 
 
 def unchanged(request: BuildRequest, found: Look, began: float) -> BuildResult | None:

@@ -198,7 +198,7 @@ def _worldcover_tile(
         draws = []
         for number in (seed * 101 + year, seed * 101 + year + 50):
             field = _field(block, metres, number)
-            draws.append(_luck_by_look(field, true, stratum, by_look, number) if by_look else _luck(field))
+            draws.append(luck_by_look(field, true, stratum, by_look, number) if by_look else _luck(field))
         mapped = confused(true, matrix, *draws)
         codes = np.array(WORLDCOVER_CODES)
         np.add.at(seen, (np.searchsorted(codes, true.ravel()), np.searchsorted(codes, mapped.ravel())), 1)
@@ -289,7 +289,7 @@ def _looks(seed: int) -> npt.NDArray[np.float64]:
     return np.asarray(scores / scores.std()).ravel()
 
 
-def _luck_by_look(
+def luck_by_look(
     field: Array, true: npt.NDArray[np.uint8], stratum: npt.NDArray[Any], share: float, seed: int
 ) -> Array:
     """Uniform numbers within each class, ``share`` of whose variance follows from the stratum."""

@@ -101,7 +101,7 @@ def _build(
     if recipe.publish.after_validation:
         require_train()
     with needs("build"):
-        from flows.looking import nothing_new
+        from flows.looking import after_looking, nothing_new
         from flows.plan_store import WHOLE, Part
         from flows.prefect_api import prefect_api, private_home
         from flows.request import request_of
@@ -126,7 +126,7 @@ def _build(
         if found is not None:
             return found
         with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
-            return _watched(request, key, out)
+            return _watched(after_looking(request), key, out)
 
 
 def estimates_of(given: str) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import shapely
 
+from flows import looking
 from flows.looking import nothing_new
+from flows.planning import make_plan
 from flows.stages import PlainStages, build_plainly, in_process
 from shards.check import check_dataset
 from shards.reader import open_dataset
@@ -82,6 +85,26 @@ def test_nothing_new_writes_nothing_and_publishes_nothing(dataset: Dataset, reci
     assert (result.published, result.changes) == (False, f"0 of {result.counts['planned']} chips touched")
     assert files() == before
     assert not list(dataset.work.rglob("*.tar"))
+
+
+def test_catalogs_are_asked_again_once(
+    dataset: Dataset, recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--replan` of a dataset that has something new: the look before the build plans, the build takes its plan."""
+    dataset.catalog.write(everything)
+    request = replace(dataset.request(recipe), replan=True)
+    plans: list[str] = []
+
+    def planned(*arguments: Any) -> Any:
+        plans.append("made")
+        return make_plan(*arguments)
+
+    monkeypatch.setattr(looking, "make_plan", planned)
+    assert nothing_new(request) is None
+    assert plans == ["made"]
+    assert not looking.look(looking.after_looking(request)).outlook.is_nothing_new
+    assert plans == ["made"]
+    assert looking.after_looking(replace(request, afresh=True)).replan
 
 
 @pytest.mark.parametrize("seed", [1, 2])

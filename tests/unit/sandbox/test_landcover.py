@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sandbox.landcover import WORLDCOVER_ACCURACY, WORLDCOVER_CODES, confused, confusion_matrix
+from sandbox.landcover import WORLDCOVER_ACCURACY, WORLDCOVER_CODES, confused, confusion_matrix, luck_by_look
+from sandbox.spectra import VARIANTS
 
 SHARES = np.array([0.2, 0.02, 0.2, 0.5, 0.03, 0.01, 0.03, 0.01])
 
@@ -51,6 +52,26 @@ def test_errors_come_in_patches(tiny: Any, items: list[dict[str, Any]]) -> None:
     differ = (maps[0] != maps[1]).astype(float)
     beside = np.corrcoef(differ[:, :-1].ravel(), differ[:, 1:].ravel())[0, 1]
     assert beside > 0.4
+
+
+def test_errors_by_look_follow_the_variant_and_no_class_errs_more() -> None:
+    rng = np.random.default_rng(3)
+    subclass = rng.integers(0, 6, (700, 701))
+    stratum = subclass * VARIANTS + rng.integers(0, VARIANTS, subclass.shape)
+    truth = np.array(WORLDCOVER_CODES, dtype=np.uint8)[subclass]
+    field = rng.standard_normal(truth.shape).astype(np.float32)
+    rates = {}
+    for share in (0.1, 0.5):
+        luck = luck_by_look(field, truth, stratum, share, 11)
+        wrong = luck > 0.75
+        by_class = np.array([wrong[subclass == one].mean() for one in range(6)])
+        assert np.abs(by_class - 0.25).max() < 0.01
+        rates[share] = np.array([wrong[stratum == one].mean() for one in range(6 * VARIANTS)]).reshape(6, VARIANTS)
+    assert (rates[0.5].std(axis=1) > 2 * rates[0.1].std(axis=1)).all()
+    assert (rates[0.5].max(axis=1) > 0.5).all(), "one look of every class is mostly taken for another class"
+    other = luck_by_look(field, truth, stratum, 0.5, 12) > 0.75
+    looks = np.array([other[stratum == one].mean() for one in range(6 * VARIANTS)]).reshape(6, VARIANTS)
+    assert (looks.argmax(axis=1) != rates[0.5].argmax(axis=1)).any(), "another map errs elsewhere"
 
 
 def test_corine_misses_the_truth_modestly(truth: dict[str, Any]) -> None:
