@@ -99,8 +99,7 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
     """The nodes and the values of some YAML."""
     try:
         text = raw.decode("utf-8")
-        root = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)
+        root, data = _read_once(text)
     except UnicodeDecodeError as error:
         raise RecipeError("not UTF-8 text", where=name, mend="save it as UTF-8") from error
     except RecursionError as error:
@@ -113,6 +112,16 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
     if not isinstance(data, dict):
         raise RecipeError(f"a {what} is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
     return root, data
+
+
+def _read_once(text: str) -> tuple[yaml.Node | None, Any]:
+    """Nodes, and the values made of them."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return root, loader.construct_document(root) if root is not None else None
+    finally:
+        loader.dispose()
 
 
 def _checked(model: type[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
