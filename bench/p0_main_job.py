@@ -180,8 +180,8 @@ def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) 
     import rasterio
     import zarr
     from rasterio.windows import Window
-    from zarr.codecs import BloscCodec
 
+    from shards.zarr_arrays import compressor
     from sources.openers import GDAL_OPTIONS
 
     root.mkdir(parents=True)
@@ -197,7 +197,7 @@ def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) 
         store = zarr.create_array(
             root / "a.zarr", shape=(scenes.scenes, edge * edge, len(BANDS), CHIP, CHIP), dtype="uint16",
             chunks=(1, 1, len(BANDS), CHIP, CHIP), shards=(1, 16, len(BANDS), CHIP, CHIP),
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle", typesize=2),
+            compressors=compressor("lz4", "uint16"),
         )  # fmt: skip
     with tarfile.open(root / "a.tar", "w") as tar, ThreadPoolExecutor(2) as pool:
         for scene in range(scenes.scenes):

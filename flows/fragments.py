@@ -70,7 +70,7 @@ class FragmentWriter:
         """Write ``tile.json`` and rename the folder; what another worker finished first stays."""
         path = self.temporary / "tile.json"
         with path.open("w", encoding="utf-8") as stream:
-            json.dump(summary, stream, default=_plain)
+            stream.write(json.dumps(summary, default=_plain))  # json.dump encodes in Python, piece by piece
             stream.flush()
             os.fsync(stream.fileno())
         if self.final.exists():
