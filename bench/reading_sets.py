@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from numcodecs import Blosc
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.codecs import codec_of
 from schemas.chip import Outcome
 from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.georef import GeoRef
@@ -30,7 +30,7 @@ from shards.version import publish
 
 DATES, BANDS, EDGE = 3, 4, 256
 BUCKETS = 8
-CODECS = {"zstd": CODEC, "lz4": Blosc("lz4", 9, Blosc.BITSHUFFLE)}
+CODECS = {"zstd": CODEC, "lz4": codec_of("lz4")}
 """What packs zipped Zarr: the exporter's, and our Zarr's own."""
 NAMES = ("B02", "B03", "B04", "B08")
 LAYER = LayerTable(

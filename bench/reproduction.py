@@ -121,8 +121,6 @@ class Series:
     """Of the worlds."""
     by_look: float
     """`write_sandbox`'s ``errors_by_look``."""
-    sources: tuple[str, ...]
-    """Single sources that are learned from."""
     few_worlds: int
     """Worlds that learn from few chips, too."""
     radar: bool
@@ -135,12 +133,12 @@ class Series:
         """Trainings of every world."""
         few = [name for name, lesson in LESSONS.items() if lesson.chips is not None and self.few_worlds]
         alone = [f"fused, {OPTICAL} alone"] if self.radar else []
-        return ("fused", "fused, all alike", *self.sources, *alone, *few)
+        return ("fused", "fused, all alike", *SOURCES, *alone, *few)
 
 
 SERIES: Mapping[str, Series] = {
-    "by-lot": Series((41, 42, 43, 44, 45), 0.0, SOURCES, FEW_WORLDS, True, "reproduction"),
-    "by-look": Series((51, 52, 53, 54, 55), BY_LOOK, SOURCES, 0, False, "reproduction_by_look"),
+    "by-lot": Series((41, 42, 43, 44, 45), 0.0, FEW_WORLDS, True, "reproduction"),
+    "by-look": Series((51, 52, 53, 54, 55), BY_LOOK, 0, False, "reproduction_by_look"),
 }
 
 
@@ -263,7 +261,7 @@ class World:
     def labels(self) -> dict[str, dict[str, float]]:
         """Mean IoU and accuracy of the labels themselves where they say something, and where they do."""
         found = {}
-        for name in ("label", *self.series.sources):
+        for name in ("label", *SOURCES):
             chips = self.chips(name)
             pairs = [(self.truth[i], chips[i].label[0].numpy()) for i in self.split[1]]
             counts = np.asarray(sum(confusion(true, label, len(chips.classes)) for true, label in pairs))
@@ -326,7 +324,7 @@ def report(series: Series, worlds: Sequence[World]) -> None:
     single = f"fused, {OPTICAL} alone"
     claims = {
         "fused labels teach more than each source": [
-            difference(f"fused over {name}", of("fused"), of(name)) for name in series.sources
+            difference(f"fused over {name}", of("fused"), of(name)) for name in SOURCES
         ],
         "weighting by confidence helps": [
             difference("by confidence over all alike", of("fused"), of("fused, all alike"))

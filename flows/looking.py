@@ -111,7 +111,7 @@ def nothing_new(request: BuildRequest) -> BuildResult | None:
 
 def after_looking(request: BuildRequest) -> BuildRequest:
     """The request of the build that follows `nothing_new`: catalogs that were asked again are not asked once more."""
-    return replace(request, replan=False) if _looks_first(request) else request
+    return replace(request, replan=False) if request.replan and _looks_first(request) else request
 
 
 def _looks_first(request: BuildRequest) -> bool:

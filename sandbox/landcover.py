@@ -194,11 +194,13 @@ def _worldcover_tile(
     metres = (np.cos(math.radians((box[1] + box[3]) / 2)) * 111_320.0, 111_150.0)
     for row in range(0, grid.height, 1024):
         block = grid.part(row, 0, min(1024, grid.height - row), grid.width)
-        true, stratum = _true_on(land, block)
+        cells = _cells_of(land, block)
+        true = _true_on(land, *cells)
+        looks = _stratum_on(land, *cells) if by_look else None
         draws = []
         for number in (seed * 101 + year, seed * 101 + year + 50):
             field = _field(block, metres, number)
-            draws.append(luck_by_look(field, true, stratum, by_look, number) if by_look else _luck(field))
+            draws.append(_luck(field) if looks is None else luck_by_look(field, true, looks, by_look, number))
         mapped = confused(true, matrix, *draws)
         codes = np.array(WORLDCOVER_CODES)
         np.add.at(seen, (np.searchsorted(codes, true.ravel()), np.searchsorted(codes, mapped.ravel())), 1)
@@ -248,7 +250,7 @@ def _worldcover_tile(
         "accuracy_pinned": WORLDCOVER_ACCURACY[year],
         "accuracy": round(float(np.trace(seen) / seen.sum()), 5),
         "correlation_m": ERROR_REACH_M,
-        **({"by_look": by_look} if by_look else {}),
+        "by_look": by_look,
     }
     return Made(one, truth, "labels")
 
@@ -263,15 +265,24 @@ def class_shares(land: Landscape) -> npt.NDArray[np.float64]:
     return np.asarray(held / held.sum())
 
 
-def _true_on(land: Landscape, block: Grid) -> tuple[npt.NDArray[np.uint8], npt.NDArray[Any]]:
-    """Code of the truth's 10 m majority at the pixels of a block in degrees, and the stratum of a cell of it."""
+def _cells_of(land: Landscape, block: Grid) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row and column of the truth's 10 m (2 x 2 of its cells) at the pixels of a block in degrees."""
     x, y = QuadraticMap.between(block, land.grid.epsg).on_grid(block)
     rows, cols = ((land.grid.top - y) / 10.0).astype(np.int64), ((x - land.grid.left) / 10.0).astype(np.int64)
-    rows, cols = np.clip(rows, 0, land.grid.height // 2 - 1), np.clip(cols, 0, land.grid.width // 2 - 1)
+    return np.clip(rows, 0, land.grid.height // 2 - 1), np.clip(cols, 0, land.grid.width // 2 - 1)
+
+
+def _true_on(land: Landscape, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Code of the truth's 10 m majority."""
     first, last = int(rows.min()), int(rows.max()) + 1
     codes = majority_worldcover(land, slice(first * 2, last * 2), slice(None))
-    strata = np.asarray(land.stratum[first * 2 : last * 2])
-    return codes[rows - first, cols], strata[(rows - first) * 2, cols * 2]
+    return codes[rows - first, cols]
+
+
+def _stratum_on(land: Landscape, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Stratum of one of the four cells."""
+    first = int(rows.min())
+    return np.asarray(land.stratum[first * 2 : int(rows.max()) * 2 + 2])[(rows - first) * 2, cols * 2]
 
 
 def _field(block: Grid, metres: tuple[float, float], seed: int) -> Array:

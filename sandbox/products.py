@@ -109,14 +109,11 @@ def write_sandbox(
     """
     root = Path(root)
     regions = regions_of(size)
-    wanted = {"size": size, "seed": seed, "code_version": code_version()}
-    if errors_by_look:
-        wanted["errors_by_look"] = errors_by_look
+    wanted = {"size": size, "seed": seed, "errors_by_look": errors_by_look, "code_version": code_version()}
     if (root / MARKER).exists():
         found = json.loads((root / MARKER).read_text(encoding="utf-8"))
         index = read_index(root)
-        same = {**wanted, "errors_by_look": errors_by_look}
-        if index is not None and all(found.get(key, 0.0) == value for key, value in same.items()):
+        if index is not None and all(found.get(key) == value for key, value in wanted.items()):
             return index
     _clear(root)
     truth: dict[str, Any] = {

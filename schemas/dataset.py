@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT = 1
 
+ZarrCodec = Literal["lz4", "zstd"]
+"""How Blosc packs what was measured in Zarr; classes and masks are always packed by zstd."""
+
 
 class Pointer(BaseModel):
     """``terraweft.json``: the one thing that changes."""

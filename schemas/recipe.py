@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from schemas.dataset import ZarrCodec
 from schemas.errors import RecipeError
 from schemas.legend import Crosswalk, Legend, known_tables, use_legends
 from schemas.recipe_base import LonLatBox, Model, Name
@@ -49,7 +50,7 @@ class Write(Model):
     """Aim for so many chips in a tar instead."""
     zarr_shard_chips: PositiveInt = 16
     """Chips in one Zarr shard."""
-    zarr_codec: Literal["lz4", "zstd"] = "lz4"
+    zarr_codec: ZarrCodec = "lz4"
     """How Blosc packs measurements: ``lz4`` is read and written faster, ``zstd`` is smaller (ADR 22)."""
 
     @model_validator(mode="after")

@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.chip import Outcome
-from schemas.dataset import LayerTable, SourceTable
+from schemas.dataset import LayerTable, SourceTable, ZarrCodec
 from schemas.errors import DatasetError, IntegrityError
 from shards.tables import run_table, texts_table
 from shards.tar import WrittenShard
-from shards.zarr_arrays import Codec
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Draft:
     """Allow layers that may not be given on."""
     zarr_shard_chips: int | None = 16
     """Chips per Zarr shard; None: no Zarr."""
-    zarr_codec: Codec = "lz4"
+    zarr_codec: ZarrCodec = "lz4"
     """How Zarr's measurements are packed."""
     label_nodata: Mapping[str, int] = field(default_factory=dict)
     """Label source -> value that pads it in Zarr, where the legend's first nodata code is not right."""

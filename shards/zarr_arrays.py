@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+from schemas.dataset import ZarrCodec
 from shards.layout import canonical_json
 
 NAT = int(np.iinfo(np.int64).min)
@@ -33,18 +34,14 @@ Vectors = dict[str, NDArray[Any]]
 """Name -> values of several chips, one row per chip."""
 
 
-Codec = Literal["lz4", "zstd"]
-"""How Blosc packs what was measured; classes and masks are always packed by zstd."""
-
-
-def compressor(codec: Codec, dtype: str) -> BloscCodec:
+def compressor(codec: ZarrCodec, dtype: str) -> BloscCodec:
     """Blosc for an array of a type."""
     level = {"lz4": 9, "zstd": 3}[codec]
     return BloscCodec(cname=codec, clevel=level, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize)
 
 
 def signature_of(
-    arrays: Mapping[str, tuple[int, ...]], dtype: str, fill: str, shard_chips: int, codec: Codec = "zstd"
+    arrays: Mapping[str, tuple[int, ...]], dtype: str, fill: str, shard_chips: int, codec: ZarrCodec = "zstd"
 ) -> str:
     """Hash of what encoded chunks follow from, beside the pixels: shapes, type, fill, packing, codecs."""
     content = {
@@ -66,7 +63,7 @@ def make_pixels(
     dtype: str,
     fill: float,
     dims: tuple[str, ...],
-    codec: Codec = "zstd",
+    codec: ZarrCodec = "zstd",
     **attributes: Any,
 ) -> None:
     """An array whose inner chunks are one chip and whose shards are several."""

@@ -15,13 +15,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from schemas.dataset import LayerTable
+from schemas.dataset import LayerTable, ZarrCodec
 from schemas.errors import IntegrityError
 from schemas.sample import LayerArrays, Sample
 from shards.zarr_arrays import (
     CHIP_COORDINATES,
     NAT,
-    Codec,
     Vectors,
     array_of,
     blank_places,
@@ -62,7 +61,7 @@ class ZarrPlan:
     """In the order of chips.parquet: position = ``zarr_index``."""
     shard_chips: int
     """Chips per Zarr shard."""
-    codec: Codec = "lz4"
+    codec: ZarrCodec = "lz4"
     """How measurements are packed."""
 
     def specs(self) -> list[GroupSpec]:
@@ -131,7 +130,7 @@ class LayerSpec:
     """What it holds."""
     shard_chips: int
     """Chips per shard."""
-    codec: Codec
+    codec: ZarrCodec
     """How measurements are packed."""
 
     @property

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import zarr
 
+from schemas.dataset import ZarrCodec
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.storage import Storage, open_storage
-from shards.zarr_arrays import Codec
 from shards.zarr_groups import LabelTable, ZarrPlan, padding_of
 from shards.zarr_store import ZarrResult, open_store, store_digest, tags
 from shards.zarr_write import Done, Task, ZarrBefore
@@ -151,7 +151,7 @@ def test_shards_whose_chips_stay_are_not_written_again(tmp_path: Path) -> None:
 
 def test_measurements_are_packed_as_told_and_classes_and_masks_by_zstd(tmp_path: Path) -> None:
     stores, samples = {}, [made_up.sample(n) for n in range(5)]
-    for codec in get_args(Codec):
+    for codec in get_args(ZarrCodec):
         storage = open_storage(tmp_path / codec)
         write_zarr(storage, replace(plan_of(5), codec=codec), samples).tag(TAG)
         stores[codec] = zarr.open_group(open_store(storage, TAG), mode="r")
