@@ -7,8 +7,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from reports.html import ReportInputs, write_report
+from reports.html import OUTCOME_COLUMNS, Quicklook, ReportInputs, is_shown, write_report
 from reports.quicklooks import quicklooks
+from reports.tables import TEXT_COLUMNS
 from shards.reader import Dataset, open_staged
 from shards.storage import Storage
 
@@ -30,28 +31,25 @@ def newest_validation(dataset: Dataset) -> dict[str, Any] | None:
 def report_inputs(opened: Dataset) -> ReportInputs:
     """What the report of a version shows; the dataset is closed."""
     with closing(opened) as dataset:
-        chips = dataset.chips
-        ids = list(chips["chip_id"])
-        step = max(1, len(ids) // GALLERY)
         document = dataset.document
-        pictures = {
-            chip_id: quicklooks(dataset.sample(chip_id), document.modalities, document.legends)
-            for chip_id in ids[::step][:GALLERY]
-        }
+        ids = dataset.places.chip_ids
         validation = newest_validation(dataset)
-        listed = [chip for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
-        suspicious = {
-            chip_id: quicklooks(dataset.sample(chip_id), document.modalities, document.legends)
-            for chip_id in [chip for chip in listed if chip in set(ids)][:SUSPICIOUS]
-        }
+        listed = [str(chip) for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
+        known = [chip_id for chip_id in listed if dataset.places.number(chip_id) is not None]
+        step = max(1, len(ids) // GALLERY)
+        gallery = [str(chip_id) for chip_id in ids[::step][:GALLERY].to_pylist()]
+
+        def pictures(chip_ids: list[str]) -> dict[str, list[Quicklook]]:
+            return {i: quicklooks(dataset.sample(i), document.modalities, document.legends) for i in chip_ids}
+
         return ReportInputs(
             dataset_json=document.model_dump(mode="json"),
-            chips=chips,
-            outcomes=dataset.outcomes,
-            texts=dataset.texts,
-            quicklooks=pictures,
+            chips=dataset.columns([name for name in dataset.column_names if is_shown(name)]),
+            outcomes=dataset.table("outcomes", OUTCOME_COLUMNS),
+            texts=dataset.table("texts", TEXT_COLUMNS),
+            quicklooks=pictures(gallery),
             validation=validation,
-            suspicious=suspicious,
+            suspicious=pictures(known[:SUSPICIOUS]),
         )
 
 

@@ -174,28 +174,33 @@ def histogram(
     )
 
 
+def numbers_drawn(total: int) -> NDArray[np.int64]:
+    """Which of so many chips a map draws: every n-th, at most `MAX_DRAWN_CHIPS`."""
+    return np.arange(0, total, max(1, math.ceil(total / MAX_DRAWN_CHIPS)))
+
+
 def region_map(
     region: str,
     chip_ids: Sequence[str],
     splits: Sequence[str],
     rings: Sequence[NDArray[np.float64]],
     *,
+    total: int,
+    extent: tuple[float, float, float, float],
     width: float = 420.0,
-) -> RegionMap | None:
-    """The chips of one region on a local equirectangular map, or None where there is none.
+) -> RegionMap:
+    """The chips of one region on a local equirectangular map.
 
     Args:
         region: name of the region.
-        chip_ids: one per chip.
+        chip_ids: of the chips that are drawn: see `numbers_drawn`.
         splits: one per chip.
         rings: one (n, 2) array of longitude and latitude in degrees per chip.
+        total: chips that there are.
+        extent: west, south, east and north of all of them, in degrees.
         width: largest drawing width and height.
     """
-    if not rings:
-        return None
-    corners = np.concatenate(list(rings))
-    west, south = corners.min(axis=0)
-    east, north = corners.max(axis=0)
+    west, south, east, north = extent
     stretch = max(math.cos(math.radians((south + north) / 2)), 0.02)
     span_x_m = max((east - west) * stretch * METRES_PER_DEGREE, 1.0)
     span_y_m = max((north - south) * METRES_PER_DEGREE, 1.0)
@@ -207,14 +212,14 @@ def region_map(
         y = margin + (north - ring[:, 1]) * METRES_PER_DEGREE * per_metre
         return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
 
-    every = math.ceil(len(rings) / MAX_DRAWN_CHIPS)
-    drawn = range(0, len(rings), every)
     bar_m = nice_step(span_x_m, 3)
     latitude, longitude = (south + north) / 2, (west + east) / 2
     return RegionMap(
         region=region,
-        outlines=tuple(Outline(chip_ids[i], splits[i], points(rings[i])) for i in drawn),
-        total=len(rings),
+        outlines=tuple(
+            Outline(chip_id, split, points(ring)) for chip_id, split, ring in zip(chip_ids, splits, rings, strict=True)
+        ),
+        total=total,
         width=span_x_m * per_metre + 2 * margin,
         height=span_y_m * per_metre + 2 * margin,
         scale_bar_width=bar_m * per_metre,

@@ -14,9 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import jinja2
-import pandas as pd
+import pyarrow as pa
+import shapely
 
 from reports import label_tables, tables
 from reports.validation import validation_section
@@ -47,18 +47,30 @@ class Quicklook:
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
 
 
+CHIP_COLUMNS = ("chip_id", "geometry", "bbox", "region", "split", "label.fractions", "label.agreement", "caption")
+LAYER_ENDINGS = (
+    ".item_ids", ".clear_fraction", ".gap_days", ".registered", ".shift_dx_m", ".shift_dy_m", ".shift_reference",
+)  # fmt: skip
+OUTCOME_COLUMNS = ("state", "reason", "error_class")
+
+
+def is_shown(column: str) -> bool:
+    """Whether the page has anything of a column of ``chips.parquet``."""
+    return column in CHIP_COLUMNS or column.endswith(LAYER_ENDINGS)
+
+
 @dataclass(frozen=True)
 class ReportInputs:
     """What the page is made from: the tables of a version as they stand, and pictures of some chips."""
 
     dataset_json: Mapping[str, Any]
     """``dataset.json``."""
-    chips: gpd.GeoDataFrame
-    """``chips.parquet``: one row per kept chip, EPSG:4326."""
-    outcomes: pd.DataFrame
-    """``outcomes.parquet``: one row per planned chip."""
-    texts: pd.DataFrame
-    """``texts.parquet``; without rows where the recipe asks for none."""
+    chips: pa.Table
+    """``chips.parquet``, or those of its columns that `is_shown` names: one row per kept chip."""
+    outcomes: pa.Table
+    """``outcomes.parquet``, or its `OUTCOME_COLUMNS`: one row per planned chip."""
+    texts: pa.Table
+    """``texts.parquet``, or its `reports.tables.TEXT_COLUMNS`; without rows where the recipe asks for none."""
     quicklooks: Mapping[str, Sequence[Quicklook]] = field(default_factory=dict)
     """Chip id -> its pictures, in the order of the gallery."""
     validation: Mapping[str, Any] | None = None
@@ -116,6 +128,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
     recipe = document.get("recipe", {})
     split_table = document.get("splits", {})
     split_sizes = dict(tables.counted(inputs.chips, "split"))
+    maps = tables.region_maps(inputs.chips)
     return {
         "title": document.get("title") or document["name"],
         "name": document["name"],
@@ -128,8 +141,8 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "content_hash": document.get("content_hash", ""),
         "private": bool(document.get("private", False)),
         "counts": count_line(document.get("counts", {})),
-        "tiles": _tiles(inputs),
-        "maps": tables.region_maps(inputs.chips),
+        "tiles": _tiles(inputs, len(maps)),
+        "maps": maps,
         "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
         "split_order": tables.split_order(split_sizes),
         "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),
@@ -140,7 +153,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
         "fusion": tables.blocks(label_tables.fusion_facts(document.get("fusion") or {})),
-        **label_tables.label_sections(document.get("fusion") or {}, inputs.chips, legend),
+        **label_tables.label_sections(document.get("fusion") or {}, inputs.chips, legend, maps),
         "layers": list(document.get("modalities", ())),
         "modality_rows": tables.modality_rows(inputs.chips),
         "shift_histograms": tables.shift_histograms(inputs.chips),
@@ -191,14 +204,14 @@ def changes(document: Mapping[str, Any]) -> dict[str, Any]:
     return shown | ({"touched, by component": touched} if touched else {})
 
 
-def _tiles(inputs: ReportInputs) -> list[tuple[str, str]]:
+def _tiles(inputs: ReportInputs, regions: int) -> list[tuple[str, str]]:
     """(number, what it counts), the headline figures."""
     document = inputs.dataset_json
     shards = document.get("shards", ())
     figures = [
         (len(inputs.chips), "chip", " kept"),
         (len({str(layer.get("modality", "")) for layer in document.get("modalities", ())}), "modality", ""),
-        (len(tables.region_maps(inputs.chips)), "region", ""),
+        (regions, "region", ""),
         (len(inputs.texts), "text", ""),
         (len(shards), "tar shard", ""),
     ]
@@ -209,7 +222,7 @@ def _tiles(inputs: ReportInputs) -> list[tuple[str, str]]:
 
 def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card], int]:
     """The gallery, and how many chips with pictures did not fit under `MAX_PNG_BYTES`."""
-    by_id = {str(row["chip_id"]): row for row in inputs.chips.to_dict("records")}
+    by_id = tables.rows_of(inputs.chips, inputs.quicklooks, CHIP_COLUMNS)
     cards: list[Card] = []
     spent = left_out = 0
     for chip_id, pictures in inputs.quicklooks.items():
@@ -221,13 +234,12 @@ def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card]
         row = by_id.get(chip_id, {})
         fractions = tables.fractions_of(row.get("label.fractions"))
         ordered = sorted(fractions.items(), key=lambda pair: (-pair[1], pair[0]))
-        caption = row.get("caption")
         cards.append(
             Card(
                 chip_id=chip_id,
                 split=str(row.get("split", "")),
                 place=_place(row),
-                caption=caption if isinstance(caption, str) else "",
+                caption=row.get("caption") or "",
                 pictures=tuple(pictures),
                 shares=tuple((name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0),
             )
@@ -236,7 +248,7 @@ def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card]
 
 
 def _place(row: Mapping[str, Any]) -> str:
-    geometry = row.get("geometry")
+    geometry = shapely.from_wkb(row.get("geometry"))
     if geometry is None or geometry.is_empty:
         return str(row.get("region", ""))
     x, y = geometry.centroid.x, geometry.centroid.y

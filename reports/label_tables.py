@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from reports.charts import RegionMap
-from reports.tables import Block, fractions_of, legend_colours, region_maps, scalar_text, split_order
+from reports.tables import Block, fractions_of, legend_colours, rows_of, scalar_text, split_order
 
 LEAST_SHOWN = 0.005
 """Smaller probabilities make no column of a confusion matrix, nor smaller shares a row."""
@@ -108,17 +108,17 @@ def fusion_facts(fusion: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def label_maps(chips: Any, legend: Mapping[str, Any]) -> list[LabelMap]:
+def label_maps(chips: pa.Table, legend: Mapping[str, Any], maps: Sequence[RegionMap]) -> list[LabelMap]:
     """Per region: the commonest class of every chip, and how much of it the sources disagree about."""
-    if "label.fractions" not in chips.columns or chips.empty:
+    if "label.fractions" not in chips.column_names:
         return []
     colours = legend_colours(legend)
-    rows = {str(row["chip_id"]): row for row in chips.to_dict("records")}
     found = []
-    for drawn in region_maps(chips):
+    for drawn in maps:
+        rows = rows_of(chips, (one.chip_id for one in drawn.outlines), ("label.fractions", "label.agreement"))
         here = [rows[outline.chip_id] for outline in drawn.outlines]
         found.append(LabelMap("commonest class", drawn, tuple(_dominant(row, colours) for row in here)))
-        if "label.agreement" in chips.columns:
+        if "label.agreement" in chips.column_names:
             found.append(
                 LabelMap("share of pixels that the sources disagree about", drawn, tuple(map(_disputed, here)))
             )
@@ -135,7 +135,7 @@ def _dominant(row: Mapping[str, Any], colours: Mapping[str, str]) -> tuple[str, 
 
 def _disputed(row: Mapping[str, Any]) -> tuple[str, str]:
     agreed = row.get("label.agreement")
-    if agreed is None or pd.isna(agreed):
+    if agreed is None:
         return "#888888", "fewer than two sources"
     share = 1.0 - float(agreed)
     depth = min(share / 0.6, 1.0)
@@ -148,11 +148,13 @@ def _percent(value: Any) -> str:
     return "–" if value is None else f"{100 * float(value):.1f} %"
 
 
-def label_sections(fusion: Mapping[str, Any], chips: Any, legend: Mapping[str, Any]) -> dict[str, Sequence[Any]]:
+def label_sections(
+    fusion: Mapping[str, Any], chips: pa.Table, legend: Mapping[str, Any], maps: Sequence[RegionMap]
+) -> dict[str, Sequence[Any]]:
     """Everything above, by the names that the page uses."""
     return {
         "label_statistics": statistics_blocks(fusion),
         "label_disagreement": disagreement_block(fusion),
         "label_confusion": confusion_matrices(fusion),
-        "label_maps": label_maps(chips, legend),
+        "label_maps": label_maps(chips, legend, maps),
     }

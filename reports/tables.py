@@ -1,4 +1,7 @@
-"""What the report's sections show, from the tables of a version: pure, and tolerant of absent columns."""
+"""What the report's sections show, from the tables of a version: pure, and tolerant of absent columns.
+
+Columns stay Arrow's, and a row becomes Python's only where it is shown: a million chips have a page, too.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
 from numpy.typing import NDArray
 
-from reports.charts import Histogram, RegionMap, histogram, region_map
+from reports.charts import Histogram, RegionMap, histogram, numbers_drawn, region_map
 
 SPLITS = ("train", "val", "test")
 
@@ -75,53 +80,64 @@ def modalities_of(columns: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def flat(chips: pd.DataFrame, column: str) -> list[Any]:
+def flat(chips: pa.Table, column: str) -> pa.Array:
     """All entries of a list column, chip after chip; empty where the column is absent."""
-    if column not in chips.columns:
-        return []
-    entries: list[Any] = []
-    for value in chips[column]:
-        if value is None or isinstance(value, float):
-            continue
-        entries.extend([value] if isinstance(value, str) else list(value))
-    return entries
+    if column not in chips.column_names:
+        return pa.nulls(0)
+    return pc.list_flatten(chips[column]).combine_chunks()
 
 
-def flat_numbers(chips: pd.DataFrame, column: str) -> NDArray[np.float64]:
+def flat_numbers(chips: pa.Table, column: str) -> NDArray[np.float64]:
     """All numbers of a list column; missing ones are NaN."""
-    return np.array([np.nan if v is None else float(v) for v in flat(chips, column)], dtype=np.float64)
+    return np.asarray(flat(chips, column).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def rows_of(chips: pa.Table, chip_ids: Iterable[str], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Chip id -> some columns of its row, as Python objects; of chips that the table does not have, nothing."""
+    wanted = list(chip_ids)
+    numbers = pc.index_in(pa.array(wanted, pa.string()), value_set=chips["chip_id"].cast(pa.string()).combine_chunks())
+    there = numbers.is_valid()
+    held = [name for name in columns if name in chips.column_names]
+    rows = chips.select(held).take(numbers.filter(there)).to_pylist()
+    return dict(zip(pa.array(wanted, pa.string()).filter(there).to_pylist(), rows, strict=True))
 
 
 def fractions_of(value: Any) -> dict[str, float]:
-    """A chip's ``label.fractions``: a mapping, or the list of pairs that Arrow's map type becomes."""
-    if value is None or isinstance(value, float):
-        return {}
-    pairs = value.items() if isinstance(value, Mapping) else value
-    return {str(name): float(share) for name, share in pairs if share is not None}
+    """A chip's ``label.fractions``: the list of pairs that Arrow's map type becomes, or None."""
+    return {str(name): float(share) for name, share in value or () if share is not None}
 
 
-def class_shares(chips: pd.DataFrame, legend: Mapping[str, Any]) -> list[ClassShare]:
+def class_shares(chips: pa.Table, legend: Mapping[str, Any]) -> list[ClassShare]:
     """Mean class fractions per split, in the legend's order; classes that no chip holds are left out."""
-    if "label.fractions" not in chips.columns or chips.empty:
+    if "label.fractions" not in chips.column_names or not len(chips):
         return []
-    parsed = [fractions_of(value) for value in chips["label.fractions"]]
-    splits = [str(split) for split in chips["split"]]
-    sums: dict[str, Counter[str]] = {}
-    for split, fractions in zip(splits, parsed, strict=True):
-        sums.setdefault(split, Counter()).update(fractions)
-    sizes = Counter(splits)
+    fractions = chips["label.fractions"].combine_chunks()
+    splits = chips["split"].combine_chunks().dictionary_encode()
+    lengths = pc.fill_null(pc.list_value_length(fractions.cast(_PAIRS)), 0).to_numpy()
+    pairs = pc.list_flatten(fractions.cast(_PAIRS))
+    names = pairs.field(0).dictionary_encode()
+    shares = np.nan_to_num(pairs.field(1).to_numpy(zero_copy_only=False))
+    held = splits.dictionary.to_pylist()
+    size = len(names.dictionary)
+    cell = np.repeat(splits.indices.to_numpy(), lengths).astype(np.int64) * size + names.indices.to_numpy()
+    sums = np.bincount(cell, weights=shares, minlength=size * len(held)).reshape(len(held), size)
+    means = sums / np.bincount(splits.indices.to_numpy(), minlength=len(held))[:, np.newaxis]  # (splits, classes)
+    by_class = {str(name): means[:, k] for k, name in enumerate(names.dictionary.to_pylist())}
     colours = legend_colours(legend)
-    found = {name for fractions in parsed for name in fractions}
-    order = [name for name in colours if name in found] + sorted(found - set(colours))
+    order = [name for name in colours if name in by_class] + sorted(set(by_class) - set(colours))
     rows = [
         ClassShare(
             name=name,
             colour=colours.get(name, "#888888"),
-            shares={split: sums[split][name] / sizes[split] for split in split_order(sums)},
+            shares={split: float(by_class[name][held.index(split)]) for split in split_order(held)},
         )
         for name in order
     ]
     return [row for row in rows if any(share > 0 for share in row.shares.values())]
+
+
+_PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.float64())]))
+"""What a map of shares is underneath."""
 
 
 def legend_colours(legend: Mapping[str, Any]) -> dict[str, str]:
@@ -135,127 +151,155 @@ def legend_colours(legend: Mapping[str, Any]) -> dict[str, str]:
     return colours
 
 
-def modality_rows(chips: pd.DataFrame) -> list[ModalityRow]:
+def modality_rows(chips: pa.Table) -> list[ModalityRow]:
     """One row per modality: dates, clear fraction, time gaps, registration."""
     rows = []
-    for name in modalities_of(chips.columns):
+    for name in modalities_of(chips.column_names):
         clear = flat_numbers(chips, f"{name}.clear_fraction")
         items = flat(chips, f"{name}.item_ids")
         if len(items) == len(clear):
-            clear = clear[[bool(item) for item in items]]  # an empty step of a series is no date
+            clear = clear[_is_named(items)]  # an empty step of a series is no date
         gaps = np.abs(flat_numbers(chips, f"{name}.gap_days"))
-        column = next(c for c in (f"{name}.item_ids", f"{name}.clear_fraction", f"{name}.registered") if c in chips)
-        dates = [
-            0 if v is None or isinstance(v, float) else sum(1 for entry in v if entry != "") for v in chips[column]
-        ]
-        references = sorted({str(r) for r in flat(chips, f"{name}.shift_reference") if r})
+        endings = ("item_ids", "clear_fraction", "registered")
+        column = next(f"{name}.{ending}" for ending in endings if f"{name}.{ending}" in chips.column_names)
+        dates = _dates_of(chips[column].combine_chunks())
         rows.append(
             ModalityRow(
                 modality=name,
-                chips=sum(count > 0 for count in dates),
-                dates=sum(dates),
+                chips=int((dates > 0).sum()),
+                dates=int(dates.sum()),
                 clear_median=_median(clear),
                 gap_median_days=_median(gaps),
                 gap_largest_days=float(np.nanmax(gaps)) if np.isfinite(gaps).any() else None,
-                statuses=dict(sorted(Counter(str(s) for s in flat(chips, f"{name}.registered")).items())),
-                references=tuple(references),
+                statuses=dict(sorted(_counts(flat(chips, f"{name}.registered")).items())),
+                references=tuple(sorted(name for name in _counts(flat(chips, f"{name}.shift_reference")) if name)),
             )
         )
     return rows
 
 
-def shift_histograms(chips: pd.DataFrame) -> list[Histogram]:
+def _is_named(items: pa.Array) -> NDArray[np.bool_]:
+    """Which entries of a list of ids name something."""
+    return np.asarray(pc.fill_null(pc.not_equal(items, ""), False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _dates_of(column: pa.Array) -> NDArray[np.int64]:
+    """(chips,) entries of every list; of ids, those that name something."""
+    entries = pc.list_flatten(column)
+    is_date = _is_named(entries) if pa.types.is_string(entries.type) else np.ones(len(entries), np.bool_)
+    parents = pc.list_parent_indices(column).to_numpy()
+    return np.bincount(parents[is_date], minlength=len(column))
+
+
+def _counts(values: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """Value -> how often; what is null counts as empty."""
+    counts: Counter[str] = Counter()
+    for entry in pc.value_counts(values):
+        value = entry["values"].as_py()
+        counts["" if value is None else str(value)] += entry["counts"].as_py()
+    return counts
+
+
+def shift_histograms(chips: pa.Table) -> list[Histogram]:
     """Lengths of the shifts that were measured or corrected, per modality, in metres."""
     drawn = []
-    for name in modalities_of(chips.columns):
+    for name in modalities_of(chips.column_names):
         dx = flat_numbers(chips, f"{name}.shift_dx_m")
         dy = flat_numbers(chips, f"{name}.shift_dy_m")
-        status = np.array([str(s) for s in flat(chips, f"{name}.registered")])
+        status = flat(chips, f"{name}.registered")
         if dx.size == 0 or dx.size != dy.size:
             continue
-        trusted = np.isin(status, ("measured", "corrected")) if status.size == dx.size else np.isfinite(dx)
+        trusted = np.isfinite(dx)
+        if len(status) == dx.size:
+            trusted = pc.is_in(status, pa.array(["measured", "corrected"])).to_numpy(zero_copy_only=False)
         lengths = np.hypot(dx, dy)[trusted]
         top = float(np.nanmax(lengths)) if np.isfinite(lengths).any() else 0.0
         drawn.append(histogram(name, "m", lengths, limits=(0.0, max(top, 1.0))))
     return [chart for chart in drawn if chart is not None]
 
 
-def clear_histograms(chips: pd.DataFrame) -> list[Histogram]:
+def clear_histograms(chips: pa.Table) -> list[Histogram]:
     """Clear fraction of each chip and date, per modality."""
     charts = [
         histogram(name, "", flat_numbers(chips, f"{name}.clear_fraction"), limits=(0.0, 1.0), bins=20)
-        for name in modalities_of(chips.columns)
+        for name in modalities_of(chips.column_names)
     ]
     return [chart for chart in charts if chart is not None]
 
 
-def gap_histograms(chips: pd.DataFrame) -> list[Histogram]:
+def gap_histograms(chips: pa.Table) -> list[Histogram]:
     """Signed days between each date and the chip's reference time, per modality."""
-    charts = [histogram(name, "days", flat_numbers(chips, f"{name}.gap_days")) for name in modalities_of(chips.columns)]
+    charts = [
+        histogram(name, "days", flat_numbers(chips, f"{name}.gap_days")) for name in modalities_of(chips.column_names)
+    ]
     return [chart for chart in charts if chart is not None]
 
 
-def region_maps(chips: Any) -> list[RegionMap]:
+def region_maps(chips: pa.Table) -> list[RegionMap]:
     """One map per region, largest first. Regions far apart would be two dots on one map."""
-    if len(chips) == 0 or "geometry" not in chips.columns:
+    if not len(chips) or "geometry" not in chips.column_names:
         return []
-    regions = chips["region"].astype(str) if "region" in chips.columns else pd.Series(["all"] * len(chips), chips.index)
+    bounds = np.column_stack([pc.struct_field(chips["bbox"], side).to_numpy() for side in _SIDES])  # (chips, 4)
+    has_place = np.isfinite(bounds).all(axis=1)
+    regions = chips["region"].combine_chunks() if "region" in chips.column_names else pa.array(["all"] * len(chips))
     maps = []
-    for name in sorted(set(regions)):
-        part = chips[(regions == name).to_numpy()]
-        part = part[[geometry is not None and not geometry.is_empty for geometry in part["geometry"]]]
-        rings = [np.asarray(geometry.exterior.coords, dtype=np.float64)[:, :2] for geometry in part["geometry"]]
-        chart = region_map(name, [str(c) for c in part["chip_id"]], [str(s) for s in part["split"]], rings)
-        if chart is not None:
-            maps.append(chart)
+    for name in sorted(str(region) for region in pc.unique(regions).to_pylist()):
+        here = np.flatnonzero(pc.equal(regions, name).to_numpy(zero_copy_only=False) & has_place)
+        if not len(here):
+            continue
+        drawn = chips.select(["chip_id", "split", "geometry"]).take(pa.array(here[numbers_drawn(len(here))]))
+        shapes = shapely.from_wkb(drawn["geometry"].to_numpy())
+        rings = [np.asarray(shape.exterior.coords, dtype=np.float64)[:, :2] for shape in shapes]
+        extent = (*bounds[here, :2].min(axis=0).tolist(), *bounds[here, 2:].max(axis=0).tolist())
+        ids, splits = ([str(value) for value in drawn[column].to_pylist()] for column in ("chip_id", "split"))
+        maps.append(region_map(name, ids, splits, rings, total=len(here), extent=extent))
     return sorted(maps, key=lambda chart: (-chart.total, chart.region))
 
 
-def outcome_rows(outcomes: pd.DataFrame) -> list[tuple[str, str, int]]:
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def outcome_rows(outcomes: pa.Table) -> list[tuple[str, str, int]]:
     """(state, reason or error class, chips), the kept first, then the most frequent."""
-    if outcomes.empty:
+    if not len(outcomes):
         return []
     counts: Counter[tuple[str, str]] = Counter()
-    for row in outcomes.to_dict("records"):
+    names = ["state", "reason", "error_class"]
+    for row in outcomes.group_by(names).aggregate([([], "count_all")]).to_pylist():
         state = str(row["state"])
-        why = row.get("error_class") if state == "failed" else row.get("reason")
-        counts[state, "" if state == "kept" or not isinstance(why, str) else why] += 1
+        why = row["error_class"] if state == "failed" else row["reason"]
+        counts[state, "" if state == "kept" or why is None else str(why)] += row["count_all"]
     order = {"kept": 0, "rejected": 1, "failed": 2}
     rows = [(state, why, count) for (state, why), count in counts.items()]
     return sorted(rows, key=lambda row: (order.get(row[0], 3), -row[2], row[1]))
 
 
-def text_samples(texts: pd.DataFrame, per_kind: int = 3) -> list[dict[str, str]]:
+TEXT_COLUMNS = ("kind", "style", "chip_id", "text", "question", "answer", "verification", "backend", "model")
+"""What is shown of a text."""
+
+
+def text_samples(texts: pa.Table, per_kind: int = 3) -> list[dict[str, str]]:
     """The first texts of each kind and style, in the table's order."""
-    if texts.empty:
+    if not len(texts):
         return []
-    taken: Counter[tuple[str, str]] = Counter()
-    samples = []
-    for row in texts.to_dict("records"):
-        key = str(row.get("kind", "")), str(row.get("style") or "")
-        if taken[key] < per_kind:
-            taken[key] += 1
-            names = (
-                "kind",
-                "style",
-                "chip_id",
-                "text",
-                "question",
-                "answer",
-                "verification",
-                "backend",
-                "model",
-            )
-            samples.append({name: "" if row.get(name) is None else str(row.get(name)) for name in names})
-    return samples
+    empty = pa.nulls(len(texts), pa.string())
+    kinds, styles = (
+        pc.fill_null((texts[name] if name in texts.column_names else empty).cast(pa.string()), "")
+        for name in ("kind", "style")
+    )
+    keys = pc.binary_join_element_wise(kinds, styles, "\n").combine_chunks()
+    first = [pc.indices_nonzero(pc.equal(keys, key))[:per_kind] for key in pc.unique(keys)]
+    numbers = np.sort(np.concatenate([found.to_numpy() for found in first]))
+    held = [name for name in TEXT_COLUMNS if name in texts.column_names]
+    rows = texts.select(held).take(pa.array(numbers)).to_pylist()
+    return [{name: "" if row.get(name) is None else str(row[name]) for name in TEXT_COLUMNS} for row in rows]
 
 
-def counted(table: pd.DataFrame, column: str) -> list[tuple[str, int]]:
+def counted(table: pa.Table, column: str) -> list[tuple[str, int]]:
     """(value, rows) of a column, the most frequent first; empty where the column is absent."""
-    if column not in table.columns:
+    if column not in table.column_names:
         return []
-    counts = Counter("" if value is None else str(value) for value in table[column])
-    return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(_counts(table[column]).items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def blocks(value: Mapping[str, Any]) -> list[Block]:

@@ -17,7 +17,9 @@ from types import TracebackType
 Parts = Sequence[bytes | memoryview]
 
 HELD = 3
-"""Samples whose hashes may be behind the writing: what is held in memory."""
+"""Batches of samples whose hashes may be behind the writing: what is held in memory."""
+BATCH_BYTES = 1 << 20
+"""Samples go to the threads in batches of so many bytes: handing over a small one takes longer than to hash it."""
 WRITEBACK_BYTES = 4 << 20
 """Written so much, the kernel is asked to begin bringing it to the disk: the fsync at the end finds little left."""
 SYNC_FILE_RANGE_WRITE = 2
@@ -35,8 +37,10 @@ class Digests:
     def __init__(self) -> None:
         self._whole = hashlib.sha256()
         self._threads = [ThreadPoolExecutor(1, thread_name_prefix=f"sha256-{what}") for what in ("sample", "file")]
-        self._samples: dict[str, Future[str]] = {}
-        self._behind: deque[tuple[Future[str], Future[None]]] = deque()
+        self._batch: list[tuple[str, Parts]] = []
+        self._batch_bytes = 0
+        self._samples: list[Future[dict[str, str]]] = []
+        self._behind: deque[tuple[Future[dict[str, str]], Future[None]]] = deque()
 
     def __enter__(self) -> Digests:
         return self
@@ -49,35 +53,47 @@ class Digests:
 
     def add(self, chip_id: str, parts: Parts) -> None:
         """Take in a sample's bytes, which must not change any more; waits where the hashes are too far behind."""
-        while len(self._behind) >= HELD:
-            for one in self._behind.popleft():
-                one.result()
-        of_sample = self._threads[0].submit(_sha256, parts)
-        self._samples[chip_id] = of_sample
-        self._behind.append((of_sample, self._threads[1].submit(self._take, parts)))
+        self._batch.append((chip_id, parts))
+        self._batch_bytes += sum(len(part) for part in parts)
+        if self._batch_bytes >= BATCH_BYTES:
+            self._hand_over()
 
     def end(self, zeros: bytes) -> None:
         """Take in what follows the last sample."""
-        self._threads[1].submit(self._take, [zeros])
+        self._hand_over()
+        self._threads[1].submit(self._whole.update, zeros)
 
     def of_samples(self) -> dict[str, str]:
         """Chip id -> sha256 of its bytes, in hex."""
-        return {chip_id: future.result() for chip_id, future in self._samples.items()}
+        self._hand_over()
+        return {chip_id: sha256 for future in self._samples for chip_id, sha256 in future.result().items()}
+
+    def _hand_over(self) -> None:
+        while len(self._behind) >= HELD:
+            for one in self._behind.popleft():
+                one.result()
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        self._samples.append(self._threads[0].submit(_each, batch))
+        self._behind.append((self._samples[-1], self._threads[1].submit(self._take, batch)))
 
     def whole(self) -> str:
         """sha256 of all bytes, in hex; when the context has ended."""
         return self._whole.hexdigest()
 
-    def _take(self, parts: Parts) -> None:
+    def _take(self, batch: Sequence[tuple[str, Parts]]) -> None:
+        for _, parts in batch:
+            for part in parts:
+                self._whole.update(part)
+
+
+def _each(batch: Sequence[tuple[str, Parts]]) -> dict[str, str]:
+    found = {}
+    for chip_id, parts in batch:
+        digest = hashlib.sha256()
         for part in parts:
-            self._whole.update(part)
-
-
-def _sha256(parts: Parts) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+            digest.update(part)
+        found[chip_id] = digest.hexdigest()
+    return found
 
 
 def write_all(file: int, parts: Parts) -> int:

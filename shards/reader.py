@@ -165,8 +165,17 @@ class Dataset:
         return self._table("run")
 
     def _table(self, name: str) -> pandas.DataFrame:
-        frame: pandas.DataFrame = pq.read_table(self._file(f"{name}.parquet")).to_pandas()
+        frame: pandas.DataFrame = self.table(name).to_pandas()
         return frame
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """``outcomes``, ``texts`` or ``run`` as an Arrow table.
+
+        Args:
+            name: of the table.
+            columns: those that are wanted; all where None.
+        """
+        return pq.read_table(self._file(f"{name}.parquet"), columns=None if columns is None else list(columns))
 
     def _file(self, name: str) -> io.BytesIO:
         if self._staged is not None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
+import shapely
 from PIL import Image
-from shapely.geometry import box
 
 from reports.html import Quicklook, ReportInputs
+from reports.tables import TEXT_COLUMNS
+from shards.tables import chips_table
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 CLASSES = [("Tree cover", "#006400"), ("Cropland", "#f096ff"), ("Built-up", "#fa0000"), ("Water", "#0064c8")]
@@ -28,7 +29,7 @@ def png(seed: int, rows: int = 48, columns: int = 64) -> bytes:
     return buffer.getvalue()
 
 
-def chips_table(count: int = 26) -> gpd.GeoDataFrame:
+def made_up_chips(count: int = 26) -> pa.Table:
     """Rows as chips.parquet holds them: list columns per modality, label fractions as a mapping."""
     rng = np.random.default_rng(7)
     rows: list[dict[str, Any]] = []
@@ -41,7 +42,7 @@ def chips_table(count: int = 26) -> gpd.GeoDataFrame:
         rows.append(
             {
                 "chip_id": f"u32-{index:04d}",
-                "geometry": box(x, y, x + 0.019, y + 0.0125),
+                "geometry_wkb": shapely.to_wkb(shapely.box(x, y, x + 0.019, y + 0.0125)),
                 "region": "south" if is_south else "north",
                 "split": "train" if index % 5 < 3 else ("val" if index % 5 == 3 else "test"),
                 "label.fractions": {name: float(s) for (name, _), s in zip(CLASSES, share, strict=True)},
@@ -61,7 +62,7 @@ def chips_table(count: int = 26) -> gpd.GeoDataFrame:
                 },
             }
         )
-    return gpd.GeoDataFrame(rows, geometry="geometry", crs=4326)
+    return chips_table(rows)
 
 
 def dataset_document() -> dict[str, Any]:
@@ -129,9 +130,9 @@ def dataset_document() -> dict[str, Any]:
 
 def report_inputs() -> ReportInputs:
     """Everything the page is made from."""
-    chips = chips_table()
+    chips = made_up_chips()
     states = ["kept"] * 26 + ["rejected"] * 3 + ["failed"]
-    outcomes = pd.DataFrame(
+    outcomes = pa.table(
         {
             "chip_id": [f"u32-{i:04d}" for i in range(30)],
             "state": states,
@@ -139,24 +140,18 @@ def report_inputs() -> ReportInputs:
             "error_class": [""] * 29 + ["AssetMissingError"],
         }
     )
-    texts = pd.DataFrame(
-        [
-            {"chip_id": "u32-0000", "kind": "caption", "style": "short", "text": f"A shop named {HOSTILE}."},
-            {"chip_id": "u32-0001", "kind": "caption", "style": "long", "text": "Fields, and woods beyond."},
-            {
-                "chip_id": "u32-0001",
-                "kind": "qa",
-                "style": "share",
-                "question": "Which class leads?",
-                "answer": "Cropland",
-            },
-        ]
-    ).assign(verification="pass", backend="template", model="")
+    written = [
+        {"chip_id": "u32-0000", "kind": "caption", "style": "short", "text": f"A shop named {HOSTILE}."},
+        {"chip_id": "u32-0001", "kind": "caption", "style": "long", "text": "Fields, and woods beyond."},
+        {"chip_id": "u32-0001", "kind": "qa", "style": "share", "question": "Which class leads?", "answer": "Cropland"},
+    ]
+    same = {"verification": "pass", "backend": "template", "model": ""}
+    texts = pa.Table.from_pylist([dict.fromkeys(TEXT_COLUMNS, "") | same | text for text in written])
     quicklooks = {
         f"u32-{i:04d}": [Quicklook(f"{what} 2022-06-{10 + i}", png(10 * i + n)) for n, what in enumerate(("s2", "s1"))]
         for i in range(4)
     }
-    return ReportInputs(dataset_document(), chips, outcomes, texts.fillna(""), quicklooks)
+    return ReportInputs(dataset_document(), chips, outcomes, texts, quicklooks)
 
 
 @pytest.fixture(scope="session")

@@ -40,19 +40,16 @@ def test_north_is_up_and_east_is_right() -> None:
     def ring(west: float, south: float) -> np.ndarray:
         return np.array([[west, south], [west + 1, south], [west + 1, south + 1], [west, south]])
 
-    chart = charts.region_map("r", ["a", "b"], ["train", "val"], [ring(10, 40), ring(13, 44)])
-    assert chart is not None
+    rings, extent = [ring(10, 40), ring(13, 44)], (10.0, 40.0, 14.0, 45.0)
+    chart = charts.region_map("r", ["a", "b"], ["train", "val"], rings, total=2, extent=extent)
     first, second = ([tuple(map(float, p.split(","))) for p in o.points.split()] for o in chart.outlines)
     assert first[0][0] < second[0][0]
     assert first[0][1] > second[0][1]
     assert chart.width < chart.height  # a degree of longitude is shorter than one of latitude
 
 
-def test_a_large_map_draws_a_part_and_keeps_the_total() -> None:
-    square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-    count = charts.MAX_DRAWN_CHIPS * 2 + 5
-    rings = [square + np.array([index % 90, index % 40]) for index in range(count)]
-    chart = charts.region_map("r", [f"c{i}" for i in range(count)], ["train"] * count, rings)
-    assert chart is not None
-    assert chart.total == count
-    assert len(chart.outlines) <= charts.MAX_DRAWN_CHIPS
+@pytest.mark.parametrize("count", [0, 1, charts.MAX_DRAWN_CHIPS, charts.MAX_DRAWN_CHIPS * 2 + 5])
+def test_a_large_map_draws_a_part(count: int) -> None:
+    numbers = charts.numbers_drawn(count)
+    assert len(numbers) == count if count <= charts.MAX_DRAWN_CHIPS else len(numbers) <= charts.MAX_DRAWN_CHIPS
+    assert all(0 <= number < count for number in numbers)

@@ -5,7 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from reports import html
@@ -109,14 +109,14 @@ def test_a_quicklook_must_be_a_png() -> None:
 
 
 def test_a_version_without_labels_texts_and_pictures_has_a_page(inputs: ReportInputs) -> None:
-    columns = [c for c in inputs.chips.columns if not str(c).startswith(("label.", "caption"))]
+    columns = [name for name in inputs.chips.column_names if not name.startswith(("label.", "caption"))]
     document = {
         "format": 1,
         "name": "bare",
         "version": "20261120T101500Z-00000000",
         "counts": {"planned": 26, "kept": 26, "rejected": {}, "failed": {}},
     }
-    bare = ReportInputs(document, inputs.chips[columns], inputs.outcomes.head(26), pd.DataFrame())
+    bare = ReportInputs(document, inputs.chips.select(columns), inputs.outcomes[:26], pa.table({}))
     source = render_report(bare)
     assert 'id="map"' in source
     assert 'id="texts"' not in source
@@ -126,7 +126,7 @@ def test_a_version_without_labels_texts_and_pictures_has_a_page(inputs: ReportIn
 def test_an_empty_version_has_a_page(inputs: ReportInputs) -> None:
     counts = {"planned": 1, "kept": 0, "rejected": {"too_cloudy": 1}, "failed": {}}
     document = {**inputs.dataset_json, "counts": counts, "shards": []}
-    empty = ReportInputs(document, inputs.chips.head(0), inputs.outcomes.tail(2), inputs.texts.head(0))
+    empty = ReportInputs(document, inputs.chips[:0], inputs.outcomes[-2:], inputs.texts[:0])
     assert "too_cloudy" in render_report(empty)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import geopandas as gpd
-from shapely.geometry import box
+import pyarrow as pa
+import shapely
 
 from reports.label_tables import label_sections
+from reports.tables import region_maps
+from shards.tables import chips_table
 
 LEGEND = {"classes": [{"name": "Wood", "colour": "#006400"}, {"name": "<b>Field", "colour": "#f096ff"}]}
 STATISTICS = {
@@ -26,36 +30,42 @@ FUSION = {
 }  # fmt: skip
 
 
-def chips() -> gpd.GeoDataFrame:
-    rows = [
-        {"chip_id": "a", "split": "train", "region": "r", "label.fractions": {"Wood": 0.9}, "label.agreement": 1.0},
-        {"chip_id": "b", "split": "val", "region": "r", "label.fractions": [("<b>Field", 1.0)], "label.agreement": 0.4},
-        {"chip_id": "c", "split": "val", "region": "r", "label.fractions": None, "label.agreement": None},
+def chips() -> pa.Table:
+    rows: list[dict[str, Any]] = [
+        {"chip_id": "a", "split": "train", "label.fractions": {"Wood": 0.9}, "label.agreement": 1.0},
+        {"chip_id": "b", "split": "val", "label.fractions": {"<b>Field": 1.0}, "label.agreement": 0.4},
+        {"chip_id": "c", "split": "val", "label.fractions": None, "label.agreement": None},
     ]
-    shapes = [box(12 + i * 0.01, 48, 12.01 + i * 0.01, 48.01) for i in range(3)]
-    return gpd.GeoDataFrame(rows, geometry=shapes, crs=4326)
+    for i, row in enumerate(rows):
+        shape = shapely.box(12 + i * 0.01, 48, 12.01 + i * 0.01, 48.01)
+        row |= {"region": "r", "geometry_wkb": shapely.to_wkb(shape)}
+    return chips_table(rows)
+
+
+def sections(fusion: Mapping[str, Any], table: pa.Table, legend: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+    return label_sections(fusion, table, legend, region_maps(table))
 
 
 def test_classes_are_counted_by_split_in_their_order() -> None:
-    (block,) = label_sections(FUSION, chips(), LEGEND)["label_statistics"]
+    (block,) = sections(FUSION, chips(), LEGEND)["label_statistics"]
     assert block.columns == ("class", "train", "val")
     assert block.rows[0] == ("Wood", "900 px, 2 chips", "900 px, 2 chips")
     assert [row[0] for row in block.rows[-3:]] == ["all known", "entropy, bits", "mean entropy of a chip, bits"]
 
 
 def test_disagreement_is_a_row_for_each_pair() -> None:
-    (block,) = label_sections(FUSION, chips(), LEGEND)["label_disagreement"]
+    (block,) = sections(FUSION, chips(), LEGEND)["label_disagreement"]
     assert block.rows == (("wc", "osm", "12,345", "12.5 %"),)
 
 
 def test_matrices_leave_out_what_hardly_occurs() -> None:
-    (matrix,) = label_sections(FUSION, chips(), LEGEND)["label_confusion"]
+    (matrix,) = sections(FUSION, chips(), LEGEND)["label_confusion"]
     assert [name for name, _ in matrix.rows] == ["Wood", "<b>Field"]
     assert matrix.rows[1][1] == (("", 0.004), ("1.00", 0.996))
 
 
 def test_maps_show_the_commonest_class_and_the_disagreement_of_every_chip() -> None:
-    classes, dispute = label_sections(FUSION, chips(), LEGEND)["label_maps"]
+    classes, dispute = sections(FUSION, chips(), LEGEND)["label_maps"]
     assert classes.fills == (("#006400", "Wood, 90%"), ("#f096ff", "<b>Field, 100%"), ("#888888", "nothing known"))
     assert [text for _, text in dispute.fills] == ["0%", "60%", "fewer than two sources"]
     assert dispute.fills[1][0] == "#a0141e"
@@ -63,5 +73,5 @@ def test_maps_show_the_commonest_class_and_the_disagreement_of_every_chip() -> N
 
 
 def test_a_version_without_labels_has_none_of_it() -> None:
-    bare = chips()[["chip_id", "split", "region", "geometry"]]
-    assert not any(label_sections({}, bare, {}).values())
+    bare = chips().select(["chip_id", "split", "region", "geometry", "bbox"])
+    assert not any(sections({}, bare, {}).values())

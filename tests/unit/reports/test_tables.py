@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 
-from reports import tables
+from reports import charts, tables
 from reports.html import ReportInputs
 
 
 def test_class_shares_are_means_over_the_chips_of_a_split() -> None:
-    chips = pd.DataFrame(
+    fractions = [[("Tree", 1.0)], [("Tree", 0.5), ("Water", 0.5)], [("Water", 1.0)]]
+    chips = pa.table(
         {
             "split": ["train", "train", "val"],
-            "label.fractions": [{"Tree": 1.0}, [("Tree", 0.5), ("Water", 0.5)], {"Water": 1.0}],
+            "label.fractions": pa.array(fractions, pa.map_(pa.string(), pa.float64())),
         }
     )
     legend = {"classes": [{"name": "Water", "colour": "#0064c8"}, {"name": "Tree", "colour": "#006400"}]}
@@ -27,7 +28,7 @@ def test_a_colour_that_is_no_hex_becomes_grey() -> None:
 
 
 def test_unreliable_shifts_stay_out_of_the_histogram() -> None:
-    chips = pd.DataFrame(
+    chips = pa.table(
         {
             "s1.shift_dx_m": [[3.0, 300.0], [0.0]],
             "s1.shift_dy_m": [[4.0, 400.0], [1.0]],
@@ -88,8 +89,33 @@ def test_blocks_show_every_leaf_of_an_object() -> None:
 
 
 def test_missing_columns_and_missing_lists_are_no_error() -> None:
-    chips = pd.DataFrame({"s2.clear_fraction": [[0.5, 1.0], None], "split": ["train", "val"]})
+    chips = pa.table({"s2.clear_fraction": [[0.5, 1.0], None], "split": ["train", "val"]})
     (row,) = tables.modality_rows(chips)
     assert (row.chips, row.dates, row.clear_median) == (1, 2, 0.75)
     assert tables.gap_histograms(chips) == []
-    assert np.isnan(tables.flat_numbers(pd.DataFrame({"x": [[None, 1.0]]}), "x")[0])
+    assert np.isnan(tables.flat_numbers(pa.table({"x": [[None, 1.0]]}), "x")[0])
+
+
+def test_a_large_map_keeps_the_total_and_the_extent_of_all(
+    inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tables.region_maps(inputs.chips)[0]
+    monkeypatch.setattr(charts, "MAX_DRAWN_CHIPS", 7)
+    part = tables.region_maps(inputs.chips)[0]
+    assert (part.total, len(part.outlines)) == (20, 7)
+    assert part.outlines == whole.outlines[::3]
+    assert (part.width, part.height, part.centre_text) == (whole.width, whole.height, whole.centre_text)
+
+
+def test_the_first_texts_of_each_kind_are_shown_in_their_order() -> None:
+    kinds = ["caption", "qa", "caption", "caption", None, "qa", "caption"]
+    texts = pa.table({"kind": kinds, "text": [f"t{i}" for i in range(7)]})
+    shown = tables.text_samples(texts, per_kind=2)
+    assert [row["text"] for row in shown] == ["t0", "t1", "t2", "t4", "t5"]
+    assert shown[3]["kind"] == ""
+
+
+def test_rows_are_found_by_id_and_absent_chips_have_none(inputs: ReportInputs) -> None:
+    rows = tables.rows_of(inputs.chips, ["u32-0007", "none", "u32-0002"], ["region", "s2.item_ids", "no such column"])
+    assert list(rows) == ["u32-0007", "u32-0002"]
+    assert rows["u32-0002"] == {"region": "north", "s2.item_ids": ["s2-0", "s2-1", "s2-2"]}
