@@ -91,5 +91,6 @@ def _day(sample: Sample, modality: str, layer: LayerArrays, t: int) -> str:
 def quicklooks(sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]) -> list[Quicklook]:
     """The pictures as PNG, scaled to at most `EDGE_PX`."""
     return [
-        Quicklook(title, to_png(fit(picture, EDGE_PX))) for title, picture in sample_pictures(sample, layers, legends)
+        Quicklook(title, to_png(fit(picture, EDGE_PX), effort=4))
+        for title, picture in sample_pictures(sample, layers, legends)
     ]
