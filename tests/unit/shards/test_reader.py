@@ -31,6 +31,7 @@ def test_tables_are_what_the_format_says(dataset_root: Path) -> None:
     assert dataset.chips.crs.to_epsg() == 4326
     assert dataset.chips["zarr_index"].tolist() == list(range(10))
     assert dataset.outcomes["state"].value_counts().to_dict() == {"kept": 10, "rejected": 1, "failed": 1}
+    assert dataset.table("outcomes", ["state"]).to_pydict() == {"state": list(dataset.outcomes["state"])}
     assert len(dataset.texts) == 20
     assert dataset.texts["spans"].map(len).sum() == 10
     assert set(dataset.run["step"]) == {"read"}
