@@ -66,7 +66,7 @@ from scipy.stats import t as student
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record
-from reference.data import Chips, Target, ground_size_m
+from reference.data import ABSTAIN, Chips, Target, ground_size_m
 from reference.evaluate import accuracy, confusion, confusions, mean_iou
 from reference.model import ReferenceModel
 from reference.spoilt import clouded
@@ -204,8 +204,11 @@ class World:
     @cached_property
     def truth(self) -> Mapping[str, Any]:
         """Chip -> (H, W) true class index."""
+        return self._truth_of(split_of(self.chips()).held_out)
+
+    def _truth_of(self, chip_ids: Sequence[str]) -> Mapping[str, Any]:
         maps = sorted((self.root / "world" / "truth").glob("*_classes.tif"))
-        return read_truth(maps, self.chips().dataset, split_of(self.chips()).held_out)
+        return read_truth(maps, self.chips().dataset, chip_ids)
 
     def chips(self, target: str = "label", modalities: tuple[str, ...] | None = None) -> Chips:
         """The dataset's chips, of a label and of modalities."""
@@ -281,6 +284,17 @@ class World:
                 "says": said,
             }
         return found
+
+    def wrong(self) -> tuple[float, float]:
+        """Share of the fused labels to learn from that is wrong, counted in pixels and in confidence."""
+        truth = self._truth_of(self.split[0])
+        pairs = [(chip, truth[chip_id]) for chip_id in truth for chip in (self.chips()[chip_id],)]
+        label = np.concatenate([chip.label.numpy().ravel() for chip, _ in pairs])
+        sure = np.concatenate([chip.confidence.numpy().ravel() for chip, _ in pairs])
+        true = np.concatenate([here.ravel() for _, here in pairs])
+        known = (label != ABSTAIN) & (true != ABSTAIN)
+        errs = (label != true)[known]
+        return float(errs.mean()), float(np.average(errs, weights=sure[known]))
 
 
 def difference(name: str, one: Sequence[float], other: Sequence[float], sure: float = SURE) -> dict[str, Any]:
@@ -361,6 +375,11 @@ def report(series: Series, worlds: Sequence[World]) -> None:
         claims[f"the same with {FEW} chips"] = [rare]
     rows += [row for differences in claims.values() for row in differences] + apart
     rows += [{"finding": name, "verdict": verdict(differences)} for name, differences in claims.items()]
+    wrong = [world.wrong() for world in worlds]
+    counted = {"in pixels": [one for one, _ in wrong], "in confidence": [other for _, other in wrong]}
+    rows += [
+        {"fused labels to learn from": f"wrong, {how}", "share": _spread(shares)} for how, shares in counted.items()
+    ]
     least = min(claims[asked[0]], key=lambda row: float(row["mean"]))
     record(
         series.record,
