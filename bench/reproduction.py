@@ -136,11 +136,16 @@ class Series:
     models learn from `PARTIAL`, too."""
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """Single sources that models learn from."""
+        return (*SOURCES, *(PARTIAL if self.first_look else ()))
+
+    @property
     def lessons(self) -> tuple[str, ...]:
-        """Trainings of every world."""
+        """Trainings of the series; see `World.learns`."""
         few = [name for name, lesson in LESSONS.items() if lesson.chips is not None and self.few_worlds]
         alone = [f"fused, {OPTICAL} alone"] if self.radar else []
-        return ("fused", "fused, all alike", *SOURCES, *(PARTIAL if self.first_look else ()), *alone, *few)
+        return ("fused", "fused, all alike", *self.sources, *alone, *few)
 
 
 SERIES: Mapping[str, Series] = {
@@ -273,7 +278,7 @@ class World:
     def labels(self) -> dict[str, dict[str, float]]:
         """Mean IoU and accuracy of the labels themselves where they say something, and where they do."""
         found = {}
-        for name in ("label", *SOURCES, *(PARTIAL if self.series.first_look else ())):
+        for name in ("label", *self.series.sources):
             chips = self.chips(name)
             pairs = [(self.truth[i], chips[i].label[0].numpy()) for i in self.split[1]]
             counts = np.asarray(sum(confusion(true, label, len(chips.classes)) for true, label in pairs))
@@ -288,7 +293,7 @@ class World:
     def wrong(self) -> tuple[float, float]:
         """Share of the fused labels to learn from that is wrong, counted in pixels and in confidence."""
         truth = self._truth_of(self.split[0])
-        pairs = [(chip, truth[chip_id]) for chip_id in truth for chip in (self.chips()[chip_id],)]
+        pairs = [(self.chips()[chip_id], here) for chip_id, here in truth.items()]
         label = np.concatenate([chip.label.numpy().ravel() for chip, _ in pairs])
         sure = np.concatenate([chip.confidence.numpy().ravel() for chip, _ in pairs])
         true = np.concatenate([here.ravel() for _, here in pairs])
@@ -347,21 +352,22 @@ def report(series: Series, worlds: Sequence[World]) -> None:
     single = f"fused, {OPTICAL} alone"
     first = series.first_look
     sure = 1.0 - (1.0 - SURE) / (2 if first else 1)
-    compared = {f"fused over {name}": ("fused", name) for name in SOURCES}
-    compared |= {"by confidence over all alike": ("fused", "fused, all alike")}
-    found = {name: difference(name, of(one), of(other), sure) for name, (one, other) in compared.items()}
-    partial = [
-        difference(f"fused over {name}", of("fused")[:first], of(name), sure) for name in PARTIAL if name in scores
-    ]
+    weighted = "by confidence over all alike"
+    compared = {f"fused over {name}": ("fused", name) for name in series.sources}
+    compared[weighted] = ("fused", "fused, all alike")
+    found = {
+        name: difference(name, of(one)[: len(of(other))], of(other), sure) for name, (one, other) in compared.items()
+    }
     claims = {
-        "fused labels teach more than each source": [*(found[f"fused over {name}"] for name in SOURCES), *partial],
-        "weighting by confidence helps": [found["by confidence over all alike"]],
+        "fused labels teach more than each source": [found[f"fused over {name}"] for name in series.sources],
+        "weighting by confidence helps": [found[weighted]],
     }
     parts = {f"the first {first}": slice(first), f"the further {len(worlds) - first}": slice(first, None)}
     apart = [
         difference(f"{name}, {which}", of(one)[part], of(other)[part])
         for which, part in (parts if first else {}).items()
         for name, (one, other) in compared.items()
+        if other not in PARTIAL
     ]
     asked = list(claims)
     if series.radar:

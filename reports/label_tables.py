@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +136,7 @@ def _dominant(row: Mapping[str, Any], colours: Mapping[str, str]) -> tuple[str, 
 
 def _disputed(row: Mapping[str, Any]) -> tuple[str, str]:
     agreed = row.get("label.agreement")
-    if agreed is None:
+    if agreed is None or math.isnan(agreed):
         return "#888888", "fewer than two sources"
     share = 1.0 - float(agreed)
     depth = min(share / 0.6, 1.0)

@@ -172,7 +172,7 @@ def modality_rows(chips: pa.Table) -> list[ModalityRow]:
                 gap_median_days=_median(gaps),
                 gap_largest_days=float(np.nanmax(gaps)) if np.isfinite(gaps).any() else None,
                 statuses=dict(sorted(_counts(flat(chips, f"{name}.registered")).items())),
-                references=tuple(sorted(name for name in _counts(flat(chips, f"{name}.shift_reference")) if name)),
+                references=tuple(sorted(one for one in _counts(flat(chips, f"{name}.shift_reference")) if one)),
             )
         )
     return rows

@@ -72,6 +72,14 @@ def test_maps_show_the_commonest_class_and_the_disagreement_of_every_chip() -> N
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in dispute.fills)
 
 
+def test_an_agreement_that_is_no_number_is_unknown() -> None:
+    table = chips()
+    place = table.column_names.index("label.agreement")
+    odd = table.set_column(place, "label.agreement", pa.array([1.0, float("nan"), None]))
+    _, dispute = sections(FUSION, odd, LEGEND)["label_maps"]
+    assert [text for _, text in dispute.fills] == ["0%", "fewer than two sources", "fewer than two sources"]
+
+
 def test_a_version_without_labels_has_none_of_it() -> None:
     bare = chips().select(["chip_id", "split", "region", "geometry", "bbox"])
     assert not any(sections({}, bare, {}).values())

@@ -119,3 +119,9 @@ def test_rows_are_found_by_id_and_absent_chips_have_none(inputs: ReportInputs) -
     rows = tables.rows_of(inputs.chips, ["u32-0007", "none", "u32-0002"], ["region", "s2.item_ids", "no such column"])
     assert list(rows) == ["u32-0007", "u32-0002"]
     assert rows["u32-0002"] == {"region": "north", "s2.item_ids": ["s2-0", "s2-1", "s2-2"]}
+
+
+def test_every_outline_lies_on_its_map(inputs: ReportInputs) -> None:
+    for drawn in tables.region_maps(inputs.chips):
+        corners = [tuple(map(float, pair.split(","))) for one in drawn.outlines for pair in one.points.split()]
+        assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in corners), drawn.region
