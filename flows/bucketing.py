@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.before import Before
 from flows.compare import Outlook
+from flows.fragments import record_of
 from flows.passes import Job
 from flows.second_pass import Member
 from schemas.dataset import ShardRecord
@@ -76,5 +76,5 @@ def _count(job: Job, split: str, places: Mapping[str, tuple[str, Path, Path]]) -
     if job.recipe.write.shard_chips is not None:
         return bucket_count(max(1, len(members)), job.recipe.write.shard_chips)
     folders = [(chip_id, folder) for chip_id, place in members.items() for folder in dict.fromkeys(place[1:])]
-    size = sum(os.stat(f"{folder}/{chip_id}.arrays").st_size for chip_id, folder in folders)
+    size = sum(record_of(folder, chip_id).length for chip_id, folder in folders)
     return bucket_count(max(1, size), job.recipe.write.shard_bytes)

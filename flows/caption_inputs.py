@@ -16,7 +16,7 @@ from captioners.facts import Evidence, describe
 from captioners.facts_scene import DatedBands
 from captioners.objects import object_of
 from captioners.views import render_views
-from flows.fragments import read_arrays, unpack_features, unpack_layers
+from flows.fragments import read_chip, unpack_features, unpack_layers
 from flows.passes import Job
 from schemas.facts import Fact, FactSheet
 from schemas.labels import LabelLayer
@@ -97,7 +97,7 @@ def read_waiting(job: Job, chip_id: str, waiting: Mapping[str, Any], folder: Pat
     """A chip as its tile's fragment holds it."""
     captions = job.recipe.captions
     names = waiting["views"]
-    arrays = read_arrays(folder / f"{chip_id}.arrays") if names else {}
+    arrays = read_chip(folder, chip_id)[1] if names else {}
     return CaptionInput(
         chip_id,
         FactSheet(chip_id, tuple(Fact(**fact) for fact in waiting["facts"])),

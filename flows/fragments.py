@@ -1,10 +1,12 @@
 """What a tile leaves behind between the passes: one folder per tile and pass, renamed into place when complete.
 
-    work/runs/<run>/<pass>/<tile>-<key>/<chip>.arrays   one chip: a mapping and its arrays, raw (`write_chip`)
-    work/runs/<run>/<pass>/<tile>-<key>/tile.json       outcomes, statistics, steps
+    work/runs/<run>/<pass>/<tile>-<key>/chips.arrays   its chips: of each a mapping and its arrays, raw (`Record`)
+    work/runs/<run>/<pass>/<tile>-<key>/places.json    chip -> file, first byte, length
+    work/runs/<run>/<pass>/<tile>-<key>/tile.json      outcomes, statistics, steps
 
 A folder that has its final name is complete; anything else is swept away. The key is a hash of all that decides the
-content, so a fragment is used again exactly when nothing changed.
+content, so a fragment is used again exactly when nothing changed. One file for all chips of a tile: making a file takes
+longer than writing a small chip, and a run of a million chips would leave as many of them.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ import mmap
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +37,92 @@ from shards.hashing import write_all
 
 Arrays = Mapping[str, NDArray[Any]]
 
-FORMAT = "3"
+FORMAT = "4"
 """Of the files: stands in the keys of folders, so that what older code left is not read."""
-MAGIC = b"TWARRAY3"
+MAGIC = b"TWARRAY4"
 ALIGNED = 64
 """Every array begins at a multiple of this."""
 FIRST_READ_BYTES = 16 << 10
 """A chip's mapping is seldom longer: it comes with one read."""
+FOLDERS_KNOWN = 1024
+"""So many folders' places are kept in memory: a shard draws its chips from many tiles, in the order of their ids."""
+CHIPS, PLACES, TAKEN = "chips.arrays", "places.json", "before.arrays"
+"""Files of a folder; the last where chips were taken over from another folder."""
 
 
 def key_of(*parts: Any) -> str:
     """First 16 hex digits of the sha256 of some JSON."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where one chip lies: its mapping as JSON with the names, types, shapes and places of its arrays, then these."""
+
+    path: str
+    """The file."""
+    offset: int
+    """First byte, a multiple of the page size."""
+    length: int
+    """Bytes."""
+
+    def facts(self) -> dict[str, Any]:
+        """The mapping, without its arrays.
+
+        Raises:
+            OSError: the file is not whole.
+        """
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            begin = os.pread(file, min(FIRST_READ_BYTES, self.length), self.offset)
+            length = self._head_length(begin)
+            missing = _PREFIX + length - len(begin)
+            if missing > 0:
+                begin += os.pread(file, missing, self.offset + len(begin))
+        finally:
+            os.close(file)
+        return dict(self._head(begin, length)[1])
+
+    def chip(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The mapping and the arrays, these mapped and not read: who does not look at one does not pay for it.
+
+        Changes stay in memory.
+
+        Raises:
+            OSError: the file is not whole.
+        """
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            if os.fstat(file).st_size < self.offset + self.length:
+                raise self._not_whole()
+            content = mmap.mmap(file, self.length, access=mmap.ACCESS_COPY, offset=self.offset)
+        finally:
+            os.close(file)
+        length = self._head_length(content[:_PREFIX])
+        described, facts = self._head(content[: _PREFIX + length], length)
+        start = _start_of(length)
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, code, shape, offset in described:
+            dtype, count = np.dtype(code), math.prod(shape)
+            if start + offset + count * dtype.itemsize > len(content):
+                raise self._not_whole()
+            flat = np.frombuffer(content, dtype, count, start + offset) if count else np.empty(0, dtype)
+            arrays[name] = flat.reshape(shape)
+        return dict(facts), arrays
+
+    def _head_length(self, begin: bytes) -> int:
+        if begin[: len(MAGIC)] != MAGIC:
+            raise self._not_whole()
+        return int.from_bytes(begin[len(MAGIC) : _PREFIX], "little")
+
+    def _head(self, begin: bytes, length: int) -> Any:
+        if len(begin) < _PREFIX + length:
+            raise self._not_whole()
+        return json.loads(begin[_PREFIX : _PREFIX + length], object_hook=_rich)
+
+    def _not_whole(self) -> OSError:
+        return OSError(f"{self.path} is no whole fragment")
 
 
 class FragmentWriter:
@@ -61,13 +137,40 @@ class FragmentWriter:
         self.temporary = final.with_name(f"{final.name}.tmp-{os.getpid()}")
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir(parents=True)
+        self._places: dict[str, tuple[str, int, int]] = {}
+        self._end = 0
 
     def add(self, chip_id: str, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-        """Store a chip's arrays and a JSON-ready mapping."""
-        write_chip(f"{self.temporary}/{chip_id}.arrays", arrays, facts)
+        """Store a chip's arrays and a JSON-ready mapping.
+
+        Raises:
+            TypeError: an array of objects, or a value that has no form in JSON.
+        """
+        pieces = _pieces(arrays, facts)
+        begin = -(-self._end // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        file = os.open(f"{self.temporary}/{CHIPS}", os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.lseek(file, begin, os.SEEK_SET)
+            length = write_all(file, pieces)
+        finally:
+            os.close(file)
+        self._end = begin + length
+        self._places[chip_id] = (CHIPS, begin, length)
+
+    def take_over(self, folder: Path, chip_ids: Iterable[str]) -> None:
+        """Chips of a finished folder as they are: its file is linked, no byte is copied."""
+        os.link(folder / CHIPS, self.temporary / TAKEN)
+        places = _places_in(folder)
+        self._places |= {chip_id: (TAKEN, *places[chip_id][1:]) for chip_id in chip_ids}
+
+    def read(self, chip_id: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """A chip that was added or taken over: see `Record.chip`."""
+        name, offset, length = self._places[chip_id]
+        return Record(f"{self.temporary}/{name}", offset, length).chip()
 
     def commit(self, summary: Mapping[str, Any]) -> Path:
         """Write ``tile.json`` and rename the folder; what another worker finished first stays."""
+        (self.temporary / PLACES).write_text(json.dumps(self._places), encoding="utf-8")
         path = self.temporary / "tile.json"
         with path.open("w", encoding="utf-8") as stream:
             stream.write(json.dumps(summary, default=_plain))  # json.dump encodes in Python, piece by piece
@@ -78,6 +181,44 @@ class FragmentWriter:
         else:
             os.rename(self.temporary, self.final)
         return self.final
+
+
+def read_facts(folder: str | Path, chip_id: str) -> dict[str, Any]:
+    """A chip's mapping, without its arrays.
+
+    Raises:
+        OSError: the folder does not hold it whole.
+    """
+    return record_of(folder, chip_id).facts()
+
+
+def read_chip(folder: str | Path, chip_id: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A chip's mapping and its arrays: see `Record.chip`."""
+    return record_of(folder, chip_id).chip()
+
+
+def record_of(folder: str | Path, chip_id: str) -> Record:
+    """Where a finished folder holds a chip.
+
+    Raises:
+        OSError: it does not.
+    """
+    try:
+        name, offset, length = _places_in(folder)[chip_id]
+    except KeyError:
+        raise OSError(f"{folder} holds no {chip_id}") from None
+    return Record(f"{folder}/{name}", offset, length)
+
+
+def _places_in(folder: str | Path) -> Mapping[str, tuple[str, int, int]]:
+    path = f"{folder}/{PLACES}"
+    found = os.stat(path)  # a tile with failed chips is made again under its name
+    return _read_places(path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=FOLDERS_KNOWN)
+def _read_places(path: str, _inode: int, _written_ns: int) -> Mapping[str, tuple[str, int, int]]:
+    return {chip_id: tuple(place) for chip_id, place in json.loads(Path(path).read_text(encoding="utf-8")).items()}
 
 
 def _plain(value: Any) -> Any:
@@ -105,14 +246,8 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
 
 
-def write_chip(path: str | Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-    """Write arrays as raw memory behind one JSON: their names, types, shapes and places, and the chip's mapping.
-
-    One file, opened once. Inverse: `read_chip`.
-
-    Raises:
-        TypeError: an array of objects, or a value that has no form in JSON.
-    """
+def _pieces(arrays: Arrays, facts: Mapping[str, Any]) -> list[bytes | memoryview]:
+    """A record's bytes: arrays as raw memory behind one JSON. Inverse: `Record.chip`."""
     described: list[Any] = []
     bodies: list[bytes | memoryview] = []
     position = 0
@@ -125,78 +260,11 @@ def write_chip(path: str | Path, arrays: Arrays, facts: Mapping[str, Any]) -> No
         position += array.nbytes + padding
     head = json.dumps([described, facts], default=_plain).encode()
     begin = MAGIC + len(head).to_bytes(8, "little") + head
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        write_all(file, [begin, bytes(_start_of(len(head)) - len(begin)), *bodies])
-    finally:
-        os.close(file)
-
-
-def read_facts(path: str | Path) -> dict[str, Any]:
-    """A chip's mapping, without its arrays.
-
-    Raises:
-        OSError: the file is not whole.
-    """
-    file = os.open(path, os.O_RDONLY)
-    try:
-        begin = os.read(file, FIRST_READ_BYTES)
-        length = _head_length(begin, path)
-        missing = _PREFIX + length - len(begin)
-        if missing > 0:
-            begin += os.read(file, missing)
-    finally:
-        os.close(file)
-    return dict(_head(begin, length, path)[1])
-
-
-def read_chip(path: str | Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """A chip's mapping and its arrays, these mapped and not read: who does not look at one does not pay for it.
-
-    Changes stay in memory.
-
-    Raises:
-        OSError: the file is not whole.
-    """
-    file = os.open(path, os.O_RDONLY)
-    try:
-        if os.fstat(file).st_size < ALIGNED:
-            raise OSError(f"{path} is no whole fragment")
-        content = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
-    finally:
-        os.close(file)
-    length = _head_length(content[:_PREFIX], path)
-    described, facts = _head(content[: _PREFIX + length], length, path)
-    start = _start_of(length)
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, code, shape, offset in described:
-        dtype, count = np.dtype(code), math.prod(shape)
-        if start + offset + count * dtype.itemsize > len(content):
-            raise OSError(f"{path} is no whole fragment")
-        flat = np.frombuffer(content, dtype, count, start + offset) if count else np.empty(0, dtype)
-        arrays[name] = flat.reshape(shape)
-    return dict(facts), arrays
-
-
-def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of `read_chip`."""
-    return read_chip(path)[1]
+    return [begin, bytes(_start_of(len(head)) - len(begin)), *bodies]
 
 
 _PREFIX = len(MAGIC) + 8
 """Bytes before the JSON: who we are, and its length."""
-
-
-def _head_length(begin: bytes, path: str | Path) -> int:
-    if begin[: len(MAGIC)] != MAGIC:
-        raise OSError(f"{path} is no whole fragment")
-    return int.from_bytes(begin[len(MAGIC) : _PREFIX], "little")
-
-
-def _head(begin: bytes, length: int, path: str | Path) -> Any:
-    if len(begin) < _PREFIX + length:
-        raise OSError(f"{path} is no whole fragment")
-    return json.loads(begin[_PREFIX : _PREFIX + length], object_hook=_rich)
 
 
 def _start_of(head_bytes: int) -> int:

@@ -8,7 +8,6 @@ else is linked. The folder's key is a hash of the first pass's and of the findin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -130,11 +129,10 @@ def realign_tile(job: Job, tile: Tile, first: Path, final: Path, findings: Findi
     for chip_id, what in decided.items():
         outcome = what if isinstance(what, Outcome) else _moved(job, tile, what, first, writer)
         outcomes[chip_id] = outcome_dict(replace(outcome, inputs=outcomes[chip_id].get("inputs", {})))
-    for chip_id in sorted(set(before["kept"]) - set(decided)):
-        os.link(first / f"{chip_id}.arrays", writer.temporary / f"{chip_id}.arrays")
+    writer.take_over(first, sorted(set(before["kept"]) - set(decided)))
     kept = {chip_id: split for chip_id, split in before["kept"].items() if outcomes[chip_id]["state"] == "kept"}
     ordered = [outcomes[chip_id] for chip_id in sorted(outcomes)]
-    summary = {**before, "kept": kept, "outcomes": ordered, **_sums(job, kept, specs, writer.temporary)}
+    summary = {**before, "kept": kept, "outcomes": ordered, **_sums(job, kept, specs, writer)}
     if any(outcome["state"] == "failed" for outcome in ordered):
         writer.final = final.with_name(f"{final.name}{UNFINISHED}")
     return writer.commit(summary)
@@ -148,7 +146,7 @@ def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: F
     twins = {row["other"]: row for row in findings.twins} if screening.near_duplicates == "reject" else {}
     decided: dict[str, Chip | Outcome] = {}
     for chip_id in kept:
-        facts = read_facts(first / f"{chip_id}.arrays")
+        facts = read_facts(first, chip_id)
         chip = _without_pixels(specs[chip_id], tile, facts)
         is_moved = facts.get("settled", False)  # its imagery was taken from the parent, as it was moved then
         by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" and not is_moved else None
@@ -196,7 +194,7 @@ def _without_pixels(spec: ChipSpec, tile: Tile, facts: Mapping[str, Any]) -> Chi
 def _moved(job: Job, tile: Tile, chip: Chip, first: Path, writer: FragmentWriter) -> Outcome:
     """Read a chip's moved dates again, screen it once more, and store it."""
     chip_id = chip.spec.chip_id
-    facts, arrays = read_chip(first / f"{chip_id}.arrays")
+    facts, arrays = read_chip(first, chip_id)
     chip = replace(chip, layers=unpack_pixels(facts, arrays))
     try:
         chip = read_again(job, tile, chip)
@@ -216,13 +214,13 @@ def _fields(shift: Shift) -> dict[str, Any]:
     return {name: getattr(shift, name) for name in Shift.__slots__}
 
 
-def _sums(job: Job, kept: Mapping[str, str], specs: Mapping[str, ChipSpec], folder: Path) -> dict[str, Any]:
+def _sums(job: Job, kept: Mapping[str, str], specs: Mapping[str, ChipSpec], writer: FragmentWriter) -> dict[str, Any]:
     """Band sums and votes of the chips that are kept now."""
     pixels: list[statistics.Statistics] = []
     votes = []
     labels = job.recipe.labels
     for chip_id in sorted(kept):
-        facts, arrays = read_chip(folder / f"{chip_id}.arrays")
+        facts, arrays = writer.read(chip_id)
         if kept[chip_id] == "train":
             pixels += [statistics.measure_layer(layer) for layer in unpack_pixels(facts, arrays).values()]
         if labels is not None and labels.fuse is not None:

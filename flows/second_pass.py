@@ -62,7 +62,7 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
     inputs: list[CaptionInput] = []
     finished: dict[str, tuple[dict[str, NDArray[Any]], dict[str, Any]]] = {}
     for chip_id in kept:
-        facts, arrays = read_chip(f"{first}/{chip_id}.arrays")
+        facts, arrays = read_chip(first, chip_id)
         labels = labels_of(facts, arrays)
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | {"input_hash": input_hash(with_models(facts["inputs"], models))}
@@ -172,7 +172,7 @@ def chip_places(first: Mapping[str, Path], second: Mapping[str, Path]) -> dict[s
 
 def finished_row(chip_id: str, second: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A chip's row and text records."""
-    return _with_texts(chip_id, read_facts(f"{second}/{chip_id}.arrays"), second)
+    return _with_texts(chip_id, read_facts(second, chip_id), second)
 
 
 def _with_texts(chip_id: str, extra: Mapping[str, Any], second: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -186,8 +186,8 @@ def _with_texts(chip_id: str, extra: Mapping[str, Any], second: Path) -> tuple[d
 def load_sample(place: Place) -> Sample:
     """A finished chip, from its fragments."""
     chip_id, first, second = place
-    facts, arrays = read_chip(f"{first}/{chip_id}.arrays")
-    extra, fused = (facts, {}) if second == first else read_chip(f"{second}/{chip_id}.arrays")
+    facts, arrays = read_chip(first, chip_id)
+    extra, fused = (facts, {}) if second == first else read_chip(second, chip_id)
     row, texts = _with_texts(chip_id, extra, second)
     return Sample(
         chip_id=chip_id,

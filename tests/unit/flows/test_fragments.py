@@ -16,19 +16,19 @@ from hypothesis.extra import numpy as arrays_of
 from numpy.typing import NDArray
 
 from flows.fragments import (
+    CHIPS,
     FragmentWriter,
     finished,
     key_of,
     pack_features,
     pack_layers,
-    read_arrays,
     read_chip,
     read_facts,
     read_json,
+    record_of,
     sweep,
     unpack_features,
     unpack_layers,
-    write_chip,
 )
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
@@ -77,8 +77,8 @@ def test_times_bytes_and_numpy_numbers_survive_json(tmp_path: Path) -> None:
     writer = FragmentWriter(tmp_path / "a-1")
     writer.add("chip", {"x": np.arange(6).reshape(2, 3)}, facts)
     folder = writer.commit({})
-    assert read_facts(folder / "chip.arrays") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
-    np.testing.assert_array_equal(read_arrays(folder / "chip.arrays")["x"], [[0, 1, 2], [3, 4, 5]])
+    assert read_facts(folder, "chip") == {"t": facts["t"], "b": facts["b"], "n": [0.5, 7]}
+    np.testing.assert_array_equal(read_chip(folder, "chip")[1]["x"], [[0, 1, 2], [3, 4, 5]])
 
 
 def test_what_has_no_form_in_a_fragment_is_refused(tmp_path: Path) -> None:
@@ -116,7 +116,10 @@ def test_leftovers_of_a_killed_worker_do_not_enter_the_next_fragment(tmp_path: P
     FragmentWriter(tmp_path / "a-1").add("old", {"x": np.zeros(3)}, {})
     writer = FragmentWriter(tmp_path / "a-1")
     writer.add("new", {"x": np.zeros(3)}, {})
-    assert sorted(path.name for path in writer.commit({}).iterdir()) == ["new.arrays", "tile.json"]
+    folder = writer.commit({})
+    with pytest.raises(OSError, match="holds no old"):
+        read_facts(folder, "old")
+    assert record_of(folder, "new").length == (folder / CHIPS).stat().st_size
 
 
 def test_keys_tell_inputs_apart_and_not_their_order() -> None:
@@ -131,37 +134,72 @@ ARRAYS = arrays_of.arrays(
 )
 
 
-@given(st.dictionaries(st.text(max_size=8), ARRAYS, max_size=4))
-def test_arrays_come_back_as_they_were(arrays: dict[str, NDArray[Any]]) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "chip.arrays"
-        write_chip(path, arrays, {"n": len(arrays)})
-        facts, found = read_chip(path)
-        assert facts == read_facts(path) == {"n": len(arrays)}
-    assert list(found) == list(arrays)
-    for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+CONTENTS = st.dictionaries(st.text(max_size=8), ARRAYS, max_size=4)
+
+
+@given(st.lists(CONTENTS, max_size=4))
+def test_arrays_come_back_as_they_were(chips: list[dict[str, NDArray[Any]]]) -> None:
+    with TemporaryDirectory() as parent:
+        writer = FragmentWriter(Path(parent) / "a-1")
+        for number, arrays in enumerate(chips):
+            writer.add(str(number), arrays, {"n": len(arrays)})
+        folder = writer.commit({})
+        for number, arrays in reversed(list(enumerate(chips))):
+            facts, found = read_chip(folder, str(number))
+            assert facts == read_facts(folder, str(number)) == {"n": len(arrays)}
+            assert list(found) == list(arrays)
+            for name, array in arrays.items():
+                assert found[name].dtype == array.dtype
+                np.testing.assert_array_equal(found[name], array)
 
 
 def test_views_are_stored_as_they_look_and_changes_stay_in_memory(tmp_path: Path) -> None:
     turned = np.arange(6, dtype=np.uint16).reshape(2, 3).T
-    write_chip(tmp_path / "chip.arrays", {"x": turned}, {})
-    first = read_arrays(tmp_path / "chip.arrays")["x"]
+    writer = FragmentWriter(tmp_path / "a-1")
+    writer.add("chip", {"x": turned}, {})
+    first = writer.read("chip")[1]["x"]
     np.testing.assert_array_equal(first, turned)
     first[:] = 9
-    np.testing.assert_array_equal(read_arrays(tmp_path / "chip.arrays")["x"], turned)
+    np.testing.assert_array_equal(writer.read("chip")[1]["x"], turned)
+
+
+def test_chips_of_another_folder_are_linked_and_not_copied(tmp_path: Path) -> None:
+    first = FragmentWriter(tmp_path / "a-1")
+    for number in range(3):
+        first.add(f"c{number}", {"x": np.full(3, number)}, {"n": number})
+    before = first.commit({})
+    again = FragmentWriter(tmp_path / "a-2")
+    again.add("c1", {"x": np.full(3, 9)}, {"n": 9})
+    again.take_over(before, ["c0", "c2"])
+    assert again.read("c2")[0] == {"n": 2}
+    after = again.commit({})
+    assert [read_facts(after, f"c{number}")["n"] for number in range(3)] == [0, 9, 2]
+    np.testing.assert_array_equal(read_chip(after, "c2")[1]["x"], [2, 2, 2])
+    assert Path(record_of(after, "c0").path).samefile(record_of(before, "c0").path)
+
+
+def test_a_folder_that_was_made_again_under_its_name_is_read_anew(tmp_path: Path) -> None:
+    for n in (1, 20):
+        writer = FragmentWriter(tmp_path / "a-1.failed")
+        writer.add("chip", {"x": np.ones(n)}, {"n": n})
+        assert read_facts(writer.commit({}), "chip") == {"n": n}
+        sweep(tmp_path)
 
 
 @pytest.mark.parametrize("left", [0, 4, 20, 100, 18_000, -1])
 def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> None:
-    path = tmp_path / "chip.arrays"
-    write_chip(path, {"x": np.ones((3, 40)), "y": np.ones((5, 7))}, {"text": "z" * 20_000})
+    writer = FragmentWriter(tmp_path / "a-1")
+    writer.add("chip", {"x": np.ones((3, 40)), "y": np.ones((5, 7))}, {"text": "z" * 20_000})
+    folder = writer.commit({})
+    path = folder / CHIPS
     path.write_bytes(path.read_bytes()[:left] if left >= 0 else path.read_bytes()[:-64])
     with pytest.raises(OSError, match="no whole fragment"):
-        read_arrays(path)
+        read_chip(folder, "chip")
+    if 0 <= left < 20_000:
+        with pytest.raises(OSError, match="no whole fragment"):
+            read_facts(folder, "chip")
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="no place in a fragment"):
-        write_chip(tmp_path / "chip.arrays", {"x": np.array([object()])}, {})
+        FragmentWriter(tmp_path / "a-1").add("chip", {"x": np.array([object()])}, {})

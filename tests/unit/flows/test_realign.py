@@ -14,7 +14,7 @@ import shapely
 from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
 from flows.estimates import Estimates
-from flows.fragments import FragmentWriter, pack_source, read_json
+from flows.fragments import FragmentWriter, pack_source, read_json, record_of
 from flows.layers import unpack_pixels
 from flows.passes import Job, pack_pixels
 from flows.realign import changes_chips, find_out, realign_tile, realigned_folder
@@ -132,8 +132,9 @@ def test_the_twin_with_the_later_id_is_rejected_and_the_rest_is_linked(tmp_path:
     assert sorted(after["kept"]) == ["c0", "c2"]
     (gone,) = [o for o in after["outcomes"] if o["state"] == "rejected"]
     assert (gone["chip_id"], gone["reason"], gone["measured"], gone["limit"]) == ("c1", "s2.near_duplicates", 1.0, 0.94)
-    assert (folder / "c0.arrays").samefile(first / "c0.arrays")
-    assert not (folder / "c1.arrays").exists()
+    assert Path(record_of(folder, "c0").path).samefile(record_of(first, "c0").path)
+    with pytest.raises(OSError, match="holds no c1"):
+        record_of(folder, "c1")
     assert realigned(work, tile, first) == folder  # done once
 
 
