@@ -8,14 +8,17 @@ server.
 Terraweft builds with two workers, tar alone and with Zarr. The steady rate counts from the first tile's start to the
 pointer; what comes before (plan, Prefect, Dask) is start-up, beside it that of a Prefect API and a LocalCluster alone;
 what comes after is their end. The script fetches and decodes each block once with two threads, and writes one tar (and
-a sharded Zarr array): no masks, checksums, manifest or resume. rslearn prepares with no workers and materializes with
-two in batches of 20; the time of the same commands over one window is taken off as its start-up. stackstac runs on a
-LocalCluster of two. Both peers make the pictures of ``peer-edge`` x ``peer-edge`` places.
+a sharded Zarr array): no masks, checksums, manifest or resume. The same in two passes tells what resuming and checksums
+cost whoever writes them: pixels raw to disk first, then two tars by two threads, SHA-256 of each sample and tar.
+rslearn prepares with no workers and materializes with two in batches of 20; the time of the same commands over one
+window is taken off as its start-up. stackstac runs on a LocalCluster of two. Both peers make the pictures of
+``peer-edge`` x ``peer-edge`` places.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -24,9 +27,10 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -42,6 +46,7 @@ SHARE, TIMES = 0.8, 8.0
 MEMORY_BYTES = 5 << 30
 """Twice what a method writes and holds: at hand before it begins."""
 WORK = BUILD / "p0"
+TWO_PASSES = "script in two passes with hashes, tar"
 KINDS = {"tar": ["webdataset"], "tar and zarr": ["webdataset", "zarr"]}
 
 
@@ -175,16 +180,13 @@ def engines() -> None:
             print(json.dumps({"ready": time.monotonic() - began}))
 
 
-def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) -> None:
-    """What a skilled person writes by hand: blocks once, two threads, one tar."""
+def chips_of_scenes(scenes: SceneSet, base: str, edge: int) -> Iterator[np.ndarray[Any, Any]]:
+    """Scene by scene (place, band, y, x): each block once, two threads."""
     import rasterio
-    import zarr
     from rasterio.windows import Window
 
-    from shards.zarr_arrays import compressor
     from sources.openers import GDAL_OPTIONS
 
-    root.mkdir(parents=True)
     side = edge * CHIP
 
     def read(job: tuple[int, int]) -> np.ndarray[Any, Any]:
@@ -192,6 +194,50 @@ def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) 
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(scenes.refs(scene, base)[band].href) as file:
             return np.asarray(file.read(1, window=Window(0, 0, side, side)))
 
+    with ThreadPoolExecutor(2) as pool:
+        for scene in range(scenes.scenes):
+            layers = np.stack(list(pool.map(read, [(scene, band) for band in range(len(BANDS))])))
+            cubes = layers.reshape(len(BANDS), edge, CHIP, edge, CHIP).transpose(1, 3, 0, 2, 4)
+            yield np.ascontiguousarray(cubes).reshape(edge * edge, len(BANDS), CHIP, CHIP)
+
+
+def add_chip(tar: tarfile.TarFile, name: str, chip: np.ndarray[Any, Any]) -> None:
+    """A chip as a member."""
+    buffer = io.BytesIO()
+    np.save(buffer, chip)
+    info = tarfile.TarInfo(name)
+    info.size = buffer.tell()
+    buffer.seek(0)
+    tar.addfile(info, buffer)
+
+
+class Hashed(io.RawIOBase):
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self.file.tell()
+
+    def write(self, data: Any) -> int:
+        """Hash and write."""
+        self.digest.update(data)
+        return self.file.write(data)
+
+
+def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) -> None:
+    """What a skilled person writes by hand: one tar."""
+    import zarr
+
+    from shards.zarr_arrays import compressor
+
+    root.mkdir(parents=True)
     store = None
     if with_zarr:
         store = zarr.create_array(
@@ -199,20 +245,35 @@ def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) 
             chunks=(1, 1, len(BANDS), CHIP, CHIP), shards=(1, 16, len(BANDS), CHIP, CHIP),
             compressors=compressor("lz4", "uint16"),
         )  # fmt: skip
-    with tarfile.open(root / "a.tar", "w") as tar, ThreadPoolExecutor(2) as pool:
-        for scene in range(scenes.scenes):
-            layers = np.stack(list(pool.map(read, [(scene, band) for band in range(len(BANDS))])))
-            cubes = layers.reshape(len(BANDS), edge, CHIP, edge, CHIP).transpose(1, 3, 0, 2, 4)
-            chips = np.ascontiguousarray(cubes).reshape(edge * edge, len(BANDS), CHIP, CHIP)
+    with tarfile.open(root / "a.tar", "w") as tar:
+        for scene, chips in enumerate(chips_of_scenes(scenes, base, edge)):
             if store is not None:
                 store[scene] = chips
             for place, chip in enumerate(chips):
-                buffer = io.BytesIO()
-                np.save(buffer, chip)
-                info = tarfile.TarInfo(f"p{place:04d}_{scene}.npy")
-                info.size = buffer.tell()
-                buffer.seek(0)
-                tar.addfile(info, buffer)
+                add_chip(tar, f"p{place:04d}_{scene}.npy", chip)
+
+
+def script_in_two_passes(scenes: SceneSet, base: str, edge: int, root: Path) -> None:
+    """The same by somebody who wants to resume and to know what was written: raw pixels of each scene, then a tar of
+    every second one by each of two threads, with the hash of every sample and of the tar.
+    """
+    root.mkdir(parents=True)
+    for scene, chips in enumerate(chips_of_scenes(scenes, base, edge)):
+        chips.tofile(root / f"{scene}.raw")
+
+    def write(first: int) -> tuple[list[str], str]:
+        shape, samples = (edge * edge, len(BANDS), CHIP, CHIP), []
+        with (root / f"{first}.tar").open("wb") as file:
+            hashed = Hashed(file)
+            with tarfile.open(fileobj=hashed, mode="w") as tar:
+                for scene in range(first, scenes.scenes, 2):
+                    for place, chip in enumerate(np.memmap(root / f"{scene}.raw", np.uint16, "r", shape=shape)):
+                        samples.append(hashlib.sha256(chip).hexdigest())
+                        add_chip(tar, f"p{place:04d}_{scene}.npy", chip)
+        return samples, hashed.digest.hexdigest()
+
+    with ThreadPoolExecutor(2) as pool:
+        (root / "hashes.json").write_text(json.dumps(list(pool.map(write, range(2)))))
 
 
 def write_job(path: Path, edge: int, scenes: SceneSet) -> None:
@@ -318,6 +379,10 @@ def measure(
             apart["engines"].append(json.loads(alone.splitlines()[-1])["ready"])
             apart["end"].append(stages["end"] - stages["after publish"])
             note(f"terraweft, {name}", whole, stages["after publish"] - stages["read"])
+        taken(MEMORY_BYTES)
+        began = time.monotonic()
+        script_in_two_passes(scenes, base, options.edge, out)
+        note(TWO_PASSES, whole, time.monotonic() - began)
         write_job(job, options.peer_edge, scenes)
         taken(MEMORY_BYTES)
         note("stackstac", part, stackstac(stac, job, out))
@@ -335,6 +400,7 @@ def write(options: argparse.Namespace, rates: dict[str, list[float]], apart: dic
         name: spread([a / b for a, b in zip(rates[f"terraweft, {name}"], rates[f"script, {name}"], strict=True)])
         for name in KINDS
     }
+    two_passes = spread([a / b for a, b in zip(rates["terraweft, tar"], rates[TWO_PASSES], strict=True)])
     times = spread([a / b for a, b in zip(rates["terraweft, tar"], rates["rslearn"], strict=True)])
     figure = min(found["median"] for found in shares.values())
     record(
@@ -344,7 +410,8 @@ def write(options: argparse.Namespace, rates: dict[str, list[float]], apart: dic
         rows=[{"method": method, "pictures_per_s": spread(values)} for method, values in rates.items()],
         packages=("rasterio", "urllib3", "numpy", "zarr", "stackstac", "prefect", "distributed"),
         further={
-            "share_of_script": shares, "times_rslearn": times, "target_times_rslearn": TIMES,
+            "share_of_script": shares, "share_of_script_in_two_passes": two_passes,
+            "times_rslearn": times, "target_times_rslearn": TIMES,
             "startup_seconds": spread(apart["start"]), "startup_of_prefect_and_dask_alone": spread(apart["engines"]),
             "ending_seconds": spread(apart["end"]), "pictures": options.edge**2 * options.dates,
             "pictures_of_peers": options.peer_edge**2 * options.dates,
