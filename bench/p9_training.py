@@ -100,7 +100,7 @@ def model_alone(lesson: Lesson, batch: Batch, device: torch.device, steps: int) 
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=device.type == "cuda"):
-            loss, _ = lesson.loss(shown)
+            loss = lesson.loss(shown)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()

@@ -243,7 +243,7 @@ class World:
             batch_size=rule.batch_size,
             crop_m=rule.crop_m,
             seed=self.seed,
-            text_weight=0.0,
+            text_steps=0,
             by_confidence=lesson.by_confidence,
             accelerator="cpu",
         )

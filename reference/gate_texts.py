@@ -34,7 +34,7 @@ def texts(study: Study) -> Finding:
         return not_here("texts", f"{len(held)} held-out chips with captions are too few to choose among")
     measured = retrieval(study.model, chips, held)
     exchanged = Exchanged(chips, deranged(study.split.train, study.training.seed), captions=True)
-    control = retrieval(study.train(exchanged, study.split.train), chips, held)
+    control = retrieval(study.train(exchanged, study.split.train, study.with_texts), chips, held)
 
     def passes(found: Mapping[str, Any]) -> bool:
         return bool(found["gain"] >= rule.min_gain)

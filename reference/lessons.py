@@ -89,8 +89,7 @@ class Exercises(Dataset[Batch]):
         number, epoch = key
         luck = np.random.Generator(np.random.PCG64([self.course.seed, epoch, number]))
         chip = self.chips[self.chip_ids[number]]
-        if chip.captions:
-            chip = replace(chip, captions=(chip.captions[int(luck.integers(len(chip.captions)))],))
+        chip = replace(chip, captions=())  # of the whole chip: see `reference.words`
         if self.course.crop_m is not None:
             chip = cropped(chip, self.chips.groups, self.course.crop_m, self.course.cell_m, luck)
         return turned(chip, int(luck.integers(8))) if self.course.turn else chip

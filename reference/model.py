@@ -59,8 +59,10 @@ class Output:
 
     scores: Tensor
     """(B, classes, H, W)."""
+    summary: Tensor
+    """(B, D) mean of the cells' tokens."""
     image: Tensor
-    """(B, SHARED_WIDTH) unit vectors."""
+    """(B, SHARED_WIDTH) unit vectors of it."""
 
 
 class ReferenceModel(nn.Module):
@@ -107,7 +109,8 @@ class ReferenceModel(nn.Module):
         tokens = tokens.unflatten(0, (size, -1)) + position_waves(*grid, self.size.width, tokens.device)
         tokens = self.trunk(tokens)  # (B, cells, D)
         scores = self.head(tokens, seen, grid, tuple(batch.label.shape[-2:]))  # (B, classes, H, W)
-        return Output(scores, self.project(tokens.mean(1)))
+        summary = tokens.mean(1)
+        return Output(scores, summary, self.project(summary))
 
     def grid(self, batch: Batch) -> tuple[int, int]:
         """Rows and columns of cells of a batch.

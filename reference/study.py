@@ -80,7 +80,7 @@ class Study:
         gates: thresholds and training.
         truth: chip -> (H, W) true class index, 255 where it is not known.
         steps_share: share of the steps of each training; less for a short validation.
-        texts: whether models learn captions; not where no gate asks them.
+        texts: whether a gate asks for captions: the model learns them then.
     """
 
     def __init__(
@@ -105,8 +105,9 @@ class Study:
             batch_size=chosen.batch_size,
             crop_m=chosen.crop_m,
             seed=chosen.seed,
-            text_weight=Training.text_weight if texts else 0.0,
+            text_steps=0,
         )
+        self.with_texts = replace(self.training, text_steps=Training.text_steps) if texts else self.training
         self.trained: list[Trained] = []
 
     @property
@@ -124,7 +125,7 @@ class Study:
     @cached_property
     def model(self) -> ReferenceModel:
         """The model that learned from the dataset as it is."""
-        return self.train(self.chips, self.split.train)
+        return self.train(self.chips, self.split.train, self.with_texts)
 
     @cached_property
     def held_out(self) -> Counts:

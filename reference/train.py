@@ -1,7 +1,7 @@
 """Training, on Lightning: `fit` takes chips and gives a model; the same on a CPU, a GPU or several.
 
-The loss is cross-entropy, weighted by the label's confidence and by class, silent where the label abstains; beside it,
-where there are texts, the contrast of pictures and captions.
+The loss is cross-entropy, weighted by the label's confidence and by class, silent where the label abstains. Where there
+are texts, the contrast of pictures and captions is learned afterwards (`reference.words`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from reference.data import Batch
 from reference.devices import compile_for, gpu_busy, is_on_gpu, precision_of
 from reference.evaluate import confusions, mean_iou
 from reference.lessons import ChipSource, Course, class_weights, loader
-from reference.losses import contrast, segmentation_loss
+from reference.losses import segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
+from reference.schedule import rise_and_fall
 from reference.vocabulary import learn_vocabulary
+from reference.words import learn_words
 from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -65,8 +67,8 @@ class Training:
     """Chance of a modality to be left out of a batch."""
     date_dropout: float = 0.15
     """Chance of a date to be left out of a chip."""
-    text_weight: float = 0.1
-    """Of the contrast with captions; 0: no texts."""
+    text_steps: int = 300
+    """Steps in which captions are learned, after the others; 0: no texts."""
     by_confidence: bool = True
     """Whether sure labels count more."""
     balance: bool = True
@@ -164,28 +166,20 @@ class Lesson(lightning.LightningModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
-        loss, parts = self.loss(seen)
+        loss = self.loss(seen)
         self.losses.append(float(loss.detach()))
-        self.log_dict({f"train/{k}": v for k, v in parts.items()}, batch_size=len(batch.chip_ids))
+        self.log("train/classes", loss.detach(), batch_size=len(batch.chip_ids))
         return loss
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its parts."""
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss."""
         output = self.model(batch)
-        classes = segmentation_loss(
+        return segmentation_loss(
             output.scores,
             batch.label,
             batch.confidence if self.options.by_confidence else None,
             self.weights if self.options.balance else None,
         )
-        parts = {"classes": classes.detach()}
-        loss = classes
-        if self.model.text is not None and self.model.scale is not None and len(batch.captions) == len(batch.chip_ids):
-            texts = self.model.text(batch.captions)
-            words = contrast(output.image, texts, batch.captions, self.model.scale)
-            parts["texts"] = words.detach()
-            loss = loss + self.options.text_weight * words
-        return loss, parts
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then average: before a checkpoint of this step is written."""
@@ -241,12 +235,7 @@ class Lesson(lightning.LightningModule):
         )
         steps, warm = self.options.steps, max(1, round(self.options.warmup * self.options.steps))
 
-        def rate(step: int) -> float:
-            rising = min(1.0, (step + 1) / warm)
-            part = min(1.0, max(0.0, (step - warm) / max(1, steps - warm)))
-            return rising * (0.02 + 0.98 * 0.5 * (1.0 + float(torch.cos(torch.tensor(part * torch.pi)))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rise_and_fall(step, steps, warm))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -268,7 +257,7 @@ def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Seq
     patch_m = patch_size_m(chips.groups, edge_m, size.most_cells)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        vocabulary = learn_vocabulary(captions) if captions and options.text_weight > 0 else None
+        vocabulary = learn_vocabulary(captions) if captions and options.text_steps else None
         return ReferenceModel(chips.groups, len(chips.classes), size, patch_m, vocabulary)
 
 
@@ -300,7 +289,7 @@ def fit(
     Returns:
         The averaged model, and how fast it went.
     """
-    captions = [c for i in train_ids for c in chips[i].captions] if options.text_weight > 0 else []
+    captions = [c for i in train_ids for c in chips[i].captions] if options.text_steps else []
     model = new_model(chips, edge_m, options, captions)
     weights = class_weights(chips, train_ids, len(chips.classes))
     lesson = Lesson(model, options, weights, chips, train_ids, val_ids)
@@ -331,9 +320,12 @@ def fit(
         began = time.monotonic()
         trainer.fit(lesson, ckpt_path=str(last) if resume and last is not None and last.is_file() else None)
         seconds = time.monotonic() - began
-    steps = len(lesson.losses)
+    steps, model = len(lesson.losses), lesson.averaged()
+    if stop_after is None or stop_after >= options.steps:  # every process learns the same words
+        device = trainer.strategy.root_device
+        learn_words(model.to(device), chips, train_ids, options.text_steps, options.seed, device)
     return Trained(
-        lesson.averaged().cpu(),
+        model.cpu(),
         steps,
         seconds,
         steps * options.batch_size * options.devices / max(seconds, 1e-9),

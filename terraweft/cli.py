@@ -251,7 +251,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-3,
     modality: Annotated[list[str] | None, typer.Option(help="Learn from this one only; may be given again.")] = None,
     label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
-    texts: Annotated[float, typer.Option(min=0.0, help="Weight of matching pictures and captions.")] = 0.1,
+    text_steps: Annotated[int, typer.Option(min=0, help="Steps for captions, after the others; 0: none.")] = 300,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read ahead.")] = 0,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
@@ -269,7 +269,7 @@ def train(
 
     settings = {
         "size": size, "steps": steps, "batch_size": batch_size, "crop_m": crop_m, "learning_rate": learning_rate,
-        "text_weight": texts, "seed": seed, "workers": workers, "devices": devices, "accelerator": accelerator,
+        "text_steps": text_steps, "seed": seed, "workers": workers, "devices": devices, "accelerator": accelerator,
         "precision": precision, "compile": compiled, "checkpoint_every": checkpoint_every,
         "validate_every": validate_every,
     }  # fmt: skip

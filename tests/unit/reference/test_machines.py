@@ -19,7 +19,7 @@ from terraweft.cli import main
 from tests.unit.reference import made_dataset
 from tests.unit.reference.lesson_chips import EDGE_M, MadeChips
 
-QUICK = Training(steps=6, batch_size=2, text_weight=0.0, accelerator="cpu")
+QUICK = Training(steps=6, batch_size=2, text_steps=0, accelerator="cpu")
 ROOT = Path(__file__).parents[3]
 
 
@@ -42,7 +42,7 @@ def terraweft(*arguments: object, script: Path, **variables: str) -> str:
 
 def test_two_processes_learn_what_one_learns_of_batches_twice_as_large(tmp_path: Path) -> None:
     made_dataset.write(tmp_path / "dataset", 10)
-    common = ("train", str(tmp_path / "dataset"), "--steps", "4", "--texts", "0", "--accelerator", "cpu")
+    common = ("train", str(tmp_path / "dataset"), "--steps", "4", "--text-steps", "0", "--accelerator", "cpu")
     two_at_once = ("--batch-size", "1", "--devices", "2", "--out", str(tmp_path / "two"))
     said = terraweft(*common, *two_at_once, script=tmp_path / "terraweft")
     assert said.count("trained on") == 1

@@ -11,7 +11,7 @@ from reference.lessons import Course, Steps, class_weights, cropped, loader, tur
 from reference.train import Training, fit, new_model, save_model
 from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips
 
-QUICK = Training(steps=6, batch_size=2, text_weight=0.2, accelerator="cpu")
+QUICK = Training(steps=6, batch_size=2, text_steps=4, accelerator="cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def chips() -> MadeChips:
 def test_one_batch_is_learned_by_heart(chips: MadeChips) -> None:
     torch.set_num_threads(1)
     ids = chips.ids[:2]
-    options = Training(steps=40, batch_size=2, text_weight=0.1, modality_dropout=0, date_dropout=0, accelerator="cpu")
+    options = Training(steps=40, batch_size=2, text_steps=0, modality_dropout=0, date_dropout=0, accelerator="cpu")
     done = fit(chips, ids, EDGE_M, options)
     assert done.losses[-1] < 0.2 * done.losses[0]
     assert mean_iou(confusions(done.model, chips, ids).sum(0)) > 0.95

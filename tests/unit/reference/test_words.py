@@ -1,0 +1,82 @@
+"""Words are learned when pictures are, and change nothing that is said of classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from reference.gate_texts import retrieval
+from reference.train import Training, fit
+from reference.words import learn_words
+from tests.unit.reference.lesson_chips import EDGE_M, MadeChips
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def chips() -> MadeChips:
+    """Ten chips, each with words of its own."""
+    made = MadeChips(10)
+    made.chips = {
+        name: replace(chip, captions=(f"Seen: {name}.", f"This is {name}.")) for name, chip in made.chips.items()
+    }
+    return made
+
+
+def training(text_steps: int) -> Training:
+    return Training(steps=8, batch_size=2, text_steps=text_steps, accelerator="cpu")
+
+
+def test_words_change_nothing_but_their_own_weights(chips: MadeChips) -> None:
+    without, told = (fit(chips, chips.ids, EDGE_M, training(steps)).model for steps in (0, 5))
+    assert without.text is None
+    ours, theirs = without.state_dict(), told.state_dict()
+    assert {name for name in theirs if name not in ours} == {n for n in theirs if n.startswith(("text.", "scale"))}
+    for name, value in ours.items():
+        same = torch.allclose(value, theirs[name], rtol=0.0, atol=1e-5)  # memory laid out elsewhere rounds elsewhere
+        assert same != name.startswith("project."), name
+
+
+def test_captions_find_the_pictures_that_they_were_learned_with(chips: MadeChips) -> None:
+    done = fit(chips, chips.ids, EDGE_M, training(1))
+    before = retrieval(done.model, chips, chips.ids)
+    losses = learn_words(done.model, chips, chips.ids, 150, 0)
+    after = retrieval(done.model, chips, chips.ids)
+    assert len(losses) == 150
+    assert losses[-1] < 0.5 * losses[0]
+    assert after["text_to_picture_1"] >= 0.9 > before["text_to_picture_1"]
+    assert not any(parameter.requires_grad for parameter in done.model.parameters())
+
+
+def test_the_order_follows_from_the_seed(chips: MadeChips) -> None:
+    models = [fit(chips, chips.ids, EDGE_M, training(1)).model for _ in range(3)]
+    one, same, other = (
+        learn_words(model, chips, chips.ids, 6, seed) for model, seed in zip(models, (0, 0, 1), strict=True)
+    )
+    assert one == same
+    assert one != other
+
+
+def test_chips_without_words_are_left_aside(chips: MadeChips) -> None:
+    model = fit(chips, chips.ids, EDGE_M, training(1)).model
+    silent = MadeChips(10)
+    silent.chips = {name: replace(chip, captions=()) for name, chip in chips.chips.items()}
+    assert learn_words(model, silent, silent.ids, 3, 0) == []
+    silent.chips["chip_3"] = chips["chip_3"]
+    assert learn_words(model, silent, silent.ids, 3, 0) == []  # nothing to tell it from
+    silent.chips["chip_4"] = chips["chip_4"]
+    assert len(learn_words(model, silent, silent.ids, 3, 0)) == 3
+
+
+def test_a_run_that_stops_before_its_end_learns_no_words_yet(chips: MadeChips) -> None:
+    half, whole = (fit(chips, chips.ids, EDGE_M, training(5), stop_after=stop).model for stop in (4, None))
+    assert half.scale is not None
+    assert whole.scale is not None
+    begun = float(torch.log(torch.tensor(14.0)))
+    assert float(half.scale) == pytest.approx(begun)
+    assert float(whole.scale) != pytest.approx(begun, abs=1e-6)
