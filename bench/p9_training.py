@@ -160,11 +160,10 @@ def main() -> None:
     ids = chips.ids("train")
     options = Training(
         size=given.size, steps=given.steps, batch_size=given.batch_size, workers=given.workers,
-        modality_dropout=0.0, date_dropout=0.0,
+        modality_dropout=0.0, date_dropout=0.0, text_steps=0,
     )  # fmt: skip
     edge_m = ground_size_m(chips)
-    captions = [caption for chip_id in ids[:64] for caption in chips[chip_id].captions]
-    model = new_model(chips, edge_m, options, captions)
+    model = new_model(chips, edge_m, options)
     lesson = Lesson(model, options, class_weights(chips, ids[:64], len(chips.classes)), chips, ids)
     course = Course(options.batch_size, 1, 0, None, model.patch_m)
     batch = next(iter(loader(chips, list(itertools.islice(itertools.cycle(ids), options.batch_size)), course)))
