@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reference.gate_texts import retrieval
+from reference.gate_texts import partners, retrieval
+from reference.spoilt import deranged
 from reference.train import Training, fit
 from reference.words import learn_words
 from tests.unit.reference.lesson_chips import EDGE_M, MadeChips
@@ -80,3 +81,14 @@ def test_a_run_that_stops_before_its_end_learns_no_words_yet(chips: MadeChips) -
     begun = float(torch.log(torch.tensor(14.0)))
     assert float(half.scale) == pytest.approx(begun)
     assert float(whole.scale) != pytest.approx(begun, abs=1e-6)
+
+
+def test_exchanged_captions_are_never_the_same_words(chips: MadeChips) -> None:
+    assert partners(chips, chips.ids, 3) == deranged(chips.ids, 3)  # all have words of their own
+    shared = MadeChips(9)
+    for number, (name, chip) in enumerate(shared.chips.items()):
+        shared.chips[name] = replace(chip, captions=(f"Of {number % 3}.",))
+    for seed in range(20):
+        found = partners(shared, shared.ids, seed)
+        assert sorted(found) == sorted(found.values()) == sorted(shared.ids)
+        assert all(shared[one].captions != shared[other].captions for one, other in found.items())
