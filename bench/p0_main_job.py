@@ -211,15 +211,11 @@ def add_chip(tar: tarfile.TarFile, name: str, chip: np.ndarray[Any, Any]) -> Non
     tar.addfile(info, buffer)
 
 
-class Hashed(io.RawIOBase):
+class Hashed:
     """A file that is hashed while it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.digest = file, hashlib.sha256()
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
 
     def tell(self) -> int:
         """Bytes written."""

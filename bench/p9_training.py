@@ -15,14 +15,12 @@ import argparse
 import itertools
 import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,11 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record
 from bench.scenes import BUILD
+from bench.worlds import sandbox_dataset, without_coarse
 from reference.data import Batch, Chips, ground_size_m
 from reference.lessons import Course, class_weights, loader
 from reference.train import Lesson, Training, fit, new_model
-from sandbox.products import write_sandbox
-from sandbox.serve import SandboxServer
 from terraweft import open_dataset
 
 LOADER_OVER_MODEL = 2.0
@@ -44,28 +41,10 @@ TARGET_CHIPS = 20_000
 REPEATS = 5
 
 
-def sandbox_dataset(size: str, workers: int) -> str:
-    """A dataset of 64 px chips of the sandbox, made below build/ on the first run."""
-    root = BUILD / "p9" / size
-    if (root / "dataset" / "terraweft.json").is_file():
-        return str(root / "dataset")
-    index = write_sandbox(root / "world", size=size, seed=7, workers=workers)
-    recipe = yaml.safe_load((Path(__file__).parents[1] / "recipes" / "sandbox.yaml").read_text())
-    recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in index.regions.items()]
+def smaller(recipe: dict[str, Any]) -> None:
+    """Chips of 64 px; 30 m does not divide 640 m."""
     recipe["grid"] |= {"chip_m": 640, "tile_chips": 4}
-    for name in ("landsat", "enmap"):  # 30 m does not divide 640 m
-        recipe["modalities"].pop(name)
-    recipe["modalities"]["s2"]["bands"] = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]
-    recipe["write"]["kinds"] = ["webdataset"]
-    path = root / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    command = [sys.executable, "-c", "from terraweft.cli import main; main()", "build", str(path)]
-    with SandboxServer(index.root) as server:
-        environment = {**os.environ, "TERRAWEFT_SANDBOX_STAC": server.stac_url}
-        subprocess.run(
-            [*command, "--out", str(root / "dataset"), "--workers", str(workers)], env=environment, check=True
-        )
-    return str(root / "dataset")
+    without_coarse(recipe)
 
 
 def matrix_rate(device: torch.device, kind: torch.dtype) -> float:
@@ -154,7 +133,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=max(0, (os.cpu_count() or 1) - 2) if on_gpu else 0)
     given = parser.parse_args()
     device = torch.device("cuda" if on_gpu else "cpu")
-    dataset = open_dataset(given.dataset or sandbox_dataset(given.world, os.cpu_count() or 2))
+    if given.dataset is None:
+        root, workers = BUILD / "p9" / given.world, os.cpu_count() or 2
+        given.dataset = str(sandbox_dataset(root, smaller, size=given.world, seed=7, workers=workers))
+    dataset = open_dataset(given.dataset)
     # Nothing is cached where a GPU is measured: batches come from shards on disk.
     chips = Chips(dataset, cache_bytes=0)
     ids = chips.ids("train")

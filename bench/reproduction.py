@@ -48,9 +48,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,12 +58,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record
+from bench.worlds import sandbox_dataset, without_coarse
 from reference.data import ABSTAIN, Chips, Target, ground_size_m
 from reference.evaluate import accuracy, confusion, confusions, mean_iou
 from reference.model import ReferenceModel
@@ -73,15 +71,12 @@ from reference.spoilt import clouded
 from reference.study import split_of
 from reference.train import Training, fit
 from reference.truth import read_truth
-from sandbox.products import write_sandbox
-from sandbox.serve import SandboxServer
 from schemas.recipe_gates import GateTraining
 from terraweft import open_dataset
 
-ROOT = Path(__file__).parents[1]
 BY_LOOK = 0.5
 """Share of the variance of WorldCover's errors that follows from what the ground looks like."""
-KEPT = ROOT / "build" / "reproduction"
+KEPT = Path(__file__).parents[1] / "build" / "reproduction"
 OPTICAL = "s2"
 CLOUD_SHARE = 0.6
 FEW, FEW_WORLDS = 8, 3
@@ -154,29 +149,11 @@ SERIES: Mapping[str, Series] = {
 }
 
 
-def dataset_of(seed: int, by_look: float) -> Path:
-    """The folder of a world and its dataset, made on the first call: the sandbox's recipe less Landsat, EnMAP, the
-    optical bands of 60 m, texts and targets, none of which is asked about.
-    """
-    root = KEPT / str(seed)
-    if (root / "dataset" / "terraweft.json").is_file():
-        return root
-    index = write_sandbox(root / "world", size="demo", seed=seed, errors_by_look=by_look)
-    recipe = yaml.safe_load((ROOT / "recipes" / "sandbox.yaml").read_text())
-    recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in index.regions.items()]
-    for name in ("landsat", "enmap"):
-        recipe["modalities"].pop(name)
-    recipe["modalities"][OPTICAL]["bands"] = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12"]
+def asked_about(recipe: dict[str, Any]) -> None:
+    """Leave out Landsat, EnMAP, the optical bands of 60 m, texts and targets, none of which is asked about."""
+    without_coarse(recipe)
     recipe.pop("captions")
     recipe["labels"].pop("targets")
-    recipe["write"]["kinds"] = ["webdataset"]
-    path = root / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    command = [sys.executable, "-c", "from terraweft.cli import main; main()", "build", str(path)]
-    with SandboxServer(index.root) as server:
-        environment = {**os.environ, "TERRAWEFT_SANDBOX_STAC": server.stac_url}
-        subprocess.run([*command, "--out", str(root / "dataset"), "--workers", "2"], env=environment, check=True)
-    return root
 
 
 @dataclass
@@ -198,7 +175,9 @@ class World:
     @cached_property
     def root(self) -> Path:
         """World and dataset."""
-        return dataset_of(self.seed, self.series.by_look)
+        root = KEPT / str(self.seed)
+        sandbox_dataset(root, asked_about, size="demo", seed=self.seed, by_look=self.series.by_look)
+        return root
 
     @cached_property
     def split(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -13,48 +13,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record, spread
+from bench.worlds import sandbox_dataset
 from reference.data import Chips
 from reference.gate_texts import texts
 from reference.study import Study
-from sandbox.products import write_sandbox
-from sandbox.serve import SandboxServer
 from schemas.recipe_gates import Gates
 from terraweft import open_dataset
 
-ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "build" / "words"
+KEPT = Path(__file__).parents[1] / "build" / "words"
 FIRST_SEED = 81
 
 
 def dataset_of(seed: int) -> Path:
     """The dataset of a world, made on the first call."""
-    root = KEPT / str(seed)
-    if (root / "dataset" / "terraweft.json").is_file():
-        return root / "dataset"
-    index = write_sandbox(root / "world", size="demo", seed=seed)
-    recipe = yaml.safe_load((ROOT / "recipes" / "sandbox.yaml").read_text())
-    recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in index.regions.items()]
-    recipe["labels"].pop("targets")
-    recipe["write"]["kinds"] = ["webdataset"]
-    path = root / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    command = [sys.executable, "-c", "from terraweft.cli import main; main()", "build", str(path)]
-    with SandboxServer(index.root) as server:
-        environment = {**os.environ, "TERRAWEFT_SANDBOX_STAC": server.stac_url}
-        subprocess.run([*command, "--out", str(root / "dataset"), "--workers", "2"], env=environment, check=True)
-    return root / "dataset"
+    return sandbox_dataset(KEPT / str(seed), lambda recipe: recipe["labels"].pop("targets"), size="demo", seed=seed)
 
 
 def found_in(seed: int) -> dict[str, Any]:

@@ -88,8 +88,7 @@ class Exercises(Dataset[Batch]):
         """The part of a chip that an epoch shows."""
         number, epoch = key
         luck = np.random.Generator(np.random.PCG64([self.course.seed, epoch, number]))
-        chip = self.chips[self.chip_ids[number]]
-        chip = replace(chip, captions=())  # of the whole chip: see `reference.words`
+        chip = replace(self.chips[self.chip_ids[number]], captions=())  # of the whole chip: see `reference.words`
         if self.course.crop_m is not None:
             chip = cropped(chip, self.chips.groups, self.course.crop_m, self.course.cell_m, luck)
         return turned(chip, int(luck.integers(8))) if self.course.turn else chip
