@@ -62,17 +62,14 @@ def partners(chips: ChipSource, chip_ids: Sequence[str], seed: int) -> dict[str,
     """Chip -> the one whose captions it gets: with other words wherever no words are those of more than half of them.
 
     Parts of few chips share their captions; exchanged blindly, a third of three chips' parts would keep theirs.
+    Where all have words of their own, this is `deranged`.
     """
-    found = deranged(chip_ids, seed)
-    said = {chip_id: chips[chip_id].captions for chip_id in chip_ids}
-    if all(said[one] != said[other] for one, other in found.items()):
-        return found
     groups: dict[tuple[str, ...], list[str]] = {}
-    for chip_id in found.values():  # in an order that is drawn
-        groups.setdefault(said[chip_id], []).append(chip_id)
+    for chip_id in deranged(chip_ids, seed):  # in an order that is drawn
+        groups.setdefault(chips[chip_id].captions, []).append(chip_id)
     ordered = [chip_id for group in groups.values() for chip_id in group]
     most = max(len(group) for group in groups.values())
-    return {one: ordered[(place + most) % len(ordered)] for place, one in enumerate(ordered)}
+    return {one: ordered[place - most] for place, one in enumerate(ordered)}
 
 
 @torch.no_grad()
