@@ -13,12 +13,14 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from schemas.errors import AssetMissingError, LatticeUnknownError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.sensor import Band
+from sources.footprint import centre
 from sources.items import item_geometry
 from sources.sound import as_number
 
@@ -335,7 +337,7 @@ def _zones_near(footprint: Any, pixel_size: float) -> tuple[int, ...]:
     """Codes that an unstated CRS may be: UTM zones around the footprint, in both numberings; lon/lat for degrees."""
     if pixel_size < DEGREES_BELOW:
         return (4326,)
-    zone = int((footprint.centroid.x + 180.0) // 6) + 1
+    zone = int((centre(footprint).x + 180.0) // 6) + 1
     near = [(zone + step - 1) % 60 + 1 for step in (0, -1, 1)]
     return tuple(100 * head + number for number in near for head in (326, 327))
 
@@ -351,12 +353,13 @@ def _transform_of_box(bounds: Any, shape_yx: Any) -> list[float] | None:
 def _lies_on(epsg: int, georef: GeoRef, footprint: Any) -> bool:
     """Whether a point of the footprint lies on the raster, give or take a twentieth of its extent.
 
-    A footprint right around the Earth (drawn across the date line) tells nothing and is believed.
+    A footprint right around the Earth tells nothing and is believed.
     """
-    west, _, east, _ = footprint.bounds
+    largest = max(shapely.get_parts(footprint), key=lambda part: float(part.area))
+    west, _, east, _ = largest.bounds
     if east - west > 180:
         return True
-    point = footprint.representative_point()
+    point = largest.representative_point()
     try:
         x, y = _from_lonlat(epsg).transform(point.x, point.y)
     except CRSError:

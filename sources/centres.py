@@ -12,6 +12,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
+from sources.lattice import nearest_turn
 
 NODES = 6
 """Nodes along each side through which a projection is drawn."""
@@ -45,10 +46,14 @@ def source_pixels(target: GeoRef, wkt: str, transform: Affine, shape_yx: tuple[i
         Not to be written to.
     """
     to_source = projection(target.epsg, wkt)
+    edges = transform.c, transform.c + shape_yx[1] * transform.a
+    is_degrees = to_source.target_crs is not None and to_source.target_crs.is_geographic
     x, y = target.x_centres(), target.y_centres()
 
     def exactly(x: Floats, y: Floats) -> Floats:
         found_x, found_y = to_source.transform(x, y)
+        if is_degrees:
+            found_x = nearest_turn(found_x, min(edges), max(edges))
         return np.stack([(found_y - transform.f) / transform.e, (found_x - transform.c) / transform.a])
 
     fitted = _fitted(x, y, exactly)

@@ -18,9 +18,10 @@ from urllib.parse import urljoin, urlsplit
 import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from shapely.geometry import box, shape
+from shapely.geometry import shape
 
 from schemas.errors import UnsupportedItemError
+from sources.footprint import box_parts, unfolded
 from sources.older_stac import modernise
 from sources.sound import as_number, make_sound
 
@@ -78,7 +79,7 @@ def item_times(item: Mapping[str, Any]) -> tuple[datetime, datetime | None]:
 
 
 def item_geometry(item: Mapping[str, Any]) -> Any:
-    """The footprint in EPSG:4326 as a shapely geometry; the bounding box where there is no geometry.
+    """The footprint in EPSG:4326 as a shapely geometry within [-180, 180]; the bounding box where there is none.
 
     Raises:
         UnsupportedItemError: neither is there, or the geometry cannot be read.
@@ -86,16 +87,18 @@ def item_geometry(item: Mapping[str, Any]) -> Any:
     geometry = item.get("geometry")
     if geometry:
         try:
-            footprint = shape(_without_empty_parts(geometry))
+            footprint = unfolded(shape(_without_empty_parts(geometry)))
             footprint = footprint if footprint.is_valid else shapely.make_valid(footprint)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
             raise UnsupportedItemError(f"item {item['id']}: geometry cannot be read") from error
         if not footprint.is_empty:
             return footprint
     bbox = [as_number(value) for value in item["bbox"]] if isinstance(item.get("bbox"), (list, tuple)) else []
-    if len(bbox) not in (4, 6) or None in bbox:
+    numbers = [value for value in bbox if value is not None]
+    if len(numbers) not in (4, 6) or len(numbers) < len(bbox):
         raise UnsupportedItemError(f"item {item['id']}: no geometry and no bbox")
-    return box(*bbox) if len(bbox) == 4 else box(bbox[0], bbox[1], bbox[3], bbox[4])
+    west, south, east, north = numbers if len(numbers) == 4 else [*numbers[:2], *numbers[3:5]]
+    return box_parts(west, south, east, north)
 
 
 def _without_empty_parts(geometry: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -132,35 +133,44 @@ class LabelReader:
         tile: Tile,
         specs: Sequence[ChipSpec],
     ) -> FeatureTable | None:
-        hull = shapely.union_all([shapely.from_wkb(spec.footprint_wkb) for spec in specs])
-        west, south, east, north = hull.bounds
-        box = (west - MARGIN_DEG, south - MARGIN_DEG, east + MARGIN_DEG, north + MARGIN_DEG)
+        around = _around([shapely.from_wkb(spec.footprint_wkb) for spec in specs])
+        wanted = tuple(self.tags)
         if source.href is not None:
             href = fill(source.href, self.variables, f"labels.sources.{name}.href")
             if source.by == "area":
-                return to_crs(query_area(shapely.box(*box), self.tags, href, source=name), tile.epsg)
-            return to_crs(_extract(href, "", self.cache, self.opener, box, tuple(self.tags), name), tile.epsg)
-        tables = [
-            _extract(
-                item.refs[0].href,
-                dict(item.extra).get("checksum", ""),
-                self.cache,
-                self.opener,
-                box,
-                tuple(self.tags),
-                name,
-            )
-            for item in items
-        ]
+                tables = [query_area(shapely.box(*box), self.tags, href, source=name) for box in around]
+            else:
+                tables = [_extract(href, "", self.cache, self.opener, box, wanted, name) for box in around]
+            return to_crs(tables[0] if len(tables) == 1 else _merged(tables), tile.epsg)
+        tables = []
+        for item in items:
+            checksum = dict(item.extra).get("checksum", "")
+            read = partial(_extract, item.refs[0].href, checksum, self.cache, self.opener)
+            tables += [read(box, wanted, name) for box in around]
         if not tables:
             return None
-        features = {feature.feature_id: feature for table in tables for feature in table.features}
-        merged = replace(
-            tables[0],
-            attribution=items[0].attribution or tables[0].attribution,
-            features=tuple(features[key] for key in sorted(features)),
-        )
-        return to_crs(merged, tile.epsg)
+        merged = _merged(tables)
+        return to_crs(replace(merged, attribution=items[0].attribution or merged.attribution), tile.epsg)
+
+
+def _around(footprints: Sequence[Any]) -> list[Box]:
+    """The box around footprints with a margin, in degrees; two where they lie on both sides of the antimeridian."""
+    hull = shapely.union_all(footprints)
+    west, _, east, _ = hull.bounds
+    sides = [hull]
+    if east - west > 180.0:
+        parts = shapely.get_parts(hull)
+        in_the_east = np.array([part.bounds[0] >= 0.0 for part in parts])
+        sides = [shapely.union_all(parts[in_the_east]), shapely.union_all(parts[~in_the_east])]
+    margin = np.array([-MARGIN_DEG, -MARGIN_DEG, MARGIN_DEG, MARGIN_DEG])
+    boxes = [np.array(side.bounds) + margin for side in sides if not side.is_empty]
+    return [(float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes]
+
+
+def _merged(tables: Sequence[FeatureTable]) -> FeatureTable:
+    """The features of all, each once, in the order of their ids."""
+    features = {feature.feature_id: feature for table in tables for feature in table.features}
+    return replace(tables[0], features=tuple(features[key] for key in sorted(features)))
 
 
 def over(items: Sequence[SceneItem], specs: Sequence[ChipSpec]) -> tuple[SceneItem, ...]:

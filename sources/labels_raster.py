@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
-from shapely.geometry import box
 
 from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
@@ -29,7 +28,9 @@ from schemas.scene import Opener, SceneItem, SceneRef
 from sources.assets import is_refused
 from sources.centres import projection, source_pixels
 from sources.faults import as_source_error
+from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
+from sources.lattice import turned
 from sources.openers import driver_of, gdal_reads
 from sources.raster_limits import check_open_file
 
@@ -146,7 +147,7 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
         sensor=source.kind,
         datetime_utc=datetime(year, 1, 1, tzinfo=UTC),
         end_utc=None,
-        footprint_wkb=box(*bounds).wkb,
+        footprint_wkb=box_parts(*bounds).wkb,
         refs=(ref,),
         licence=LICENCE.get(source.kind, ""),
         attribution=ATTRIBUTION.get(source.kind, "").format(year=year),
@@ -250,9 +251,15 @@ def _read_one(
     item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: str
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
-    part = _part(item, target, opener, nodata)
-    if part is None:
-        return None
+    found: NDArray[Any] | None = None
+    for part in _parts(item, target, opener, nodata):
+        codes = _on_target(part, target, nodata, dtype, resampling)
+        found = codes if found is None else np.where(found == nodata, codes, found)
+    return found
+
+
+def _on_target(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any], resampling: str) -> NDArray[Any]:
+    """(H, W) codes of what was read, on the target."""
     if resampling == "nearest":
         return _at_centres(part, target, nodata, dtype)
     codes = xr.DataArray(part.codes, dims=("y", "x")).rio.write_crs(part.wkt).rio.write_nodata(nodata)
@@ -266,17 +273,14 @@ def _read_one(
     return np.asarray(warped.values, dtype)
 
 
-def _part(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> _Part | None:
-    """The window of the first band that the target needs; None where they do not meet."""
+def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list[_Part]:
+    """The windows of the first band that the target needs; none where they do not meet."""
     ref = item.refs[0]
     with _opened(ref.href, opener) as raster:
-        window, wkt = _window(raster, target), raster.crs.to_wkt()
-        if window is None:
-            return None
-        values = raster.read(1, window=window)
+        wkt = raster.crs.to_wkt()
         stored = ref.nodata if raster.nodata is None else float(raster.nodata)
-        transform = raster.window_transform(window)
-    return _Part(_as_codes(values, stored, nodata, ref.href), transform, wkt)
+        read = [(raster.read(1, window=w), raster.window_transform(w)) for w in _windows(raster, target)]
+    return [_Part(_as_codes(values, stored, nodata, ref.href), transform, wkt) for values, transform in read]
 
 
 @contextmanager
@@ -305,23 +309,31 @@ def _at_centres(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any]) 
     return codes.take(source_pixels(target, part.wkt, part.transform, part.codes.shape))
 
 
-def _window(raster: Any, target: GeoRef) -> Window | None:
-    """The part of an open raster that the target needs, or None where they do not meet.
+def _windows(raster: Any, target: GeoRef) -> list[Window]:
+    """The parts of an open raster that the target needs: two where it crosses the antimeridian and the raster goes
+    around the Earth, none where they do not meet.
 
     The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
     first while every raster's transform is easting first.
     """
     to_source, transform = projection(target.epsg, raster.crs.to_wkt()), raster.transform
     left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    columns = [(x - transform.c) / transform.a for x in (left, right)]
+    if not np.isfinite([left, bottom, right, top]).all():
+        return []
+    stretches = [(left, right)]
+    if raster.crs.is_geographic:
+        stretches = turned(left, right, raster.bounds.left, raster.bounds.right)
     rows = [(y - transform.f) / transform.e for y in (bottom, top)]
-    first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
-    last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
     first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
     last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
-    if first_column >= last_column or first_row >= last_row:
-        return None
-    return Window(first_column, first_row, last_column - first_column, last_row - first_row)
+    windows = []
+    for stretch in stretches:
+        columns = [(x - transform.c) / transform.a for x in stretch]
+        first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
+        last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
+        if first_column < last_column and first_row < last_row:
+            windows.append(Window(first_column, first_row, last_column - first_column, last_row - first_row))
+    return windows
 
 
 def _as_codes(values: NDArray[Any], stored: float | None, nodata: int, href: str) -> NDArray[np.uint16]:

@@ -127,8 +127,12 @@ def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
     reach = (window_px // 2 + 1) * target.pixel_size
     left, bottom, right, top = target.bounds_xyxy
     to_file = projection(target.epsg, shapes.crs)
-    around = to_file.transform_bounds(left - reach, bottom - reach, right + reach, top + reach, densify_pts=21)
-    near = np.sort(shapes.tree.query(shapely.box(*around)))
+    west, south, east, north = to_file.transform_bounds(
+        left - reach, bottom - reach, right + reach, top + reach, densify_pts=21
+    )
+    sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]  # over the antimeridian
+    around = [shapely.box(begin, south, end, north) for begin, end in sides]
+    near = np.unique(shapes.tree.query(around)[1])
     near = near[shapely.get_type_id(shapes.tree.geometries[near]) == shapely.GeometryType.POINT]
     places = shapely.get_coordinates(shapes.tree.geometries[near])
     x, y = to_file.transform(places[:, 0], places[:, 1], direction=TransformDirection.INVERSE)

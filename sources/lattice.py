@@ -1,15 +1,19 @@
-"""How two lattices lie to each other: the two hemispheres of one UTM zone, common windows, coverage."""
+"""How two lattices lie to each other: the two hemispheres of one UTM zone, common windows, turns, coverage."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyproj
 from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
+
+TURN = 360.0
+"""Degrees after which longitudes repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,40 @@ def common_window(source: GeoRef, target: GeoRef) -> CommonWindow | None:
     )
 
 
+@lru_cache(maxsize=256)
+def is_geographic(epsg: int) -> bool:
+    """Whether coordinates of a system are longitudes and latitudes."""
+    return bool(pyproj.CRS.from_epsg(epsg).is_geographic)
+
+
+def turned(left: float, right: float, low: float, high: float) -> list[tuple[float, float]]:
+    """What of a stretch of longitudes lies on a raster, in the raster's own longitudes, which repeat after a turn.
+
+    Args:
+        left: begin of the stretch, in degrees.
+        right: its end, west of the begin where the stretch crosses the antimeridian.
+        low: left edge of the raster.
+        high: its right edge.
+
+    Returns:
+        No stretch, one, or two where a raster that goes around the Earth has both ends of it.
+
+    Example:
+        >>> turned(179.5, -179.5, -180.0, -179.0), turned(-51.0, -50.0, 0.0, 360.0)
+        ([(-180.5, -179.5)], [(309.0, 310.0)])
+    """
+    right += TURN if right < left else 0.0
+    stretches = [(left + turn, right + turn) for turn in (-TURN, 0.0, TURN)]
+    return [(begin, end) for begin, end in stretches if begin < high and end > low]
+
+
+def nearest_turn(longitude: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """The longitudes, each turned to where it is nearest to the middle of a raster from ``low`` to ``high``."""
+    first = (low + high - TURN) / 2
+    turned_on: NDArray[np.float64] = first + np.mod(longitude - first, TURN)
+    return turned_on
+
+
 def coverage(source: GeoRef, target: GeoRef) -> NDArray[np.bool_] | None:
     """(y, x) of the target: whether the pixel's centre lies on the source raster; None across zones.
 
@@ -66,6 +104,8 @@ def coverage_anywhere(source: GeoRef, target: GeoRef) -> NDArray[np.bool_]:
     to_source = pyproj.Transformer.from_crs(target.epsg, source.epsg, always_xy=True)
     x, y = to_source.transform(*np.meshgrid(target.x_centres(), target.y_centres()))
     left, bottom, right, top = source.bounds_xyxy
+    if is_geographic(source.epsg):
+        x = nearest_turn(x, left, right)
     answer: NDArray[np.bool_] = (x > left) & (x < right) & (y > bottom) & (y < top)
     return answer
 

@@ -23,6 +23,7 @@ from schemas.recipe import Modality
 from schemas.recipe_radar import GroundRange
 from schemas.scene import SceneItem, SceneRef
 from sources.assets import BandInfo, is_refused
+from sources.footprint import centre
 from sources.items import Item, item_geometry
 
 GSD_M = 10.0
@@ -71,7 +72,7 @@ def ground_range_refs(
 def footprint_lattice(item: Item) -> GeoRef:
     """The lattice of 10 m in the UTM zone of the footprint's middle that holds the footprint."""
     footprint = item_geometry(item)
-    middle = footprint.centroid
+    middle = centre(footprint)
     if abs(middle.y) > 84:
         raise UnsupportedItemError(f"item {item['id']}: at latitude {middle.y:.1f}, beyond the UTM zones")
     zone = int((middle.x + 180) // 6) % 60 + 1

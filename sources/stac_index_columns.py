@@ -15,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from schemas.recipe import LonLatBox
+from sources.footprint import box_parts, unfolded
 from sources.items import matches
 
 CATALOG_COLUMN = "terraweft:catalog"
@@ -89,7 +90,7 @@ class Limits:
         sides = [ends(f"bbox.{side}") for side in BBOX]
         if all(sides):
             (west, _), (south, _), (_, east), (_, north) = sides  # type: ignore[misc]
-            crosses = sides[0][1] > sides[2][0]  # type: ignore[index]
+            crosses = sides[0][1] > sides[2][0] or _is_uncertain(west, east)  # type: ignore[index]
             lon = (self.boxes[:, 0] <= east) & (self.boxes[:, 2] >= west) | crosses
             if not np.any(lon & (self.boxes[:, 1] <= north) & (self.boxes[:, 3] >= south)):
                 return True
@@ -117,10 +118,11 @@ class Limits:
 
     def _touches(self, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
         west, south, east, north = bounds.T
-        crosses = west > east
+        crosses, uncertain = west > east, _is_uncertain(west, east)  # whose geometry decides
         touched = np.zeros(len(bounds), dtype=bool)
         for box in self.boxes:
-            lon = np.where(crosses, (box[0] <= east) | (box[2] >= west), (box[0] <= east) & (box[2] >= west))
+            plain = (box[0] <= east) & (box[2] >= west)
+            lon = np.where(crosses, (box[0] <= east) | (box[2] >= west), plain | uncertain)
             touched |= lon & (box[1] <= north) & (box[3] >= south)
         touched |= np.isnan(west)
         return touched
@@ -206,13 +208,21 @@ def plain_columns(table: pa.Table, collection: str) -> pa.Table:
     )
 
 
+def _is_uncertain(west: Any, east: Any) -> Any:
+    """Whether what lies between two longitudes may lie over the antimeridian: too wide, or beyond 180 degrees."""
+    return (east - west > 180.0) | (west < -180.0) | (east > 180.0)
+
+
 def to_selection(table: pa.Table, rows: NDArray[np.int64], boxes: Sequence[LonLatBox]) -> Selection:
     """What truly touches the boxes, in time order."""
     footprints = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
     bare = shapely.is_missing(footprints) | shapely.is_empty(footprints)
     if bare.any():
         sides = [table[side].to_numpy()[bare] for side in BBOX]
-        footprints[bare] = shapely.box(*sides)
+        footprints[bare] = [box_parts(*map(float, of_one)) for of_one in zip(*sides, strict=True)]
+    bounds = shapely.bounds(footprints)
+    for row in np.flatnonzero(_is_uncertain(bounds[:, 0], bounds[:, 2])):
+        footprints[row] = unfolded(footprints[row])
     broken = ~shapely.is_valid(footprints)
     footprints[broken] = shapely.make_valid(footprints[broken])
     ground = shapely.STRtree([shapely.box(*box) for box in boxes])

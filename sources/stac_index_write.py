@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import shapely
 from shapely.geometry import shape
 
+from sources.footprint import box_parts, unfolded
 from sources.items import Item, parse_time
 from sources.stac_index import COLLECTIONS_KEY, ITEM_COLUMN, IndexCatalog
 from sources.stac_index_columns import BBOX, CATALOG_COLUMN, TIME
@@ -66,13 +67,13 @@ STATISTICS = ["id", "collection", "datetime", "end_datetime", CATALOG_COLUMN, *(
 def items_table(items: Sequence[Item], catalog: str = "") -> pa.Table:
     """Items as the columns of an index, in their order.
 
-    ``geometry`` is the item's own box where it has no geometry, and ``bbox`` holds the bounds of ``geometry``, so that
-    the column decides as the geometry would.
+    ``geometry`` is within [-180, 180], the item's own box where it has none, and ``bbox`` holds the bounds of
+    ``geometry``, so that the column decides as the geometry would.
     """
     footprints = np.array([_footprint(item) for item in items], dtype=object)
     for index in np.flatnonzero(shapely.is_missing(footprints)):
         own = _own_box(items[int(index)])
-        footprints[index] = None if math.isnan(own[0]) else shapely.box(*own)
+        footprints[index] = None if math.isnan(own[0]) else box_parts(*own)
     bounds = shapely.bounds(footprints)
     sides = [pa.array(bounds[:, i], mask=np.isnan(bounds[:, i])) for i in range(4)]
     properties = [_mapping(item.get("properties")) for item in items]
@@ -290,7 +291,7 @@ def _footprint(item: Item) -> Any:
     if not isinstance(geometry, Mapping):
         return None
     try:
-        found = shape(geometry)
+        found = unfolded(shape(geometry))
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError):
         return None
     return None if found.is_empty else found

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
-from sources.lattice import common_window
+from sources.lattice import common_window, is_geographic, turned
 
 KERNEL_RADIUS_PX = {"nearest": 1, "bilinear": 2, "cubic": 3, "average": 1}
 """Source pixels that a kernel reaches on each side, where source and target pixels are of one size."""
@@ -32,7 +32,10 @@ def needed_window(source: GeoRef, target: GeoRef, resampling: str) -> Window | N
             return None
         rows, columns = common.source_rows, common.source_columns
         return Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-    left, bottom, right, top = _bounds_in(source.epsg, target)
+    bounds = _bounds_in(source, target)
+    if bounds is None:
+        return None
+    left, bottom, right, top = bounds
     zoom_x = (right - left) / source.pixel_size / target.shape_yx[1]
     zoom = max(1.0, zoom_x, (top - bottom) / source.height / target.shape_yx[0])
     margin = math.ceil(KERNEL_RADIUS_PX[resampling] * zoom) + 2
@@ -55,11 +58,23 @@ def hull(windows: Sequence[Window | None]) -> Window | None:
     return Window(left, top, right - left, bottom - top)
 
 
-def _bounds_in(epsg: int, target: GeoRef) -> tuple[float, float, float, float]:
-    if epsg == target.epsg:
+def _bounds_in(source: GeoRef, target: GeoRef) -> tuple[float, float, float, float] | None:
+    """What the target spans in the source's coordinates: in its own turn of longitudes where these are degrees; None
+    where the projection does not reach there, or the two do not meet.
+    """
+    if source.epsg == target.epsg:
         return target.bounds_xyxy
-    left, bottom, right, top = _transformer(target.epsg, epsg).transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    return float(left), float(bottom), float(right), float(top)
+    to_source = _transformer(target.epsg, source.epsg)
+    left, bottom, right, top = map(float, to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21))
+    if not all(map(math.isfinite, (left, bottom, right, top))):
+        return None
+    if is_geographic(source.epsg):
+        low, _, high, _ = source.bounds_xyxy
+        stretches = turned(left, right, low, high)
+        if not stretches:
+            return None
+        left, right = stretches[0][0], stretches[-1][1]
+    return left, bottom, right, top
 
 
 def warp_into(
