@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,11 @@ FALSE_NORTHING_M = 10_000_000.0
 def is_same_zone(epsg_a: int, epsg_b: int) -> bool:
     """Whether two codes mean one UTM zone, in either hemisphere's numbers."""
     return epsg_a == epsg_b or (epsg_a % 100 == epsg_b % 100 and {epsg_a // 100, epsg_b // 100} == {326, 327})
+
+
+def _pixels(length: float) -> int:
+    """Whole pixels that hold a length in pixels; none where it is negative."""
+    return max(math.ceil(length - 1e-6), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,26 @@ class GeoRef:
         bottom = min(self.bounds_xyxy[1], other.bounds_xyxy[1])
         shape_yx = (round((top - bottom) / self.height), round((right - left) / self.pixel_size))
         return GeoRef(self.epsg, left, top, self.pixel_size, shape_yx, self.pixel_height)
+
+    def covering(self, bounds: Bounds) -> GeoRef:
+        """Smallest grid on this lattice that holds this one and some bounds (left, bottom, right, top).
+
+        Example:
+            >>> GeoRef(32633, 0.0, 60.0, 20.0, (3, 3)).covering((-10.0, 0.0, 60.0, 75.0)).shape_yx
+            (4, 4)
+        """
+        _, own_bottom, own_right, _ = self.bounds_xyxy
+        before_x, after_x = (
+            _pixels((self.x0 - bounds[0]) / self.pixel_size),
+            _pixels((bounds[2] - own_right) / self.pixel_size),
+        )
+        before_y, after_y = (
+            _pixels((bounds[3] - self.y0) / self.height),
+            _pixels((own_bottom - bounds[1]) / self.height),
+        )
+        shape_yx = (self.shape_yx[0] + before_y + after_y, self.shape_yx[1] + before_x + after_x)
+        x0, y0 = self.x0 - before_x * self.pixel_size, self.y0 + before_y * self.height
+        return GeoRef(self.epsg, x0, y0, self.pixel_size, shape_yx, self.pixel_height)
 
     def is_aligned(self, other: GeoRef, tolerance: float = 1e-3) -> bool:
         """Whether both lie on one lattice: same CRS, same pixel size, origins a whole number of pixels apart."""

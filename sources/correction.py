@@ -14,14 +14,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from chips.decide import shifted_georef
-from chips.plan import LayerPlan, layer_georef
+from chips.plan import LayerPlan
 from schemas.chip import Chip, DateSource, Shift, Valid
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from sources.compose import Picture, composed, form_of
-from sources.dates import Date, fill_holes, in_terms_of, mask_plan, refs_of, to_date, validity
+from sources.dates import Date, fill_holes, in_terms_of, refs_of, to_date, validity
 from sources.engine import engine_for, open_engine
+from sources.item_reader import mask_grids
 from sources.masks import resample_valid, to_valid
 
 
@@ -125,9 +126,7 @@ class _Again:
 def _mask(
     chip: Chip, plan: LayerPlan, modality: Modality, item: SceneItem, shift: Shift, georef: GeoRef, opener: Opener
 ) -> NDArray[np.uint8]:
-    native = modality.model_copy(update={"grid": "native"})
-    lattices = [ref.georef for ref in item.masks]
-    grid = layer_georef(chip.spec, mask_plan(plan, item.masks[0]), native, lattices)
+    grid, _ = mask_grids(chip.spec, item, plan, modality, [georef])
     arrays: Mapping[str, NDArray[np.generic]] = {
         ref.band: open_engine("direct").read([ref], shifted_georef(grid, shift), "nearest", opener, ref.nodata)[0]
         for ref in item.masks

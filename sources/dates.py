@@ -59,10 +59,11 @@ def refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
 
 
 def mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
-    """A mask as if it were a group of its own, for its grid."""
-    return LayerPlan(
-        layer.group, layer.modality, layer.sensor, ref.georef.pixel_size, (ref.band,), ref.dtype, ref.nodata, ""
-    )
+    """A mask as if it were a group of its own, for its grid: of its own pixels, or those of the layer where its own are
+    degrees.
+    """
+    gsd_m = ref.georef.pixel_size if ref.georef.is_in_metres else layer.gsd_m
+    return LayerPlan(layer.group, layer.modality, layer.sensor, gsd_m, (ref.band,), ref.dtype, ref.nodata, "")
 
 
 def validity(

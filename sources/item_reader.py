@@ -29,7 +29,35 @@ class Mask:
     valid: NDArray[np.uint8]
     """(y, x), see `schemas.chip.Valid`."""
     georef: GeoRef
-    """Where it lies."""
+    """Where it lies: under all layers, which may overhang the chip."""
+    chip: GeoRef
+    """The part of it that the chip needs."""
+
+    def over_chip(self) -> NDArray[np.uint8]:
+        """The codes of that part."""
+        row, column = self.georef.offset_yx(self.chip)
+        rows, columns = self.chip.shape_yx
+        return self.valid[row : row + rows, column : column + columns]
+
+
+def mask_grids(
+    chip: ChipSpec, item: SceneItem, plan: LayerPlan, modality: Modality, layers: Sequence[GeoRef]
+) -> tuple[GeoRef, GeoRef]:
+    """Where an item's mask is read over a chip: under all of its layers, and the part of it that the chip needs.
+
+    Args:
+        chip: the chip.
+        item: the item, with a mask.
+        plan: the modality's finest layer.
+        modality: the recipe's wishes.
+        layers: grids of the chip's layers.
+    """
+    native = modality.model_copy(update={"grid": "native"})
+    own = layer_georef(chip, mask_plan(plan, item.masks[0]), native, [ref.georef for ref in item.masks])
+    whole = own
+    for layer in layers:
+        whole = whole.covering(layer.bounds_xyxy)
+    return whole, own
 
 
 class ItemReader:
@@ -71,19 +99,22 @@ class ItemReader:
         Raises:
             SourceError: a mask could not be read.
         """
+        if not item.masks:
+            return {}
+        grids = {chip.chip_id: self._mask_grids(item, chip) for chip in chips}
         arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
-        grids: dict[str, GeoRef] = {}
-        native = self.modality.model_copy(update={"grid": "native"})
         for ref in item.masks:
-            plan = mask_plan(self.groups[0], ref)
-            for chip in chips:
-                grids[chip.chip_id] = layer_georef(chip, plan, native, [m.georef for m in item.masks])
-            blocks = self.engine.read_each([ref], list(grids.values()), "nearest", self.opener, ref.nodata)
+            targets = [whole for whole, _ in grids.values()]
+            blocks = self.engine.read_each([ref], targets, "nearest", self.opener, ref.nodata)
             for chip_id, block in zip(grids, blocks, strict=True):
                 arrays[chip_id][ref.band] = block[0]
         return {
-            chip.chip_id: Mask(to_valid(item.mask_kind, arrays[chip.chip_id]), grids[chip.chip_id]) for chip in chips
+            chip_id: Mask(to_valid(item.mask_kind, arrays[chip_id]), *of_chip) for chip_id, of_chip in grids.items()
         }
+
+    def _mask_grids(self, item: SceneItem, chip: ChipSpec) -> tuple[GeoRef, GeoRef]:
+        layers = [self.georef(chip, layer) for layer in self.groups]
+        return mask_grids(chip, item, self.groups[0], self.modality, layers)
 
     def glances(self, item: SceneItem, chips: Sequence[ChipSpec]) -> dict[str, NDArray[np.uint8]] | None:
         """Chip id -> the item's validity as its overviews show it; None where they cannot.
