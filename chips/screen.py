@@ -29,6 +29,8 @@ def _table(*codes: Valid) -> NDArray[np.bool_]:
 
 _CLEAR = (_table(Valid.CLEAR, Valid.WATER), _table(Valid.CLEAR, Valid.WATER, Valid.SNOW))
 """By whether snow is clear."""
+SNOW_IS_CLEAR = "snow_is_clear"
+"""Attribute of a layer whose modality takes snow for clear ground (``select.snow_is_clear``)."""
 
 
 def is_clear(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[np.bool_]:
@@ -37,6 +39,11 @@ def is_clear(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> NDArray[n
     if valid.size and (first := valid.min()) == valid.max():  # most chips of a clear day
         return np.full(valid.shape, table[first])
     return table.take(valid)
+
+
+def clear_of(layer: xr.Dataset) -> NDArray[np.bool_]:
+    """(time, y, x) `is_clear` of a layer, as its modality means it (`SNOW_IS_CLEAR`)."""
+    return is_clear(layer.variables["valid"].values, bool(layer.attrs.get(SNOW_IS_CLEAR)))
 
 
 def clear_fraction(valid: NDArray[np.uint8], snow_is_clear: bool = False) -> float:
@@ -116,6 +123,10 @@ def _of_pixels(
     )
 
 
+def _clear_fractions(layer: xr.Dataset) -> Iterable[float]:
+    return (_share(clear) for clear in clear_of(layer))
+
+
 def _equal_fractions(layer: xr.Dataset) -> Iterable[float]:
     data, valid = layer.variables["data"].values, layer.variables["valid"].values
     return (equal_fraction(data[a], data[b], valid[a], valid[b]) for a, b in combinations(range(len(data)), 2))
@@ -134,7 +145,7 @@ RULES: dict[str, Rule] = {
         skip=("elevation",),  # the sea may be
     ),
     "min_clear_fraction": Rule(
-        lambda s: _below(s.min_clear_fraction, 0.0), _of_mask(clear_fraction), -1, skip=("elevation", "sar")
+        lambda s: _below(s.min_clear_fraction, 0.0), _clear_fractions, -1, skip=("elevation", "sar")
     ),
     "max_gap_days": Rule(lambda s: s.max_gap_days, _gaps_days),
     "max_constant_band_fraction": Rule(

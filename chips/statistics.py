@@ -21,7 +21,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from chips.convert import holds
-from chips.screen import is_clear
+from chips.screen import clear_of
 
 FLOAT32_BITS = 24
 """Bits of a float32 significand, the hidden one included (IEEE 754)."""
@@ -77,25 +77,24 @@ class Summary:
     """Standard deviation of the population, physical."""
 
 
-def measure_layer(layer: xr.Dataset, snow_is_clear: bool = False) -> dict[Key, Moments]:
+def measure_layer(layer: xr.Dataset) -> dict[Key, Moments]:
     """Sums of every band of a layer over its clear pixels.
 
     Args:
         layer: see `schemas.chip.check_layer`. Values equal to its ``nodata`` and values that are not finite
             are left out even where the mask is clear (a band may be missing alone). Float64 is counted at the
             precision of float32.
-        snow_is_clear: whether snow counts.
 
     Returns:
         Only bands with at least one pixel.
     """
-    data, valid = layer.variables["data"].values, layer.variables["valid"].values
+    data, clear_ground = layer.variables["data"].values, clear_of(layer)
     nodata = layer.attrs["nodata"]
     bands = layer.variables["band"].values
     scales, offsets = layer.variables["scale"].values, layer.variables["offset"].values
     sums: dict[Key, Moments] = {}
     for t in range(data.shape[0]):
-        clear = is_clear(valid[t], snow_is_clear)
+        clear = clear_ground[t]
         whole = np.count_nonzero(clear) == clear.size
         scale, offset = float(scales[t]), float(offsets[t])
         for band, pixels in zip(bands, data[t], strict=True):

@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 FORMAT = 1
+CLEAR, SNOW = (1, 6), 4
+"""Validity codes of pixels that show the ground, and of snow (DATASET_FORMAT.md)."""
 
 ZarrCodec = Literal["lz4", "zstd"]
 """How Blosc packs what was measured in Zarr; classes and masks are always packed by zstd."""
@@ -187,3 +189,8 @@ class DatasetDocument(BaseModel):
     """What differs from run to run: host, seconds, bytes, cost."""
     private: bool = False
     """Whether it holds layers that may not be given on."""
+
+    def clear_codes(self, modality: str) -> tuple[int, ...]:
+        """Validity codes of a modality's pixels that show the ground: snow where the recipe takes it for clear."""
+        select = ((self.recipe.get("modalities") or {}).get(modality) or {}).get("select") or {}
+        return (*CLEAR, SNOW) if select.get("snow_is_clear") else CLEAR

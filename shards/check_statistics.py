@@ -16,14 +16,13 @@ TOLERANCE = 1e-5
 class StatisticsCheck:
     """Sums over clear pixels, a sample at a time.
 
-    Clear are validity 1 and 6, and 4 where the recipe's ``screen.snow_is_clear`` says so; a band's own no data and
+    Clear are validity 1 and 6, and 4 where the modality's ``select.snow_is_clear`` says so; a band's own no data and
     values that are not finite are left out.
     """
 
     def __init__(self, document: DatasetDocument) -> None:
         self.document = document
-        screen = document.recipe.get("screen") or {}
-        self.clear = (1, 6, 4) if screen.get("snow_is_clear") else (1, 6)
+        self.clear = {table.group: document.clear_codes(table.modality) for table in document.modalities}
         self._sums: dict[tuple[str, str], tuple[int, float, float]] = {}
 
     def add(self, sample: Sample) -> None:
@@ -35,7 +34,7 @@ class StatisticsCheck:
             if layer is None:
                 continue
             for date in range(layer.data.shape[0]):
-                clear = np.isin(layer.valid[date], self.clear)
+                clear = np.isin(layer.valid[date], self.clear[table.group])
                 for band, stored in zip(table.bands, layer.data[date], strict=True):
                     values = stored[clear].astype(np.float64)
                     keep = np.isfinite(values)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from chips.plan import LayerPlan
 from chips.register import APPROXIMATE
+from chips.screen import SNOW_IS_CLEAR
 from chips.select import DateCandidate, Kept, Wish, screen_dates
 from chips.windows import spans_of
 from schemas.chip import ChipSpec, DateSource, Outcome
@@ -246,7 +247,7 @@ class ModalityReader:
     def _see_mask(self, item: SceneItem, chips: Sequence[ChipSpec]) -> None:
         for chip_id, mask in self._reads.masks(item, chips).items():
             self._masks[item.item_id, chip_id] = mask
-            self._views[item.item_id, chip_id] = View(mask.valid)
+            self._views[item.item_id, chip_id] = View(mask.over_chip())
 
     def _see_pixels(self, item: SceneItem, chips: Sequence[ChipSpec]) -> None:
         """Judge an item without a mask by its pixels, which are kept while there is room."""
@@ -356,6 +357,8 @@ class ModalityReader:
             attrs = {"modality": self.name, "group": layer.group, "gsd_m": layer.gsd_m, "kind": self.profile.kind}
             if any(dict(item.extra).get("geocoding") == APPROXIMATE for source in sources for item in source.items):
                 attrs["geocoding"] = APPROXIMATE
+            if self.modality.select.snow_is_clear:
+                attrs[SNOW_IS_CLEAR] = True
             bands = self._bands(layer, next((s.lead for s in sources if s.lead is not None), None))
             found[layer.group] = to_layer(layer, self.modality, georef, times, column, bands, attrs)
         return found

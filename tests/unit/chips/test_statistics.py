@@ -99,7 +99,8 @@ def test_only_clear_pixels_count() -> None:
     summary = finish(measure_layer(bands))
     assert summary["s2_10m", "B00"].count == 6
     assert summary["s2_10m", "B00"].mean == np.mean([7, 8, 9, 10, 11, 12])
-    assert finish(measure_layer(bands, snow_is_clear=True))["s2_10m", "B01"].count == 7
+    snow = bands.assign_attrs({**bands.attrs, "snow_is_clear": True})
+    assert finish(measure_layer(snow))["s2_10m", "B01"].count == 7
 
 
 def test_a_band_without_pixels_is_absent() -> None:

@@ -13,8 +13,11 @@ from pyproj import Transformer
 
 from chips.decide import decide
 from chips.plan import plan_layers
+from chips.screen import screen
+from chips.statistics import measure_layer
 from schemas.chip import Shift, Valid
 from schemas.georef import GeoRef
+from schemas.recipe import Screen
 from schemas.scene import SceneRef
 from sources.correction import corrected
 from sources.lattice import coverage_anywhere, unions
@@ -286,3 +289,43 @@ def test_unreliable_or_small_shifts_leave_the_date_as_it_is(make_raster: MakeRas
         same = corrected(given, rules, read.layers, PlainOpener(), {"m": [scene]})
         assert same.shifts["m"] == (shift,)
         np.testing.assert_array_equal(same.layers["m"]["data"].values, found.layers["m"]["data"].values)
+
+
+def test_a_coarse_layer_that_overhangs_its_chip_is_clear_where_its_mask_is(make_raster: MakeRaster) -> None:
+    """A chip of any origin: the layer of 60 m reaches up to 59 m beyond it, further than the mask's pixels of 20 m."""
+    left, top = 32632 * 6 + 17.0, 5_300_013.0
+    coarse = GeoRef(32632, 180_000.0, 5_310_000.0, 60.0, (300, 400))
+    fine = GeoRef(32632, 180_000.0, 5_310_000.0, 20.0, (900, 1200))
+    b01 = make_raster(np.full(coarse.shape_yx, 1500, np.uint16), coarse, name="b01", tag=0, nodata=0.0, band="B01")
+    codes = np.full(fine.shape_yx, 4, np.uint8)
+    column, row = int((left - fine.x0) // 20), int((fine.y0 - top) // 20)
+    codes[row : row + 3, column : column + 3] = 9  # a cloud over the chip's corner
+    scl = make_raster(codes, fine, name="scl", tag=0, nodata=0.0, band="scl")
+    scene = item("a", [b01], [scl], "scl")
+    (found,) = reading(recipe(bands=["B01"]), scene).read(chip(left=left, top=top, size=1200.0)).chips
+    layer = found.layers["m"]
+    assert layer.attrs["georef"].shape_yx == (21, 21)
+    assert set(np.unique(layer["valid"].values)) == {Valid.CLEAR, Valid.CLOUD}
+
+
+def test_a_mask_in_degrees_is_read_at_the_pixels_of_the_layer(make_raster: MakeRaster) -> None:
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT, TOP)
+    degrees = GeoRef(4326, round(lon - 0.01, 4), round(lat + 0.01, 4), 1e-4, (400, 400))
+    ref = make_raster(np.full((400, 400), 1500, np.uint16), degrees, name="b", tag=0, nodata=0.0, band="B02")
+    codes = np.full((400, 400), 4, np.uint8)
+    codes[:, round((lon - degrees.x0) / 1e-4) + 9 :] = 9  # 9 pixels of a ten-thousandth are about 67 m
+    scl = make_raster(codes, degrees, name="scl", tag=0, nodata=0.0, band="scl")
+    (found,) = reading(recipe(bands=["B02"]), item("a", [ref], [scl], "scl")).read(chip()).chips
+    valid = found.layers["m"]["valid"].values[0]
+    assert valid.shape == (12, 12)
+    assert (valid[:, :6] == Valid.CLEAR).all() and (valid[:, 8:] == Valid.CLOUD).all()
+
+
+def test_snow_is_clear_for_the_layer_too_where_the_recipe_says_so(make_raster: MakeRaster) -> None:
+    snow = np.full(SCENE.shape_yx, 11, np.uint8)
+    for is_clear in (True, False):
+        rules = recipe(bands=["B02"], select={"snow_is_clear": is_clear, "min_dates": 1})
+        (found,) = reading(rules, s2(make_raster, f"s{is_clear}", numbers(), snow)).read(chip()).chips
+        rejected = screen("c", found.layers, Screen(min_clear_fraction=0.5))
+        assert (rejected is None) is is_clear
+        assert bool(measure_layer(found.layers["m"])) is is_clear
