@@ -5,6 +5,7 @@ By default nothing is changed: numbers stay as delivered, with scale and offset 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from schemas.recipe import Modality
 
 PRE04_NODATA = -32768
 """No data of ``offset: pre04``: int16, so that negative reflectance lives and DN 0 is a value like any other."""
+DN_SCALE = 1e-4
+"""Reflectance of one digital number of Sentinel-2, in which its offset of 1000 is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,29 @@ def to_stored(given: Stored, missing: NDArray[np.bool_], modality: Modality) -> 
     return given
 
 
+def baseline_refusal(dtype: str, scale: float, offset: float, wanted: str) -> str:
+    """Why numbers cannot be brought to the baseline that the recipe wants; empty where they can, or none is wanted.
+
+    Reflectance in floating point, or of another scale, has no baseline in digital numbers.
+    """
+    if wanted == "as_delivered":
+        return ""
+    if np.dtype(dtype).kind not in "iu" or not math.isclose(scale, DN_SCALE, rel_tol=1e-6):
+        return (
+            f"offset: {wanted} shifts whole digital numbers of scale {DN_SCALE:g}, and these are"
+            f" {dtype} of scale {scale:g}: set offset: as_delivered"
+        )
+    shift = offset / scale
+    if abs(shift - round(shift)) > 1e-6:
+        return f"an offset of {offset} is no whole number of digital numbers"
+    return ""
+
+
 def _to_baseline(given: Stored, missing: NDArray[np.bool_], wanted: str) -> Stored:
     """Digital numbers shifted by a whole number so that every date has offset 0 (pre04) or -0.1 (post04)."""
+    if reason := baseline_refusal(given.data.dtype.name, given.scale, given.offset, wanted):
+        raise UnsupportedItemError(reason)
     shift = given.offset / given.scale - (0.0 if wanted == "pre04" else -1000.0)
-    if abs(shift - round(shift)) > 1e-6:
-        raise UnsupportedItemError(f"an offset of {given.offset} is no whole number of digital numbers")
     shifted = given.data.astype(np.int32) + round(shift)
     if wanted == "pre04":
         data = np.clip(shifted, -32767, 32767).astype(np.int16)

@@ -127,7 +127,7 @@ class Modality(Model):
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
     """Kernel for measurements where resampling is due; classes and masks are always nearest."""
     offset: Literal["as_delivered", "pre04", "post04"] = "as_delivered"
-    """Sentinel-2 digital numbers: as they came, or brought to one baseline."""
+    """Sentinel-2 digital numbers: as they came, or brought to one baseline. No other sensor has baselines."""
     store: Literal["as_delivered", "linear", "db"] = "as_delivered"
     """SAR: as it came, linear power, or decibel."""
     ground_range: GroundRange | None = None
@@ -153,6 +153,8 @@ class Modality(Model):
     def _fits_together(self) -> Modality:
         if self.incidence_deg is not None and not 0.0 <= self.incidence_deg[0] <= self.incidence_deg[1] <= 90.0:
             raise ValueError("incidence_deg is smallest and largest angle, 0 to 90")
+        if self.offset != "as_delivered" and not self.sensor.startswith("sentinel-2"):
+            raise ValueError(f"offset: {self.offset} is for Sentinel-2, not {self.sensor}")
         return self
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from typing import Any
 
 from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
@@ -17,6 +19,12 @@ from sources.clues import platform_name, product_names
 from sources.items import Item, item_times
 from sources.radiometry import Radiometry, from_item_or_document
 from sources.scenes import Product, found_bands, make_scene, mask_kind, wanted_bands
+from sources.sound import as_number
+
+PATHS = 233
+"""Paths of the Worldwide Reference System 2, numbered westward."""
+PATH_1_LON = -64.6
+"""Longitude at which path 1 crosses the equator by day. Source: Worldwide Reference System 2."""
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
@@ -76,4 +84,19 @@ def datatake(item: Item) -> str:
     """Key of the pass: neighbouring rows of one path on one day are one picture."""
     properties = item["properties"]
     platform = platform_name(properties.get("platform")) or "landsat"
-    return f"{platform}_{properties.get('landsat:wrs_path', '')}_{item_times(item)[0]:%Y%m%d}"
+    path = properties.get("landsat:wrs_path", "")
+    return f"{platform}_{path}_{_day_of_pass(item_times(item)[0], path):%Y%m%d}"
+
+
+def _day_of_pass(moment: datetime, path: Any) -> datetime:
+    """A moment on the day of the pass, in solar time where its path crosses the equator.
+
+    There it is about 10 in the morning, and within 75 minutes of that for every row of the path by day and by night:
+    the date changes on no row, as it does in UTC near 150 E, and rows on both sides of the date line share it. In UTC
+    where the path is not stated, or only a date is.
+    """
+    number = as_number(path)
+    if number is None or not 1 <= number <= PATHS or moment.time() == time():
+        return moment
+    longitude = (PATH_1_LON - (number - 1) * 360 / PATHS + 180) % 360 - 180
+    return moment + timedelta(hours=longitude / 15)

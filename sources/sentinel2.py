@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from chips.convert import baseline_refusal
+from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
 from schemas.scene import SceneItem
 from schemas.sensor import SensorProfile, load_sensor
@@ -15,16 +18,26 @@ from sources.radiometry import Radiometry, decide_sentinel2
 from sources.scenes import Product, found_bands, make_scene, mask_kind, wanted_bands
 from sources.sentinel2_baseline import baseline_of
 
+DTYPE = "uint16"
+"""Type of the numbers where the item does not say."""
+_PRODUCT_NAMES = ("s2:product_uri", "sentinel:product_id", "title")
+
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
     """The item as a `SceneItem`; the scene classification is its mask where it has one.
 
     Raises:
-        UnsupportedItemError: the radiometric offset cannot be decided, or the lattice is missing.
+        UnsupportedItemError: the radiometric offset cannot be decided, the numbers cannot be brought to the baseline
+            that the recipe wants, or the lattice is missing.
         AssetMissingError: a band that the recipe asks for is not there.
     """
     profile = load_sensor(modality.sensor)
     bands = found_bands(item, wanted_bands(item, modality))
+    infos = [info for _, info in bands]
+    radiometry = radiometry_of(item, infos, profile)
+    for dtype in dict.fromkeys(info.dtype or DTYPE for info in infos):
+        if reason := baseline_refusal(dtype, radiometry.scale, radiometry.offset, modality.offset):
+            raise UnsupportedItemError(f"item {item['id']}: {reason}")
     return make_scene(
         item,
         modality_name,
@@ -32,8 +45,8 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
         catalog_name,
         Product(
             bands=bands,
-            radiometry=radiometry_of(item, [info for _, info in bands], profile),
-            dtype="uint16",
+            radiometry=radiometry,
+            dtype=DTYPE,
             baseline=baseline_of(item),
             datatake=datatake(item),
             mask_kind=mask_kind(item, profile),
@@ -50,21 +63,29 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
 def datatake(item: Item) -> str:
     """Key of the acquisition, the same for all its tiles, parts and processings.
 
-    The datatake id less its processing baseline; sensing start and relative orbit where the item has no id.
+    The datatake id less its processing baseline; where the item has none, the datatake's start as the product's name
+    says it, else the tile's own moment.
     """
     properties = item["properties"]
     stated = str(properties.get("s2:datatake_id") or properties.get("eopf:datatake_id") or "")
     if stated:
         return re.sub(r"_N\d{2}\.\d{2}$", "", stated)
-    product = re.search(r"MSIL[12][AC]_(\d{8}T\d{6})_", str(properties.get("s2:product_uri") or item["id"]))
-    start = product[1] if product else item_times(item)[0].strftime("%Y%m%dT%H%M%S")
+    names = (*(properties.get(key) for key in _PRODUCT_NAMES), item["id"])
+    said = (re.search(r"MSIL[12][AC]_(\d{8}T\d{6})_", str(name or "")) for name in names)
+    start = next((product[1] for product in said if product), "") or f"{item_times(item)[0]:%Y%m%dT%H%M%S}"
     return f"{platform_name(properties.get('platform')) or 'sentinel-2'}_{start}"
 
 
 def _facts(item: Item) -> tuple[tuple[str, str], ...]:
     properties = item["properties"]
-    tile = properties.get("s2:mgrs_tile") or str(properties.get("grid:code", "")).removeprefix("MGRS-")
     made = properties.get("s2:generation_time") or ""
     sequence = properties.get("s2:sequence") or properties.get("sentinel:sequence") or ""
-    facts = (("generation_time", str(made)), ("sequence", str(sequence)), ("tile", str(tile)))
+    facts = (("generation_time", str(made)), ("sequence", str(sequence)), ("tile", _tile(properties)))
     return tuple((key, value) for key, value in facts if value)
+
+
+def _tile(properties: Mapping[str, Any]) -> str:
+    """MGRS tile (``32UNU``), also of the three parts that Earth Search v0 names; empty where nothing does."""
+    whole = properties.get("s2:mgrs_tile") or str(properties.get("grid:code") or "").removeprefix("MGRS-")
+    parts = [str(properties.get(f"sentinel:{part}") or "") for part in ("utm_zone", "latitude_band", "grid_square")]
+    return str(whole or ("".join(parts).zfill(5) if all(parts) else ""))

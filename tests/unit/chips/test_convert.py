@@ -69,6 +69,20 @@ def test_offset_that_is_no_whole_number_is_refused() -> None:
         to_stored(given_, is_missing(given_.data, 0), _modality(offset="post04"))
 
 
+@pytest.mark.parametrize("wanted", ["pre04", "post04"])
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1.0), ("float32", 1e-4), ("uint16", 1.0), ("uint16", 1e-3)])
+def test_numbers_that_have_no_baseline_are_refused_and_not_cut(dtype: str, scale: float, wanted: str) -> None:
+    given_ = Stored(np.full((1, 3, 4), 0.25 / scale, dtype), scale, 0.0, 0, "reflectance")
+    with pytest.raises(UnsupportedItemError, match=rf"offset: {wanted} .* {dtype} of scale {scale:g}: set offset"):
+        to_stored(given_, is_missing(given_.data, 0), _modality(offset=wanted))
+
+
+def test_a_scale_in_single_precision_is_that_of_digital_numbers() -> None:
+    given_ = Stored(np.full((1, 3, 4), 700, np.uint16), float(np.float32(1e-4)), 0.0, 0, "reflectance")
+    stored = to_stored(given_, is_missing(given_.data, 0), _modality(offset="pre04"))
+    assert (stored.data == 700).all()
+
+
 @pytest.mark.parametrize("fields", [{}, {"offset": "pre04"}, {"offset": "post04"}])
 def test_documented_form_is_the_stored_form(fields: dict[str, str]) -> None:
     given_, modality = _dn(0.0), _modality(**fields)

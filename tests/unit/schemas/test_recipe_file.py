@@ -41,6 +41,11 @@ BROKEN = {
     "negative size": ("960", "-960", "x.yaml:9: grid.chip_m: Input should be greater than 0, got -960"),
     "no mapping": (GOOD, "- 1\n", "x.yaml:1: a recipe is a mapping"),
     "secret field": ("format: 1", "api_key: abc\nformat: 1", "x.yaml:1: unknown key 'api_key'"),
+    "baseline of another sensor": (
+        "{sensor: sentinel-2-l2a,",
+        "{offset: pre04, sensor: landsat-c2-l2-sr,",
+        "x.yaml:12: modalities.s2: offset: pre04 is for Sentinel-2, not landsat-c2-l2-sr",
+    ),
     "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
 
