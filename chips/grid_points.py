@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from chips.cell_table import CellTable
@@ -16,7 +18,7 @@ from chips.grid_lattice import Placed, anchors_y, blocks, centred, lattice_m
 from chips.grid_majortom import majortom_names
 from chips.grid_utm import cell_name, zone_prefix
 from chips.places import Places
-from chips.zones import check_latitudes, to_lonlat, transformer, utm_epsg_of
+from chips.zones import POLAR_LIMITS, check_latitudes, to_lonlat, transformer, utm_epsg_of
 from schemas.chip import PLACE_PREFIX
 from schemas.errors import RecipeError
 from schemas.recipe import Cell, Grid
@@ -31,6 +33,11 @@ OF_A_DATASET = frozenset(
 )  # fmt: skip
 """Columns of a plan's or version's ``chips.parquet`` that say nothing of the place."""
 NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
+BESIDE_DEG = (30.0, 10.0)
+"""Degrees of longitude and latitude by which a listed cell's centre may lie beside its CRS's area of use: there a metre
+of a UTM zone still is one to a fifth (1 / cos 33 degrees at the equator)."""
+BEYOND_UTM_DEG = 1.0
+"""For a UTM zone, degrees beyond the limits of UTM: chips of places at the limit reach over it."""
 
 
 def point_cells(grid: Grid, places: Places, regions: Mapping[str, BaseGeometry]) -> CellTable:
@@ -40,11 +47,17 @@ def point_cells(grid: Grid, places: Places, regions: Mapping[str, BaseGeometry])
     where the recipe has regions.
 
     Raises:
-        RecipeError: two places make one chip, or a place lies beyond the limits of UTM.
+        RecipeError: two places make one chip, or a place has no degrees or lies beyond the limits of UTM.
     """
     if len(places) == 0:
         raise RecipeError("the table has no rows", where=places.source)
     lon, lat = places.centres_lonlat()
+    strange = ~((np.abs(lon) <= 360.0) & np.isfinite(lat))
+    if strange.any():
+        row = int(np.flatnonzero(strange)[0])
+        raise RecipeError(
+            f"row {row + 1}: {lon[row]:g}, {lat[row]:g} are no degrees", where=places.source, mend="lon, lat"
+        )
     check_latitudes(float(lat.min()), float(lat.max()), places.source)
     epsg = utm_epsg_of(lon, lat)
     chip_m = float(grid.chip_m or 0)
@@ -133,13 +146,18 @@ def _in_regions(table: CellTable, regions: Mapping[str, BaseGeometry]) -> CellTa
 
 
 def listed_cells(cells: tuple[Cell, ...]) -> CellTable:
-    """The cells that stand in the recipe."""
+    """The cells that stand in the recipe.
+
+    Raises:
+        RecipeError: a cell is no box, or no place of its CRS.
+    """
     return _table(
         np.array([cell.id for cell in cells], dtype=np.str_),
         np.array([cell.epsg for cell in cells], dtype=np.int32),
         np.array([cell.bounds for cell in cells], dtype=np.float64).reshape(-1, 4),
         np.array([cell.region for cell in cells], dtype=np.str_),
         {},
+        "grid.cells",
     )
 
 
@@ -149,7 +167,7 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
     A plan's ``chips.parquet`` is such a table, and so is a version's: the same chips come out of it again.
 
     Raises:
-        RecipeError: a column is missing, or two rows have one id.
+        RecipeError: a column is missing, two rows have one id, or a cell is no box or no place of its CRS.
     """
     by_name = grid.id_column or next((name for name in ID_COLUMNS if name in places.columns), ID_COLUMNS[0])
     names = places.column(by_name)
@@ -162,9 +180,8 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
     epsg = places.column("epsg").astype(np.int32)
     region = places.first_of(("region",))
     _check_unique(names, np.arange(len(names)), places)
-    if not ((bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3])).all():
-        raise RecipeError("bounds are left, bottom, right, top, each a box", where=places.source)
-    return _table(names, epsg, bounds, np.full(len(names), "list") if region is None else region, _further(places))
+    region = np.full(len(names), "list") if region is None else region
+    return _table(names, epsg, bounds, region, _further(places), places.source)
 
 
 def _further(places: Places) -> dict[str, NDArray[Any]]:
@@ -184,6 +201,61 @@ def _table(
     bounds: NDArray[np.float64],
     region: NDArray[np.str_],
     columns: Mapping[str, NDArray[Any]],
+    where: str,
 ) -> CellTable:
-    lon, lat = to_lonlat((bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2, epsg)
-    return CellTable(names, epsg, bounds, region, majortom_names(lon, lat), columns)
+    box = (bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3])
+    if not box.all():
+        name = str(names[~box][0])
+        raise RecipeError(f"cell {name!r} is no box", where=where, mend="bounds are left, bottom, right, top")
+    return CellTable(names, epsg, bounds, region, majortom_names(*_centres(names, epsg, bounds, where)), columns)
+
+
+def _centres(
+    names: NDArray[np.str_], epsg: NDArray[np.int32], bounds: NDArray[np.float64], where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) longitude and latitude of the centres.
+
+    Raises:
+        RecipeError: a cell's CRS is unknown or not projected, or its centre is no place of it: far beside the CRS's
+            area of use, or where the projection does not lead back to the same metre.
+    """
+    systems = {int(code): _projected(int(code), str(names[epsg == code][0]), where) for code in np.unique(epsg)}
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, y = bounds[:, :2].T / 2 + bounds[:, 2:].T / 2
+        lon, lat = to_lonlat(x, y, epsg)
+        good = np.isfinite(lon) & np.isfinite(lat)
+        for code, crs in systems.items():
+            here = np.flatnonzero((epsg == code) & good)
+            flat = Transformer.from_crs(crs, crs.geodetic_crs or 4326, always_xy=True)  # no datum shift, which may vary
+            back_x, back_y = flat.transform(*flat.transform(x[here], y[here]), direction="INVERSE")
+            good[here] = (np.hypot(back_x - x[here], back_y - y[here]) <= 1.0) & _near(lon[here], lat[here], code, crs)
+    if not good.all():
+        bad = int(np.flatnonzero(~good)[0])
+        raise RecipeError(
+            f"the centre of cell {str(names[bad])!r}, {x[bad]:.0f}, {y[bad]:.0f}, is no place of EPSG:{epsg[bad]}",
+            where=where,
+            mend="bounds are left, bottom, right, top in the units of the cell's epsg: check both",
+        )
+    return lon, lat
+
+
+def _projected(code: int, name: str, where: str) -> CRS:
+    try:
+        crs = CRS.from_epsg(code)
+    except CRSError as error:
+        raise RecipeError(f"EPSG:{code} of cell {name!r} is unknown", where=where, mend="give a UTM zone") from error
+    if not crs.is_projected:
+        raise RecipeError(f"EPSG:{code} of cell {name!r} is not projected", where=where, mend="give a UTM zone")
+    return crs
+
+
+def _near(lon: NDArray[np.float64], lat: NDArray[np.float64], code: int, crs: CRS) -> NDArray[np.bool_]:
+    """Where a CRS is used, or little beside: a UTM zone in both hemispheres, others around their area of use."""
+    area = crs.area_of_use
+    west, south, east, north = area.bounds if area else (-180.0, -90.0, 180.0, 90.0)
+    beside, beyond = BESIDE_DEG
+    if code // 100 in (326, 327) and 1 <= code % 100 <= 60:
+        (south, north), beyond = POLAR_LIMITS, BEYOND_UTM_DEG
+    wide = east - west if east > west else east - west + 360.0  # over the antimeridian
+    across = (lon - west + beside) % 360.0 <= wide + 2 * beside
+    return np.asarray(across & (lat >= south - beyond) & (lat <= north + beyond), dtype=np.bool_)

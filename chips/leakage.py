@@ -61,6 +61,7 @@ def _between(
         "same_place_pairs": 0,
         "same_place_other_date_pairs": 0,
         "shared_blocks": 0,
+        "share_with_shared_items": 0.0,
     }
     if not held.size or not others.size:
         return entry

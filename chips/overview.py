@@ -27,7 +27,7 @@ class Overview:
     transform: tuple[float, float, float, float, float, float]
     """Affine coefficients (a, b, c, d, e, f) as in rasterio."""
     nodata: int | None = None
-    """Code that stands for no data."""
+    """Code that stands for no data here; in another overview it may be a class."""
 
 
 def class_shares(cells: CellTable, overviews: Sequence[Overview]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -40,8 +40,8 @@ def class_shares(cells: CellTable, overviews: Sequence[Overview]) -> tuple[NDArr
     Returns:
         (K,) codes, rising, and (N, K) shares of the places looked at; a row sums to less than 1 where data are missing.
     """
-    codes = np.unique(np.concatenate([np.unique(view.codes) for view in overviews])).astype(np.int64)
-    codes = codes[~np.isin(codes, [view.nodata for view in overviews if view.nodata is not None])]
+    held = [np.unique(view.codes).astype(np.int64) for view in overviews]
+    codes = np.unique(np.concatenate([c[c != view.nodata] for c, view in zip(held, overviews, strict=True)]))
     shares = np.zeros((len(cells), len(codes)))
     per_cell = POINTS_PER_EDGE**2
     for start in range(0, len(cells), CELLS_AT_ONCE):

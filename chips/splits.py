@@ -44,7 +44,7 @@ def split_cells(
         (N,) split, (N,) name of the unit, (N,) True where a train cell is closer than ``buffer_m`` to another split.
 
     Raises:
-        RecipeError: the rule asks for a column that the cells do not have.
+        RecipeError: the rule asks for a column that the cells do not have, or for more folds than there are units.
     """
     if rule.method == "listed":
         splits = _listed(cells)
@@ -56,6 +56,7 @@ def split_cells(
         units = units_of(cells, rule, scenes)
         names, inverse = np.unique(units, return_inverse=True)
         if rule.method == "kfold":
+            _check_folds(cells, len(names), rule)
             folds = deal_folds(inverse, names, _strata(cells, rule), rule.folds, seed)
             splits = np.array([_of_fold(int(fold), rule) for fold in range(rule.folds)])[folds][inverse]
             units = np.char.add(np.char.add("f", folds.astype(np.str_))[inverse], np.char.add("_", units))
@@ -192,6 +193,22 @@ def _strata(cells: CellTable, rule: SplitRule) -> NDArray[np.str_]:
     return np.asarray(cells.columns[rule.stratify]).astype(np.str_)
 
 
+def _check_folds(cells: CellTable, units: int, rule: SplitRule) -> None:
+    """Refuse more folds than units, with what helps: finer units do where enough chips are apart."""
+    if units >= rule.folds:
+        return
+    middles = (cells.bounds[:, :2] + cells.bounds[:, 2:]) / 2
+    apart = len(cells) if rule.by else len(np.unique(np.column_stack([cells.epsg, middles]), axis=0))
+    mends = [f"at most {units} folds"] if units > 1 else []
+    if apart >= rule.folds:
+        mends.append("split.by of more groups" if rule.by else "a smaller split.block_m")
+    else:
+        mends.append("more chips" if rule.by else "chips at more places")
+    raise RecipeError(
+        f"{units} block(s) or group(s) cannot fill {rule.folds} folds", where="split.folds", mend=", or ".join(mends)
+    )
+
+
 def deal_folds(
     unit_of: NDArray[np.intp], names: NDArray[np.str_], strata: NDArray[np.str_], folds: int, seed: int
 ) -> NDArray[np.intp]:
@@ -203,14 +220,7 @@ def deal_folds(
         strata: (N,) stratum of each cell.
         folds: number of folds.
         seed: breaks ties.
-
-    Raises:
-        RecipeError: fewer units than folds.
     """
-    if len(names) < folds:
-        raise RecipeError(
-            f"{len(names)} block(s) or group(s) cannot fill {folds} folds", where="split.folds", mend="smaller block_m"
-        )
     kinds, kind_of = np.unique(strata, return_inverse=True)
     counts = np.zeros((len(names), len(kinds)))
     np.add.at(counts, (unit_of, kind_of), 1.0)

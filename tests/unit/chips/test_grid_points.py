@@ -94,3 +94,101 @@ def test_a_table_of_cells_gives_them_back() -> None:
 def test_a_list_without_its_columns_names_them() -> None:
     with pytest.raises(RecipeError, match=r"no column 'epsg' .*known: bounds_xyxy, chip_id"):
         list(cells_of(Grid(kind="list", file="x"), {}, _places(None, chip_id=["a"], bounds_xyxy=[[0.0, 0, 1, 1]])))
+
+
+SIZE_M = 960.0
+
+
+def _listed(*cells: tuple[str, int, float, float]) -> CellTable:
+    """Cells of the recipe by id, EPSG code and lower left corner."""
+    given = tuple(Cell(id=n, epsg=code, bounds=(x, y, x + SIZE_M, y + SIZE_M)) for n, code, x, y in cells)
+    return CellTable.concat(cells_of(Grid(kind="list", cells=given), {}))
+
+
+@pytest.mark.parametrize(
+    ("epsg", "left", "bottom"),
+    [
+        (32632, 72_360_000.0, 5_300_100.0),  # projects to infinity
+        (32632, 600_000.0, 53_001_000.0),  # projects to 63 N, 173 W, and not back
+        (32632, 600_000.0, 13_000_000.0),  # over the pole, and back
+        (32632, 6_000_000.0, 5_300_100.0),
+        (32632, 600_000.0, 9_500_000.0),  # 85.5 N
+        (32732, 600_000.0, 800_000.0),  # 82.8 S
+        (32632, 5_300_100.0, 600_000.0),  # x and y swapped
+        (25832, 600_000.0, 13_000_000.0),
+        (2154, 650_000.0, 9_900_000.0),
+        (3857, 90_000_000.0, 0.0),
+        (3413, 0.0, 20_000_000.0),
+        (32632, float("nan"), 5_300_100.0),
+        (32632, 1e308, 1e308),
+    ],
+)
+def test_a_cell_that_lies_nowhere_is_one_line(epsg: int, left: float, bottom: float) -> None:
+    with pytest.raises(RecipeError, match=r"^grid.cells: .*cell 'far'") as caught:
+        _listed(("good", 32632, 600_000.0, 5_300_160.0), ("far", epsg, left, bottom))
+    assert caught.value.mend
+    box = [[left, bottom, left + SIZE_M, bottom + SIZE_M]]
+    places = _places(None, chip_id=["far"], epsg=[epsg], bounds_xyxy=box)
+    with pytest.raises(RecipeError, match=r"^places.csv: .*cell 'far'"):
+        list(cells_of(Grid(kind="list", file="places.csv"), {}, places))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(99_999, "EPSG:99999 of cell 'a' is unknown"), (4326, "EPSG:4326 of cell 'a' is not projected")],
+)
+def test_a_cell_of_no_projected_system_is_one_line(code: int, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        _listed(("a", code, 10.0, 50.0))
+
+
+def test_a_cell_whose_sides_are_swapped_is_one_line() -> None:
+    with pytest.raises(RecipeError, match="cell 'a' is no box"):
+        list(cells_of(Grid(kind="list", cells=(Cell(id="a", epsg=32632, bounds=(960.0, 0.0, 0.0, 960.0)),)), {}))
+
+
+@pytest.mark.parametrize(
+    ("epsg", "lon", "lat"),
+    [
+        (32632, 4.0, 60.0),  # Norway
+        (32631, 0.1, 78.0),  # Svalbard
+        (32637, 41.9, 83.99),
+        (32633, 18.0, 83.95),
+        (32633, 6.0, 48.0),  # Germany's west in the zone of its east
+        (32614, -67.0, 45.0),  # a continent in one zone
+        (32632, 9.0, -33.0),  # southern places in northern numbers, as Landsat has them
+        (32732, 9.0, 12.0),
+        (32701, 179.9, -17.0),
+        (32760, -179.9, -79.99),
+        (25832, 24.0, 35.2),
+        (3035, -25.0, 38.0),
+        (3857, 179.9, -60.0),
+        (3338, 179.0, 52.0),
+        (2193, -176.5, -44.0),
+        (2263, -73.9, 40.7),
+        (27572, 2.3, 48.8),
+        (6933, -100.0, 84.0),
+        (32661, 100.0, 89.0),
+        (3031, -100.0, -75.0),
+    ],
+)
+def test_a_cell_beside_its_zone_is_kept(epsg: int, lon: float, lat: float) -> None:
+    x, y = transformer(4326, epsg).transform(lon, lat)
+    table = _listed(("a", epsg, x - SIZE_M / 2, y - SIZE_M / 2))
+    assert [float(value[0]) for value in table.centres_lonlat()] == pytest.approx(
+        [lon, lat], abs=1e-4
+    )  # some datum shifts differ by a metre there and back
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.floats(-180, 180), st.floats(-80, 84))
+def test_every_place_of_utm_may_be_listed_in_its_zone(lon: float, lat: float) -> None:
+    epsg = utm_epsg(lon, lat)
+    x, y = transformer(4326, epsg).transform(lon, lat)
+    assert len(_listed(("a", epsg, x - SIZE_M / 2, y - SIZE_M / 2))) == 1
+
+
+@pytest.mark.parametrize("point", [(1e9, 50.0), (float("inf"), 50.0), (3.0, float("inf"))])
+def test_a_place_that_is_no_degrees_is_one_line(point: tuple[float, float]) -> None:
+    with pytest.raises(RecipeError, match=r"places.csv: row 2: .* are no degrees"):
+        _cut(_places(shapely.Point(3, 50), shapely.Point(*point)), chip_m=960)

@@ -55,3 +55,6 @@ def test_empty_splits_report_no_distance() -> None:
     report = leakage_report(_row(0, 1), np.array(["train", "train"]), np.array(["a", "b"]), [])
     assert report["test"] == report["val"]
     assert report["test"]["min_distance_m"] is None
+    full = leakage_report(_row(0, 8, 20), np.array(["train", "val", "test"]), np.array(["a", "b", "c"]), [])
+    assert report["test"].keys() == full["test"].keys()
+    assert report["test"]["share_with_shared_items"] == 0.0

@@ -119,6 +119,27 @@ def test_shares_of_classes_are_those_of_the_pixels() -> None:
     assert shares.sum(axis=1).tolist() == pytest.approx([1.0] * 6)
 
 
+def _even(code: int, column: int, nodata: int | None) -> Overview:
+    """One code on the cell of a column of `_cells`."""
+    left, bottom, right, top = _cells(column + 1, 1).bounds[-1].tolist()
+    transform = ((right - left) / 4, 0.0, left, 0.0, (bottom - top) / 4, top)
+    return Overview(np.full((4, 4), code, np.uint8), "EPSG:32632", transform, nodata)
+
+
+@pytest.mark.parametrize(("code", "nodata", "other"), [(20, 0, 0), (10, 255, 255)])
+def test_no_data_of_one_overview_may_be_a_class_in_another(code: int, nodata: int, other: int) -> None:
+    cells = _cells(3, 1)
+    kinds, shares = class_shares(cells, [_even(code, 0, nodata), _even(other, 1, None)])
+    at = {kind: shares[:, index].tolist() for index, kind in enumerate(kinds.tolist())}
+    assert at == {code: [1.0, 0.0, 0.0], other: [0.0, 1.0, 0.0]}
+
+
+def test_no_data_of_every_overview_is_no_class() -> None:
+    kinds, shares = class_shares(_cells(3, 1), [_even(20, 0, 0), _even(0, 1, 0), _even(255, 2, 255)])
+    assert kinds.tolist() == [20]
+    assert shares[:, 0].tolist() == [1.0, 0.0, 0.0]
+
+
 def test_rarest_class_counts_where_it_fills_enough() -> None:
     shares = np.array([[0.9, 0.1], [0.95, 0.05], [1.0, 0.0], [0.0, 0.0]])
     assert assign_classes(shares, "rarest", 0.1)[0].tolist()[:3] == [1, 0, 0]

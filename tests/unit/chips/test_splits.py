@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from chips.cell_table import CellTable
 from chips.grid_utm import to_table
-from chips.splits import deal_folds, split_cells
+from chips.splits import split_cells
 from schemas.errors import RecipeError
 from schemas.recipe import SplitRule
 
@@ -83,9 +85,25 @@ def test_every_fold_is_test_once() -> None:
     assert (np.sum(tests, axis=0) == 1).all()
 
 
-def test_more_folds_than_blocks_is_one_line() -> None:
-    with pytest.raises(RecipeError, match=r"1 block\(s\) or group\(s\) cannot fill 5 folds"):
-        deal_folds(np.zeros(3, np.intp), np.array(["a"]), np.array(["", "", ""]), 5, 7)
+@pytest.mark.parametrize(
+    ("columns", "rule", "units", "mend"),
+    [
+        ([600], {}, 1, "chips at more places"),
+        ([600, 601, 602, 603, 604], {"block_m": 1e6}, 1, "a smaller split.block_m"),
+        ([600, 600, 600, 601, 601], {}, 1, "chips at more places"),  # one place on several dates
+        ([600, 610, 620], {}, 3, "at most 3 folds, or chips at more places"),
+        ([600, 601, 602, 610, 620], {}, 3, "at most 3 folds, or a smaller split.block_m"),
+        ([600, 601, 602, 603, 604], {"by": "region"}, 1, "split.by of more groups"),
+        ([600, 601], {"by": "region"}, 1, "more chips"),
+    ],
+)
+def test_more_folds_than_units_is_one_line_with_what_helps(
+    columns: list[int], rule: dict[str, Any], units: int, mend: str
+) -> None:
+    cells = to_table(np.array(columns), np.full(len(columns), 5500), 32632, 960.0, "r")
+    with pytest.raises(RecipeError) as caught:
+        split_cells(cells, SplitRule(method="kfold", folds=5, **rule), 7)
+    assert caught.value.line() == f"split.folds: {units} block(s) or group(s) cannot fill 5 folds ({mend})"
 
 
 def test_groups_are_whole_and_may_be_named() -> None:
