@@ -27,9 +27,9 @@ REALDATA_VARIABLE = "TERRAWEFT_REALDATA"
 
 # Where a failure stops a landing, property tests try the same examples each time; elsewhere they look for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("here", deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
-if os.environ.get(CI_VARIABLE) == "1":
-    settings.load_profile("ci")
+settings.load_profile("ci" if os.environ.get(CI_VARIABLE) == "1" else "here")
 
 _missing_key = pytest.StashKey[dict[str, list[str]]]()
 

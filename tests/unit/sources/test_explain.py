@@ -181,7 +181,7 @@ def test_no_broken_field_ends_in_anything_but_an_answer_or_a_stated_refusal(data
         while isinstance(place[key], dict) and place[key] and data.draw(st.integers(0, 3)):
             place, key = place[key], data.draw(st.sampled_from(sorted(place[key])))
         if place is not document or key in ("bbox", "geometry"):
-            place[key] = data.draw(VALUES)
+            place[key] = copy.deepcopy(data.draw(VALUES))
     with contextlib.suppress(UnsupportedItemError):
         told = explain_item(document).to_json()
         assert json.loads(json.dumps(told))["verdict"] in ("use", "refuse")
