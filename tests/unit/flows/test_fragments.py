@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +19,13 @@ from numpy.typing import NDArray
 
 from flows.fragments import (
     CHIPS,
+    PLACES,
+    SUMMARY,
+    TAKEN,
     FragmentWriter,
+    NotWholeError,
     finished,
+    is_whole,
     key_of,
     pack_features,
     pack_layers,
@@ -105,11 +112,81 @@ def test_tile_in_which_a_chip_failed_is_swept_before_the_next_run(tmp_path: Path
 def test_of_two_workers_the_first_to_finish_stays(tmp_path: Path) -> None:
     final = tmp_path / "a-1"
     late = FragmentWriter(final)
-    late.temporary = late.temporary.rename(tmp_path / "a-1.tmp-other")
     FragmentWriter(final).commit({"who": "first"})
     assert late.commit({"who": "late"}) == final
     assert read_json(final / "tile.json") == {"who": "first"}
     assert [path.name for path in tmp_path.iterdir()] == ["a-1"]
+
+
+def test_workers_of_one_process_number_do_not_touch_each_others_folder(tmp_path: Path) -> None:
+    final = tmp_path / "a-1"
+    first, second = FragmentWriter(final), FragmentWriter(final)
+    for number in range(3):
+        first.add(f"c{number}", {"x": np.full(3000, number)}, {})
+    second.add("c0", {"x": np.full(3000, 7)}, {})
+    assert first.commit({}) == second.commit({}) == final
+    for number in range(3):
+        np.testing.assert_array_equal(read_chip(final, f"c{number}")[1]["x"], np.full(3000, number))
+    assert [path.name for path in tmp_path.iterdir()] == ["a-1"]
+
+
+def test_folder_that_appears_before_the_rename_stays(tmp_path: Path) -> None:
+    final = tmp_path / "a-1"
+
+    class AppearsMeanwhile:
+        """A summary over whose writing another worker finishes the tile."""
+
+        def isoformat(self) -> str:
+            FragmentWriter(final).commit({"who": "first"})
+            return "2022-06-20T10:10:39"
+
+    late = FragmentWriter(final)
+    late.add("chip", {"x": np.zeros(3)}, {})
+    late.commit({"who": "late", "t": AppearsMeanwhile()})
+    assert read_json(final / SUMMARY) == {"who": "first"}
+    assert [path.name for path in tmp_path.iterdir()] == ["a-1"]
+
+
+def test_folder_that_cannot_be_renamed_is_an_error(tmp_path: Path) -> None:
+    writer = FragmentWriter(tmp_path / "a-1")
+    (tmp_path / "a-1").write_text("a file in its place")
+    with pytest.raises(NotADirectoryError):
+        writer.commit({})
+
+
+def test_every_file_is_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, int] = {}
+    to_disk = os.fsync
+
+    def noted(file: int) -> None:
+        to_disk(file)
+        assert not (tmp_path / "a-1").exists()
+        synced[os.readlink(f"/proc/self/fd/{file}")] = os.fstat(file).st_size
+
+    monkeypatch.setattr(os, "fsync", noted)
+    writer = FragmentWriter(tmp_path / "a-1")
+    for number in range(3):
+        writer.add(str(number), {"x": np.full(3000, number)}, {})
+    temporary = str(writer.temporary)
+    folder = writer.commit({"kept": {}})
+    wanted = {f"{temporary}/{path.name}": path.stat().st_size for path in folder.iterdir()}
+    assert {path: size for path, size in synced.items() if path != temporary} == wanted
+    assert list(synced)[-1] == temporary, "the folder lists its files last"
+
+
+def test_file_is_closed_with_its_writer(tmp_path: Path) -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = opened()
+    for number in range(3):
+        writer = FragmentWriter(tmp_path / f"a-{number}")
+        writer.add("chip", {"x": np.zeros(3)}, {})
+    writer.commit({})
+    del writer
+    assert opened() == before
 
 
 def test_leftovers_of_a_killed_worker_do_not_enter_the_next_fragment(tmp_path: Path) -> None:
@@ -198,6 +275,56 @@ def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> 
     if 0 <= left < 20_000:
         with pytest.raises(OSError, match="no whole fragment"):
             read_facts(folder, "chip")
+
+
+@pytest.mark.parametrize("name", [CHIPS, TAKEN, PLACES, SUMMARY])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "lost"])
+def test_damaged_folder_is_swept_and_the_others_stay(tmp_path: Path, name: str, damage: str) -> None:
+    first = FragmentWriter(tmp_path / "first" / "a-1")
+    for number in range(3):
+        first.add(f"c{number}", {"x": np.full(3000, number)}, {})
+    before = first.commit({})
+    again = FragmentWriter(tmp_path / "again" / "a-1")
+    again.add("c1", {"x": np.full(3000, 9)}, {})
+    again.take_over(before, ["c0", "c2"])
+    folder = again.commit({"kept": {}})
+    FragmentWriter(folder.with_name("b-1")).commit({})
+    sweep(folder.parent)
+    assert [path.name for path in finished(folder.parent)] == ["a-1", "b-1"]
+    path = folder / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "lost":
+        path.write_bytes(b"" if damage == "emptied" or name == SUMMARY else content[: len(content) // 2])
+    assert not is_whole(folder)
+    sweep(folder.parent)
+    assert [path.name for path in finished(folder.parent)] == ["b-1"]
+
+
+def _one_chip(folder: Path) -> Path:
+    writer = FragmentWriter(folder)
+    writer.add("chip", {"x": np.ones(9000)}, {"text": "z" * 5_000})
+    return writer.commit({})
+
+
+@pytest.mark.parametrize("zeros", [(0, 8), (8, 16), (8, 9), (16, 17), (16, 4096), (0, 70_000), (4096, 5000)])
+def test_damaged_head_names_its_file(tmp_path: Path, zeros: tuple[int, int]) -> None:
+    folder = _one_chip(tmp_path / "a-1")
+    path, (start, stop) = folder / CHIPS, zeros
+    content = bytearray(path.read_bytes())
+    content[start:stop] = (b"\xff" if zeros == (8, 9) else b"\0") * (stop - start)
+    path.write_bytes(content)
+    for read in (read_chip, read_facts):
+        with pytest.raises(NotWholeError, match=f"{path} is no whole fragment") as caught:
+            read(folder, "chip")
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_damaged_list_of_chips_names_its_file(tmp_path: Path) -> None:
+    folder = _one_chip(tmp_path / "a-1")
+    (folder / PLACES).write_bytes(bytes(40))
+    with pytest.raises(NotWholeError, match=PLACES):
+        record_of(folder, "chip")
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
