@@ -1,10 +1,16 @@
-"""The Zarr part of a version, from the shards that are on disk: as much of it as changed since the parent."""
+"""The Zarr part of a version, from the shards that are on disk: as much of it as changed since the parent.
+
+What changed is known by the inputs of the chips. A chip that was made again may come out differently although its
+inputs are the same (``--redo``, ``--afresh``, a file that was replaced in its place): then its arrays are compared.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +18,27 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.dataset import DatasetDocument
+from schemas.errors import IntegrityError
 from schemas.sample import Sample
 from shards.draft import Draft
 from shards.layout import ZARR, canonical_json, version_path
-from shards.samples import decode_sample
+from shards.samples import decode_json, decode_sample
 from shards.storage import Storage
+from shards.stored_tables import read_places, table_of
 from shards.tar_reader import ShardFiles
 from shards.zarr_groups import LabelTable, ZarrPlan
 from shards.zarr_record import NAME, ZarrRecord, read_record
 from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot
-from shards.zarr_write import Spread, ZarrBefore, write_zarr
+from shards.zarr_write import Spread, ZarrBefore, kept_shards, write_zarr
 
 Place = tuple[str, int, int, str]
 """Shard, offset, length and chip of a sample."""
+PARTS = ("", "_valid", "_count")
+"""Endings of the members that become a group's arrays."""
+PER_DATE = ("datetimes", "scale", "offset", "transform", "shape_yx")
+"""What of a chip's row becomes coordinates of a modality group."""
+AT_ONCE = 8
+"""Zarr shards whose chips are compared side by side: an object store answers slowly, but many at a time."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +114,17 @@ def prepare_zarr(
     plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips, draft.zarr_codec)
     inputs = _inputs(draft, rows, plan)
     input_hash = _input_hash(plan, inputs)
-    old = parent.zarr if parent is not None else {}
     groups = tuple(spec.name for spec in plan.specs())
-    if parent is not None and old.get("input_hash") == input_hash and NAME in parent.tables:
-        snapshot, record = tagged_snapshot(storage, str(old["tag"])), _record(storage, parent)
-        return PreparedZarr(old["digest"], groups, input_hash, plan, record, snapshot)
     columns = (rows[name].to_pylist() for name in ("shard", "shard_offset", "shard_length", "chip_id"))
     places: list[Place] = list(zip(*columns, strict=True))
-    load = partial(load_samples, storage, {layer.group: layer.modality for layer in draft.layers})
     before = _before(storage, parent)
+    if parent is not None and before is not None:
+        changed = _changed(storage, parent, plan, places, rows["sample_sha256"].to_pylist())
+        kept = kept_shards(plan, inputs, before)
+        before = replace(before, outdated=_outdated(storage, plan, kept, changed))
+        if parent.zarr.get("input_hash") == input_hash and not before.outdated:
+            return PreparedZarr(parent.zarr["digest"], groups, input_hash, plan, before.record, before.snapshot)
+    load = partial(load_samples, storage, {layer.group: layer.modality for layer in draft.layers})
     result = write_zarr(storage, plan, places, load, inputs=inputs, before=before, spread=spread)
     return PreparedZarr(result.digest, result.groups, input_hash, plan, result.record, result=result)
 
@@ -132,6 +148,78 @@ def _before(storage: Storage, parent: DatasetDocument | None) -> ZarrBefore | No
         return None
     snapshot = tagged_snapshot(storage, str(parent.zarr["tag"]))
     return ZarrBefore(snapshot, parent.zarr["signatures"], _record(storage, parent))
+
+
+def _changed(
+    storage: Storage, parent: DatasetDocument, plan: ZarrPlan, places: Sequence[Place], sha256s: Sequence[str]
+) -> dict[int, list[tuple[Place, Place]]]:
+    """Number of a Zarr shard -> (then, now) of its chips whose samples are not the parent's."""
+    stored = read_places(table_of(storage, parent.version, "chips"))
+    changed: dict[int, list[tuple[Place, Place]]] = defaultdict(list)
+    for index, (place, sha256) in enumerate(zip(places, sha256s, strict=True)):
+        chip_id = place[-1]
+        old = stored.get(chip_id)
+        if old is not None and old.segment.sha256 != sha256:
+            then = (old.shard, old.segment.offset, old.segment.length, chip_id)
+            changed[index // plan.shard_chips].append((then, place))
+    return changed
+
+
+def _outdated(
+    storage: Storage,
+    plan: ZarrPlan,
+    kept: Mapping[str, set[int]],
+    changed: Mapping[int, Sequence[tuple[Place, Place]]],
+) -> dict[str, set[int]]:
+    """Group -> numbers of shards that would be kept by their inputs, but hold other arrays now."""
+    modality_of = {layer.group: layer.modality for layer in plan.layers}
+    with ShardFiles(storage) as files, ThreadPoolExecutor(AT_ONCE, thread_name_prefix="compare") as pool:
+
+        def compared(number: int) -> set[str]:
+            groups = {group for group, numbers in kept.items() if number in numbers}
+            return _differing(files, changed[number], groups, modality_of)
+
+        outdated: dict[str, set[int]] = defaultdict(set)
+        for number, groups in zip(changed, pool.map(compared, changed), strict=True):
+            for group in groups:
+                outdated[group].add(number)
+    return dict(outdated)
+
+
+def _differing(
+    files: ShardFiles, pairs: Sequence[tuple[Place, Place]], groups: set[str], modality_of: Mapping[str, str]
+) -> set[str]:
+    """Those of the groups of which a chip, then and now, holds different arrays; all, where then is unreadable."""
+    found: set[str] = set()
+    for then, now in pairs:
+        left = groups - found
+        if not left:
+            break
+        new = _arrays(files, now, left, modality_of)
+        try:
+            old = _arrays(files, then, left, modality_of)
+        except IntegrityError:
+            return groups
+        found |= {group for group in left if old[group] != new[group]}
+    return found
+
+
+def _arrays(files: ShardFiles, place: Place, groups: set[str], modality_of: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Group -> all of a sample that becomes its arrays, as stored.
+
+    Raises:
+        IntegrityError: the bytes are not this sample.
+    """
+    suffixes = {f"{group}{part}.npy" for group in groups for part in PARTS}
+    suffixes |= {"meta.json"} if groups & modality_of.keys() else set()
+    members = files.read(*place, wanted=suffixes.__contains__)
+    row = decode_json(members["meta.json"], dict) if "meta.json" in members else {}
+    found: dict[str, list[Any]] = {}
+    for group in groups:
+        found[group] = [bytes(members.get(f"{group}{part}.npy", b"")) for part in PARTS]
+        if group in modality_of:
+            found[group] += [row.get(f"{name}.{key}") for name in (group, modality_of[group]) for key in PER_DATE]
+    return found
 
 
 def _inputs(draft: Draft, rows: pa.Table, plan: ZarrPlan) -> dict[str, list[str]]:

@@ -4,13 +4,14 @@
     fork the session; each task writes whole shards of all groups and hands its fork back
     merge, write the coordinates, hash what is new; the commit and the tag are `ZarrResult.tag`'s
 
-A shard is kept where its group has the same arrays as the parent's and its chips have the same ids and inputs.
+A shard is kept where its group has the same arrays as the parent's and its chips have the same ids and inputs, unless
+it is known that a chip was made again and came out differently all the same (`ZarrBefore.outdated`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -45,6 +46,8 @@ class ZarrBefore:
     """Group -> `GroupSpec.signature`."""
     record: ZarrRecord
     """Its objects, and the inputs of its shards."""
+    outdated: Mapping[str, Collection[int]] = field(default_factory=dict)
+    """Group -> numbers of shards that hold something else now, whatever their inputs."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def write_zarr(
         repository.reset_branch("main", before.snapshot)
     session = repository.writable_session("main")
     specs = plan.specs()
-    now = {spec.name: _shard_inputs(plan, (inputs or {}).get(spec.name)) for spec in specs}
-    known = _kept(specs, now, before) if inputs is not None else {}
+    now = _inputs_of_shards(plan, inputs or {})
+    known = kept_shards(plan, inputs, before) if inputs is not None else {}
     with blosc_threads(False):
         vectors = _prepare(session, specs, plan, before, known)
         tasks = _tasks(plan, specs, known, places, load, task_chips)
@@ -196,15 +199,19 @@ def _shard_inputs(plan: ZarrPlan, inputs: Sequence[str] | None) -> tuple[str, ..
     return tuple(found)
 
 
-def _kept(
-    specs: Sequence[GroupSpec], now: Mapping[str, tuple[str, ...]], before: ZarrBefore | None
-) -> dict[str, set[int]]:
+def _inputs_of_shards(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {spec.name: _shard_inputs(plan, inputs.get(spec.name)) for spec in plan.specs()}
+
+
+def kept_shards(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]], before: ZarrBefore | None) -> dict[str, set[int]]:
     """Group whose arrays stay -> numbers of the shards that stay."""
     kept: dict[str, set[int]] = {}
-    for spec in specs:
+    now = _inputs_of_shards(plan, inputs)
+    for spec in plan.specs():
         if before is not None and before.signatures.get(spec.name) == spec.signature():
             old = before.record.shards.get(spec.name, ())
-            kept[spec.name] = {n for n, (a, b) in enumerate(zip(old, now[spec.name], strict=False)) if a == b}
+            same = {n for n, (a, b) in enumerate(zip(old, now[spec.name], strict=False)) if a == b}
+            kept[spec.name] = same - set(before.outdated.get(spec.name, ()))
     return kept
 
 

@@ -1,0 +1,137 @@
+"""Zarr equals the tars though samples came out differently of the same inputs; all else of it is not written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from schemas.sample import Sample
+from shards.check import check_dataset
+from shards.draft import Draft
+from shards.reader import open_dataset
+from shards.storage import open_storage
+from shards.tables import chips_table
+from shards.version import publish
+from shards.zarr_record import NAME, read_record
+from shards.zarr_store import tagged_snapshot
+from tests.unit.shards import made_up
+
+INPUTS = {"s2": "a", "s1": "b", "labels": "c", "fuse": "d", "captions": "e"}
+CHIP = 5
+"""In the second of three Zarr shards."""
+
+
+def draft(root: Path, changed: Mapping[int, Sample], touched: Mapping[str, int], hours: int) -> Draft:
+    """Ten chips, of which some are others; by their inputs all are what they were."""
+    samples = [changed.get(n, made_up.sample(n)) for n in range(10)]
+    made = made_up.draft(root, samples, created=made_up.CREATED + timedelta(hours=hours), touched=touched)
+    outcomes = [replace(outcome, inputs=INPUTS) for outcome in made.outcomes]
+    return replace(made, outcomes=outcomes, chips=chips_table(one.row for one in samples))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("first") / "dataset"
+    publish(open_storage(root), draft(root, {}, {}, 0))
+    return root
+
+
+@pytest.fixture
+def root(first: Path, tmp_path: Path) -> Path:
+    shutil.copytree(first, tmp_path / "dataset")
+    return tmp_path / "dataset"
+
+
+def with_codes(sample: Sample) -> Sample:
+    """Another class in one pixel of one product."""
+    codes = sample.labels["worldcover"].copy()
+    codes[3, 4] = 20
+    return replace(sample, labels={"worldcover": codes})
+
+
+def with_texts(sample: Sample) -> Sample:
+    """Fewer texts."""
+    return replace(sample, texts=sample.texts[:1])
+
+
+def with_pixels(sample: Sample) -> Sample:
+    """Another value in one pixel of one group."""
+    data = sample.layers["s2_10m"].data.copy()
+    data[0, 1, 3, 4] += 1
+    return replace(sample, layers={**sample.layers, "s2_10m": replace(sample.layers["s2_10m"], data=data)})
+
+
+def with_scale(sample: Sample) -> Sample:
+    """The same numbers, which mean something else."""
+    scale = [value * 2 for value in sample.row["s2.scale"]]
+    return replace(sample, row={**sample.row, "s2.scale": scale})
+
+
+def chunk_files(root: Path) -> set[str]:
+    """Of Icechunk: one per encoded shard of a group's data; masks and coordinates are too small to get one."""
+    return {path.name for path in (root / "zarr/chunks").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "touched", "written"),
+    [
+        (with_codes, {"labels": 10}, 1),
+        (with_codes, {"captions": 10}, 1),  # labels are made anew of every chip that is touched
+        (with_codes, {}, 1),
+        (with_pixels, {"s2": 10}, 1),
+        (with_pixels, {"captions": 10}, 1),
+        (with_pixels, {}, 1),
+        (with_scale, {"s2": 10}, 2),  # of both groups of the modality
+    ],
+)
+def test_what_came_out_differently_of_the_same_inputs_is_written(
+    root: Path, change: Callable[[Sample], Sample], touched: dict[str, int], written: int
+) -> None:
+    before = chunk_files(root)
+    changed = {CHIP: change(made_up.sample(CHIP)), 9: with_texts(made_up.sample(9))}
+    assert publish(open_storage(root), draft(root, changed, touched, 1)).published
+    assert check_dataset(root).problems == []
+    assert len(chunk_files(root) - before) == written
+
+
+@pytest.mark.parametrize("touched", [{"captions": 10}, {"s2": 10, "labels": 10}, {}])
+def test_other_texts_leave_zarr_as_it_is(root: Path, touched: dict[str, int]) -> None:
+    before, old = chunk_files(root), open_dataset(root)
+    changed = {n: with_texts(made_up.sample(n)) for n in range(10)}
+    publish(open_storage(root), draft(root, changed, touched, 1))
+    new = open_dataset(root)
+    assert new.version != old.version
+    snapshots = [tagged_snapshot(open_storage(root), one.version) for one in (old, new)]
+    assert snapshots[0] == snapshots[1]
+    assert chunk_files(root) == before
+    assert check_dataset(root).problems == []
+
+
+def test_the_version_after_keeps_what_was_written(root: Path) -> None:
+    changed = {CHIP: with_pixels(made_up.sample(CHIP))}
+    publish(open_storage(root), draft(root, changed, {"s2": 10}, 1))
+    before = chunk_files(root)
+    publish(open_storage(root), draft(root, changed | {2: with_texts(made_up.sample(2))}, {"captions": 1}, 2))
+    assert chunk_files(root) == before
+    assert check_dataset(root).problems == []
+    publish(open_storage(root), draft(root, {}, {}, 3))  # and back: the first version's bytes
+    assert len(chunk_files(root) - before) == 1
+    records = [read_record((path / NAME).read_bytes()) for path in sorted((root / "versions").iterdir())]
+    assert records[0] == records[-1]
+    assert check_dataset(root).problems == []
+
+
+def test_a_sample_that_is_damaged_in_the_version_before_is_written(root: Path) -> None:
+    row = open_dataset(root).chips.set_index("chip_id").loc[made_up.chip_id(CHIP)]
+    with (root / row["shard"]).open("r+b") as file:
+        file.seek(int(row["shard_offset"]))
+        file.write(b"no header")
+    before = chunk_files(root)
+    publish(open_storage(root), draft(root, {CHIP: with_pixels(made_up.sample(CHIP))}, {}, 1))
+    assert chunk_files(root) > before
+    assert [problem.where for problem in check_dataset(root).problems] == [row["shard"]]  # of the version before
