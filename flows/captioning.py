@@ -33,7 +33,9 @@ TEXTS = "texts.json"
 OPEN = "texts_open.json"
 """Name of a tile's list of chips that may be asked again: chip id -> why."""
 RUN = "captions.json"
-"""Name of the file, in a run's folder, that holds the name of the purse until a version is published."""
+"""Name of the file, in a run's folder, that holds the name of the purse until the run has ended."""
+READING = "reading.json"
+"""Name of the file, in a run's folder, that holds what `last_reading` says."""
 
 
 def caption_tiles(job: Job, second: Mapping[str, Path], ledger: LedgerPlace | None) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: LedgerPlace | No
 
 
 def run_purse(job: Job) -> str:
-    """Name of this run's purse: the same over restarts, a new one once a version was published."""
+    """Name of this run's purse: the same over restarts, a new one once the run has ended."""
     path = job.folder / RUN
     with suppress(FileNotFoundError):
         return str(read_json(path)["run"])
@@ -75,8 +77,27 @@ def run_purse(job: Job) -> str:
     return purse
 
 
+def last_reading(job: Job, parent: str, is_again: bool) -> str:
+    """Name of the run that last did again what was done already; empty where there was none.
+
+    Args:
+        job: the run.
+        parent: version that it starts from.
+        is_again: whether this run is one: restarted from the same version it goes by the same name.
+    """
+    path = job.folder / READING
+    if is_again:
+        job.folder.mkdir(parents=True, exist_ok=True)
+        name = f"{run_purse(job)} {parent}"
+        _write(path, {"run": name})
+        return name
+    with suppress(FileNotFoundError):
+        return str(read_json(path)["run"])
+    return ""
+
+
 def end_run(job: Job) -> None:
-    """The run's version is published: what is asked from now on is another run's."""
+    """The run's version is published, or nothing had changed: what is done from now on is another run's."""
     (job.folder / RUN).unlink(missing_ok=True)
 
 

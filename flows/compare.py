@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tile_inputs, with_models
+import numpy as np
+
+from chips.convert import stored_form
+from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tied, tile_inputs, with_models
+from chips.plan import LayerPlan
 from flows.before import Before, Inputs
 from flows.estimates import Estimates
 from flows.plan_store import StoredPlan
+from schemas.dataset import LayerTable
 from schemas.errors import UserError
 from schemas.recipe import Recipe
 from shards.tar import StoredSample
@@ -123,9 +128,11 @@ def compare(
     if unknown:
         known = ", ".join(sorted(parts))
         raise UserError(f"there is no {unknown[0]!r} to do again", where="--redo", mend=f"one of: {known}")
-    frozen = before.estimates.holding(parts, {layer.group: layer.modality for layer in plan.layers}, refit)
+    others = other_layers(recipe, plan.layers, before.document.modalities)
+    modality_of = {layer.group: layer.modality for layer in plan.layers}
+    frozen = _of_same_layers(before.estimates.holding(parts, modality_of, refit), others, modality_of)
     models = frozen.models(recipe)
-    judge = _Judge(recipe, before, frozenset(redo), refit)
+    judge = _Judge(recipe, before, others.union(redo), refit)
     touched: dict[int, dict[str, Touched]] = {}
     untouched = Inputs()
     seen = 0
@@ -146,6 +153,44 @@ def compare(
     )
 
 
+def other_layers(recipe: Recipe, planned: Sequence[LayerPlan], before: Sequence[LayerTable]) -> frozenset[str]:
+    """Modalities of which the plan makes other layers than the parent holds: all chips get these, or lose theirs.
+
+    What no chip's inputs tell: layers are those of a modality's first item, and an optional one without any has none.
+
+    Args:
+        recipe: the recipe.
+        planned: the plan's layers.
+        before: the parent's, as it documents them.
+    """
+    now: dict[str, list[Any]] = {name: [] for name in recipe.modalities}
+    old: dict[str, list[Any]] = {name: [] for name in recipe.modalities}
+    for layer in planned:
+        form = stored_form(layer.dtype, layer.nodata, layer.unit, recipe.modalities[layer.modality])
+        now[layer.modality].append([layer.group, layer.gsd_m, layer.bands, _as_documented(*form)])
+    for known in before:
+        if known.modality in old:
+            bands, form = tuple(band.name for band in known.bands), (known.dtype, known.nodata, known.unit)
+            old[known.modality].append([known.group, known.gsd_m, bands, _as_documented(*form)])
+    together = tied(recipe)
+    return frozenset(other for name in now if now[name] != old[name] for other in together[name])
+
+
+def _as_documented(dtype: str, nodata: float | None, unit: str) -> tuple[str, float | None, str]:
+    """A layer's stored form; JSON holds no NaN."""
+    return dtype, nodata if nodata is not None and np.isfinite(nodata) else None, unit
+
+
+def _of_same_layers(frozen: Estimates, others: Collection[str], modality_of: Mapping[str, str]) -> Estimates:
+    """The parameters without the statistics of bands whose layers are others now."""
+    same = {group for group in frozen.bands_parts if modality_of.get(group) not in others}
+    return replace(
+        frozen,
+        bands={group: bands for group, bands in frozen.bands.items() if group in same},
+        bands_parts={group: part for group, part in frozen.bands_parts.items() if group in same},
+    )
+
+
 def _removed(before: Before, touched: Mapping[int, Mapping[str, Touched]], untouched: Inputs) -> tuple[str, ...]:
     planned = {chip_id for of_tile in touched.values() for chip_id in of_tile}
     return tuple(sorted(one for one in before.inputs if one not in planned and one not in untouched))
@@ -154,8 +199,8 @@ def _removed(before: Before, touched: Mapping[int, Mapping[str, Touched]], untou
 class _Judge:
     """Says of a chip what must be done about it."""
 
-    def __init__(self, recipe: Recipe, before: Before, redo: frozenset[str], refit: bool) -> None:
-        self.before, self.redo, self.refit = before, redo, refit
+    def __init__(self, recipe: Recipe, before: Before, again: frozenset[str], refit: bool) -> None:
+        self.before, self.again, self.refit = before, again, refit
         self.modalities = frozenset(recipe.modalities)
         self.asks = recipe.captions is not None and recipe.captions.may_ask
         labels = recipe.labels.sources.values() if recipe.labels else ()
@@ -168,7 +213,7 @@ class _Judge:
         if chip_id not in self.before.inputs:
             return Touched(self.modalities, frozenset([NEW]))
         old = self.before.inputs.of(chip_id)
-        changed = frozenset(name for name in {*now, *old} if now.get(name) != old.get(name)) | (self.redo & now.keys())
+        changed = frozenset(name for name in {*now, *old} if now.get(name) != old.get(name)) | (self.again & now.keys())
         if chip_id in self.before.failed:
             return Touched(self.modalities, changed | {FAILED})
         sample = self.before.places.get(chip_id)

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 
 from flows.before import Before, load_before
+from flows.captioning import end_run, last_reading
 from flows.catalogs import opener_of
 from flows.compare import Outlook, compare
 from flows.estimates import Estimates
@@ -80,9 +81,10 @@ def look(request: BuildRequest) -> Look:
         UserError: a component is to be done again that there is not, or of no parent.
     """
     plan = find_plan(request)
-    job = make_job(request, plan.layers)
     pointer = read_pointer(request.storage)
     current = pointer.current if pointer is not None else ""
+    job = make_job(request, plan.layers)
+    job = replace(job, reading=last_reading(job, current, request.afresh or bool(request.redo)))
     before = None if request.afresh else load_before(request.storage)
     if before is None:
         if request.refit or request.redo:
@@ -124,6 +126,7 @@ def unchanged(request: BuildRequest, found: Look, began: float) -> BuildResult |
     if found.before is None or not found.outlook.is_nothing_new:
         return None
     found.plan.use_up()
+    end_run(found.job)
     return BuildResult(
         storage=request.storage,
         version=found.before.version,

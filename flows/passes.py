@@ -53,6 +53,9 @@ log = logging.getLogger(__name__)
 
 UNFINISHED = ".failed"
 """Ending of a tile's folder in which a chip failed: good for this run, done again by the next."""
+_OF_CHIPS = tuple(name for name in ChipSpec.__slots__ if name != "footprint_wkb")
+"""What of a chip decides its fragment: its row holds all of it, read from files that the recipe only names. Its outline
+follows from its bounds."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Job:
     """Values of ``${TERRAWEFT_...}``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Label source -> hash of the file that it names."""
+    reading: str = ""
+    """Names the run that last did again what was done already: no fragment of before it counts."""
 
     def __reduce__(self) -> tuple[Callable[[bytes], Job], tuple[bytes]]:
         return _unpacked, (self._packed,)
@@ -96,6 +101,12 @@ class Job:
         """`Recipe.hash`, made once."""
         return self.recipe.hash()
 
+    @cached_property
+    def _key(self) -> str:
+        """What decides the first pass of every tile alike."""
+        layers = [astuple(layer) for layer in self.layers]
+        return key_of(FORMAT, self.recipe_hash, layers, versions(FIRST_PASS), dict(self.files), self.reading)
+
     def first_folder(self, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
         """Final path of a tile's fragments of the first pass.
 
@@ -104,10 +115,9 @@ class Job:
             touched: what is to be done, about which of its chips; None: all of all.
         """
         items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
-        chips = [(c.chip_id, c.epsg, c.bounds_xyxy, c.split, *c.dates) for c in tile.chips]
+        chips = [[getattr(chip, name) for name in _OF_CHIPS] for chip in tile.chips]
         taken = [chip.key(chip_id) for chip_id, chip in sorted((touched or {}).items())]
-        parts = (FORMAT, self.recipe_hash, chips, items, versions(FIRST_PASS), dict(self.files), *taken)
-        return self.folder / "first" / f"{tile.tile_id}-{key_of(*parts)}"
+        return self.folder / "first" / f"{tile.tile_id}-{key_of(self._key, chips, items, *taken)}"
 
     def second_folder(self, first: Path, models: Mapping[str, str]) -> Path:
         """Final path of a tile's fragments of the second pass."""

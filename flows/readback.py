@@ -6,6 +6,7 @@ read would give, since no input of it changed: pixels, masks, dates, the columns
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,9 +16,11 @@ from typing import Any
 import xarray as xr
 
 from chips.convert import stored_form
+from chips.inputs import tied
 from chips.plan import LayerPlan
 from chips.register import APPROXIMATE
 from chips.rows import chip_row, shift_columns
+from chips.screen import SNOW_IS_CLEAR
 from flows.compare import NEW, Touched
 from flows.layers import layer_of
 from schemas.chip import Chip, ChipSpec, DateSource, Outcome, Tile
@@ -29,7 +32,7 @@ from schemas.sensor import load_sensor
 from shards.samples import decode_sample
 from shards.storage import Storage
 from shards.tar import StoredSample
-from shards.tar_reader import ShardFiles
+from shards.tar_reader import ShardFiles, members_in
 from sources.modality_reader import layer_bands
 from sources.tile_reader import TileReader
 
@@ -75,27 +78,42 @@ def read_tile(
         opener: how hrefs are opened.
         storage: root of the dataset.
         tile: the tile.
-        touched: chip id -> what is to be read; chips that are not named stay as they are. Empty: all of all.
+        touched: chip id -> what is to be read, and with it every modality of which the parent lacks a layer; chips that
+            are not named stay as they are. Empty: all of all.
         is_stopped: see `TileReader`.
     """
     whole = Touched(frozenset(recipe.modalities), frozenset([NEW]))
+    todo = {spec.chip_id: touched.get(spec.chip_id, whole) for spec in tile.chips}
+    todo = {chip_id: one for chip_id, one in todo.items() if not touched or chip_id in touched}
     groups: dict[frozenset[str], list[ChipSpec]] = defaultdict(list)
-    for spec in tile.chips:
-        if not touched or spec.chip_id in touched:
-            groups[touched.get(spec.chip_id, whole).read].append(spec)
     result = ReadBack()
     with ShardFiles(storage) as files:
+        stored = {i: stored_sample(files, one.sample, layers) for i, one in todo.items() if one.sample is not None}
+        todo |= {chip_id: _with_lacking(todo[chip_id], sample, recipe, layers) for chip_id, sample in stored.items()}
+        for spec in tile.chips:
+            if spec.chip_id in todo:
+                groups[todo[spec.chip_id].read].append(spec)
         for read, specs in sorted(groups.items(), key=lambda group: sorted(group[0])):
             for chip in _chips(recipe, layers, opener, tile, specs, read, is_stopped, result):
-                one = touched.get(chip.spec.chip_id, whole)
+                one = todo[chip.spec.chip_id]
                 if one.sample is None:
                     result.drafts.append(DraftChip(chip, one))
                 else:
-                    sample = stored_sample(files, one.sample, layers)
+                    sample = stored.pop(chip.spec.chip_id)
                     filled = _filled(chip, sample, recipe, layers, tile)
                     result.drafts.append(DraftChip(filled, one, sample.row))
     result.drafts.sort(key=lambda draft: draft.chip.spec.chip_id)
     return result
+
+
+def _with_lacking(one: Touched, sample: Sample, recipe: Recipe, layers: Sequence[LayerPlan]) -> Touched:
+    """What is to be read, with the modalities of which the parent's sample lacks a layer and those tied to them."""
+    lacking = {layer.modality for layer in layers if layer.group not in sample.layers} - one.read
+    if not lacking:
+        return one
+    together = tied(recipe)
+    read = one.read.union(*(together[name] for name in lacking))
+    return replace(one, read=read, sample=one.sample if read < frozenset(recipe.modalities) else None)
 
 
 def _chips(
@@ -122,18 +140,17 @@ def stored_sample(files: ShardFiles, stored: StoredSample, layers: Sequence[Laye
     """A sample of the parent.
 
     Raises:
-        IntegrityError: the shard does not hold what the parent's table says.
+        IntegrityError: the shard does not hold what the parent's table says, to the byte.
     """
-    members = files.read(stored.shard, stored.segment.offset, stored.segment.length, stored.chip_id)
+    content = files.segment(stored.shard, stored.segment.offset, stored.segment.length)
+    if hashlib.sha256(content).hexdigest() != stored.segment.sha256:
+        raise IntegrityError(f"{stored.shard}: the bytes of {stored.chip_id} are not those of sample_sha256")
+    members = {member.suffix: part for member, part in members_in(content, stored.chip_id)}
     return decode_sample(stored.chip_id, members, {layer.group: layer.modality for layer in layers})
 
 
 def _filled(chip: Chip, sample: Sample, recipe: Recipe, layers: Sequence[LayerPlan], tile: Tile) -> Chip:
-    """The chip with the parent's layers where it has none of its own, in the recipe's order.
-
-    Raises:
-        IntegrityError: the parent's sample lacks a layer.
-    """
+    """The chip with the parent's layers where it has none of its own, in the recipe's order."""
     taken = [layer for layer in layers if layer.modality not in chip.provenance]
     provenance: dict[str, tuple[DateSource, ...]] = dict(chip.provenance)
     for name in dict.fromkeys(layer.modality for layer in taken):
@@ -142,10 +159,8 @@ def _filled(chip: Chip, sample: Sample, recipe: Recipe, layers: Sequence[LayerPl
     for layer in layers:
         if layer.modality in chip.provenance:
             filled[layer.group] = chip.layers[layer.group]
-        elif layer.group in sample.layers:
-            filled[layer.group] = _layer(sample.layers[layer.group], layer, recipe, tile, provenance[layer.modality])
         else:
-            raise IntegrityError(f"{chip.spec.chip_id}: the version before holds no {layer.group}")
+            filled[layer.group] = _layer(sample.layers[layer.group], layer, recipe, tile, provenance[layer.modality])
     ordered = {name: provenance[name] for name in recipe.modalities if name in provenance}
     return replace(chip, layers=filled, provenance=ordered)
 
@@ -184,6 +199,8 @@ def _layer(
     }
     if any(dict(item.extra).get("geocoding") == APPROXIMATE for date in dates for item in date.items):
         attrs["geocoding"] = APPROXIMATE
+    if modality.select.snow_is_clear:
+        attrs[SNOW_IS_CLEAR] = True
     lead = next((date.lead for date in dates if date.lead is not None), None)
     bands = layer_bands(layer, modality, tile.items.get(layer.modality, ()), lead)
     return layer_of(

@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 import shapely
 
 from flows import looking
 from flows.looking import nothing_new
 from flows.planning import make_plan
 from flows.stages import PlainStages, build_plainly, in_process
+from schemas.errors import IntegrityError
 from shards.check import check_dataset
 from shards.reader import open_dataset
 from tests.integration.changing_catalog import ChangingCatalog, Dataset, dataset_in, everything, small_recipe
@@ -190,6 +193,56 @@ def test_captions_alone_are_written_anew(dataset: Dataset, recipe: dict[str, Any
     assert set(dataset.table("texts")["style"]) == {"short", "long"}
     assert dataset.document.zarr["digest"] == before.zarr["digest"]
     equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("collection", "asset", "redo"),
+    [("esa-worldcover", "map", ["labels"]), ("esa-worldcover", "map", []), ("sentinel-2-l2a", "B02", ["s2"])],
+)
+def test_files_that_were_replaced_in_their_place_reach_tars_and_zarr_alike(
+    dataset: Dataset, recipe: dict[str, Any], tmp_path: Path, collection: str, asset: str, redo: list[str]
+) -> None:
+    """No input says so: what is done again, or is made anew for other captions, finds other pixels."""
+    edited = copy.deepcopy(recipe)
+    edited["captions"]["kinds"] = recipe["captions"]["kinds"] if redo else ["short", "long"]
+    replaced: list[Path] = []
+
+    def replace_file(item: dict[str, Any]) -> None:
+        if item["collection"] != collection:
+            return
+        old = Path(item["assets"][asset]["href"])
+        replaced.append(tmp_path / "moved" / old.relative_to(dataset.catalog.index.root))
+        replaced[-1].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(old, replaced[-1])
+        item["assets"][asset]["href"] = str(replaced[-1])
+        with rasterio.open(replaced[-1], "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+            pixels = file.read(1)
+            file.write(np.where(pixels == 10, 30, pixels) if asset == "map" else pixels + (pixels > 0), 1)
+
+    before = dataset.document
+    dataset.catalog.write(first_catalog, replace_file)
+    dataset.build(edited, redo=tuple(redo))
+    assert replaced
+    assert set(dataset.document.diff["touched"]) == set(redo or ["captions"])
+    assert dataset.document.zarr["input_hash"] == before.zarr["input_hash"]
+    assert dataset.document.zarr["digest"] != before.zarr["digest"]
+    equals_a_fresh_one(dataset, edited, tmp_path)
+
+
+def test_a_damaged_version_is_not_refreshed(dataset: Dataset, recipe: dict[str, Any]) -> None:
+    """A layer that is taken back is what was published, or the refresh ends."""
+    current, chips = dataset.document.version, dataset.table("chips")
+    row = chips.iloc[0]
+    with (Path(dataset.storage.uri) / row["shard"]).open("r+b") as file:
+        file.seek(int(row["shard_offset"]) + 2_000)  # in the pixels of Sentinel-2
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 0xFF]))
+    edited = copy.deepcopy(recipe)
+    edited["captions"]["kinds"] = ["short"]
+    with pytest.raises(IntegrityError, match=f"{row['shard']}.*{chips.index[0]}"):
+        dataset.build(edited)
+    assert dataset.document.version == current
 
 
 def test_an_added_band_reads_its_modality_alone(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from captioners.base import Written
 from captioners.template import TemplateCaptioner
-from flows.captioning import OPEN, TEXTS, Waiting, end_run, run_purse
+from flows.captioning import OPEN, TEXTS, Waiting, end_run, last_reading, run_purse
 from flows.passes import Job
 from shards.stored_tables import read_unasked
 from shards.tables import texts_table, write_texts
@@ -54,6 +54,17 @@ def test_a_purse_lasts_until_a_version_is_published(tmp_path: Path) -> None:
     assert run_purse(job(tmp_path)) == purse
     end_run(job(tmp_path))
     assert run_purse(job(tmp_path)) != purse
+
+
+def test_a_run_that_does_again_has_one_name_until_it_has_ended(tmp_path: Path) -> None:
+    run = job(tmp_path / "run")
+    assert last_reading(run, "v1", False) == ""
+    first = last_reading(run, "v1", True)
+    assert last_reading(run, "v1", True) == first, "it was killed and goes on"
+    assert last_reading(run, "v1", False) == first
+    assert last_reading(run, "v2", True) != first, "another recipe's run was published meanwhile"
+    end_run(run)
+    assert last_reading(run, "v1", True) != first
 
 
 def test_chips_that_no_model_could_be_asked_about_are_read_back(tmp_path: Path) -> None:

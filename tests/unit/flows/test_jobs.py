@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chips.plan import LayerPlan
 from flows import build
+from tests.unit.chips.test_inputs import ITEMS, tile
 from tests.unit.flows.test_realign import job
 
 
@@ -40,3 +44,31 @@ def test_prefect_gets_no_parameters_to_search(monkeypatch: pytest.MonkeyPatch) -
     stages: Any = build.PrefectStages(Stages(), [1.0, 2.0])  # type: ignore[arg-type]
     assert stages.reduce("look", given) == ("look", given)
     assert (asked[0]["name"], asked[0]["retries"], asked[0]["retry_delay_seconds"]) == ("reduce", 2, [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"region": "other"},
+        {"split": "val"},
+        {"block_id": "other"},
+        {"majortom_cell": "0U_0R"},
+        {"columns": (("crop", "maize"),)},
+        {"dates": (("event", date(2021, 5, 1)),)},
+        {"end_utc": datetime(2021, 7, 1, tzinfo=UTC)},
+    ],
+)
+def test_what_decides_a_row_decides_the_name_of_its_fragments(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Grids, regions and samples come from files that the recipe only names."""
+    plan, work = tile(ITEMS), job(tmp_path)
+    edited = replace(plan, chips=(replace(plan.chips[0], **change), *plan.chips[1:]))
+    assert work.first_folder(edited) != work.first_folder(plan)
+    assert work.first_folder(tile(ITEMS)) == work.first_folder(plan)
+
+
+def test_layers_and_runs_that_do_again_decide_the_names_of_fragments(tmp_path: Path) -> None:
+    layer = LayerPlan("s2", "s2", "sentinel-2-l2a", 10.0, ("B02",), "uint16", 0.0, "reflectance")
+    work = job(tmp_path)
+    others = [replace(work, layers=(layer,)), replace(work, layers=(replace(layer, nodata=None),))]
+    others += [replace(work, reading="one"), replace(work, reading="two")]
+    assert len({one.first_folder(tile(ITEMS)) for one in (work, *others)}) == 5

@@ -1,0 +1,50 @@
+"""Layers of a plan that are others than the parent holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chips.plan import LayerPlan
+from flows.compare import other_layers
+from schemas.dataset import BandTable, LayerTable
+from tests.unit.chips.test_inputs import recipe
+
+S2 = LayerPlan("s2", "s2", "sentinel-2-l2a", 10.0, ("B02", "B03"), "uint16", 0.0, "reflectance")
+LANDSAT = LayerPlan("landsat", "landsat", "landsat-c2-l2-sr", 30.0, ("red",), "float32", float("nan"), "reflectance")
+
+
+def documented(layer: LayerPlan) -> LayerTable:
+    """As a version's document gives it back."""
+    said = {name: getattr(layer, name) for name in ("group", "modality", "sensor", "gsd_m", "dtype", "unit", "nodata")}
+    bands = tuple(BandTable(name=name) for name in layer.bands)
+    table = LayerTable(**said, bands=bands, max_dates=1, shape_yx=(3, 4))
+    return LayerTable.model_validate_json(table.model_dump_json())
+
+
+def test_layers_that_the_parent_documents_are_the_same() -> None:
+    assert other_layers(recipe(), [S2, LANDSAT], [documented(S2), documented(LANDSAT)]) == set()
+    converted = recipe(modalities__s2__offset="pre04")
+    stored = replace(S2, dtype="int16", nodata=-32768)
+    assert other_layers(converted, [S2, LANDSAT], [documented(stored), documented(LANDSAT)]) == set()
+
+
+@pytest.mark.parametrize(
+    "change", [{"bands": ("red", "nir08")}, {"dtype": "int16"}, {"nodata": 1.0}, {"gsd_m": 15.0}, {"group": "l"}]
+)
+def test_a_layer_of_another_form_is_another(change: dict[str, Any]) -> None:
+    parent = [documented(S2), documented(LANDSAT)]
+    assert other_layers(recipe(), [S2, replace(LANDSAT, **change)], parent) == {"landsat"}
+
+
+def test_layers_come_go_and_are_forgotten_with_their_modality() -> None:
+    assert other_layers(recipe(), [S2, LANDSAT], [documented(S2)]) == {"landsat"}
+    assert other_layers(recipe(), [S2], [documented(S2), documented(LANDSAT)]) == {"landsat"}
+    dropped = replace(LANDSAT, modality="dropped")
+    assert other_layers(recipe(), [S2], [documented(S2), documented(dropped)]) == set()
+
+
+def test_modalities_that_hang_together_are_read_together() -> None:
+    assert other_layers(recipe(register__mode="correct"), [S2, LANDSAT], [documented(S2)]) == {"s2", "landsat"}
