@@ -154,11 +154,19 @@ def _caption(
         finished[given.chip_id][1]["texts"] = [record.model_dump(mode="json") for record in records]
 
 
-@lru_cache(maxsize=8)
 def _paid_texts(second: Path) -> Mapping[str, Any]:
     """Texts that a paid model wrote for a tile, or none."""
     path = second / TEXTS
-    return dict(read_json(path)) if path.exists() else {}
+    try:
+        found = path.stat()  # chips that are asked again replace the file
+    except FileNotFoundError:
+        return {}
+    return _read_texts(path, found.st_ino, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read_texts(path: Path, _inode: int, _written_ns: int) -> Mapping[str, Any]:
+    return dict(read_json(path))
 
 
 def chip_places(first: Mapping[str, Path], second: Mapping[str, Path]) -> dict[str, tuple[str, Path, Path]]:
