@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -89,6 +90,7 @@ class PlanWriter:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (PLAN, USED):
             (folder / name).unlink(missing_ok=True)
+        _sweep(folder)
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def chips(self, chips: PlannedCells, footprints: NDArray[np.object_], tile: NDArray[np.int32]) -> None:
@@ -154,6 +156,15 @@ class PlanWriter:
                 use_dictionary=[column for column in schema.names if column in _FEW_VALUES],
             )
         self._writers[name].write_table(table.cast(self._writers[name].schema), row_group_size=ROWS)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a plan that was killed here left half-written: items by the gigabyte, under its process number."""
+    for leftover in (*folder.glob(f".{ITEMS}.*"), *folder.glob(f".{PLAN}.*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 def _boxes(geometries: NDArray[np.object_]) -> pa.StructArray:

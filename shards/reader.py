@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +181,24 @@ class Dataset:
     def _file(self, name: str) -> io.BytesIO:
         if self._staged is not None:
             return io.BytesIO((self._staged / name).read_bytes())
-        return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
+        with self._still_there():
+            return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
+
+    @contextmanager
+    def _still_there(self) -> Iterator[None]:
+        """Where a file of the version is missing because the version is.
+
+        Raises:
+            DatasetError: it was removed since it was opened.
+        """
+        try:
+            yield
+        except FileNotFoundError as error:
+            if self._staged is not None or self.storage.size(f"{self.folder}/{DOCUMENT}") is not None:
+                raise
+            raise DatasetError(
+                f"version {self.version} is not there any more", where=self.storage.uri, mend="open the current one"
+            ) from error
 
     @cached_property
     def _chips_file(self) -> pq.ParquetFile:
@@ -189,7 +207,8 @@ class Dataset:
         if self._staged is not None or not size or size <= self.whole_bytes:
             return pq.ParquetFile(self._file("chips.parquet"))
         file = StorageFile(self.storage, f"{self.folder}/chips.parquet", size)
-        return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
+        with self._still_there():
+            return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
 
     @property
     def column_names(self) -> list[str]:
@@ -205,7 +224,8 @@ class Dataset:
         odd = sorted(set(names) - set(self.column_names))
         if odd:
             raise DatasetError(f"chips.parquet has no column {odd[0]!r}", where=f"{self.name} {self.version}")
-        return self._chips_file.read(columns=list(names))
+        with self._still_there():
+            return self._chips_file.read(columns=list(names))
 
     @cached_property
     def places(self) -> Places:

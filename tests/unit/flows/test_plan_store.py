@@ -14,7 +14,7 @@ import shapely
 
 from flows.frozen_items import JUDGED
 from flows.looking import find_plan
-from flows.plan_store import Part, StoredPlan
+from flows.plan_store import Part, PlanWriter, StoredPlan
 from flows.planning import make_plan
 from flows.request import BuildRequest, run_folder
 from schemas.errors import RecipeError, UserError
@@ -137,6 +137,23 @@ def test_an_item_that_is_refused_when_its_tile_is_made_is_told(tmp_path: Path) -
     assert (
         line == f"s2: item i0005: no asset for B02; it has SCL; left out of the {plan.chip_count} chip(s) of its tiles"
     )
+
+
+def test_what_a_killed_plan_left_is_removed_where_the_next_begins(tmp_path: Path) -> None:
+    items = IndexWriter(tmp_path / "items.parquet")
+    items.add(_many_items(3, bad=-1))
+    items.close()
+    plan = tmp_path / "plan"
+    for name in (".items.parquet.41", ".items.parquet.42"):
+        (plan / name).mkdir(parents=True)
+        (plan / name / "000000.arrow").write_bytes(b"items")
+    for name in (".items.parquet.tmp-41", ".plan.json.41", "notes.txt"):
+        (plan / name).write_bytes(b"half")
+    make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, plan)
+    whole = ["chips.parquet", "items.parquet", "notes.txt", "plan.json", "tile_items.parquet", "tiles.parquet"]
+    assert sorted(path.name for path in plan.iterdir()) == whole
+    PlanWriter(plan)
+    assert (plan / "items.parquet").exists(), "what was withdrawn is told by the plan before"
 
 
 def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_path: Path) -> None:

@@ -140,5 +140,26 @@ def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[
     assert check_dataset(root).problems == []
 
 
+@pytest.mark.parametrize("what", ["chips", "outcomes", "texts", "run", "places", "column_names"])
+def test_reader_of_a_version_that_was_removed_is_told_so(history: tuple[Path, Storage, list[str]], what: str) -> None:
+    root, storage, names = history
+    small, large = open_dataset(root, names[0]), open_dataset(root, names[0])
+    large.whole_bytes = 0
+    remove_garbage(storage, find_garbage(storage, keep=1))
+    for reader in (small, large):
+        with pytest.raises(DatasetError, match=f"{names[0]} is not there any more .open the current one"):
+            getattr(reader, what)
+    assert len(small.at(names[2]).outcomes) == len(open_dataset(root).outcomes)
+
+
+def test_table_that_a_version_lacks_is_not_taken_for_a_version_that_was_removed(
+    history: tuple[Path, Storage, list[str]],
+) -> None:
+    root, _, names = history
+    (root / "versions" / names[0] / "texts.parquet").unlink()
+    with pytest.raises(FileNotFoundError):
+        _ = open_dataset(root, names[0]).texts
+
+
 def test_keys_that_differ_are_dotted() -> None:
     assert list(keys_that_differ({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"c": 1}, "z": 0})) == ["a", "z"]
