@@ -51,21 +51,23 @@ import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.record import record
 from bench.worlds import sandbox_dataset, without_coarse
-from reference.data import ABSTAIN, Chips, Target, ground_size_m
+from reference.data import ABSTAIN, Batch, Chips, Target, ground_size_m
 from reference.evaluate import accuracy, confusion, confusions, mean_iou
+from reference.lessons import Altered
 from reference.model import ReferenceModel
 from reference.spoilt import clouded
 from reference.study import split_of
@@ -96,12 +98,34 @@ class Lesson:
     """Those that the model has; all where None."""
     chips: int | None = None
     """So many of the training chips, drawn by the world's seed; all where None."""
+    told: str = ""
+    """By somebody who knows the truth: which labels are ``wrong``, so that they do not count, or the ``truth`` itself
+    wherever there is a label (`bench/weighting.py`)."""
+
+
+class Told(Altered):
+    """Chips whose labels to learn from somebody corrects (`Lesson.told`)."""
+
+    def __init__(self, chips: Chips, truth: Mapping[str, Any], told: str) -> None:
+        super().__init__(chips)
+        self.truth, self.told = truth, told
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        """One chip as a batch of one."""
+        chip = self.chips[chip_id]
+        if chip_id not in self.truth:
+            return chip
+        true = torch.from_numpy(self.truth[chip_id].astype(np.int64))[None]  # (1, H, W)
+        if self.told == "wrong":
+            return replace(chip, label=torch.where(chip.label == true, chip.label, ABSTAIN))
+        return replace(chip, label=torch.where(chip.label == ABSTAIN, ABSTAIN, true))
 
 
 NEWEST = "worldcover"
 SOURCES = (NEWEST, "worldcover_2020")
 PARTIAL = ("corine", "osm")
 """Sources that do not speak everywhere."""
+RIGHT_ALONE, TRUTH = "fused, right ones alone", "truth where labelled"
 LESSONS: Mapping[str, Lesson] = {
     "fused": Lesson(),
     "fused, all alike": Lesson(by_confidence=False),
@@ -109,6 +133,8 @@ LESSONS: Mapping[str, Lesson] = {
     f"fused, {OPTICAL} alone": Lesson(modalities=(OPTICAL,)),
     f"fused, {FEW} chips": Lesson(chips=FEW),
     f"{NEWEST}, {FEW} chips": Lesson(NEWEST, chips=FEW),
+    RIGHT_ALONE: Lesson(by_confidence=False, told="wrong"),
+    TRUTH: Lesson(by_confidence=False, told="truth"),
 }
 
 
@@ -226,7 +252,8 @@ class World:
             by_confidence=lesson.by_confidence,
             accelerator="cpu",
         )
-        done = fit(chips, train, ground_size_m(chips), options)
+        taught = Told(chips, self._truth_of(train), lesson.told) if lesson.told else chips
+        done = fit(taught, train, ground_size_m(chips), options)
         asked = self.chips("label", lesson.modalities)
         found: dict[str, Any] = {
             "seconds": round(done.seconds, 1),
@@ -269,16 +296,20 @@ class World:
             }
         return found
 
-    def wrong(self) -> tuple[float, float]:
-        """Share of the fused labels to learn from that is wrong, counted in pixels and in confidence."""
+    def judged(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Confidence of each fused label to learn from, and whether it is right; both (pixels,)."""
         truth = self._truth_of(self.split[0])
         pairs = [(self.chips()[chip_id], here) for chip_id, here in truth.items()]
         label = np.concatenate([chip.label.numpy().ravel() for chip, _ in pairs])
         sure = np.concatenate([chip.confidence.numpy().ravel() for chip, _ in pairs])
         true = np.concatenate([here.ravel() for _, here in pairs])
         known = (label != ABSTAIN) & (true != ABSTAIN)
-        errs = (label != true)[known]
-        return float(errs.mean()), float(np.average(errs, weights=sure[known]))
+        return sure[known], (label == true)[known]
+
+    def wrong(self) -> tuple[float, float]:
+        """Share of the fused labels to learn from that is wrong, counted in pixels and in confidence."""
+        sure, right = self.judged()
+        return float(1.0 - right.mean()), float(np.average(~right, weights=sure))
 
 
 def difference(name: str, one: Sequence[float], other: Sequence[float], sure: float = SURE) -> dict[str, Any]:
