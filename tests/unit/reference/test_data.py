@@ -22,7 +22,7 @@ def test_the_public_stream_carries_what_the_model_is_shown(dataset: Dataset) -> 
     for number in normalised.numbers():
         given, linear = normalised.sample(int(number)), physical.sample(int(number))
         shown = chips[given["chip_id"]]
-        clear = torch.isin(given["s2_valid"], torch.tensor(chips.clear))
+        clear = torch.isin(given["s2_valid"], torch.tensor(dataset.document.clear_codes("s2")))
         assert torch.equal(shown.layers["s2"].valid[0], clear)
         optical = given["s2"] * clear[:, None]
         assert torch.allclose(shown.layers["s2"].values[0], optical, atol=1e-4)
