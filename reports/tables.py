@@ -249,14 +249,40 @@ def region_maps(chips: pa.Table) -> list[RegionMap]:
             continue
         drawn = chips.select(["chip_id", "split", "geometry"]).take(pa.array(here[numbers_drawn(len(here))]))
         shapes = shapely.from_wkb(drawn["geometry"].to_numpy())
-        rings = [np.asarray(shape.exterior.coords, dtype=np.float64)[:, :2] for shape in shapes]
-        extent = (*bounds[here, :2].min(axis=0).tolist(), *bounds[here, 2:].max(axis=0).tolist())
+        boxes, turned = _in_one_piece(bounds[here])
+        rings = [_ring(shape, turned) for shape in shapes]
+        extent = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
         ids, splits = ([str(value) for value in drawn[column].to_pylist()] for column in ("chip_id", "split"))
         maps.append(region_map(name, ids, splits, rings, total=len(here), extent=extent))
     return sorted(maps, key=lambda chart: (-chart.total, chart.region))
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _in_one_piece(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """(chips, 4) boxes of a region, its west counted on beyond 180 degrees where it lies over the antimeridian, and
+    whether that is so. Chips that lie across have a box around the Earth; they count as a meridian.
+    """
+    across = boxes[:, 2] - boxes[:, 0] > 180.0
+    turned = boxes.copy()
+    turned[:, [0, 2]] += 360.0 * (turned[:, [0, 2]] < 0)
+    turned[across, 0] = turned[across, 2] = 180.0
+    if across.any() or np.ptp(turned[:, [0, 2]]) < np.ptp(boxes[:, [0, 2]]):
+        return turned, True
+    return boxes, False
+
+
+def _ring(shape: Any, turned: bool) -> NDArray[np.float64]:
+    """(n, 2) outline of a chip, in one piece where it lies over the antimeridian."""
+    if turned:
+        parts = [
+            shapely.transform(p, lambda xy: xy + np.array([360.0, 0.0])) if p.bounds[0] < 0 else p
+            for p in shapely.get_parts(shape)
+        ]
+        shape = shapely.union_all(parts)
+    whole = shape if shape.geom_type == "Polygon" else shape.convex_hull
+    return np.asarray(whole.exterior.coords, dtype=np.float64)[:, :2]
 
 
 def outcome_rows(outcomes: pa.Table) -> list[tuple[str, str, int]]:

@@ -8,13 +8,13 @@ from schemas.recipe import Modality
 from schemas.scene import SceneItem
 from schemas.sensor import SensorProfile, load_sensor
 from sources.assets import BandInfo, asset_bands, is_pixel_asset, is_refused
-from sources.items import Item
+from sources.items import Item, item_times
 from sources.radiometry import Radiometry, from_item_or_document
 from sources.scenes import Product, found_bands, make_scene, wanted_bands
 
 
 def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_name: str) -> SceneItem:
-    """The item as a `SceneItem` without a mask; class codes are never scaled.
+    """The item as a `SceneItem` without a mask; class codes are never scaled. Tiles of one edition are one picture.
 
     Raises:
         UnsupportedItemError: no north-up lattice.
@@ -33,6 +33,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             radiometry=radiometry_of(item, [info for _, info in bands], profile),
             dtype=profile.dtype,
             baseline=str(version),
+            datatake=f"{item.get('collection') or profile.sensor}_{version}_{item_times(item)[0]:%Y%m%d}",
         ),
     )
 
