@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from reference.data import ABSTAIN, Batch
 from reference.evaluate import Counts, confusion
-from reference.lessons import ChipSource
+from reference.lessons import ChipSource, no_label
 
 MOST_PIXELS = 60_000
 """Of the training chips, drawn at random: more pixels move the regression's score by less than its spread."""
@@ -87,6 +87,9 @@ def fit_pixels(chips: ChipSource, chip_ids: Sequence[str], weights: Tensor, seed
         chip_ids: training chips.
         weights: (classes,) of the loss.
         seed: of the pixels that are drawn.
+
+    Raises:
+        DatasetError: no pixel has a label.
     """
     luck = np.random.Generator(np.random.PCG64(seed))
     share = max(1, MOST_PIXELS // max(1, len(chip_ids)))
@@ -99,6 +102,8 @@ def fit_pixels(chips: ChipSource, chip_ids: Sequence[str], weights: Tensor, seed
             features.append(spectra(chip, chips).flatten(1)[:, drawn].T)
             labels.append(chip.label.flatten()[drawn])
             sure.append(chip.confidence.flatten()[drawn])
+    if not features:
+        raise no_label(len(chip_ids))
     x, y, each = torch.cat(features), torch.cat(labels), torch.cat(sure)
     each = each * weights[y]
     weight = torch.zeros(x.shape[1] + 1, len(chips.classes), requires_grad=True)

@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 ABSTAIN = 255
 """Class index of a pixel without a label."""
-CLEAR = (1, 6)
-"""Validity codes of pixels that show the ground (DATASET_FORMAT.md); 4, snow, where the recipe says so."""
 CACHE_BYTES = 2_000_000_000
 """Prepared chips are kept in memory up to this size; a larger dataset is read from its shards every time."""
 
@@ -117,7 +115,6 @@ class Chips:
             for name in dataset.wanted_groups(modalities)
         }
         self.classes, self._indices = _classes(document, target.source)
-        self.clear = (*CLEAR, 4) if (document.recipe.get("screen") or {}).get("snow_is_clear") else CLEAR
         self._cache: dict[str, Batch] = {}
         self._held = 0
 
@@ -155,7 +152,7 @@ class Chips:
         return Batch((sample.chip_id,), layers, label[None], confidence[None], captions)
 
     def _layer(self, table: GroupTable, layer: LayerArrays, bounds_xyxy: Sequence[float]) -> Layer:
-        valid = np.isin(layer.valid, self.clear)  # (T, h, w)
+        valid = np.isin(layer.valid, self.dataset.document.clear_codes(table.modality))  # (T, h, w)
         values = normalised(table, layer)  # (T, C, h, w)
         values *= valid[:, None]
         values, valid = on_chip(values, valid, layer.georef, table.step_m, bounds_xyxy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -97,6 +98,19 @@ def bars(
         tuple(high for _, high in error),
     )
     return Figure(title, "bars", "", y_title, tuple(name for name, _ in rows), (series,))
+
+
+def finite(value: Any) -> Any:
+    """The same for a JSON file: null for a number that is not finite, however deep.
+
+    >>> finite({"a": [1.0, float("inf")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rounded(value: float, digits: int = 4) -> float:

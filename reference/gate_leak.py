@@ -30,8 +30,9 @@ def leak(study: Study) -> Finding:
     squares = squares_of(study.whole.dataset, [*train, *held])
     learned, asked = np.arange(len(train)), np.arange(len(train), len(train) + len(held))
     distance = nearest_m(squares, asked, learned)
-    scores = np.array([accuracy(counts) for counts in study.held_out])
-    near = near_gain(distance, scores)
+    labelled = study.held_out.sum((1, 2)) > 0  # (held,): the others have no accuracy
+    scores = np.array([accuracy(counts) for counts in study.held_out[labelled]])
+    near = near_gain(distance[labelled], scores)
     gap, at_random = _random_gap(study, train, held)
     measured: dict[str, Any] = {
         "overlapping_pairs": overlapping(squares, asked, learned),
@@ -55,7 +56,7 @@ def leak(study: Study) -> Finding:
         f"{measured['overlapping_pairs']} overlapping pairs, nearest {distance.min():.0f} m; accuracy of the nearer "
         f"half {near:+.3f} above the farther; a split at random {gap:+.3f} mean IoU"
     )
-    series = Series("chips", tuple(rounded(d, 1) for d in distance), tuple(rounded(s) for s in scores))
+    series = Series("chips", tuple(rounded(d, 1) for d in distance[labelled]), tuple(rounded(s) for s in scores))
     return Finding(
         "leak",
         passes(measured),
@@ -97,6 +98,8 @@ def overlapping(squares: Squares, asked: NDArray[np.intp], learned: NDArray[np.i
 
 def near_gain(distance: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
     """Mean score of the chips nearer than the median, less that of the farther ones; 0 where all are equally far."""
+    if not distance.size:
+        return 0.0
     middle = np.median(distance)
     nearer, farther = distance < middle, distance > middle
     if not nearer.any() or not farther.any():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.evaluate import predictions
+from reference.evaluate import known, predictions
 from reference.findings import Figure, Finding, not_here, rounded
 from reference.lessons import ChipSource
 from reference.spoilt import Exchanged, Flipped, deranged
@@ -39,15 +39,18 @@ class LeftOut:
 def noise(study: Study) -> Finding:
     """Noise matrix, noise rate and suspicious chips."""
     rule, chips, train = study.gates.noise, study.chips, study.split.train
-    if len(train) < max(LEAST_CHIPS, rule.folds):
-        return not_here("noise", f"{len(train)} training chips are too few to leave some out in turn")
+    labelled = [chip_id for chip_id in train if known(chips[chip_id].label.numpy()).any()]
+    if len(labelled) < max(LEAST_CHIPS, rule.folds):
+        return not_here("noise", f"{len(labelled)} training chips with labels are too few to leave some out in turn")
+    if len(chips.classes) < 2:
+        return not_here("noise", "there is one class, and labels cannot be changed to another")
     found = left_out(study, rule.folds)
     matrix, rate = noise_matrix(found, chips)
     suspicion = suspicions(found, chips)
     listed = sorted(suspicion, key=lambda chip_id: -suspicion[chip_id])[: rule.suspicious]
     spoilt = Flipped(chips, FLIPPED, study.training.seed)
     _, control_rate = noise_matrix(found, spoilt)
-    ranking = _ranking(found, chips, train, study.training.seed)
+    ranking = _ranking(found, chips, labelled, study.training.seed)
     classes = [name for name, row in zip(chips.classes, matrix, strict=True) if row.sum() > 0]
     kept = np.flatnonzero(matrix.sum(1) > 0)
     shares = matrix[np.ix_(kept, kept)] / matrix[kept].sum(1, keepdims=True)
@@ -61,7 +64,7 @@ def noise(study: Study) -> Finding:
         said,
         {"noise": rounded(rate), "ranking": rounded(ranking)},
         {name: float(value) for name, value in rule.model_dump().items()},
-        f"{FLIPPED:.0%} of the labels changed to another class of the chip",
+        f"{FLIPPED:.0%} of the labels changed to another class, of the chip where it has two",
         {"noise": rounded(control_rate)},
         control_rate > rule.max_noise,
         tuple({"chip": chip_id, "suspicion": rounded(suspicion[chip_id])} for chip_id in listed),
@@ -127,27 +130,30 @@ def _pairs(found: LeftOut, chips: ChipSource) -> Iterator[tuple[NDArray[np.int64
     """(pixels,) labels and (classes, pixels) chances of each chip's labelled pixels."""
     for chip_id, chance in found.chances.items():
         label = chips[chip_id].label[0].numpy()
-        known = label < len(chips.classes)
-        yield label[known], chance[:, known].astype(np.float32)
+        shown = label < len(chips.classes)
+        yield label[shown], chance[:, shown].astype(np.float32)
 
 
 def suspicions(found: LeftOut, chips: ChipSource) -> dict[str, float]:
-    """Chip -> how little its labels were expected: one less the mean chance of the label, over its classes."""
+    """Chip -> how little its labels were expected: one less the mean chance of the label, over its classes. Chips
+    without a label are left out.
+    """
     suspicion = {}
     for chip_id, (label, chance) in zip(found.chances, _pairs(found, chips), strict=True):
         own = np.take_along_axis(chance, label[None], axis=0)[0]
         means = [own[label == i].mean() for i in np.unique(label)]
-        suspicion[chip_id] = float(1.0 - np.mean(means)) if means else 0.0
+        if means:
+            suspicion[chip_id] = float(1.0 - np.mean(means))
     return suspicion
 
 
-def _ranking(found: LeftOut, chips: ChipSource, train: Sequence[str], seed: int) -> float:
-    """Area under the curve with which suspicion finds chips whose labels were exchanged."""
+def _ranking(found: LeftOut, chips: ChipSource, labelled: Sequence[str], seed: int) -> float:
+    """Area under the curve with which suspicion finds chips whose labels were exchanged, among chips with labels."""
     luck = np.random.Generator(np.random.PCG64(seed))
-    some = luck.permutation(list(train))[: max(2, round(EXCHANGED * len(train)))].tolist()
+    some = luck.permutation(list(labelled))[: max(2, round(EXCHANGED * len(labelled)))].tolist()
     suspicion, exchanged = suspicions(found, Exchanged(chips, deranged(some, seed), labels=True)), set(some)
     wrong: list[Any] = [suspicion[chip_id] for chip_id in some]
-    right = [suspicion[chip_id] for chip_id in train if chip_id not in exchanged]
+    right = [suspicion[chip_id] for chip_id in labelled if chip_id not in exchanged]
     return area_under_curve(wrong, right)
 
 

@@ -32,8 +32,11 @@ def texts(study: Study) -> Finding:
     held = [chip_id for chip_id in study.split.held_out if chips[chip_id].captions]
     if len(held) <= DECIDES:
         return not_here("texts", f"{len(held)} held-out chips with captions are too few to choose among")
+    told = [chip_id for chip_id in study.split.train if chips[chip_id].captions]
+    if len(told) < 2:
+        return not_here("texts", "one training chip with captions has none to exchange them with")
     measured = retrieval(study.model, chips, held)
-    exchanged = Exchanged(chips, partners(chips, study.split.train, study.training.seed), captions=True)
+    exchanged = Exchanged(chips, partners(chips, told, study.training.seed), captions=True)
     control = retrieval(study.train(exchanged, study.split.train, study.with_texts), chips, held)
 
     def passes(found: Mapping[str, Any]) -> bool:

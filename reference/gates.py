@@ -17,7 +17,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,7 +27,7 @@ import torch
 
 from reference.data import Chips, Target
 from reference.evaluate import Classes
-from reference.findings import Finding
+from reference.findings import Finding, finite
 from reference.gate_leak import leak
 from reference.gate_learnable import learnable, registration
 from reference.gate_modalities import modalities
@@ -148,7 +148,7 @@ def run_gates(
         on_gate: told the name of each gate before it runs.
 
     Raises:
-        DatasetError: an unknown gate; no chip or no label to learn from.
+        DatasetError: an unknown gate; no chip or no label to learn from; a truth that no gate would be held against.
     """
     unknown = sorted(set(only) - set(GATES))
     if unknown:
@@ -158,8 +158,8 @@ def run_gates(
     wanted = [name for name in GATES if name in (only or (SHORT if short else GATES))]
     chips = Chips(dataset, target or default_target(dataset))
     study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
-    if truth is not None and study.cut is None:
-        study.truth = dict(truth(list(study.split.held_out)))
+    if truth is not None:
+        study.truth = _truth(study, truth, wanted)
     findings = []
     for name in wanted:
         on_gate(name)
@@ -188,17 +188,41 @@ def default_target(dataset: Dataset) -> Target:
     Raises:
         DatasetError: none, or several products.
     """
-    names = list(dataset.document.legends)
-    if "label" in names or not names:
-        return Target()
+    names = own_labels(dataset)
     if len(names) > 1:
         raise DatasetError("which label is to be learned?", where=dataset.name, mend=f"--label {' | '.join(names)}")
     return Target(names[0])
 
 
+def own_labels(dataset: Dataset) -> tuple[str, ...]:
+    """Labels that speak for the dataset: the fused one; where there is none, the products, each as good as another."""
+    names = tuple(dataset.document.legends)
+    return ("label",) if "label" in names or not names else names
+
+
+def _truth(
+    study: Study, truth: Callable[[list[str]], Mapping[str, Classes]], wanted: Sequence[str]
+) -> dict[str, Classes]:
+    """True classes of the held-out chips that are covered.
+
+    Raises:
+        DatasetError: no gate asks for them, nothing is held out, or no held-out chip is covered.
+    """
+    where = study.whole.dataset.name
+    if "learnable" not in wanted:
+        raise DatasetError("no gate asks for the truth", where=where, mend="learnable does; or leave --truth out")
+    if study.cut is not None:
+        raise DatasetError("the truth is of whole chips, and none is held out", where=where, mend="leave --truth out")
+    found = dict(truth(list(study.split.held_out)))
+    if not found:
+        many = len(study.split.held_out)
+        raise DatasetError(f"none of the {many} held-out chips is covered by a map of the truth", where=where)
+    return found
+
+
 def write_validation(storage: Storage, validation: Validation) -> str:
-    """Keep a validation beside the dataset's versions; its path."""
-    text = json.dumps(validation.as_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+    """Keep a validation beside the dataset's versions; its path. Numbers that are not finite become null."""
+    text = json.dumps(finite(validation.as_dict()), indent=1, ensure_ascii=False, allow_nan=False)
     storage.put(validation.path, text.encode() + b"\n")
     return validation.path
 

@@ -12,11 +12,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reference.bands import GroupTable
 from reference.data import ABSTAIN, Batch, Layer, stack
+from schemas.errors import DatasetError
 
 Key = tuple[int, int]
 """(number of a chip, epoch)."""
@@ -73,6 +75,8 @@ class Course:
     """Parts begin at a multiple of this: the model's cell."""
     turn: bool = True
     """Whether parts are turned and mirrored."""
+    label_m: float | None = None
+    """Pixel of the labels on the ground; as each chip's pictures say where None, see `label_step_m`."""
 
 
 class Exercises(Dataset[Batch]):
@@ -90,7 +94,7 @@ class Exercises(Dataset[Batch]):
         luck = np.random.Generator(np.random.PCG64([self.course.seed, epoch, number]))
         chip = replace(self.chips[self.chip_ids[number]], captions=())  # of the whole chip: see `reference.words`
         if self.course.crop_m is not None:
-            chip = cropped(chip, self.chips.groups, self.course.crop_m, self.course.cell_m, luck)
+            chip = cropped(chip, self.chips.groups, self.course.crop_m, self.course.cell_m, luck, self.course.label_m)
         return turned(chip, int(luck.integers(8))) if self.course.turn else chip
 
 
@@ -102,7 +106,8 @@ class Steps(Sampler[list[Key]]):
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        return self.course.steps - self.start
+        """Of the whole course: who goes on, Lightning say, counts the batches before the start as taken."""
+        return self.course.steps
 
     def __iter__(self) -> Iterator[list[Key]]:
         size, epoch_seen = self.course.batch_size, -1
@@ -154,30 +159,110 @@ def loader(
 
 
 def cropped(
-    chip: Batch, tables: Mapping[str, GroupTable], crop_m: float, cell_m: float, luck: np.random.Generator
+    chip: Batch,
+    tables: Mapping[str, GroupTable],
+    crop_m: float,
+    cell_m: float,
+    luck: np.random.Generator,
+    label_m: float | None = None,
 ) -> Batch:
-    """A square part of a chip, the same ground in every group; the whole chip where it is no larger."""
-    name = next(iter(chip.layers))
-    h, w = chip.layers[name].valid.shape[-2:]
-    rows, columns = (round(edge * tables[name].step_m / cell_m) for edge in (h, w))
+    """A square part of a chip, the same ground in every group; the whole chip where it is no larger.
+
+    Args:
+        chip: a batch of one.
+        tables: group -> its table.
+        crop_m: edge of the part.
+        cell_m: it begins at a multiple of this.
+        luck: decides where.
+        label_m: pixel of the label, which says what ground the chip has; as its pictures say where None.
+    """
+    label_m = label_step_m(chip, tables) if label_m is None else label_m
+    h, w = chip.label.shape[-2:]
+    rows, columns = (round(edge * label_m / cell_m) for edge in (h, w))
     side = max(1, round(crop_m / cell_m))
     if side >= rows and side >= columns:
         return chip
     top = int(luck.integers(max(rows - side, 0) + 1)) * cell_m
     left = int(luck.integers(max(columns - side, 0) + 1)) * cell_m
+    edge = max(1, round(side * cell_m / label_m))
+    size_yx = (min(edge, h), min(edge, w))
+    begin_yx = (min(round(top / label_m), h - size_yx[0]), min(round(left / label_m), w - size_yx[1]))
+    return part_of(chip, tables, label_m, begin_yx, size_yx)
 
-    def cut(values: Tensor, step_m: float) -> Tensor:
-        y, x, edge = round(top / step_m), round(left / step_m), round(side * cell_m / step_m)
-        return values[..., y : y + edge, x : x + edge]
 
-    layers = {
-        n: Layer(cut(layer.values, tables[n].step_m), cut(layer.valid, tables[n].step_m), layer.day)
-        for n, layer in chip.layers.items()
-    }
-    label_step_m = h * tables[name].step_m / chip.label.shape[-2]
-    return replace(
-        chip, layers=layers, label=cut(chip.label, label_step_m), confidence=cut(chip.confidence, label_step_m)
-    )
+def label_step_m(chip: Batch, tables: Mapping[str, GroupTable], edge_m: float | None = None) -> float:
+    """Pixel of a chip's label on the ground.
+
+    Args:
+        chip: a chip.
+        tables: group -> its table.
+        edge_m: edge of the dataset's largest chip. It counts where the pictures agree, which show a chip's edge to half
+            a pixel of theirs; else the finest of them does.
+
+    Raises:
+        ValueError: neither an edge nor a picture.
+    """
+    edge_px = max(chip.label.shape[-2:])
+    shown = [(tables[name].step_m, max(layer.valid.shape[-2:])) for name, layer in chip.layers.items()]
+    if edge_m is not None and all(abs(pixels * step_m - edge_m) < 0.499 * step_m for step_m, pixels in shown):
+        return edge_m / edge_px
+    if not shown:
+        raise ValueError(f"nothing says how large the label of {', '.join(chip.chip_ids)} is on the ground")
+    step_m, pixels = min(shown)
+    return pixels * step_m / edge_px
+
+
+def part_of(
+    chip: Batch,
+    tables: Mapping[str, GroupTable],
+    label_m: float,
+    begin_yx: tuple[int, int],
+    size_yx: tuple[int, int],
+    shown: Mapping[str, GroupTable] | None = None,
+) -> Batch:
+    """A rectangle of a chip, the same ground in every group by the nearest pixels.
+
+    Args:
+        chip: a batch of one.
+        tables: group -> its table.
+        label_m: pixel of the label on the ground.
+        begin_yx: first pixel of the label.
+        size_yx: pixels of the label.
+        shown: group -> a table with the pixel in which it is shown; ``tables`` where None.
+    """
+    places = [(begin * label_m, size * label_m) for begin, size in zip(begin_yx, size_yx, strict=True)]
+    layers = {}
+    for name, layer in chip.layers.items():
+        step_m, shown_m = tables[name].step_m, (shown or tables)[name].step_m
+        rows, columns = (_pixels(begin_m, size_m, step_m, shown_m) for begin_m, size_m in places)
+        layers[name] = _cut(layer, rows, columns)
+    (y, x), (h, w) = begin_yx, size_yx
+    label, confidence = (values[..., y : y + h, x : x + w] for values in (chip.label, chip.confidence))
+    return replace(chip, layers=layers, label=label, confidence=confidence)
+
+
+def _pixels(begin_m: float, size_m: float, step_m: float, shown_m: float) -> NDArray[np.int64]:
+    """Numbers of the pixels of ``step_m`` nearest to pixels of about ``shown_m`` that divide a stretch of ground; they
+    may lie beyond the picture.
+    """
+    count = max(1, round(size_m / shown_m))
+    if abs(count * step_m - size_m) < 1e-6 * size_m:
+        return np.arange(count, dtype=np.int64) + round(begin_m / step_m)
+    centres_m = begin_m + (np.arange(count) + 0.5) * (size_m / count)
+    nearest: NDArray[np.int64] = np.floor(centres_m / step_m + 1e-6).astype(np.int64)
+    return nearest
+
+
+def _cut(layer: Layer, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Layer:
+    """Those pixels of a layer; what lies beyond it is not valid."""
+    h, w = layer.valid.shape[-2:]
+    inside = ((rows >= 0) & (rows < h))[:, None] & ((columns >= 0) & (columns < w))
+    if inside.all() and (np.diff(rows) == 1).all() and (np.diff(columns) == 1).all():
+        down, across = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        return Layer(layer.values[..., down, across], layer.valid[..., down, across], layer.day)
+    y, x = torch.from_numpy(rows.clip(0, h - 1))[:, None], torch.from_numpy(columns.clip(0, w - 1))
+    valid = layer.valid[..., y, x] & torch.from_numpy(inside)  # (1, T, rows, columns)
+    return Layer(layer.values[..., y, x] * valid[:, :, None], valid, layer.day)
 
 
 def turned(chip: Batch, number: int) -> Batch:
@@ -196,11 +281,24 @@ def turned(chip: Batch, number: int) -> Batch:
 def class_weights(chips: ChipSource, chip_ids: Sequence[str], classes: int) -> Tensor:
     """(classes,) weights of the loss: one over the square root of a class's share, 1 on average over pixels; 0 for a
     class that never occurs.
+
+    Raises:
+        DatasetError: no pixel has a label.
     """
     counts = torch.zeros(classes, dtype=torch.float64)
     for chip_id in chip_ids:
         label = chips[chip_id].label
         counts += torch.bincount(label[label != ABSTAIN], minlength=classes)[:classes]
-    share = counts / counts.sum().clamp_min(1)
+    if not bool(counts.any()):
+        raise no_label(len(chip_ids))
+    share = counts / counts.sum()
     weights = torch.where(share > 0, share.clamp_min(1e-4).rsqrt(), torch.zeros_like(share))
     return (weights / (weights * share).sum().clamp_min(1e-9)).float()
+
+
+def no_label(chips: int) -> DatasetError:
+    """What is said of chips from which nothing can be learned."""
+    return DatasetError(
+        f"no labelled pixel in the {chips} chips to learn from",
+        mend="terraweft report shows what the labels cover; --label names another product",
+    )

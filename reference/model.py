@@ -23,6 +23,7 @@ from reference.bands import GroupTable
 from reference.data import Batch, Layer
 from reference.embeddings import position_waves
 from reference.heads import Projection, SegmentationHead
+from reference.lessons import label_step_m
 from reference.stems import CellAttention, GroupStem, PixelNet, Seen
 from reference.text import TextTower
 from reference.trunk import Trunk
@@ -74,6 +75,7 @@ class ReferenceModel(nn.Module):
         size: see `SIZES`.
         patch_m: edge of a cell on the ground, see `patch_size_m`.
         vocabulary: of the text tower; None: no texts.
+        label_m: pixel of the labels on the ground; None: as pictures say, and what has none is refused.
     """
 
     def __init__(
@@ -83,9 +85,10 @@ class ReferenceModel(nn.Module):
         size: Size,
         patch_m: float,
         vocabulary: Vocabulary | None = None,
+        label_m: float | None = None,
     ) -> None:
         super().__init__()
-        self.tables, self.patch_m, self.size = dict(tables), patch_m, size
+        self.tables, self.patch_m, self.size, self.label_m = dict(tables), patch_m, size, label_m
         self.pixels = PixelNet(len(tables), size.pixel_width, size.width)
         self.stems = nn.ModuleDict(
             {name: GroupStem(t, i, patch_m, size.pixel_width, size.width) for i, (name, t) in enumerate(tables.items())}
@@ -116,13 +119,11 @@ class ReferenceModel(nn.Module):
         """Rows and columns of cells of a batch.
 
         Raises:
-            ValueError: a batch without any layer.
+            ValueError: a batch without any layer, and a model that does not know the labels' pixel.
         """
-        for name, layer in batch.layers.items():
-            edge = self.tables[name].step_m / self.patch_m
-            h, w = layer.valid.shape[-2:]
-            return max(1, round(h * edge)), max(1, round(w * edge))
-        raise ValueError("a batch without any layer")
+        label_m = label_step_m(batch, self.tables) if self.label_m is None else self.label_m
+        h, w = batch.label.shape[-2:]
+        return max(1, round(h * label_m / self.patch_m)), max(1, round(w * label_m / self.patch_m))
 
     def parameter_count(self) -> int:
         """Numbers that are learned."""
@@ -164,20 +165,23 @@ def dropped(
         batch: what to take from.
         tables: which group is of which modality.
         generator: decides; on the CPU.
-        modality: chance of each modality to go; one always stays.
+        modality: chance of each modality to go, alike in all processes, whichever their chips have; one that is there
+            always stays.
         date: chance of each date to go; of a modality that stays, each chip keeps at least one.
         rank: of the processes that share a step, each with as many chips, which one this is: chips lose what they
             would lose in one batch of all.
         world_size: how many there are.
     """
-    present = list(dict.fromkeys(tables[name].modality for name in batch.layers))
-    luck = torch.rand(len(present), generator=generator)
-    kept = {name for name, value in zip(present, luck.tolist(), strict=True) if value >= modality}
-    kept = kept or {present[int(luck.argmax())]}
+    if not batch.layers:
+        return batch
+    names = list(dict.fromkeys(table.modality for table in tables.values()))
+    luck = dict(zip(names, torch.rand(len(names), generator=generator).tolist(), strict=True))
+    present = [name for name in names if any(tables[group].modality == name for group in batch.layers)]
+    kept = {name for name in present if luck[name] >= modality} or {max(present, key=luck.__getitem__)}
     keep_dates: dict[str, Tensor] = {}
     layers = {}
-    for name, layer in batch.layers.items():
-        owner = tables[name].modality
+    for name in (group for group in tables if group in batch.layers):  # in the same order whatever chips have
+        layer, owner = batch.layers[name], tables[name].modality
         if owner not in kept:
             continue
         if owner not in keep_dates:  # groups of one modality share their dates

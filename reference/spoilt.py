@@ -14,15 +14,21 @@ from torch.nn import functional as F
 from reference.bands import GroupTable
 from reference.data import ABSTAIN, Batch, Layer
 from reference.lessons import Altered, ChipSource
+from schemas.errors import DatasetError
 
 
 def deranged(names: Sequence[str], seed: int) -> dict[str, str]:
     """Name -> another name: a turn of a random order, so that nobody keeps its own.
 
+    Raises:
+        DatasetError: a single name, which has no other.
+
     >>> found = deranged(["a", "b", "c"], 0)
     >>> sorted(found.values()), any(a == b for a, b in found.items())
     (['a', 'b', 'c'], False)
     """
+    if len(names) == 1:
+        raise DatasetError("there is no other chip to exchange with", where=names[0])
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(names))
     return {names[order[i]]: names[order[i - 1]] for i in range(len(names))}
 
@@ -69,7 +75,7 @@ class Exchanged(Altered):
 
 
 class Flipped(Altered):
-    """Chips of whose labelled pixels a share, in blocks, names another class at random."""
+    """Chips of whose labelled pixels a share, in blocks drawn at random, names another class."""
 
     BLOCK_PX = 8
 
@@ -80,21 +86,23 @@ class Flipped(Altered):
     def __getitem__(self, chip_id: str) -> Batch:
         """A chip, spoilt."""
         own = self.chips[chip_id]
-        return replace(own, label=flipped(own.label, self.share, self._luck(chip_id), self.BLOCK_PX))
+        return replace(own, label=flipped(own.label, self.share, self._luck(chip_id), self.BLOCK_PX, len(self.classes)))
 
     def _luck(self, chip_id: str) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64([self.seed, *chip_id.encode()]))
 
 
-def flipped(label: Tensor, share: float, luck: np.random.Generator, block_px: int) -> Tensor:
-    """(1, H, W) label of which a share of blocks says a class that occurs elsewhere in it, moved on by one."""
+def flipped(label: Tensor, share: float, luck: np.random.Generator, block_px: int, classes: int) -> Tensor:
+    """(1, H, W) label of which a share of blocks says a class that occurs elsewhere in it, moved on by one; the next of
+    all classes where there is only one.
+    """
     _, h, w = label.shape
     rows, columns = math.ceil(h / block_px), math.ceil(w / block_px)
     hit = np.kron(luck.random((rows, columns)) < share, np.ones((block_px, block_px), bool))[:h, :w]
     there = torch.unique(label[label != ABSTAIN])
-    if len(there) < 2:
-        return label
     following = {int(c): int(there[(i + 1) % len(there)]) for i, c in enumerate(there)}
+    if len(there) == 1:
+        following = {c: (c + 1) % classes for c in following}
     moved = label.clone()
     for code, after in following.items():
         moved[label == code] = after
@@ -127,6 +135,15 @@ def _moved(layer: Layer, dx_px: float, dy_px: float) -> Layer:
     valid = F.grid_sample(mask, grid, align_corners=False)[:, 0] > 0.999  # every pixel that it is made of was valid
     values = values * valid[:, None]
     return Layer(values.view(b, t, c, h, w), valid.view(b, t, h, w), layer.day)
+
+
+def seen_in_both(batch: Batch, other: Batch) -> Batch:
+    """Pictures of which only those pixels are left that are valid in other pictures of the same chips, too."""
+    layers = {}
+    for name, layer in batch.layers.items():
+        valid = layer.valid & other.layers[name].valid  # (B, T, h, w)
+        layers[name] = Layer(layer.values * valid[:, :, None], valid, layer.day)
+    return replace(batch, layers=layers)
 
 
 def noisy(batch: Batch, tables: Mapping[str, GroupTable], modality: str, deviations: float, seed: int) -> Batch:

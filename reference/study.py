@@ -6,6 +6,7 @@ Models are trained when a gate first asks for them, and kept.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reference.data import Batch, Chips, Layer, ground_size_m
+from reference.bands import GroupTable
+from reference.data import Batch, Chips, ground_size_m
 from reference.evaluate import Classes, Counts, confusions, counted_classes
-from reference.lessons import Altered, ChipSource, class_weights
+from reference.lessons import Altered, ChipSource, class_weights, label_step_m, part_of
 from reference.model import ReferenceModel
 from reference.train import Trained, Training, fit
 from schemas.errors import DatasetError
@@ -29,11 +31,33 @@ PARTS = 4
 
 
 class Parts(Altered):
-    """Chips cut into squares, for datasets too small to have a split: ``chip~0``, ``chip~1``, ..."""
+    """Chips cut into squares, for datasets too small to have a split: ``chip~0``, ``chip~1``, ...
 
-    def __init__(self, chips: ChipSource, parts: int = PARTS) -> None:
+    A group whose pixels do not divide a part (30 m in 160 m) is shown in finer ones that do, each repeating the pixel
+    that lies there.
+
+    Args:
+        chips: the whole ones.
+        parts: along an edge.
+        edge_m: edge of the largest chip on the ground; the dataset's where None.
+        edge_px: pixels of its label along it; the dataset's where None.
+    """
+
+    def __init__(
+        self, chips: ChipSource, parts: int = PARTS, edge_m: float | None = None, edge_px: int | None = None
+    ) -> None:
         super().__init__(chips)
-        self.parts = parts
+        if isinstance(chips, Chips):
+            edge_m, edge_px = edge_m or ground_size_m(chips), edge_px or max(chips.dataset.label_shape_yx)
+        self.parts, self.edge_m = parts, edge_m
+        self._groups = chips.groups
+        if edge_m and edge_px and edge_px >= parts:
+            self._groups = dividing(chips.groups, edge_px // parts * edge_m / edge_px)
+
+    @property
+    def groups(self) -> Mapping[str, GroupTable]:
+        """Of the real chips, with pixels that divide a part."""
+        return self._groups
 
     def names(self, chip_ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """(learned from, held out): of each 2 x 2 parts one is held out, a different one in each chip."""
@@ -51,13 +75,35 @@ class Parts(Altered):
         chip_id, _, number = name.rpartition("~")
         whole = self.chips[chip_id]
         row, column = divmod(int(number), self.parts)
+        h, w = (pixels // self.parts for pixels in whole.label.shape[-2:])
+        label_m = label_step_m(whole, self.chips.groups, self.edge_m)
+        part = part_of(whole, self.chips.groups, label_m, (row * h, column * w), (h, w), self.groups)
+        return replace(part, chip_ids=(name,))
 
-        def cut(values: Tensor) -> Tensor:
-            h, w = values.shape[-2] // self.parts, values.shape[-1] // self.parts
-            return values[..., row * h : (row + 1) * h, column * w : (column + 1) * w]
 
-        layers = {n: Layer(cut(v.values), cut(v.valid), v.day) for n, v in whole.layers.items()}
-        return replace(whole, chip_ids=(name,), layers=layers, label=cut(whole.label), confidence=cut(whole.confidence))
+def dividing(tables: Mapping[str, GroupTable], part_m: float) -> dict[str, GroupTable]:
+    """Tables of groups shown in pixels that divide a part: their own where they do; else the largest of which both the
+    part and the own are multiples, unless that is far finer than the finest group; else about as fine as that one.
+
+    >>> from dataclasses import make_dataclass
+    >>> Table = make_dataclass("Table", ["step_m"])
+    >>> [t.step_m for t in dividing({"a": Table(10.0), "b": Table(20.0), "c": Table(30.0)}, 160.0).values()]
+    [10.0, 20.0, 10.0]
+    """
+
+    def shared(step_m: float) -> float:
+        pixels = part_m / step_m
+        fits = pixels > 0.9 and abs(pixels - round(pixels)) < 0.05
+        return step_m if fits else math.gcd(round(part_m * 100), round(step_m * 100)) / 100.0
+
+    finest_m = min((table.step_m for table in tables.values()), default=part_m)
+    least_m = max(shared(finest_m), finest_m / 4.0)
+    steps = {name: shared(table.step_m) for name, table in tables.items()}
+    near_m = part_m / math.ceil(part_m / least_m - 0.05)
+    return {
+        name: table if steps[name] == table.step_m else replace(table, step_m=max(steps[name], near_m))
+        for name, table in tables.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -144,7 +190,7 @@ class Study:
 
     def has_captions(self) -> bool:
         """Whether there are texts to learn."""
-        return any(self.chips[chip_id].captions for chip_id in self.split.train[:3])
+        return any(self.chips[chip_id].captions for chip_id in self.split.train)
 
 
 def split_of(chips: Chips) -> Split:

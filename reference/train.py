@@ -18,7 +18,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -27,9 +26,12 @@ from torch.utils.data import DataLoader
 from reference.data import Batch
 from reference.devices import compile_for, gpu_busy, is_on_gpu, precision_of
 from reference.evaluate import confusions, mean_iou
-from reference.lessons import ChipSource, Course, class_weights, loader
+from reference.lessons import ChipSource, Course, class_weights, label_step_m, loader
 from reference.losses import segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
+from reference.options import Training as Training  # taken from here by those who train
+from reference.options import settings_of
+from reference.resuming import Before, Metrics, begin, checkpoint_of
 from reference.schedule import rise_and_fall
 from reference.vocabulary import learn_vocabulary
 from reference.words import learn_words
@@ -39,57 +41,6 @@ log = logging.getLogger(__name__)
 
 PIXEL_PARTS = ("pixels.", "head.")
 """Parts of the model that see single pixels."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained."""
-
-    size: str = "tiny"
-    """tiny, small or base."""
-    steps: int = 400
-    """Steps of the optimiser."""
-    batch_size: int = 8
-    """Chips per step and process."""
-    crop_m: float | None = None
-    """Edge of the part of a chip that is shown; whole chips where None."""
-    learning_rate: float = 3e-3
-    """At its highest."""
-    pixel_rate: float = 3.0
-    """Times as high for what sees single pixels."""
-    weight_decay: float = 0.02
-    """Of matrices."""
-    warmup: float = 0.08
-    """Share of the steps in which the rate rises."""
-    seed: int = 0
-    """Of everything."""
-    modality_dropout: float = 0.15
-    """Chance of a modality to be left out of a batch."""
-    date_dropout: float = 0.15
-    """Chance of a date to be left out of a chip."""
-    text_steps: int = 300
-    """Steps in which captions are learned, after the others; 0: no texts."""
-    by_confidence: bool = True
-    """Whether sure labels count more."""
-    balance: bool = True
-    """Whether rare classes count more."""
-    ema_decay: float = 0.995
-    """Of the averaged weights, which are what is evaluated."""
-    checkpoint_every: int = 0
-    """Steps between checkpoints; 0: none."""
-    validate_every: int = 0
-    """Steps between evaluations on val; 0: none."""
-    workers: int = 0
-    """Processes that read ahead."""
-    devices: int = 1
-    """GPUs, or processes on a CPU: more than one train by DDP."""
-    accelerator: str = "auto"
-    """cpu, cuda, or whatever is there."""
-    precision: str = "auto"
-    """bf16 (mixed: weights stay fp32) or fp32; auto is bf16 on a GPU, fp32 on a CPU."""
-    compile: bool | None = None
-    """Compile the trunk, whose shapes are fixed; on a GPU alone where None. Where no compiler is at hand it stays as it
-    is, and the log says so."""
 
 
 @dataclass
@@ -132,6 +83,7 @@ class Lesson(lightning.LightningModule):
         self.chips, self.train_ids, self.val_ids = chips, list(train_ids), list(val_ids)
         self.losses: list[float] = []
         self._clock = (time.monotonic(), 0)
+        self._begun_at = -1
 
     def _averaged(self, average: Tensor, now: Tensor, count: Tensor | int) -> Tensor:
         """Young averages follow fast: the decay is at most (1 + n) / (10 + n)."""
@@ -140,8 +92,9 @@ class Lesson(lightning.LightningModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches from the step at which the trainer stands."""
+        options, model = self.options, self.model
         course = Course(
-            self.options.batch_size, self.options.steps, self.options.seed, self.options.crop_m, self.model.patch_m
+            options.batch_size, options.steps, options.seed, options.crop_m, model.patch_m, label_m=model.label_m
         )
         return loader(
             self.chips,
@@ -153,6 +106,16 @@ class Lesson(lightning.LightningModule):
             workers=self.options.workers,
             pin=self.device.type == "cuda",
         )
+
+    def on_train_epoch_start(self) -> None:
+        """Lightning begins epochs as long as steps are missing, even where no batch comes.
+
+        Raises:
+            RuntimeError: no step since the last epoch began.
+        """
+        if self.trainer.global_step == self._begun_at:
+            raise RuntimeError(f"no batch came after step {self._begun_at} of {self.options.steps}")
+        self._begun_at = self.trainer.global_step
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one step."""
@@ -239,7 +202,9 @@ class Lesson(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Sequence[str] = ()) -> ReferenceModel:
+def new_model(
+    chips: ChipSource, edge_m: float, options: Training, captions: Sequence[str] = (), label_m: float | None = None
+) -> ReferenceModel:
     """A model for these chips, its weights drawn from the seed.
 
     Args:
@@ -247,6 +212,7 @@ def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Seq
         edge_m: edge of a chip on the ground.
         options: size and seed.
         captions: texts of the train split, and of no other, for the vocabulary; none: no text tower.
+        label_m: pixel of the labels on the ground.
 
     Raises:
         UserError: an unknown size.
@@ -258,7 +224,7 @@ def new_model(chips: ChipSource, edge_m: float, options: Training, captions: Seq
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         vocabulary = learn_vocabulary(captions) if captions and options.text_steps else None
-        return ReferenceModel(chips.groups, len(chips.classes), size, patch_m, vocabulary)
+        return ReferenceModel(chips.groups, len(chips.classes), size, patch_m, vocabulary, label_m)
 
 
 def fit(
@@ -281,21 +247,35 @@ def fit(
         edge_m: edge of a chip on the ground.
         options: how.
         val_ids: those that it is measured on, every `Training.validate_every` steps.
-        folder: receives checkpoints and metrics; nothing is written where None.
+        folder: receives checkpoints and metrics, and loses those of another training; nothing is written where None.
         resume: go on from the folder's last checkpoint, if there is one: the same numbers as without the stop.
         stop_after: stop at this step, to go on another time; at the last one where None.
         progress: show a bar.
 
     Returns:
         The averaged model, and how fast it went.
+
+    Raises:
+        UserError: options that are none; a checkpoint of another training.
+        DatasetError: no pixel has a label.
     """
+    options.check()
     captions = [c for i in train_ids for c in chips[i].captions] if options.text_steps else []
-    model = new_model(chips, edge_m, options, captions)
     weights = class_weights(chips, train_ids, len(chips.classes))
+    model = new_model(chips, edge_m, options, captions, label_step_m(chips[train_ids[0]], chips.groups, edge_m))
     lesson = Lesson(model, options, weights, chips, train_ids, val_ids)
     on_gpu = is_on_gpu(options.accelerator)
     keeps = bool(folder is not None and options.checkpoint_every)
-    saver = ModelCheckpoint(folder, save_last=True, save_top_k=0, every_n_train_steps=options.checkpoint_every or None)
+    settings = settings_of(chips, train_ids, edge_m, options, weights)
+    last = checkpoint_of(folder, settings) if resume and folder is not None else None
+    saver = ModelCheckpoint(
+        folder,
+        save_last=True,
+        save_top_k=0,
+        every_n_train_steps=options.checkpoint_every or None,
+        enable_version_counter=False,
+    )
+    callbacks: list[lightning.Callback] = [saver] if keeps else []
     with _quiet():
         trainer = lightning.Trainer(
             accelerator=options.accelerator,
@@ -305,8 +285,8 @@ def fit(
             max_steps=options.steps if stop_after is None else stop_after,
             max_epochs=-1,
             precision=precision_of(options.precision, on_gpu),
-            logger=CSVLogger(folder, name="", version="metrics") if folder is not None else False,
-            callbacks=[saver] if keeps else [],
+            logger=Metrics(folder) if folder is not None else False,
+            callbacks=[*callbacks, Before(folder)] if folder is not None and last is not None else callbacks,
             enable_checkpointing=keeps,
             enable_progress_bar=progress,
             enable_model_summary=False,
@@ -314,11 +294,12 @@ def fit(
             gradient_clip_val=1.0,
             num_sanity_val_steps=0,
         )
-        last = None if folder is None else folder / "last.ckpt"
+        if folder is not None and last is None and trainer.is_global_zero:
+            begin(folder, settings)
         if on_gpu if options.compile is None else options.compile:
             compile_for(model.trunk, "cuda" if on_gpu else "cpu")
         began = time.monotonic()
-        trainer.fit(lesson, ckpt_path=str(last) if resume and last is not None and last.is_file() else None)
+        trainer.fit(lesson, ckpt_path=str(last) if last is not None else None)
         seconds = time.monotonic() - began
     steps, model = len(lesson.losses), lesson.averaged()
     if stop_after is None or stop_after >= options.steps:  # every process learns the same words
@@ -361,6 +342,7 @@ def save_model(path: Path, trained: Trained, options: Training, classes: Sequenc
             "dataset_version": version,
             "classes": list(classes),
             "patch_m": model.patch_m,
+            "label_m": model.label_m,
             "training": asdict(options),
             "groups": [table.as_dict() for table in model.tables.values()],
             "vocabulary": None if words is None else {"symbols": words.symbols, "merges": words.merges},

@@ -29,12 +29,10 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
         chip_ids: which chips.
 
     Raises:
-        DatasetError: no such map, or a dataset without a fused legend.
+        DatasetError: no such map, one that is no raster of a known CRS, or a dataset without a fused legend.
         MissingExtraError: rasterio is not installed.
     """
-    for file in files:
-        if not file.is_file():
-            raise DatasetError("there is no map of the truth", where=str(file), mend="--truth names a GeoTIFF")
+    check_maps(files)
     if "label" not in dataset.document.legends:
         raise DatasetError("there is no fused label to compare", where=dataset.name, mend="leave --truth out")
     try:
@@ -44,8 +42,10 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
     indices = _indices(Legend.model_validate(dataset.document.legends["label"]))
     rows = dataset.chips.set_index("chip_id")
     found: dict[str, NDArray[np.uint8]] = {}
-    sources = [rasterio.open(file) for file in files]
+    sources: list[Any] = []
     try:
+        for file in files:
+            sources.append(_opened(rasterio, file))
         for chip_id in chip_ids:
             grid = label_grid(dataset, rows.loc[chip_id].to_dict() | {"chip_id": chip_id})
             layers = [indices[_cut(source, grid)] for source in sources]
@@ -58,6 +58,17 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
         for source in sources:
             source.close()
     return found
+
+
+def check_maps(files: Sequence[Path]) -> None:
+    """Nothing, where all the maps are there.
+
+    Raises:
+        DatasetError: one is not.
+    """
+    for file in files:
+        if not file.is_file():
+            raise DatasetError("there is no map of the truth", where=str(file), mend="--truth names a GeoTIFF")
 
 
 def label_grid(dataset: Dataset, row: dict[str, Any]) -> GeoRef:
@@ -73,6 +84,18 @@ def _indices(legend: Legend) -> NDArray[np.uint8]:
     for index, entry in enumerate(legend.classes):
         indices[entry.code] = index
     return indices
+
+
+def _opened(rasterio: Any, file: Path) -> Any:
+    """A map, open."""
+    try:
+        source = rasterio.open(file)
+    except rasterio.errors.RasterioIOError as error:
+        raise DatasetError("no raster that can be read", where=str(file), mend="--truth names a GeoTIFF") from error
+    if source.crs is None:
+        source.close()
+        raise DatasetError("the map of the truth has no CRS", where=str(file), mend="write it with one")
+    return source
 
 
 def _cut(source: Any, grid: GeoRef) -> NDArray[np.uint16]:

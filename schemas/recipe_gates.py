@@ -20,7 +20,7 @@ class GateTraining(Model):
     """Chips per step."""
     crop_m: PositiveFloat | None = 480.0
     """Edge of the part of a chip that a step shows; whole chips where null."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Of weights, order, crops and controls."""
 
 

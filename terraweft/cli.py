@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import math
 import os
+import select
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +28,37 @@ log = logging.getLogger(__name__)
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk answers that takes no more; a write into an open file names no path."""
+NO_READER = 128 + 13
+"""Exit code of what a shell ends by SIGPIPE."""
 RESUMABLE = ("build", "refresh", "demo")
 """Commands that go on where they were stopped."""
+
+
+def has_no_reader() -> bool:
+    """Whether what we print to has been left by its reader, such as ``head``; what is not written yet goes nowhere."""
+    left = []
+    for stream in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        left += [stream.fileno() for _, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    for descriptor in left:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    return bool(left)
+
+
+class Output(Console):
+    """A console; where its reader leaves, the command ends as other tools do."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich.
+
+        Raises:
+            SystemExit: with 141.
+        """
+        has_no_reader()
+        raise SystemExit(NO_READER)
 
 
 class Commands(TyperGroup):
@@ -38,9 +69,16 @@ class Commands(TyperGroup):
 
         Raises:
             typer.Exit: with 130, after an interrupt.
+            SystemExit: with 141, where nobody reads any more.
         """
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError:
+            if not has_no_reader():  # a connection
+                raise
+            raise SystemExit(NO_READER) from None
         except KeyboardInterrupt:
             more = "; run the same command again to go on where it stopped"
             line = f"terraweft: interrupted{more if ctx.invoked_subcommand in RESUMABLE else ''}"
@@ -56,8 +94,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Output(highlight=False)
+err = Output(stderr=True, highlight=False)
 Result = TypeVar("Result")
 
 RecipeArgument = Annotated[
@@ -71,6 +109,12 @@ VersionOption = Annotated[str | None, typer.Option("--version", help="A version 
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes; one per core by default.")
 ]
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0.0 < value < math.inf:
+        raise typer.BadParameter(f"{value:g} is not above 0")
+    return value
 
 
 def _say_version(wanted: bool) -> None:
@@ -222,6 +266,8 @@ def show(
     from terraweft.show import show_chip, show_dataset
 
     if chip is None:
+        if png is not None:
+            raise UserError("is of one chip's pictures, and no chip is named", "--png", "terraweft show DATASET CHIP")
         show_dataset(dataset, version, out)
     else:
         show_chip(dataset, chip, version, png, out)
@@ -247,12 +293,14 @@ def train(
     size: Annotated[str, typer.Option(help="Of the reference model: tiny, small or base.")] = "tiny",
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 400,
     batch_size: Annotated[int, typer.Option(min=1, help="Chips per step and device.")] = 8,
-    crop_m: Annotated[float | None, typer.Option(help="Edge of the part of a chip that a step shows.")] = None,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-3,
+    crop_m: Annotated[
+        float | None, typer.Option(help="Edge of the part of a chip that a step shows.", callback=_above_zero)
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.", callback=_above_zero)] = 3e-3,
     modality: Annotated[list[str] | None, typer.Option(help="Learn from this one only; may be given again.")] = None,
     label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
     text_steps: Annotated[int, typer.Option(min=0, help="Steps for captions, after the others; 0: none.")] = 300,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read ahead.")] = 0,
     devices: Annotated[int, typer.Option(min=1, help="GPUs, or processes on a CPU.")] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",

@@ -53,6 +53,7 @@ def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) 
         from reference.study import split_of
         from reference.train import Training, fit, save_model
     options = Training(**settings)
+    options.check()
     with closing(open_dataset(request.dataset, request.version, store_options(os.environ))) as dataset:
         target = Target(request.label) if request.label else default_target(dataset)
         chips = Chips(dataset, target, request.modalities or None)
@@ -105,11 +106,14 @@ class ValidateRequest:
 
 
 def run_validate(request: ValidateRequest, out: Console) -> bool:
-    """`terraweft validate`: True where the gates let the version through."""
+    """`terraweft validate`: True where the gates let the version through; all of them on its own label move the pointer
+    to one that waits.
+    """
     with needs("train"):
         from reference.data import Target
         from reference.gates import run_gates, write_validation
-        from reference.truth import read_truth
+        from reference.truth import check_maps, read_truth
+    check_maps(request.truth)
     with closing(open_dataset(request.dataset, request.version, store_options(os.environ))) as dataset:
         truth = request.truth
         with out.status("validating") as status:
@@ -124,9 +128,16 @@ def run_validate(request: ValidateRequest, out: Console) -> bool:
         path = write_validation(dataset.storage, found)
         report_validation(found, f"{dataset.storage.uri}/{path}", out)
         _write_page(dataset, out)
-        if found.passed and not request.short and not request.gates:
+        if lets_readers_in(found, request, dataset):
             promote_waiting(dataset, out)
     return found.passed
+
+
+def lets_readers_in(found: Validation, request: ValidateRequest, dataset: Dataset) -> bool:
+    """Whether a version that waits may be read: all gates passed, on a label that speaks for the dataset."""
+    from reference.gates import own_labels
+
+    return found.passed and not request.short and not request.gates and found.target in own_labels(dataset)
 
 
 def report_validation(found: Validation, where: str, out: Console) -> None:

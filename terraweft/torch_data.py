@@ -247,7 +247,7 @@ def _share(options: StreamOptions, name: str) -> Share:
     if world_size is None:
         world_size = torch.distributed.get_world_size() if distributed else 1
     if rank is None:
-        rank = torch.distributed.get_rank() if distributed and options.world_size is None else 0
+        rank = torch.distributed.get_rank() if distributed and world_size > 1 else 0
     if not 0 <= rank < world_size:
         raise DatasetError(f"rank {rank} of {world_size}", where=name)
     return Share(rank, world_size)

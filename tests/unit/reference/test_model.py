@@ -174,6 +174,45 @@ def test_dropout_keeps_at_least_one_modality_and_one_date_of_each_chip(batch: Ba
     assert set(dropped(batch, chips.groups, torch.Generator(), 0.0, 0.0).layers) == set(batch.layers)
 
 
+def test_processes_leave_out_the_same_modalities_though_the_chips_of_one_lack_some(
+    batch: Batch, chips: MadeChips
+) -> None:
+    for seed in range(60):
+        for lacking in ("s1", "dem", "s2"):
+            rest = select(batch, {"s1", "dem", "s2"} - {lacking}, chips.groups)
+            ways = [
+                dropped(shown, chips.groups, torch.Generator().manual_seed(seed), 0.4, 0.4, rank=rank, world_size=2)
+                for rank, shown in enumerate((batch, rest))
+            ]
+            all_kept, kept = ({chips.groups[name].modality for name in way.layers} for way in ways)
+            assert kept == all_kept - {lacking} or all_kept == {lacking}
+            assert kept
+
+
+def test_what_is_left_out_follows_from_the_seed_as_it_always_did(batch: Batch, chips: MadeChips) -> None:
+    chance = torch.Generator().manual_seed(8)
+    luck = torch.rand(3, generator=chance).tolist()  # of s2, s1, dem
+    first = torch.rand((1, 3, 3), generator=chance)[0] >= 0.4  # of the first that stays
+    kept = dropped(batch, chips.groups, torch.Generator().manual_seed(8), 0.4, 0.4)
+    assert list(kept.layers) == [
+        n for n, t in chips.groups.items() if luck[("s2", "s1", "dem").index(t.modality)] >= 0.4
+    ]
+    assert luck[0] >= 0.4
+    seen = kept.layers["s2_10m"].valid.flatten(2).any(2)
+    assert torch.equal(seen | (~first.any(1))[:, None], first | (~first.any(1))[:, None])
+
+
+def test_a_batch_without_any_picture_is_answered_on_the_labels_grid(chips: MadeChips, batch: Batch) -> None:
+    bare = select(batch, (), chips.groups)
+    assert dropped(bare, chips.groups, torch.Generator(), 0.5, 0.5) is bare
+    torch.manual_seed(5)
+    patch_m = patch_size_m(chips.groups, EDGE_M, 8)
+    model = ReferenceModel(chips.groups, len(CLASSES), SIZES["tiny"], patch_m, label_m=10.0).eval()
+    blind = replace(batch, layers={n: replace(v, valid=torch.zeros_like(v.valid)) for n, v in batch.layers.items()})
+    assert model.grid(bare) == model.grid(batch) == (8, 8)
+    assert torch.equal(scores(model, bare), scores(model, blind))
+
+
 def test_a_cell_is_a_common_multiple_of_all_pixels() -> None:
     groups = tables()
     assert patch_size_m(groups, EDGE_M, 8) == 40.0

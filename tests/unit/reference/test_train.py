@@ -81,6 +81,7 @@ def test_every_chip_comes_once_an_epoch_and_ranks_share_each_step() -> None:
     assert together == alone
     assert sorted(number for number, epoch in alone if epoch == 0) == list(range(8))
     assert list(Steps(8, course, start=4)) == list(Steps(8, course))[4:]
+    assert len(Steps(8, course, start=4)) == 6  # Lightning counts from the first
 
 
 def test_parts_and_turns_keep_pixels_and_labels_together(chips: MadeChips) -> None:

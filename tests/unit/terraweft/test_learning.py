@@ -10,11 +10,13 @@ import torch
 from rich.console import Console
 
 from flows.reporting import report_inputs
+from reference.findings import Finding
+from reference.gates import Validation
 from reports.html import render_report
 from shards.pointer import read_pointer
-from shards.reader import open_dataset
+from shards.reader import Dataset, open_dataset
 from terraweft.cli import main
-from terraweft.learning import promote_waiting
+from terraweft.learning import ValidateRequest, lets_readers_in, promote_waiting
 from tests.unit.reference import made_dataset
 from tests.unit.shards import made_up
 
@@ -81,6 +83,36 @@ def test_a_version_that_waits_becomes_current_and_others_do_not(tmp_path: Path) 
     without = made_dataset.write(tmp_path, 7, created=made_up.CREATED + 2 * day, current=False)
     promote_waiting(without, out)
     assert read_pointer(first.storage).current == waiting.version  # type: ignore[union-attr]
+
+
+def test_readers_are_let_in_by_all_gates_on_the_label_of_the_dataset_alone(tmp_path: Path) -> None:
+    waiting = made_dataset.write(tmp_path, 5)
+
+    def validated(label: str) -> Validation:
+        passed = (Finding("learnable", True, "good"),)
+        return Validation("made-up", waiting.version, "20260101T000000Z", False, label, "", passed, {}, 1.0)
+
+    all_gates = ValidateRequest(str(tmp_path))
+    assert lets_readers_in(validated("label"), all_gates, waiting)
+    assert not lets_readers_in(validated("product"), ValidateRequest(str(tmp_path), label="product"), waiting)
+    assert not lets_readers_in(validated("label"), ValidateRequest(str(tmp_path), short=True), waiting)
+    assert not lets_readers_in(validated("label"), ValidateRequest(str(tmp_path), gates=("leak",)), waiting)
+    legends = dict.fromkeys(("one", "two"), waiting.document.legends["product"])  # no fused label
+    products = Dataset(waiting.storage, waiting.document.model_copy(update={"legends": legends}))
+    assert lets_readers_in(validated("two"), ValidateRequest(str(tmp_path), label="two"), products)
+
+
+def test_a_map_of_the_truth_that_is_not_there_or_not_asked_for_is_one_line(tmp_path: Path, capsys: Any) -> None:
+    made_dataset.write(tmp_path / "dataset", 5)
+    for name, said in (("no.tif", "there is no map of the truth"), ("a.tif", "no gate asks for the truth")):
+        (tmp_path / "a.tif").write_bytes(b"")
+        with pytest.raises(SystemExit) as ended:
+            main(["validate", str(tmp_path / "dataset"), "--gate", "statistics", "--truth", str(tmp_path / name)])
+        assert ended.value.code == 2
+        shown = capsys.readouterr().err
+        assert said in shown
+        assert shown.count("\n") == 1
+    assert not (tmp_path / "dataset" / "validations").exists()
 
 
 def test_names_in_a_validation_are_escaped_in_the_report(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from schemas.errors import DatasetError
 from shards.storage import open_storage
 from shards.version import publish
 from terraweft import ChipLoader, ChipStream, StreamOptions, collate
+from terraweft.torch_order import Share
 from tests.unit.shards import made_up
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -107,6 +109,17 @@ def test_a_state_of_another_stream_is_refused(root: Path) -> None:
         ChipLoader(stream_of(root, rank=0, world_size=2), 2).load_state_dict(state)
     with pytest.raises(DatasetError, match="at least 1"):
         ChipLoader(stream_of(root), 0)
+
+
+@pytest.mark.parametrize(("world_size", "share"), [(None, Share(1, 2)), (2, Share(1, 2)), (1, Share(0, 1))])
+def test_a_process_reads_its_own_share_where_the_world_is_told(
+    root: Path, world_size: int | None, share: Share
+) -> None:
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+    try:
+        assert stream_of(root, world_size=world_size).share == share
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_collating_pads_to_the_largest_and_marks_it(root: Path) -> None:
