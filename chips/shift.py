@@ -243,7 +243,9 @@ def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDAr
     else:
         cover = averaged(image.valid.astype(np.float32))
         valid = cover >= MIN_COVER
-        level = image.pixels.mean(axis=(1, 2), keepdims=True, where=image.valid)
+        level = np.zeros((len(image.pixels), 1, 1), np.float32)
+        if image.valid.any():
+            level = image.pixels.mean(axis=(1, 2), keepdims=True, where=image.valid)
         planes = np.where(image.valid, image.pixels - level, np.float32(0))
     sums = np.stack([averaged(plane) for plane in planes])
     return np.where(valid, sums / np.where(valid, cover, np.float32(1)) + level, np.float32(0)), valid
