@@ -34,11 +34,15 @@ class Touched:
     """Components that changed, or `NEW`, `FAILED`, `REFIT`."""
     sample: StoredSample | None = None
     """Where the other modalities are taken from; None where all are read."""
+    are_shifts_found_again: bool = False
+    """Whether shifts of acquisitions are not the parent's: every touched chip says what it measures."""
+    are_twins_found_again: bool = False
+    """Whether twins are not the parent's: every touched chip leaves fingerprints of all its layers."""
 
     def key(self, chip_id: str) -> list[Any]:
         """What of it decides the chip's fragment, beside the plan."""
         stored = self.sample.segment.sha256 if self.sample is not None else ""
-        flags = [self.is_measured_again, self.is_screened_again, REFIT in self.why]
+        flags = [self.is_measured_again, self.is_screened_again, REFIT in self.why, self.are_twins_found_again]
         return [chip_id, sorted(self.read), stored, flags]
 
     def counts(self, modality: str) -> bool:
@@ -48,7 +52,7 @@ class Touched:
     @property
     def is_measured_again(self) -> bool:
         """Whether shifts between its layers are measured anew."""
-        return bool(self.read) or REGISTER in self.why or REFIT in self.why
+        return bool(self.read) or REGISTER in self.why or self.are_shifts_found_again
 
     @property
     def is_screened_again(self) -> bool:
@@ -132,7 +136,7 @@ def compare(
     modality_of = {layer.group: layer.modality for layer in plan.layers}
     frozen = _of_same_layers(before.estimates.holding(parts, modality_of, refit), others, modality_of)
     models = frozen.models(recipe)
-    judge = _Judge(recipe, before, others.union(redo), refit)
+    judge = _Judge(recipe, before, others.union(redo), refit, frozen)
     touched: dict[int, dict[str, Touched]] = {}
     untouched = Inputs()
     seen = 0
@@ -199,13 +203,17 @@ def _removed(before: Before, touched: Mapping[int, Mapping[str, Touched]], untou
 class _Judge:
     """Says of a chip what must be done about it."""
 
-    def __init__(self, recipe: Recipe, before: Before, again: frozenset[str], refit: bool) -> None:
+    def __init__(self, recipe: Recipe, before: Before, again: frozenset[str], refit: bool, frozen: Estimates) -> None:
         self.before, self.again, self.refit = before, again, refit
+        self.new_shifts, self.new_twins = not frozen.shifts_part, not frozen.twins_part
         self.modalities = frozenset(recipe.modalities)
         self.asks = recipe.captions is not None and recipe.captions.may_ask
         labels = recipe.labels.sources.values() if recipe.labels else ()
         self.rejecting = self.modalities | {SCREEN}
-        self.rejecting |= {REGISTER} if recipe.register_shifts.mode == "reject" else set()
+        register = recipe.register_shifts
+        self.rejecting |= {REGISTER} if register.mode in ("correct", "reject") else set()
+        self.moves = register.mode == "correct"
+        self.needs_unmoved = {REGISTER, SCREEN} if register.correct_by == "scene" else {REGISTER}
         self.rejecting |= {LABELS} if any(not source.optional for source in labels) else set()
 
     def of(self, chip_id: str, now: Mapping[str, str]) -> Touched | None:
@@ -226,4 +234,6 @@ class _Judge:
         if not changed:
             return None
         read = self.modalities & changed
-        return Touched(read, changed, None if read == self.modalities else sample)
+        if self.moves and (self.new_shifts or changed & self.needs_unmoved):  # the parent holds it as it was moved
+            read = self.modalities
+        return Touched(read, changed, None if read == self.modalities else sample, self.new_shifts, self.new_twins)

@@ -17,7 +17,8 @@ from flows.fragments import key_of
 from schemas.errors import DatasetError
 from schemas.recipe import Recipe
 
-FORMAT = 1
+FORMAT = 2
+"""Of format 1 are files with one hash for shifts and twins."""
 NAME = "estimates.json"
 """Name of the file in a version's folder."""
 STALE_SHARE = 0.25
@@ -40,9 +41,11 @@ class Estimates:
     """Modality group -> hash of its modality's part of the recipe."""
     scene_shifts: tuple[Mapping[str, Any], ...] = ()
     """Shifts of acquisitions (`chips.scene_shift.to_rows`)."""
+    shifts_part: str = ""
+    """Hash of the recipe's modalities and co-registration; empty: not estimated yet."""
     twins: tuple[Mapping[str, Any], ...] = ()
     """Chips that show one place twice."""
-    findings_part: str = ""
+    twins_part: str = ""
     """Hash of the recipe's modalities, co-registration and screening; empty: not estimated yet."""
     buckets: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of its hash buckets."""
@@ -52,17 +55,22 @@ class Estimates:
         """Hash of the fusion model."""
         return key_of(self.fusion)
 
+    @property
+    def findings_part(self) -> str:
+        """Hash of what shifts or twins were estimated under; empty: neither is estimated yet."""
+        return self.shifts_part or self.twins_part
+
     def models(self, recipe: Recipe) -> dict[str, str]:
         """Component -> hash of the parameters that it goes by; empty where they are still to be estimated.
 
         Shifts of acquisitions and twins count where the recipe moves or rejects chips by them.
         """
-        register, found = recipe.register_shifts, bool(self.findings_part)
+        register = recipe.register_shifts
         models = {FUSE: self.model_key if self.fusion_part else ""}
         if register.correct_by == "scene" and register.mode in ("correct", "reject"):
-            models |= dict.fromkeys(recipe.modalities, key_of(self.scene_shifts) if found else "")
+            models |= dict.fromkeys(recipe.modalities, key_of(self.scene_shifts) if self.shifts_part else "")
         if recipe.screen.near_duplicates == "reject":
-            models[SCREEN] = key_of(self.twins) if found else ""
+            models[SCREEN] = key_of(self.twins) if self.twins_part else ""
         return models
 
     def holding(self, parts: Mapping[str, str], modality_of: Mapping[str, str], refit: bool = False) -> Estimates:
@@ -76,11 +84,16 @@ class Estimates:
         if refit:
             return Estimates(buckets=self.buckets)
         fits = {g for g, part in self.bands_parts.items() if parts.get(modality_of.get(g, "")) == part}
+        twins = twins_part(parts, modality_of)
+        held = self if self.fusion_part == fusion_part(parts) else replace(self, fusion=None, fusion_part="")
+        if self.shifts_part not in (shifts_part(parts, modality_of), twins):  # in format 1 they have one hash
+            held = replace(held, scene_shifts=(), shifts_part="")
+        if self.twins_part != twins:
+            held = replace(held, twins=(), twins_part="")
         return replace(
-            self if self.fusion_part == fusion_part(parts) else replace(self, fusion=None, fusion_part=""),
+            held,
             bands={group: bands for group, bands in self.bands.items() if group in fits},
             bands_parts={group: part for group, part in self.bands_parts.items() if group in fits},
-            **({} if self.findings_part == findings_part(parts, modality_of) else _NOTHING_FOUND),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,19 +106,20 @@ class Estimates:
             "bands": bands,
             "bands_parts": dict(self.bands_parts),
             "scene_shifts": list(self.scene_shifts),
+            "shifts_part": self.shifts_part,
             "twins": list(self.twins),
-            "findings_part": self.findings_part,
+            "twins_part": self.twins_part,
             "buckets": dict(self.buckets),
         }
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Estimates:
-        """The parameters that `to_dict` wrote.
+        """The parameters that `to_dict` wrote, or wrote as format 1.
 
         Raises:
             DatasetError: of another format.
         """
-        if document.get("format") != FORMAT:
+        if document.get("format") not in (1, FORMAT):
             raise DatasetError(f"format {document.get('format')!r} of {NAME} is unknown")
         bands = {g: {n: Summary(**s) for n, s in of_group.items()} for g, of_group in document["bands"].items()}
         return cls(
@@ -114,13 +128,11 @@ class Estimates:
             bands=bands,
             bands_parts=document["bands_parts"],
             scene_shifts=tuple(document["scene_shifts"]),
+            shifts_part=document["findings_part" if document["format"] == 1 else "shifts_part"],
             twins=tuple(document["twins"]),
-            findings_part=document["findings_part"],
+            twins_part=document["findings_part" if document["format"] == 1 else "twins_part"],
             buckets=document["buckets"],
         )
-
-
-_NOTHING_FOUND: dict[str, Any] = {"scene_shifts": (), "twins": (), "findings_part": ""}
 
 
 def fusion_part(parts: Mapping[str, str]) -> str:
@@ -128,6 +140,11 @@ def fusion_part(parts: Mapping[str, str]) -> str:
     return digest([parts.get(LABELS), parts.get(FUSE)])
 
 
-def findings_part(parts: Mapping[str, str], modality_of: Mapping[str, str]) -> str:
-    """Hash of what shifts of acquisitions and twins are bound to."""
+def shifts_part(parts: Mapping[str, str], modality_of: Mapping[str, str]) -> str:
+    """Hash of what shifts of acquisitions are bound to: rejected chips count, so that no screening is among it."""
+    return digest([parts[REGISTER], {name: parts[name] for name in modality_of.values()}])
+
+
+def twins_part(parts: Mapping[str, str], modality_of: Mapping[str, str]) -> str:
+    """Hash of what twins are bound to: they are among kept chips, which shifts may reject as well."""
     return digest([parts[REGISTER], parts[SCREEN], {name: parts[name] for name in modality_of.values()}])

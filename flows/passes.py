@@ -254,7 +254,7 @@ def _finish_chip(
     if chip.spec.split == "train":
         sums.pixels += [statistics.measure_layer(layer) for layer in counted.values()]
     if recipe.screen.near_duplicates != "off":
-        sums.prints += fingerprints(chip_id, counted)
+        sums.prints += fingerprints(chip_id, chip.layers if touched.are_twins_found_again else counted)
     _store(job, replace(draft, chip=chip), inputs, is_settled, writer)
     return Outcome(chip_id, "kept")
 

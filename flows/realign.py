@@ -65,25 +65,41 @@ class Findings:
         )
 
 
-def find_out(job: Job, first: Mapping[str, Path], frozen: Findings | None = None) -> Findings:
+@dataclass(frozen=True)
+class Known:
+    """What the parent found, as far as it holds."""
+
+    scene_shifts: Rows | None = None
+    """As in `Findings`; None: to be found anew."""
+    twins: Rows | None = None
+    """As in `Findings`; None: to be found anew."""
+
+
+_NOTHING_KNOWN = Known()
+
+
+def find_out(job: Job, first: Mapping[str, Path], known: Known = _NOTHING_KNOWN) -> Findings:
     """Shifts of all pairs of acquisitions and all twins, from what the tiles left, in the order of their names.
 
     Args:
         job: the run.
         first: tile id -> its fragments.
-        frozen: what the parent found, where that holds: taken as it is.
+        known: what the parent found, where that holds: taken as it is.
     """
-    if frozen is not None:
-        return frozen
+    if known.scene_shifts is not None and known.twins is not None:
+        return Findings(known.scene_shifts, known.twins)
     observations: list[Observation] = []
     prints: list[Fingerprint] = []
     for tile_id in sorted(first):
         summary = read_json(first[tile_id] / "tile.json")
         observations += [Observation(**{**o, "pair": Acquisitions(*o["pair"])}) for o in summary["shifts"]]
         prints += [Fingerprint(*fields) for fields in summary["prints"]]
-    scenes = combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)
-    twins = find_twins(prints, job.recipe.screen.max_similarity)
-    return Findings(tuple(to_rows(scenes)), tuple(asdict(pair) for pair in twins))
+    scenes, twins = known.scene_shifts, known.twins
+    if scenes is None:
+        scenes = tuple(to_rows(combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)))
+    if twins is None:
+        twins = tuple(asdict(pair) for pair in find_twins(prints, job.recipe.screen.max_similarity))
+    return Findings(scenes, twins)
 
 
 def changes_chips(job: Job) -> bool:

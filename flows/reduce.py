@@ -13,10 +13,10 @@ from typing import Any
 from chips import statistics
 from chips.inputs import FUSE
 from chips.statistics import Summary
-from flows.estimates import Estimates, findings_part, fusion_part
+from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from flows.fragments import read_json
 from flows.passes import Job
-from flows.realign import Findings
+from flows.realign import Findings, Known
 from labelers import fuse
 from labelers.marks import FusionStatistics, added
 from labelers.voters import setup_of
@@ -41,9 +41,12 @@ class Estimated:
         return self.stored.bands.get(group, {}).get(name)
 
 
-def frozen_findings(frozen: Estimates) -> Findings | None:
-    """What the parent found over its acquisitions and chips, or None where that is to be found anew."""
-    return Findings(frozen.scene_shifts, frozen.twins) if frozen.findings_part else None
+def frozen_findings(frozen: Estimates) -> Known:
+    """What the parent found over its acquisitions and chips, as far as it holds."""
+    return Known(
+        frozen.scene_shifts if frozen.shifts_part else None,
+        frozen.twins if frozen.twins_part else None,
+    )
 
 
 def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen: Estimates) -> Estimated:
@@ -63,8 +66,9 @@ def estimate_run(job: Job, first: Mapping[str, Path], findings: Findings, frozen
         bands={group: bands[group] for group in modality_of if group in bands},
         bands_parts={group: job.parts[modality] for group, modality in modality_of.items()},
         scene_shifts=tuple(findings.scene_shifts),
+        shifts_part=shifts_part(job.parts, modality_of),
         twins=tuple(findings.twins),
-        findings_part=findings_part(job.parts, modality_of),
+        twins_part=twins_part(job.parts, modality_of),
     )
     labels = job.recipe.labels
     if labels is not None and FUSE in job.parts and not frozen.fusion_part:
