@@ -39,6 +39,8 @@ BALLAST_BYTES = 16_000_000
 FREE_BYTES = 32_000_000
 """Nothing is sent while the disk has less than this."""
 VERSION = 2
+HEADER = b"SQLite format 3\0"
+"""How every file of SQLite begins that is not empty."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS attempts (
@@ -86,6 +88,7 @@ class SqliteLedger:
 
     def __init__(self, path: Path, free_bytes: int = FREE_BYTES) -> None:
         self.path, self._free_bytes = path, free_bytes
+        _require_database(path)
         self.owner = uuid.uuid4().hex
         self._owners = path.with_name(path.name + ".owners")
         self._owners.mkdir(parents=True, exist_ok=True)
@@ -314,6 +317,20 @@ def _is_full(error: sqlite3.DatabaseError) -> bool:
 
 def _full(place: Path) -> LedgerFullError:
     return LedgerFullError("the disk of the ledger is full", where=str(place.parent), mend="free some room, then go on")
+
+
+def _require_database(path: Path) -> None:
+    """See that a file is a database, or may become one, before anything is laid beside it.
+
+    Raises:
+        UserError: it is a folder, or a file of another kind.
+    """
+    if path.is_dir():
+        raise UserError("this is a folder, not a ledger", where=str(path), mend="name the ledger's file")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(HEADER)) not in (b"", HEADER):
+                raise UserError("this file is no ledger", where=str(path), mend="name another file")
 
 
 def _translated(error: sqlite3.DatabaseError, path: Path) -> UserError:

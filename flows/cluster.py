@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
 
-PRELOAD = ["flows.dask_clock", "flows.realign"]
+PRELOAD = ["flows.dask_interrupt", "flows.dask_clock", "flows.realign"]
 """What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
 
 MEMORY_PER_WORKER = "1500MB"

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import yaml
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
@@ -83,14 +83,35 @@ def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
     """Make or renew the deployments of the wanted rows, and the work pool that they share.
 
     Raises:
-        UserError: a row's recipe cannot be read, or the API does not answer.
+        UserError: a row's recipe cannot be read, its schedule never fires, or the API does not answer.
     """
-    names = regions.names(wanted)
-    for name in names:
-        regions.recipe(name)  # a recipe that is broken is told now, not at night
+    names = _sound_rows(regions, wanted)
     with api() as client:
         _make_pool(client, regions.table.pool, regions.table.runs_at_once)
     return [_deploy_row(regions, regions.row(name)) for name in names]
+
+
+def _sound_rows(regions: Regions, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the wanted regions, whose recipes and schedules hold: what is broken is told now, not at night.
+
+    Raises:
+        UserError: a row's recipe cannot be read, or its schedule never fires.
+    """
+    names = regions.names(wanted)
+    for name in names:
+        regions.recipe(name)
+        schedule = regions.row(name).schedule
+        if schedule is None:
+            continue
+        mend = "cron has five fields: minute, hour, day of month, month, day of week"
+        where = f"{regions.path.name}: region {name}"
+        try:
+            soon = next(CronSim(schedule.cron, datetime.now(UTC)), None)
+        except CronSimError as error:
+            raise UserError(f"cron {schedule.cron!r} cannot be used: {error}", where=where, mend=mend) from error
+        if soon is None:
+            raise UserError(f"cron {schedule.cron!r} never fires", where=where, mend=mend)
+    return names
 
 
 def _deploy_row(regions: Regions, row: Row) -> Deployed:
@@ -244,9 +265,12 @@ def prefect_yaml(regions: Regions, table: str, wanted: tuple[str, ...] = ()) -> 
         regions: the table.
         table: its path as the workers see it.
         wanted: names of regions; all where empty.
+
+    Raises:
+        UserError: a row's recipe cannot be read, or its schedule never fires.
     """
     entries: list[dict[str, Any]] = []
-    for name in regions.names(wanted):
+    for name in _sound_rows(regions, wanted):
         row = regions.row(name)
         entry: dict[str, Any] = {
             "name": name_of(regions, name),

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import rasterio
 
+from schemas.errors import UserError
+
 from . import landcover, osm
 from .clouds import CloudField, sun_at
 from .cog import CogWriter
@@ -78,11 +80,30 @@ def code_version() -> str:
 
 
 def read_index(root: Path) -> SandboxIndex | None:
-    """The index of a complete sandbox under ``root``; None where there is none."""
+    """The index of a complete sandbox under ``root``; None where there is none.
+
+    Raises:
+        UserError: the file is broken, or another program's.
+    """
+    found = _read_marker(root)
+    return None if found is None else _index_of(root, found)
+
+
+def _read_marker(root: Path) -> dict[str, Any] | None:
+    """What stands in ``sandbox.json``; None where there is none."""
     try:
         found = json.loads((root / MARKER).read_text(encoding="utf-8"))
+        _index_of(root, found)
     except FileNotFoundError:
         return None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(
+            "this file is no index of a sandbox", where=str(root / MARKER), mend="remove it, or give another folder"
+        ) from error
+    return dict(found)
+
+
+def _index_of(root: Path, found: Any) -> SandboxIndex:
     regions = {name: (b[0], b[1], b[2], b[3]) for name, b in found["regions"].items()}
     return SandboxIndex(
         root, found["size"], found["seed"], regions, tuple(found["collections"]), found["item_count"], found["bytes"]
@@ -105,16 +126,14 @@ def write_sandbox(
         what is there.
 
     Raises:
-        UserError: unknown size.
+        UserError: unknown size, or a ``sandbox.json`` that is none of ours.
     """
     root = Path(root)
     regions = regions_of(size)
     wanted = {"size": size, "seed": seed, "errors_by_look": errors_by_look, "code_version": code_version()}
-    if (root / MARKER).exists():
-        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
-        index = read_index(root)
-        if index is not None and all(found.get(key) == value for key, value in wanted.items()):
-            return index
+    found = _read_marker(root)
+    if found is not None and all(found.get(key) == value for key, value in wanted.items()):
+        return _index_of(root, found)
     _clear(root)
     truth: dict[str, Any] = {
         **wanted,

@@ -16,6 +16,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from schemas.recipe_base import LonLatBox, Model, Name
 
 VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+FIELD = re.compile(r"(?<!\$)\{([^{}]*)\}")
+"""A field of a root's template; ``${...}`` is a variable."""
 CRON_FIELDS = 5
 
 
@@ -120,6 +122,10 @@ class RegionTable(Settings):
             for key in ("recipe", "root"):
                 if getattr(whole, key) is None:
                     raise ValueError(f"region {row.name!r} has no {key}: give one to it or to the table")
+        for name in names:
+            odd = [found for found in FIELD.findall(self.row(name).root or "") if found != "region"]
+            if odd:
+                raise ValueError(f"root holds {{{odd[0]}}}, which is not filled in: write {{region}}")
         roots = [self.root_of(row.name) for row in self.regions]
         if shared := sorted({root for root in roots if roots.count(root) > 1}):
             raise ValueError(f"two regions share the root {shared[0]!r}: put {{region}} into it")

@@ -1,8 +1,8 @@
 """`export_dataset`: a version in another form, in a folder that appears when it is whole.
 
-Everything is written beside the folder's name and moved to it at the end: an interrupted export leaves a folder called
-``<name>.tmp``, which the next one removes. ``export.json`` lists every file with its hash; ``README.md`` says where the
-pixels come from and under which licences; ``LICENCES.md`` lists them.
+Everything is written into a hidden folder beside the name and moved to it at the end. An export that fails or is
+interrupted removes that folder; one that is killed leaves it, as ``.<name>.<token>.tmp``. ``export.json`` lists every
+file with its hash; ``README.md`` says where the pixels come from and under which licences; ``LICENCES.md`` lists them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from schemas.dataset import SourceTable
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, UserError
 from shards import layout
 from shards.exporters import Exporter, ExportJob, find_exporter, options_of
 from shards.filters import ChipFilter
@@ -81,9 +82,11 @@ def export_dataset(
     Raises:
         DatasetError: a layer that may not be given on, nothing to export, a folder that is taken, or a dataset that the
             form cannot hold.
-        UserError: an unknown form.
+        UserError: an unknown form, or samples per file of a form that has no use for it.
     """
     exporter = find_exporter(options.form)
+    if options.samples_per_file is not None and not getattr(exporter, "takes_samples_per_file", True):
+        raise UserError(f"has no effect on the form {options.form}", where="--samples-per-file", mend="leave it out")
     groups = tuple(dataset.wanted_groups(options.modalities))
     sources = _sources(dataset, groups, exporter.members)
     private = _require_licence(dataset, sources, options)
@@ -95,26 +98,35 @@ def export_dataset(
     if not len(numbers):
         raise DatasetError("no chip to export", where=dataset.name, mend="widen the split or the filter")
     chip_ids = tuple(dataset.places.of(int(number))[0] for number in numbers)
-    unfinished = to.with_name(to.name + layout.UNFINISHED)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = to.with_name(f".{to.name}.{secrets.token_hex(6)}{layout.UNFINISHED}")
     unfinished.mkdir(parents=True)
     job = ExportJob(dataset, unfinished, groups, chip_ids, options.samples_per_file)
+    try:
+        writer = _write(exporter, job, on_sample)
+        result = _finish(job, writer, options, sources, private)
+        if to.exists():
+            to.rmdir()
+        unfinished.rename(to)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    layout.sync_folder(to.parent)
+    log.info("exported %d samples of %s to %s", result.samples, dataset.version, to)
+    return ExportResult(to, result.samples, result.files, result.bytes)
+
+
+def _write(exporter: type[Exporter], job: ExportJob, on_sample: Callable[[int, int], None]) -> Exporter:
+    """Hand all samples of a job to its writer, which is then done."""
     writer = exporter(job)
     try:
-        for number, chip_id in enumerate(chip_ids):
-            writer.add(dataset.sample(chip_id, modalities=groups, members=writer.members))
-            on_sample(number + 1, len(chip_ids))
+        for number, chip_id in enumerate(job.chip_ids):
+            writer.add(job.dataset.sample(chip_id, modalities=job.groups, members=writer.members))
+            on_sample(number + 1, len(job.chip_ids))
         writer.finish()
     except BaseException:
         writer.abandon()
         raise
-    result = _finish(job, writer, options, sources, private)
-    if to.exists():
-        to.rmdir()
-    unfinished.rename(to)
-    layout.sync_folder(to.parent)
-    log.info("exported %d samples of %s to %s", result.samples, dataset.version, to)
-    return ExportResult(to, result.samples, result.files, result.bytes)
+    return writer
 
 
 def _sources(dataset: Dataset, groups: Collection[str], members: Collection[str]) -> tuple[SourceTable, ...]:

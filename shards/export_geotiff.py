@@ -31,6 +31,7 @@ class GeoTiffExporter:
     title = "GeoTIFF pairs and CSV (InstaGeo, Prithvi)"
     members = ("label",)
     order = "shards"
+    takes_samples_per_file = False
     notes = (
         "Bands of all time steps stand in one file, step by step, oldest first; steps that a chip lacks are no data.",
         "Segmentation maps hold class indices; -1 where the label abstains.",

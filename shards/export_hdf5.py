@@ -26,6 +26,7 @@ class Hdf5Exporter:
     title = "HDF5 with masks of missing steps (OlmoEarth)"
     members = ("labels", "label", "confidence", "texts")
     order = "shards"
+    takes_samples_per_file = False
     notes = (
         "Steps are the days on which any modality has a date; missing_timesteps_masks/<modality> is True "
         "where it has one, "

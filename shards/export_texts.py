@@ -38,6 +38,7 @@ class TextExporter:
     title = ""
     members: tuple[str, ...] = ("texts",)
     order = "shards"
+    takes_samples_per_file = False
     notes: tuple[str, ...] = (
         "Pictures are 8 bit, red, green and blue where the first modality has them, stretched between the 2nd and 98th "
         "percentile of the clearest date.",

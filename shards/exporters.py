@@ -16,6 +16,8 @@ from schemas.errors import DatasetError, MissingExtraError, UserError
 from schemas.sample import Sample
 from shards.reader import Dataset
 
+PARTS = ("title", "notes", "members", "order", "add", "finish", "abandon", "card")
+"""What a class must have to be an `Exporter`."""
 ENTRY_POINTS = "terraweft.exporters"
 """Group under which other packages offer exporters, as ``module:Class``."""
 
@@ -55,7 +57,7 @@ class ExportJob:
 
 
 class Exporter(Protocol):
-    """Writes one form."""
+    """Writes one form. One that has no use for samples per file says so: ``takes_samples_per_file = False``."""
 
     title: str
     """The form, for the card."""
@@ -95,20 +97,26 @@ def find_exporter(name: str) -> type[Exporter]:
     """The exporter of a form.
 
     Raises:
-        UserError: unknown; lists the known ones. Or one whose package is missing.
+        UserError: unknown; lists the known ones. Or one whose package is missing, or that is no exporter.
     """
     targets = EXPORTERS | {entry.name: entry.value for entry in entry_points(group=ENTRY_POINTS)}
     module, _, attribute = targets.get(name, name if ":" in name else "").partition(":")
     if not attribute:
         raise UserError(f"unknown form {name!r}", where="--to", mend=f"known: {', '.join(sorted(targets))}")
     try:
-        return cast(type[Exporter], getattr(import_module(module), attribute))
+        found = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name in ("h5py", "rasterio"):
             raise MissingExtraError.of(error.name, "export") from error
         raise UserError(f"the exporter {name!r} cannot be imported: {error}", where="--to") from error
     except AttributeError as error:
         raise UserError(f"{module} has no {attribute}", where="--to") from error
+    missing = [part for part in PARTS if not hasattr(found, part)]
+    if not isinstance(found, type) or missing:
+        what = f"it has no {missing[0]}" if missing else "it is no class"
+        mend = f"known: {', '.join(sorted(targets))}; or the module:Class of your own"
+        raise UserError(f"{name} is no exporter: {what}", where="--to", mend=mend)
+    return cast(type[Exporter], found)
 
 
 def one_modality(job: ExportJob, form: str) -> str:

@@ -15,6 +15,7 @@ from schemas.errors import DatasetError
 from shards import layout
 from shards.document import read_document
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
+from shards.reader import told_of_damage
 from shards.storage import FolderStorage, Storage
 from shards.zarr_store import has_repository, open_repository, tags
 
@@ -133,7 +134,7 @@ def compare_versions(storage: Storage, before: str, after: str) -> VersionDiff:
         after: name of another.
 
     Raises:
-        DatasetError: there is no such version.
+        DatasetError: there is no such version, or its chips.parquet cannot be read.
     """
     documents = [read_document(storage, version) for version in (before, after)]
     old, new = (_rows(storage, version) for version in (before, after))
@@ -258,8 +259,9 @@ def _current(storage: Storage) -> str:
 
 
 def _rows(storage: Storage, version: str) -> dict[str, dict[str, Any]]:
-    content = storage.read(f"{layout.version_path(version)}/chips.parquet")
-    return {row["chip_id"]: row for row in pq.read_table(io.BytesIO(content)).to_pylist()}
+    path = f"{layout.version_path(version)}/chips.parquet"
+    with told_of_damage(f"{storage.uri}/{path}"):
+        return {row["chip_id"]: row for row in pq.read_table(io.BytesIO(storage.read(path))).to_pylist()}
 
 
 def _columns_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:

@@ -68,6 +68,29 @@ def open_staged(storage: Storage, folder: Path) -> Dataset:
     return Dataset(storage, parse_document(path.read_bytes(), str(path)), folder)
 
 
+@contextmanager
+def told_of_damage(where: str) -> Iterator[None]:
+    """A table that is missing or is no table, as an error that a person can mend.
+
+    Args:
+        where: the table's address.
+
+    Raises:
+        DatasetError: the table cannot be read.
+    """
+    mend = "see terraweft check; another version may be whole: terraweft versions"
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DatasetError("the table is missing", where=where, mend=mend) from error
+    except (pa.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk or the network, not of Arrow
+            raise
+        what = (str(error).splitlines() or [type(error).__name__])[0]
+        what = what.removeprefix("Could not open Parquet input source '<Buffer>': ").rstrip(".")
+        raise DatasetError(f"the table cannot be read: {what}", where=where, mend=mend) from error
+
+
 class Dataset:
     """One version of a dataset. Cheap to make; tables and files are opened when asked for. Pickles small.
 
@@ -148,7 +171,8 @@ class Dataset:
         """chips.parquet: one row per kept chip, EPSG:4326 footprints."""
         import geopandas
 
-        return geopandas.read_parquet(self._file("chips.parquet"))
+        with self._readable("chips.parquet"):
+            return geopandas.read_parquet(self._file("chips.parquet"))
 
     @cached_property
     def outcomes(self) -> pandas.DataFrame:
@@ -176,38 +200,41 @@ class Dataset:
             name: of the table.
             columns: those that are wanted; all where None.
         """
-        return pq.read_table(self._file(f"{name}.parquet"), columns=None if columns is None else list(columns))
+        with self._readable(f"{name}.parquet"):
+            return pq.read_table(self._file(f"{name}.parquet"), columns=None if columns is None else list(columns))
 
     def _file(self, name: str) -> io.BytesIO:
         if self._staged is not None:
             return io.BytesIO((self._staged / name).read_bytes())
-        with self._still_there():
-            return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
+        return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
 
     @contextmanager
-    def _still_there(self) -> Iterator[None]:
-        """Where a file of the version is missing because the version is.
+    def _readable(self, name: str) -> Iterator[None]:
+        """A table of the version is read.
 
         Raises:
-            DatasetError: it was removed since it was opened.
+            DatasetError: it is missing or damaged, or the version was removed since it was opened.
         """
+        folder = f"{self.storage.uri}/{self.folder}" if self._staged is None else str(self._staged)
         try:
-            yield
-        except FileNotFoundError as error:
-            if self._staged is not None or self.storage.size(f"{self.folder}/{DOCUMENT}") is not None:
-                raise
-            raise DatasetError(
-                f"version {self.version} is not there any more", where=self.storage.uri, mend="open the current one"
-            ) from error
+            with told_of_damage(f"{folder}/{name}"):
+                yield
+        except DatasetError as error:
+            is_gone = isinstance(error.__cause__, FileNotFoundError) and self._staged is None
+            if is_gone and self.storage.size(f"{self.folder}/{DOCUMENT}") is None:
+                raise DatasetError(
+                    f"version {self.version} is not there any more", where=self.storage.uri, mend="open the current one"
+                ) from error
+            raise
 
     @cached_property
     def _chips_file(self) -> pq.ParquetFile:
         """chips.parquet: read whole where it is small or local, else in ranges as columns are asked for."""
         size = int(self.document.tables.get("chips.parquet", {}).get("bytes", 0))
-        if self._staged is not None or not size or size <= self.whole_bytes:
-            return pq.ParquetFile(self._file("chips.parquet"))
-        file = StorageFile(self.storage, f"{self.folder}/chips.parquet", size)
-        with self._still_there():
+        with self._readable("chips.parquet"):
+            if self._staged is not None or not size or size <= self.whole_bytes:
+                return pq.ParquetFile(self._file("chips.parquet"))
+            file = StorageFile(self.storage, f"{self.folder}/chips.parquet", size)
             return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
 
     @property
@@ -224,7 +251,7 @@ class Dataset:
         odd = sorted(set(names) - set(self.column_names))
         if odd:
             raise DatasetError(f"chips.parquet has no column {odd[0]!r}", where=f"{self.name} {self.version}")
-        with self._still_there():
+        with self._readable("chips.parquet"):
             return self._chips_file.read(columns=list(names))
 
     @cached_property

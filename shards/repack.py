@@ -23,6 +23,7 @@ from shards.document import read_document
 from shards.draft import Draft
 from shards.lock import Held
 from shards.pointer import read_pointer
+from shards.reader import told_of_damage
 from shards.storage import Storage
 from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
@@ -85,18 +86,23 @@ def repack(
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
-        DatasetError: there is no dataset.
+        DatasetError: there is no dataset, or it has no such split.
         IntegrityError: a sample is not what its hash says; nothing is published.
     """
     pointer = read_pointer(storage)
     if pointer is None:
         raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
     document = read_document(storage, pointer.current)
-    places = read_places(table_of(storage, document.version, "chips"))
+    with told_of_damage(f"{storage.uri}/{layout.version_path(document.version)}/chips.parquet"):
+        places = read_places(table_of(storage, document.version, "chips"))
     splits: dict[str, list[StoredSample]] = defaultdict(list)
     for _, sample in sorted(places.items()):
         splits[sample.split].append(sample)
     now = document.splits.get("buckets") or {}
+    known = sorted({*splits, *now})
+    for name in sizes.buckets if isinstance(sizes.buckets, Mapping) else ():
+        if name not in known:
+            raise DatasetError(f"no split {name!r}", where=document.name, mend=f"it has {', '.join(known)}")
     counts = {s: sizes.count(s, members, int(now.get(s, 1))) for s, members in sorted(splits.items())}
     buckets: dict[tuple[str, int], list[StoredSample]] = defaultdict(list)
     for split, members in splits.items():

@@ -300,19 +300,31 @@ def open_storage(root: str | Path | Storage, options: StoreOptions | None = None
     """The storage behind a dataset's address: a path, ``file://``, ``s3://``, ``gs://`` or ``az://``.
 
     Raises:
-        DatasetError: another scheme.
+        DatasetError: no address, another scheme, or a file instead of a folder.
     """
     if not isinstance(root, (str, os.PathLike)):
         return root
     text = os.fspath(root)
+    if not text.strip():
+        raise DatasetError("no dataset is named: its address is empty", mend="give its folder; . is this one")
     scheme = urlsplit(text).scheme if "://" in text else ""
     if scheme in OBJECT_SCHEMES:
         from shards.object_storage import ObjectStorage
 
         return ObjectStorage(text, options or StoreOptions())
     if scheme == "file":
-        return FolderStorage(Path(unquote(urlsplit(text).path)))
+        return _folder(Path(unquote(urlsplit(text).path)))
     if scheme:
         known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
         raise DatasetError(f"{scheme}:// holds no dataset", where=text.split("?")[0], mend=f"a folder, or {known}")
-    return FolderStorage(Path(text).absolute())
+    return _folder(Path(text).absolute())
+
+
+def _folder(path: Path) -> FolderStorage:
+    for part in (path, *path.parents):
+        if part.is_file():
+            mend = f"give its folder, {part.parent}" if part.name == layout.POINTER else "give a folder"
+            raise DatasetError("this is a file, not a dataset's folder", where=str(part), mend=mend)
+        if part.exists():
+            break
+    return FolderStorage(path)

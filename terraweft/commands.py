@@ -29,6 +29,7 @@ from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
 from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs, texts_line
 from terraweft.extras import needs, require_train
+from terraweft.options import box_of, require_local
 
 if TYPE_CHECKING:
     from flows.request import BuildRequest, BuildResult
@@ -193,6 +194,7 @@ def report_build(result: BuildResult, out: Console) -> None:
 
 def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) -> None:
     """`terraweft demo`: world, build, check, and the short form of validation where the extra `train` is there."""
+    require_local(to)
     with needs("build"):
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
@@ -237,6 +239,8 @@ class SandboxOptions:
 
 def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Console) -> None:
     """`terraweft sandbox`."""
+    require_local(to)
+    require_local(options.recipe, "--recipe")
     with needs("build"):
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer, write_ndjson
@@ -272,6 +276,7 @@ def _fitting_recipe(regions: Mapping[str, Any], size: str) -> str:
 
 def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) -> None:
     """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
+    require_local(to)
     loaded, folder = find_recipe(recipe)
     require_variables(loaded, variables(loaded))
     with needs("build"):
@@ -304,15 +309,27 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
 
 
 def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str | None, out: Console) -> None:
-    """`terraweft index`: items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet."""
+    """`terraweft index`: items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet.
+
+    Raises:
+        UserError: an address instead of a file, a box that is none, or options of a catalog beside a recipe.
+    """
+    require_local(to)
+    if bbox is not None:
+        box_of(bbox)
     with needs("build"):
         from flows.indexing import index_catalog, index_recipe
-    to.parent.mkdir(parents=True, exist_ok=True)
     if source.startswith(("http://", "https://")) or source.endswith((".json", ".parquet")) or Path(source).is_dir():
+        to.parent.mkdir(parents=True, exist_ok=True)
         count = index_catalog(source, to, collections, bbox)
     else:
+        if collections or bbox is not None:
+            option = "--collection" if collections else "--bbox"
+            mend = "leave it out: the recipe names its collections and regions; or give the catalog itself"
+            raise UserError(f"goes with a catalog, and {source} is a recipe", where=option, mend=mend)
         loaded, folder = find_recipe(Path(source))
         require_variables(loaded, variables(loaded))
+        to.parent.mkdir(parents=True, exist_ok=True)
         count, notes = index_recipe(loaded, folder, variables(loaded), to)
         print_notes(out, notes)
     out.print(f"{count} items in {to} ({human_bytes(to.stat().st_size)})", markup=False, soft_wrap=True)
@@ -357,6 +374,7 @@ def write_report(dataset: str, version: str | None, to: Path | None, out: Consol
     """`terraweft report`: beside the published version, which stays as it is."""
     from shards.reader import open_dataset
 
+    require_local(to)
     opened = open_dataset(dataset, version, store_options(os.environ))
     path = to or work_folder(opened.storage, os.environ) / "reports" / f"{opened.version}.html"
     write_report_page(opened, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+FIGURE = re.compile(r"([\d.,]+(e[+-]\d+)?%?( [A-Za-z]+)?)?")
+"""A number, perhaps with its unit, or nothing."""
 
 
 class RateColumn(TextColumn):
@@ -138,7 +142,7 @@ def print_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[st
     """A header and rows, each column as wide as it needs to be: nothing is cut, figures stand to the right."""
     lines = [list(columns), *map(list, rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
-    right = [all(line[n][:1].isdigit() for line in lines[1:]) for n in range(len(columns))]
+    right = [all(FIGURE.fullmatch(line[n]) for line in lines[1:]) for n in range(len(columns))]
     for number, line in enumerate(lines):
         cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)]
         out.print("  ".join(cells).rstrip(), style="bold" if number == 0 else None, markup=False, soft_wrap=True)

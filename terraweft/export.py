@@ -12,8 +12,9 @@ from flows.site import store_options
 from schemas.errors import UserError
 from shards.export import ExportOptions, export_dataset
 from shards.filters import ChipFilter, DateFilter
-from shards.reader import open_dataset
+from shards.reader import Dataset, open_dataset
 from terraweft.console import Bars, human_bytes
+from terraweft.options import box_of, require_local, require_share
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,10 @@ class Conditions:
         """The conditions, less the split.
 
         Raises:
-            UserError: a box that is none.
+            UserError: a box or a share that is none.
         """
-        bbox = None
-        if self.bbox is not None:
-            try:
-                west, south, east, north = (float(side) for side in self.bbox.split(","))
-            except ValueError as error:
-                what = f"{self.bbox!r} is no box"
-                raise UserError(what, where="--bbox", mend="west,south,east,north in degrees") from error
-            bbox = (west, south, east, north)
+        bbox = box_of(self.bbox) if self.bbox is not None else None
+        require_share(self.min_clear_fraction, "--min-clear")
         dates = DateFilter(min_clear_fraction=self.min_clear_fraction)
         return ChipFilter(regions=self.region, bbox=bbox, dates=dates)
 
@@ -58,12 +53,21 @@ def run_export(
     samples_per_file: int | None,
     out: Console,
 ) -> None:
-    """Export a dataset, and say what came of it."""
+    """Export a dataset, and say what came of it.
+
+    Raises:
+        UserError: an address instead of a folder, a condition that makes no sense, or a region that no chip lies in.
+    """
+    require_local(to)
+    if to == Path():
+        raise UserError("no folder is named", where="--out", mend="the folder that shall appear")
+    where = conditions.as_filter()
     opened = open_dataset(dataset, version, store_options(os.environ))
+    _require_regions(opened, conditions.region)
     options = ExportOptions(
         form=form,
         split=conditions.split,
-        where=conditions.as_filter(),
+        where=where,
         modalities=modalities or None,
         private=private,
         samples_per_file=samples_per_file,
@@ -77,3 +81,17 @@ def run_export(
         markup=False,
         soft_wrap=True,
     )
+
+
+def _require_regions(dataset: Dataset, wanted: tuple[str, ...]) -> None:
+    """See that chips lie in the wanted regions.
+
+    Raises:
+        UserError: in one of them none does.
+    """
+    if not wanted:
+        return
+    known = sorted(set(dataset.columns(["region"])["region"].to_pylist()))
+    for name in wanted:
+        if name not in known:
+            raise UserError(f"no chip lies in region {name!r}", where="--region", mend=f"known: {', '.join(known)}")

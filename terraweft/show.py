@@ -16,6 +16,7 @@ from rich.text import Text
 from flows.site import store_options
 from schemas.errors import DatasetError
 from shards.reader import open_dataset
+from terraweft.options import require_local
 
 if TYPE_CHECKING:
     from schemas.sample import Sample
@@ -29,12 +30,13 @@ def show_dataset(uri: str, version: str | None, out: Console) -> None:
     from reports.terminal import describe
 
     with closing(open_dataset(uri, version, store_options(os.environ))) as dataset:
-        out.print(describe(dataset.document.model_dump(mode="json")))
-        ids = list(dataset.chips["chip_id"][:3])
+        ids = list(dataset.chips["chip_id"][:1])  # a table that is damaged is told alone
         versions = dataset.versions()
+        out.print(describe(dataset.document.model_dump(mode="json")))
     if len(versions) > 1:
         out.print(f"versions: {', '.join(versions)}", markup=False, soft_wrap=True)
-    out.print(f"one chip: terraweft show {uri} {ids[0]}" if ids else "no chips", style="dim", markup=False)
+    line = f"one chip: terraweft show {uri} {ids[0]}" if ids else "no chips"
+    out.print(line, style="dim", markup=False, soft_wrap=True)
 
 
 def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out: Console) -> None:
@@ -46,6 +48,7 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
     from reports.quicklooks import sample_pictures
     from reports.terminal import half_blocks
 
+    require_local(png, "--png")
     with closing(open_dataset(uri, version, store_options(os.environ))) as dataset:
         if chip_id not in set(dataset.chips["chip_id"]):
             near = ", ".join(sorted(dataset.chips["chip_id"])[:5])
@@ -85,17 +88,19 @@ def can_draw(out: Console) -> bool:
 def _print_facts(sample: Sample, titles: list[str], out: Console) -> None:
     row = sample.row
     out.print(f"{sample.chip_id} ({', '.join(_place(sample))})", style="bold", markup=False, soft_wrap=True)
-    out.print(f"  pictures: {', '.join(titles)}", markup=False)
+    out.print(f"  pictures: {', '.join(titles)}", markup=False, soft_wrap=True)
     for name, layer in sample.layers.items():
         days = layer.time_utc.astype("datetime64[D]")
         dates = ", ".join("an empty step" if np.isnat(day) else str(day) for day in days)
-        out.print(f"  {name}: {tuple(layer.data.shape)} {layer.data.dtype} on {dates or 'no date'}", markup=False)
+        line = f"  {name}: {tuple(layer.data.shape)} {layer.data.dtype} on {dates or 'no date'}"
+        out.print(line, markup=False, soft_wrap=True)
     fractions: Mapping[str, float] = row.get("label.fractions") or {}
     if fractions:
         shares = sorted(fractions.items(), key=lambda pair: -pair[1])
-        out.print(f"  label: {', '.join(f'{name} {_percent(share)}' for name, share in shares)}", markup=False)
+        line = f"  label: {', '.join(f'{name} {_percent(share)}' for name, share in shares)}"
+        out.print(line, markup=False, soft_wrap=True)
     for text in sample.texts:
-        out.print(f"  [{text['kind']}/{text['style']}] {text['text']}", markup=False)
+        out.print(f"  [{text['kind']}/{text['style']}] {text['text']}", markup=False, soft_wrap=True)
 
 
 def _percent(share: float) -> str:

@@ -7,14 +7,13 @@ import socket
 from collections import Counter
 
 from rich.console import Console
-from rich.table import Table
 
 from flows.site import store_options, work_folder
 from schemas.errors import UserError
 from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
-from terraweft.console import Bars, human_bytes, print_pairs
+from terraweft.console import Bars, human_bytes, print_pairs, print_table
 from terraweft.extras import needs
 
 NAMED = 12
@@ -23,12 +22,12 @@ NAMED = 12
 
 def show_versions(dataset: str, out: Console) -> None:
     """`terraweft versions`."""
-    table = Table("version", "chips", "added", "changed", "removed", "shards", "recipe", box=None, pad_edge=False)
+    rows = []
     for info in describe_versions(open_storage(dataset, store_options(os.environ))):
         diff = [str(info.diff.get(name, "")) for name in ("added", "changed", "removed")]
         name = f"{info.version} *" if info.current else info.version
-        table.add_row(name, str(info.counts["kept"]), *diff, human_bytes(info.bytes), info.recipe_hash[:12])
-    out.print(table)
+        rows.append((name, str(info.counts["kept"]), *diff, human_bytes(info.bytes), info.recipe_hash[:12]))
+    print_table(out, ("version", "chips", "added", "changed", "removed", "shards", "recipe"), rows)
     out.print("* current", style="dim", markup=False)
 
 
@@ -131,13 +130,16 @@ def _buckets(text: str) -> dict[str, int] | int:
     """``8``, or ``train=8,val=2``.
 
     Raises:
-        UserError: neither.
+        UserError: neither, or a split that stands twice.
     """
     if text.isdecimal():
         return int(text)
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(split and number.isdecimal() for split, _, number in pairs):
         raise UserError(f"{text!r} is no number of buckets", where="--buckets", mend="write 8, or train=8,val=2")
+    names = [split for split, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"split {twice[0]!r} stands twice in {text!r}", where="--buckets", mend="name each split once")
     return {split: int(number) for split, _, number in pairs}
 
 

@@ -283,8 +283,8 @@ def test_what_was_written_before_has_its_columns_added(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("a shopping list, and nothing that SQLite wrote " * 100)
+    path = tmp_path / "cut"
+    path.write_bytes(b"SQLite format 3\0" + b"and nothing that SQLite wrote " * 100)
     with pytest.raises(UserError, match="cannot be used"):
         SqliteLedger(path)
 
@@ -359,3 +359,12 @@ def test_prices_are_exact_in_billionths() -> None:
     assert prices.cost_nano(TokenUse(tokens_in=1000, tokens_out=100, cached=1000)) == 135_000
     assert prices.cost_nano(TokenUse(tokens_in=1000, tokens_out=100), batch=True) == 105_000
     assert limit_nano(0.02) == 20_000_000
+
+
+def test_what_is_no_ledger_is_refused_before_anything_is_laid_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    for name, what in (("folder", "this is a folder"), ("notes.txt", "this file is no ledger")):
+        with pytest.raises(UserError, match=f"{name}: {what}"):
+            SqliteLedger(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "notes.txt"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 
 def test_what_was_imported_is_passed_over_and_garbage_is_still_collected() -> None:
@@ -33,3 +35,39 @@ def test_what_was_imported_is_passed_over_and_garbage_is_still_collected() -> No
         assert gc.get_threshold() == often
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=120)
+
+
+def test_an_interrupt_of_the_whole_terminal_leaves_the_workers_to_the_process_that_started_them(tmp_path: Path) -> None:
+    program = """
+        import os, signal, sys, time
+        from pathlib import Path
+        from flows.cluster import dask_client
+
+        def pause(seconds):
+            time.sleep(seconds)
+            return "through"
+
+        if __name__ == "__main__":
+            with dask_client(None, 1, Path(sys.argv[1])) as client:
+                future = client.submit(pause, 3)
+                try:
+                    time.sleep(1)
+                    os.killpg(0, signal.SIGINT)  # as Ctrl-C does
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    print(future.result(timeout=30), flush=True)
+    """
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, str(path), str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"PYTHONPATH": "."},
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "through\n"), done.stderr
+    assert done.stderr == ""

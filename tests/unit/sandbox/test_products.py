@@ -38,6 +38,16 @@ def test_every_collection_is_there(tiny: SandboxIndex, items: Items) -> None:
     assert tiny.bytes < 25e6
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", '{"size": "tiny"}', '{"size": "tiny", "regions": {"n": [1]}}'])
+def test_a_sandbox_json_of_another_kind_is_refused_and_nothing_is_removed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sandbox.json").write_text(content)
+    (tmp_path / "files").mkdir()
+    for call in (lambda: write_sandbox(tmp_path, size="tiny"), lambda: read_index(tmp_path)):
+        with pytest.raises(UserError, match=r"sandbox\.json: this file is no index of a sandbox .remove it"):
+            call()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["files", "sandbox.json"]
+
+
 def test_a_second_call_finds_what_is_there(tiny: SandboxIndex) -> None:
     before = (tiny.root / "sandbox.json").stat().st_mtime_ns
     assert write_sandbox(tiny.root, size="tiny", seed=7) == tiny == read_index(tiny.root)

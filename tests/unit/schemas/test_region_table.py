@@ -72,7 +72,9 @@ def test_a_day_as_of_which_a_refresh_is_made_ends_the_recipe_earlier_never_later
         ("timezone: Europe/Berlin", "timezone: Berlin", "regions.yaml:5: schedule: timezone 'Berlin' is not an IANA"),
         ('"0 2 * * *"', '"0 2 * *"', "cron has five fields"),
         ("root: data/{region}", "root: data", "two regions share the root 'data'"),
+        ("root: data/{region}", "root: '{site}/{region}'", "root holds {site}, which is not filled in"),
         ("name: etsch", "name: inn", "region 'inn' stands twice"),
+        ('cron: "0 2 * * *"', "from: 2021-02-30", "regions.yaml:5: schedule.from: '2021-02-30' is no date"),
         ("recipe: sandbox\n", "", "region 'inn' has no recipe"),
         ("fresh_within_days: 8", "fresh_within: 8", "did you mean 'fresh_within_days'?"),
         (

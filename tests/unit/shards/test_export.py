@@ -332,9 +332,38 @@ def test_an_export_that_dies_leaves_nothing_under_its_name(dataset: Dataset, tmp
     with pytest.raises(Died):
         export_dataset(dataset, to, ExportOptions(form, modalities=("s2",)), on_sample=die)
     assert not to.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["out.tmp"]
+    assert list(tmp_path.iterdir()) == []
     export_dataset(dataset, to, ExportOptions(form, modalities=("s2",)))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_of_the_user_s_own_beside_the_export_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "out.tmp").mkdir()
+    (tmp_path / "out.tmp" / "mine.txt").write_text("mine")
+    export_dataset(dataset, tmp_path / "out", ExportOptions("zarr"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.tmp"]
+    assert (tmp_path / "out.tmp" / "mine.txt").read_text() == "mine"
+
+
+def test_a_refused_export_leaves_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds one modality"):
+        export_dataset(dataset, tmp_path / "out", ExportOptions("geotiff"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["geotiff", "hdf5", "texts", "llava"])
+def test_samples_per_file_of_a_form_that_has_no_use_for_them_are_refused(
+    dataset: Dataset, tmp_path: Path, form: str
+) -> None:
+    with pytest.raises(UserError, match=f"--samples-per-file: has no effect on the form {form}"):
+        export_dataset(dataset, tmp_path / "out", ExportOptions(form, samples_per_file=3))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["os:path", "pathlib:Path", "shards.export_geotiff:GeoTiffExporter.add"])
+def test_what_is_no_exporter_is_one_line(name: str) -> None:
+    with pytest.raises(UserError, match="--to: "):
+        find_exporter(name)
 
 
 def test_a_folder_that_is_taken_is_left_alone(dataset: Dataset, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from shards.history import (
 )
 from shards.pointer import list_versions
 from shards.reader import open_dataset
+from shards.repack import Sizes, repack
 from shards.storage import Storage, open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -155,10 +156,31 @@ def test_reader_of_a_version_that_was_removed_is_told_so(history: tuple[Path, St
 def test_table_that_a_version_lacks_is_not_taken_for_a_version_that_was_removed(
     history: tuple[Path, Storage, list[str]],
 ) -> None:
-    root, _, names = history
+    root, storage, names = history
     (root / "versions" / names[0] / "texts.parquet").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DatasetError, match=r"texts\.parquet: the table is missing .see terraweft check"):
         _ = open_dataset(root, names[0]).texts
+    (root / "versions" / names[0] / "chips.parquet").unlink()
+    with pytest.raises(DatasetError, match=rf"{names[0]}/chips\.parquet: the table is missing"):
+        compare_versions(storage, *names[:2])
+
+
+@pytest.mark.parametrize("cut", [0, 7, 3000])
+def test_a_damaged_table_is_one_line_that_says_which(history: tuple[Path, Storage, list[str]], cut: int) -> None:
+    root, storage, names = history
+    path = root / "versions" / names[2] / "chips.parquet"
+    path.write_bytes(path.read_bytes()[:cut])
+    reader = open_dataset(root)
+    for read in (
+        lambda: reader.chips,
+        lambda: reader.places,
+        lambda: reader.columns(["split"]),
+        lambda: compare_versions(storage, names[1], names[2]),
+        lambda: repack(storage, Sizes(buckets=2), scratch=root / "work"),
+    ):
+        with pytest.raises(DatasetError, match=rf"{names[2]}/chips\.parquet: the table cannot be read: ") as told:
+            read()
+        assert "see terraweft check" in told.value.line()
 
 
 def test_keys_that_differ_are_dotted() -> None:

@@ -52,6 +52,13 @@ def test_no_bucket_is_refused(dataset_root: Path) -> None:
         repack(open_storage(dataset_root), Sizes(buckets=0), scratch=dataset_root / "work")
 
 
+def test_a_split_that_the_dataset_has_not_is_refused(dataset_root: Path) -> None:
+    before = open_dataset(dataset_root).version
+    with pytest.raises(DatasetError, match=r"no split 'foo' .it has .*train"):
+        repack(open_storage(dataset_root), Sizes(buckets={"train": 2, "foo": 9}), scratch=dataset_root / "work")
+    assert open_dataset(dataset_root).version == before
+
+
 def test_tables_that_are_read_back_are_written_to_the_same_bytes(dataset_root: Path, tmp_path: Path) -> None:
     opened = open_dataset(dataset_root)
     storage, version = open_storage(dataset_root), opened.version

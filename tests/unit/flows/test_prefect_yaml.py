@@ -1,0 +1,47 @@
+"""A file of deployments is refused for what a deployment is refused for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.deployments import prefect_yaml
+from flows.regions import load_regions
+from schemas.errors import UserError
+
+TABLE = """\
+format: 1
+name: alps
+recipe: sandbox
+root: data/{region}
+schedule: {cron: "0 2 * * *", timezone: Europe/Berlin}
+regions:
+  - {name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}
+"""
+
+
+def _yaml(folder: Path, text: str) -> str:
+    path = folder / "regions.yaml"
+    path.write_text(text)
+    return prefect_yaml(load_regions(path), "regions.yaml")
+
+
+def test_a_sound_table_is_written(tmp_path: Path) -> None:
+    assert [one["name"] for one in yaml.safe_load(_yaml(tmp_path, TABLE))["deployments"]] == ["alps-inn"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ("recipe: sandbox", "recipe: nowhere.yaml", "nowhere"),
+        ("0 2 * * *", "99 2 * * *", "regions.yaml: region inn: cron '99 2 * * *' cannot be used: Bad minute"),
+        ("0 2 * * *", "0 0 30 2 *", "regions.yaml: region inn: cron '0 0 30 2 *' cannot be used: Bad day-of-month"),
+        ("data/{region}", "data/{regoin}/{region}", "root holds {regoin}, which is not filled in"),
+    ],
+)
+def test_what_cannot_run_is_told_before_the_night(tmp_path: Path, before: str, after: str, line: str) -> None:
+    with pytest.raises(UserError) as told:
+        _yaml(tmp_path, TABLE.replace(before, after))
+    assert line in told.value.line()

@@ -1,0 +1,83 @@
+"""What `show`, `versions` and `export` print of a dataset, and what they refuse."""
+
+from __future__ import annotations
+
+import shutil
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from schemas.errors import DatasetError, UserError
+from shards.reader import open_dataset
+from shards.storage import open_storage
+from shards.version import publish
+from terraweft.export import Conditions, run_export
+from terraweft.show import _print_facts, show_dataset
+from terraweft.versions import show_versions
+from tests.unit.shards import made_up
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of three chips."""
+    root = tmp_path_factory.mktemp("published") / "dataset"
+    publish(open_storage(root), made_up.draft(root, [made_up.sample(n) for n in range(3)]))
+    return root
+
+
+def narrow() -> tuple[Console, StringIO]:
+    """A pipe of few columns, and what was written to it."""
+    file = StringIO()
+    return Console(file=file, width=20, highlight=False), file
+
+
+def test_lines_of_a_chip_are_not_broken(published: Path) -> None:
+    out, file = narrow()
+    dataset = open_dataset(published)
+    sample = dataset.sample(dataset.chip_ids()[0])
+    _print_facts(sample, ["s2 2021-01-01", "s2 2021-02-01"], out)
+    lines = file.getvalue().splitlines()
+    assert sample.texts
+    for text in sample.texts:
+        assert f"  [{text['kind']}/{text['style']}] {text['text']}" in lines
+    assert "  pictures: s2 2021-01-01, s2 2021-02-01" in lines
+
+
+def test_the_current_version_s_star_stands_beside_its_name(published: Path) -> None:
+    out, file = narrow()
+    show_versions(str(published), out)
+    assert any(line.startswith(f"{open_dataset(published).version} *  ") for line in file.getvalue().splitlines())
+
+
+def test_of_a_damaged_dataset_nothing_is_shown_but_the_error(published: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(published, root)
+    (root / open_dataset(root).folder / "chips.parquet").unlink()
+    out, file = narrow()
+    with pytest.raises(DatasetError, match=r"chips\.parquet: the table is missing"):
+        show_dataset(str(root), None, out)
+    assert file.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("conditions", "line"),
+    [
+        (Conditions(region=("made-up", "nowhere")), r"--region: no chip lies in region 'nowhere' .known: made-up"),
+        (Conditions(bbox="11,48,12,47"), "--bbox: its south, 48, lies north of its north, 47"),
+        (Conditions(min_clear_fraction=80.0), "--min-clear: 80 is no share"),
+    ],
+)
+def test_a_condition_that_no_chip_can_meet_is_refused(
+    published: Path, tmp_path: Path, conditions: Conditions, line: str
+) -> None:
+    with pytest.raises(UserError, match=line):
+        run_export(str(published), None, tmp_path / "out", "zarr", (), conditions, False, None, narrow()[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_wants_a_folder_s_name(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--out: no folder is named"):
+        run_export(str(published), None, Path(), "zarr", (), Conditions(), False, None, narrow()[0])
