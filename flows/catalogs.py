@@ -6,15 +6,18 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flows.vault import MachineVault
-from schemas.recipe import Recipe, fill
+from schemas.errors import RecipeError
+from schemas.recipe import VARIABLE, Catalog, Recipe, fill
 from schemas.scene import Opener
 from sources.base import CatalogClient
 from sources.breaker import Breaker
 from sources.catalog import open_catalog
 from sources.credentials import CredentialedOpener, make_opener
 from sources.limits import HostLimits
+from sources.openers import unsigned
 from sources.stac_index import IndexCatalog
 
 
@@ -49,8 +52,22 @@ class Catalogs:
         if name not in self.opened:
             catalog = self.recipe.catalogs[name]
             href = fill(catalog.href, self.variables, f"catalogs.{name}.href")
+            _check_address(name, catalog, href)
             client = open_catalog(catalog, href, self.opener)
             if isinstance(client, IndexCatalog):
                 client.variables = self.variables
             self.opened[name] = client
         return self.opened[name]
+
+
+def _check_address(name: str, catalog: Catalog, href: str) -> None:
+    """Stop before anything is asked where a catalog's address cannot be one of its kind.
+
+    Raises:
+        RecipeError: a server's address begins with neither http:// nor https://.
+    """
+    if catalog.kind != "stac-api" or urlsplit(href).scheme.lower() in ("http", "https"):
+        return
+    named = VARIABLE.findall(catalog.href)
+    mend = f"export {named[0]}=https://..." if named else "give https://..."
+    raise RecipeError(f"{unsigned(href)!r} is no address of a STAC API", where=f"catalogs.{name}.href", mend=mend)

@@ -241,9 +241,11 @@ class FrozenItems:
             else:
                 places.append(at)
                 scenes.append(scene)
-        chosen = choose_of(scenes, _known(self.recipe.labels.sources[name] if self.recipe.labels else None))
+        source = _known(self.recipe.labels.sources[name] if self.recipe.labels else None)
+        chosen = choose_of(scenes, source)
         if not chosen:
-            notes.append(f"{name}: no item of {place.collection} lies here; the layer will hold no data")
+            year = f" of {source.year}" if source.year is not None else ""
+            notes.append(f"{name}: no item of {place.collection}{year} lies here; the layer will hold no data")
         at_of = {scene.item_id: at for scene, at in zip(scenes, places, strict=True)}
         return found.take(np.array([at_of[scene.item_id] for scene in chosen], dtype=np.int64))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
 from flows.plan_store import PlanWriter, StoredPlan, describe
+from labelers.targets import check_targets
 from labelers.voters import setup_of
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
@@ -47,7 +49,7 @@ SAMPLE = 64
 
 def addresses_of(recipe: Recipe, variables: Mapping[str, str]) -> str:
     """Hash of where the recipe's catalogs are now: a plan made of them elsewhere names addresses that may be dead."""
-    filled = {name: unsigned(fill(c.href, variables)) for name, c in recipe.catalogs.items()}
+    filled = {name: unsigned(fill(c.href, variables, f"catalogs.{name}.href")) for name, c in recipe.catalogs.items()}
     return hashlib.sha256(repr(sorted(filled.items())).encode()).hexdigest()
 
 
@@ -69,9 +71,7 @@ def make_plan(
         opener: secrets and limits of the catalogs; made for this machine where absent.
         before: items of an earlier plan, to notice what was withdrawn since.
     """
-    _check_labels(recipe)
-    for modality in recipe.modalities.values():
-        open_engine(modality.engine)
+    check_names(recipe)
     catalogs = Catalogs(recipe, variables, opener)
     sampled = planned_cells(recipe, folder, variables, catalogs)
     cells = with_dates(recipe, folder, sampled.cells)
@@ -94,7 +94,7 @@ def make_plan(
     specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
     costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, specs)
     leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
-    notes += _split_notes(recipe, chips.split) + [f"splits: {line}" for line in leaks]
+    notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
     notes += _withdrawn(recipe, out / ITEMS, boxes, before)
     writer.finish(
         {
@@ -205,34 +205,77 @@ def _touched(parts: Sequence[tuple[NDArray[np.int64], ...]]) -> Touched:
     return Touched(tile, count, len(np.unique(item)))
 
 
-def _split_notes(recipe: Recipe, split: NDArray[np.str_]) -> list[str]:
-    """What the hash of a few blocks made of the fractions: told where a split is empty or far from what was asked."""
+def _split_notes(recipe: Recipe, split: NDArray[np.str_], dropped: int = 0) -> list[str]:
+    """What the hash of a few blocks and the buffer made of the fractions: told where a split is empty or far from what
+    was asked.
+
+    Args:
+        recipe: the recipe.
+        split: (N,) split of every chip that is left.
+        dropped: chips of train that the buffer left out.
+    """
     if recipe.split.method == "none":
         return []
     counts = split_counts(split.tolist())
-    far = [
-        f"{name} {counts[name] / len(split):.0%} instead of {fraction:.0%}"
-        for name, fraction in zip(SPLITS, recipe.split.fractions, strict=True)
-        if abs(counts[name] / len(split) - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
-    ]
+    far = _far_from_asked(recipe, counts)
     if not far:
         return []
-    return [f"the splits hold {', '.join(far)} of the chips: take a smaller split.block_m or another seed"]
+    mends = []
+    if dropped and any(line.startswith("train") for line in far):
+        mends.append(f"take a smaller split.buffer_m, which left out {dropped} of {len(split) + dropped}")
+    if not mends or _far_from_asked(recipe, {**counts, "train": counts["train"] + dropped}):
+        mends.append("take a smaller split.block_m or another seed")
+    return [f"the splits hold {', '.join(far)} of the chips: {', and '.join(mends)}"]
 
 
-def _check_labels(recipe: Recipe) -> None:
-    """Stop before anything is read where a legend or crosswalk is missing.
+def _far_from_asked(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
+    total = sum(counts.values())
+    return [
+        f"{name} {counts[name] / total:.0%} instead of {fraction:.0%}"
+        for name, fraction in zip(SPLITS, recipe.split.fractions, strict=True)
+        if abs(counts[name] / total - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
+    ]
+
+
+def check_names(recipe: Recipe) -> None:
+    """Stop before anything is read where the recipe names what there is not: an engine, a sensor, a band, a legend, a
+    crosswalk, a class.
 
     Raises:
-        RecipeError: naming the known ones.
+        RecipeError: where it stands, and the known ones.
     """
+    for name, modality in recipe.modalities.items():
+        with _named_at(f"modalities.{name}.engine"):
+            open_engine(modality.engine)
+        with _named_at(f"modalities.{name}.sensor"):
+            profile = load_sensor(modality.sensor)
+        known = profile.band_names()
+        unknown = [band for band in modality.bands if band not in known]
+        if unknown and not profile.bands_from_item:
+            raise RecipeError(
+                f"{modality.sensor} has no band {unknown[0]!r}",
+                where=f"modalities.{name}.bands",
+                mend=f"known: {', '.join(known)}",
+            )
     if recipe.labels is None:
         return
-    for source in recipe.labels.sources.values():
-        load_legend(source.legend_name())
+    for name, source in recipe.labels.sources.items():
+        with _named_at(f"labels.sources.{name}.legend"):
+            load_legend(source.legend_name())
     if recipe.labels.fuse is not None:
-        load_legend(recipe.labels.fuse.legend)
+        with _named_at("labels.fuse.legend"):
+            load_legend(recipe.labels.fuse.legend)
         setup_of(recipe.labels)
+    check_targets(recipe.labels, recipe.grid.gsd_m)
+
+
+@contextmanager
+def _named_at(where: str) -> Iterator[None]:
+    """An error that says what is unknown, with the place in the recipe."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(error.what, where=where, mend=error.mend) from error
 
 
 def _refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Selection]) -> None:

@@ -74,7 +74,8 @@ def make_targets(labels: Labels, chip: ChipLabels) -> Made:
         if isinstance(target, DensityTarget):
             if chip.features is not None:
                 count = building_density if target.of == "buildings" else road_density
-                made.arrays[name] = count(chip.features, chip.georef, _pixels(name, target.cell_m, chip.georef))
+                cell = _pixels(name, target.cell_m, chip.georef.pixel_size)
+                made.arrays[name] = count(chip.features, chip.georef, cell)
         elif isinstance(target, GraphTarget):
             if chip.features is not None:
                 made.documents[name] = network(chip.features, chip.georef, target.of)
@@ -92,6 +93,35 @@ def make_targets(labels: Labels, chip: ChipLabels) -> Made:
         else:
             _of_layer(name, target, chip, made)
     return made
+
+
+def check_targets(labels: Labels, gsd_m: float) -> None:
+    """Stop before anything is read where a target cannot be made.
+
+    Args:
+        labels: the recipe's.
+        gsd_m: pixel size of its labels.
+
+    Raises:
+        RecipeError: a class that the legend lacks, or squares that no whole number of pixels makes.
+    """
+    for name, target in labels.targets.items():
+        if isinstance(target, MaskTarget):
+            legend = _legend_of(labels, target.of)
+            for wanted in target.classes:
+                _index(name, legend, wanted)
+        elif isinstance(target, DegradedTarget):
+            for wanted in target.drop:
+                _index(name, _legend_of(labels, LABEL), wanted)
+        elif isinstance(target, DensityTarget | FractionsTarget) and target.cell_m is not None:
+            _pixels(name, target.cell_m, gsd_m)
+
+
+def _legend_of(labels: Labels, layer: str) -> Legend:
+    """Legend of a layer's classes."""
+    if layer == LABEL and labels.fuse is not None:
+        return load_legend(labels.fuse.legend)
+    return load_legend(labels.sources[layer].legend_name())
 
 
 def _of_layer(
@@ -113,7 +143,7 @@ def _of_layer(
         made.arrays[name] = is_wanted.take(classes)
         return
     if isinstance(target, FractionsTarget) and target.cell_m is not None:
-        cell = _pixels(name, target.cell_m, chip.georef)
+        cell = _pixels(name, target.cell_m, chip.georef.pixel_size)
         made.arrays[name] = square_fractions(classes, len(legend.classes), cell)
         return
     counts = np.bincount(classes.ravel(), minlength=UNKNOWN + 1)[: len(legend.classes)]
@@ -182,14 +212,17 @@ def _index(name: str, legend: Legend, wanted: str) -> int:
         if entry.name == wanted:
             return index
     known = ", ".join(entry.name for entry in legend.classes)
-    raise RecipeError(f"labels.targets.{name}: legend {legend.name} has no class {wanted!r}", mend=f"it has {known}")
+    raise RecipeError(
+        f"legend {legend.name} has no class {wanted!r}", where=f"labels.targets.{name}", mend=f"it has {known}"
+    )
 
 
-def _pixels(name: str, cell_m: float, georef: GeoRef) -> int:
-    cells = cell_m / georef.pixel_size
+def _pixels(name: str, cell_m: float, pixel_m: float) -> int:
+    cells = cell_m / pixel_m
     if round(cells) < 1 or abs(cells - round(cells)) > 1e-6:
         raise RecipeError(
-            f"labels.targets.{name}: squares of {cell_m:g} m are no whole number of pixels of {georef.pixel_size:g} m",
-            mend=f"give a multiple of {georef.pixel_size:g}",
+            f"squares of {cell_m:g} m are no whole number of pixels of {pixel_m:g} m",
+            where=f"labels.targets.{name}",
+            mend=f"give a multiple of {pixel_m:g}",
         )
     return round(cells)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from schemas.dataset import ZarrCodec
 from schemas.errors import RecipeError
@@ -37,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
+_ANY_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
 class Write(Model):
@@ -121,6 +122,14 @@ class Recipe(Model):
     """Licences, and what must come first."""
     gates: Gates = Gates()
     """Thresholds of validation."""
+
+    @field_validator("regions")
+    @classmethod
+    def _each_region_once(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        names = [region.name for region in regions]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"region {twice[0]!r} stands twice: give each its own name")
+        return regions
 
     @model_validator(mode="after")
     def _holds_together(self) -> Recipe:
@@ -226,13 +235,17 @@ def fill(text: str, variables: Mapping[str, str], where: str = "") -> str:
     """``text`` with every ``${TERRAWEFT_...}`` replaced.
 
     Raises:
-        RecipeError: a variable is not set.
+        RecipeError: a variable is not set, is empty, or has a name that is never filled in.
     """
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
-        if name not in variables:
-            raise RecipeError(f"{name} is not set", where=where, mend=f"export {name}=... and run again")
+        if not VARIABLE.fullmatch(match.group()):
+            mend = "a recipe's variables are named ${TERRAWEFT_...}, in capitals"
+            raise RecipeError(f"{match.group()} is not filled in", where=where, mend=mend)
+        if not variables.get(name, "").strip():
+            state = "empty" if name in variables else "not set"
+            raise RecipeError(f"{name} is {state}", where=where, mend=f"export {name}=... and run again")
         return variables[name]
 
-    return VARIABLE.sub(value, text)
+    return _ANY_VARIABLE.sub(value, text)

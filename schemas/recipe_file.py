@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,12 +15,43 @@ from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 
 Checked = TypeVar("Checked", bound=BaseModel)
+KINDS = {
+    "timestamp": ("date", "write a day of the calendar, as 2021-06-30"),
+    "int": ("whole number", "write digits"),
+    "float": ("number", "write digits"),
+    "bool": ("true or false", "write true or false"),
+}
+"""Type of a scalar in YAML -> what a message calls it, and the mend."""
+NUMBERS = {2: "two", 3: "three", 4: "four"}
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
 
 
+class _NoValueError(yaml.MarkedYAMLError):
+    """A scalar that looks like a date or a number and is none.
+
+    Args:
+        node: the scalar.
+    """
+
+    def __init__(self, node: yaml.ScalarNode) -> None:
+        tag = node.tag.rpartition(":")[2]
+        kind, self.mend = KINDS.get(tag, (tag, "put it in quotes"))
+        self.node, self.line = node, node.start_mark.line + 1
+        self.what = f"{node.value[:60]!r} is no {kind}"
+        super().__init__(problem=self.what, problem_mark=node.start_mark)
+
+
 class _Loader(yaml.SafeLoader):
     """Safe, without anchors (no YAML bombs) and without duplicate keys."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:  # of 2021-02-30, 0b_, !!bool x, !!timestamp x
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            raise _NoValueError(node) from error
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -104,6 +136,8 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
         raise RecipeError("not UTF-8 text", where=name, mend="save it as UTF-8") from error
     except RecursionError as error:
         raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
+    except _NoValueError as error:
+        raise RecipeError(error.what, where=f"{name}:{error.line}", mend=error.mend) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax") from error
@@ -119,9 +153,25 @@ def _read_once(text: str) -> tuple[yaml.Node | None, Any]:
     loader = _Loader(text)
     try:
         root = loader.get_single_node()
-        return root, loader.construct_document(root) if root is not None else None
+        try:
+            return root, loader.construct_document(root) if root is not None else None
+        except _NoValueError as error:
+            way = _way_to(error.node, root)
+            error.what = f"{'.'.join(way)}: {error.what}" if way else error.what
+            raise
     finally:
         loader.dispose()
+
+
+def _way_to(wanted: yaml.Node, node: yaml.Node | None) -> tuple[str, ...] | None:
+    """Keys and places that lead from a node to one below it."""
+    if node is wanted:
+        return ()
+    for part, child in _entries(node):
+        below = _way_to(wanted, child)
+        if below is not None:
+            return (str(part), *below)
+    return None
 
 
 def _checked(model: type[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
@@ -141,9 +191,11 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise RecipeError(f"{path} is refused: a {kind} is smaller than {MAX_BYTES:,} bytes", where=where)
-        table = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+        _, table = _read_once(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{file}: {error.strerror}", where=where, mend="give a path beside the recipe") from error
+    except _NoValueError as error:
+        raise RecipeError(f"{path}:{error.line}: {error.what}", where=where, mend=error.mend) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not valid YAML", where=where, mend="mend the syntax") from error
     if not isinstance(table, dict):
@@ -152,15 +204,21 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
 
 
 def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, model: type[BaseModel]) -> RecipeError:
-    first = error.errors(include_url=False)[0]
-    loc = tuple(part for part in first["loc"])
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is a cause
+    loc, _ = _reached(model, first["loc"])
     field = ".".join(str(part) for part in loc) or model.__name__.lower()
     where = f"{name}:{_line_of(root, loc)}"
     if first["type"] == "extra_forbidden":
-        known = sorted(_fields_at(model, loc[:-1]))
+        known = sorted(f.alias or n for m in _reached(model, first["loc"][:-1])[1] for n, f in m.model_fields.items())
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
         mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return RecipeError(f"unknown key {field!r}", where=where, mend=mend)
+    if (wanted := _numbers_wanted(first, found)) is not None:
+        field = field.removesuffix(f".{loc[-1]}") if first["type"] == "missing" else field
+        return RecipeError(
+            f"{field} needs {NUMBERS.get(wanted, wanted)} numbers", where=where, mend="see docs/recipes.md"
+        )
     if first["type"] == "missing":
         return RecipeError(f"{field!r} is missing", where=where, mend=f"add {str(loc[-1])!r}")
     message = first["msg"].removeprefix("Value error, ")
@@ -169,6 +227,17 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
     shown = f", got {got!r}" if is_shown else ""
     others = f"and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or "see docs/recipes.md")
+
+
+def _numbers_wanted(first: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> int | None:
+    """How many numbers a box or the like has, where the first error says that some are missing or too many."""
+    *way, last = first["loc"] or ("",)
+    if first["type"] == "missing" and isinstance(last, int):
+        beside = [one["loc"][-1] for one in found if one["type"] == "missing" and [*one["loc"][:-1]] == way]
+        return 1 + max(int(place) for place in beside)
+    if first["type"] == "too_long" and first["ctx"]["field_type"] == "Tuple":
+        return int(first["ctx"]["max_length"])
+    return None
 
 
 def _line_of(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
@@ -196,30 +265,44 @@ def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
         yield from enumerate(node.value)
 
 
-def _fields_at(top: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """Names of the fields of the model that a location points to."""
-    annotation: Any = top
+def _reached(top: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], list[Any]]:
+    """A location as the file has it, and what types the value there may have.
+
+    Pydantic's locations also hold the kinds by which models of one place are told apart: these are left out.
+    """
+    way: list[str | int] = []
+    options: list[Any] = [top]
     for part in loc:
-        model = _model_in(annotation)
-        if model is not None:
-            fields = {(f.alias or n): f.annotation for n, f in model.model_fields.items()}
-            annotation = fields.get(str(part))
-        else:
-            annotation = get_args(annotation)[-1] if get_args(annotation) else None
-    model = _model_in(annotation)
-    return [f.alias or n for n, f in model.model_fields.items()] if model else []
+        models = [option for option in options if _is_model(option)]
+        if len(models) > 1:  # the part is a kind; what no model names is a plug-in's, which stands last
+            kinds = {m: get_args(m.model_fields["kind"].annotation) for m in models if "kind" in m.model_fields}
+            options = [m for m, kind in kinds.items() if part in kind] or models[-1:]
+            continue
+        way.append(part)
+        options = [inner for option in options for inner in _below(option, part)]
+    return tuple(way), options
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in get_args(annotation):
-        if (
-            isinstance(part, type)
-            and issubclass(part, BaseModel)
-            and getattr(annotation, "__origin__", None) is not dict
-        ):
-            if getattr(annotation, "__origin__", None) is tuple:
-                return None
-            return part
-    return None
+def _below(annotation: Any, part: str | int) -> list[Any]:
+    """Types of what a value of some type holds under a key or at a place."""
+    if _is_model(annotation):
+        fields = {(f.alias or n): f.annotation for n, f in annotation.model_fields.items()}
+        return _options(fields.get(str(part)))
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is dict:
+        return _options(args[-1])
+    return _options(args[0]) if origin is tuple else []
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The types that an annotation joins."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _options(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [option for part in get_args(annotation) for option in _options(part)]
+    return [] if annotation in (None, NoneType) else [annotation]
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -26,6 +26,9 @@ OF_LAYER = (MaskTarget, MultiLabelTarget, FractionsTarget, DominantTarget, Degra
 OWN_LEGEND = {"worldcover": "worldcover", "corine": "corine-44", "osm": "osm"}
 """Kind of product -> its legend, where the recipe names none."""
 
+WORLDCOVER_YEARS = (2020, 2021)
+"""The vintages that there are."""
+
 
 class LabelSource(Model):
     """One label product."""
@@ -64,6 +67,8 @@ class LabelSource(Model):
             raise ValueError("give catalog and collection, or href")
         if self.kind == "raster" and self.legend is None:
             raise ValueError("kind raster needs a legend")
+        if self.kind == "worldcover" and self.year not in (None, *WORLDCOVER_YEARS):
+            raise ValueError(f"there is no WorldCover of year {self.year}: take 2020 or 2021")
         if self.column is not None and (self.kind not in ("corine", "raster") or self.href is None):
             raise ValueError("column is for a vector file: kind corine or raster, with href")
         if self.window_px is not None and (self.column is None or self.window_px % 2 == 0):

@@ -151,6 +151,8 @@ class Modality(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Modality:
+        if twice := [band for band in self.bands if self.bands.count(band) > 1]:
+            raise ValueError(f"bands: {twice[0]!r} stands twice; name each band once")
         if self.incidence_deg is not None and not 0.0 <= self.incidence_deg[0] <= self.incidence_deg[1] <= 90.0:
             raise ValueError("incidence_deg is smallest and largest angle, 0 to 90")
         if self.offset != "as_delivered" and not self.sensor.startswith("sentinel-2"):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
+
 import numpy as np
 import pytest
 import shapely
 
 from chips.cell_table import CellTable
+from chips.chip_size import check_chip_size
 from chips.grid import cells_of
+from chips.grid_lattice import lattice_of
 from chips.plan import PlannedCells, plan_cells
 from chips.search_boxes import search_boxes
-from flows.planning import _check_labels, _split_notes
+from flows.catalogs import Catalogs
+from flows.planning import _split_notes, check_names, make_plan
 from schemas.errors import RecipeError
-from schemas.recipe import Recipe
+from schemas.recipe import Modality, Recipe
+from schemas.recipe_file import load_recipe
+from schemas.sensor import load_sensor
+from tests.unit.flows.catalog_made_up import class_item, recipe_data, sentinel2_item, write_catalog
 
 RECIPE = {
     "format": 1,
@@ -67,4 +76,101 @@ def test_legend_without_a_crosswalk_is_told_before_anything_is_read() -> None:
         "fuse": {"method": "vote", "legend": "osm"},
     }
     with pytest.raises(RecipeError, match="unknown crosswalk"):
-        _check_labels(_recipe(labels=labels))
+        check_names(_recipe(labels=labels))
+
+
+def _gsds_on_edges(modality: Modality, common_m: float) -> list[float]:
+    """Pixel sizes of a modality's layers that share edges with the chip, by the table of its sensor."""
+    profile = load_sensor(modality.sensor)
+    if modality.grid == "common":
+        return [common_m]
+    if modality.grid == "native" and profile.lattice_phase_m != 0.0:
+        return []
+    wanted = modality.bands or [band.name for band in profile.bands if band.unasked]
+    return [profile.band(name).gsd_m for name in wanted]
+
+
+RECIPES = sorted(entry.name for entry in resources.files("recipes").iterdir() if entry.name.endswith(".yaml"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_chip_of_a_shipped_recipe_fits_its_bands(name: str) -> None:
+    recipe = load_recipe(Path(str(resources.files("recipes") / name)))
+    check_names(recipe)
+    if recipe.grid.chip_m is None:
+        return
+    gsds = [gsd for modality in recipe.modalities.values() for gsd in _gsds_on_edges(modality, recipe.grid.gsd_m)]
+    check_chip_size(recipe.grid.chip_m, [*gsds, recipe.grid.gsd_m], lattice_of(recipe.grid))
+
+
+def test_a_buffer_that_takes_the_chips_is_named_as_the_cause() -> None:
+    wide = shapely.box(11.5, 47.6, 12.2, 47.95)
+    recipe = _recipe(split={"block_m": 1920, "buffer_m": 100_000})
+    cells = CellTable.concat(cells_of(recipe.grid, {"wide": wide}))
+    planned = plan_cells(recipe, cells)
+    (note,) = _split_notes(recipe, planned.split, len(cells) - len(planned))
+    assert "train 0% instead of 70%" in note
+    assert f"take a smaller split.buffer_m, which left out {len(cells) - len(planned)} of {len(cells)}" in note
+    assert "block_m" not in note
+
+
+def test_a_buffer_and_one_block_are_both_named() -> None:
+    recipe = _recipe()
+    (note,) = _split_notes(recipe, np.array(["val"] * 6 + ["train"]), dropped=3)
+    assert "smaller split.buffer_m, which left out 3 of 10, and take a smaller split.block_m" in note
+
+
+WORLDCOVER = {"wc": {"kind": "worldcover", "href": "a.tif", "year": 2021}}
+UNKNOWN = {
+    "sensor": ({"sensor": "sentinel-9"}, r"^modalities\.s2\.sensor: unknown sensor 'sentinel-9' \(known: "),
+    "engine": ({"engine": "gdalwarp"}, r"^modalities\.s2\.engine: unknown engine 'gdalwarp' \(known: "),
+    "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_a_name_that_is_unknown_is_told_with_its_place(what: str) -> None:
+    change, said = UNKNOWN[what]
+    with pytest.raises(RecipeError, match=said):
+        check_names(_recipe(modalities={"s2": RECIPE["modalities"]["s2"] | change}))
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            {"sources": {"mine": {"kind": "raster", "href": "a.tif", "legend": "no"}}},
+            r"^labels\.sources\.mine\.legend: ",
+        ),
+        ({"sources": WORLDCOVER, "fuse": {"legend": "worldcover-12"}}, r"^labels\.fuse\.legend: unknown legend"),
+        (
+            {"sources": WORLDCOVER, "targets": {"x": {"kind": "mask", "of": "wc", "classes": ["Buildup"]}}},
+            r"^labels\.targets\.x: legend worldcover has no class 'Buildup' \(it has Tree cover, ",
+        ),
+    ],
+)
+def test_a_label_that_is_unknown_is_told_before_anything_is_read(labels: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        check_names(_recipe(labels=labels))
+
+
+@pytest.mark.parametrize("value", ["/data/stac", "htp://stac.example.org", "stac.example.org"])
+def test_an_address_that_is_none_names_catalog_key_and_mend(value: str) -> None:
+    recipe = _recipe(catalogs={"c": {"kind": "stac-api", "href": "${TERRAWEFT_A}"}})
+    with pytest.raises(RecipeError) as caught:
+        Catalogs(recipe, {"TERRAWEFT_A": value})["c"]
+    said = f"catalogs.c.href: {value!r} is no address of a STAC API (export TERRAWEFT_A=https://...)"
+    assert caught.value.line() == said
+
+
+@pytest.mark.parametrize(("asked", "said"), [({"year": 2021}, " of 2021"), ({}, "")])
+def test_a_label_product_that_is_not_here_is_noted_with_the_year_that_was_asked(
+    tmp_path: Path, asked: dict[str, int], said: str
+) -> None:
+    here = class_item(tmp_path, "old", np.full((4, 12), 40, np.uint8), 0, year=2020)
+    far = {**here, "bbox": [0.0, 0.0, 1.0, 1.0], "geometry": shapely.geometry.mapping(shapely.box(0, 0, 1, 1))}
+    write_catalog(tmp_path, [sentinel2_item("a", 0, 12, "2021-06-01"), here if asked else far])
+    source = {"kind": "worldcover", "catalog": "c", "collection": "esa-worldcover", **asked}
+    recipe = Recipe.model_validate(recipe_data(labels={"sources": {"wc": source}}))
+    plan = make_plan(recipe, tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
+    assert f"wc: no item of esa-worldcover{said} lies here; the layer will hold no data" in plan.notes

@@ -21,7 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from labelers.degrade import degraded
 from labelers.densities import building_density, road_density
 from labelers.graph import network
-from labelers.targets import ChipLabels, Made, make_targets, square_fractions
+from labelers.targets import ChipLabels, Made, check_targets, make_targets, square_fractions
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable, LabelLayer
@@ -363,3 +363,30 @@ def test_an_old_vintage_is_a_degraded_map_too() -> None:
     out = made(older, x={"kind": "degraded", "of": "old"}).arrays["x"]
     expected = np.roll(np.where(WC == 0, 255, np.where(WC == 40, 3, 0)), 1, 1)
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ({"kind": "mask", "classes": ["Buildup"]}, r"x: legend worldcover-11 has no class 'Buildup' \(it has "),
+        ({"kind": "mask", "of": "clc", "classes": ["Built-up"]}, r"x: legend corine-44 has no class 'Built-up'"),
+        ({"kind": "degraded", "drop": ["Builtup"]}, r"x: legend worldcover-11 has no class 'Builtup'"),
+        ({"kind": "density", "of": "roads", "cell_m": 25}, r"x: squares of 25 m are no whole number of pixels of 10 m"),
+        ({"kind": "fractions", "cell_m": 4}, r"x: squares of 4 m are no whole number of pixels of 10 m"),
+    ],
+)
+def test_a_target_that_cannot_be_made_is_told_before_anything_is_read(target: Any, said: str) -> None:
+    with pytest.raises(RecipeError, match=r"^labels\.targets\." + said):
+        check_targets(labels_with(x=target), 10.0)
+
+
+def test_targets_that_can_be_made_pass() -> None:
+    check_targets(
+        labels_with(
+            a={"kind": "mask", "classes": ["Built-up"]},
+            b={"kind": "fractions", "cell_m": 20},
+            c={"kind": "degraded", "drop": ["Tree cover"]},
+            d={"kind": "graph"},
+        ),
+        10.0,
+    )

@@ -28,6 +28,15 @@ modalities:
   s2: {sensor: sentinel-2-l2a, catalog: main, collection: sentinel-2-l2a}
 """
 
+TARGET = """\
+labels:
+  sources:
+    w: {kind: worldcover, href: a.tif}
+  fuse: {}
+  targets:
+    x:
+      kind: mask"""
+
 BROKEN = {
     "unknown key": ("chip_m: 960", "chip_n: 960", "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
     "missing key": ("format: 1\n", "", "x.yaml:1: 'format' is missing (add 'format')"),
@@ -45,6 +54,61 @@ BROKEN = {
         "{sensor: sentinel-2-l2a,",
         "{offset: pre04, sensor: landsat-c2-l2-sr,",
         "x.yaml:12: modalities.s2: offset: pre04 is for Sentinel-2, not landsat-c2-l2-sr",
+    ),
+    "region twice": (
+        "grid:\n",
+        "  - {name: north, bbox: [1.0, 2.0, 3.0, 4.0]}\ngrid:\n",
+        "x.yaml:5: regions: region 'north' stands twice: give each its own name",
+    ),
+    "no such day": (
+        "2022-12-31",
+        "2022-06-31",
+        "x.yaml:10: time.end: '2022-06-31' is no date (write a day of the calendar, as 2021-06-30)",
+    ),
+    "no such month": (
+        "2021-01-01",
+        "2021-13-01",
+        "x.yaml:10: time.start: '2021-13-01' is no date (write a day of the calendar, as 2021-06-30)",
+    ),
+    "no such number": ("960", "0b_", "x.yaml:9: grid.chip_m: '0b_' is no whole number"),
+    "a day as a key": ("grid:\n", "2021-13-01: x\ngrid:\n", "x.yaml:8: '2021-13-01' is no date (write"),
+    "a day alone": (GOOD, "2021-13-01", "x.yaml:1: '2021-13-01' is no date (write"),
+    "no such tag's value": ("960", "!!bool maybe", "x.yaml:9: grid.chip_m: 'maybe' is no true or false"),
+    "misspelt section": ("modalities:", "modalites:", "unknown key 'modalites' (did you mean 'modalities'?)"),
+    "misspelt key in a list": ("    bbox:", "    bbx:", "x.yaml:7: unknown key 'regions.0.bbx' (did you mean 'bbox'?)"),
+    "misspelt key of a target": (
+        "grid:\n",
+        f"{TARGET}\n      clases: [Built-up]\ngrid:\n",
+        "x.yaml:15: unknown key 'labels.targets.x.clases' (did you mean 'classes'?)",
+    ),
+    "missing key of a target": (
+        "grid:\n",
+        f"{TARGET}\ngrid:\n",
+        "x.yaml:13: 'labels.targets.x.classes' is missing (add 'classes')",
+    ),
+    "misspelt key of a step": (
+        "grid:\n",
+        "sample:\n  - kind: classes\n    per_clas: 3\ngrid:\n",
+        "x.yaml:10: unknown key 'sample.0.per_clas' (did you mean 'per_class'?)",
+    ),
+    "misspelt key of windows": (
+        "time: {",
+        "time: {windows: {kind: every, dayss: 3}, ",
+        "x.yaml:10: unknown key 'time.windows.dayss' (did you mean 'days'?)",
+    ),
+    "three numbers": ("11.9, 47.8, 12.1, 47.9", "11.9, 47.8, 12.1", "x.yaml:7: regions.0.bbox needs four numbers"),
+    "two numbers": ("11.9, 47.8, 12.1, 47.9", "11.9, 47.8", "x.yaml:7: regions.0.bbox needs four numbers"),
+    "five numbers": ("[11.9, 47.8,", "[11.9, 47.8, 0.0,", "x.yaml:7: regions.0.bbox needs four numbers"),
+    "two fractions": ("grid:\n", "split: {fractions: [0.5, 0.5]}\ngrid:\n", "split.fractions needs three numbers"),
+    "band twice": (
+        "collection: sentinel-2-l2a}",
+        "collection: sentinel-2-l2a, bands: [B04, B03, B04]}",
+        "modalities.s2: bands: 'B04' stands twice",
+    ),
+    "vintage that is none": (
+        "modalities:\n",
+        "labels: {sources: {wc: {kind: worldcover, catalog: main, collection: w, year: 2019}}}\nmodalities:\n",
+        "labels.sources.wc: there is no WorldCover of year 2019: take 2020 or 2021",
     ),
     "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
@@ -125,6 +189,29 @@ def test_variable_that_is_not_set_is_one_line() -> None:
     with pytest.raises(RecipeError, match=r"TERRAWEFT_REALDATA is not set \(export TERRAWEFT_REALDATA="):
         fill("${TERRAWEFT_REALDATA}/catalog.json", {}, "catalogs.real.href")
     assert fill("${TERRAWEFT_A}/x", {"TERRAWEFT_A": "/data"}) == "/data/x"
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_variable_that_is_empty_is_one_line(value: str) -> None:
+    with pytest.raises(RecipeError, match=r"^catalogs\.a\.href: TERRAWEFT_A is empty \(export TERRAWEFT_A="):
+        fill("${TERRAWEFT_A}", {"TERRAWEFT_A": value}, "catalogs.a.href")
+
+
+@pytest.mark.parametrize("name", ["SANDBOX_STAC", "TERRAWEFT_sandbox", ""])
+def test_variable_of_another_name_is_not_left_in_an_address(name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^catalogs\.a\.href: \$\{{{name}\}} is not filled in .*TERRAWEFT_"):
+        fill(f"${{{name}}}/x", {"SANDBOX_STAC": "http://a"}, "catalogs.a.href")
+
+
+def test_what_a_variable_holds_is_not_filled_in_again() -> None:
+    assert fill("${TERRAWEFT_A}", {"TERRAWEFT_A": "${B}"}) == "${B}"
+
+
+def test_a_sensor_table_with_a_day_that_is_none_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("sensor: mine\nbands:\n  - {name: a, gsd_m: 2021-02-30}\n")
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe((GOOD + "sensors: {mine: mine.yaml}\n").encode(), "x.yaml", tmp_path)
+    assert caught.value.line().startswith("x.yaml: sensors.mine: mine.yaml:3: bands.0.gsd_m: '2021-02-30' is no date (")
 
 
 @given(st.text(max_size=200))
