@@ -23,8 +23,8 @@ def box_parts(west: float, south: float, east: float, north: float) -> Any:
     """A box, in two where it crosses the antimeridian (west > east).
 
     Example:
-        >>> [part.bounds for part in box_parts(179.0, -17.0, -179.5, -15.0).geoms]
-        [(179.0, -17.0, 180.0, -15.0), (-180.0, -17.0, -179.5, -15.0)]
+        >>> sorted(part.bounds for part in box_parts(179.0, -17.0, -179.5, -15.0).geoms)
+        [(-180.0, -17.0, -179.5, -15.0), (179.0, -17.0, 180.0, -15.0)]
     """
     return unfolded(shapely.box(west, south, east + (TURN if west > east else 0.0), north))
 
