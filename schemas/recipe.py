@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -126,8 +127,8 @@ class Recipe(Model):
     @field_validator("regions")
     @classmethod
     def _each_region_once(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        names = [region.name for region in regions]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        counts = Counter(region.name for region in regions)
+        if twice := sorted(name for name, count in counts.items() if count > 1):
             raise ValueError(f"region {twice[0]!r} stands twice: give each its own name")
         return regions
 
