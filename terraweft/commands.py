@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
 from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs, texts_line
 from terraweft.extras import needs, require_train
+from terraweft.interrupts import listen
 from terraweft.options import box_of, require_local
 
 if TYPE_CHECKING:
@@ -151,16 +151,12 @@ def estimates_of(given: str) -> dict[str, Any]:
 
 
 def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResult:
-    """The flow with a progress bar, and with SIGTERM meaning what Ctrl-C means."""
+    """The flow with a progress bar, and with signals that end it in order."""
     from flows.build import build
     from flows.captioning import api_key as key_slot
     from flows.progress import watcher
 
-    def interrupted(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, interrupted)
+    listen()
     with Bars(out) as bars:
         watcher.set(bars)
         key_slot.set(key)
