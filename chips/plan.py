@@ -200,8 +200,11 @@ def layer_georef(spec: ChipSpec, layer: LayerPlan, modality: Modality, lattices:
         modality: its recipe.
         lattices: georeferences of the stored rasters, in order of preference.
     """
-    if modality.grid != "native":
-        return spec.georef(layer.gsd_m)
+    return native_georef(spec, layer, lattices) if modality.grid == "native" else spec.georef(layer.gsd_m)
+
+
+def native_georef(spec: ChipSpec, layer: LayerPlan, lattices: Sequence[GeoRef]) -> GeoRef:
+    """The grid of a chip's layer on the sensor's own lattice; see `layer_georef`."""
     gsd = layer.gsd_m
     anchor_x, anchor_y = _phase(spec, layer, lattices)
     left, bottom, right, top = spec.bounds_xyxy

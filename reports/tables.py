@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from chips.cell_table import join_at_antimeridian
 from reports.charts import Histogram, RegionMap, histogram, numbers_drawn, region_map
 
 SPLITS = ("train", "val", "test")
@@ -276,11 +277,7 @@ def _in_one_piece(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool
 def _ring(shape: Any, turned: bool) -> NDArray[np.float64]:
     """(n, 2) outline of a chip, in one piece where it lies over the antimeridian."""
     if turned:
-        parts = [
-            shapely.transform(p, lambda xy: xy + np.array([360.0, 0.0])) if p.bounds[0] < 0 else p
-            for p in shapely.get_parts(shape)
-        ]
-        shape = shapely.union_all(parts)
+        shape = join_at_antimeridian(shape)
     whole = shape if shape.geom_type == "Polygon" else shape.convex_hull
     return np.asarray(whole.exterior.coords, dtype=np.float64)[:, :2]
 

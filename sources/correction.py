@@ -113,7 +113,7 @@ class _Again:
             refs = refs_of(item, plan)
             pixels = engine_for([item], "direct").read(refs, moved, self.modality.resampling, self.opener, plan.nodata)
             pixels = in_terms_of(plan, pixels, refs)
-            mask = _mask(self.chip, plan, self.modality, item, shift, georef, self.opener) if item.masks else None
+            mask = _mask(self.chip, plan, item, shift, georef, self.opener) if item.masks else None
             part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, form_of(self.modality))
             date = fill_holes(date, part)
             if not (date.valid == Valid.NODATA).any():
@@ -124,9 +124,9 @@ class _Again:
 
 
 def _mask(
-    chip: Chip, plan: LayerPlan, modality: Modality, item: SceneItem, shift: Shift, georef: GeoRef, opener: Opener
+    chip: Chip, plan: LayerPlan, item: SceneItem, shift: Shift, georef: GeoRef, opener: Opener
 ) -> NDArray[np.uint8]:
-    grid, _ = mask_grids(chip.spec, item, plan, modality, [georef])
+    grid, _ = mask_grids(chip.spec, item, plan, [georef])
     arrays: Mapping[str, NDArray[np.generic]] = {
         ref.band: open_engine("direct").read([ref], shifted_georef(grid, shift), "nearest", opener, ref.nodata)[0]
         for ref in item.masks

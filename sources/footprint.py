@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from chips.cell_table import split_at_antimeridian
+from chips.cell_table import join_at_antimeridian, split_at_antimeridian
 from sources.lattice import TURN
 
 SCENE_DEGREES = 90.0
@@ -50,13 +50,9 @@ def centre(footprint: Any) -> Any:
         footprint: as `unfolded` gives it.
     """
     west, _, east, _ = footprint.bounds
-    parts = shapely.get_parts(footprint)
-    if east - west <= TURN / 2 or len(parts) < 2:
+    if east - west <= TURN / 2 or footprint.geom_type == "Polygon":
         return footprint.centroid
-    turned = [
-        shapely.transform(part, lambda xy: xy + np.array([TURN, 0.0])) if part.bounds[0] < 0 else part for part in parts
-    ]
-    middle = shapely.union_all(turned).centroid
+    middle = join_at_antimeridian(footprint).centroid
     return shapely.Point((middle.x + TURN / 2) % TURN - TURN / 2, middle.y)
 
 

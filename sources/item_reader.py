@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chips.plan import LayerPlan, layer_georef
+from chips.plan import LayerPlan, layer_georef, native_georef
 from schemas.chip import ChipSpec
 from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality
@@ -40,20 +40,16 @@ class Mask:
         return self.valid[row : row + rows, column : column + columns]
 
 
-def mask_grids(
-    chip: ChipSpec, item: SceneItem, plan: LayerPlan, modality: Modality, layers: Sequence[GeoRef]
-) -> tuple[GeoRef, GeoRef]:
+def mask_grids(chip: ChipSpec, item: SceneItem, plan: LayerPlan, layers: Sequence[GeoRef]) -> tuple[GeoRef, GeoRef]:
     """Where an item's mask is read over a chip: under all of its layers, and the part of it that the chip needs.
 
     Args:
         chip: the chip.
         item: the item, with a mask.
         plan: the modality's finest layer.
-        modality: the recipe's wishes.
         layers: grids of the chip's layers.
     """
-    native = modality.model_copy(update={"grid": "native"})
-    own = layer_georef(chip, mask_plan(plan, item.masks[0]), native, [ref.georef for ref in item.masks])
+    own = native_georef(chip, mask_plan(plan, item.masks[0]), [ref.georef for ref in item.masks])
     whole = own
     for layer in layers:
         whole = whole.covering(layer.bounds_xyxy)
@@ -114,7 +110,7 @@ class ItemReader:
 
     def _mask_grids(self, item: SceneItem, chip: ChipSpec) -> tuple[GeoRef, GeoRef]:
         layers = [self.georef(chip, layer) for layer in self.groups]
-        return mask_grids(chip, item, self.groups[0], self.modality, layers)
+        return mask_grids(chip, item, self.groups[0], layers)
 
     def glances(self, item: SceneItem, chips: Sequence[ChipSpec]) -> dict[str, NDArray[np.uint8]] | None:
         """Chip id -> the item's validity as its overviews show it; None where they cannot.
@@ -126,10 +122,9 @@ class ItemReader:
         if not refs or refs[0].needs:
             return None
         arrays: dict[str, dict[str, NDArray[Any]]] = {chip.chip_id: {} for chip in chips}
-        native = self.modality.model_copy(update={"grid": "native"})
         for ref in refs:
             plan = mask_plan(self.groups[0], ref)
-            grids = {chip.chip_id: layer_georef(chip, plan, native, [ref.georef]) for chip in chips}
+            grids = {chip.chip_id: native_georef(chip, plan, [ref.georef]) for chip in chips}
             thin = glance(ref, grids, self.opener, is_mask=bool(item.masks))
             if thin is None:
                 return None

@@ -23,6 +23,7 @@ from schemas.labels import RasterLayer
 from schemas.legend import load_legend
 from schemas.recipe import LabelSource
 from sources.centres import projection
+from sources.footprint import box_parts
 from sources.labels_raster import ATTRIBUTION, LICENCE, NATIVE_GSD_M
 
 MAGIC = {
@@ -130,9 +131,8 @@ def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
     west, south, east, north = to_file.transform_bounds(
         left - reach, bottom - reach, right + reach, top + reach, densify_pts=21
     )
-    sides = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]  # over the antimeridian
-    around = [shapely.box(begin, south, end, north) for begin, end in sides]
-    near = np.unique(shapes.tree.query(around)[1])
+    whole = shapely.box(west, south, east, north) if west <= east else box_parts(west, south, east, north)
+    near = np.unique(shapes.tree.query(shapely.get_parts(whole))[1])
     near = near[shapely.get_type_id(shapes.tree.geometries[near]) == shapely.GeometryType.POINT]
     places = shapely.get_coordinates(shapes.tree.geometries[near])
     x, y = to_file.transform(places[:, 0], places[:, 1], direction=TransformDirection.INVERSE)
