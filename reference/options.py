@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chips.inputs import digest
 from reference.devices import is_on_gpu, precision_of
 from reference.lessons import ChipSource
 from reference.model import SIZES
-from reference.resuming import digest
 from schemas.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu")

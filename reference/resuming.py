@@ -10,7 +10,6 @@ A training that begins anew takes the folder for itself.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +22,6 @@ from schemas.errors import UserError
 
 CHECKPOINT, SETTINGS, METRICS = "last.ckpt", "settings.json", "metrics"
 BEGIN_ANEW = "give the same options, or leave --resume out to begin anew"
-
-
-def digest(*parts: object) -> str:
-    """Twelve digits by which two things are told apart."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def begin(folder: Path, settings: Mapping[str, Any]) -> None:

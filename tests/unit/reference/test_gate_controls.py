@@ -37,11 +37,6 @@ from tests.unit.reference import lesson_chips, made_dataset
 from tests.unit.shards import made_up
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return made_dataset.write(tmp_path_factory.mktemp("controls"))

@@ -35,11 +35,6 @@ QUICK = Gates.model_validate(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return made_dataset.write(tmp_path_factory.mktemp("taught"))

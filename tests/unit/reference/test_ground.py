@@ -17,11 +17,6 @@ from reference.train import Training, fit
 from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 class Eastings:
     """Chips whose pictures say how far east (first band) and south (second) a pixel's centre lies."""
 

@@ -23,11 +23,6 @@ QUICK = Training(steps=6, batch_size=2, text_steps=0, accelerator="cpu")
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def terraweft(*arguments: object, script: Path, **variables: str) -> str:
     """Run the command line as its console script does; what it said."""
     script.write_text("from terraweft.cli import main\n\nif __name__ == '__main__':\n    main()\n")

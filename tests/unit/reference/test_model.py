@@ -13,11 +13,6 @@ from reference.vocabulary import learn_vocabulary
 from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def chips() -> MadeChips:
     return MadeChips(3)

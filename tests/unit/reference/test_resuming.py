@@ -26,11 +26,6 @@ QUICK = Training(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def chips() -> MadeChips:
     return MadeChips(4)

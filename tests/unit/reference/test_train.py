@@ -14,11 +14,6 @@ from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips
 QUICK = Training(steps=6, batch_size=2, text_steps=4, accelerator="cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def chips() -> MadeChips:
     return MadeChips(4)

@@ -14,11 +14,6 @@ from reference.words import learn_words
 from tests.unit.reference.lesson_chips import EDGE_M, MadeChips
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def chips() -> MadeChips:
     """Ten chips, each with words of its own."""
