@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from reference.data import Chips, Target
-from reference.evaluate import Classes
+from reference.evaluate import Classes, known
 from reference.findings import Finding, finite
 from reference.gate_leak import leak
 from reference.gate_learnable import learnable, registration
@@ -206,7 +206,7 @@ def _truth(
     """True classes of the held-out chips that are covered.
 
     Raises:
-        DatasetError: no gate asks for them, nothing is held out, or no held-out chip is covered.
+        DatasetError: no gate asks for them, nothing is held out, or no label of a held-out chip is covered.
     """
     where = study.whole.dataset.name
     if "learnable" not in wanted:
@@ -217,6 +217,8 @@ def _truth(
     if not found:
         many = len(study.split.held_out)
         raise DatasetError(f"none of the {many} held-out chips is covered by a map of the truth", where=where)
+    if not any((known(true) & known(study.chips[i].label[0].numpy())).any() for i, true in found.items()):
+        raise DatasetError("no held-out chip has a label where a map of the truth says something", where=where)
     return found
 
 

@@ -156,6 +156,16 @@ def test_a_dataset_without_a_split_holds_parts_of_its_chips_out(tmp_path: Path) 
     assert torch.equal(torch.cat(rows, 1), whole)
 
 
+def test_a_truth_that_speaks_only_where_labels_are_silent_is_an_error(dataset: Dataset) -> None:
+    chips = Chips(dataset)
+
+    def elsewhere(ids: list[str]) -> dict[str, np.ndarray]:
+        return {chip_id: np.where(chips[chip_id].label[0].numpy() == 255, 0, 255).astype(np.uint8) for chip_id in ids}
+
+    with pytest.raises(DatasetError, match="no held-out chip has a label where a map of the truth"):
+        run_gates(dataset, gates=QUICK, only=["learnable"], truth=elsewhere)
+
+
 def test_truth_is_cut_from_a_finer_map_by_the_most_frequent_class(dataset: Dataset, tmp_path: Path) -> None:
     import rasterio
 
