@@ -293,6 +293,8 @@ def _opened(href: str, opener: Opener) -> Iterator[Any]:
                 raise DecodeError("the raster has several subdatasets", href)
             if raster.crs is None:
                 raise DecodeError("the raster has no coordinate system", href)
+            if max(abs(raster.transform.b), abs(raster.transform.d)) > 1e-6 * abs(raster.transform.a):
+                raise DecodeError("the raster is rotated, only grids along the axes are read", href)
             check_open_file(raster, href)
             yield raster
     except (RasterioError, OSError) as error:
@@ -343,10 +345,12 @@ def _as_codes(values: NDArray[Any], stored: float | None, nodata: int, href: str
     missing = np.zeros(values.shape, dtype=bool) if stored is None else values == stored
     if np.issubdtype(values.dtype, np.floating):
         missing |= np.isnan(values)
-    whole = np.where(missing, nodata, values)
+    whole = np.where(missing, values.dtype.type(0), values)
     if whole.size and (whole.min() < 0 or whole.max() > np.iinfo(np.uint16).max or (whole % 1 != 0).any()):
         raise DecodeError(f"class codes must be whole numbers of 0..65535, got {whole.min()}..{whole.max()}", href)
-    return whole.astype(np.uint16)
+    codes = whole.astype(np.uint16)
+    codes[missing] = nodata  # not before: the legend's code may be more than the file's type holds
+    return codes
 
 
 def _dtype_of(legend: Legend) -> np.dtype[Any]:

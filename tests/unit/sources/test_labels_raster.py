@@ -12,6 +12,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
@@ -136,6 +137,32 @@ def test_corine_on_its_own_grid_in_3035_lands_under_the_centres(tmp_path: Path) 
     layer = read_label_raster([item_of(path, "corine", legend="corine-44")], target, OPENER, legend="corine-44")
     assert layer is not None
     assert_codes_under_centres(layer.codes, path, target, 999)
+
+
+@pytest.mark.parametrize(("dtype", "nodata"), [(np.int8, -128), (np.uint8, 255), (np.uint8, 128), (np.int16, -32_768)])
+def test_no_data_of_corine_is_no_class_in_a_file_whose_type_is_too_small_for_the_legends_code(
+    tmp_path: Path, dtype: Any, nodata: int
+) -> None:
+    codes = np.full((4, 6), 12, dtype)
+    codes[:, 2:] = nodata
+    path = write_raster(tmp_path / "clc.tif", codes, 32632, 500_000.0, 5_000_000.0, 10.0, nodata)
+    item = item_of(path, "corine", legend="corine-44")
+    layer = read_label_raster([item], GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4)), OPENER, legend="corine-44")
+    assert layer is not None
+    np.testing.assert_array_equal(layer.codes, np.tile(np.array([12, 12, 999, 999], np.uint16), (3, 1)))
+    beyond = GeoRef(32632, 500_030.0, 5_000_000.0, 10.0, (3, 3))
+    assert read_label_raster([item], beyond, OPENER, legend="corine-44") is None
+
+
+def test_a_rotated_raster_is_refused_and_not_read_as_if_it_were_not(tmp_path: Path) -> None:
+    path = tmp_path / "turned.tif"
+    turned = Affine.translation(500_000, 5_000_000) * Affine.rotation(20) * Affine.scale(10, -10)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=7, height=5, count=1, dtype="uint8", crs="EPSG:32632", transform=turned
+    ) as raster:
+        raster.write(np.full((5, 7), 10, np.uint8), 1)
+    with pytest.raises(DecodeError, match="rotated"):
+        item_of(path)
 
 
 def test_nothing_covers_the_chip(tmp_path: Path) -> None:
