@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "4",
     "screen": "2",
     "label": "5",
-    "fuse": "3",
+    "fuse": "4",
     "caption": "3",
     "write": "1",
 }

@@ -95,7 +95,8 @@ class _Estimation:
         self.trust, pairs = trust_of(self.rows.symbols.astype(np.int64), self.rows.counts, setup)
         self.weights = weights_of(self.trust, pairs, setup)
         self.is_own = [not voter.is_context for voter in setup.voters]
-        heard = sum(own and weight > 0 for own, weight in zip(self.is_own, self.weights, strict=True))
+        speaks = (self.rows.symbols != SILENT).any(axis=0).tolist()
+        heard = sum(all(of) for of in zip(self.is_own, speaks, (w > 0 for w in self.weights), strict=True))
         self.is_alone = heard < 2
         self.shares, self.is_possible = self._start_shares()
         self.strata = np.broadcast_to(self.shares[:, None, None], self.lookup.strata_shape).copy()
@@ -265,6 +266,8 @@ class _Estimation:
         voter, table = self.setup.voters[position], self.tables[position]
         pixels = expected.sum(axis=1)
         total = pixels.sum(axis=0)
+        if not total.any():  # it speaks nowhere: should it do so later, it is believed as is published
+            return np.broadcast_to(self.channels[position], expected.shape).copy()
         overall = voter.accuracy * voter.freshness
         if not self.is_alone:
             right = float(np.where(table.shares > 0, expected.sum(axis=0), 0.0).sum() / total.sum())

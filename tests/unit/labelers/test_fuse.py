@@ -292,6 +292,19 @@ def test_a_source_that_is_noise_loses_its_weight() -> None:
     assert mean_iou(classes, truth) > mean_iou(np.searchsorted(CODES, votes[1].classes), truth)
 
 
+def test_a_source_that_speaks_nowhere_changes_nothing_and_is_believed_where_it_speaks_later() -> None:
+    votes = simulated(3)[1]
+    setups = [setup_of(labels_of(names=names, abstain_below=0.0)) for names in (("wc21",), ("wc20", "wc21"))]
+    silent = replace(votes[0], classes=np.zeros_like(votes[0].classes))
+    alone = fuse.estimate(fuse.statistics(votes[1:2], setups[0]), setups[0])
+    model = fuse.estimate(fuse.statistics([silent, votes[1]], setups[1]), setups[1])
+    model = fuse.FusionModel.from_dict(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
+    for found, expected in zip(fuse.apply(model, [silent, votes[1]]), fuse.apply(alone, votes[1:2]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    truth, later = simulated(3)[0], fuse.apply(model, votes[:2])[0]
+    assert (later == truth).mean() > (fuse.apply(alone, votes[1:2])[0] == truth).mean() + 0.05
+
+
 def test_how_a_source_errs_that_is_not_listened_to_is_found_too() -> None:
     truth, votes = simulated(1)
     rng = np.random.default_rng(0)
