@@ -139,15 +139,14 @@ class FeatureIndex:
 
 
 def merged(tables: Iterable[FeatureTable]) -> FeatureTable:
-    """Tables of one source and coordinate system as one; a feature that several hold is kept once, the
-    newest date stands.
+    """Tables of one source and coordinate system as one; a feature that several hold is kept once, as the
+    newest table has it, whose date stands.
 
     Raises:
         ValueError: no tables, or different coordinate systems.
     """
-    listed = list(tables)
+    listed = sorted(tables, key=lambda table: table.extract_date)
     if len({table.epsg for table in listed}) != 1:
         raise ValueError("tables must lie in one coordinate system")
     by_id = {feature.feature_id: feature for table in listed for feature in table.features}
-    newest = max(listed, key=lambda table: table.extract_date)
-    return replace(newest, features=tuple(by_id[key] for key in sorted(by_id, key=id_order)))
+    return replace(listed[-1], features=tuple(by_id[key] for key in sorted(by_id, key=id_order)))

@@ -18,7 +18,7 @@ from schemas.labels import FeatureTable, RasterLayer
 from schemas.legend import load_legend
 from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
-from sources.features import FeatureIndex, to_crs
+from sources.features import FeatureIndex, merged, to_crs
 from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
 from sources.labels_vector import read_label_vector
 from sources.lattice import unions
@@ -28,6 +28,9 @@ from sources.overpass import query_area
 
 MARGIN_DEG = 0.01
 """Degrees of surroundings that vector features are read with, so that what crosses an edge is whole."""
+
+REACH_M = 50.0
+"""Metres beyond a chip from which features still reach into it: half of the widest line that is painted."""
 
 SMALL_EXTRACT = 24_000_000
 """Bytes of an extract that a worker holds whole: read once and not for every tile. Larger ones, whose features would
@@ -83,7 +86,7 @@ class LabelReader:
                 table = self._features(name, source, items, tile, specs)
                 index = None if table is None else FeatureIndex(table)
                 for spec in specs:
-                    near = None if index is None else index.near(spec.bounds_xyxy)
+                    near = None if index is None else index.near(spec.bounds_xyxy, REACH_M)
                     found[spec.chip_id] = (found[spec.chip_id][0], near)
                 continue
             if source.column is not None:
@@ -141,7 +144,7 @@ class LabelReader:
                 tables = [query_area(shapely.box(*box), self.tags, href, source=name) for box in around]
             else:
                 tables = [_extract(href, "", self.cache, self.opener, box, wanted, name) for box in around]
-            return to_crs(tables[0] if len(tables) == 1 else _merged(tables), tile.epsg)
+            return to_crs(merged(tables), tile.epsg)
         tables = []
         for item in items:
             checksum = dict(item.extra).get("checksum", "")
@@ -149,8 +152,8 @@ class LabelReader:
             tables += [read(box, wanted, name) for box in around]
         if not tables:
             return None
-        merged = _merged(tables)
-        return to_crs(replace(merged, attribution=items[0].attribution or merged.attribution), tile.epsg)
+        table = merged(tables)
+        return to_crs(replace(table, attribution=items[0].attribution or table.attribution), tile.epsg)
 
 
 def _around(footprints: Sequence[Any]) -> list[Box]:
@@ -165,12 +168,6 @@ def _around(footprints: Sequence[Any]) -> list[Box]:
     margin = np.array([-MARGIN_DEG, -MARGIN_DEG, MARGIN_DEG, MARGIN_DEG])
     boxes = [np.array(side.bounds) + margin for side in sides if not side.is_empty]
     return [(float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes]
-
-
-def _merged(tables: Sequence[FeatureTable]) -> FeatureTable:
-    """The features of all, each once, in the order of their ids."""
-    features = {feature.feature_id: feature for table in tables for feature in table.features}
-    return replace(tables[0], features=tuple(features[key] for key in sorted(features)))
 
 
 def over(items: Sequence[SceneItem], specs: Sequence[ChipSpec]) -> tuple[SceneItem, ...]:

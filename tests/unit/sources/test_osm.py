@@ -9,6 +9,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -290,6 +291,10 @@ def test_merged_tables_hold_each_feature_once(tmp_path: Path) -> None:
     table = table_of(tmp_path, way(9, [5, 6], highway="path"), way(10, RING, building="yes"))
     again = merged([table, table])
     assert [feature.feature_id for feature in again.features] == ["way/9", "way/10"]
+    newer = replace(table_of(tmp_path, way(10, RING, building="house")), extract_date="2023-01-01")
+    for tables in ([newer, table], [table, newer]):
+        assert merged(tables).features[1].tags == {"building": "house"}
+        assert merged(tables).extract_date == "2023-01-01"
     with pytest.raises(ValueError, match="coordinate"):
         merged([table, to_crs(table, 32633)])
 
