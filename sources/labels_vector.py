@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import geopandas
 import numpy as np
+import pyarrow
 import pyogrio
 import shapely
 from numpy.typing import NDArray
@@ -36,6 +38,9 @@ MAGIC = {
 }
 """Ending -> how such a file begins: a virtual format under another's name could open other files."""
 
+KINDS = {-1: "nothing", 0: "points", 1: "lines", 2: "areas"}
+"""Dimensions of a geometry -> what it is."""
+
 
 def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource, url: str = "") -> RasterLayer | None:
     """Codes of the polygons on the target grid.
@@ -51,11 +56,17 @@ def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource
         The layer, uint8 or uint16 (H, W), or None where no polygon meets the target.
 
     Raises:
-        DecodeError: no vector file of a known format, no such column or layer, or codes that are no whole numbers.
+        DecodeError: no vector file of a known format, no such column or layer, codes that are no whole numbers, or
+            points where areas are read (or the other way round).
     """
     url = url or str(path)
     legend = load_legend(source.legend_name())
-    shapes = _shapes(path, str(source.column), source.layer, url)
+    status = path.stat()
+    shapes = _shapes(path, str(source.column), source.layer, url, (status.st_size, status.st_mtime_ns))
+    wanted = "areas" if source.window_px is None else "points"
+    if shapes.codes.size and wanted not in shapes.kinds:
+        mend = "points are read with window_px" if wanted == "areas" else "window_px is for points"
+        raise DecodeError(f"holds no {wanted}: {mend}", url)
     if source.window_px is not None:
         which, what = _windows(shapes, target, source.window_px)
     else:
@@ -100,6 +111,8 @@ class _Shapes:
     """Its geometries, in the file's order."""
     codes: NDArray[np.uint16]
     """Of each."""
+    kinds: frozenset[str]
+    """What there is of points, lines and areas."""
 
 
 def _under_centres(shapes: _Shapes, target: GeoRef) -> Hits:
@@ -148,8 +161,8 @@ def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
 
 
 @lru_cache(maxsize=4)
-def _shapes(path: Path, column: str, layer: str | None, url: str) -> _Shapes:
-    """Coordinate system, geometries and their codes."""
+def _shapes(path: Path, column: str, layer: str | None, url: str, _state: tuple[int, int]) -> _Shapes:
+    """Coordinate system, geometries and their codes, as long as the file's size and time stay."""
     wanted = MAGIC.get(path.suffix.lower())
     if wanted is None:
         raise DecodeError(f"vector files of {path.suffix or 'no ending'} are not read: {', '.join(MAGIC)}", url)
@@ -157,13 +170,7 @@ def _shapes(path: Path, column: str, layer: str | None, url: str) -> _Shapes:
         begin = file.read(64)
     if not begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(wanted) and not begin.startswith(wanted):
         raise DecodeError(f"is no {path.suffix} file", url)
-    try:
-        known = [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None]
-        if layer is None and len(known) != 1:
-            raise DecodeError(f"name one of its layers: {', '.join(known) or 'none holds polygons'}", url)
-        frame = pyogrio.read_dataframe(path, layer=layer or known[0], fid_as_index=True)
-    except (DataSourceError, DataLayerError) as error:
-        raise DecodeError(f"is not read as a vector file: {str(error)[:120]}", url) from error
+    frame = _frame(path, layer, url)
     if column not in frame.columns:
         have = ", ".join(str(name) for name in frame.columns if name != "geometry")
         raise DecodeError(f"has no column {column!r}; it has {have}", url)
@@ -176,5 +183,21 @@ def _shapes(path: Path, column: str, layer: str | None, url: str) -> _Shapes:
         raise DecodeError(f"column {column} holds no class codes: {error}", url) from error
     if numbers.size and ((numbers % 1 != 0).any() or numbers.min() < 0 or numbers.max() > np.iinfo(np.uint16).max):
         raise DecodeError(f"column {column}: class codes must be whole numbers of 0..65535", url)
-    shapes = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy()))
-    return _Shapes(frame.crs.to_wkt(), shapely.STRtree(shapes), numbers.astype(np.uint16))
+    shapes, whose = shapely.get_parts(
+        shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy())), return_index=True
+    )
+    kinds = frozenset(KINDS[dimension] for dimension in np.unique(shapely.get_dimensions(shapes)).tolist())
+    return _Shapes(frame.crs.to_wkt(), shapely.STRtree(shapes), numbers.astype(np.uint16)[whose], kinds)
+
+
+def _frame(path: Path, layer: str | None, url: str) -> geopandas.GeoDataFrame:
+    """The file's table. GeoParquet, which pyogrio's GDAL has no driver for, is read by pyarrow."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            return geopandas.read_parquet(path).reset_index(drop=True)
+        known = [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None]
+        if layer is None and len(known) != 1:
+            raise DecodeError(f"name one of its layers: {', '.join(known) or 'none holds polygons'}", url)
+        return pyogrio.read_dataframe(path, layer=layer or known[0], fid_as_index=True)
+    except (DataSourceError, DataLayerError, ValueError, pyarrow.ArrowException) as error:
+        raise DecodeError(f"is not read as a vector file: {str(error)[:120]}", url) from error

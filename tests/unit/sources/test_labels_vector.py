@@ -132,7 +132,47 @@ def test_a_window_is_odd_and_for_points(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="odd"):
         source(window_px=4)
     path = write(tmp_path / "a.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
-    assert read_label_vector(path, GRID, "c", source(window_px=3)) is None
+    with pytest.raises(DecodeError, match="no points: window_px is for points"):
+        read_label_vector(path, GRID, "c", source(window_px=3))
+
+
+def test_points_without_a_window_are_told_and_not_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.gpkg", [(111, shapely.Point(GRID.x0 + 105, GRID.y0 - 55))])
+    with pytest.raises(DecodeError, match="no areas: points are read with window_px"):
+        read_label_vector(path, GRID, "c", source())
+
+
+def test_a_multipoint_is_as_good_as_its_points(tmp_path: Path) -> None:
+    places = [(GRID.x0 + 105, GRID.y0 - 55), (GRID.x0 + 305, GRID.y0 - 205)]
+    path = write(tmp_path / "p.gpkg", [(111, shapely.MultiPoint(places))])
+    layer = read_label_vector(path, GRID, "c", source(window_px=1))
+    assert layer is not None
+    assert np.argwhere(layer.codes == 111).tolist() == [[5, 10], [20, 30]]
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "fgb", "shp", "parquet"])
+def test_every_format_that_is_named_is_read(tmp_path: Path, ending: str) -> None:
+    left, _, _, top = GRID.bounds_xyxy
+    frame = geopandas.GeoDataFrame(
+        {"CODE_18": ["311", "111"]},
+        geometry=[shapely.box(left, top - 100, left + 100, top), shapely.box(left, top - 200, left + 100, top)],
+        crs=32631,
+        index=[7, 3],
+    )
+    path = tmp_path / f"a.{ending}"
+    frame.to_parquet(path) if ending == "parquet" else frame.to_file(path)
+    layer = read_label_vector(path, GRID, "c", source())
+    assert layer is not None
+    assert layer.codes[5:15:9, 0].tolist() == [311, 111]
+
+
+def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.gpkg"
+    for code in (111, 311):
+        write(path, [(code, shapely.box(*GRID.bounds_xyxy))])
+        layer = read_label_vector(path, GRID, "c", source())
+        assert layer is not None
+        assert (layer.codes == code).all()
 
 
 def test_away_from_all_polygons_there_is_no_layer(tmp_path: Path) -> None:
