@@ -147,8 +147,8 @@ class LabelReader:
             return to_crs(merged(tables), tile.epsg)
         tables = []
         for item in items:
-            checksum = dict(item.extra).get("checksum", "")
-            read = partial(_extract, item.refs[0].href, checksum, self.cache, self.opener)
+            edition = dict(item.extra).get("checksum") or f"item-{item.content_hash}"
+            read = partial(_extract, item.refs[0].href, edition, self.cache, self.opener)
             tables += [read(box, wanted, name) for box in around]
         if not tables:
             return None
@@ -186,21 +186,24 @@ def by_items(sources: Mapping[str, LabelSource], tile: Tile, specs: Sequence[Chi
 
 
 def _extract(
-    href: str, checksum: str, cache: Path, opener: Opener, box: Box, tags: tuple[str, ...], name: str
+    href: str, edition: str, cache: Path, opener: Opener, box: Box, tags: tuple[str, ...], name: str
 ) -> FeatureTable:
-    path = fetch_extract(href, cache, opener, checksum=checksum or None)
-    if path.stat().st_size <= SMALL_EXTRACT:
-        return _whole_extract(path, tags, name).near(box)
-    return _read_extract(path, box, tags, name)
+    path = fetch_extract(href, cache, opener, edition=edition or None)
+    status = path.stat()
+    state = status.st_size, status.st_mtime_ns
+    if status.st_size <= SMALL_EXTRACT:
+        return _whole_extract(path, tags, name, state).near(box)
+    return _read_extract(path, box, tags, name, state)
 
 
 @lru_cache(maxsize=2)
-def _whole_extract(path: Path, tags: tuple[str, ...], name: str) -> FeatureIndex:
+def _whole_extract(path: Path, tags: tuple[str, ...], name: str, _state: tuple[int, int]) -> FeatureIndex:
+    """Held as long as the file's size and time stay."""
     return FeatureIndex(read_extract(path, EVERYWHERE, dict.fromkeys(tags, True), source=name))
 
 
 @lru_cache(maxsize=16)
-def _read_extract(path: Path, box: Box, tags: tuple[str, ...], name: str) -> FeatureTable:
+def _read_extract(path: Path, box: Box, tags: tuple[str, ...], name: str, _state: tuple[int, int]) -> FeatureTable:
     return read_extract(path, box, dict.fromkeys(tags, True), source=name)
 
 

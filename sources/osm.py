@@ -186,17 +186,18 @@ class _Found(NamedTuple):
     """Last edit."""
 
 
-def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | None = None) -> Path:
+def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None = None) -> Path:
     """A whole extract as a local file: itself where it is local, else fetched once into a folder.
 
-    The file's name in the folder is its checksum, or the hash of its address where none is known. It
+    The file's name in the folder is the hash of its address and edition. It
     appears there whole or not at all, and two processes that fetch it at once do not disturb each other.
 
     Args:
         href: local path, ``file://``, ``http(s)://`` or any address that fsspec opens.
         cache: folder that the caller keeps; made if need be.
         opener: signs the address.
-        checksum: ``file:checksum`` of the STAC asset: a sha256 multihash, ``1220`` and 64 hexadecimal digits.
+        edition: what tells it from another file at the same address. A ``file:checksum`` of the STAC asset (a sha256
+            multihash, ``1220`` and 64 hexadecimal digits) is checked.
 
     Raises:
         AssetMissingError, AccessDeniedError, ThrottledError, TransientSourceError: by the answer of the
@@ -208,9 +209,9 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | Non
         if not Path(address).is_file():
             raise AssetMissingError("no such extract", href)
         return Path(address)
-    name = checksum or hashlib.sha256(unsigned(href).encode()).hexdigest()
+    name = hashlib.sha256(f"{edition or ''} {unsigned(href)}".encode()).hexdigest()
     suffixes = "".join(Path(urlsplit(href).path).suffixes[-2:])
-    target = cache / f"{name[:80]}{suffixes}"
+    target = cache / f"{name}{suffixes}"
     if target.is_file():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -218,8 +219,8 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, checksum: str | Non
         path = Path(part.name)
         try:
             digest = _copy(href, opener, part)
-            if checksum and checksum.startswith(SHA256_MULTIHASH) and digest != checksum[4:].lower():
-                raise DecodeError(f"sha256 is {digest}, the item says {checksum[4:]}", unsigned(href))
+            if edition and edition.startswith(SHA256_MULTIHASH) and digest != edition[4:].lower():
+                raise DecodeError(f"sha256 is {digest}, the item says {edition[4:]}", unsigned(href))
             path.replace(target)
         finally:
             path.unlink(missing_ok=True)

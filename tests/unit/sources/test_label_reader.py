@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pyproj
+import pytest
 
 from labelers.osm import PLAUSIBLE_WIDTH_M, OsmLabeler, tags_wanted
-from schemas.chip import Tile
+from schemas.chip import ChipSpec, Tile
+from schemas.labels import FeatureTable
 from schemas.recipe import Labels
 from sources.label_reader import REACH_M, LabelReader
 from sources.openers import PlainOpener
@@ -26,20 +28,32 @@ def write_road(path: Path, x: float, **tags: str) -> None:
     path.write_text(f'<?xml version="1.0"?><osm version="0.6">{nodes}{way}</osm>')
 
 
-def test_a_road_beyond_the_edge_is_painted_as_far_as_it_reaches_in(tmp_path: Path) -> None:
-    path = tmp_path / "roads.osm"
-    write_road(path, 125.0, highway="motorway")  # 24 m wide, its middle 5 m beyond the first chip
+def read(path: Path, *chips: ChipSpec) -> list[FeatureTable]:
+    """Features of each chip, from an extract."""
     labels = Labels.model_validate({"sources": {"osm": {"kind": "osm", "href": str(path)}}})
     rules = recipe().model_copy(update={"labels": labels})
-    chips = (chip("a"), chip("b", LEFT + 120.0))
-    reader = LabelReader(rules, PlainOpener(allow_local=True), tmp_path, {}, tags_wanted())
+    reader = LabelReader(rules, PlainOpener(allow_local=True), path.parent, {}, tags_wanted())
     found = reader.read(Tile("t", 32632, chips, {}), chips)
-    painted = []
-    for spec in chips:
-        features = found[spec.chip_id][1]
-        assert features is not None
-        painted.append(OsmLabeler().label(features, spec.georef(10.0)).classes)
-    assert (np.flatnonzero(np.hstack(painted)[0]) == [11, 12, 13]).all()
+    return [features for _, features in found.values() if features is not None]
+
+
+def test_a_road_beyond_the_edge_is_painted_as_far_as_it_reaches_in(tmp_path: Path) -> None:
+    write_road(tmp_path / "roads.osm", 125.0, highway="motorway")  # 24 m wide, its middle 5 m beyond the first chip
+    chips = (chip("a"), chip("b", LEFT + 120.0))
+    tables = read(tmp_path / "roads.osm", *chips)
+    painted = [OsmLabeler().label(table, spec.georef(10.0)).classes for table, spec in zip(tables, chips, strict=True)]
+    assert np.flatnonzero(np.hstack(painted)[0]).tolist() == [11, 12, 13]
+
+
+@pytest.mark.parametrize("held_whole", [True, False])
+def test_an_extract_that_was_written_again_is_read_again(
+    tmp_path: Path, held_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources.label_reader.SMALL_EXTRACT", 1_000_000 if held_whole else 0)
+    for road in ("primary", "secondary"):
+        write_road(tmp_path / "roads.osm", 60.0, highway=road)
+        (table,) = read(tmp_path / "roads.osm", chip())
+        assert [feature.tags["highway"] for feature in table.features] == [road]
 
 
 def test_the_reach_is_half_of_the_widest_line() -> None:

@@ -332,17 +332,27 @@ def test_an_extract_is_fetched_once_and_checked(tmp_path: Path) -> None:
     (tmp_path / "www" / "a.osm.pbf").write_bytes(body)
     checksum = "1220" + hashlib.sha256(body).hexdigest()
     with file_server(tmp_path / "www") as (url, asked):
-        path = fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, checksum=checksum)
-        again = fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, checksum=checksum)
+        path = fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, edition=checksum)
+        again = fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, edition=checksum)
         assert len(asked) == 1
         with pytest.raises(DecodeError, match="sha256"):
-            fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, checksum="1220" + "0" * 64)
+            fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache", OPENER, edition="1220" + "0" * 64)
         with pytest.raises(AssetMissingError):
             fetch_extract(f"{url}/b.osm.pbf", tmp_path / "cache", OPENER)
     assert path == again
     assert path.read_bytes() == body
     assert path.name.endswith(".osm.pbf")
     assert [found.name for found in (tmp_path / "cache").iterdir()] == [path.name]
+
+
+def test_another_edition_is_another_file_and_never_one_outside_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    with file_server(tmp_path / "www") as (url, _):
+        for edition in ("item-1", "item-2", "../../outside", "/tmp/outside"):
+            (tmp_path / "www" / "a.osm.pbf").write_text(edition)
+            path = fetch_extract(f"{url}/a.osm.pbf", tmp_path / "cache" / "files", OPENER, edition=edition)
+            assert path.read_text() == edition
+            assert path.resolve().parent == tmp_path / "cache" / "files"
 
 
 def test_a_local_extract_is_used_where_it_lies(tmp_path: Path) -> None:
