@@ -75,13 +75,13 @@ class Job:
     folder: Path
     """Where this run's fragments lie."""
     cache: Path
-    """Where whole files (OSM extracts) are kept."""
+    """Where whole files (OSM extracts) are kept, as `fetched` divides it."""
     variables: Mapping[str, str]
     """Values of ``${TERRAWEFT_...}``."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Label source -> hash of the file that it names."""
     reading: str = ""
-    """Names the run that last did again what was done already: no fragment of before it counts."""
+    """Names the run that last did again what was done already: no fragment and no fetched file of before it counts."""
 
     def __reduce__(self) -> tuple[Callable[[bytes], Job], tuple[bytes]]:
         return _unpacked, (self._packed,)
@@ -95,6 +95,11 @@ class Job:
     def parts(self) -> dict[str, str]:
         """`chips.inputs.recipe_parts`, made once."""
         return recipe_parts(self.recipe, STEPS, self.files)
+
+    @property
+    def fetched(self) -> Path:
+        """Where whole files are kept for this run: when it is done again, an address may hold another file."""
+        return self.cache / key_of(self.reading) if self.reading else self.cache
 
     @cached_property
     def recipe_hash(self) -> str:
@@ -205,7 +210,7 @@ def _labels_or_failures(job: Job, tile: Tile) -> dict[str, Any]:
         return {spec.chip_id: ({}, None) for spec in specs}
 
     def read(group: Sequence[ChipSpec]) -> dict[str, Any]:
-        reader = LabelReader(job.recipe, job.opener, job.cache, job.variables, tags_wanted())
+        reader = LabelReader(job.recipe, job.opener, job.fetched, job.variables, tags_wanted())
         return dict(reader.read(tile, group))
 
     def read_or_fail(group: Sequence[ChipSpec]) -> dict[str, Any]:

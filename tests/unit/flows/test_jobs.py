@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,9 @@ import pytest
 
 from chips.plan import LayerPlan
 from flows import build
+from sources.openers import PlainOpener
+from sources.osm import fetch_extract
+from tests.loopback import serving
 from tests.unit.chips.test_inputs import ITEMS, tile
 from tests.unit.flows.test_realign import job
 
@@ -72,3 +77,15 @@ def test_layers_and_runs_that_do_again_decide_the_names_of_fragments(tmp_path: P
     others = [replace(work, layers=(layer,)), replace(work, layers=(replace(layer, nodata=None),))]
     others += [replace(work, reading="one"), replace(work, reading="two")]
     assert len({one.first_folder(tile(ITEMS)) for one in (work, *others)}) == 5
+
+
+def test_a_run_that_does_again_fetches_files_behind_addresses_again(tmp_path: Path) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    first, again = job(tmp_path), replace(job(tmp_path), reading="redo v1")
+    with serving(partial(SimpleHTTPRequestHandler, directory=str(served))) as url:
+        for one, text in ((first, "old"), (again, "new")):
+            (served / "region.osm").write_text(text)
+            path = fetch_extract(f"{url}/region.osm", one.fetched, PlainOpener(allow_local=True))
+            assert path.read_text() == text
+    assert replace(job(tmp_path), reading="redo v1").fetched == again.fetched, "restarted, it goes on with what it has"
