@@ -17,7 +17,7 @@ LEAST_OVERLAP_M2 = 0.01
 """Buildings that share less are neighbours."""
 
 NOT_ROADS = frozenset(
-    {"footway", "path", "steps", "cycleway", "bridleway", "corridor", "elevator", "platform", "proposed"}
+    {"no", "footway", "path", "steps", "cycleway", "bridleway", "corridor", "elevator", "platform", "proposed"}
 )
 """Values of ``highway`` that are no road for vehicles."""
 
@@ -39,8 +39,7 @@ def road_density(table: FeatureTable, georef: GeoRef, cell_px: int) -> NDArray[n
 
 def is_road(tags: Mapping[str, str]) -> bool:
     """Whether a line with these tags is a road for vehicles."""
-    value = tags.get("highway")
-    return value is not None and value not in NOT_ROADS
+    return tags.get("highway", "no") not in NOT_ROADS
 
 
 def seen(table: FeatureTable, dimension: int, is_wanted: Callable[[Mapping[str, str]], bool]) -> list[Feature]:

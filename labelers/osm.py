@@ -86,13 +86,13 @@ class LineRule:
 
     class_name: str
     """Class of legend ``osm``."""
-    width_m: Mapping[str, Mapping[str, float]]
-    """Key -> value (or ``any``) -> width in metres."""
+    width_m: Mapping[str, Mapping[str, float | None]]
+    """Key -> value (or ``any``) -> width in metres; None of what is not this class."""
 
     def width_of(self, tags: Mapping[str, str]) -> float | None:
         """Width in metres of a line with these tags; None where the rule does not hold."""
         for key, widths in self.width_m.items():
-            if key in tags:
+            if tags.get(key, "no") != "no":
                 width = widths.get(tags[key], widths.get(ANY))
                 if width is not None:
                     return _tagged_width(tags) or width

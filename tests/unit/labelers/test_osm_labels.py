@@ -103,6 +103,25 @@ def test_what_is_not_seen_from_above_is_not_painted(tags: dict[str, str]) -> Non
     assert not painted((line((0, 4.5), (17, 4.5)), tags)).any()
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"railway": "no"}, {"highway": "no"}, {"waterway": "no"}, {"waterway": "dam"},
+        {"waterway": "weir", "width": "9"}, {"railway": "platform"}, {"highway": "platform"}, {"highway": "elevator"},
+    ],
+)  # fmt: skip
+def test_a_line_that_is_none_of_its_key_s_class_is_not_painted(tags: dict[str, str]) -> None:
+    fine = GeoRef(32632, GRID.x0, GRID.y0, 1.0, (120, 170))
+    assert not painted((line((0, 6), (17, 6)), tags), grid=fine).any()
+    assert painted((line((0, 6), (17, 6)), dict.fromkeys(tags, "9")), grid=fine).any()
+
+
+def test_what_lies_under_a_car_park_below_the_ground_is_seen() -> None:
+    below = (pixels(3, 3, 6, 6), {"amenity": "parking", "parking": "underground"})
+    codes = painted(below, (pixels(0, 0, 17, 12), {"leisure": "park"}))
+    assert (codes == CODE["Park or garden"]).all()
+
+
 def test_a_tunnel_that_is_none_is_painted() -> None:
     assert painted((line((0, 4.5), (17, 4.5)), {"highway": "motorway", "tunnel": "no"})).any()
 
@@ -209,6 +228,7 @@ def test_pixel_coordinates_run_right_and_down_from_the_corner() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(-9, 26), st.floats(-9, 21)), min_size=2, max_size=6))
 @example([(0.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
+@example([(1.0, 0.00390625), (0.0, 0.0), (1.0, 0.0)])
 def test_pixel_geometries_stay_in_the_chip_and_come_back_to_the_map(places: list[tuple[float, float]]) -> None:
     course = line(*places)
     frame = box(*GRID.bounds_xyxy)
@@ -225,9 +245,8 @@ def test_pixel_geometries_stay_in_the_chip_and_come_back_to_the_map(places: list
     assert right <= 17
     assert bottom <= 12
     back = shapely.transform(geometry, lambda xy: np.column_stack([GRID.x0 + 10 * xy[:, 0], GRID.y0 - 10 * xy[:, 1]]))
-    back = shapely.union_all([back])  # a course may go there and back
-    assert back.length == pytest.approx(expected.length, abs=0.5 + 0.2 * len(places))
-    assert shapely.hausdorff_distance(back, expected) < 0.2
+    assert expected.buffer(0.2).covers(back)
+    assert all(back.buffer(0.2).covers(part) for part in met if part.length > 0.2)  # what is shorter may vanish
 
 
 def test_a_feature_that_only_touches_the_edge_is_not_in_the_chip() -> None:

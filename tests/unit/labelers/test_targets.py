@@ -235,6 +235,7 @@ def test_a_footway_and_a_tunnel_are_no_road() -> None:
     table = features(
         ("way/1", line((0, 1), (8, 1)), {"highway": "footway"}),
         ("way/2", line((0, 2), (8, 2)), {"highway": "primary", "tunnel": "yes"}),
+        ("way/3", line((0, 3), (8, 3)), {"highway": "no", "railway": "rail"}),
     )
     assert not road_density(table, GRID, 2).any()
 
