@@ -76,8 +76,14 @@ def _band_table(name: str, layer: LayerPlan, plan: StoredPlan, estimated: Estima
 
 
 def source_tables(plan: StoredPlan, chips: pa.Table) -> Iterator[SourceTable]:
-    """One entry per layer and collection, with the items that kept chips were cut from."""
-    for layer in sorted(plan.offered):
+    """One entry per layer and collection, with the items that kept chips were cut from; of a label source that is a
+    file or a server, which has no items, one per licence.
+    """
+    labels = plan.recipe.labels.sources if plan.recipe.labels is not None else {}
+    for layer in sorted({*plan.offered, *labels}):
+        if layer in labels and labels[layer].href is not None:
+            yield from tables_of_file(layer, labels[layer].kind, chips)
+            continue
         modality = plan.recipe.modalities.get(layer)
         joined = pc.unique(_flat(chips, f"{layer}.item_ids", pa.string())).drop_null().to_pylist()
         used = {item for one in joined for item in split_ids(one)}
@@ -99,6 +105,27 @@ def source_tables(plan: StoredPlan, chips: pa.Table) -> Iterator[SourceTable]:
                 redistributable=redistributable,
                 items=tuple(sorted(i.item_id for i in members if i.item_id in used or modality is None)),
             )
+
+
+def tables_of_file(layer: str, kind: str, chips: pa.Table) -> Iterator[SourceTable]:
+    """What the chips say of a label source that no catalog describes: one per licence, its kind as the collection."""
+    entries = pc.list_flatten(chips["licences"]).combine_chunks()
+    entries = entries.filter(pc.equal(entries.field("layer"), layer))
+    told = pa.table({name: entries.field(name) for name in ("id", "attribution")})
+    found: dict[str, set[str]] = {}
+    for one in told.group_by(["id", "attribution"]).aggregate([]).to_pylist():
+        found.setdefault(one["id"], set()).add(one["attribution"])
+    for licence, attributions in sorted(found.items()):
+        entry = licence_entry(layer, licence, "; ".join(sorted(attributions - {""})))
+        yield SourceTable(
+            layer=layer,
+            catalog="",
+            collection=kind,
+            licence=licence,
+            attribution=entry["attribution"],
+            share_alike=entry["share_alike"],
+            non_commercial=entry["non_commercial"],
+        )
 
 
 def split_facts(job: Job, chips: pa.Table) -> dict[str, Any]:
