@@ -12,6 +12,7 @@ import xarray as xr
 
 from chips.screen import clear_fraction, nodata_fraction
 from schemas.chip import PLACE_PREFIX, Chip, ChipSpec, DateSource, Shift
+from schemas.licences import is_non_commercial, is_share_alike
 from schemas.recipe import Composite, Modality, Recipe
 from schemas.sample import joined_ids
 from schemas.sensor import load_sensor
@@ -170,14 +171,13 @@ def licences(chip: Chip) -> list[dict[str, Any]]:
 
 
 def licence_entry(layer: str, licence: str, attribution: str, redistributable: bool = True) -> dict[str, Any]:
-    """What a licence id says: share-alike and non-commercial are read from the id itself."""
-    words = licence.upper().replace("_", "-").split("-")
+    """A layer's licence, and what it asks for."""
     return {
         "layer": layer,
         "id": licence,
         "attribution": attribution,
-        "share_alike": "SA" in words or words[0] == "ODBL",
-        "non_commercial": "NC" in words,
+        "share_alike": is_share_alike(licence),
+        "non_commercial": is_non_commercial(licence),
         "redistributable": redistributable,
     }
 

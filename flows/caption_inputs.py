@@ -69,7 +69,10 @@ def caption_input(
         captions.views if captions.backend != "template" else (),
         scenes, label=evidence.label, legend=legend, by=by, elevation=elevation, size_px=captions.view_px,
     )  # fmt: skip
-    licence = "ODbL-1.0" if any(layer.share_alike for layer in labels.values()) else spoken.licence if spoken else ""
+    maps = {spoken.source if spoken is not None else "", table.source if table is not None else ""}
+    told = [layer for name, layer in labels.items() if fused is not None or name in maps]
+    binding = dict.fromkeys(layer.licence for layer in told if layer.share_alike)
+    licence = "+".join(binding) or (spoken.licence if spoken is not None else "")
     return CaptionInput(
         chip_id, sheet, legend=legend.name if legend else "", views=views, objects=objects, elements=elements,
         kinds=captions.kinds, licence=licence, seed=job.recipe.seed,

@@ -10,7 +10,7 @@ STEPS: dict[str, str] = {
     "read": "3",
     "register": "4",
     "screen": "2",
-    "label": "7",
+    "label": "8",
     "fuse": "4",
     "caption": "3",
     "write": "1",

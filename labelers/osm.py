@@ -28,6 +28,7 @@ from shapely.geometry.base import BaseGeometry
 from schemas.georef import GeoRef
 from schemas.labels import FeatureTable, LabelLayer
 from schemas.legend import load_legend
+from schemas.licences import is_share_alike
 
 ANY = "any"
 PLAUSIBLE_WIDTH_M = (0.5, 100.0)
@@ -242,7 +243,7 @@ class OsmLabeler:
             legend=self.legend.name,
             vintage=layer.extract_date[:10],
             licence=layer.licence,
-            share_alike=layer.licence.startswith("ODbL"),
+            share_alike=is_share_alike(layer.licence),
         )
 
     def paint(self, table: FeatureTable, georef: GeoRef) -> list[Painted]:

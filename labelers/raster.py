@@ -11,6 +11,7 @@ from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.labels import LabelLayer, RasterLayer
 from schemas.legend import Legend, load_legend
+from schemas.licences import is_share_alike
 
 
 class RasterLabeler:
@@ -31,6 +32,7 @@ class RasterLabeler:
             legend=self.legend.name,
             vintage=layer.vintage,
             licence=layer.licence,
+            share_alike=is_share_alike(layer.licence),
         )
 
     def to_codes(self, codes: NDArray[Any], layer: RasterLayer) -> NDArray[Any]:

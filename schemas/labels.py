@@ -92,4 +92,4 @@ class LabelLayer:
     confidence: NDArray[np.uint8] | None = None
     """(H, W) 0..255, where the layer has one."""
     share_alike: bool = False
-    """Whether what derives from it must carry its licence (ODbL)."""
+    """Whether what derives from it must carry its licence (ODbL, CC-BY-SA)."""

@@ -51,6 +51,10 @@ class LabelSource(Model):
     """osm: read a .osm.pbf extract, or query by area."""
     optional: bool = True
     """Whether a chip outside the product's coverage is kept."""
+    licence: str | None = None
+    """Licence id of a file, or where a catalog names another; OpenStreetMap's is known."""
+    attribution: str | None = None
+    """Text that is to be shown, of a file, or where a catalog names another."""
     weight: PositiveFloat = 1.0
     """Vote of this source in ``vote`` fusion."""
     column: str | None = None
@@ -69,6 +73,8 @@ class LabelSource(Model):
             raise ValueError("kind raster needs a legend")
         if self.kind == "worldcover" and self.year not in (None, *WORLDCOVER_YEARS):
             raise ValueError(f"there is no WorldCover of year {self.year}: take 2020 or 2021")
+        if self.kind == "osm" and (self.licence is not None or self.attribution is not None):
+            raise ValueError("OpenStreetMap's licence and attribution are known: leave them out")
         if self.column is not None and (self.kind not in ("corine", "raster") or self.href is None):
             raise ValueError("column is for a vector file: kind corine or raster, with href")
         if self.window_px is not None and (self.column is None or self.window_px % 2 == 0):

@@ -19,7 +19,8 @@ from schemas.legend import load_legend
 from schemas.recipe import LabelSource, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from sources.features import FeatureIndex, merged, to_crs
-from sources.labels_raster import LICENCE, read_label_raster, to_label_item_of_file
+from sources.label_licences import licence_of_file
+from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.labels_vector import read_label_vector
 from sources.lattice import unions
 from sources.openers import unsigned
@@ -212,4 +213,4 @@ def _empty(name: str, source: LabelSource, legend: str, grid: GeoRef) -> RasterL
     table = load_legend(legend)
     largest = max([*table.nodata, *(entry.code for entry in table.classes)])
     codes = np.full(grid.shape_yx, table.nodata[0], dtype=np.uint8 if largest < 256 else np.uint16)
-    return RasterLayer(name, codes, grid, table.nodata[0], legend, "", LICENCE.get(source.kind, ""))
+    return RasterLayer(name, codes, grid, table.nodata[0], legend, "", licence_of_file(source))

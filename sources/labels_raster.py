@@ -30,6 +30,7 @@ from sources.centres import projection, source_pixels
 from sources.faults import as_source_error
 from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
+from sources.label_licences import attribution_of_file, attribution_of_item, licence_of_file, licence_of_item
 from sources.lattice import turned
 from sources.openers import driver_of, gdal_reads
 from sources.raster_limits import check_open_file
@@ -38,19 +39,6 @@ log = logging.getLogger(__name__)
 
 USUAL_ASSET = {"worldcover": "map", "corine": "clc", "osm": "pbf"}
 """Asset key by kind where the recipe names none."""
-
-LICENCE = {"worldcover": "CC-BY-4.0", "corine": "Copernicus-CLC", "osm": "ODbL-1.0"}
-"""Licence by kind where the item names none."""
-
-ATTRIBUTION = {
-    "worldcover": (
-        "(c) ESA WorldCover project {year} / Contains modified Copernicus Sentinel data ({year})"
-        " processed by ESA WorldCover consortium"
-    ),
-    "corine": ("(c) European Union, Copernicus Land Monitoring Service {year}, European Environment Agency (EEA)"),
-    "osm": "(c) OpenStreetMap contributors",
-}
-"""The attribution that each provider asks for."""
 
 NATIVE_GSD_M = {"worldcover": 10.0, "corine": 100.0}
 """GSD of the products themselves."""
@@ -89,7 +77,6 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
     if is_refused(asset):
         raise UnsupportedItemError(f"item {item['id']}: asset {key} refused: {is_refused(asset)}")
     year = str(_reference_year(start, end))
-    licence = str(properties.get("license") or LICENCE.get(source.kind, ""))
     ref = SceneRef(
         item_id=item["id"],
         asset_key=key,
@@ -110,8 +97,8 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
         end_utc=end,
         footprint_wkb=item_geometry(item).wkb,
         refs=(ref,),
-        licence=LICENCE["osm"] if source.kind == "osm" else licence,
-        attribution=_attribution(item, source.kind, year),
+        licence=licence_of_item(item, source),
+        attribution=attribution_of_item(item, source, year),
         content_hash=content_hash(item),
         extra=(
             ("year", year),
@@ -125,12 +112,11 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
 def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Opener) -> SceneItem:
     """A raster that the recipe names by its address instead of a catalog, as a `SceneItem`.
 
-    Only the header is read. The vintage is the recipe's ``year``, or 1970 where it says none.
+    Only the header is read. The vintage is the recipe's ``year``, or untold where it says none.
 
     Raises:
         SourceError: the file cannot be opened.
     """
-    year = source.year or 1970
     with _opened(href, opener) as file:
         raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
         epsg = raster.rio.crs.to_epsg()
@@ -145,14 +131,14 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
         item_id=name,
         modality=name,
         sensor=source.kind,
-        datetime_utc=datetime(year, 1, 1, tzinfo=UTC),
+        datetime_utc=datetime(source.year or 1970, 1, 1, tzinfo=UTC),
         end_utc=None,
         footprint_wkb=box_parts(*bounds).wkb,
         refs=(ref,),
-        licence=LICENCE.get(source.kind, ""),
-        attribution=ATTRIBUTION.get(source.kind, "").format(year=year),
+        licence=licence_of_file(source),
+        attribution=attribution_of_file(source),
         extra=(
-            ("year", str(year)),
+            ("year", str(source.year or "")),
             ("version", ""),
             ("gsd_m", str(NATIVE_GSD_M.get(source.kind, 0.0))),
             ("checksum", ""),
@@ -418,12 +404,3 @@ def _version_key(item: SceneItem) -> tuple[int, ...]:
     """Numbers of the version, so that v200 comes after v100 and 2.10 after 2.9."""
     text = dict(item.extra)["version"]
     return tuple(int(part) for part in "".join(c if c.isdigit() else " " for c in text).split())
-
-
-def _attribution(item: dict[str, Any], kind: str, year: str) -> str:
-    if stated := item.get("properties", {}).get("attribution"):
-        return str(stated)
-    if kind in ATTRIBUTION:
-        return ATTRIBUTION[kind].format(year=year)
-    providers = item.get("properties", {}).get("providers", [])
-    return "; ".join(str(p["name"]) for p in providers if "host" not in p.get("roles", []))

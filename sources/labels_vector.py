@@ -26,7 +26,8 @@ from schemas.legend import load_legend
 from schemas.recipe import LabelSource
 from sources.centres import projection
 from sources.footprint import box_parts
-from sources.labels_raster import ATTRIBUTION, LICENCE, NATIVE_GSD_M
+from sources.label_licences import attribution_of_file, licence_of_file
+from sources.labels_raster import NATIVE_GSD_M
 
 MAGIC = {
     ".gpkg": b"SQLite format 3\0",
@@ -82,16 +83,15 @@ def read_label_vector(path: Path, target: GeoRef, name: str, source: LabelSource
         raise DecodeError(f"column {source.column} has code {codes[what].max()}, legend {legend.name} has not", url)
     order = np.argsort(-what, kind="stable")  # where polygons overlap the file's first one stands
     flat[which[order]] = codes[what[order]]
-    year = source.year
     return RasterLayer(
         source=name,
         codes=flat.reshape(target.shape_yx),
         georef=target,
         nodata=nodata,
         legend=legend.name,
-        vintage=str(year or ""),
-        licence=LICENCE.get(source.kind, ""),
-        attribution=ATTRIBUTION.get(source.kind, "").format(year=year or ""),
+        vintage=str(source.year or ""),
+        licence=licence_of_file(source),
+        attribution=attribution_of_file(source),
         native_gsd_m=NATIVE_GSD_M.get(source.kind, 0.0),
         item_ids=(Path(path).name,),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,13 @@ def test_worldcover_codes_pass_as_they_are() -> None:
     label = WorldCoverLabeler().label(layer_of(codes), GRID)
     np.testing.assert_array_equal(label.classes, codes)
     assert (label.nodata, label.legend, label.vintage, label.share_alike) == (0, "worldcover", "2021 v200", False)
+
+
+def test_a_raster_under_a_share_alike_licence_binds_what_derives_from_it() -> None:
+    codes = np.full((3, 4), 10, np.uint8)
+    for licence, binds in (("CC-BY-SA-4.0", True), ("ODbL-1.0", True), ("CC-BY-4.0", False), ("", False)):
+        layer = replace(layer_of(codes), licence=licence)
+        assert WorldCoverLabeler().label(layer, GRID).share_alike == binds
 
 
 def test_a_code_that_the_legend_lacks_is_refused_with_the_item() -> None:

@@ -165,6 +165,26 @@ def test_a_rotated_raster_is_refused_and_not_read_as_if_it_were_not(tmp_path: Pa
         item_of(path)
 
 
+def test_a_file_has_the_licence_and_the_year_that_the_recipe_says_and_no_other(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((5, 7), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0, 0)
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4))
+
+    def cited(kind: str, **more: Any) -> tuple[str, str, str]:
+        layer = read_label_raster([item_of(path, kind, **more)], target, OPENER, legend="worldcover")
+        assert layer is not None
+        return layer.vintage, layer.licence, layer.attribution
+
+    assert cited("raster", year=2019, licence="CC-BY-SA-4.0", attribution="Survey") == (
+        "2019", "CC-BY-SA-4.0", "Survey",
+    )  # fmt: skip
+    assert cited("raster") == ("", "", "")
+    vintage, licence, attribution = cited("worldcover")
+    assert (vintage, licence) == ("", "CC-BY-4.0")
+    assert attribution.startswith("(c) ESA WorldCover project / Contains modified Copernicus Sentinel data processed")
+    item = worldcover_item(2021, "v200")
+    assert to_label_item(item, "wc", source_of("worldcover", licence="CC0-1.0"), "pc").licence == "CC0-1.0"
+
+
 def test_nothing_covers_the_chip(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "a.tif", np.full((5, 7), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0, 0)
     far = GeoRef(32632, 600_000.0, 5_000_000.0, 10.0, (3, 4))

@@ -207,6 +207,13 @@ def test_a_virtual_vector_file_under_another_name_is_not_opened(tmp_path: Path) 
         read_label_vector(tmp_path / "a.vrt", GRID, "c", source())
 
 
+def test_the_recipe_says_under_which_licence_a_file_stands(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
+    layer = read_label_vector(path, GRID, "c", source(licence="CC-BY-SA-4.0", attribution="Survey of Erewhon"))
+    assert layer is not None
+    assert (layer.licence, layer.attribution) == ("CC-BY-SA-4.0", "Survey of Erewhon")
+
+
 def test_a_recipes_own_legend_names_the_codes_of_a_column(tmp_path: Path) -> None:
     (tmp_path / "parcels.yaml").write_text(
         "name: own-parcels\ntitle: parcels\nversion: '1'\nsource: survey\nnodata: [9]\n"
@@ -251,6 +258,7 @@ labels: {sources: {crops: {kind: raster, href: parcels.gpkg, column: crop, legen
         ({"kind": "osm", "href": "x", "column": "c"}, "vector file"),
         ({"kind": "corine", "href": "x", "layer": "clc"}, "column"),
         ({"kind": "corine", "catalog": "c", "collection": "k", "column": "c"}, "href"),
+        ({"kind": "osm", "href": "x", "licence": "CC0-1.0"}, "known"),
     ],
 )
 def test_nonsense_in_the_recipe_is_said(entry: dict[str, object], said: str) -> None:
