@@ -25,6 +25,7 @@ from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
 from flows.plan_store import PlanWriter, StoredPlan, describe
+from labelers.marks import mark_sizes
 from labelers.targets import check_targets
 from labelers.voters import setup_of
 from schemas.errors import RecipeError
@@ -264,8 +265,8 @@ def check_names(recipe: Recipe) -> None:
             load_legend(source.legend_name())
     if recipe.labels.fuse is not None:
         with _named_at("labels.fuse.legend"):
-            load_legend(recipe.labels.fuse.legend)
-        setup_of(recipe.labels)
+            load_legend(recipe.labels.fuse.legend).require_indices()
+        mark_sizes(setup_of(recipe.labels))
     check_targets(recipe.labels, recipe.grid.gsd_m)
 
 

@@ -103,9 +103,12 @@ def check_targets(labels: Labels, gsd_m: float) -> None:
         gsd_m: pixel size of its labels.
 
     Raises:
-        RecipeError: a class that the legend lacks, or squares that no whole number of pixels makes.
+        RecipeError: a class that the legend lacks, a legend of too many, or squares that no whole number of pixels
+            makes.
     """
     for name, target in labels.targets.items():
+        if isinstance(target, MaskTarget | MultiLabelTarget | FractionsTarget | DominantTarget):
+            _legend_of(labels, target.of).require_indices(where=f"labels.targets.{name}")
         if isinstance(target, MaskTarget):
             legend = _legend_of(labels, target.of)
             for wanted in target.classes:

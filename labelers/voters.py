@@ -97,11 +97,12 @@ def setup_of(labels: Labels, year: int | None = None) -> FusionSetup:
         year: of the pictures that are labelled: a source of another year is trusted the less the farther it is.
 
     Raises:
-        RecipeError: there is none; a source has no crosswalk to the target; ``priority`` names an unknown
-        source.
+        RecipeError: there is none; the target has too many classes; a source has no crosswalk to it; ``priority``
+        names an unknown source.
     """
     if labels.fuse is None:
         raise RecipeError("labels.fuse is not set", mend="name a method and a legend")
+    load_legend(labels.fuse.legend).require_indices()
     unknown = [name for name in labels.fuse.priority if name not in labels.sources]
     if unknown:
         raise RecipeError(

@@ -73,10 +73,24 @@ class Legend(BaseModel):
         return self
 
     def positions(self, unknown: int) -> NDArray[np.uint8]:
-        """(65536,) uint8 index of every code, ``unknown`` of codes that no class has."""
+        """(65536,) uint8 index of every code, ``unknown`` of codes that no class has.
+
+        Raises:
+            RecipeError: more classes than there are indices below ``unknown``.
+        """
+        self.require_indices(unknown)
         index = np.full(1 << 16, unknown, dtype=np.uint8)
         index[[entry.code for entry in self.classes]] = np.arange(len(self.classes), dtype=np.uint8)
         return index
+
+    def require_indices(self, unknown: int = 255, where: str = "") -> None:
+        """See `positions`; ``where`` is a place in the recipe."""
+        if len(self.classes) > unknown:
+            raise RecipeError(
+                f"legend {self.name} has {len(self.classes)} classes, an index of 8 bits tells {unknown} apart",
+                where=where,
+                mend="take a legend that groups them",
+            )
 
     def index_of(self, code: int) -> int:
         """Index of a code.

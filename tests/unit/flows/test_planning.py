@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from chips.search_boxes import search_boxes
 from flows.catalogs import Catalogs
 from flows.planning import _split_notes, check_names, make_plan
 from schemas.errors import RecipeError
+from schemas.legend import Legend, LegendClass, use_legends
 from schemas.recipe import Modality, Recipe
 from schemas.recipe_file import load_recipe
 from schemas.sensor import load_sensor
@@ -151,6 +153,30 @@ def test_a_name_that_is_unknown_is_told_with_its_place(what: str) -> None:
 )
 def test_a_label_that_is_unknown_is_told_before_anything_is_read(labels: dict[str, object], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
+        check_names(_recipe(labels=labels))
+
+
+MANY = {"kind": "raster", "href": "a.tif", "legend": "many"}
+MAIN = {"x": {"kind": "dominant", "of": "mine"}}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"sources": {"mine": MANY}}, ""),
+        ({"sources": {"mine": MANY}, "targets": MAIN}, r"^labels\.targets\.x: legend many has 300 classes"),
+        (
+            {"sources": {"mine": MANY}, "fuse": {"legend": "many"}},
+            r"^labels\.fuse\.legend: legend many has 300 classes",
+        ),
+        ({"sources": {f"wc{i}": WORLDCOVER["wc"] for i in range(14)}, "fuse": {}}, "14 label sources"),
+    ],
+)
+def test_more_than_labels_can_hold_is_told_before_anything_is_read(labels: dict[str, object], said: str) -> None:
+    """Codes of a product may be many; an index of a fused label or a target is one byte."""
+    classes = tuple(LegendClass(code=i + 1, name=f"c{i}", colour=f"#{i:06x}") for i in range(300))
+    use_legends({"many": Legend(name="many", title="many", version="1", nodata=(0,), classes=classes, source="x")})
+    with pytest.raises(RecipeError, match=said) if said else nullcontext():
         check_names(_recipe(labels=labels))
 
 
