@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from captioners.base import CaptionInput, make_captioner
 from chips.inputs import FUSE, input_hash, with_models
+from chips.rows import licence_entry
 from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
 from flows.cluster import freeze_imports
@@ -67,7 +68,9 @@ def second_pass(job: Job, first: Path, final: Path, model: Mapping[str, Any] | N
         fused, written = _fused(fusion, labels, facts["row"]["region"])
         row = dict(facts["row"]) | {"input_hash": input_hash(with_models(facts["inputs"], models))}
         made = _targets(job, facts, labels, fused)
-        row |= _label_columns(fusion, fused, labels) | made.columns
+        row |= (
+            _label_columns(fusion, fused, labels) | made.columns | {"licences": cited(row["licences"], fused, labels)}
+        )
         written |= {f"target/{name}": array for name, array in made.arrays.items()}
         extra: dict[str, Any] = {"row": row, "osm": _osm(job, facts), "targets": made.documents}
         if job.recipe.captions is not None:
@@ -118,6 +121,17 @@ def _label_columns(
         "label.disagreement": pair_disagreement(votes, fusion.setup),
         "label.mean_confidence": round(derived.mean_confidence(fused.confidence), 6),
     }
+
+
+def cited(
+    licences: Sequence[Mapping[str, Any]], fused: LabelLayer | None, labels: Mapping[str, LabelLayer]
+) -> list[dict[str, Any]]:
+    """A row's licences with that of the fused label: share-alike as soon as one of its sources is, and citing all."""
+    found = {str(entry["layer"]): dict(entry) for entry in licences}
+    if fused is not None:
+        shown = dict.fromkeys(found[name]["attribution"] for name in labels if name in found)
+        found[FUSED] = licence_entry(FUSED, fused.licence, "; ".join(text for text in shown if text))
+    return [found[layer] for layer in sorted(found)]
 
 
 def _label_grid(job: Job, facts: Mapping[str, Any]) -> GeoRef:
