@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "4",
     "screen": "2",
     "label": "8",
-    "fuse": "5",
+    "fuse": "6",
     "caption": "3",
     "write": "1",
 }

@@ -158,7 +158,7 @@ def _of_layer(
         made.columns[f"target.{name}"] = names[int(shares.argmax())] if counts.any() else ""
     else:
         present = [n for n, share in zip(names, shares, strict=True) if share >= target.min_fraction and share > 0]
-        made.columns[f"target.{name}"] = present
+        made.columns[f"target.{name}"] = present if counts.any() else None
 
 
 def _classes(layer: str, chip: ChipLabels) -> tuple[NDArray[np.uint8], Legend] | None:

@@ -26,7 +26,7 @@ class MaskTarget(Model):
 
 
 class MultiLabelTarget(Model):
-    """Names of the classes that cover enough of the chip: a list in chips.parquet."""
+    """Names of the classes that cover enough of the chip: a list in chips.parquet, null where nothing is known."""
 
     kind: Literal["multi_label"]
     """Which target."""

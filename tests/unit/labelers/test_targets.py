@@ -96,6 +96,15 @@ def test_columns_hold_shares_names_and_the_commonest() -> None:
     assert columns["target.most"] == "Non-irrigated arable land"
 
 
+def test_a_chip_of_which_nothing_is_known_has_no_class_and_does_not_say_that_it_has_none() -> None:
+    blank = replace(CHIP, layers={"wc": replace(CHIP.layers["wc"], classes=np.zeros_like(WC))})
+    found = made(
+        blank, tags={"kind": "multi_label", "of": "wc"}, most={"kind": "dominant", "of": "wc"},
+        shares={"kind": "fractions", "of": "wc"},
+    ).columns  # fmt: skip
+    assert found == {"target.tags": None, "target.most": "", "target.shares": None}
+
+
 def test_what_a_chip_lacks_makes_no_target() -> None:
     bare = replace(CHIP, layers={}, fused=None)
     found = made(
