@@ -167,7 +167,8 @@ def _around(footprints: Sequence[Any]) -> list[Box]:
         in_the_east = np.array([part.bounds[0] >= 0.0 for part in parts])
         sides = [shapely.union_all(parts[in_the_east]), shapely.union_all(parts[~in_the_east])]
     margin = np.array([-MARGIN_DEG, -MARGIN_DEG, MARGIN_DEG, MARGIN_DEG])
-    boxes = [np.array(side.bounds) + margin for side in sides if not side.is_empty]
+    low, high = np.array([-180.0, -90.0] * 2), np.array([180.0, 90.0] * 2)  # servers refuse what lies beyond
+    boxes = [np.clip(np.array(side.bounds) + margin, low, high) for side in sides if not side.is_empty]
     return [(float(box[0]), float(box[1]), float(box[2]), float(box[3])) for box in boxes]
 
 
