@@ -137,7 +137,7 @@ def vote_table(legend: str, target: str) -> VoteTable:
     share of the one before.
 
     Raises:
-        RecipeError: no crosswalk, one that names unknown classes, or one that leaves out a code of the legend.
+        RecipeError: no crosswalk, one that names unknown classes, leaves out a code of the legend, or maps none.
     """
     return _vote_table(legend, target, generation())
 
@@ -150,6 +150,11 @@ def _vote_table(legend: str, target: str, generation: int) -> VoteTable:
         raise RecipeError(
             f"crosswalk {legend} -> {target} says nothing of code {forgotten[0]}",
             mend="map it, or name it under unmapped",
+        )
+    if not crosswalk.maps:
+        raise RecipeError(
+            f"crosswalk {legend} -> {target} maps no code: the source says nothing of it",
+            mend="leave the source out, or map a code",
         )
     index_of = {entry.code: index for index, entry in enumerate(goal.classes)}
     codes = tuple(sorted(crosswalk.maps))

@@ -107,6 +107,9 @@ def test_a_crosswalk_that_forgets_a_code_is_refused_and_a_new_one_takes_its_plac
         vote_table("lc-label", "cover-3")
     use_legends({}, [half.model_copy(update={"maps": {11: (1,), 13: (1,), 60: (2,)}, "unmapped": (99,)})])
     assert vote_table("lc-label", "cover-3").codes == (11, 13, 60)
+    use_legends({}, [half.model_copy(update={"maps": {}, "unmapped": (11, 13, 60, 99)})])
+    with pytest.raises(RecipeError, match="maps no code"):
+        vote_table("lc-label", "cover-3")
 
 
 @pytest.mark.parametrize(
