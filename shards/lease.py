@@ -81,12 +81,21 @@ class Lease:
             raise self._refused(_entry(again[0]) if again else {}) from error
 
     def renew(self) -> bool:
-        """Make the lease young again; False where somebody else holds it now."""
+        """Make the lease young again; False where somebody else holds it now.
+
+        A renewal that the store wrote, and whose answer was lost, leaves our own token under a tag that we do not know.
+
+        Raises:
+            DatasetError: the store does not answer.
+        """
         self._renewals += 1
         try:
             self._tag = self.storage.put_if(PATH, self._content(), self._tag)
         except StorageConflictError:
-            return False
+            found = self.storage.read_tagged(PATH)
+            if found is None or _entry(found[0]).get("token") != self._token:
+                return False
+            self._tag = found[1]
         return True
 
     def check(self) -> None:
@@ -105,12 +114,14 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Give the lease back; nothing where it was lost."""
+        """Give the lease back; nothing where it was lost. Where the store is away it grows old by itself."""
         if self._tag is not None:
             try:
                 self.storage.put_if(PATH, canonical_json({"released": True, "owner": self.owner}), self._tag)
             except StorageConflictError:
                 log.warning("the lease on %s was lost before it was given back", self.storage.uri)
+            except (OSError, DatasetError) as error:
+                log.warning("the lease on %s could not be given back: %s", self.storage.uri, error)
             self._tag = None
 
     def _renew_until_stopped(self) -> None:
@@ -119,7 +130,7 @@ class Lease:
                 if not self.renew():
                     log.error("the lease on %s was lost: this build will not be published", self.storage.uri)
                     return
-            except OSError as error:
+            except (OSError, DatasetError) as error:
                 log.warning("the lease on %s could not be renewed: %s", self.storage.uri, error)
 
     def _content(self) -> bytes:
