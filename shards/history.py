@@ -100,13 +100,25 @@ class Garbage:
         return sum(self.shards.values()) + sum(self.work.values()) + self.zarr_bytes
 
 
+def current_version(storage: Storage) -> str:
+    """Name of the version that the pointer names.
+
+    Raises:
+        DatasetError: there is no dataset.
+    """
+    pointer, _ = read_tagged_pointer(storage)
+    if pointer is None:
+        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+    return pointer.current
+
+
 def describe_versions(storage: Storage) -> list[VersionInfo]:
     """All finished versions, oldest first.
 
     Raises:
         DatasetError: there is no dataset.
     """
-    current = _current(storage)
+    current = current_version(storage)
     found = []
     for version in list_versions(storage):
         document = read_document(storage, version)
@@ -200,7 +212,7 @@ def find_garbage(storage: Storage, *, keep: int | None = None, work: bool = Fals
     Raises:
         DatasetError: there is no dataset, or a version cannot be read: then nothing is certain, and nothing is named.
     """
-    current = _current(storage)
+    current = current_version(storage)
     versions = list_versions(storage)
     kept = versions if keep is None else sorted({*versions[len(versions) - min(keep, len(versions)) :], current})
     documents = {version: read_document(storage, version) for version in kept}
@@ -251,13 +263,6 @@ def keys_that_differ(before: Any, after: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
-def _current(storage: Storage) -> str:
-    pointer, _ = read_tagged_pointer(storage)
-    if pointer is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
-    return pointer.current
-
-
 def _rows(storage: Storage, version: str) -> dict[str, dict[str, Any]]:
     path = f"{layout.version_path(version)}/chips.parquet"
     with told_of_damage(f"{storage.uri}/{path}"):
@@ -289,7 +294,7 @@ def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:
     if not has_repository(storage):
         return 0
     repository = open_repository(storage)
-    tag = str(read_document(storage, _current(storage)).zarr.get("tag", ""))
+    tag = str(read_document(storage, current_version(storage)).zarr.get("tag", ""))
     if tag:
         repository.reset_branch("main", repository.lookup_tag(tag))
     for name in dangling:

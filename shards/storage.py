@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
@@ -132,6 +133,16 @@ class OpenFile:
             os.close(self.descriptor)
 
 
+def _unless_gone(error: OSError) -> None:
+    """Pass over a folder that is not there, or not any more.
+
+    Raises:
+        OSError: it is there.
+    """
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
 class FolderStorage:
     """A local folder. Threads may share it.
 
@@ -171,9 +182,19 @@ class FolderStorage:
             return None
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """See `Storage.list`."""
-        for file in sorted(p for p in (self.folder / prefix).rglob("*") if p.is_file()):
-            yield file.relative_to(self.folder).as_posix(), file.stat().st_size
+        """See `Storage.list`. What a publish moves or removes meanwhile is passed over.
+
+        Raises:
+            OSError: a folder cannot be looked into: a list that lacks something would make garbage of it.
+        """
+        found = []
+        for folder, _, names in os.walk(self.folder / prefix, onerror=_unless_gone):
+            found += [Path(folder) / name for name in names]
+        for file in sorted(found):
+            with suppress(FileNotFoundError):
+                status = file.stat()
+                if S_ISREG(status.st_mode):
+                    yield file.relative_to(self.folder).as_posix(), status.st_size
 
     def put(self, path: str, content: bytes) -> None:
         """See `Storage.put`."""

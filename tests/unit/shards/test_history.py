@@ -185,3 +185,13 @@ def test_a_damaged_table_is_one_line_that_says_which(history: tuple[Path, Storag
 
 def test_keys_that_differ_are_dotted() -> None:
     assert list(keys_that_differ({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"c": 1}, "z": 0})) == ["a", "z"]
+
+
+def test_a_file_that_is_gone_before_it_is_looked_at_is_not_listed(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    for name in "abc":
+        storage.put(f"versions/x/{name}", b"1")
+    listed = storage.list("versions")
+    first = next(listed)
+    storage.delete("versions/x/b")
+    assert [first, *listed] == [("versions/x/a", 1), ("versions/x/c", 1)]
