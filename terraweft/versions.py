@@ -10,7 +10,14 @@ from rich.console import Console
 
 from flows.site import store_options, work_folder
 from schemas.errors import UserError
-from shards.history import compare_versions, describe_versions, find_garbage, remove_garbage, roll_back
+from shards.history import (
+    compare_versions,
+    current_version,
+    describe_versions,
+    find_garbage,
+    remove_garbage,
+    roll_back,
+)
 from shards.lock import dataset_lock
 from shards.storage import open_storage
 from terraweft.console import Bars, human_bytes, print_pairs, print_table
@@ -55,6 +62,7 @@ def show_diff(dataset: str, before: str, after: str | None, out: Console) -> Non
 def run_rollback(dataset: str, version: str, out: Console) -> None:
     """`terraweft rollback`."""
     storage = open_storage(dataset, store_options(os.environ))
+    current_version(storage)  # before the lock, which would make the folder of an address that is mistyped
     with dataset_lock(storage, f"rollback on {socket.gethostname()} pid {os.getpid()}"):
         before = roll_back(storage, version)
     line = f"{version} is current already" if before == version else f"{before} -> {version} (nothing was deleted)"
@@ -70,6 +78,7 @@ def run_gc(dataset: str, keep: int | None, work: bool, dry_run: bool, out: Conso
     if keep is not None and keep < 1:
         raise UserError(f"{keep} versions are none", where="--keep", mend="keep at least 1")
     storage = open_storage(dataset, store_options(os.environ))
+    current_version(storage)
     with dataset_lock(storage, f"gc on {socket.gethostname()} pid {os.getpid()}"):
         garbage = find_garbage(storage, keep=keep, work=work)
         if not dry_run:
@@ -102,6 +111,7 @@ def run_repack(
         from flows.reporting import write_html
     storage = open_storage(dataset, store_options(os.environ))
     sizes = Sizes(_buckets(buckets) if buckets is not None else None, shard_bytes, shard_chips)
+    current_version(storage)
     with dataset_lock(storage, f"repack on {socket.gethostname()} pid {os.getpid()}") as held, Bars(out) as bars:
         started = False
 
