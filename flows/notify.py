@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
+from typing import Any
 
 from schemas.region_table import Notify
 
@@ -61,6 +62,13 @@ def notify(rule: Notify, event: Event, environment: Mapping[str, str]) -> int:
     return sent
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a POST that is sent elsewhere arrives as a GET without its message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer is an error."""
+
+
 def post_json(address: str, event: Event) -> None:
     """POST the event as JSON.
 
@@ -72,7 +80,7 @@ def post_json(address: str, event: Event) -> None:
         raise ValueError("a webhook has an http or https address")
     body = json.dumps(asdict(event)).encode()
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"}, method="POST")
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+    with urllib.request.build_opener(_Stay).open(request, timeout=PATIENCE_S) as answer:
         answer.read()
 
 
@@ -84,7 +92,7 @@ def send_mail(address: str, event: Event) -> None:
         smtplib.SMTPException: the server did not take it.
     """
     parts = urllib.parse.urlsplit(address)
-    query = urllib.parse.parse_qs(parts.query)
+    query = urllib.parse.parse_qs(parts.query.replace("+", "%2B"))  # a plus is no space in a mail's address
     if parts.scheme not in PORTS or "from" not in query or "to" not in query:
         raise ValueError("a mail address is smtp[s]://user:password@host:port/?from=a@b&to=c@d")
     message = EmailMessage()

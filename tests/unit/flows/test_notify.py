@@ -27,7 +27,12 @@ def hook() -> Iterator[tuple[str, list[dict[str, str]]]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(500 if self.path.endswith("broken") else 204)
+            self.send_response(500 if self.path.endswith("broken") else 301 if self.path.endswith("moved") else 204)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -90,11 +95,11 @@ def test_a_webhook_is_told_what_happened(hook: tuple[str, list[dict[str, str]]])
 
 def test_a_mail_goes_to_all_who_are_named(mailbox: tuple[int, list[str]]) -> None:
     port, lines = mailbox
-    address = f"smtp://127.0.0.1:{port}/?from=night@example.org&to=a@example.org&to=b@example.org"
+    address = f"smtp://127.0.0.1:{port}/?from=night@example.org&to=a+night@example.org&to=b@example.org"
     assert notify(Notify(mail_env="MAIL"), EVENT, {"MAIL": address}) == 1
     assert "Subject: [terraweft] inn: failed" in lines
     assert [line for line in lines if line.lower().startswith("rcpt")] == [
-        "rcpt TO:<a@example.org>",
+        "rcpt TO:<a+night@example.org>",
         "rcpt TO:<b@example.org>",
     ]
     assert "text: the catalog did not answer" in lines
@@ -120,3 +125,11 @@ def test_a_server_s_refusal_is_no_success(hook: tuple[str, list[dict[str, str]]]
     address, told = hook
     assert notify(Notify(webhook_env="HOOK"), EVENT, {"HOOK": f"{address}/broken"}) == 0
     assert len(told) == 1
+
+
+def test_a_webhook_that_moved_was_not_told(
+    hook: tuple[str, list[dict[str, str]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    address, _ = hook
+    assert notify(Notify(webhook_env="HOOK"), EVENT, {"HOOK": f"{address}/moved"}) == 0
+    assert "HOOK was not accepted" in caplog.text
