@@ -68,21 +68,39 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     Raises:
         UserError: a mistake in the table, the recipe or the environment.
     """
-    row, root = regions.row(region), regions.root(region, os.environ)
-    storage = open_storage(root, store_options(os.environ))
-    if day is not None and (reached := held_until(storage)) is not None and reached >= day:
-        log.info("%s: the current version holds what was there on %s", region, day)
-        return {"region": region, "published": False, "skipped": True}
+    row = regions.row(region)
     try:
-        result = _build(regions, region, root, day, redo)
+        result = _refreshed(regions, region, day, redo)
     except Exception as error:
         said = error.line() if isinstance(error, UserError) else type(error).__name__
-        notify(row.notify, Event("failed", region, storage.uri, _version(storage), said), os.environ)
+        notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)
         raise
+    if result is None:
+        log.info("%s: the current version holds what was there on %s", region, day)
+        return {"region": region, "published": False, "skipped": True}
     if result.published:
         text = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
-        notify(row.notify, Event("published", region, storage.uri, result.version, text), os.environ)
+        text += "; it waits for its validation" if result.waits else ""
+        notify(row.notify, Event("published", region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
+
+
+def stand(regions: Regions, region: str) -> tuple[str, str]:
+    """Address and current version of a region's dataset, as far as they can be told; of a message."""
+    try:
+        storage = open_storage(regions.root(region, os.environ), store_options(os.environ))
+    except UserError:
+        return regions.table.root_of(region), ""
+    return storage.uri, _version(storage)
+
+
+def _refreshed(regions: Regions, region: str, day: date | None, redo: tuple[str, ...]) -> BuildResult | None:
+    """What a refresh ends in; None where the current version holds its day already."""
+    root = regions.root(region, os.environ)
+    reached = held_until(open_storage(root, store_options(os.environ))) if day is not None else None
+    if day is not None and reached is not None and reached >= day:
+        return None
+    return _build(regions, region, root, day, redo)
 
 
 def _build(regions: Regions, region: str, root: str, day: date | None, redo: tuple[str, ...]) -> BuildResult:
@@ -102,10 +120,21 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
     watcher.set(ArtifactProgress(recipe.name, Silent()))
     result = build(request)
     show_outcomes(recipe.name, result.counts)
-    totals = totals_of(result.storage, result.version) if result.published else RunTotals()
+    totals = _write_figures(result, recipe.name, region)
     show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, totals.cost)
-    write_metrics(result, totals, recipe.name, region, os.environ)
     return result
+
+
+def _write_figures(result: BuildResult, name: str, region: str) -> RunTotals:
+    """Sums of the run, in the file for the collector; where that fails the refresh is done all the same."""
+    totals = RunTotals()
+    try:
+        if result.published:
+            totals = totals_of(result.storage, result.version)
+        write_metrics(result, totals, name, region, os.environ)
+    except (OSError, DatasetError) as error:
+        log.warning("%s: the figures of the run could not be written: %s", region, error)
+    return totals
 
 
 def held_until(storage: Storage) -> date | None:

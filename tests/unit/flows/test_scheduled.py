@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from flows import scheduled
+from flows.notify import Event
 from flows.regions import load_regions
+from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh
+from schemas.errors import DatasetError, RecipeError
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -48,3 +52,57 @@ def test_a_day_that_the_current_version_holds_builds_nothing(tmp_path: Path) -> 
     regions = load_regions(tmp_path / "regions.yaml")
     done = refresh(regions, "inn", date(2026, 3, 8))
     assert done == {"region": "inn", "published": False, "skipped": True}
+
+
+TELLING = TABLE + "notify: {when: [failed, published], webhook_env: HOOK}\n"
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """Messages that were sent; a site whose dataset is there."""
+    sent: list[Event] = []
+    monkeypatch.setattr(scheduled, "notify", lambda rule, event, environment: sent.append(event))
+    (tmp_path / "regions.yaml").write_text(TELLING)
+    return sent
+
+
+def test_a_run_without_its_variables_is_told(
+    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "regions.yaml").write_text(TELLING.replace("root: data", "root: ${TERRAWEFT_GONE}"))
+    monkeypatch.delenv("TERRAWEFT_GONE", raising=False)
+    with pytest.raises(RecipeError):
+        refresh(load_regions(tmp_path / "regions.yaml"), "inn")
+    assert [(one.kind, one.dataset) for one in told] == [("failed", "${TERRAWEFT_GONE}/inn")]
+    assert "TERRAWEFT_GONE is not set" in told[0].text
+
+
+def test_a_back_fill_of_a_damaged_dataset_is_told(tmp_path: Path, told: list[Event]) -> None:
+    root = tmp_path / "data" / "inn"
+    _publish(root, date(2026, 3, 9), "2030-12-31")
+    for document in root.glob("versions/*/dataset.json"):
+        document.write_text("{")
+    with pytest.raises(DatasetError):
+        refresh(load_regions(tmp_path / "regions.yaml"), "inn", date(2026, 3, 8))
+    assert [(one.kind, one.dataset) for one in told] == [("failed", str(root))]
+
+
+def test_figures_that_cannot_be_written_fail_no_run(
+    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = open_storage(tmp_path / "data" / "inn")
+
+    def build(request: BuildRequest) -> BuildResult:
+        counts = {"planned": 2, "kept": 1, "rejected": {}, "failed": {"DecodeError": 1}}
+        return BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=True)
+
+    monkeypatch.setattr(scheduled, "build", build)
+    for name in ("show_outcomes", "show_result"):
+        monkeypatch.setattr(scheduled, name, lambda *_: None)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "file" / "metrics"))
+    assert refresh(load_regions(tmp_path / "regions.yaml"), "inn")["published"]
+    assert [(one.kind, one.text) for one in told] == [
+        ("published", "1 chips of 2 planned; it waits for its validation")
+    ]
