@@ -12,19 +12,20 @@ from uuid import UUID
 
 import yaml
 from cronsim import CronSim, CronSimError
+from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.regions import Regions
-from flows.scheduled import refresh_region
+from flows.scheduled import days_of, refresh_region, span_of
 from schemas.errors import UserError
 from schemas.region_table import Row
 
@@ -54,7 +55,7 @@ def api(patience_s: float = PATIENCE_S) -> Iterator[SyncPrefectClient]:
     """A client of the configured Prefect API, which may just have been started.
 
     Raises:
-        UserError: it does not answer.
+        UserError: it does not answer, or refuses what it is asked for.
     """
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + patience_s
@@ -66,7 +67,18 @@ def api(patience_s: float = PATIENCE_S) -> Iterator[SyncPrefectClient]:
                 where="PREFECT_API_URL",
                 mend="start it (prefect server start), or set its address",
             )
-        yield client
+        try:
+            yield client
+        except PrefectHTTPStatusError as error:
+            raise UserError(
+                f"the Prefect API refused it: {error.response.status_code} {error.response.text[:200]}",
+                where="PREFECT_API_URL",
+                mend="terraweft deploy TABLE again: what is deployed may be of another version",
+            ) from error
+        except HTTPError as error:
+            raise UserError(
+                f"the Prefect API was lost: {type(error).__name__}", where="PREFECT_API_URL", mend="ask again"
+            ) from error
 
 
 def name_of(regions: Regions, region: str) -> str:
@@ -86,9 +98,20 @@ def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
         UserError: a row's recipe cannot be read, its schedule never fires, or the API does not answer.
     """
     names = _sound_rows(regions, wanted)
+    rows = [regions.row(name) for name in names]
     with api() as client:
         _make_pool(client, regions.table.pool, regions.table.runs_at_once)
-    return [_deploy_row(regions, regions.row(name)) for name in names]
+        return [_deploy_row(regions, row, _is_paused(client, regions, row)) for row in rows]
+
+
+def _is_paused(client: SyncPrefectClient, regions: Regions, row: Row) -> bool:
+    """Whether a row's schedule rests: as the row says, else as somebody left it."""
+    if "paused" in row.model_fields_set:
+        return row.paused
+    try:
+        return client.read_deployment_by_name(f"{FLOW}/{name_of(regions, row.name)}").paused
+    except ObjectNotFound:
+        return row.paused
 
 
 def _sound_rows(regions: Regions, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -107,20 +130,22 @@ def _sound_rows(regions: Regions, wanted: tuple[str, ...]) -> tuple[str, ...]:
         where = f"{regions.path.name}: region {name}"
         try:
             soon = next(CronSim(schedule.cron, datetime.now(UTC)), None)
-        except CronSimError as error:
-            raise UserError(f"cron {schedule.cron!r} cannot be used: {error}", where=where, mend=mend) from error
+            Cron(schedule.cron)
+        except (CronSimError, ValueError) as error:
+            said = str(error).splitlines()[0]
+            raise UserError(f"cron {schedule.cron!r} cannot be used: {said}", where=where, mend=mend) from error
         if soon is None:
             raise UserError(f"cron {schedule.cron!r} never fires", where=where, mend=mend)
     return names
 
 
-def _deploy_row(regions: Regions, row: Row) -> Deployed:
+def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
     schedules = [Cron(row.schedule.cron, timezone=row.schedule.timezone)] if row.schedule else []
     strategy = ConcurrencyLimitStrategy[row.collision.upper()]
     made: Any = refresh_region.to_deployment(
         name=name_of(regions, row.name),
         schedules=schedules,
-        paused=row.paused,
+        paused=is_paused,
         parameters={"table": str(regions.path), "region": row.name},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
         tags=tags_of(regions, row),
@@ -130,7 +155,7 @@ def _deploy_row(regions: Regions, row: Row) -> Deployed:
     )
     found = made.apply()
     said = f"{row.schedule.cron} {row.schedule.timezone}" if row.schedule else ""
-    return Deployed(row.name, UUID(str(found)), said, row.paused)
+    return Deployed(row.name, UUID(str(found)), said, is_paused)
 
 
 def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
@@ -206,14 +231,14 @@ def due_days(row: Row, since: date, until: date) -> list[date]:
 def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date]:
     """Days whose refresh ended well, by schedule or by back-fill."""
     zone = row.schedule.zone if row.schedule else UTC
-    days = set()
+    days: set[date] = set()
     for run in flow_runs(client, deployment):
         if run.state is None or not run.state.is_completed():
             continue
-        given = run.parameters.get("as_of")
+        given = days_of(run.parameters.get("as_of"))
         moment = run.expected_start_time
         if given:
-            days.add(date.fromisoformat(given))
+            days.update(given)
         elif moment is not None:
             days.add(moment.astimezone(zone).date())
     return days
@@ -234,7 +259,9 @@ def flow_runs(client: SyncPrefectClient, deployment: UUID) -> Iterator[FlowRun]:
 
 
 def backfill(regions: Regions, region: str, since: date, until: date) -> list[date]:
-    """Schedule a run for every day that the region's schedule names and no run ended well on, the oldest first.
+    """Schedule a run over the days that the region's schedule names and no run ended well on; the days.
+
+    One run for all of them: Prefect starts runs that wait for each other in no order, or cancels all but one.
 
     Raises:
         UserError: the region has no schedule or is not deployed.
@@ -246,14 +273,13 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
         deployment = read_deployment(client, regions, region)
         done = done_days(client, deployment.id, row)
         missed = [day for day in due_days(row, since, until) if day not in done]
-        begin = datetime.now(UTC)
-        for number, day in enumerate(missed):
+        if missed:
             client.create_flow_run_from_deployment(
                 deployment.id,
-                parameters={"as_of": day.isoformat()},
-                name=f"{region} {day} (back-fill)",
+                parameters={"as_of": [day.isoformat() for day in missed]},
+                name=f"{region} {span_of(missed)} (back-fill)",
                 tags=[*tags_of(regions, row), "back-fill"],
-                state=Scheduled(scheduled_time=begin + timedelta(milliseconds=number)),
+                state=Scheduled(),
             )
     return missed
 

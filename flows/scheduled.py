@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,26 +35,48 @@ PATIENCE_S = (30.0, 120.0, 600.0)
 """Pauses before a night's run asks again a catalog that did not answer; by hand somebody sees the error at once."""
 
 
+def days_of(given: str | Sequence[str] | None) -> list[date]:
+    """Days as which a run is made, the oldest first; none where it is made as of now.
+
+    >>> days_of(["2026-10-12", "2026-10-05"])
+    [datetime.date(2026, 10, 5), datetime.date(2026, 10, 12)]
+    """
+    return sorted(map(date.fromisoformat, [given] if isinstance(given, str) else given or ()))
+
+
 def run_name() -> str:
-    """Name of a run: its region, and the day as of which it is made."""
+    """Name of a run: its region, and the days as of which it is made."""
     given = flow_run.parameters
     start: datetime = flow_run.scheduled_start_time or datetime.now(UTC)
-    return f"{given['region']} {given.get('as_of') or start.date().isoformat()}"
+    return f"{given['region']} {span_of(days_of(given.get('as_of')) or [start.date()])}"
+
+
+def span_of(days: Sequence[date]) -> str:
+    """Days in words: one, or the first and the last.
+
+    >>> span_of([date(2026, 10, 5), date(2026, 10, 12)])
+    '2026-10-05 to 2026-10-12'
+    """
+    return " to ".join(day.isoformat() for day in dict.fromkeys((days[0], days[-1])))
 
 
 @flow(name="refresh", flow_run_name=run_name, persist_result=False)
-def refresh_region(table: str, region: str, as_of: str | None = None) -> dict[str, Any]:
+def refresh_region(table: str, region: str, as_of: str | list[str] | None = None) -> dict[str, Any]:
     """Refresh the dataset of one region; nothing new publishes nothing.
 
     Args:
         table: path of the region table, as the worker sees it.
         region: name of a row.
-        as_of: ISO day; nothing acquired later is asked for. Given by back-fills.
+        as_of: ISO days; each is a refresh that asks for nothing acquired later, the oldest first, up to the first that
+            fails. Given by back-fills.
 
     Raises:
         UserError: a mistake in the table, the recipe or the environment.
     """
-    return refresh(load_regions(Path(table)), region, date.fromisoformat(as_of) if as_of else None)
+    regions = load_regions(Path(table))
+    days: Sequence[date | None] = days_of(as_of) or [None]
+    done = [refresh(regions, region, day) for day in days]
+    return {**done[-1], "published": any(one["published"] for one in done)}
 
 
 def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[str, ...] = ()) -> dict[str, Any]:

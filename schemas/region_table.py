@@ -93,7 +93,7 @@ class Row(Settings):
     """West, south, east, north in degrees; where absent, the feature of the table's ``geojson`` with this ``id``, or
     the recipe's own regions."""
     paused: bool = False
-    """Deployed, but not by its schedule."""
+    """Deployed, but not by its schedule. Where the row says nothing, ``terraweft pause`` and ``resume`` decide."""
 
 
 class RegionTable(Settings):

@@ -60,6 +60,7 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     assert (inn["paused"], etsch["paused"]) == (False, True)
 
     assert terraweft("pause", table, "inn").returncode == 0
+    assert terraweft("deploy", table).returncode == 0, "whose row does not say whether it rests"
     assert _deployments(environment)["alps-inn"]["paused"]
     assert terraweft("resume", table).returncode == 0
     assert not any(one["paused"] for one in _deployments(environment).values())
@@ -67,7 +68,7 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     filled = terraweft("backfill", table, "etsch", "--since", "2026-10-01", "--until", "2026-10-15")
     assert "etsch: 2 missed day(s) scheduled: 2026-10-05, 2026-10-12" in filled.stdout, filled.stderr
     runs = _ask(environment, "/flow_runs/filter", {"flow_runs": {"tags": {"all_": ["back-fill", "region:etsch"]}}})
-    assert sorted(run["parameters"]["as_of"] for run in runs) == ["2026-10-05", "2026-10-12"]
+    assert [run["parameters"]["as_of"] for run in runs] == [["2026-10-05", "2026-10-12"]], "runs have no order"
 
     stale = terraweft("freshness", table, "--json")
     assert stale.returncode == 1

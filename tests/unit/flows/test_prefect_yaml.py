@@ -38,6 +38,7 @@ def test_a_sound_table_is_written(tmp_path: Path) -> None:
         ("recipe: sandbox", "recipe: nowhere.yaml", "nowhere"),
         ("0 2 * * *", "99 2 * * *", "regions.yaml: region inn: cron '99 2 * * *' cannot be used: Bad minute"),
         ("0 2 * * *", "0 0 30 2 *", "regions.yaml: region inn: cron '0 0 30 2 *' cannot be used: Bad day-of-month"),
+        ("0 2 * * *", "0 2 LW * *", "regions.yaml: region inn: cron '0 2 LW * *' cannot be used: Invalid cron string"),
         ("data/{region}", "data/{regoin}/{region}", "root holds {regoin}, which is not filled in"),
     ],
 )

@@ -9,9 +9,9 @@ import pytest
 
 from flows import scheduled
 from flows.notify import Event
-from flows.regions import load_regions
+from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
-from flows.scheduled import held_until, refresh
+from flows.scheduled import held_until, refresh, refresh_region
 from schemas.errors import DatasetError, RecipeError
 from shards.storage import open_storage
 from shards.version import publish
@@ -106,3 +106,25 @@ def test_figures_that_cannot_be_written_fail_no_run(
     assert [(one.kind, one.text) for one in told] == [
         ("published", "1 chips of 2 planned; it waits for its validation")
     ]
+
+
+def test_days_are_made_up_for_one_after_the_other_up_to_the_first_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "regions.yaml").write_text(TABLE)
+    begun: list[date | None] = []
+
+    def refreshed(regions: Regions, region: str, day: date | None = None) -> dict[str, object]:
+        begun.append(day)
+        if day == date(2026, 3, 6):
+            raise DatasetError("broken")
+        return {"region": region, "published": day == date(2026, 3, 4), "skipped": False}
+
+    monkeypatch.setattr(scheduled, "refresh", refreshed)
+    table = str(tmp_path / "regions.yaml")
+    assert refresh_region.fn(table, "inn", ["2026-03-05", "2026-03-04"])["published"]
+    with pytest.raises(DatasetError):
+        refresh_region.fn(table, "inn", ["2026-03-05", "2026-03-06", "2026-03-07"])
+    refresh_region.fn(table, "inn", "2026-03-08")
+    refresh_region.fn(table, "inn")
+    assert [day and day.day for day in begun] == [4, 5, 5, 6, 8, None]
