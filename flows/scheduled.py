@@ -24,7 +24,7 @@ from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
-from schemas.errors import DatasetError, UserError
+from schemas.errors import DatasetError, RecipeError, UserError
 from shards.document import read_document
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
@@ -67,15 +67,23 @@ def refresh_region(table: str, region: str, as_of: str | list[str] | None = None
     Args:
         table: path of the region table, as the worker sees it.
         region: name of a row.
-        as_of: ISO days; each is a refresh that asks for nothing acquired later, the oldest first, up to the first that
-            fails. Given by back-fills.
+        as_of: ISO days; each is a refresh that asks for nothing acquired later, the oldest first. Given by back-fills.
+            A day whose recipe finds nothing yet does not keep the others from being made; any other error does.
 
     Raises:
         UserError: a mistake in the table, the recipe or the environment.
     """
     regions = load_regions(Path(table))
     days: Sequence[date | None] = days_of(as_of) or [None]
-    done = [refresh(regions, region, day) for day in days]
+    done: list[dict[str, Any]] = []
+    problems: list[RecipeError] = []
+    for day in days:
+        try:
+            done.append(refresh(regions, region, day))
+        except RecipeError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
     return {**done[-1], "published": any(one["published"] for one in done)}
 
 

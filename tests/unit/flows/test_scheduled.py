@@ -108,16 +108,16 @@ def test_figures_that_cannot_be_written_fail_no_run(
     ]
 
 
-def test_days_are_made_up_for_one_after_the_other_up_to_the_first_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "regions.yaml").write_text(TABLE)
     begun: list[date | None] = []
 
     def refreshed(regions: Regions, region: str, day: date | None = None) -> dict[str, object]:
         begun.append(day)
         if day == date(2026, 3, 6):
-            raise DatasetError("broken")
+            raise DatasetError("another build holds it")
+        if day == date(2026, 3, 1):
+            raise RecipeError("no item lies in the time window")
         return {"region": region, "published": day == date(2026, 3, 4), "skipped": False}
 
     monkeypatch.setattr(scheduled, "refresh", refreshed)
@@ -125,6 +125,8 @@ def test_days_are_made_up_for_one_after_the_other_up_to_the_first_that_fails(
     assert refresh_region.fn(table, "inn", ["2026-03-05", "2026-03-04"])["published"]
     with pytest.raises(DatasetError):
         refresh_region.fn(table, "inn", ["2026-03-05", "2026-03-06", "2026-03-07"])
+    with pytest.raises(RecipeError):
+        refresh_region.fn(table, "inn", ["2026-03-01", "2026-03-02"])
     refresh_region.fn(table, "inn", "2026-03-08")
     refresh_region.fn(table, "inn")
-    assert [day and day.day for day in begun] == [4, 5, 5, 6, 8, None]
+    assert [day and day.day for day in begun] == [4, 5, 5, 6, 1, 2, 8, None]
