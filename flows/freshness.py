@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from flows.deployments import api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
+from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
 from shards.document import read_document
 from shards.pointer import read_pointer
 from shards.storage import open_storage
+
+SKEW = timedelta(days=1)
+"""A moment that lies further ahead is one of a clock that was wrong, and says nothing."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,15 @@ class Freshness:
     region: str
     """Name of the row."""
     state: str
-    """``fresh``, ``stale``, ``never`` (no version yet) or ``no promise``."""
+    """``fresh``, ``stale``, ``never`` (no version yet), ``unreadable`` or ``no promise``."""
+    dataset: str
+    """Where it lies."""
     version: str
     """Current version; empty where there is none."""
     made_utc: datetime | None
     """When it was made."""
     checked_utc: datetime | None
-    """When a refresh last ended well: it published this version, or found nothing new."""
+    """When a refresh last ended well: it published this version, or found nothing new. Of a back-fill its last day."""
     age_days: float | None
     """Days since ``checked_utc``."""
     promise_days: float | None
@@ -37,6 +43,8 @@ class Freshness:
     """State of the newest run; empty where there was none or Prefect was not asked."""
     next_utc: datetime | None
     """When the next run is due."""
+    problem: str = ""
+    """Why it is unreadable, in a line."""
 
 
 def freshness(
@@ -52,40 +60,66 @@ def freshness(
 
 def _of(regions: Regions, name: str, environment: Mapping[str, str], now: datetime) -> Freshness:
     row = regions.row(name)
-    storage = open_storage(regions.root(name, environment), store_options(environment))
-    pointer = read_pointer(storage)
-    made = _utc(read_document(storage, pointer.current).created) if pointer else None
     ended, last_state, due = _runs(regions, name, now)
-    checked = max((moment for moment in (made, ended) if moment is not None), default=None)
-    age = (now - checked).total_seconds() / 86400 if checked else None
+    dataset, version, made, problem = regions.table.root_of(name), "", None, ""
+    try:
+        storage = open_storage(regions.root(name, environment), store_options(environment))
+        dataset = storage.uri
+        pointer = read_pointer(storage)
+        if pointer is not None:
+            version = pointer.current
+            made = made_utc(read_document(storage, version), regions.recipe(name)[0].time.end)
+    except UserError as error:
+        problem = error.line()
+    known = [moment for moment in (made, ended) if moment is not None and moment < now + SKEW]
+    age = max(0.0, (now - max(known)).total_seconds() / 86400) if known else None
     return Freshness(
         region=name,
-        state=judge(age if made else None, row.fresh_within_days),
-        version=pointer.current if pointer else "",
+        state="unreadable" if problem else judge(age, row.fresh_within_days, is_made=made is not None),
+        dataset=dataset,
+        version=version,
         made_utc=made,
-        checked_utc=checked,
+        checked_utc=max(known, default=None),
         age_days=age,
         promise_days=row.fresh_within_days,
         last_state=last_state,
         next_utc=due,
+        problem=problem,
     )
 
 
-def judge(age_days: float | None, promise_days: float | None) -> str:
+def made_utc(document: DatasetDocument, last: date) -> datetime:
+    """As of when a version was made: that day's end where it asked for less than the recipe does now.
+
+    Args:
+        document: of the version.
+        last: the recipe's last day.
+    """
+    created = _utc(document.created)
+    end = date.fromisoformat(str(document.recipe["time"]["end"]))
+    return created if end >= last else min(created, datetime.combine(end + timedelta(days=1), datetime.min.time(), UTC))
+
+
+def judge(age_days: float | None, promise_days: float | None, is_made: bool = True) -> str:
     """The state of a region.
 
-    >>> judge(3.0, 8.0), judge(9.0, 8.0), judge(None, 8.0), judge(3.0, None)
+    Args:
+        age_days: since it was checked; None where only a clock that was wrong could say.
+        promise_days: how old it may be.
+        is_made: whether there is a version.
+
+    >>> judge(3.0, 8.0), judge(9.0, 8.0), judge(3.0, 8.0, is_made=False), judge(3.0, None)
     ('fresh', 'stale', 'never', 'no promise')
     """
-    if age_days is None:
+    if not is_made:
         return "never"
     if promise_days is None:
         return "no promise"
-    return "stale" if age_days > promise_days else "fresh"
+    return "stale" if age_days is None or age_days > promise_days else "fresh"
 
 
 def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, str, datetime | None]:
-    """When a run last ended well, the newest run's state, and when the next is due."""
+    """When a run last ended well that asked for all there is, the newest run's state, and when the next is due."""
     try:
         with api() as client:
             found = list(flow_runs(client, read_deployment(client, regions, name).id))
@@ -93,7 +127,8 @@ def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, 
         if error.where == "PREFECT_API_URL":
             raise
         return None, "", None
-    ended = [run.end_time for run in found if run.state and run.state.is_completed() and run.end_time]
+    whole = [run for run in found if run.state and run.state.is_completed() and not run.parameters.get("as_of")]
+    ended = [run.end_time for run in whole if run.end_time]
     past = [run for run in found if run.state and not run.state.is_scheduled()]
     due = [run.expected_start_time for run in found if run.state and run.state.is_scheduled()]
     upcoming = [moment for moment in due if moment is not None and moment >= now]

@@ -69,7 +69,7 @@ def add_commands(app: typer.Typer, out: Console) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of a table.")] = False,
         tell: Annotated[bool, typer.Option("--notify", help="Tell whom the table names of stale regions.")] = False,
     ) -> None:
-        """Say how old every region is beside its promise. Exit 1 where one is stale or was never made."""
+        """Say how old every region is beside its promise. Exit 1 where one is stale, unreadable or was never made."""
         from terraweft.operate import run_freshness
 
         if not run_freshness(table, tuple(regions or ()), as_json, tell, out):

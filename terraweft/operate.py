@@ -18,7 +18,7 @@ from terraweft.extras import needs
 if TYPE_CHECKING:
     from flows.regions import Regions
 
-BAD = ("stale", "never")
+BAD = ("stale", "never", "unreadable")
 
 
 def _table(path: Path) -> Regions:
@@ -114,8 +114,14 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
                 style="red" if one.state in BAD else None,
             )
         out.print(table)
+        for one in found:
+            if one.problem:
+                out.print(f"{one.region}: {one.problem}", markup=False, soft_wrap=True)
     for one in found if tell else ():
         if one.state in BAD:
-            event = Event("stale", one.region, regions.table.root_of(one.region), one.version, f"{one.state}")
+            since = f"checked {one.checked_utc:%Y-%m-%d %H:%M} UTC" if one.checked_utc else "never checked"
+            promise = f", {one.promise_days:g} days are promised" if one.promise_days is not None else ""
+            text = f"{one.state}: {one.problem or since + promise}"
+            event = Event("stale", one.region, one.dataset, one.version, text)
             notify(regions.row(one.region).notify, event, os.environ)
     return not any(one.state in BAD for one in found)

@@ -1,0 +1,71 @@
+"""How old a region is: by what was asked for, not by when; a dataset that cannot be read hides no other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flows import freshness as module
+from flows.freshness import Freshness, freshness
+from flows.regions import load_regions
+from shards.storage import open_storage
+from shards.version import publish
+from tests.unit.shards import made_up
+
+NOW = datetime(2026, 3, 10, 3, tzinfo=UTC)
+TABLE = """\
+format: 1
+name: alps
+recipe: sandbox
+root: data/{region}
+fresh_within_days: 2
+regions:
+  - {name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}
+  - {name: etsch, bbox: [11.1, 46.7, 11.3, 46.9]}
+"""
+WHOLE = "2022-12-31"
+"""Last day of the sandbox's recipe."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A site without runs; its folder."""
+    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None))
+    (tmp_path / "regions.yaml").write_text(TABLE)
+    return tmp_path
+
+
+def _publish(root: Path, created: datetime, last_day: str = WHOLE) -> None:
+    recipe = {"name": "made-up", "format": 1, "time": {"start": "2021-01-01", "end": last_day}}
+    publish(open_storage(root), made_up.draft(root, [made_up.sample(0)], created=created, recipe=recipe))
+
+
+def _of(site: Path, region: str) -> Freshness:
+    return freshness(load_regions(site / "regions.yaml"), (region,), {}, NOW)[0]
+
+
+@pytest.mark.parametrize(
+    ("created", "last_day", "state"),
+    [
+        (NOW - timedelta(days=1), WHOLE, "fresh"),
+        (NOW - timedelta(days=3), WHOLE, "stale"),
+        (NOW - timedelta(hours=1), "2022-06-30", "stale"),
+        (NOW + timedelta(days=400), WHOLE, "stale"),
+        (NOW + timedelta(minutes=5), WHOLE, "fresh"),
+    ],
+    ids=["new", "old", "made today as of long ago", "of a clock that was wrong", "of a clock that is a little ahead"],
+)
+def test_a_version_is_as_old_as_what_it_asked_for(site: Path, created: datetime, last_day: str, state: str) -> None:
+    _publish(site / "data" / "inn", created, last_day)
+    assert _of(site, "inn").state == state
+
+
+def test_a_dataset_that_cannot_be_read_hides_no_other(site: Path) -> None:
+    for region in ("inn", "etsch"):
+        _publish(site / "data" / region, NOW - timedelta(hours=1))
+    (site / "data" / "inn" / "terraweft.json").write_text("{")
+    inn, etsch = freshness(load_regions(site / "regions.yaml"), (), {}, NOW)
+    assert (inn.state, inn.dataset, etsch.state) == ("unreadable", str(site / "data" / "inn"), "fresh")
+    assert "the pointer cannot be read" in inn.problem
