@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -91,13 +92,15 @@ class Garbage:
     """Zarr tags of no version."""
     work: Mapping[str, int] = field(default_factory=dict)
     """Path -> bytes, in ``work/``."""
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    """Path -> bytes, on this machine: the unfinished work of a dataset in an object store."""
     zarr_bytes: int = 0
     """Freed in ``zarr/``; known once it is done."""
 
     @property
     def bytes(self) -> int:
         """Of all files that are named."""
-        return sum(self.shards.values()) + sum(self.work.values()) + self.zarr_bytes
+        return sum(sum(some.values()) for some in (self.shards, self.work, self.scratch)) + self.zarr_bytes
 
 
 def current_version(storage: Storage) -> str:
@@ -201,13 +204,16 @@ def roll_back(storage: Storage, version: str) -> str:
     return pointer.current
 
 
-def find_garbage(storage: Storage, *, keep: int | None = None, work: bool = False) -> Garbage:
+def find_garbage(
+    storage: Storage, *, keep: int | None = None, work: bool = False, scratch: Path | None = None
+) -> Garbage:
     """What could be removed: files that no version lists.
 
     Args:
         storage: the dataset's root.
         keep: how many of the newest versions stay, beside the current one; all where None.
         work: whether the fragments of runs in ``work/`` count, too; a run that was stopped then begins anew.
+        scratch: where they lie if the dataset is in an object store.
 
     Raises:
         DatasetError: there is no dataset, or a version cannot be read: then nothing is certain, and nothing is named.
@@ -224,6 +230,7 @@ def find_garbage(storage: Storage, *, keep: int | None = None, work: bool = Fals
         forgotten=tuple(version for version in versions if version not in documents),
         tags=tuple(sorted(tags(storage) - known_tags)),
         work=dict(_leftovers(storage)) if work else {},
+        scratch=dict(_scratch_files(scratch)) if work and scratch and not isinstance(storage, FolderStorage) else {},
     )
 
 
@@ -240,10 +247,11 @@ def remove_garbage(storage: Storage, garbage: Garbage) -> Garbage:
             storage.delete(path)
     for path in (*garbage.shards, *garbage.work):
         storage.delete(path)
+    for path in garbage.scratch:
+        Path(path).unlink(missing_ok=True)
     if isinstance(storage, FolderStorage):
         _remove_empty_folders(storage)
-    freed = _clean_zarr(storage, garbage.tags)
-    return Garbage(garbage.shards, garbage.unfinished, garbage.forgotten, garbage.tags, garbage.work, freed)
+    return replace(garbage, zarr_bytes=_clean_zarr(storage, garbage.tags))
 
 
 def keys_that_differ(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -276,10 +284,19 @@ def _columns_that_differ(before: Mapping[str, Any], after: Mapping[str, Any]) ->
 
 def _leftovers(storage: Storage) -> Iterator[tuple[str, int]]:
     for path, size in storage.list(layout.WORK):
-        parts = path.split("/")
-        is_kept = len(parts) < 3 or parts[1] in KEPT_WORK or ".sqlite" in parts[-1]  # no ledger is ever deleted
-        if not is_kept:
+        if not _is_kept(path.split("/")[1:]):
             yield path, size
+
+
+def _scratch_files(scratch: Path) -> Iterator[tuple[str, int]]:
+    for path, size in FolderStorage(scratch).list("."):
+        if not _is_kept(path.split("/")):
+            yield str(scratch / path), size
+
+
+def _is_kept(parts: Sequence[str]) -> bool:
+    """Whether a file of unfinished work stays, by its path: locks, results, and a ledger, which is never deleted."""
+    return len(parts) < 2 or parts[0] in KEPT_WORK or ".sqlite" in parts[-1]
 
 
 def _remove_empty_folders(storage: FolderStorage) -> None:

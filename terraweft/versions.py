@@ -80,14 +80,14 @@ def run_gc(dataset: str, keep: int | None, work: bool, dry_run: bool, out: Conso
     storage = open_storage(dataset, store_options(os.environ))
     current_version(storage)
     with dataset_lock(storage, f"gc on {socket.gethostname()} pid {os.getpid()}"):
-        garbage = find_garbage(storage, keep=keep, work=work)
+        garbage = find_garbage(storage, keep=keep, work=work, scratch=work_folder(storage, os.environ))
         if not dry_run:
             garbage = remove_garbage(storage, garbage)
     rows = {
         "shards": f"{len(garbage.shards)} that no version lists",
         "versions": f"{len(garbage.forgotten)} forgotten, {len(garbage.unfinished)} never finished",
         "zarr": f"{len(garbage.tags)} tags of no version, {human_bytes(garbage.zarr_bytes)} of chunks",
-        "work": f"{len(garbage.work)} files",
+        "work": f"{len(garbage.work) + len(garbage.scratch)} files",
     }
     freed = human_bytes(garbage.bytes)
     print_pairs(out, f"{freed} would be freed, at least" if dry_run else f"{freed} freed", rows)

@@ -110,6 +110,22 @@ def test_a_version_is_published_read_checked_and_freed(storage: Storage, tmp_pat
     assert find_garbage(storage).bytes == 0
 
 
+def test_unfinished_work_of_a_dataset_in_a_store_is_freed_where_it_lies(storage: Storage, tmp_path: Path) -> None:
+    publish(storage, draft_on(storage, tmp_path, range(2)), scratch=tmp_path / "v")
+    scratch = tmp_path / "work" / "0123"
+    for path in ("runs/a/first/x.npz", "reports/r.html", "captions/paid.sqlite", "lock.json"):
+        (scratch / path).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / path).write_text("12345")
+    is_folder = isinstance(storage, FolderStorage)
+    assert find_garbage(storage, scratch=scratch).scratch == {}
+    garbage = find_garbage(storage, work=True, scratch=scratch)
+    assert garbage.scratch == ({} if is_folder else {str(scratch / "runs/a/first/x.npz"): 5})
+    remove_garbage(storage, garbage)
+    assert (scratch / "runs/a/first/x.npz").exists() == is_folder
+    assert (scratch / "reports/r.html").exists()
+    assert (scratch / "captions/paid.sqlite").exists()
+
+
 def test_both_kinds_hold_the_same_bytes(tmp_path: Path, options: StoreOptions) -> None:
     there = open_storage(f"s3://{BUCKET}/same", options)
     here = open_storage(tmp_path / "here")
