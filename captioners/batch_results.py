@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from captioners.completion import UNREADABLE, whole
 from captioners.ledger import Attempt, Ending, Ledger
 from captioners.llm import Key
 from captioners.till import Till
@@ -80,13 +81,16 @@ def _read_line(line: bytes, rows: dict[str, Attempt], till: Till, key: Key) -> t
     try:
         result: dict[str, Any] = json.loads(line)
         one = rows.pop(str(result["custom_id"]))
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return None
-    response = result.get("response") or {}
+    told = result.get("response")
+    response = told if isinstance(told, dict) else {}
     status, body = response.get("status_code"), response.get("body")
     headers = {"x-request-id": str(response.get("request_id") or "")}
     if status == 200 and isinstance(body, dict) and not result.get("error"):
-        raw = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        raw = json.dumps(body, separators=(",", ":")).encode()
         return one, till.answered(one.row, 200, headers, raw)
     said = result.get("error") or body or {}
-    return one, Ending(one.row, "refused", status, headers, error=key.strike(json.dumps(said, ensure_ascii=False)))
+    return one, Ending(
+        one.row, "refused", status, headers, error=key.strike(whole(json.dumps(said, ensure_ascii=False)))
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from captioners.completion import json_in, read_message
 from captioners.form_chatearthnet import BANNED
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.prompt import Request, prompt_version
@@ -120,23 +120,16 @@ class Judged:
 
 def read_reply(body: bytes) -> Reply:
     """The reply in a raw body; never raises, whatever the body holds."""
-    try:
-        data = json.loads(body)
-        choice = data["choices"][0]
-        message = choice["message"]
-        content, model = message.get("content") or "", str(data.get("model") or "")
-        refusal, finish = message.get("refusal"), str(choice.get("finish_reason") or "")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    message = read_message(body)
+    if message is None:
         return Reply("", "", "is no chat completion", None)
-    if not isinstance(content, str) or refusal:
-        return Reply("", model, "refusal" if refusal else "has no text", None)
-    if finish == "length":
+    content, model = message.content, message.model
+    if message.is_refusal or not content:
+        return Reply(content, model, "refusal" if message.is_refusal else "has no text", None)
+    if message.is_cut_off:
         return Reply(content, model, "was cut off: be shorter", None)
-    if finish == "content_filter":
-        return Reply(content, model, "refusal", None)
-    fenced = re.search(r"```(?:json)?\s*(\{.*\})\s*```", content, re.DOTALL)
     try:
-        return Reply(content, model, "", Draft.model_validate_json(fenced.group(1) if fenced else content))
+        return Reply(content, model, "", Draft.model_validate_json(json_in(content)))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the answer"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from captioners.completion import whole
 from captioners.prompt import Messages
 from schemas.errors import MissingExtraError, RecipeError
 
@@ -177,7 +178,7 @@ class ChatServer:
         openai = self._openai
         if isinstance(error, openai.APIStatusError):
             headers = dict(error.response.headers)
-            return Refused(int(error.status_code), headers, self._key.strike(str(error)), str(error.code or ""))
+            return Refused(int(error.status_code), headers, self._key.strike(whole(str(error))), str(error.code or ""))
         if isinstance(error, openai.APIConnectionError):
             name = type(error.__cause__ or error).__name__
             return Lost(name, was_sent=name not in NEVER_LEFT)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from captioners.completion import read_content
+from captioners.completion import UNREADABLE, json_in, read_content
 from captioners.prompt import Messages
 from schemas.model_profile import Format, ModelProfile
 from schemas.recipe_writer import Writer
@@ -122,9 +122,9 @@ def picture_probe() -> Messages:
 def fits(body: bytes) -> bool:
     """Whether the answer to `format_probe` has the shape."""
     try:
-        found = json.loads(read_content(body))
+        found = json.loads(json_in(read_content(body)))
         return isinstance(found["colour"], str) and isinstance(found["is_dark"], bool) and len(found) == 2
-    except (ValueError, KeyError, TypeError):
+    except UNREADABLE:
         return False
 
 
