@@ -12,6 +12,8 @@ from captioners.sensors import decimal
 
 STILL = 0.02
 """Mean NDVI that moved by less hardly moved."""
+STILL_DB = 0.05
+"""Backscatter that moved by less would be told as a step of 0.0 dB."""
 LEAST_PERCENT = 1.0
 """Ground that moved is told from here on."""
 
@@ -69,4 +71,5 @@ def _radar(chip: Chip, head: str) -> list[Sentence]:
     step = float(chip.reading.by_id[f"{head}.vv"].value)
     values = _dates(chip, head) | {"step": decimal(abs(step), 1), "moved": "rose" if step > 0 else "fell"}
     facts = (f"{head}.from", f"{head}.to", f"{head}.vv")
-    return [Sentence(chip.writer.phrase("change_radar", values, key=head), facts, visible=False)]
+    slot = "change_radar" if abs(step) >= STILL_DB else "change_radar_still"
+    return [Sentence(chip.writer.phrase(slot, values, key=head), facts, visible=False)]

@@ -151,7 +151,7 @@ def find_elements(table: FeatureTable, georef: GeoRef) -> tuple[tuple[MapElement
         area = is_area_feature(feature)
         if not tags or not (area or "Line" in feature.geometry.geom_type):
             continue
-        part = clip(feature.geometry, georef.bounds_xyxy, "area" if area else "line")
+        part = clip(feature.geometry, georef.bounds_xyxy, "area" if area else "line", georef.pixel_size)
         if part is not None:
             rows.append((feature, tags, area, part))
     areas = sorted((r for r in rows if r[2]), key=lambda r: (-round(r[3].area, 3), r[0].feature_id))[:MAX_ELEMENTS]

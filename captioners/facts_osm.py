@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from shapely import box, clip_by_rect, make_valid, unary_union
+from shapely import box, clip_by_rect, make_valid, set_precision, unary_union
 from shapely.geometry.base import BaseGeometry
 
 from captioners.geometry_words import course, longest_line, sinuosity, sinuosity_word
@@ -23,6 +23,8 @@ from schemas.labels import Feature, FeatureTable
 
 MAX_NAME = 60
 """Longer names are cut: a name is data, not a place for prose."""
+LEAST_PIXEL = 0.01
+"""Part of a pixel to which the coordinates of a chip's map are rounded (``osm.json``)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def feature_facts(table: FeatureTable, georef: GeoRef, *, with_names: bool = Fal
         kind = kind_of(feature)
         if kind is None:
             continue
-        clipped = clip(feature.geometry, bounds, kind.form)
+        clipped = clip(feature.geometry, bounds, kind.form, georef.pixel_size)
         if clipped is None:
             continue
         grouped.setdefault(kind.name, []).append(clipped)
@@ -148,11 +150,18 @@ def _inside(geometry: BaseGeometry, region: str, georef: GeoRef, form: str) -> f
     return float(part.length if form == "line" else part.area)
 
 
-def clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float], form: str) -> BaseGeometry | None:
-    """The part inside the chip, None where nothing with a length or an area is left."""
+def clip(
+    geometry: BaseGeometry, bounds: tuple[float, float, float, float], form: str, pixel_m: float
+) -> BaseGeometry | None:
+    """The part inside the chip, None where nothing with a length or an area is left.
+
+    What the chip's edge cuts down to less than a hundredth of a pixel is not left: a chip's own map does not hold it.
+    """
     valid = geometry if geometry.is_valid else make_valid(geometry)
-    part = valid.intersection(box(*bounds))
-    measure = part.length if form == "line" else part.area
+    frame = box(*bounds)
+    part = valid.intersection(frame)
+    kept = part if frame.covers(valid) else set_precision(part, pixel_m * LEAST_PIXEL)
+    measure = kept.length if form == "line" else kept.area
     return part if measure > 1e-6 else None
 
 

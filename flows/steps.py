@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "2",
     "label": "8",
     "fuse": "6",
-    "caption": "3",
+    "caption": "4",
     "write": "1",
 }
 """Step -> version."""

@@ -232,6 +232,8 @@ def _radar_step(world: World, sentence: str) -> list[str]:
     levels = [10 * np.log10(np.mean(s.bands["vv"])) for s in (usable[0], usable[-1])]
     told = re.search(r"(\d+\.\d) dB", sentence).group(1)  # type: ignore[union-attr]
     step = levels[1] - levels[0]
+    if "moved by less than" in sentence:
+        return [] if abs(step) < float(told) else [f"less than {told}, in truth {step}"]
     return [] if near(told, abs(step)) and ("rose" in sentence) == (step > 0) else [f"{told}, in truth {step}"]
 
 

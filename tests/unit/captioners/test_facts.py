@@ -11,6 +11,7 @@ from captioners.facts import fact_sheet
 from captioners.facts_osm import clean_name
 from captioners.facts_scene import DatedBands, season_of
 from captioners.regions import SHARE_REGIONS, place_of, slices
+from labelers.pixel_features import to_pixel_geojson
 from schemas.chip import Valid
 from schemas.facts import FactSheet
 from schemas.georef import GeoRef
@@ -161,6 +162,19 @@ def test_map_features_are_clipped_counted_and_measured() -> None:
     assert value(facts, "osm.river.course.form") == "straight"
     assert value(facts, "osm.local_road.length") == 50.0
     assert facts.get("osm.local_road.course") is None
+
+
+def test_what_the_edge_cuts_down_to_a_hair_is_no_feature_of_the_chip() -> None:
+    table = features(
+        ("way/1", box(LEFT - 50, TOP - 30, LEFT + 0.004, TOP - 10), {"landuse": "farmland"}),
+        ("way/2", box(LEFT - 50, TOP - 60, LEFT + 10, TOP - 40), {"landuse": "farmland"}),
+        ("way/3", LineString([(LEFT - 50, TOP - 60), (LEFT + 0.004, TOP - 60)]), {"highway": "residential"}),
+    )
+    facts = sheet(np.zeros(SHAPE, np.uint8), features=table)
+    shown = to_pixel_geojson(table, GEOREF)["features"]
+    assert [one["id"] for one in shown] == ["way/2"]
+    assert value(facts, "osm.farmland.count") == 1
+    assert facts.get("osm.local_road.length") is None
 
 
 def test_features_of_another_zone_are_refused() -> None:
