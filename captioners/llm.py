@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from schemas.errors import MissingExtraError, RecipeError
 
 TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""
+ADDRESS = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
+"""How an address of a server begins."""
 NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 """Failures before anything was sent."""
 
@@ -93,10 +96,13 @@ class ChatServer:
         timeout_s: read time-out of a call.
 
     Raises:
+        RecipeError: the address is none.
         MissingExtraError: the package is not installed.
     """
 
     def __init__(self, base_url: str, key: Key, timeout_s: float = TIMEOUT_S) -> None:
+        if not ADDRESS.match(base_url):  # a call that can go nowhere would count as one in doubt
+            raise RecipeError("the server's address is none", "captions.base_url", "name it in full: http://host/v1")
         try:
             import openai
         except ImportError as error:

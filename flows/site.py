@@ -73,7 +73,7 @@ def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
     """The key of the language model's server, from the variable that the recipe names.
 
     Raises:
-        RecipeError: the recipe names a variable that is not set.
+        RecipeError: the recipe names a variable that is not set, or that holds what no request can carry.
     """
     captions = recipe.captions
     if captions is None or not captions.api_key_env:
@@ -84,7 +84,14 @@ def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
             where="captions.api_key_env",
             mend=f"export {captions.api_key_env}=...",
         )
-    return environment[captions.api_key_env]
+    key = environment[captions.api_key_env].strip()  # a file's last line break comes along easily
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise RecipeError(
+            f"{captions.api_key_env} holds no key",
+            where="captions.api_key_env",
+            mend="a key is one word of letters, figures and signs",
+        )
+    return key
 
 
 def ledger_place(recipe: Recipe | None, environment: Mapping[str, str]) -> LedgerPlace:

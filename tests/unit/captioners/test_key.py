@@ -71,3 +71,14 @@ def test_nothing_that_holds_the_key_prints_or_leaves_its_process(tmp_path: Path)
             assert CANARY not in repr(holder) + str(holder)
             with pytest.raises(TypeError, match="does not leave its process"):
                 pickle.dumps(holder)
+
+
+@pytest.mark.parametrize("kind", [LiveCaptioner, BatchCaptioner])
+@pytest.mark.parametrize("address", ["localhost:8000/v1", "ftp://host/v1", "http:///v1"])
+def test_an_address_that_is_none_is_one_line_and_no_call_in_doubt(
+    tmp_path: Path, kind: type[LiveCaptioner | BatchCaptioner], address: str
+) -> None:
+    given = Access(LedgerPlace(str(tmp_path / "ledger.sqlite")), CANARY, address, "run")
+    with pytest.raises(RecipeError, match="address"):
+        kind(section(), given)
+    assert list(tmp_path.iterdir()) == []

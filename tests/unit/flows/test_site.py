@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.site import find_recipe, require_publishable, store_options, work_folder
+from flows.site import api_key, find_recipe, require_publishable, store_options, work_folder
 from schemas.errors import RecipeError
 from shards.object_storage import ObjectStorage
 from shards.storage import FolderStorage, StoreOptions
@@ -22,6 +22,17 @@ def test_what_would_be_published_and_may_not_is_one_line(href: str) -> None:
     assert "\n" not in caught.value.line()
     assert "abc" not in caught.value.line()
     assert "secret@" not in caught.value.line()
+
+
+def test_a_key_is_one_word_without_the_line_break_of_its_file() -> None:
+    recipe, _ = find_recipe(Path("sandbox"))
+    captions = recipe.captions.model_copy(update={"api_key_env": "MY_KEY"})  # type: ignore[union-attr]
+    named = recipe.model_copy(update={"captions": captions})
+    assert api_key(named, {"MY_KEY": "sk-1\n"}) == "sk-1"
+    for wrong in ("", " ", "ключ", "sk-1\nsk-2", "sk 1"):
+        with pytest.raises(RecipeError, match="MY_KEY holds no key") as caught:
+            api_key(named, {"MY_KEY": wrong})
+        assert not wrong.strip() or wrong not in caught.value.line()
 
 
 def test_object_stores_are_reached_by_what_the_environment_says() -> None:
