@@ -139,7 +139,7 @@ class _Run:
         for one in inputs:
             if one.chip_id in done:
                 continue
-            talk = Conversation(one, "openai-batch")
+            talk = Conversation(self.manner.shown(one), "openai-batch")
             question = self._advance(talk, asked)
             if question is None:
                 self._close(talk, done)

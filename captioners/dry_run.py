@@ -63,7 +63,7 @@ def dry_run(
     tokens_in, asked = [0, 0], 0
     for one in inputs:
         run.chips += 1
-        talk = Conversation(one)
+        talk = Conversation(manner.shown(one))
         if talk.prompt is None:
             continue
         question = till.question(talk, manner)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from captioners.aside import stream_aside
@@ -156,10 +155,10 @@ class _Session:
         one = next(inputs, None)
         if one is None:
             return None
-        if one.views and not self.owner.manner.images:
-            one = replace(one, views={})
+        shown = self.owner.manner.shown(one)
+        if len(shown.views) < len(one.views):
             self.till.events["pictures left out"] += 1
-        talk = Conversation(one)
+        talk = Conversation(shown)
         return talk, self._next(talk)
 
     def _hear(self, talk: Conversation, key: str, body: bytes) -> Question | list[TextRecord]:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from captioners.base import CaptionInput
 from captioners.completion import UNREADABLE, json_in, read_content
 from captioners.prompt import Messages
 from schemas.model_profile import Format, ModelProfile
@@ -64,6 +65,10 @@ class Manner:
         elif self.format == "json_object":
             out["response_format"] = {"type": "json_object"}
         return out
+
+    def shown(self, one: CaptionInput) -> CaptionInput:
+        """The chip as the model is shown it: without its pictures where it takes none."""
+        return one if self.images else replace(one, views={})
 
     def learned(self, text: str, parameters: Mapping[str, Any]) -> Manner | None:
         """Another way to ask, after a refusal (HTTP 400 or 422) of these parameters; None where it teaches nothing."""

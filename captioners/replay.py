@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ class ReplayCaptioner(Captioner):
     def __init__(self, captions: Captions, access: Access) -> None:
         self.captions, self.access = captions, access
         self.till = Till(captions, access.purse)
-        self._manners = _manners(first_manner(captions.model_profile))
+        self._manners = _manners(first_manner(captions.model_profile), sorted(captions.parameters))
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """See `Captioner.stream`.
@@ -68,20 +68,29 @@ class ReplayCaptioner(Captioner):
         for shown in (one, replace(one, views={})) if one.views else (one,):
             talk = Conversation(shown, "replay")
             while talk.prompt is not None:
-                keys = [self.till.question(talk, manner).key for manner in self._manners]
-                found = ledger.apply([Find(key) for key in keys])
-                answers = [(key, f.answer) for key, f in zip(keys, found, strict=True) if f.answer is not None]
-                if not answers:
+                answer = self._answer(ledger, talk)
+                if answer is None:
                     talk.fail("missing")
                 else:
                     self.till.spent(one.chip_id).reused += 1
-                    talk.hear(answers[0][0], answers[0][1].body)
+                    talk.hear(*answer)
             if not talk.open or talk.readable:
                 break
         return talk
 
+    def _answer(self, ledger: Ledger, talk: Conversation) -> tuple[str, bytes] | None:
+        """Key and body of the answer to a conversation's next question; None where the ledger has none."""
+        for manners in self._manners:
+            keys = [self.till.question(talk, manner).key for manner in manners]
+            for key, found in zip(keys, ledger.apply([Find(key) for key in keys]), strict=True):
+                if found.answer is not None:
+                    return key, found.answer.body
+        return None
 
-def _manners(first: Manner) -> list[Manner]:
-    """Every way in which a server may have been asked, the likeliest first."""
+
+def _manners(first: Manner, parameters: Sequence[str]) -> list[list[Manner]]:
+    """Every way in which a server may have been asked, the likeliest first, by the parameters that it did not take."""
     names = (first.limit_name, *(name for name in LIMIT_NAMES if name != first.limit_name))
-    return [replace(first, format=format_, limit_name=name) for name, format_ in itertools.product(names, FORMATS)]
+    ways = [replace(first, format=format_, limit_name=name) for name, format_ in itertools.product(names, FORMATS)]
+    left_out = (some for count in range(len(parameters) + 1) for some in itertools.combinations(parameters, count))
+    return [[replace(way, dropped=some) for way in ways] for some in left_out]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 
 from captioners.base import make_captioner
 from captioners.batch import BatchCaptioner
+from captioners.dry_run import dry_run
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
+from captioners.manner import red_png
 from captioners.template import TemplateCaptioner
 from schemas.errors import RecipeError
 from tests.fake_openai import FakeOpenAI
@@ -238,6 +241,27 @@ def test_replay_finds_answers_of_a_server_that_was_asked_otherwise(tmp_path: Pat
         assert "response_format" not in json.dumps(server.requests[-1])
     replay = make_captioner(section(backend="replay", base_url=""), access(tmp_path))
     assert {row.verification for rows in replay.write(chips) for row in rows} == {"pass"}
+
+
+def test_replay_finds_answers_of_a_server_that_did_not_take_a_parameter(tmp_path: Path) -> None:
+    chips, given = inputs(1), {"temperature": 0.2, "top_p": 0.9, "seed": 1}
+    with FakeOpenAI(answers(chips), takes=lambda r: "Unsupported: 'top_p'" if "top_p" in r else "") as server:
+        paid = captioner(server, tmp_path, parameters=given).write(chips)
+    replay = make_captioner(section(backend="replay", base_url="", parameters=given), access(tmp_path))
+    assert [row.text for row in replay.write(chips)[0]] == [row.text for row in paid[0]]
+
+
+def test_a_model_that_does_not_see_is_sent_no_pictures_in_batches_either(tmp_path: Path) -> None:
+    chips = [replace(one, views={"true_colour": red_png()}) for one in inputs(1)]
+    blind = {"images": False, "prices": {"tokens_in": 1.0, "tokens_out": 2.0}}
+    fields: dict[str, Any] = {"price_per_million_in": None, "price_per_million_out": None, "profile": blind}
+    with FakeOpenAI(answers(inputs(1))) as server:
+        rows = batches(server, tmp_path, **fields).write(chips)[0]
+        assert isinstance(server.requests[0]["messages"][1]["content"], str)
+    assert {row.seen_by_model for row in rows if row.model} == {"text_only"}
+    with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        run = dry_run(section(backend="openai-batch", **fields), chips, ledger, server.base_url, 0)
+    assert run.reused == 1
 
 
 def test_replay_looks_for_no_answer_where_nothing_was_asked(tmp_path: Path) -> None:
