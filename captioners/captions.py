@@ -32,14 +32,13 @@ def short_caption(writer: Writer) -> list[Sentence]:
         return [nothing] if nothing else [writer.extent()]
     sentences = [writer.opening("short_")[0]]
     crossing = [s for s in writer.map_features() if any(f.endswith(".course") for f in s.facts)]
-    if crossing and writer.choice.number("short/crossing") % 3 == 0:
+    if crossing and writer.subjects.number("short/crossing") % 3 == 0:
         sentences.append(crossing[0])
     return sentences
 
 
 def long_caption(writer: Writer) -> list[Sentence]:
     """Cover first, all of it; then where, how, what the map and the sensors say."""
-    choice = writer.choice
     sentences: list[Sentence | None] = []
     if writer.reading.classes:
         opening, told = writer.opening()
@@ -51,7 +50,7 @@ def long_caption(writer: Writer) -> list[Sentence]:
         sensors.dryness(writer), sensors.radar(writer), *sensors.terrain(writer),
     ]  # fmt: skip
     extras = [s for s in (*about_cover, *writer.map_features(), *measured) if s is not None]
-    chosen = set(choice.shuffled("long/extras", range(len(extras)))[:LONG_EXTRAS])
+    chosen = set(writer.subjects.shuffled("long/extras", range(len(extras)))[:LONG_EXTRAS])
     sentences += [s for rank, s in enumerate(extras) if rank in chosen]
     told_sentences = [s for s in sentences if s is not None]
     return told_sentences or [writer.extent()]

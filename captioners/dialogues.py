@@ -115,6 +115,6 @@ def revision(chip: Chip) -> Iterator[Told]:
 
 
 def caption_of(chip: Chip, style: str, salt: str) -> list[Sentence]:
-    """The sentences of a caption under a salt."""
-    writer = Writer(chip.reading, Choice(chip.one.seed, chip.one.chip_id + salt))
+    """The sentences of a caption under a salt, which changes the words and leaves what is spoken of."""
+    writer = Writer(chip.reading, Choice(chip.one.seed, chip.one.chip_id + salt), chip.choice)
     return short_caption(writer) if style == "short" else long_caption(writer)

@@ -42,10 +42,11 @@ class Writer:
     Args:
         reading: the chip's facts.
         choice: decides the wording.
+        subjects: decides what is spoken of; by the same choice where absent.
     """
 
-    def __init__(self, reading: Reading, choice: Choice) -> None:
-        self.reading, self.choice = reading, choice
+    def __init__(self, reading: Reading, choice: Choice, subjects: Choice | None = None) -> None:
+        self.reading, self.choice, self.subjects = reading, choice, subjects or choice
         complete = ("the scene", "the scene", "the area", "the view", "the ground")
         self.scene = choice.one("ground", complete if reading.is_complete else ("the mapped ground", "the mapped part"))
 
@@ -169,7 +170,7 @@ class Writer:
         able = [one for one in self.reading.classes[:4] if one.patches and one.share < 75.0]
         if not able or (only is not None and only not in able):
             return None
-        one = only or self.choice.one("patches/class", able)
+        one = only or self.subjects.one("patches/class", able)
         count, head = int(one.patches["count"]), f"patches.{one.code}."
         values = self.class_values([one], "patches")
         values["area"] = area_phrase(float(one.patches["largest"]))
@@ -206,10 +207,10 @@ class Writer:
         sentences = []
         crossing = [one for name, one in features.items() if "course" in one.values and order[name].course]
         if crossing:
-            sentences.append(self._course(self.choice.one("osm/course", crossing)))
+            sentences.append(self._course(self.subjects.one("osm/course", crossing)))
         counted = [features[name] for name in order if name in features and "count" in features[name].values]
         if counted:
-            one = self.choice.one("osm/counted", counted[:3])
+            one = self.subjects.one("osm/counted", counted[:3])
             count = int(one.values["count"])
             values = {
                 "count": count_phrase(count),
@@ -223,7 +224,7 @@ class Writer:
             facts = tuple(f"osm.{one.kind}.{name}" for name in names if name in one.values)
             sentences.append(Sentence(self.phrase("osm_counted", values), facts, visible=False))
         long = [features[name] for name in order if name in features and "length" in features[name].values][:3]
-        if long and self.choice.number("osm/length") % 2:
+        if long and self.subjects.number("osm/length") % 2:
             words = [f"{length_phrase(float(one.values['length']))} of {one.noun}" for one in long]
             facts = tuple(f"osm.{one.kind}.length" for one in long)
             sentences.append(Sentence(self.phrase("osm_length", {"list": listing(words)}), facts, visible=False))

@@ -91,6 +91,17 @@ def test_a_text_that_uses_the_map_takes_on_the_maps_licence() -> None:
             assert row.licence == ("CC-BY-4.0 AND ODbL-1.0" if uses_map else "CC-BY-4.0")
 
 
+def test_both_captions_are_said_once_more_in_other_words_of_the_same_facts() -> None:
+    for seed in range(12):
+        one = caption_input(make_world(seed), f"u31-{seed:04d}", kinds=("short", "long", "revision"))
+        rows = {(row.kind, row.style): row for row in template_records(one)}
+        for style in ("short", "long"):
+            first, again = rows["caption", style], rows["revision", style]
+            assert again.parent_id == first.text_id
+            assert again.text != first.text
+            assert set(again.facts) == set(first.facts)
+
+
 def test_every_chip_gets_a_caption_even_without_any_label() -> None:
     facts = FactSheet(
         "bare",
