@@ -83,7 +83,7 @@ class SqliteLedger:
         free_bytes: room below which nothing is sent.
 
     Raises:
-        UserError: the file is no ledger, or one of a newer format.
+        UserError: the file is no ledger, one of a newer format, or lies where nothing can be written.
     """
 
     def __init__(self, path: Path, free_bytes: int = FREE_BYTES) -> None:
@@ -91,8 +91,12 @@ class SqliteLedger:
         _require_database(path)
         self.owner = uuid.uuid4().hex
         self._owners = path.with_name(path.name + ".owners")
-        self._owners.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[bytes] = (self._owners / self.owner).open("wb")
+        try:
+            self._owners.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[bytes] = (self._owners / self.owner).open("wb")
+        except OSError as error:
+            why = f"the ledger cannot be written to: {error.strerror}"
+            raise UserError(why, where=str(path), mend="name another file") from error
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._ballast = path.with_name(path.name + ".ballast")
         self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)

@@ -368,3 +368,10 @@ def test_what_is_no_ledger_is_refused_before_anything_is_laid_beside_it(tmp_path
         with pytest.raises(UserError, match=f"{name}: {what}"):
             SqliteLedger(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "notes.txt"]
+
+
+def test_a_place_where_nothing_can_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file" / "ledger.sqlite", Path("/proc/ledger.sqlite")):
+        with pytest.raises(UserError, match="cannot be written to"):
+            SqliteLedger(place)
