@@ -1,4 +1,4 @@
-"""What a sentence claims beyond classes, figures and places: order, relations, shapes, seasons, trends, terrain.
+"""What a sentence claims beyond classes, figures and places: relations, shapes, seasons, trends, terrain.
 
 Each rule finds the words of one sort of claim and asks the facts; a claim that no fact bears out is a violation.
 """
@@ -56,81 +56,8 @@ class Said:
 
 def claims(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_comparison, _order, _rank, _direction, _border, _enclosure, _shape, _size, _season, _trend, _terrain):
+    for rule in (_direction, _border, _meeting, _enclosure, _shape, _size, _season, _trend, _terrain):
         yield from rule(said)
-
-
-_THAN = re.compile(r"\b(more|less|fewer|larger|greater|smaller|bigger|wider|more extensive)\b([^.;]*?)\bthan\b", re.I)
-_LESS = ("less", "fewer", "smaller")
-_DIGIT = re.compile(r"\s*(?:\d|half|a (?:third|quarter|fifth|tenth)|two thirds|three quarters|one )", re.I)
-
-
-def _comparison(said: Said) -> Iterable[Claim]:
-    """``more A than B``, ``A covers more ground than B``."""
-    for match in _THAN.finditer(said.text):
-        if _DIGIT.match(said.text[match.end() :]):
-            continue
-        inside = [m for m in said.mentions if match.start(2) <= m.start < match.end(2)]
-        one, other = inside[0] if inside else said.before(match.start()), said.after(match.end())
-        if one is None or other is None or one.concept == other.concept:
-            continue
-        (low, high), (other_low, other_high) = said.share(one), said.share(other)
-        less = match.group(1).lower() in _LESS
-        holds = low < other_high if less else high > other_low
-        if not holds:
-            yield "comparison", f"{match.group(0)!r} is the wrong way round"
-
-
-_FOLLOWED = re.compile(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)
-
-
-def _order(said: Said) -> Iterable[Claim]:
-    """``A, followed by B``: A covers no less than B, in the scene or in the region named."""
-    for match in _FOLLOWED.finditer(said.text):
-        one = next((m for m in said.mentions if m.end <= match.start()), None)
-        other = said.after(match.end())
-        if one is None or other is None:
-            continue
-        pairs = [(said.share(one)[1], said.share(other)[0])]
-        for region in {f.region for f in said.cited if f.kind == "share" and f.region != "chip"}:
-            pairs.append((_in(said, one, region), _in(said, other, region)))
-        if all(first < second - 0.5 for first, second in pairs):
-            yield "comparison", f"{match.group(0)!r}, but the second covers more"
-
-
-def _in(said: Said, mention: Mention, region: str) -> float:
-    return sum(said.reading.region_share(one.code, region) or 0.0 for one in said.classes_of(mention.concept))
-
-
-_LARGEST = re.compile(
-    r"\b(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|leading|principal|"
-    r"smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
-    r"(?:cover|class|cover type|type of (?:land )?cover|share)\b",
-    re.I,
-)
-
-
-def _rank(said: Said) -> Iterable[Claim]:
-    """``the main land cover is A``, ``A is the smallest class``."""
-    match = _LARGEST.search(said.text)
-    if not match or not said.reading.classes:
-        return
-    tail = said.text[match.end() :]
-    copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
-    one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
-    if one is None:
-        return
-    last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
-    low, high = said.share(one)
-    shares = [c.share for c in said.reading.classes]
-    regions = {f.region for f in said.cited if f.kind in ("share", "dominant") and f.region != "chip"}
-    best = any(_in(said, one, region) >= _top(said, region) - 1e-6 for region in regions)
-    if (last and low > min(shares) + 1e-6) or (not last and high < max(shares) - 1e-6 and not best):
-        yield "comparison", f"{match.group(0)!r} is another"
-
-
-def _top(said: Said, region: str) -> float:
-    return max((said.reading.region_share(one.code, region) or 0.0 for one in said.reading.classes), default=0.0)
 
 
 _ROSE = r"north-?west|north-?east|south-?west|south-?east|north|south|east|west"
@@ -141,18 +68,24 @@ _BEARINGS = {
 WITHIN_DEGREES = 40.0
 """A direction may be told for what lies so near to it."""
 _OF = re.compile(
-    rf"\b(?:(?:to the )?(?P<way>{_ROSE})(?:ern side)? of) (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?", re.I
+    rf"\b(?:to the )?(?P<way>{_ROSE}|(?<=to the )(?:right|left))(?:ern side|wards?)? of"
+    r" (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?",
+    re.I,
 )
+_LEVEL_OF = re.compile(r"\b(?:lies?|lying|is|are|sits?|found|situated) (?P<way>above|below|beneath) (?:the )?", re.I)
+_SIDES = {"right": "east", "left": "west", "above": "north", "below": "south", "beneath": "south"}
 _SEEN = re.compile(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
 
 
 def _direction(said: Said) -> Iterable[Claim]:
     """``A lies to the north of B``; ``seen from B, A lies to the north``."""
-    for match in _OF.finditer(said.text):
+    for match in (*_OF.finditer(said.text), *_LEVEL_OF.finditer(said.text)):
         one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is None and other is not None:
+            one = said.after(other.end)  # "south of the water lie trees"
         if one is None or other is None or other.start > match.end() + 2 or one.concept == other.concept:
             continue
-        yield from _is_so(said, one, other, match.group("way"))
+        yield from _is_so(said, one, other, _SIDES.get(match.group("way").lower(), match.group("way")))
     seen = re.search(r"\bseen from\b", said.text, re.I)
     way = _SEEN.search(said.text)
     if seen and way:
@@ -176,7 +109,8 @@ def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim
 
 _BESIDE = re.compile(
     r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
-    r"flanked by|alongside|neighbou?ring|touches|touching|shares? a (?:boundary|border) with)\s",
+    r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
+    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|(?:along|at) the (?:edge|margin|bank|shore)s? of)\s",
     re.I,
 )
 
@@ -199,7 +133,28 @@ def _border(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
 
 
+_MEET = re.compile(r"\b(?:meet|touch|adjoin|abut)\b", re.I)
+
+
+def _meeting(said: Said) -> Iterable[Claim]:
+    """``A and B meet``: they share an edge."""
+    for match in _MEET.finditer(said.text):
+        before = [m for m in said.mentions if m.end <= match.start()][-2:]
+        after = said.after(match.end())
+        if len(before) < 2 or (after is not None and after.start <= match.end() + 30):
+            continue
+        a, b = ({c.code for c in said.classes_of(m.concept)} for m in before)
+        pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
+        if a and b and not pairs & said.reading.by_id.keys():
+            yield "relation", f"{match.group(0)!r}, but they do not touch"
+
+
 _AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
+
+
+_SURROUNDS = re.compile(
+    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s(?!.*\bon (?:\w+ )?sides?\b)", re.I
+)
 
 
 def _enclosure(said: Said) -> Iterable[Claim]:
@@ -207,6 +162,14 @@ def _enclosure(said: Said) -> Iterable[Claim]:
     for match in _AROUND.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end() - 1)
         if one is None or other is None:
+            continue
+        nouns = {c.noun for c in said.classes_of(other.concept)}
+        facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
+        if not any(fact is not None and fact.value in nouns for fact in facts):
+            yield "relation", f"{match.group(0).strip()!r} is not borne out"
+    for match in _SURROUNDS.finditer(said.text):
+        other, one = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None or one.start > match.end() + 30:
             continue
         nouns = {c.noun for c in said.classes_of(other.concept)}
         facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
@@ -264,7 +227,7 @@ def _size(said: Said) -> Iterable[Claim]:
             yield "size", f"{match.group(0).strip()!r} is not its size"
 
 
-_SEASON = re.compile(r"\b(?:in|of|during|early|late|that|mid-?)\s*(?:the )?(spring|summer|autumn|winter)\b", re.I)
+_SEASON = re.compile(r"\b((?<!\ba )spring|summer|autumn|winter)(?:y|time)?\b|\b(wint)ry\b|\b(autumn)al\b", re.I)
 
 
 def _season(said: Said) -> Iterable[Claim]:
@@ -274,8 +237,9 @@ def _season(said: Said) -> Iterable[Claim]:
     own = [f for f in held if any(f.fact_id.endswith(f".{tag}") for tag in tags)]
     values = {str(f.value) for f in (own or held)}
     for match in _SEASON.finditer(said.text):
-        if match.group(1).lower() not in values:
-            yield "season", f"{match.group(1)!r} is not the season"
+        named = "winter" if match.group(2) else (match.group(1) or match.group(3)).lower()
+        if named not in values:
+            yield "season", f"{match.group(0)!r} is not the season"
 
 
 _RISES = (
@@ -318,7 +282,9 @@ def _trend(said: Said) -> Iterable[Claim]:
 _LEVEL = re.compile(
     r"\b(?<!tidal )(?<!inter)(?:flat|level|even) (?:ground|terrain|land|relief|plain)\b|\bnearly level\b", re.I
 )
-_HILLY = re.compile(r"\b(?:hilly|mountainous|steep(?:ly)?|rugged|undulating)\b", re.I)
+_HILLY = re.compile(
+    r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating|valleys?|gorges?)\b", re.I
+)
 
 
 def _terrain(said: Said) -> Iterable[Claim]:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Literal
 
 from captioners.lexicon import concepts
+from captioners.number_words import MONTHS
 
 NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain"]
 
@@ -66,7 +67,8 @@ class Place:
 
 
 _NEGATION = re.compile(
-    r"(?:\b(?:no|not any|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|neither|nor|never|not contain|"
+    r"(?:\b(?:no|not any|zero|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|neither|nor|never|"
+    r"not contain|no trace of|not a trace of|"
     r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no)\b(?! quite)"
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,
@@ -92,10 +94,12 @@ def _list_head(before: str, after: str) -> str:
 
 _DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
 _ABSENT_AFTER = re.compile(
-    r"^\s+(?:cover\s+)?(?:is|are|remains?)\s+(?:entirely |completely |wholly )?"
-    r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere)",
+    r"^\s+(?:cover\s+)?(?:(?:is|are|remains?)\s+(?:\w+ly |all but |next to |almost )?"
+    r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)|\w+\s+(?:up\s+)?none of)\b",
     re.IGNORECASE,
 )
+_LESS = re.compile(r"\b([a-z]+?)(?:less|-free)\b", re.IGNORECASE)
+"""``treeless``, ``snow-free``."""
 
 
 @cache
@@ -110,7 +114,8 @@ def _pattern(nouns: frozenset[tuple[str, str]]) -> tuple[re.Pattern[str], Mappin
     """One pattern over synonyms and a legend's own nouns, longer ones first, and the owner of each."""
     owner = {**_owners(), **{noun.lower(): name for noun, name in nouns}}
     ordered = sorted(owner, key=len, reverse=True)
-    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + r")(?![\w-])", re.IGNORECASE), owner
+    ends = r"(?!\w|-(?!(?:capped|covered|lined|clad|dusted|filled|topped|rich)\b))"  # "snow-capped" tells of snow
+    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + ")" + ends, re.IGNORECASE), owner
 
 
 def is_synonym(noun: str) -> bool:
@@ -133,7 +138,10 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
         denied = bool(_NEGATION.search(before)) and not _DOUBLE.search(before)
         denied = denied or bool(_ABSENT_AFTER.match(sentence[match.end() :]))
         found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], denied))
-    return found
+    for match in _LESS.finditer(sentence):
+        if match.group(1).lower() in owner:
+            found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], negated=True))
+    return sorted(found, key=lambda one: one.start)
 
 
 _FRACTION_WORDS = {
@@ -152,12 +160,26 @@ _JUST_BELOW = (
 )
 _ABOUT = r"about|roughly|approximately|around|some|circa|an estimated"
 _HEDGED = rf"(?:\b(?P<hedge>{_JUST_ABOVE}|{_JUST_BELOW}|{_ABOVE}|{_BELOW}|{_ABOUT})\s+)?"
-_FIGURE = r"(?P<sign>[−-])?(?<![\w.])(?P<figure>\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)"
-_MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
-_COUNT_WORDS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "eleven": 11, "twelve": 12, "a dozen": 12, "twenty": 20,
-}  # fmt: skip
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_WORTH = {
+    **{word: value for value, word in enumerate(_ONES)},
+    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
+}
+_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_ONES[1:10])}))?|{'|'.join(reversed(_ONES))})"
+_IN_WORDS = (
+    rf"(?:(?:(?:an?|{_BELOW_HUNDRED}) (?:hundred|thousand|million)(?:,? (?:and )?{_BELOW_HUNDRED})?)|{_BELOW_HUNDRED})"
+    r"(?: point (?:" + "|".join(_ONES[:10]) + r"))?"
+)
+"""``ninety-five``, ``a hundred and three``, ``two thousand``, ``two point five``."""
+_DIGITS = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+"
+_SIGN = r"(?P<sign>[−-]|\bminus )?"
+_FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
+_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
+_MONTHS = "|".join(MONTHS)
 _COUNTABLE = (
     r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
     r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
@@ -168,7 +190,7 @@ _COUNTABLE = (
 _DATE = re.compile(
     rf"\b(?:(?P<d>\d{{1,2}}) )?(?P<m>{_MONTHS})(?: (?P<d2>\d{{1,2}}),)? (?P<y>\d{{4}})\b|\b\d{{4}}-\d\d-\d\d\b"
 )
-_PERCENT = re.compile(rf"{_HEDGED}{_FIGURE}\s?(?:%|per ?cent\b)", re.IGNORECASE)
+_PERCENT = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:%|per ?cent\b|pct\b|percentage points?\b)", re.IGNORECASE)
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
     r"(?!\s+(?:of neighbours|of the (?:north|south|east|west)))",
@@ -176,15 +198,56 @@ _FRACTION = re.compile(
 )
 _HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
 _AREA = re.compile(
-    rf"{_HEDGED}{_FIGURE}\s?(?P<unit>ha|hectares?|km²|km2|square kilomet(?:re|er)s?|m²|m2|square met(?:re|er)s?)(?!\w)",
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
     re.IGNORECASE,
 )
-_LENGTH = re.compile(rf"{_HEDGED}{_FIGURE}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE)
-_DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE}\s?dB\b")
-_PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
-_COUNT_WORD = re.compile(
-    rf"{_HEDGED}\b(?P<word>{'|'.join(sorted(_COUNT_WORDS, key=len, reverse=True))})\s+(?={_COUNTABLE}\b)", re.IGNORECASE
+_LENGTH = re.compile(
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
 )
+_DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?dB\b")
+_PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
+_VAGUE = {
+    "a single": (1, 1), "a lone": (1, 1), "a pair of": (2, 2), "a couple of": (2, 3), "a few": (2, 12),
+    "a handful of": (3, 8), "several": (3, 1e12), "many": (5, 1e12), "numerous": (5, 1e12), "a dozen": (12, 12),
+    "scores of": (40, 1e12), "dozens of": (24, 1e12), "hundreds of": (200, 1e12), "thousands of": (2000, 1e12),
+    "countless": (100, 1e12),
+}  # fmt: skip
+"""Words for a count -> least and most that they may stand for."""
+_SEVERAL = (
+    r"(?:(?:separate|distinct|individual|small|large|isolated|mapped) )*"
+    r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields)"
+)
+_COUNT_WORD = re.compile(
+    rf"{_HEDGED}(?:\b(?P<word>{_IN_WORDS})\s+(?={_COUNTABLE}\b)"
+    rf"|(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b))",
+    re.IGNORECASE,
+)
+_RATIO = re.compile(
+    rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+) (?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
+    re.IGNORECASE,
+)
+"""``two in three``, ``nine out of ten``."""
+_MONTH = re.compile(rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?<=in )(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b(?: \d{{1,2}}\b)?")
+"""A month, or a day of it, without its year."""
+
+
+def value_of(figure: str) -> float:
+    """What a figure, in digits or in words, is worth.
+
+    >>> value_of("1,250"), value_of("ninety-five"), value_of("two hundred and three"), value_of("two point five")
+    (1250.0, 95.0, 203.0, 2.5)
+    """
+    if figure[0].isdigit() or figure[0] == ".":
+        return float(figure.replace(",", ""))
+    whole, _, tenths = figure.lower().replace(",", "").replace("-", " ").partition(" point ")
+    total = current = 0
+    for word in whole.split():
+        if word in ("hundred", "thousand", "million"):
+            total += max(1, current) * {"hundred": 100, "thousand": 1000, "million": 1_000_000}[word]
+            current = 0
+        else:
+            current += _WORTH.get(word, 0)
+    return total + current + (_WORTH[tenths] / 10.0 if tenths else 0.0)
 
 
 def find_numbers(sentence: str) -> list[Number]:
@@ -192,8 +255,8 @@ def find_numbers(sentence: str) -> list[Number]:
     found: list[Number] = []
     taken = [False] * len(sentence)
     for kind, pattern in (
-        ("date", _DATE), ("percent", _PERCENT), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
-        ("decibel", _DECIBEL), ("count", _COUNT_WORD), ("plain", _PLAIN),
+        ("date", _DATE), ("date", _MONTH), ("percent", _PERCENT), ("ratio", _RATIO), ("fraction", _FRACTION),
+        ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL), ("count", _COUNT_WORD), ("plain", _PLAIN),
     ):  # fmt: skip
         for match in pattern.finditer(sentence):
             if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
@@ -217,12 +280,20 @@ def _number(kind: str, match: re.Match[str]) -> Number:
         value = _FRACTION_WORDS[match.group("word").lower()]
         low, high = _range(value, hedge, 4.0 if hedge else 2.0, 100.0)
         return Number(start, end, "percent", low, high, text)
+    if kind == "ratio":
+        part, of = (value_of(match.group(name)) for name in ("part", "whole"))
+        value = 100.0 * part / max(1.0, of)
+        return Number(start, end, "percent", *_range(value, hedge, 4.0 if hedge else 2.0, 100.0), text)
     if kind == "count":
-        value = float(_COUNT_WORDS[match.group("word").lower()])
+        if match.group("vague"):
+            low, high = _VAGUE[match.group("vague").lower()]
+            return Number(start, end, "count", low, high, text)
+        value = value_of(match.group("word"))
         low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, 1e12)
         return Number(start, end, "count", low, high, text)
-    figure = match.group("figure").replace(",", "")
-    value = float(figure) * (-1.0 if match.group("sign") else 1.0)
+    amount = value_of(match.group("figure"))
+    value = amount * (-1.0 if match.group("sign") else 1.0)
+    figure = match.group("figure").replace(",", "") if match.group("figure")[-1].isdigit() else f"{amount:g}"
     digits = len(figure.split(".")[1]) if "." in figure else 0
     half_unit = 0.5 * 10.0**-digits
     if kind == "percent":
@@ -245,16 +316,21 @@ def _number(kind: str, match: re.Match[str]) -> Number:
     return Number(start, end, "count", *_range(value, hedge, slack, 1e12), text)
 
 
+OPEN_POINTS, NEAR_NONE = 40.0, 5.0
+"""``more than 30%`` is no word for what has 80: it may lie so many points further; ``less than 5%`` is any trace."""
+
+
 def _range(value: float, hedge: str, slack: float, most: float) -> tuple[float, float]:
     """True values that a hedged figure allows."""
     if re.fullmatch(_JUST_ABOVE, hedge):
         return value, value + max(slack, 4.0)
     if re.fullmatch(_JUST_BELOW, hedge):
         return value - max(slack, 4.0), value
+    near = OPEN_POINTS if most == 100.0 and value > NEAR_NONE else most
     if re.fullmatch(_ABOVE, hedge):
-        return value, most
+        return value, min(most, value + near)
     if re.fullmatch(_BELOW, hedge):
-        return 0.0, value
+        return max(0.0, value - near), value
     return value - slack, value + slack
 
 
@@ -265,19 +341,49 @@ _COMPASS = {
     "upper right": "ne", "lower left": "sw", "lower right": "se", "top left": "nw", "top right": "ne",
     "bottom left": "sw", "bottom right": "se", "top": "n", "bottom": "s",
 }  # fmt: skip
+_FORM = r"(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third)"
 _PLACE = re.compile(
-    r"(?<![\w-])(?P<word>" + "|".join(sorted(_COMPASS, key=len, reverse=True)) + r")(?:ern)?(?![\w-])"
-    r"(?:\s+(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third))?",
+    r"(?<![\w-])(?P<word>"
+    + "|".join(sorted(_COMPASS, key=len, reverse=True)).replace(" ", "[- ]")
+    + rf")(?:ern)?(?![\w-])(?:\s+{_FORM})?",
     re.IGNORECASE,
 )
+_SIDE = re.compile(
+    rf"(?<=the )(?:(?P<word>right|left)(?:-hand)?(?![\w-])(?:\s+{_FORM})?"
+    rf"|(?P<level>upper|lower)\s+{_FORM.replace('form', 'part')})(?!\s+of\b)",
+    re.IGNORECASE,
+)
+_SIDES = {"right": "e", "left": "w", "upper": "n", "lower": "s"}
 
 
 def find_places(sentence: str) -> list[Place]:
     """Parts of the chip that a sentence names, in order."""
-    found = []
-    for match in _PLACE.finditer(sentence):
-        form = (match.group("form") or "").lower()
-        shape = "edge" if form.startswith(("edge", "border", "margin")) else form if form in ("corner", "half") else ""
-        region = _COMPASS[match.group("word").lower()]
-        found.append(Place(match.start(), match.end(), region, shape, match.group(0)))
-    return found
+    found = [
+        _place(match, _COMPASS[key if key in _COMPASS else key.replace("-", " ")], match.group("form"))
+        for match in _PLACE.finditer(sentence)
+        for key in (match.group("word").lower(),)
+    ]
+    taken = {position for one in found for position in range(one.start, one.end)}
+    for match in _SIDE.finditer(sentence):
+        if match.start() not in taken:
+            word = (match.group("word") or match.group("level")).lower()
+            found.append(_place(match, _SIDES[word], match.group("form") or match.group("part")))
+    return sorted(found, key=lambda one: one.start)
+
+
+def _place(match: re.Match[str], region: str, form: str | None) -> Place:
+    form = (form or "").lower()
+    shape = "edge" if form.startswith(("edge", "border", "margin")) else form if form in ("corner", "half") else ""
+    return Place(match.start(), match.end(), region, shape, match.group(0))
+
+
+def is_day(text: str, day: str) -> bool:
+    """Whether a date as written names an ISO day, or its month, or the day or month of any year."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return text == day
+    name = next(m for m in MONTHS if m in text)
+    figures = [int(f) for f in re.findall(r"\d+", text)]
+    year, month, number = (int(part) for part in day.split("-"))
+    days = [figure for figure in figures if figure < 100]
+    years = [figure for figure in figures if figure >= 100]
+    return MONTHS.index(name) + 1 == month and all(d == number for d in days) and all(y == year for y in years)

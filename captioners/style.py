@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,15 @@ _OPENING = re.compile(
 """A sentence that opens with a single capitalised word and a verb: a name, unless the word is a known one."""
 
 
+_SIGNS = frozenset("°²−–—‘’“”…×± \u00a0")
+_NOT = re.compile(
+    r"n['’]t\b|\bcannot\b|"
+    r"\bnot\b(?! (?:quite|present|found|seen|there|any|contain|hold|include|show|known|only|as|so)\b)",
+    re.IGNORECASE,
+)
+"""Denials of a verb: the rules judge what is said to be so."""
+
+
 @dataclass(frozen=True)
 class Violation:
     """One rule that a sentence breaks."""
@@ -39,6 +49,18 @@ class Violation:
 def _words(section: str) -> re.Pattern[str]:
     listed = sorted((str(word) for word in word_table()[section]), key=len, reverse=True)
     return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, listed)) + r")(?![\w-])", re.IGNORECASE)
+
+
+@cache
+def _is_plain(character: str) -> bool:
+    """Whether a character is one of English prose: no sign that looks like another, or that is not seen at all."""
+    if character.isascii():
+        return character.isprintable() or character in "\n\t"
+    return (
+        character in _SIGNS
+        or unicodedata.name(character, "").startswith("LATIN SMALL LETTER")
+        or unicodedata.name(character, "").startswith("LATIN CAPITAL LETTER")
+    )
 
 
 @cache
@@ -76,7 +98,13 @@ def style_violations(text: str, plain: str, gsd_m: float, nouns: frozenset[tuple
         yield Violation("form", "is not one finished sentence")
     if _MARKUP.search(stripped.replace("OpenStreetMap.", "")):
         yield Violation("form", "holds markup or a fact id")
-    for rule, section in (("leak", "leak"), ("hedge", "hedges"), ("echo", "echo"), ("subjective", "subjective")):
+    odd = next((character for character in plain if not _is_plain(character)), "")
+    if odd or _NOT.search(plain):
+        why = f"holds the character {odd!r}" if odd else "denies with a verb: say what is so, not what is not"
+        yield Violation("form", why)
+    for rule, section in (
+        ("leak", "leak"), ("hedge", "hedges"), ("echo", "echo"), ("subjective", "subjective"), ("form", "foreign"),
+    ):  # fmt: skip
         match = _words(section).search(plain)
         if match:
             yield Violation(rule, f"says {match.group(0)!r}")

@@ -1,8 +1,9 @@
 """Every sentence of a model is recomputed from the facts: what it may not say, and what does not fit them.
 
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
-hold), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``, ``comparison``, ``relation``,
-``shape``, ``size``, ``season``, ``trend``, ``terrain`` (these seven in `claims`), ``visibility``, ``leak``, ``hedge``,
+hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``,
+``comparison`` (in `orders`), ``relation``, ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (these six in
+`claims`), quantities in words (in `extents`), ``visibility``, ``leak``, ``hedge``,
 ``name``, ``echo``, ``subjective``, ``form``.
 """
 
@@ -13,11 +14,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from captioners.claims import Said, claims, concepts_told
+from captioners.extents import extents
 from captioners.lexicon import Noun, concepts_of, nouns_of
-from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_synonym
-from captioners.number_words import MONTHS
+from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_day, is_synonym
+from captioners.orders import orders
 from captioners.reading import ClassReading, Reading
-from captioners.style import Violation, style_violations
+from captioners.style import MAX_CHARACTERS, Violation, style_violations
+from captioners.things import told_words, unknown_things
 from schemas.facts import Fact
 
 STRONG = re.compile(
@@ -54,22 +57,20 @@ _SIZED = re.compile(
     r"\b(extra small|small|medium|large|extra large) (fraction|part|portion|amount|quantity) of\b", re.I
 )
 _RELATIVE = re.compile(r"\s+of (?:the |it|its )(?!scene|image|chip|view|picture|area|ground|landscape|whole)", re.I)
-_NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
-_QUANTITY_WORDS = (
-    (re.compile(r"\b(?:almost|nearly|virtually) (?:all|entirely|the entire|the whole|everything)\b", re.I), 88.0),
-    (
-        re.compile(
-            r"(?<!almost )(?<!nearly )(?<!virtually )\b(?:entirely|completely|exclusively|the whole of|the entire) ",
-            re.I,
-        ),
-        99.5,
-    ),
-    (
-        re.compile(r"\b(?:the majority of|most of) the (?:scene|area|ground|chip|image|landscape|view)\b", re.I),
-        50.0,
-    ),
-    (re.compile(r"\bdominat(?:es|ed by|ing)\b|\bdominate\b", re.I), 35.0),
+_MEASURED = ("clear", "cloud", "index", "change", "labelled")
+_SENSED = re.compile(
+    r"\b(?:clear\w*|sky|clouds?|cloudy|hid\w*|ND[VWB]I|vegetation|green\w*|infrared|class\w*|unclassified|mapped|"
+    r"unmapped|turned|open water|thinned|denser)\b",
+    re.I,
 )
+"""Words of a sentence whose figures may be those of a sensor, or of what has no class, beside a cover."""
+_OUTSIDE = re.compile(
+    r"\b(?:except(?: for)?|but|apart from|other than|aside from|save for|outside(?: of)?|beyond|away from|avoids?)"
+    r"\s+(?:in |for |of |along )?(?:the )?(?:far )?$",
+    re.I,
+)
+_NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
+_SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
 
 class Verifier:
@@ -91,11 +92,14 @@ class Verifier:
         skipped = {"clouds"} if any(f.kind == "cloud" for f in reading.sheet.facts) else set()
         absent = [(n, f"class:{code}") for code, n in reading.absent if n not in skipped and not is_synonym(n)]
         self.nouns = frozenset((*absent, *present))
+        self.told = told_words(reading)
         gsd = reading.by_id.get("ground.gsd")
         self.gsd_m = 10.0 if gsd is None else float(gsd.value)
 
     def sentence(self, text: str, fact_ids: Sequence[str]) -> list[Violation]:
         """Everything that is wrong with one sentence; empty where it holds."""
+        if len(text) > MAX_CHARACTERS:  # the rules' patterns are made for sentences
+            return [Violation("form", "is not one finished sentence")]
         known = [self.reading.by_id[fact_id] for fact_id in fact_ids if fact_id in self.reading.by_id]
         found = [
             Violation("unknown_fact", f"no fact has the id {i!r}") for i in fact_ids if i not in self.reading.by_id
@@ -117,7 +121,10 @@ class Verifier:
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
         said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
-        found += [Violation(rule, detail) for rule, detail in claims(said)]
+        found += [Violation(rule, detail) for rule, detail in (*claims(said), *orders(said), *extents(said))]
+        found += [
+            Violation("class", f"mentions {word!r}, which no fact names") for word in unknown_things(plain, self.told)
+        ]
         return found
 
     def _without_names(self, text: str) -> str:
@@ -159,7 +166,7 @@ class Verifier:
 
     def mentions(self, text: str) -> int:
         """How many covers a text names as being there."""
-        return sum(not m.negated for m in find_mentions(text, self.nouns))
+        return sum(not m.negated for m in find_mentions(text[:MAX_CHARACTERS], self.nouns))
 
     def classes_of(self, concept: str) -> list[ClassReading]:
         """Classes that a mention may mean: the very class, or all that bring the concept with them."""
@@ -209,20 +216,19 @@ class Verifier:
         for number in numbers:
             if number.kind != "percent" and not self._is_borne_out(number, asserted, cited, text):
                 yield Violation("number", f"{number.text!r} fits no fact")
-        if asserted:
-            best = max((sum(c.share for c in self.classes_of(m.concept)) for m in asserted), default=0.0)
-            together = sum({c.code: c.share for m in asserted for c in self.classes_of(m.concept)}.values())
-            for pattern, least in _QUANTITY_WORDS:
-                match = pattern.search(text)
-                if match and (together if len(asserted) > 1 else best) < least and self.reading.classes:
-                    yield Violation("number", f"{match.group(0).strip()!r} says too much")
+        read = [(n.start, n.end) for n in percents]
+        for match in _SIGN_ALONE.finditer(text):
+            if not any(start <= match.start() < end for start, end in read):
+                yield Violation("number", f"{match.group(0)!r} without a figure")
 
     def _percent_values(
         self, near: Sequence[Mention], regions: Sequence[str], cited: Sequence[Fact], text: str, paired: bool
     ) -> list[float]:
         values = [v for m in near for v in self._shares(m.concept, regions)]
-        other = [float(f.value) for f in cited if f.unit == "percent" and f.kind != "share"]
-        values += other + [100.0 - float(f.value) for f in cited if f.kind in ("labelled", "clear")]
+        sensed = not near or bool(_SENSED.search(text))
+        told = [f for f in cited if f.unit == "percent" and f.kind != "share" and (sensed or f.kind not in _MEASURED)]
+        values += [float(f.value) for f in told]
+        values += [100.0 - float(f.value) for f in told if f.kind in ("labelled", "clear")]
         shares = [float(f.value) for f in cited if f.kind == "share" and f.region == "chip"]
         if not near or not paired:
             values += [sum(shares), 100.0 - sum(shares)] if shares else []
@@ -236,10 +242,15 @@ class Verifier:
 
     def _is_borne_out(self, number: Number, mentions: Sequence[Mention], cited: Sequence[Fact], text: str) -> bool:
         if number.kind == "date":
-            return any(_same_day(number.text, str(f.value)) for f in self.reading.sheet.facts if f.unit == "date")
+            return any(is_day(number.text, str(f.value)) for f in self.reading.sheet.facts if f.unit == "date")
         units = _UNITS[number.kind]
+        if number.kind == "count" and not number.text.strip()[-1].isdigit():
+            units = ("count",)  # "several patches"
         able = [f for f in cited if f.unit in units]
         near = _beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
+        if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:patch|patches|pieces)\b", text[number.end :]):
+            able = [f for f in able if f.kind in ("patches", "object")]
+            near = near or [m for m in mentions if m.end <= number.start][-1:]
         own = [f for f in able if any(self._is_about(f, m) for m in near)]
         values = [float(f.value) for f in (own if near and own else able)]
         values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
@@ -271,6 +282,9 @@ class Verifier:
         for rank, place in enumerate(places):
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
+            if _OUTSIDE.search(text[: place.start]):
+                yield Violation("place", f"says what lies outside of {place.text!r}, not where it lies")
+                continue
             before = [m for m in asserted if m.end <= place.start]
             near = [asserted[rank]] if paired else (before[-1:] or asserted[:1])
             mapped = [
@@ -345,17 +359,6 @@ def _neighbours(number: Number, mentions: Sequence[Mention]) -> list[Mention]:
     before = [m for m in mentions if m.end <= number.start]
     after = [m for m in mentions if m.start >= number.end]
     return before[-1:] + after[:1]
-
-
-def _same_day(text: str, day: str) -> bool:
-    """Whether a date as written names an ISO day (or its month)."""
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-        return text == day
-    name = next(m for m in MONTHS if m in text)
-    figures = [int(f) for f in re.findall(r"\d+", text)]
-    year, month, number = (int(part) for part in day.split("-"))
-    fits = year in figures and MONTHS.index(name) + 1 == month
-    return fits and (len(figures) < 2 or number in figures)
 
 
 def _tells(fact: Fact, place: Place) -> bool:

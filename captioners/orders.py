@@ -1,0 +1,200 @@
+"""What a sentence claims of the order of covers: which is more, equal, so many times another, first, second or last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from captioners.claims import Claim, Said
+from captioners.mentions import Mention, find_places
+
+
+def orders(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for rule in (_comparison, _verb, _equal, _times, _order, _rank, _place):
+        yield from rule(said)
+
+
+_THAN = re.compile(r"\b(more|less|fewer|larger|greater|smaller|bigger|wider|more extensive)\b([^.;]*?)\bthan\b", re.I)
+_LESS = ("less", "fewer", "smaller")
+_DIGIT = re.compile(r"\s*(?:\d|half|a (?:third|quarter|fifth|tenth)|two thirds|three quarters|one )", re.I)
+
+
+def _comparison(said: Said) -> Iterable[Claim]:
+    """``more A than B``, ``A covers more ground than B``."""
+    for match in _THAN.finditer(said.text):
+        if _DIGIT.match(said.text[match.end() :]):
+            continue
+        inside = [m for m in said.mentions if match.start(2) <= m.start < match.end(2)]
+        one, other = inside[0] if inside else said.before(match.start()), said.after(match.end())
+        if one is None or other is None or one.concept == other.concept:
+            continue
+        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        less = match.group(1).lower() in _LESS
+        holds = low < other_high if less else high > other_low
+        if not holds:
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+_FOLLOWED = re.compile(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)
+
+
+def _order(said: Said) -> Iterable[Claim]:
+    """``A, followed by B``: A covers no less than B, in the scene or in the region named."""
+    for match in _FOLLOWED.finditer(said.text):
+        one = next((m for m in said.mentions if m.end <= match.start()), None)
+        other = said.after(match.end())
+        if one is None or other is None:
+            continue
+        pairs = [(said.share(one)[1], said.share(other)[0])]
+        for region in {f.region for f in said.cited if f.kind == "share" and f.region != "chip"}:
+            pairs.append((_in(said, one, region), _in(said, other, region)))
+        if all(first < second - 0.5 for first, second in pairs):
+            yield "comparison", f"{match.group(0)!r}, but the second covers more"
+
+
+def _in(said: Said, mention: Mention, region: str) -> float:
+    return sum(said.reading.region_share(one.code, region) or 0.0 for one in said.classes_of(mention.concept))
+
+
+_LARGEST = re.compile(
+    r"\b(?:(?P<nth>second|third|fourth|fifth)[- ])?"
+    r"(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|predominant|leading|"
+    r"principal|smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
+    r"(?:cover|class|cover type|type of (?:land )?cover|share)\b",
+    re.I,
+)
+
+
+def _rank(said: Said) -> Iterable[Claim]:
+    """``the main land cover is A``, ``A is the smallest class``."""
+    match = _LARGEST.search(said.text)
+    if not match or not said.reading.classes:
+        return
+    tail = said.text[match.end() :]
+    copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
+    one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
+    if one is None:
+        return
+    if match.group("nth"):
+        yield from _nth(said, one, match.group("nth"), match.group(0))
+        return
+    last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
+    low, high = said.share(one)
+    shares = [c.share for c in said.reading.classes]
+    regions = _regions(said)
+    best = any(_in(said, one, region) >= _top(said, region) - 1e-6 for region in regions)
+    if (last and low > min(shares) + 1e-6) or (not last and high < max(shares) - 1e-6 and not best):
+        yield "comparison", f"{match.group(0)!r} is another"
+
+
+def _regions(said: Said) -> set[str]:
+    """Parts of the scene that a sentence may speak of: those of the facts it cites, where it names a place at all."""
+    if not find_places(said.text):
+        return set()
+    return {f.region for f in said.cited if f.kind in ("share", "dominant") and f.region != "chip"}
+
+
+def _top(said: Said, region: str) -> float:
+    return max((said.reading.region_share(one.code, region) or 0.0 for one in said.reading.classes), default=0.0)
+
+
+_NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+_RANKED = re.compile(
+    r"\b(?:ranks?|ranked|comes?|stands?|is|are|in|takes?)\s+(?P<nth>first|second|third|fourth|fifth|last)"
+    r"(?: place| rank)?(?=\s*(?:[,.;(]|by\b|with\b|at\b|in\b|on\b))",
+    re.I,
+)
+
+
+def _place(said: Said) -> Iterable[Claim]:
+    """``A comes second``."""
+    for match in _RANKED.finditer(said.text):
+        one = said.before(match.start()) or said.after(match.end())
+        if one is not None:
+            yield from _nth(said, one, match.group("nth"), match.group(0))
+
+
+def _nth(said: Said, one: Mention, nth: str, words: str) -> Iterable[Claim]:
+    """Whether one of a mention's classes has this rank, in the scene or in a region that is cited."""
+    regions = _regions(said)
+    codes = {c.code for c in said.classes_of(one.concept)}
+    for region in ("", *regions):
+        shares = {
+            c.code: said.reading.region_share(c.code, region) if region else c.share for c in said.reading.classes
+        }
+        ordered = sorted((share for share in shares.values() if share), reverse=True)
+        rank = len(ordered) if nth.lower() == "last" else _NTH[nth.lower()]
+        if rank <= len(ordered) and any(abs((shares[code] or 0.0) - ordered[rank - 1]) < 1e-6 for code in codes):
+            return
+    if codes:
+        yield "comparison", f"{words!r} is another"
+
+
+_VERB = re.compile(
+    r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outnumbers?)|(?:trails?|lags? behind))\b", re.I
+)
+
+
+def _verb(said: Said) -> Iterable[Claim]:
+    """``A exceeds B``."""
+    for match in _VERB.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end())
+        if one is None or other is None or one.concept == other.concept:
+            continue
+        more, less = (one, other) if match.group("more") else (other, one)
+        if said.share(more)[1] <= said.share(less)[0]:
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+_EQUAL = re.compile(
+    r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|equally (?:common|large|extensive|widespread)|in equal measure|"
+    r"the same (?:share|area|amount|extent)|share (?:the \w+ )?equally|evenly (?:divided|split|shared))\b",
+    re.I,
+)
+NEARLY = 1.25
+"""Shares may be called equal up to this ratio, and a multiple may be off by it."""
+
+
+def _equal(said: Said) -> Iterable[Claim]:
+    """``A and B cover equal shares``."""
+    match = _EQUAL.search(said.text)
+    shares = [said.share(one) for one in said.mentions]
+    if match and len(shares) > 1 and max(low for low, _ in shares) > NEARLY * min(high for _, high in shares):
+        yield "comparison", f"{match.group(0)!r}, but they are not"
+
+
+_FACTORS = {"half": 0.5, "twice": 2.0, "double": 2.0, "two times": 2.0, "three times": 3.0, "thrice": 3.0,
+            "four times": 4.0, "five times": 5.0, "ten times": 10.0}  # fmt: skip
+_AS = re.compile(
+    rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(_FACTORS)}) )?"
+    r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
+    rf"|\b(?P<also>{'|'.join(_FACTORS)}) the (?:area|share|extent|size|amount)(?P<within>) of\b",
+    re.I,
+)
+
+
+def _times(said: Said) -> Iterable[Claim]:
+    """``A covers twice as much as B``, ``A is as extensive as B``."""
+    for match in _AS.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end())
+        inside = [m for m in said.mentions if match.start() < m.start < match.end()]
+        one = inside[0] if inside else one
+        if one is None or other is None or one.concept == other.concept:
+            continue
+        factor = (
+            _FACTORS[(match.group("factor") or match.group("also") or "").strip().lower()]
+            if (match.group("factor") or match.group("also"))
+            else 1.0
+        )
+        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
+        hedge = (match.group("hedge") or "").strip().lower()
+        if hedge in ("more than", "over"):
+            holds = most > factor
+        elif hedge in ("less than", "not"):
+            holds = least < factor
+        else:
+            holds = least <= factor * NEARLY and most >= factor / NEARLY
+        if not holds:
+            yield "comparison", f"{match.group(0)!r} does not fit their shares"

@@ -1,0 +1,47 @@
+"""Things that are no land cover, and sorts of a cover: a sentence names them only where some fact does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from captioners.elements import meanings
+from captioners.lexicon import word_table
+from captioners.reading import Reading
+
+
+@cache
+def _things() -> tuple[re.Pattern[str], Mapping[str, tuple[str, ...]]]:
+    """One pattern over all words of the table, and of each the parts of other words that bear it out."""
+    kin = {str(word): tuple(row["kin"]) for row in word_table()["things"].values() for word in row["words"]}
+    ordered = sorted(kin, key=len, reverse=True)
+    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + r")(?![\w-])", re.IGNORECASE), kin
+
+
+def told_words(reading: Reading, *, with_map: bool = True) -> str:
+    """All that the facts name, in lower case: covers that are there, map features, and what their tags mean.
+
+    Args:
+        reading: the chip's facts.
+        with_map: whether those of the map count.
+    """
+    absent = {noun for _, noun in reading.absent}
+    facts = [f for f in reading.sheet.facts if with_map or f.kind not in ("osm", "element", "name")]
+    words = [fact.subject for fact in facts if fact.subject not in absent]
+    words += [meanings()[str(f.value)].words for f in facts if str(f.value) in meanings()]
+    words += [str(f.value) for f in facts if f.unit == "tag"]
+    return " ".join(words).lower()
+
+
+def unknown_things(text: str, told: str) -> Iterable[str]:
+    """Things that a sentence names and no fact does.
+
+    Args:
+        text: the sentence, names blanked out.
+        told: see `told_words`.
+    """
+    pattern, kin = _things()
+    for match in pattern.finditer(text):
+        if not any(part in told for part in kin[match.group(1).lower()]):
+            yield match.group(1)
