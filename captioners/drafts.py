@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from captioners.completion import json_in, read_message
 from captioners.form_chatearthnet import BANNED
-from captioners.mentions import find_mentions, find_numbers, find_places
+from captioners.mentions import find_mentions
 from captioners.prompt import Request, prompt_version
-from captioners.question import Question
 from captioners.records import Chip
+from captioners.rewording import check_question
 from captioners.style import Violation
 from captioners.template import to_records
+from captioners.things import told_words, unknown_things
 from captioners.verify import Verifier, as_checks
 from captioners.views import view_hashes
 from schemas.text import Span, TextRecord, Verification
@@ -176,41 +177,6 @@ def form_violations(style: str, text: str) -> list[Violation]:
     return [*found, Violation("form", f"says {banned.group(0)!r}")] if banned else found
 
 
-_POLAR = r"\b(not?|never|without|less|fewer|smaller|least|fewest|lowest|except|other than|isn't|doesn't|aren't)\b"
-_MORE = r"\b(more than|over|above|exceeds?|greater than|at least|in excess of)\b"
-
-
-def check_question(original: Question, text: str, verifier: Verifier) -> list[Violation]:
-    """Whether a question in other words still asks the same: same covers, figures, places and direction."""
-    found = [
-        v
-        for v in verifier.sentence(text.replace("?", "."), original.facts)
-        if v.rule in ("leak", "hedge", "echo", "form", "name")
-    ]
-    if not text.strip().endswith("?"):
-        found.append(Violation("form", "is no question"))
-
-    def meaning(question: str) -> tuple[Any, ...]:
-        covers = sorted({m.concept for m in find_mentions(question, verifier.nouns)})
-        figures = sorted(
-            (round(n.low, 1), round(n.high, 1)) for n in find_numbers(re.sub(_MORE, "more than", question))
-        )
-        places = sorted({p.region for p in find_places(question)})
-        polar = bool(re.search(_POLAR, question, re.IGNORECASE))
-        return (
-            covers,
-            figures,
-            places,
-            polar,
-            bool(re.search(_MORE, question, re.IGNORECASE)),
-            "OpenStreetMap" in question,
-        )
-
-    if meaning(text) != meaning(original.question):
-        found.append(Violation("number", f"does not ask the same as {original.question!r}"))
-    return found
-
-
 class Recorder:
     """Makes one chip's records from what holds of a model's drafts.
 
@@ -296,7 +262,7 @@ class Recorder:
         facts = tuple(dict.fromkeys(f for sentence in kept for f in sentence.facts))
         status: Verification = "pass" if rounds == 1 and not dropped else "repaired"
         visible = all(self.verifier.reading.by_id[f].kind in _VISIBLE for f in facts)
-        from_map = any(f.startswith(("osm.", "element.")) for f in facts)
+        from_map = any(f.startswith(("osm.", "element.")) for f in facts) or self._rests_on_map(text)
         licences = {self.one.licence} | ({self.one.osm_licence} if from_map else set())
         return spare.model_copy(
             update={
@@ -304,6 +270,14 @@ class Recorder:
                 "visually_verifiable": visible, "licence": " AND ".join(sorted(licences - {""})),
             }
         )  # fmt: skip
+
+    def _rests_on_map(self, text: str) -> bool:
+        """Whether a text names what only the map knows, whatever facts it cites: the map's licence asks no leave."""
+        verifier = self.verifier
+        named = {m.concept for m in find_mentions(text, verifier.nouns) if not m.negated}
+        only_mapped = any(one in verifier.mapped and not verifier.classes_of(one) for one in named)
+        things = unknown_things(text, told_words(verifier.reading, with_map=False))
+        return only_mapped or any(things) or any(name in text for name in verifier.names)
 
     def _spans(self, sentence: str, begin: int, facts: Sequence[str]) -> list[Span]:
         """Spans of the covers that a sentence mentions, with the facts among its own that speak of them."""

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from captioners.base import CaptionInput
+from captioners.conversation import Conversation
+from tests.unit.captioners.test_verify import chip
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "licence"),
+    [
+        ("Cropland covers about 60% of the scene.", ("share.40",), "CC-BY-4.0"),
+        ("Cropland covers about 60% of the scene.", ("share.40", "osm.building.count"), "CC-BY-4.0 AND ODbL-1.0"),
+        ("Cropland covers about 60% of the scene, with buildings in it.", ("share.40",), "CC-BY-4.0 AND ODbL-1.0"),
+        ("Cropland covers about 60% of the scene along the Lys.", ("share.40",), "CC-BY-4.0 AND ODbL-1.0"),
+    ],
+)
+def test_a_text_that_names_what_only_the_map_knows_takes_on_its_licence(
+    text: str, facts: tuple[str, ...], licence: str
+) -> None:
+    sheet = chip("Lys").reading.sheet
+    talk = Conversation(CaptionInput("chip", sheet, legend="worldcover-11", kinds=("short",), licence="CC-BY-4.0"))
+    content = json.dumps({"short": [{"text": text, "facts": facts}]})
+    talk.hear("key", json.dumps({"choices": [{"message": {"content": content}}]}).encode())
+    (record,) = talk.records()
+    assert (record.text, record.licence) == (text, licence)
