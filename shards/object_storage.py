@@ -1,12 +1,14 @@
 """A dataset's root in an object store, through obstore: S3, Google Cloud Storage, Azure.
 
 Throttled and failed requests are tried again by the store's client, with growing pauses. Credentials come from the
-process's environment or its cloud's metadata, never from here.
+process's environment or its cloud's metadata, never from here. The client's threads do not come along with a fork: a
+process that was forked after the first request would wait for ever, so it is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +26,9 @@ from schemas.errors import DatasetError
 from shards import layout
 from shards.guard import redact
 from shards.storage import CHUNK_BYTES, StorageConflictError, StoreOptions
+
+_first_process: dict[str, int] = {}
+"""Which process made the client's threads."""
 
 
 class ObjectStorage:
@@ -50,7 +55,14 @@ class ObjectStorage:
 
     @property
     def store(self) -> Any:
-        """obstore's store, made at first use."""
+        """obstore's store, made at first use.
+
+        Raises:
+            DatasetError: the process that first used any was forked into this one.
+        """
+        if _first_process.setdefault("id", os.getpid()) != os.getpid():
+            what = "a forked process cannot go on with its parent's connections"
+            raise DatasetError(what, where=self._uri, mend='multiprocessing_context="forkserver", or threads')
         if self._store is None:
             config, client = self._settings()
             self._store = from_url(self._uri, config=config, client_options=client)

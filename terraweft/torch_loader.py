@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from schemas.errors import DatasetError
+from shards.storage import FolderStorage
 from terraweft.torch_data import ChipStream, require_fingerprint
 from terraweft.torch_order import Share, Taken, batches_of, remaining
 
@@ -63,7 +64,8 @@ class ChipLoader(DataLoader[Batch]):
     Args:
         stream: what is read. Its epoch is this loader's.
         batch_size: samples of a batch.
-        num_workers: processes that read; 0 for threads.
+        num_workers: processes that read; 0 for threads. From an object store they are started by a fork server, for its
+            connections cannot be forked.
         threads: of this process, where there are no workers; of each worker else.
         drop_last: leave out each worker's last batch where it is not full.
         ahead: batches that are read ahead, per worker.
@@ -92,6 +94,9 @@ class ChipLoader(DataLoader[Batch]):
         self._taken: list[Taken] = []
         self._resumed = False
         prefetch = ahead if num_workers else None
+        is_local = isinstance(stream.dataset.storage, FolderStorage)
+        if num_workers and not is_local and torch.multiprocessing.get_start_method() == "fork":
+            more.setdefault("multiprocessing_context", "forkserver")
         super().__init__(self._batches, batch_size=None, num_workers=num_workers, prefetch_factor=prefetch, **more)
 
     def set_epoch(self, epoch: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.errors import DatasetError
 from shards.filters import ChipFilter
 from shards.reader import Dataset, open_dataset
 from shards.storage import StoreOptions, open_storage
@@ -99,3 +102,28 @@ def test_an_epoch_on_s3_goes_on_where_it_stopped_and_filters_open_no_other_shard
     found = list(dataset.iterate(where=ChipFilter(splits=("val",))))
     assert len(found) == 2
     assert all("/shards/val/" in path for _, path, _ in log.taken())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_is_refused_and_does_not_wait_for_ever(on_s3: tuple[Dataset, Log]) -> None:
+    dataset, _ = on_s3
+    _ = dataset.places
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(5)
+        try:
+            dataset.sample(made_up.chip_id(3))
+        except DatasetError as error:
+            os._exit(7 if "forkserver" in str(error) else 8)
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_workers_that_read_from_a_store_are_not_forked(on_s3: tuple[Dataset, Log], published: Path) -> None:
+    stream = ChipStream(on_s3[0], StreamOptions())
+    assert ChipLoader(stream, num_workers=2).multiprocessing_context.get_start_method() == "forkserver"
+    chosen = ChipLoader(stream, num_workers=2, multiprocessing_context="spawn")
+    assert chosen.multiprocessing_context.get_start_method() == "spawn"
+    assert ChipLoader(ChipStream(published), num_workers=2).multiprocessing_context is None
+    assert ChipLoader(stream).multiprocessing_context is None
