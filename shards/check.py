@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import icechunk
 import pyarrow.parquet as pq
+import shapely
 
 from schemas.dataset import DatasetDocument, ShardRecord
 from schemas.errors import DatasetError, IntegrityError
@@ -31,6 +33,12 @@ PLACED = [*COLUMNS, "sample_sha256", "zarr_index"]
 """Columns that say where a sample lies and what its bytes are."""
 
 log = logging.getLogger(__name__)
+
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+    IntegrityError, shapely.errors.ShapelyError, icechunk.IcechunkError,
+)  # fmt: skip
+"""What libraries raise over content that is not what it should be."""
 
 LIMIT = 200
 """Problems that are kept; what comes after is counted."""
@@ -72,6 +80,20 @@ class CheckReport:
         else:
             self.dropped += 1
 
+    @contextmanager
+    def telling(self, where: str) -> Iterator[None]:
+        """Whatever damage stops this part of the check becomes a problem; the other parts go on."""
+        try:
+            yield
+        except DAMAGE as error:
+            self.take(Problem(where, unreadable(error)))
+
+
+def unreadable(error: Exception) -> str:
+    """What is said of content over which a library raised: one line."""
+    said = next((line.strip().removeprefix("x ") for line in str(error).splitlines() if line.strip()), "")
+    return f"cannot be read: {type(error).__name__}: {said}"[:300]
+
 
 def _quiet(done: int, total: int) -> None:
     """Nobody listens."""
@@ -108,13 +130,17 @@ def check_dataset(
         except DatasetError as error:
             report.take(Problem(f"versions/{version}", error.what))
             continue
-        _check_files(storage, version, documents[version], report)
+        with report.telling(f"versions/{version}/{layout.DOCUMENT}"):
+            _check_files(storage, version, documents[version], report)
     records = {record.path: record for document in documents.values() for record in document.shards}
     for path, record in sorted(records.items()):
-        _check_hash(storage, path, record.bytes, record.sha256, report)
+        with report.telling(path[:100]):
+            _check_hash(storage, layout.require_shard_path(path), record.bytes, record.sha256, report)
     if pointer.current in documents:
-        _check_content(storage, documents[pointer.current], report, on_shard, statistics)
-    _note_leftovers(storage, pointer.current, records, documents, report)
+        with report.telling(f"versions/{pointer.current}"):
+            _check_content(storage, documents[pointer.current], report, on_shard, statistics)
+    with report.telling("what belongs to no version"):
+        _note_leftovers(storage, pointer.current, records, documents, report)
     if report.dropped:
         report.notes.append(f"{report.dropped} further problem(s) are not listed")
     return report
@@ -137,6 +163,9 @@ def _check_files(storage: Storage, version: str, document: DatasetDocument, repo
     where = f"{layout.VERSIONS}/{version}"
     listed = {layout.DOCUMENT, *document.tables}
     for name, entry in sorted(document.tables.items()):
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            report.take(Problem(f"{where}/{layout.DOCUMENT}", f"lists {name[:100]!r}, which lies elsewhere: refused"))
+            continue
         _check_hash(storage, f"{where}/{name}", int(entry["bytes"]), str(entry["sha256"]), report)
     for path, _ in storage.list(where):
         name = path.removeprefix(f"{where}/")
@@ -189,12 +218,12 @@ def _check_tables(
     statistics: bool,
 ) -> None:
     where = f"{layout.VERSIONS}/{document.version}"
+    with report.telling(f"{where}/chips.parquet"):
+        report.add(f"{where}/chips.parquet", chips_faults(folder / "chips.parquet", document))
     try:
         table = pq.read_table(folder / "chips.parquet")
         rows = table.select(PLACED).to_pylist()
-        report.add(f"{where}/chips.parquet", chips_faults(folder / "chips.parquet", document))
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        report.take(Problem(f"{where}/chips.parquet", f"cannot be read: {str(error).splitlines()[0]}"))
+    except DAMAGE:  # said already
         return
     places = {row["chip_id"]: row for row in rows}
     stored = _open_zarr(storage, document, list(places), report)
@@ -210,12 +239,15 @@ def _check_tables(
             for sample in _shard_samples(files, record, places, document, report):
                 texts[sample.chip_id], metas[sample.chip_id] = list(sample.texts), sample.row
                 if measured is not None:
-                    measured.add(sample)
+                    with report.telling(f"{record.path} {sample.chip_id}"):
+                        measured.add(sample)
                 if stored is not None:
                     index = places[sample.chip_id]["zarr_index"]
-                    report.add(f"zarr {sample.chip_id}", stored.differences(index, sample))
+                    with report.telling(f"zarr {sample.chip_id}"):
+                        report.add(f"zarr {sample.chip_id}", stored.differences(index, sample))
             if metas:
-                report.add(record.path, rows_differ(table, metas, order))
+                with report.telling(record.path):
+                    report.add(record.path, rows_differ(table, metas, order))
             on_shard(number + 1, len(document.shards))
     if measured is not None:
         report.add(f"{where}/{layout.DOCUMENT}", measured.faults())
@@ -226,10 +258,8 @@ def _check_tables(
         ("outcomes.parquet", outcome_faults(folder / "outcomes.parquet", set(places), document)),
         ("texts.parquet", text_faults(folder / "texts.parquet", texts)),
     ):
-        try:
+        with report.telling(f"{where}/{name}"):
             report.add(f"{where}/{name}", faults)
-        except (OSError, ValueError, KeyError) as error:
-            report.take(Problem(f"{where}/{name}", f"cannot be read: {str(error).splitlines()[0]}"))
 
 
 def _open_zarr(
@@ -243,8 +273,8 @@ def _open_zarr(
     except DatasetError as error:
         report.take(Problem(layout.ZARR, error.what))
         return None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, icechunk.IcechunkError) as error:
-        report.take(Problem(layout.ZARR, f"cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}"))
+    except DAMAGE as error:
+        report.take(Problem(layout.ZARR, unreadable(error)))
         return None
     return stored
 
@@ -258,9 +288,10 @@ def _shard_samples(
 ) -> Iterator[Sample]:
     """Samples of a shard that can be decoded; whatever is wrong with it goes to the report."""
     try:
-        members = list(scan(files.at(record.path), 0, files.size(record.path)))
-    except IntegrityError as error:
-        report.take(Problem(record.path, str(error)))
+        path = layout.require_shard_path(record.path)
+        members = list(scan(files.at(path), 0, files.size(path)))
+    except (IntegrityError, OSError) as error:
+        report.take(Problem(record.path[:100], str(error)))
         return
     runs = [(chip_id, list(found)) for chip_id, found in groupby(members, key=lambda m: m.chip_id)]
     keys = tuple(chip_id for chip_id, _ in runs)
@@ -282,7 +313,9 @@ def _shard_samples(
         elif place["split"] != record.split:
             report.take(Problem(record.path, f"{chip_id} is of split {place['split']}"))
         else:
-            sample, problems = check_segment(files.segment(record.path, start, end - start), place, document)
+            sample, problems = None, list[Problem]()
+            with report.telling(f"{record.path} {chip_id}"):
+                sample, problems = check_segment(files.segment(record.path, start, end - start), place, document)
             report.chips += 1
             for problem in problems:
                 report.take(problem)

@@ -66,7 +66,7 @@ def parse_document(content: bytes, where: str) -> DatasetDocument:
     """
     try:
         return DatasetDocument.model_validate(json.loads(content))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=where) from error
 
 

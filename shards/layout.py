@@ -45,7 +45,7 @@ def require_shard_path(path: object) -> str:
         IntegrityError: it is none.
     """
     if not isinstance(path, str) or not SHARD_PATH.fullmatch(path):
-        raise IntegrityError(f"chips.parquet names the shard {str(path)[:80]!r}: refused")
+        raise IntegrityError(f"{str(path)[:80]!r} is no name of a shard: refused")
     return path
 
 

@@ -46,7 +46,7 @@ def read_tagged_pointer(storage: Storage) -> tuple[Pointer | None, str | None]:
     try:
         found = storage.read_tagged(layout.POINTER)
         content = None if found is None else json.loads(found[0])
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DatasetError(f"the pointer cannot be read: {error}", where=where) from error
     if found is None:
         return None, None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -104,13 +105,45 @@ def _lose_chunk(root: Path) -> None:
     max((root / "zarr/chunks").iterdir(), key=lambda p: p.stat().st_size).unlink()
 
 
+def _chunks(root: Path) -> list[Path]:
+    return sorted((root / "zarr/chunks").iterdir(), key=lambda p: p.stat().st_size)
+
+
+def _flip_chunk(root: Path) -> None:
+    path = _chunks(root)[-1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def _cut_chunk(root: Path) -> None:
+    path = _chunks(root)[-1]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _file_for_folder(root: Path) -> None:
+    shutil.rmtree(root / "shards/val")
+    (root / "shards/val").write_text("x")
+
+
+def _edit_column(table: str, column: str, values: Callable[[pa.Table], Any]) -> Callable[[Path], None]:
+    def edit(root: Path) -> None:
+        path = folder_of(root) / table
+        content = pq.read_table(path)
+        place = content.column_names.index(column)
+        kind = content.schema.field(place)
+        pq.write_table(content.set_column(place, kind, pa.array(values(content), kind.type)), path)
+
+    return edit
+
+
 def _other_table(root: Path) -> None:
     path = folder_of(root) / "chips.parquet"
     table = pq.read_table(path)
     pq.write_table(table.slice(1), path)
 
 
-BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
+BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped bit": (_flip_pixel, "sha256 is not the manifest's"),
     "a cut shard": (_cut_shard, "has 5000 bytes"),
     "a lost shard": (_lose_shard, "is not there"),
@@ -130,6 +163,23 @@ BREAKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "wrong digest": (_edit_document(lambda d: d["zarr"].update(digest="0" * 64)), "zarr: digest"),
     "wrong dtype": (_edit_document(lambda d: d["modalities"][0].update(dtype="int16")), "stored as uint16"),
     "wrong legend": (_edit_document(lambda d: d["legends"]["label"]["classes"].pop()), "label holds class 1"),
+    "a flipped bit in Zarr": (_flip_chunk, "cannot be read: RuntimeError"),
+    "a cut chunk": (_cut_chunk, "cannot be read: IcechunkError"),
+    "a file for a folder": (_file_for_folder, "Not a directory"),
+    "no footprints": (_edit_column("chips.parquet", "geometry", lambda t: [b"xx"] * len(t)), "GEOSException"),
+    "an unknown CRS": (_edit_column("chips.parquet", "epsg", lambda t: [999999] * len(t)), "CRSError"),
+    "no place in Zarr": (_edit_column("chips.parquet", "zarr_index", lambda t: [99] * len(t)), "zarr u31_0003: cannot"),
+    "a text of nothing": (_edit_column("texts.parquet", "text", lambda t: [None] * len(t)), "texts.parquet: cannot be"),
+    "no size": (_edit_document(lambda d: d["tables"]["chips.parquet"].pop("bytes")), "dataset.json: cannot be read"),
+    "odd counts": (_edit_document(lambda d: d["counts"].update(rejected=3)), "outcomes.parquet: cannot be read"),
+    "odd legend": (_edit_document(lambda d: d["legends"]["label"].update(classes=3)), "u31_0003: cannot be read"),
+    "odd type": (_edit_document(lambda d: d["modalities"][0].update(dtype="bits")), "u31_0003: cannot be read"),
+    "a shard elsewhere": (_edit_document(lambda d: d["shards"][0].update(path="../../a.tar")), "is no name of a shard"),
+    "a table elsewhere": (
+        _edit_document(lambda d: d["tables"].update({"../../../dev/zero": {"bytes": 0, "sha256": ""}})),
+        "lies elsewhere: refused",
+    ),
+    "a deep document": (lambda root: (folder_of(root) / "dataset.json").write_text("[" * 100_000), "cannot be read"),
     "no document": (_edit_document(lambda d: d.pop("name")), "cannot be read"),
 }
 
