@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from schemas.chip import ChipSpec
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
+from schemas.sample import why_no_group
 from schemas.scene import SceneItem, SceneRef
 from schemas.sensor import load_sensor
 
@@ -148,10 +149,20 @@ def plan_layers(recipe: Recipe, examples: Mapping[str, SceneItem]) -> list[Layer
                 mend="check collection, where, time and region",
             )
         layers += _layers_of(recipe, name, modality, example)
+    _refuse_names(layers)
     on_edges = [layer.gsd_m for layer in layers if _shares_edges(recipe.modalities[layer.modality], layer)]
     if recipe.grid.chip_m is not None:
         check_chip_size(recipe.grid.chip_m, [*on_edges, recipe.grid.gsd_m], lattice_of(recipe.grid))
     return layers
+
+
+def _refuse_names(layers: Sequence[LayerPlan]) -> None:
+    counts = Counter(layer.group for layer in layers)
+    for layer in layers:
+        why = why_no_group(layer.group) or ("another modality has it" if counts[layer.group] > 1 else "")
+        if why:
+            what = f"its layer at {layer.gsd_m:g} m would be called {layer.group!r}: {why}"
+            raise RecipeError(what, where=f"modalities.{layer.modality}", mend="give the modality another name")
 
 
 def _shares_edges(modality: Modality, layer: LayerPlan) -> bool:

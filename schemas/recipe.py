@@ -29,6 +29,7 @@ from schemas.recipe_radar import GroundRange, Terrain
 from schemas.recipe_samples import Sample, SampleClasses
 from schemas.recipe_texts import Captions
 from schemas.recipe_writer import CANNOT_CHANGE_A_WORD
+from schemas.sample import why_no_group
 from schemas.sensor import SensorProfile, known_sensors, use_profiles
 
 __all__ = [
@@ -140,6 +141,9 @@ class Recipe(Model):
             raise ValueError(
                 "modalities.place: the columns place.<name> are those of the chips' places; take another name"
             )
+        for name in self.modalities:
+            if why := why_no_group(name):
+                raise ValueError(f"modalities.{name} cannot name a modality: {why}")
         if self.grid.needs_regions and not self.regions:
             raise ValueError(f"regions is empty: grid.kind {self.grid.kind} needs at least one region")
         used = {f"modalities.{n}": m.catalog for n, m in self.modalities.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from schemas.recipe_base import Fraction, Model, Name
 from schemas.recipe_targets import (
@@ -19,6 +19,7 @@ from schemas.recipe_targets import (
     PairTarget,
     Target,
 )
+from schemas.sample import MAX_MEMBER
 
 OF_LAYER = (MaskTarget, MultiLabelTarget, FractionsTarget, DominantTarget, DegradedTarget)
 """Targets that are made of one label layer."""
@@ -110,6 +111,17 @@ class Labels(Model):
     """None: keep the products apart."""
     targets: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,20}$")], Target] = Field(default_factory=dict)
     """Name -> what is derived of the layers for training; stored as ``target_<name>`` or ``target.<name>``."""
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_can_be_stored(cls, sources: dict[str, LabelSource]) -> dict[str, LabelSource]:
+        longest = MAX_MEMBER - len("label_")
+        for name in sources:
+            if name == LABEL:
+                raise ValueError(f"{name!r} is the fused layer: give the source another name")
+            if len(name) > longest:
+                raise ValueError(f"{name!r} has {len(name)} characters: a label source's name has at most {longest}")
+        return sources
 
     @model_validator(mode="after")
     def _targets_have_layers(self) -> Labels:

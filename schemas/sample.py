@@ -11,6 +11,25 @@ from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
 
+RESERVED = ("label", "confidence", "osm", "texts", "meta")
+"""Names that no modality group may have; nor may one begin with ``label_`` or ``target_`` or end in ``_valid`` or
+``_count``."""
+MAX_MEMBER = 32
+"""Longest name of a member of a sample, its ending left out."""
+
+
+def why_no_group(group: str) -> str:
+    """Why a name cannot be that of a modality group; empty where it can.
+
+    Example:
+        >>> why_no_group("label"), why_no_group("s2_10m")
+        ('the format uses this name itself', '')
+    """
+    if group in RESERVED or group.startswith(("label_", "target_")) or group.endswith(("_valid", "_count")):
+        return "the format uses this name itself"
+    spare = MAX_MEMBER - len("_valid")
+    return f"{len(group)} characters are more than {spare}" if len(group) > spare else ""
+
 
 def joined_ids(ids: Iterable[str]) -> str:
     """All items behind one date as ``item_ids`` holds them: apart by a space. Inverse: `split_ids`.

@@ -25,19 +25,16 @@ from numpy.typing import NDArray
 
 from schemas.errors import IntegrityError
 from schemas.georef import GeoRef
-from schemas.sample import LayerArrays, Sample
+from schemas.sample import MAX_MEMBER, LayerArrays, Sample, why_no_group
 from shards.layout import canonical_json
 from shards.npy import decode_npy, encode_npy
 
 CHIP_ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
 """What a key may be: no dot, for WebDataset ends the key at the first one; short, for USTAR names end at 100
 bytes."""
-SUFFIX = re.compile(r"[a-z0-9_-]{1,32}\.(npy|json)")
+SUFFIX = re.compile(rf"[a-z0-9_-]{{1,{MAX_MEMBER}}}\.(npy|json)")
 LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_length", "zarr_index")
 """Columns of chips.parquet that stand in no ``meta.json``."""
-RESERVED = ("label", "confidence", "osm", "texts", "meta")
-"""Names that no modality group may have; nor may one begin with ``label_`` or ``target_`` or end in ``_valid`` or
-``_count``."""
 
 Content = tuple[bytes, bytes | memoryview]
 
@@ -51,8 +48,8 @@ def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
     if not CHIP_ID.fullmatch(sample.chip_id):
         raise ValueError(f"chip id {sample.chip_id!r}: 1 to 60 of letters, digits, _ and -")
     for group, layer in sample.layers.items():
-        if group in RESERVED or group.startswith(("label_", "target_")) or group.endswith(("_valid", "_count")):
-            raise ValueError(f"{group!r} cannot name a modality group: the format uses it")
+        if why := why_no_group(group):
+            raise ValueError(f"{group!r} cannot name a modality group: {why}")
         _check_layer(sample.chip_id, group, layer)
         yield _named(f"{group}.npy"), encode_npy(layer.data)
         yield _named(f"{group}_valid.npy"), encode_npy(layer.valid)
@@ -95,7 +92,7 @@ def row_of(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 def _named(suffix: str) -> str:
     if not SUFFIX.fullmatch(suffix):
-        raise ValueError(f"member {suffix!r}: lower case letters, digits, _ and -, at most 32")
+        raise ValueError(f"member {suffix!r}: lower case letters, digits, _ and -, at most {MAX_MEMBER}")
     return suffix
 
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from chips.cell_table import CellTable
 from chips.grid import cells_of
 from chips.inputs import PLACE, recipe_parts, tile_inputs
-from chips.plan import LayerPlan, PlannedCells, chip_specs, layer_georef, plan_cells
+from chips.plan import LayerPlan, PlannedCells, chip_specs, layer_georef, plan_cells, plan_layers
 from chips.rows import chip_row
 from flows.steps import STEPS
 from schemas.chip import Chip, ChipSpec, Tile
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality, Recipe
+from schemas.scene import SceneItem, SceneRef
 
 RECIPE = {
     "format": 1,
@@ -150,3 +151,31 @@ def test_what_is_known_of_a_place_goes_into_the_chip_and_its_hash() -> None:
     parts = recipe_parts(_recipe(), STEPS)
     hashes = [tile_inputs(_recipe(), Tile("t", 32632, (one,), {}), parts)[spec.chip_id] for one in (spec, other)]
     assert {name for name in hashes[0] if hashes[0][name] != hashes[1][name]} == {PLACE}
+
+
+def _item(modality: str) -> SceneItem:
+    """Bands of 10 and of 20 m."""
+    refs = tuple(
+        SceneRef("i", band, "a.tif", band, 1, GeoRef(32632, 600_000.0, 5_300_040.0, gsd, (12, 9)), "uint16", 0)
+        for band, gsd in (("B02", 10.0), ("B05", 20.0))
+    )
+    noon = datetime(2021, 6, 1, tzinfo=UTC)
+    return SceneItem("c", "s", "i", modality, "sentinel-2-l2a", noon, None, shapely.to_wkb(NORTH), refs)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("sentinel-2-l2a-reflectance",), "'sentinel-2-l2a-reflectance_10m': 30 characters are more than 26"),
+        (("s2", "s2_20m"), "'s2_20m': another modality has it"),
+    ],
+)
+def test_layers_whose_names_no_shard_holds_are_refused_before_anything_is_read(
+    names: tuple[str, ...], message: str
+) -> None:
+    recipe = _recipe(modalities=dict.fromkeys(names, RECIPE["modalities"]["s2"]))  # type: ignore[index]
+    examples = {name: _item(name) for name in names}
+    if "s2_20m" in names:
+        examples["s2_20m"] = replace(examples["s2_20m"], refs=examples["s2_20m"].refs[:1])
+    with pytest.raises(RecipeError, match=message):
+        plan_layers(recipe, examples)

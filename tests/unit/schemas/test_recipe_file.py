@@ -110,6 +110,26 @@ BROKEN = {
         "labels: {sources: {wc: {kind: worldcover, catalog: main, collection: w, year: 2019}}}\nmodalities:\n",
         "labels.sources.wc: there is no WorldCover of year 2019: take 2020 or 2021",
     ),
+    "modality with a name of the format": (
+        "  s2: {",
+        "  label: {",
+        "modalities.label cannot name a modality: the format uses this name itself",
+    ),
+    "modality with a name that no member holds": (
+        "  s2: {",
+        "  sentinel-2-surface-reflectance: {",
+        "modalities.sentinel-2-surface-reflectance cannot name a modality: 30 characters are more than 26",
+    ),
+    "label source with the name of the fused layer": (
+        "modalities:\n",
+        "labels: {sources: {label: {kind: worldcover, href: a.tif}}, fuse: {}}\nmodalities:\n",
+        "x.yaml:11: labels.sources: 'label' is the fused layer: give the source another name",
+    ),
+    "label source with a name that no member holds": (
+        "modalities:\n",
+        "labels: {sources: {esa_worldcover_2021_version_200: {kind: worldcover, href: a.tif}}}\nmodalities:\n",
+        "has 31 characters: a label source's name has at most 26",
+    ),
     "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
 
