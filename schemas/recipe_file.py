@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -20,8 +21,13 @@ KINDS = {
     "int": ("whole number", "write digits"),
     "float": ("number", "write digits"),
     "bool": ("true or false", "write true or false"),
+    "str": ("text", "write its characters themselves, in UTF-8"),
 }
 """Type of a scalar in YAML -> what a message calls it, and the mend."""
+SHAPES = {"tuple_type": "Input should be a list, as [a, b]"} | dict.fromkeys(
+    ("dict_type", "model_type", "model_attributes_type"), "Input should be keys with values"
+)
+"""Kind of Pydantic's error -> what is wanted, in YAML's terms."""
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
@@ -48,10 +54,16 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except (ValueError, KeyError, AttributeError) as error:  # of 2021-02-30, 0b_, !!bool x, !!timestamp x
+        except (ValueError, KeyError, AttributeError) as error:  # of 2021-02-30, 0b_, !!bool x, "\\ud800"
             if not isinstance(node, yaml.ScalarNode):
                 raise
             raise _NoValueError(node) from error
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str):
+            value.encode()  # half of a surrogate pair is no character, and no file holds it
+        return value
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -65,8 +77,14 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
+            if key_node.tag.endswith(":merge"):
+                raise yaml.MarkedYAMLError(
+                    problem="merge keys are not allowed in a recipe", problem_mark=key_node.start_mark
+                )
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem="a key is one word", problem_mark=key_node.start_mark)
+            if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -208,7 +226,8 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is a cause
     loc, _ = _reached(model, first["loc"])
     field = ".".join(str(part) for part in loc) or model.__name__.lower()
-    where = f"{name}:{_line_of(root, loc)}"
+    message = SHAPES.get(first["type"], first["msg"].removeprefix("Value error, "))
+    where = f"{name}:{_line_of(root, _named(message, loc))}"
     if first["type"] == "extra_forbidden":
         known = sorted(f.alias or n for m in _reached(model, first["loc"][:-1])[1] for n, f in m.model_fields.items())
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
@@ -221,12 +240,22 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
         )
     if first["type"] == "missing":
         return RecipeError(f"{field!r} is missing", where=where, mend=f"add {str(loc[-1])!r}")
-    message = first["msg"].removeprefix("Value error, ")
     got = first.get("input")
     is_shown = isinstance(got, (str, int, float, bool)) and loc[:1] != ("credentials",)  # it may be a pasted secret
     shown = f", got {got!r}" if is_shown else ""
     others = f"and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or "see docs/recipes.md")
+
+
+def _named(message: str, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The way to the key that a message begins with: from the top, or from where the error was found.
+
+    >>> _named("modalities.s2.fallbacks[0].catalog is 'pcc', but ...", ())
+    ('modalities', 's2', 'fallbacks', 0, 'catalog')
+    """
+    words = re.findall(r"[^.\[\]:]+", message.split(" ", 1)[0])
+    parts = tuple(int(word) if word.isdecimal() else word for word in words)
+    return parts if parts[: len(loc)] == loc else loc + parts
 
 
 def _numbers_wanted(first: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> int | None:

@@ -166,13 +166,24 @@ class SamplePlugin(_Step):
     options: dict[str, Any] = Field(default_factory=dict)
     """What it makes of them is its own affair."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_slip(cls, value: Any) -> Any:
+        strange = sorted(set(map(str, value)) - set(cls.model_fields)) if isinstance(value, dict) else []
+        if strange:
+            raise ValueError(
+                f"kind {value.get('kind', '')!r} is none of {', '.join(KINDS)}, and a sampler of another package takes "
+                f"file and options, not {strange[0]}"
+            )
+        return value
 
-_KINDS = ("all", "random", "spacing", "classes", "features", "cities", "ecoregions", "points", "list")
+
+KINDS = ("all", "random", "spacing", "classes", "features", "cities", "ecoregions", "points", "list")
 
 
 def _tag(value: Any) -> str:
     kind = value.get("kind", "") if isinstance(value, dict) else getattr(value, "kind", "")
-    return kind if kind in _KINDS else "plugin"
+    return kind if kind in KINDS else "plugin"
 
 
 Sample = Annotated[

@@ -40,8 +40,12 @@ labels:
 BROKEN = {
     "unknown key": ("chip_m: 960", "chip_n: 960", "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
     "missing key": ("format: 1\n", "", "x.yaml:1: 'format' is missing (add 'format')"),
-    "wrong box": ("[11.9,", "[14.9,", "x.yaml:6: regions.0: bbox is west, south, east, north in degrees"),
-    "unknown catalog": ("catalog: main", "catalog: man", "modalities.s2.catalog is 'man', but catalogs has ['main']"),
+    "wrong box": ("[11.9,", "[14.9,", "x.yaml:7: regions.0: bbox is west, south, east, north in degrees"),
+    "unknown catalog": (
+        "catalog: main",
+        "catalog: man",
+        "x.yaml:12: recipe: modalities.s2.catalog is 'man', but catalogs has ['main']",
+    ),
     "duplicate key": ("grid:\n", "name: again\ngrid:\n", "x.yaml:8: not valid YAML: key 'name' stands twice"),
     "path traversal": ("name: small", "name: ../small", "x.yaml:2: name: a name has 1-64 characters"),
     "time backwards": ("end: 2022", "end: 2020", "time.end lies before time.start"),
@@ -129,6 +133,22 @@ BROKEN = {
         "modalities:\n",
         "labels: {sources: {esa_worldcover_2021_version_200: {kind: worldcover, href: a.tif}}}\nmodalities:\n",
         "has 31 characters: a label source's name has at most 26",
+    ),
+    "list as a key": ("grid:\n", "? [a]\n: b\ngrid:\n", "x.yaml:8: not valid YAML: a key is one word"),
+    "half a character": ("name: small", 'name: small\ntitle: "\\ud800"', "x.yaml:3: title: '\\ud800' is no text"),
+    "merge key": ("grid:\n", "<<: {seed: 8}\ngrid:\n", "x.yaml:8: not valid YAML: merge keys are"),
+    "word for a list": ("{sensor:", "{bands: B02, sensor:", "modalities.s2.bands: Input should be a list, as [a, b]"),
+    "list for keys": ("{start: 2021-01-01, end: 2022-12-31}", "[2021]", "time: Input should be keys with values"),
+    "misspelt step": (
+        "grid:\n",
+        "sample:\n  - {kind: randm, n: 5}\ngrid:\n",
+        "x.yaml:9: sample.0: kind 'randm' is none of all, random, spacing,",
+    ),
+    "step without a kind": ("grid:\n", "sample:\n  - {n: 5}\ngrid:\n", "x.yaml:9: sample.0: kind '' is none of all,"),
+    "unknown reference": (
+        "grid:\n",
+        "register:\n  mode: measure\n  reference: s1\ngrid:\n",
+        "x.yaml:10: recipe: register.reference is 's1', but modalities has ['s2']",
     ),
     "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
