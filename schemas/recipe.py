@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -39,6 +40,8 @@ __all__ = [
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
+TINY_CHIPS = 4
+"""Of a recipe that is shrunk to a smoke test, where its regions cannot be."""
 _ANY_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
 
@@ -184,6 +187,13 @@ class Recipe(Model):
         unknown = sorted(set(self.split.scenes_of) - set(self.modalities))
         if unknown:
             raise ValueError(f"split.scenes_of names {unknown[0]!r}, but modalities has {sorted(self.modalities)}")
+        for name, modality in self.modalities.items():
+            wish = modality.select
+            if wish.min_dates > wish.max_dates and (modality.time or self.time).windows is None:
+                raise ValueError(
+                    f"modalities.{name}.select.min_dates is {wish.min_dates}, but max_dates keeps {wish.max_dates}: no "
+                    "chip would be kept"
+                )
         check_near({name: modality.select.near for name, modality in self.modalities.items()})
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
@@ -228,12 +238,22 @@ class Recipe(Model):
         data["write"]["kinds"] = ["webdataset"]
         for region in data["regions"]:
             if region["bbox"] and data["grid"]["chip_m"]:
-                west, south, _, _ = region["bbox"]
-                step = 2.2 * data["grid"]["chip_m"] / 111_000
-                region["bbox"] = [west, south, west + 1.6 * step, south + step]
+                region["bbox"] = _corner(region["bbox"], data["grid"]["chip_m"])
+        if self.grid.kind != "utm" or any(region.bbox is None for region in self.regions):
+            data["sample"].append({"kind": "random", "n": TINY_CHIPS})
         for modality in data["modalities"].values():
             modality["select"]["max_dates"] = 1
+            modality["select"]["min_dates"] = min(modality["select"]["min_dates"], 1)
         return Recipe.model_validate(data)
+
+
+def _corner(bbox: LonLatBox, chip_m: float) -> LonLatBox:
+    """The south-western corner of a box, a little more than two chips high and wide."""
+    west, south, east, north = bbox
+    step = 2.2 * chip_m / 111_000
+    north = min(north, south + step)
+    east = min(east + 360.0 * (east < west), west + 1.08 * step / math.cos(math.radians(south)))
+    return west, south, east - 360.0 * (east > 180.0), north
 
 
 def fill(text: str, variables: Mapping[str, str], where: str = "") -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -16,12 +17,28 @@ def _check_name(value: str) -> str:
     return value
 
 
+def _check_writing(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970."""
+    has_clock = isinstance(value, datetime) and (value.hour, value.minute, value.second) != (0, 0, 0)
+    if isinstance(value, int | float) or has_clock:
+        raise ValueError("write a day of the calendar, as 2021-06-30")
+    return value
+
+
+def _check_day(value: date) -> date:
+    """Of the time of pictures from above, and of what nanoseconds in 64 bits can count."""
+    if not 1900 <= value.year < 2200:
+        raise ValueError("a day lies between 1900 and 2199")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_check_name)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Day = Annotated[date, BeforeValidator(_check_writing), AfterValidator(_check_day)]
 LonLatBox = tuple[float, float, float, float]
 
 
 class Model(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys are errors, and so are numbers without an end."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

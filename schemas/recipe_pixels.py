@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
-from schemas.recipe_base import Fraction, Model, Name
+from schemas.recipe_base import Day, Fraction, Model, Name
 from schemas.recipe_catalogs import Fallback
 from schemas.recipe_radar import GroundRange
 from schemas.recipe_windows import Listed, Pair, Windows
@@ -17,11 +17,11 @@ from schemas.recipe_windows import Listed, Pair, Windows
 class Time(Model):
     """The time window of every chip."""
 
-    start: date
+    start: Day
     """First day."""
-    end: date
+    end: Day
     """Last day, included."""
-    reference: date | None = None
+    reference: Day | None = None
     """Day from which gaps are counted; the middle of the window where absent."""
     windows: Windows | None = None
     """Several windows per chip inside these days; one where absent."""

@@ -59,9 +59,9 @@ class Grid(Model):
     kind: Literal["utm", "majortom", "mgrs", "degrees", "points", "list"] = "utm"
     """``utm``: squares on the zone's lattice; ``majortom``, ``mgrs``, ``degrees``: chips in the cells of a named grid;
     ``points``: chips around the places of a table; ``list``: the cells as given."""
-    chip_m: PositiveFloat | None = None
-    """Edge of a chip in metres (all but ``list``)."""
-    gsd_m: PositiveFloat = 10.0
+    chip_m: float | None = Field(default=None, gt=0.0, le=1_000_000.0)
+    """Edge of a chip in metres (all but ``list``); a zone of UTM is narrower than the limit."""
+    gsd_m: float = Field(default=10.0, ge=0.01, le=1_000_000.0)
     """GSD of the labels and of layers put on one grid."""
     cells: tuple[Cell, ...] = ()
     """The chips (``list``)."""
@@ -129,7 +129,7 @@ class SplitRule(Model):
     method: Literal["blocks", "stripes", "checkerboard", "groups", "kfold", "listed", "none"] = "blocks"
     """Square blocks, parallel stripes, a checkerboard of blocks, groups of chips that belong together, stratified
     folds of blocks or groups, the column ``split`` of a list of cells, or everything in train."""
-    block_m: PositiveFloat = 3000.0
+    block_m: float = Field(default=3000.0, ge=1.0)
     """Edge of a block or width of a stripe."""
     angle_deg: float = Field(default=60.0, ge=0.0, lt=180.0)
     """Direction across the stripes, counter-clockwise from east."""

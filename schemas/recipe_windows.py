@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from schemas.recipe_base import Model, Name
+from schemas.recipe_base import Day, Model, Name
 
 SEASON_NAMES: dict[str, tuple[str, ...]] = {
     "quarters": ("q1", "q2", "q3", "q4"),
@@ -58,11 +57,11 @@ class Window(Model):
 
     id: Name
     """Stands beside every date that was taken from it."""
-    start: date
+    start: Day
     """First day."""
-    end: date
+    end: Day
     """Last day, included."""
-    reference: date | None = None
+    reference: Day | None = None
     """Day from which ``closest`` and ``max_gap_days`` count; the middle where absent."""
 
     @model_validator(mode="after")
@@ -96,7 +95,7 @@ class Pair(Model):
 
     kind: Literal["pair"]
     """Which of the kinds this is."""
-    event: date | None = None
+    event: Day | None = None
     """Its day, where all chips have the same."""
     table: str | None = None
     """CSV, Parquet or GeoJSON beside the recipe with the day per chip: rows are found by ``chip_id``, by ``region``, or

@@ -100,8 +100,9 @@ SIZE_M = 960.0
 
 
 def _listed(*cells: tuple[str, int, float, float]) -> CellTable:
-    """Cells of the recipe by id, EPSG code and lower left corner."""
-    given = tuple(Cell(id=n, epsg=code, bounds=(x, y, x + SIZE_M, y + SIZE_M)) for n, code, x, y in cells)
+    """Cells by id, EPSG code and lower left corner, unchecked as those of a file are."""
+    boxes = [(n, code, (x, y, x + SIZE_M, y + SIZE_M)) for n, code, x, y in cells]
+    given = tuple(Cell.model_construct(id=n, epsg=code, bounds=box, region="list") for n, code, box in boxes)
     return CellTable.concat(cells_of(Grid(kind="list", cells=given), {}))
 
 

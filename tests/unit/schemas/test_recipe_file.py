@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,6 +148,34 @@ BROKEN = {
         "x.yaml:9: sample.0: kind 'randm' is none of all, random, spacing,",
     ),
     "step without a kind": ("grid:\n", "sample:\n  - {n: 5}\ngrid:\n", "x.yaml:9: sample.0: kind '' is none of all,"),
+    "endless chip": ("960", ".inf", "x.yaml:9: grid.chip_m: Input should be a finite number, got inf"),
+    "chip wider than a zone": ("960", "1e30", "x.yaml:9: grid.chip_m: Input should be less than or equal to 1000000"),
+    "pixel of an atom": (
+        "960",
+        "960\n  gsd_m: 1e-9",
+        "x.yaml:10: grid.gsd_m: Input should be greater than or equal to",
+    ),
+    "block of nothing": (
+        "grid:\n",
+        "split: {block_m: 1e-300}\ngrid:\n",
+        "split.block_m: Input should be greater than or",
+    ),
+    "year that no picture is of": (
+        "2021-01-01",
+        "0001-01-01",
+        "time.start: a day lies between 1900 and 2199",
+    ),
+    "day as a number": (
+        "2021-01-01",
+        "20210101",
+        "time.start: write a day of the calendar, as 2021-06-30, got 20210101",
+    ),
+    "time of day": ("2021-01-01", "2021-01-01T10:00:00Z", "time.start: write a day of the calendar, as 2021-06-30"),
+    "more dates than are kept": (
+        "collection: sentinel-2-l2a}",
+        "collection: sentinel-2-l2a, select: {max_dates: 2, min_dates: 3}}",
+        "x.yaml:12: recipe: modalities.s2.select.min_dates is 3, but max_dates keeps 2: no chip would be kept",
+    ),
     "unknown reference": (
         "grid:\n",
         "register:\n  mode: measure\n  reference: s1\ngrid:\n",
@@ -252,6 +283,33 @@ def test_a_sensor_table_with_a_day_that_is_none_names_its_line(tmp_path: Path) -
     with pytest.raises(RecipeError) as caught:
         parse_recipe((GOOD + "sensors: {mine: mine.yaml}\n").encode(), "x.yaml", tmp_path)
     assert caught.value.line().startswith("x.yaml: sensors.mine: mine.yaml:3: bands.0.gsd_m: '2021-02-30' is no date (")
+
+
+def test_tiny_recipe_keeps_to_its_region_at_any_place() -> None:
+    for box in ("[179.995, -17.0, -179.0, -16.0]", "[10.0, 78.0, 30.0, 79.0]", "[11.9, 47.8, 11.905, 47.805]"):
+        recipe = parse_recipe(GOOD.replace("[11.9, 47.8, 12.1, 47.9]", box).encode(), "x.yaml")
+        west, south, east, north = recipe.tiny().regions[0].bbox or ()
+        whole = shapely.box(*_unrolled(recipe.regions[0].bbox))
+        assert whole.covers(shapely.box(*_unrolled((west, south, east, north))))
+        wide_m = (_unrolled((west, south, east, north))[2] - west) * 111_000 * math.cos(math.radians(south))
+        assert wide_m > 2 * 960 or east == recipe.regions[0].bbox[2]
+
+
+def _unrolled(box: Any) -> tuple[float, float, float, float]:
+    west, south, east, north = box
+    return west, south, east + 360.0 * (east < west), north
+
+
+def test_tiny_recipe_takes_few_chips_of_what_is_no_box() -> None:
+    outline = GOOD.replace("bbox: [11.9, 47.8, 12.1, 47.9]", "geojson: valley.geojson")
+    for text in (outline, GOOD.replace("chip_m: 960", "chip_m: 960\n  kind: points\n  file: a.csv")):
+        assert parse_recipe(text.encode(), "x.yaml").tiny().sample[-1].n == 4  # type: ignore[union-attr]
+
+
+def test_tiny_recipe_asks_for_no_more_dates_than_it_keeps() -> None:
+    asking = "collection: sentinel-2-l2a, select: {min_dates: 3}}"
+    recipe = parse_recipe(GOOD.replace("collection: sentinel-2-l2a}", asking).encode(), "x.yaml")
+    assert recipe.tiny().modalities["s2"].select.min_dates == 1
 
 
 @given(st.text(max_size=200))
