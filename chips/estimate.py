@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from chips.convert import stored_form
 from chips.plan import LayerPlan, layer_georef
+from chips.windows import spans_of
 from schemas.chip import ChipSpec
-from schemas.recipe import Recipe
+from schemas.legend import load_legend
+from schemas.recipe import Labels, Modality, Recipe
+from schemas.recipe_targets import LABEL, DegradedTarget, FractionsTarget, MaskTarget, PairTarget, Target
 from schemas.scene import SceneItem
 
 BLOCK_BYTES = 512 * 512 * 2
@@ -20,11 +23,16 @@ READ_BYTES_PER_S = 40e6
 """Raw bytes that a worker reads, converts, checks and writes per second, about."""
 REQUESTS_PER_S = 100.0
 """Requests that a worker has answered per second, several in flight, about."""
+MEMBER_BYTES = 1_024
+"""What a tar adds to a member: its header, that of the array, what fills the last block."""
+DOCUMENT_BYTES = {"row": 4_000, "layer": 1_200, "osm": 15_000, "kind of text": 4_000}
+"""Of a chip's JSON: its row, what the row says of each layer, vectors of a square kilometre, texts of each kind;
+measured on the sandbox, where towns are small."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Upper bounds: dates that clouds rule out are not read."""
+    """What is read and stored at most: dates that clouds rule out are neither."""
 
     chips: int
     """Chips planned."""
@@ -37,7 +45,7 @@ class Estimate:
     requests: int
     """Ranges to ask for: blocks that the windows touch, and one header per asset."""
     disk_bytes: int
-    """Raw bytes of the shards, both kinds together."""
+    """Raw bytes of the shards, all kinds together: arrays at most, documents about. Zarr packs them smaller."""
 
     def seconds(self, workers: int) -> float:
         """About how long it takes on some workers: reading and asking go on side by side."""
@@ -76,7 +84,7 @@ def estimate(
     """
     chips, tiles = int(chips_per_tile.sum()), len(chips_per_tile)
     read = requests = 0
-    disk = _label_bytes(recipe) * chips
+    disk = round(chips * float(np.mean([_beside_layers(chip, recipe) for chip in sample])))
     for layer in layers:
         pairs, modality = touched[layer.modality], recipe.modalities[layer.modality]
         pixels = float(np.mean([_pixels(chip, layer, recipe) for chip in sample]))
@@ -85,9 +93,11 @@ def estimate(
         read += int(amount.sum())
         requests += assets * int((1 + np.ceil(amount / (BLOCK_BYTES * len(layer.bands)))).sum())
         stored = np.dtype(stored_form(layer.dtype, layer.nodata, layer.unit, modality)[0]).itemsize * len(layer.bands)
-        offered = np.bincount(pairs.tile, minlength=tiles)
-        dates = np.minimum(offered, modality.select.max_dates)
-        disk += int((dates * chips_per_tile).sum() * pixels * (stored + 1))
+        offered, wanted = np.bincount(pairs.tile, minlength=tiles), _most_dates(modality, recipe, sample)
+        dates = np.full(tiles, wanted) if modality.select.keep_missing else np.minimum(offered, wanted)
+        beside = 2 if modality.composite else 1  # validity, and how many dates a composite was made of
+        disk += int((dates * chips_per_tile).sum() * pixels * (stored + beside))
+        disk += chips * (MEMBER_BYTES * (1 + beside) + DOCUMENT_BYTES["layer"])
     items = sum(touched[name].items for name in recipe.modalities if name in touched)
     return Estimate(chips, tiles, items, read, requests, disk * len(recipe.write.kinds))
 
@@ -97,8 +107,45 @@ def _pixels(chip: ChipSpec, layer: LayerPlan, recipe: Recipe) -> int:
     return shape[0] * shape[1]
 
 
-def _label_bytes(recipe: Recipe) -> int:
-    if recipe.labels is None or not recipe.grid.chip_m:
-        return 0
-    pixels = round(recipe.grid.chip_m / recipe.grid.gsd_m) ** 2
-    return pixels * (len(recipe.labels.sources) + (2 if recipe.labels.fuse else 0))
+def _most_dates(modality: Modality, recipe: Recipe, sample: Sequence[ChipSpec]) -> int:
+    """Most dates of a chip: so many in each of its windows."""
+    windows = max(len(spans_of(modality.time or recipe.time, chip)) for chip in sample)
+    return windows * (1 if modality.composite else modality.select.max_dates)
+
+
+def _beside_layers(chip: ChipSpec, recipe: Recipe) -> float:
+    """Bytes of a chip's labels, targets and documents."""
+    shape = chip.georef(recipe.grid.gsd_m).shape_yx
+    pixels, square_km = shape[0] * shape[1], shape[0] * shape[1] * recipe.grid.gsd_m**2 / 1e6
+    arrays: list[float] = []  # bytes of each for a pixel of the labels
+    found = DOCUMENT_BYTES["row"]
+    if recipe.labels is not None:
+        sources = recipe.labels.sources.values()
+        arrays += [2 if _largest_code(one.legend_name()) > 255 else 1 for one in sources]
+        arrays += [1, 1] if recipe.labels.fuse else []
+        arrays += [_target_bytes(one, recipe.labels, recipe.grid.gsd_m) for one in recipe.labels.targets.values()]
+        found += round(DOCUMENT_BYTES["osm"] * square_km) * any(one.kind == "osm" for one in sources)
+    if recipe.captions is not None:
+        found += DOCUMENT_BYTES["kind of text"] * len(recipe.captions.kinds)
+    return sum(pixels * size + MEMBER_BYTES for size in arrays) + found
+
+
+def _largest_code(legend: str) -> int:
+    known = load_legend(legend)
+    return max(*known.nodata, *(entry.code for entry in known.classes))
+
+
+def _target_bytes(target: Target, labels: Labels, gsd_m: float) -> float:
+    """Bytes of a target's array for a pixel of the labels; 0 where it is a column or a document."""
+    if isinstance(target, PairTarget):
+        return 3.0
+    if isinstance(target, MaskTarget | DegradedTarget):
+        return 1.0
+    cell_m = getattr(target, "cell_m", None)
+    if cell_m is None:
+        return 0.0
+    layers = 1
+    if isinstance(target, FractionsTarget):
+        fused = labels.fuse.legend if labels.fuse else ""
+        layers = len(load_legend(fused if target.of == LABEL else labels.sources[target.of].legend_name()).classes)
+    return 4.0 * layers * (gsd_m / float(cell_m)) ** 2

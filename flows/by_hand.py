@@ -48,7 +48,7 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
         "items": cost.items,
         "read_bytes_at_most": cost.read_bytes,
         "requests_about": cost.requests,
-        "disk_bytes_at_most": cost.disk_bytes,
+        "disk_bytes_about": cost.disk_bytes,
     }
     rows = [{"what": name, "how much": value} for name, value in found.items()]
     quietly(show_table, key_of(recipe.name, "plan"), rows)
