@@ -123,6 +123,19 @@ def number_text(value: float) -> str:
     return f"{value:.4g}"
 
 
+def place_text(latitude: float, longitude: float, decimals: int) -> str:
+    """A place for people; the longitude may be counted on beyond the antimeridian.
+
+    >>> place_text(-17.0, 180.25, 2)
+    '17.00° S, 179.75° W'
+    """
+    east = (longitude + 180.0) % 360.0 - 180.0
+    return (
+        f"{abs(latitude):.{decimals}f}° {'N' if latitude >= 0 else 'S'}, "
+        f"{abs(east):.{decimals}f}° {'E' if east >= 0 else 'W'}"
+    )
+
+
 def histogram(
     title: str,
     unit: str,
@@ -224,8 +237,5 @@ def region_map(
         height=span_y_m * per_metre + 2 * margin,
         scale_bar_width=bar_m * per_metre,
         scale_bar_text=f"{number_text(bar_m / 1000)} km" if bar_m >= 1000 else f"{number_text(bar_m)} m",
-        centre_text=(
-            f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}, "
-            f"{abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
-        ),
+        centre_text=place_text(latitude, longitude, 2),
     )

@@ -18,7 +18,9 @@ import jinja2
 import pyarrow as pa
 import shapely
 
+from chips.cell_table import join_at_antimeridian
 from reports import label_tables, tables
+from reports.charts import place_text
 from reports.validation import validation_section
 
 log = logging.getLogger(__name__)
@@ -251,8 +253,9 @@ def _place(row: Mapping[str, Any]) -> str:
     geometry = shapely.from_wkb(row.get("geometry"))
     if geometry is None or geometry.is_empty:
         return str(row.get("region", ""))
-    x, y = geometry.centroid.x, geometry.centroid.y
-    where = f"{abs(y):.4f}° {'N' if y >= 0 else 'S'}, {abs(x):.4f}° {'E' if x >= 0 else 'W'}"
+    west, _, east, _ = geometry.bounds
+    middle = (join_at_antimeridian(geometry) if east - west > 180.0 else geometry).centroid
+    where = place_text(middle.y, middle.x, 4)
     region = str(row.get("region", ""))
     return f"{region}, {where}" if region else where
 

@@ -16,6 +16,9 @@ from reports.tables import Block, fractions_of, legend_colours, rows_of, scalar_
 LEAST_SHOWN = 0.005
 """Smaller probabilities make no column of a confusion matrix, nor smaller shares a row."""
 
+MUCH_DISPUTED = 0.6
+"""Share of a chip's pixels from which on its map is as dark as it gets."""
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -120,9 +123,10 @@ def label_maps(chips: pa.Table, legend: Mapping[str, Any], maps: Sequence[Region
         here = [rows[outline.chip_id] for outline in drawn.outlines]
         found.append(LabelMap("commonest class", drawn, tuple(_dominant(row, colours) for row in here)))
         if "label.agreement" in chips.column_names:
-            found.append(
-                LabelMap("share of pixels that the sources disagree about", drawn, tuple(map(_disputed, here)))
+            title = (
+                f"share of pixels that the sources disagree about: light 0 %, dark {100 * MUCH_DISPUTED:.0f} % and more"
             )
+            found.append(LabelMap(title, drawn, tuple(map(_disputed, here))))
     return found
 
 
@@ -139,7 +143,7 @@ def _disputed(row: Mapping[str, Any]) -> tuple[str, str]:
     if agreed is None or math.isnan(agreed):
         return "#888888", "fewer than two sources"
     share = 1.0 - float(agreed)
-    depth = min(share / 0.6, 1.0)
+    depth = min(share / MUCH_DISPUTED, 1.0)
     low, high = (247, 240, 220), (160, 20, 30)
     red, green, blue = (round(a + (b - a) * depth) for a, b in zip(low, high, strict=True))
     return f"#{red:02x}{green:02x}{blue:02x}", f"{share:.0%}"

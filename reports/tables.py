@@ -156,10 +156,7 @@ def modality_rows(chips: pa.Table) -> list[ModalityRow]:
     """One row per modality: dates, clear fraction, time gaps, registration."""
     rows = []
     for name in modalities_of(chips.column_names):
-        clear = flat_numbers(chips, f"{name}.clear_fraction")
-        items = flat(chips, f"{name}.item_ids")
-        if len(items) == len(clear):
-            clear = clear[_is_named(items)]  # an empty step of a series is no date
+        clear = _clear_fractions(chips, name)
         gaps = np.abs(flat_numbers(chips, f"{name}.gap_days"))
         endings = ("item_ids", "clear_fraction", "registered")
         column = next(f"{name}.{ending}" for ending in endings if f"{name}.{ending}" in chips.column_names)
@@ -172,11 +169,23 @@ def modality_rows(chips: pa.Table) -> list[ModalityRow]:
                 clear_median=_median(clear),
                 gap_median_days=_median(gaps),
                 gap_largest_days=float(np.nanmax(gaps)) if np.isfinite(gaps).any() else None,
-                statuses=dict(sorted(_counts(flat(chips, f"{name}.registered")).items())),
+                statuses=dict(sorted(_counts(_of_dates(chips, name, "registered")).items())),
                 references=tuple(sorted(one for one in _counts(flat(chips, f"{name}.shift_reference")) if one)),
             )
         )
     return rows
+
+
+def _of_dates(chips: pa.Table, modality: str, ending: str) -> pa.Array:
+    """All entries of a list column, chip after chip, less those of the empty steps of a series, which are no dates."""
+    values, items = flat(chips, f"{modality}.{ending}"), flat(chips, f"{modality}.item_ids")
+    return values.filter(pa.array(_is_named(items))) if len(items) == len(values) else values
+
+
+def _clear_fractions(chips: pa.Table, modality: str) -> NDArray[np.float64]:
+    """Clear fraction of every date; missing ones are NaN."""
+    fractions = _of_dates(chips, modality, "clear_fraction").cast(pa.float64())
+    return np.asarray(fractions.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _is_named(items: pa.Array) -> NDArray[np.bool_]:
@@ -222,7 +231,7 @@ def shift_histograms(chips: pa.Table) -> list[Histogram]:
 def clear_histograms(chips: pa.Table) -> list[Histogram]:
     """Clear fraction of each chip and date, per modality."""
     charts = [
-        histogram(name, "", flat_numbers(chips, f"{name}.clear_fraction"), limits=(0.0, 1.0), bins=20)
+        histogram(name, "", _clear_fractions(chips, name), limits=(0.0, 1.0), bins=20)
         for name in modalities_of(chips.column_names)
     ]
     return [chart for chart in charts if chart is not None]

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import shapely
 
 from reports import html
 from reports.html import Quicklook, ReportInputs, count_line, render_report, write_report
+from shards.tables import chips_table
 
 
 class Page(HTMLParser):
@@ -85,6 +88,43 @@ def test_count_line_sums_reasons() -> None:
 
 def test_same_inputs_give_the_same_page(inputs: ReportInputs, source: str) -> None:
     assert render_report(inputs) == source
+
+
+def test_a_chip_over_the_antimeridian_is_shown_where_it_lies(inputs: ReportInputs) -> None:
+    halves = [shapely.box(179.99, -17.0, 180.0, -16.99), shapely.box(-180.0, -17.0, -179.96, -16.99)]
+    row = {
+        "chip_id": "a",
+        "split": "val",
+        "region": "fiji",
+        "geometry_wkb": shapely.to_wkb(shapely.MultiPolygon(halves)),
+    }
+    pictures = {"a": next(iter(inputs.quicklooks.values()))}
+    source = render_report(dataclasses.replace(inputs, chips=chips_table([row]), quicklooks=pictures))
+    assert "fiji, 16.9950° S, 179.9850° W" in source
+
+
+def test_headings_leave_no_level_out_and_tables_are_reached_by_key(source: str, page: Page) -> None:
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert "<th></th>" not in source
+    assert source.count('class="scroll"') == source.count('class="scroll" tabindex="0"') > 3
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_words_stand_out_from_what_they_stand_on(source: str, scheme: int) -> None:
+    """WCAG 2.2, success criterion 1.4.3: 4.5 to 1."""
+    names = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", source, re.DOTALL)[scheme]))
+    for ground in ("ground", "card"):
+        for ink in ("ink", "soft", "accent", "wrong", "train", "val", "test", "other"):
+            low, high = sorted((_luminance(names[ink]), _luminance(names[ground])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
 
 
 def test_licence_duties_are_shown(page: Page) -> None:

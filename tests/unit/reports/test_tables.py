@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+import shapely
 
 from reports import charts, tables
 from reports.html import ReportInputs
+from shards.tables import chips_table
 
 
 def test_class_shares_are_means_over_the_chips_of_a_split() -> None:
@@ -125,3 +127,26 @@ def test_every_outline_lies_on_its_map(inputs: ReportInputs) -> None:
     for drawn in tables.region_maps(inputs.chips):
         corners = [tuple(map(float, pair.split(","))) for one in drawn.outlines for pair in one.points.split()]
         assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in corners), drawn.region
+
+
+def test_empty_steps_of_a_series_are_no_dates_in_any_figure() -> None:
+    chips = pa.table(
+        {
+            "s2.item_ids": [["a", "", "b", ""]],
+            "s2.clear_fraction": [[0.9, 0.0, 0.8, 0.0]],
+            "s2.registered": [["measured", "", "measured", ""]],
+        }
+    )
+    (row,) = tables.modality_rows(chips)
+    (chart,) = tables.clear_histograms(chips)
+    assert (row.dates, row.clear_median, row.statuses) == (2, pytest.approx(0.85), {"measured": 2})
+    assert (chart.count, chart.median) == (2, pytest.approx(0.85))
+
+
+def test_a_region_over_the_antimeridian_has_its_centre_on_the_earth() -> None:
+    def row(chip_id: str, shape: shapely.Geometry) -> dict[str, object]:
+        return {"chip_id": chip_id, "split": "train", "region": "fiji", "geometry_wkb": shapely.to_wkb(shape)}
+
+    boxes = [shapely.box(179.9, -17.0, 179.95, -16.99), shapely.box(-179.9, -17.0, -179.5, -16.99)]
+    (chart,) = tables.region_maps(chips_table([row("a", boxes[0]), row("b", boxes[1])]))
+    assert chart.centre_text == "16.99° S, 179.80° W"
