@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from reports.html import ReportInputs, render_report
 from schemas.errors import DatasetError, UserError
 from shards.reader import open_dataset
 from shards.storage import open_storage
@@ -81,3 +86,21 @@ def test_an_export_wants_a_folder_s_name(published: Path, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="--out: no folder is named"):
         run_export(str(published), None, Path(), "zarr", (), Conditions(), False, None, narrow()[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_the_report_says_of_loading_runs(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_dataset(published)
+    document = opened.document.model_dump(mode="json")
+    folder = published / opened.folder
+    tables = (pq.read_table(folder / f"{name}.parquet") for name in ("chips", "outcomes", "texts"))
+    page = render_report(ReportInputs(document, *tables))
+    first, second = (html.unescape(code) for code in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL))
+    monkeypatch.chdir(published)
+    ours: dict[str, Any] = {}
+    exec(first.replace("URI of this dataset", "."), ours)
+    public: dict[str, Any] = {}
+    exec(second, public)
+    assert len(ours["chips"]) == len(public["chips"]) == public["layer"].sizes["chip"] == 3
+    assert ours["sample"].chip_id in set(public["chips"]["chip_id"])
+    assert public["arrays"]
