@@ -24,7 +24,7 @@ def label_files(recipe: Recipe, variables: Mapping[str, str], work: Path) -> dic
     known = _read(work / KNOWN)
     now: dict[str, str] = {}
     for name, source in (recipe.labels.sources if recipe.labels else {}).items():
-        path = _local(fill(source.href, variables, f"labels.sources.{name}.href")) if source.href else None
+        path = local_path(fill(source.href, variables, f"labels.sources.{name}.href")) if source.href else None
         if path is not None and path.is_file():
             status = path.stat()
             key = f"{path} {status.st_size} {status.st_mtime_ns}"
@@ -45,8 +45,9 @@ def _read(path: Path) -> dict[str, str]:
         return {}
 
 
-def _local(href: str) -> Path | None:
+def local_path(href: str) -> Path | None:
+    """The file of this machine that an address names, if it names one."""
     parts = urlsplit(href)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
-    return Path(href) if "://" not in href else None
+    return Path(href) if "://" not in href and not href.startswith("/vsi") else None

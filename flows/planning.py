@@ -24,6 +24,7 @@ from chips.tiling import TileTable, hulls_of, tile_cells, touches
 from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
+from flows.label_files import local_path
 from flows.plan_store import PlanWriter, StoredPlan, describe
 from labelers.marks import mark_sizes
 from labelers.targets import check_targets
@@ -73,6 +74,7 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     check_names(recipe)
+    _refuse_absent_files(recipe, variables)
     catalogs = Catalogs(recipe, variables, opener)
     sampled = planned_cells(recipe, folder, variables, catalogs)
     cells = with_dates(recipe, folder, sampled.cells)
@@ -268,6 +270,19 @@ def check_names(recipe: Recipe) -> None:
             load_legend(recipe.labels.fuse.legend).require_indices()
         mark_sizes(setup_of(recipe.labels))
     check_targets(recipe.labels, recipe.grid.gsd_m)
+
+
+def _refuse_absent_files(recipe: Recipe, variables: Mapping[str, str]) -> None:
+    sources = recipe.labels.sources if recipe.labels else {}
+    named = {f"labels.sources.{name}.href": source.href for name, source in sources.items()}
+    for name, modality in recipe.modalities.items():
+        terrain = modality.ground_range.terrain if modality.ground_range else None
+        named[f"modalities.{name}.ground_range.terrain.href"] = terrain.href if terrain else None
+    for where, href in named.items():
+        path = local_path(fill(href, variables, where)) if href else None
+        if path is not None and not path.is_file():
+            mend = "give its whole path, or the one from the folder in which you run this"
+            raise RecipeError(f"there is no file {path.name}", where=where, mend=mend)
 
 
 @contextmanager

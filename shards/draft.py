@@ -129,12 +129,7 @@ def check_draft(draft: Draft) -> None:
             odd = sorted(found ^ kept)
             raise IntegrityError(f"{what} and the kept outcomes differ by {len(odd)} chip(s), first {odd[0]}")
     if not kept:
-        reasons = draft.counts()
-        raise DatasetError(
-            f"no chip was kept of {len(planned)}: rejected {reasons['rejected']}, failed {reasons['failed']}",
-            where=draft.name,
-            mend="loosen the recipe's screen, or widen its time window",
-        )
+        raise _nothing_kept(draft)
     strangers = sorted(set(pc.unique(draft.texts["chip_id"]).to_pylist()) - kept)
     if strangers:
         raise IntegrityError(f"texts of {len(strangers)} chip(s) that were not kept, first {strangers[0]}")
@@ -164,3 +159,15 @@ def _refuse_closed_layers(draft: Draft) -> None:
             where=draft.name,
             mend="leave it out, or set publish.private: true",
         )
+
+
+def _nothing_kept(draft: Draft) -> DatasetError:
+    """Says why, and where the first failure was met: a source that fails is mended otherwise than a strict recipe."""
+    reasons, wrong = draft.counts(), next((one for one in draft.outcomes if one.state == "failed"), None)
+    told = [f"{name} {count}" for kind in ("rejected", "failed") for name, count in reasons[kind].items()]
+    what = f"no chip was kept of {len(draft.outcomes)} ({', '.join(told)})"
+    if wrong is None:
+        return DatasetError(what, draft.name, "loosen the recipe's select and screen, or widen its time window")
+    place = f" [{wrong.url}]" if wrong.url and wrong.url not in wrong.reason else ""
+    first = f"{wrong.error_class}: {wrong.reason}{place}"
+    return DatasetError(f"{what}; the first failure, {first}", draft.name, "mend the source and run the command again")

@@ -122,6 +122,15 @@ def test_a_buffer_and_one_block_are_both_named() -> None:
     assert "smaller split.buffer_m, which left out 3 of 10, and take a smaller split.block_m" in note
 
 
+def test_a_label_file_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    labels = {"sources": {"wc": {"kind": "worldcover", "href": "${TERRAWEFT_MAPS}/wc.tif"}}}
+    with pytest.raises(
+        RecipeError, match=r"^labels\.sources\.wc\.href: there is no file wc\.tif \(give its whole path"
+    ):
+        make_plan(_recipe(labels=labels), tmp_path, {"TERRAWEFT_MAPS": str(tmp_path)}, tmp_path / "plan")
+    assert not (tmp_path / "plan").exists()
+
+
 WORLDCOVER = {"wc": {"kind": "worldcover", "href": "a.tif", "year": 2021}}
 UNKNOWN = {
     "sensor": ({"sensor": "sentinel-9"}, r"^modalities\.s2\.sensor: unknown sensor 'sentinel-9' \(known: "),

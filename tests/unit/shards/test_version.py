@@ -261,7 +261,14 @@ def test_a_draft_that_does_not_hold_together_is_refused(tmp_path: Path) -> None:
         shards=[],
         texts=texts_table(()),
     )
-    with pytest.raises(DatasetError, match="no chip was kept of 1"):
+    with pytest.raises(DatasetError, match=r"no chip was kept of 1 \(clear_fraction 1\) \(loosen the recipe's select"):
+        publish(open_storage(tmp_path), nothing)
+    lost = Outcome("y", "failed", "HTTP 404", error_class="AssetMissingError", url="https://host/map.tif")
+    nothing = replace(nothing, outcomes=[*nothing.outcomes, lost])
+    said = (
+        r"\(clear_fraction 1, AssetMissingError 1\); the first failure, AssetMissingError: HTTP 404 \[https://host/map"
+    )
+    with pytest.raises(DatasetError, match=said):
         publish(open_storage(tmp_path), nothing)
 
 
