@@ -117,8 +117,8 @@ def _layer(layer: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _table(*headings: str, rows: Any) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in headings:
-        table.add_column(heading)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)  # in a narrow terminal nothing is cut
     for row in rows:
         table.add_row(*(Text(printable("" if value is None else value)) for value in row))
     return table

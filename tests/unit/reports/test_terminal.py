@@ -48,9 +48,9 @@ def test_other_arrays_are_refused(rgb: np.ndarray[Any, Any]) -> None:
         half_blocks(rgb)
 
 
-def shown(document: dict[str, Any]) -> str:
+def shown(document: dict[str, Any], width: int = 160) -> str:
     buffer = io.StringIO()
-    Console(file=buffer, width=160, color_system=None).print(describe(document))
+    Console(file=buffer, width=width, color_system=None).print(describe(document))
     return buffer.getvalue()
 
 
@@ -60,6 +60,12 @@ def test_describe_names_counts_layers_and_sources(inputs: ReportInputs) -> None:
     assert "does not add up" not in text
     for word in ("s2_10m", "B02", "10.0 m", "uint16", "osm-extract", "ODbL-1.0", "caption/short 1"):
         assert word in text, word
+
+
+def test_a_narrow_terminal_cuts_nothing(inputs: ReportInputs) -> None:
+    text = shown(dict(inputs.dataset_json), width=40)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert "s2_10m" in text
 
 
 def test_a_name_cannot_steer_the_terminal(inputs: ReportInputs) -> None:
