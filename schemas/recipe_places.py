@@ -20,8 +20,6 @@ class Region(Model):
     """Path of a GeoJSON file (geopandas reads it), beside the recipe or absolute."""
     feature: str | None = None
     """The one feature of that file with this ``id``; all together where absent."""
-    catalogs: tuple[Name, ...] = ()
-    """Catalogs that serve this region; all where empty."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Region:
