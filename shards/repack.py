@@ -33,6 +33,9 @@ ITEMS = "items.parquet"
 AT_ONCE = 2
 """Shards written side by side: one hashes while another writes."""
 
+MAX_BUCKETS = 10**10
+"""Shards are named by their bucket in at most ten digits (`shards.layout.SHARD_PATH`)."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -49,7 +52,7 @@ class Sizes:
         """Number of buckets of a split.
 
         Raises:
-            DatasetError: none at all.
+            DatasetError: none at all, or more than names can count.
         """
         if isinstance(self.buckets, int):
             count = self.buckets
@@ -63,6 +66,10 @@ class Sizes:
             count = now
         if count < 1:
             raise DatasetError(f"{count} buckets for {split} are none", mend="ask for 1 at least")
+        if count > MAX_BUCKETS:
+            raise DatasetError(
+                f"{count:,} buckets for {split} are more than a shard's name has digits for", mend="ask for fewer"
+            )
         return count
 
 

@@ -52,6 +52,13 @@ def test_no_bucket_is_refused(dataset_root: Path) -> None:
         repack(open_storage(dataset_root), Sizes(buckets=0), scratch=dataset_root / "work")
 
 
+def test_more_buckets_than_a_name_can_count_are_refused_before_a_shard_is_written(dataset_root: Path) -> None:
+    before = sorted((dataset_root / "shards").rglob("*.tar"))
+    with pytest.raises(DatasetError, match=r"99,999,999,999 buckets for \w+ are more"):
+        repack(open_storage(dataset_root), Sizes(buckets=99_999_999_999), scratch=dataset_root / "work")
+    assert sorted((dataset_root / "shards").rglob("*.tar")) == before
+
+
 def test_a_split_that_the_dataset_has_not_is_refused(dataset_root: Path) -> None:
     before = open_dataset(dataset_root).version
     with pytest.raises(DatasetError, match=r"no split 'foo' .it has .*train"):
