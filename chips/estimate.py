@@ -48,7 +48,7 @@ class Estimate:
     """Raw bytes of the shards, all kinds together: arrays at most, documents about. Zarr packs them smaller."""
 
     def seconds(self, workers: int) -> float:
-        """About how long it takes on some workers: reading and asking go on side by side."""
+        """About how long some workers read: asking goes on beside it. Start, labels and texts are not counted."""
         return max(self.read_bytes / READ_BYTES_PER_S, self.requests / REQUESTS_PER_S) / max(1, workers)
 
 

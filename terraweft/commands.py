@@ -290,7 +290,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
             **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
             "to read": f"at most {human_bytes(cost.read_bytes)} raw in about {cost.requests} requests",
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
-            "time": f"about {human_seconds(cost.seconds(count))} with {count} worker(s), by rules of thumb",
+            "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
         }
         if loaded.captions is not None:
             calls = estimate_calls(loaded.captions, cost.chips)
