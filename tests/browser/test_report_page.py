@@ -66,3 +66,18 @@ def test_page_fits_and_is_quiet(
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert (tmp_path / "page.png").stat().st_size > 20_000
     page.close()
+
+
+def test_colours_and_code_are_whole_on_paper(browser: Browser, page_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    page.emulate_media(media="print")
+
+    def style(place: str, name: str) -> Any:
+        return page.evaluate(f"getComputedStyle(document.querySelector('{place}')).{name}")
+
+    for place in (".swatch", ".stack span", ".share i"):  # else paper shows empty boxes
+        assert style(place, "printColorAdjust") == "exact", place
+    assert style("pre", "whiteSpace") == "pre-wrap"
+    assert style(".scroll", "overflowX") == "visible"
+    page.close()
