@@ -31,7 +31,7 @@ from labelers.targets import check_targets
 from labelers.voters import setup_of
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
-from schemas.recipe import LonLatBox, Recipe, fill
+from schemas.recipe import LonLatBox, Modality, Recipe, fill
 from schemas.scene import Opener
 from schemas.sensor import load_sensor
 from sources.date_tables import with_dates
@@ -260,6 +260,11 @@ def check_names(recipe: Recipe) -> None:
                 where=f"modalities.{name}.bands",
                 mend=f"known: {', '.join(known)}",
             )
+        idle = {"store": profile.kind != "sar", "ground_range": profile.kind != "sar"}
+        for key, is_idle in (idle | {"bands_order": not profile.bands_from_item}).items():
+            if is_idle and getattr(modality, key) != Modality.model_fields[key].default:
+                what = f"{modality.sensor} has nothing that this could change"
+                raise RecipeError(what, where=f"modalities.{name}.{key}", mend="leave it out")
     if recipe.labels is None:
         return
     for name, source in recipe.labels.sources.items():

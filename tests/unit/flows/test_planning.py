@@ -135,12 +135,15 @@ WORLDCOVER = {"wc": {"kind": "worldcover", "href": "a.tif", "year": 2021}}
 UNKNOWN = {
     "sensor": ({"sensor": "sentinel-9"}, r"^modalities\.s2\.sensor: unknown sensor 'sentinel-9' \(known: "),
     "engine": ({"engine": "gdalwarp"}, r"^modalities\.s2\.engine: unknown engine 'gdalwarp' \(known: "),
+    "store": ({"store": "db"}, r"^modalities\.s2\.store: sentinel-2-l2a has nothing that this could change \(leave it"),
+    "ground range": ({"ground_range": {}}, r"^modalities\.s2\.ground_range: sentinel-2-l2a has nothing that this"),
+    "order of bands": ({"bands_order": "wavelength"}, r"^modalities\.s2\.bands_order: sentinel-2-l2a has nothing"),
     "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
 }
 
 
 @pytest.mark.parametrize("what", UNKNOWN)
-def test_a_name_that_is_unknown_is_told_with_its_place(what: str) -> None:
+def test_a_name_that_is_unknown_or_changes_nothing_is_told_with_its_place(what: str) -> None:
     change, said = UNKNOWN[what]
     with pytest.raises(RecipeError, match=said):
         check_names(_recipe(modalities={"s2": RECIPE["modalities"]["s2"] | change}))
