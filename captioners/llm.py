@@ -6,6 +6,7 @@ time-out can be billed twice), and none of its exceptions leaves this file: they
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import re
@@ -22,6 +23,8 @@ TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""
 ADDRESS = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
 """How an address of a server begins."""
+WHOLE = 4.0
+"""A call may take so many read time-outs in all: a body that comes byte by byte never runs into one."""
 NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 """Failures before anything was sent."""
 
@@ -107,7 +110,7 @@ class ChatServer:
             import openai
         except ImportError as error:
             raise MissingExtraError.of("openai", "build") from error
-        self._openai, self._key, self.base_url = openai, key, base_url
+        self._openai, self._key, self.base_url, self._timeout_s = openai, key, base_url, timeout_s
         self._client = openai.AsyncOpenAI(api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s)
         self._response: Any = _response_class()
         self._client.organization = self._client.project = None  # never taken from the environment
@@ -128,7 +131,11 @@ class ChatServer:
         takes a third of a call's time, and changes nothing here.
         """
         body = {"model": model, "messages": messages, **parameters}
-        return await self._sent(self._client.post("/chat/completions", cast_to=self._response, body=body))
+        try:
+            async with asyncio.timeout(WHOLE * self._timeout_s):
+                return await self._sent(self._client.post("/chat/completions", cast_to=self._response, body=body))
+        except TimeoutError:
+            return Lost("TooSlow", was_sent=True)
 
     async def upload(self, path: Path) -> dict[str, Any] | Refused | Lost:
         """Upload the requests of a batch; the file's description."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import signal
 import sqlite3
@@ -14,6 +16,7 @@ from captioners.base import CaptionInput, make_captioner
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
 from captioners.live import LiveCaptioner
+from captioners.llm import ChatServer, Key, Lost, Received, Refused
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
 from captioners.records import Chip
@@ -338,6 +341,35 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
 """
+
+
+def test_a_body_that_never_ends_is_given_up(tmp_path: Path) -> None:
+    gone: list[asyncio.Task[None] | None] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gone.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def main() -> Lost | Received | Refused:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            asked = ChatServer(url, Key(None), timeout_s=0.6)
+            try:
+                return await asked.complete("m", [{"role": "user", "content": "?"}], {})
+            finally:
+                await asked.close()
+                await asyncio.gather(*(task for task in gone if task is not None))
+
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == Lost("TooSlow", was_sent=True)
 
 
 def test_ctrl_c_ends_at_once_and_leaves_the_call_in_doubt(tmp_path: Path) -> None:
