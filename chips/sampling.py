@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chips.cell_table import CellTable
 from chips.overview import Overview
 from chips.places import Places
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, UserError
 
 SAMPLERS: dict[str, str] = {
     "all": "chips.sampling_random:all_cells",
@@ -72,12 +72,12 @@ def sample_cells(cells: CellTable, steps: Sequence[Any], data: Sequence[SampleDa
         seed: the recipe's seed.
 
     Raises:
-        RecipeError: an unknown sampler, one that makes up cells, or a step that leaves none.
+        RecipeError: an unknown sampler, one that fails or makes up cells, or a step that leaves none.
     """
     cells = cells.take(np.argsort(cells.chip_id, kind="stable"))
     for index, (step, held) in enumerate(zip(steps, data, strict=True)):
         where = f"sample.{index}"
-        chosen = find_sampler(step.kind, where)(cells, step, held, step_seed(step.seed, seed, index))
+        chosen = _sampled(find_sampler(step.kind, where), where, cells, step, held, step_seed(step.seed, seed, index))
         if not np.isin(chosen.chip_id, cells.chip_id).all() or len(np.unique(chosen.chip_id)) != len(chosen):
             raise RecipeError(f"the sampler {step.kind!r} gave cells that it was not given, or one twice", where=where)
         if not len(chosen):
@@ -86,6 +86,26 @@ def sample_cells(cells: CellTable, steps: Sequence[Any], data: Sequence[SampleDa
             )
         cells = chosen.take(np.argsort(chosen.chip_id, kind="stable"))
     return cells
+
+
+def _sampled(sampler: Sampler, where: str, cells: CellTable, step: Any, held: SampleData, seed: int) -> CellTable:
+    """What a step leaves.
+
+    Raises:
+        RecipeError: the sampler is another package's, and fails or gives no table.
+    """
+    if step.kind in SAMPLERS:
+        return sampler(cells, step, held, seed)
+    try:
+        chosen = sampler(cells, step, held, seed)
+    except UserError:
+        raise
+    except Exception as error:
+        said = f"the sampler {step.kind!r} failed: {type(error).__name__}: {error}"
+        raise RecipeError(said, where=where, mend="see chips.sampling.Sampler for what it is given") from error
+    if not isinstance(chosen, CellTable):
+        raise RecipeError(f"the sampler {step.kind!r} gave {type(chosen).__name__}, no CellTable", where=where)
+    return chosen
 
 
 def step_seed(own: int | None, seed: int, index: int) -> int:

@@ -225,6 +225,18 @@ def test_samplers_of_others_are_named_by_module() -> None:
         _sample(_cells(), kind=f"{__name__}:made_up")
 
 
+def no_table(cells: CellTable, step: Any, data: SampleData, seed: int) -> Any:
+    """A sampler that gives names."""
+    return list(cells.chip_id)
+
+
+def test_a_sampler_of_others_that_fails_or_gives_no_table_is_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"sample.0: the sampler 'os:system' failed: TypeError"):
+        _sample(_cells(), kind="os:system")
+    with pytest.raises(RecipeError, match="gave list, no CellTable"):
+        _sample(_cells(), kind=f"{__name__}:no_table")
+
+
 def test_unknown_sampler_names_the_known() -> None:
     with pytest.raises(RecipeError, match=r"unknown sampler 'hexagons' .*known: all, cities, classes"):
         find_sampler("hexagons")
