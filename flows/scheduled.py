@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
 from flows.artifacts import ArtifactProgress, show_outcomes, show_result
@@ -60,7 +61,20 @@ def span_of(days: Sequence[date]) -> str:
     return " to ".join(day.isoformat() for day in dict.fromkeys((days[0], days[-1])))
 
 
-@flow(name="refresh", flow_run_name=run_name, persist_result=False)
+def tell_of_crash(flow: Any, flow_run: FlowRun, state: Any) -> None:
+    """Tell of a run whose process was killed: it could not itself. Prefect's worker calls it, by these names.
+
+    Args:
+        flow: `refresh_region`.
+        flow_run: with its parameters.
+        state: what became of it.
+    """
+    regions, region = load_regions(Path(flow_run.parameters["table"])), str(flow_run.parameters["region"])
+    said = "the run crashed: its process was ended; the next one goes on with what is finished"
+    notify(regions.row(region).notify, Event("failed", region, *stand(regions, region), said), os.environ)
+
+
+@flow(name="refresh", flow_run_name=run_name, persist_result=False, on_crashed=[tell_of_crash])
 def refresh_region(table: str, region: str, as_of: str | list[str] | None = None) -> dict[str, Any]:
     """Refresh the dataset of one region; nothing new publishes nothing.
 

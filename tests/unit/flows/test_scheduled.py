@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Crashed
 
 from flows import scheduled
 from flows.notify import Event
@@ -130,3 +132,12 @@ def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: p
     refresh_region.fn(table, "inn", "2026-03-08")
     refresh_region.fn(table, "inn")
     assert [day and day.day for day in begun] == [4, 5, 5, 6, 1, 2, 8, None]
+
+
+def test_a_run_that_was_killed_is_told(tmp_path: Path, told: list[Event]) -> None:
+    (tmp_path / "data").mkdir()
+    run = FlowRun.model_construct(parameters={"table": str(tmp_path / "regions.yaml"), "region": "inn"})
+    (hook,) = refresh_region.on_crashed_hooks
+    hook(flow=refresh_region, flow_run=run, state=Crashed())
+    assert [(one.kind, one.region, one.dataset) for one in told] == [("failed", "inn", str(tmp_path / "data" / "inn"))]
+    assert "crashed" in told[0].text
