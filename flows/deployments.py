@@ -24,6 +24,7 @@ from prefect.schedules import Cron
 from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
+from flows.lost_runs import watch_for_lost_runs
 from flows.regions import Regions
 from flows.scheduled import days_of, refresh_region, span_of
 from schemas.errors import UserError
@@ -92,7 +93,7 @@ def tags_of(regions: Regions, row: Row) -> list[str]:
 
 
 def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
-    """Make or renew the deployments of the wanted rows, and the work pool that they share.
+    """Make or renew the deployments of the wanted rows, the work pool that they share, and the watch over lost runs.
 
     Raises:
         UserError: a row's recipe cannot be read, its schedule never fires, or the API does not answer.
@@ -101,6 +102,7 @@ def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
     rows = [regions.row(name) for name in names]
     with api() as client:
         _make_pool(client, regions.table.pool, regions.table.runs_at_once)
+        watch_for_lost_runs(client, regions.table.name)
         return [_deploy_row(regions, row, _is_paused(client, regions, row)) for row in rows]
 
 

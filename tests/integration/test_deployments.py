@@ -62,6 +62,8 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     assert terraweft("pause", table, "inn").returncode == 0
     assert terraweft("deploy", table).returncode == 0, "whose row does not say whether it rests"
     assert _deployments(environment)["alps-inn"]["paused"]
+    watches = [one["name"] for one in _ask(environment, "/automations/filter", {})]
+    assert watches == ["alps: lost runs"], "one, however often the table is deployed"
     assert terraweft("resume", table).returncode == 0
     assert not any(one["paused"] for one in _deployments(environment).values())
 

@@ -1,0 +1,57 @@
+"""Runs whose machine died: nobody tells Prefect, which counts them as running and keeps their place in the pool.
+
+A run says every few minutes that it lives. An automation of the site, which the Prefect server watches, calls those
+that fell silent crashed.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.settings import get_current_settings
+
+BEAT = "prefect.flow-run.heartbeat"
+ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+MISSED = 4
+"""Signs of life in a row that a run may lack: an API that is restarted loses some."""
+BEAT_S = 180
+"""Prefect's own pause between two of them, where its setting says none."""
+
+
+def automation_of(site: str) -> AutomationCore:
+    """What calls the lost runs of a site crashed.
+
+    Args:
+        site: name of the table; its runs are tagged with it.
+    """
+    pause_s = get_current_settings().flows.heartbeat_frequency or BEAT_S
+    return AutomationCore(
+        name=f"{site}: lost runs",
+        description="Calls runs crashed whose machine died, so that others get their place. Made by terraweft deploy.",
+        trigger=EventTrigger(
+            after={BEAT},
+            expect={BEAT, *(f"prefect.flow-run.{state}" for state in ENDS)},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ResourceSpecification({"prefect.resource.id": f"prefect.tag.site:{site}"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=MISSED * pause_s),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it gave no sign of life any more")],
+    )
+
+
+def watch_for_lost_runs(client: SyncPrefectClient, site: str) -> None:
+    """Make or renew the automation of a site."""
+    wanted = automation_of(site)
+    there = client.read_automations_by_name(wanted.name)
+    if there:
+        client.update_automation(there[0].id, wanted)
+    else:
+        client.create_automation(wanted)
