@@ -223,5 +223,5 @@ class ObjectStorage:
             raise
         except BaseError as error:
             said = redact(str(error).splitlines()[0])[:300]
-            mend = "check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials"
+            mend = "check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials: variables, or a role"
             raise DatasetError(said, where=f"{self._uri}/{path}", mend=mend) from error

@@ -301,7 +301,7 @@ class FolderStorage:
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """How an object store is reached; credentials come from the process's environment or profile, never from here."""
+    """How an object store is reached; credentials come from the environment or the machine's role, never from here."""
 
     endpoint_url: str = ""
     """Another server than the cloud's own, for example ``http://127.0.0.1:9000``."""
