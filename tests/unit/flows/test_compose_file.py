@@ -73,3 +73,16 @@ def test_workers_keep_freed_memory_as_those_of_a_run_do(services: dict[str, dict
     assert wanted
     assert services["dask-worker"]["environment"].items() >= wanted.items()
     assert all(f"{name}={value}" in page for name, value in wanted.items())
+
+
+def test_what_a_site_s_recipes_and_notices_name_reaches_those_who_read_and_tell(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    table = load_regions(ROOT / "recipes/regions/sandbox.yaml").table
+    assert table.notify.webhook_env == "TERRAWEFT_WEBHOOK"
+    for name in ("worker", "dask-worker"):
+        assert services[name]["env_file"] == [{"path": "site.env", "required": False}], name
+    for ignored in (".gitignore", ".dockerignore"):
+        assert {".env", "site.env"} <= set((ROOT / ignored).read_text().splitlines()), ignored
+    command = services["worker"]["command"]
+    assert command[command.index("--pool") + 1] == table.pool
