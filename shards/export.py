@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class ExportResult:
     """Where."""
     samples: int
     """How many."""
+    left_out: int
+    """Chips of the selection that hold nothing of this form."""
     files: int
     """Files, less the export's own papers."""
     bytes: int
@@ -87,7 +89,11 @@ def export_dataset(
     exporter = find_exporter(options.form)
     if options.samples_per_file is not None and not getattr(exporter, "takes_samples_per_file", True):
         raise UserError(f"has no effect on the form {options.form}", where="--samples-per-file", mend="leave it out")
+    if options.samples_per_file is not None and options.samples_per_file < 1:
+        raise UserError(f"{options.samples_per_file} is none", where="--samples-per-file", mend="at least 1")
     groups = tuple(dataset.wanted_groups(options.modalities))
+    if not groups:
+        raise DatasetError("no modality to export", where=dataset.name, mend=f"it has {', '.join(dataset.modalities)}")
     sources = _sources(dataset, groups, exporter.members)
     private = _require_licence(dataset, sources, options)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -112,7 +118,7 @@ def export_dataset(
         raise
     layout.sync_folder(to.parent)
     log.info("exported %d samples of %s to %s", result.samples, dataset.version, to)
-    return ExportResult(to, result.samples, result.files, result.bytes)
+    return replace(result, folder=to)
 
 
 def _write(exporter: type[Exporter], job: ExportJob, on_sample: Callable[[int, int], None]) -> Exporter:
@@ -165,7 +171,8 @@ def _finish(
         "version": document.version,
         "content_hash": document.content_hash,
         "code_version": document.code_version,
-        "samples": len(job.chip_ids),
+        "samples": len(job.chip_ids) - _left_out(writer),
+        "left_out": _left_out(writer),
         "options": {**options_of(job), "split": options.split},
         "private": private,
         "sources": [source.model_dump(mode="json", exclude={"items"}) for source in sources],
@@ -189,18 +196,24 @@ def _finish(
         finally:
             os.close(descriptor)
     size = sum(int(entry["bytes"]) for entry in files.values())
-    return ExportResult(job.folder, len(job.chip_ids), len(files), size)
+    return ExportResult(job.folder, len(job.chip_ids) - _left_out(writer), _left_out(writer), len(files), size)
+
+
+def _left_out(writer: Exporter) -> int:
+    return int(getattr(writer, "left_out", 0))
 
 
 def _card(
     job: ExportJob, writer: Exporter, options: ExportOptions, sources: Collection[SourceTable], private: bool
 ) -> str:
     document = job.dataset.document
+    missing = _left_out(writer)
     lines = [
         f"# {document.title or document.name}: {writer.title}",
         "",
-        f"{len(job.chip_ids)} samples of `{document.name}`, version `{document.version}`"
+        f"{len(job.chip_ids) - missing} samples of `{document.name}`, version `{document.version}`"
         f"{f', split {options.split}' if options.split else ''}, exported with Terraweft {document.code_version}.",
+        *([f"{missing} chip(s) of the selection hold nothing of this form."] if missing else []),
         "",
         *(["**Private**: it holds layers that may not be given on.", ""] if private else []),
         "| group | sensor | GSD (m) | bands | stored as | unit of the physical value | no data |",

@@ -31,8 +31,11 @@ class GeoTiffExporter:
     title = "GeoTIFF pairs and CSV (InstaGeo, Prithvi)"
     members = ("label",)
     order = "shards"
+    left_out = 0
     takes_samples_per_file = False
     notes = (
+        "Values are as stored; scale and offset stand with every band, as GDAL has them, and turn them into physical "
+        "values.",
         "Bands of all time steps stand in one file, step by step, oldest first; steps that a chip lacks are no data.",
         "Segmentation maps hold class indices; -1 where the label abstains.",
         "Bands of coarser groups are repeated onto the finest grid of the modality.",
@@ -53,6 +56,7 @@ class GeoTiffExporter:
         """See `Exporter.add`; a chip without this modality or without a label makes no pair."""
         found = stack(sample, self._tables)
         if found is None or sample.label is None:
+            self.left_out += 1
             return
         names = band_names(self._tables)
         count = self._steps * len(names)
@@ -64,7 +68,14 @@ class GeoTiffExporter:
         texts = [f"{name} {date}".strip() for date in dates for name in names]
         chip = Path("chips") / f"chip_{sample.chip_id}.tif"
         seg_map = Path("seg_maps") / f"seg_map_{sample.chip_id}.tif"
-        _write(self._job.folder / chip, pixels.reshape(count, *pixels.shape[2:]), found.georef, nodata, texts)
+        _write(
+            self._job.folder / chip,
+            pixels.reshape(count, *pixels.shape[2:]),
+            found.georef,
+            nodata,
+            texts,
+            self._linear(sample, len(names)),
+        )
         if sample.label.shape != found.georef.shape_yx:
             raise DatasetError(
                 f"{sample.chip_id}: the label has {sample.label.shape} pixels, "
@@ -76,8 +87,22 @@ class GeoTiffExporter:
         _write(self._job.folder / seg_map, codes[None], found.georef, NO_LABEL, ["label"])
         self._rows.setdefault(sample.split, []).append((chip.as_posix(), seg_map.as_posix()))
 
+    def _linear(self, sample: Sample, bands: int) -> tuple[list[float], list[float]]:
+        """Scales and offsets, band by band of all steps; 1 and 0 of steps that the chip lacks."""
+        layer = next(sample.layers[table.group] for table in self._tables if table.group in sample.layers)
+        scales, offsets = np.ones(self._steps), np.zeros(self._steps)
+        scales[: len(layer.scale)], offsets[: len(layer.offset)] = layer.scale, layer.offset
+        return scales.repeat(bands).tolist(), offsets.repeat(bands).tolist()
+
     def finish(self) -> None:
-        """See `Exporter.finish`."""
+        """See `Exporter.finish`.
+
+        Raises:
+            DatasetError: no chip makes a pair.
+        """
+        if not self._rows:
+            what = f"no chip has both {self._modality} and a fused label"
+            raise DatasetError(what, where=self._job.dataset.name, mend="another modality, or more chips")
         for split, rows in self._rows.items():
             with (self._job.folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
@@ -105,6 +130,7 @@ def _write(
     georef: GeoRef,
     nodata: float | None,
     descriptions: list[str],
+    linear: tuple[list[float], list[float]] | None = None,
 ) -> None:
     """A deflated GeoTIFF of (bands, H, W)."""
     with rasterio.open(
@@ -125,3 +151,5 @@ def _write(
     ) as file:
         file.write(pixels)
         file.descriptions = tuple(descriptions)
+        if linear is not None:
+            file.scales, file.offsets = linear

@@ -29,25 +29,25 @@ class LlavaExporter(TextExporter):
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`: one entry per dialogue, description, question or expression."""
-        picture = self.save_picture(sample) if sample.texts else None
+        told = [(text["text_id"], turns) for text in sample.texts if (turns := conversation(text))]
+        picture = self.save_picture(sample) if told else None
         if picture is None:
+            self.left_out += 1
             return
-        for text in sample.texts:
-            turns = conversation(text)
-            if turns:
-                rows = [
-                    {"from": "human" if n % 2 == 0 else "gpt", "value": f"<image>\n{turn}" if n == 0 else turn}
-                    for n, turn in enumerate(turns)
-                ]
-                entry = {"id": text["text_id"], "image": picture[0], "conversations": rows}
-                self.array(f"{sample.split}.json").add(entry)
+        for text_id, turns in told:
+            rows = [
+                {"from": "human" if n % 2 == 0 else "gpt", "value": f"<image>\n{turn}" if n == 0 else turn}
+                for n, turn in enumerate(turns)
+            ]
+            entry = {"id": text_id, "image": picture[0], "conversations": rows}
+            self.array(f"{sample.split}.json").add(entry)
 
     def card(self) -> str:
         """See `Exporter.card`."""
         return code_block(
             "import json",
             "",
-            'rows = json.load(open("train.json"))  # id, image, conversations',
+            f'rows = json.load(open("{self.first_file("*.json")}"))  # id, image, conversations',
         )
 
 
@@ -124,6 +124,7 @@ class RefCocoExporter(TextExporter):
         texts = [t for t in sample.texts if t["kind"] == "referring"]
         picture = self.save_picture(sample) if texts else None
         if picture is None:
+            self.left_out += 1
             return
         name, (height, width) = picture
         image = len(self._images) + 1

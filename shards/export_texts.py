@@ -39,6 +39,7 @@ class TextExporter:
     members: tuple[str, ...] = ("texts",)
     order = "shards"
     takes_samples_per_file = False
+    left_out = 0
     notes: tuple[str, ...] = (
         "Pictures are 8 bit, red, green and blue where the first modality has them, stretched between the 2nd and 98th "
         "percentile of the clearest date.",
@@ -49,6 +50,7 @@ class TextExporter:
         self.job = job
         self.files = ExitStack()
         modality = job.dataset.layer(job.groups[0]).modality
+        self._clear = job.dataset.document.clear_codes(modality)
         self._tables = tables_of(job.dataset, job.groups, modality)
         if self.pictures:
             (job.folder / "images").mkdir()
@@ -71,8 +73,7 @@ class TextExporter:
         Raises:
             DatasetError: no chip holds a text of this form.
         """
-        found = [path for path in self.job.folder.rglob("*") if path.is_file()]
-        if not found:
+        if self.left_out == len(self.job.chip_ids):
             what = "no chip holds a text of this form"
             raise DatasetError(what, where=self.job.dataset.name, mend="the kinds of captions in the recipe")
         for array in self._arrays.values():
@@ -88,10 +89,16 @@ class TextExporter:
         found = stack(sample, self._tables)
         if found is None:
             return None
-        date = int(np.argmax([(mask == 1).mean() for mask in found.valid]))
+        shares = [(float(np.isin(mask, self._clear).mean()), float((mask != 0).mean())) for mask in found.valid]
+        date = shares.index(max(shares))
         names = band_names(self._tables)
         planes = found.data[date][[names.index(name) for name in shown_bands(self._tables)]]
         return thumbnail(planes, found.valid[date])
+
+    def first_file(self, pattern: str) -> str:
+        """Name of a finished file that a card can show: of the train split where that is exported."""
+        names = sorted(path.name for path in self.job.folder.glob(pattern))
+        return min(names, key=lambda name: "train" not in name)
 
     def save_picture(self, sample: Sample) -> tuple[str, tuple[int, int]] | None:
         """(path of the picture below the folder, its height and width), None where there is none."""
@@ -153,17 +160,18 @@ class ChatEarthNetExporter(TextExporter):
         """See `Exporter.add`."""
         captions = of_style(sample, "caption", "chatearthnet", "long", "short")
         picture = self.save_picture(sample) if captions else None
-        if picture is not None:
-            self.array(f"{sample.split}.json").add(
-                {"image_id": sample.chip_id, "image": picture[0], "caption": captions[0]["text"]}
-            )
+        if picture is None:
+            self.left_out += 1
+            return
+        row = {"image_id": sample.chip_id, "image": picture[0], "caption": captions[0]["text"]}
+        self.array(f"{sample.split}.json").add(row)
 
     def card(self) -> str:
         """See `Exporter.card`."""
         return code_block(
             "import json",
             "",
-            'rows = json.load(open("train.json"))  # image_id, image, caption',
+            f'rows = json.load(open("{self.first_file("*.json")}"))  # image_id, image, caption',
         )
 
 
@@ -187,6 +195,7 @@ class RsTellerExporter(TextExporter):
         captions = of_style(sample, "caption", "rsteller")
         png = self.picture(sample) if captions else None
         if png is None:
+            self.left_out += 1
             return
         caption = captions[0]
         revisions = [t for t in sample.texts if t["kind"] == "revision" and t["parent_id"] == caption["text_id"]]
@@ -217,7 +226,7 @@ class RsTellerExporter(TextExporter):
         return code_block(
             "import webdataset",
             "",
-            'for sample in webdataset.WebDataset("train-000000.tar").decode("pil"):',
+            f'for sample in webdataset.WebDataset("{self.first_file("*.tar")}").decode("pil"):',
             '    print(sample["jpg"].size, sample["json"]["annotations"])',
         )
 
@@ -242,6 +251,7 @@ class SkyScriptExporter(TextExporter):
         titles = of_style(sample, "caption", "title")
         picture = self.save_picture(sample) if titles else None
         if picture is None:
+            self.left_out += 1
             return
         several = of_style(sample, "caption", "title_multi_objects") or titles
         if sample.split not in self._writers:
@@ -262,7 +272,7 @@ class SkyScriptExporter(TextExporter):
         return code_block(
             "import pandas",
             "",
-            'rows = pandas.read_csv("train.csv")  # filepath, title, title_multi_objects',
+            f'rows = pandas.read_csv("{self.first_file("*.csv")}")  # filepath, title, title_multi_objects',
         )
 
 
@@ -284,6 +294,7 @@ class RsVlmQaExporter(TextExporter):
         questions = [text for text in sample.texts if text["kind"] == "qa"]
         picture = self.save_picture(sample) if questions else None
         if picture is None:
+            self.left_out += 1
             return
         if sample.split not in self._streams:
             self._streams[sample.split] = self.open(f"{sample.split}.jsonl")
@@ -315,7 +326,8 @@ class RsVlmQaExporter(TextExporter):
         return code_block(
             "import json",
             "",
-            'rows = [json.loads(line) for line in open("train.jsonl")]  # vqa_pairs, relations, caption',
+            f'rows = [json.loads(line) for line in open("{self.first_file("*.jsonl")}")]',
+            "# vqa_pairs, relations, caption",
         )
 
 
@@ -342,6 +354,7 @@ class ParquetTextsExporter(TextExporter):
             self._write()
             self._shard = shard
         self._held += sample.texts
+        self.left_out += not sample.texts
 
     def _write(self) -> None:
         if self._held:
@@ -360,7 +373,7 @@ class ParquetTextsExporter(TextExporter):
         return code_block(
             "import pandas",
             "",
-            'rows = pandas.read_parquet("texts-train-....parquet")  # columns of texts.parquet',
+            f'rows = pandas.read_parquet("{self.first_file("texts-*.parquet")}")  # columns of texts.parquet',
         )
 
 

@@ -57,7 +57,9 @@ class ExportJob:
 
 
 class Exporter(Protocol):
-    """Writes one form. One that has no use for samples per file says so: ``takes_samples_per_file = False``."""
+    """Writes one form. One that has no use for samples per file says so: ``takes_samples_per_file = False``.
+    One that leaves out chips that hold nothing of its form counts them: ``left_out``.
+    """
 
     title: str
     """The form, for the card."""

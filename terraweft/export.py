@@ -75,9 +75,10 @@ def run_export(
     with Bars(out) as bars:
         bars.start("export", 1)
         result = export_dataset(opened, to, options, on_sample=bars.reach)
+    missing = f"; {result.left_out} chip(s) hold nothing of this form" if result.left_out else ""
     out.print(
         f"{result.samples} samples of {opened.name} {opened.version} in {result.files} files, "
-        f"{human_bytes(result.bytes)}: {result.folder}",
+        f"{human_bytes(result.bytes)}: {result.folder}{missing}",
         markup=False,
         soft_wrap=True,
     )

@@ -10,6 +10,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from shards.layout import sha256_of
 from shards.reader import Dataset, open_dataset
 from shards.storage import open_storage
 from shards.version import publish
+from terraweft.cli import main
 from tests.unit.shards import made_up
 
 TEXTS = ("shards.export_texts:", "shards.export_pointing:")
@@ -186,11 +188,42 @@ def test_geotiff_pairs_hold_all_steps_and_the_map(dataset: Dataset, export: Expo
                 pixels, label = chip.read(), seg_map.read(1)
                 assert chip.count == 9
                 assert chip.descriptions[0] == "B02 2026-03-01T10:30:31Z"
+                there = wanted.shape[0] * 3
+                assert chip.scales == (0.0001,) * there + (1.0,) * (9 - there)
+                assert chip.offsets == (-0.1,) * there + (0.0,) * (9 - there)
                 assert (chip.crs, chip.transform, chip.shape) == (seg_map.crs, seg_map.transform, seg_map.shape)
                 assert tuple(chip.transform)[:6] == sample.layers["s2_10m"].georef.transform
             np.testing.assert_array_equal(pixels[: wanted.shape[0] * 3], wanted.reshape(-1, 24, 36))
             assert not pixels[wanted.shape[0] * 3 :].any()
             np.testing.assert_array_equal(label, np.where(sample.label == 255, -1, sample.label.astype(np.int16)))
+
+
+def test_chips_that_make_no_pair_are_counted_and_nothing_at_all_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = [replace(made_up.sample(number), label=None, confidence=None) for number in (0, 1)]
+    root = tmp_path / "some"
+    publish(open_storage(root), made_up.draft(root, [*bare, made_up.sample(2)], zarr_shard_chips=None))
+    dataset = open_dataset(root)
+    box = dataset.chips.set_index("chip_id").loc[bare[0].chip_id].geometry.centroid
+    where = ChipFilter(bbox=(box.x, box.y, box.x, box.y))
+    with pytest.raises(DatasetError, match="no chip has both s2 and a fused label"):
+        export_dataset(dataset, tmp_path / "none", ExportOptions("geotiff", modalities=("s2",), where=where))
+    with pytest.raises(SystemExit, match="0"):
+        main(["export", str(root), "--to", "geotiff", "--modality", "s2", "--out", str(tmp_path / "out")])
+    assert "1 samples of" in (told := capsys.readouterr().out)
+    assert "2 chip(s) hold nothing of this form" in told
+    manifest = json.loads((tmp_path / "out/export.json").read_text())
+    assert (manifest["samples"], manifest["left_out"]) == (1, 2)
+    assert "2 chip(s) of the selection hold nothing of this form." in (tmp_path / "out/README.md").read_text()
+
+
+def test_no_modality_and_no_sample_per_file_are_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no modality to export"):
+        export_dataset(dataset, tmp_path / "out", ExportOptions("zarr", modalities=()))
+    with pytest.raises(UserError, match="at least 1"):
+        export_dataset(dataset, tmp_path / "out", ExportOptions("huggingface", samples_per_file=-1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_pair_holds_one_modality(export: Export) -> None:

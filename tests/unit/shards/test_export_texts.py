@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from PIL import Image
 from captioners.template import KINDS, template_records
 from schemas.errors import DatasetError
 from shards.export import ExportOptions, export_dataset
+from shards.export_layers import thumbnail
 from shards.exporters import EXPORTERS
 from shards.reader import Dataset, open_dataset
 from shards.storage import open_storage
@@ -172,6 +175,40 @@ def test_refcoco_masks_are_the_records_masks_column_by_column(dataset: Dataset, 
         targets += 1
     assert targets > 3
     assert len(known) > 5
+
+
+def test_a_dataset_without_expressions_makes_no_refcoco(tmp_path: Path) -> None:
+    publish(open_storage(tmp_path / "few"), made_up.draft(tmp_path / "few", [made_up.sample(0)], zarr_shard_chips=None))
+    with pytest.raises(DatasetError, match="no chip holds a text of this form"):
+        export_dataset(open_dataset(tmp_path / "few"), tmp_path / "out", ExportOptions("refcoco"))
+
+
+def test_the_picture_is_of_the_date_that_shows_most_of_the_ground_water_too(tmp_path: Path) -> None:
+    sample = made_up.sample(2)
+    for group in ("s2_10m", "s2_20m"):
+        layer = sample.layers[group]
+        layer.valid[0], layer.valid[1], layer.valid[2] = 2, 6, 3  # cloud, clear water, shadow
+        layer.valid[0, :2] = 1
+    publish(open_storage(tmp_path / "sea"), made_up.draft(tmp_path / "sea", [sample], zarr_shard_chips=None))
+    export_dataset(open_dataset(tmp_path / "sea"), tmp_path / "out", ExportOptions("chatearthnet", modalities=("s2",)))
+    shown = np.asarray(Image.open(tmp_path / f"out/images/{sample.chip_id}.png"))
+    clear = sample.layers["s2_10m"]
+    wanted = np.asarray(Image.open(io.BytesIO(thumbnail(clear.data[1][:1], clear.valid[1]))))
+    np.testing.assert_array_equal(shown, wanted)
+
+
+@pytest.mark.parametrize("form", ["chatearthnet", "rsvlm-qa", "llava", "skyscript", "texts"])
+def test_the_code_of_a_card_reads_the_split_that_was_exported(
+    dataset: Dataset, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_dataset(dataset, tmp_path / form, ExportOptions(form, split="val"))
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / form / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path / form)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code, "README.md", "exec"), found)
+    assert len(found["rows"])
 
 
 def test_parquet_of_a_shard_holds_its_texts_in_the_order_of_its_samples(dataset: Dataset, export: Export) -> None:
