@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -38,16 +38,32 @@ class DateFilter:
         return not (self.start or self.end) and self.min_clear_fraction is None and self.max_residual_m is None
 
 
+ChosenBy = Literal["clearest", "first", "last", "random"]
+"""How dates are chosen among more."""
+
+
 @dataclass(frozen=True)
 class DateChoice:
-    """Which dates of a chip are read; the others are passed over on disk."""
+    """Which dates of a chip are read; the others are passed over on disk.
+
+    Raises:
+        DatasetError: less than one date, or an unknown way to choose.
+    """
 
     count: int | None = None
-    """At most so many per modality; all that count where None."""
-    by: Literal["clearest", "first", "last", "random"] = "clearest"
+    """At most so many per modality, of those that are there; all, empty steps of a series too, where None."""
+    by: ChosenBy = "clearest"
     """Which of more; ``random`` is another draw for each chip and epoch."""
     only: DateFilter = DateFilter()
     """Which count at all."""
+
+    def __post_init__(self) -> None:
+        if self.by not in get_args(ChosenBy):
+            raise DatasetError(f"no choice of dates by {self.by!r}", mend=f"one of: {', '.join(get_args(ChosenBy))}")
+        if self.count is not None and self.count < 1:
+            raise DatasetError(
+                f"{self.count} dates", mend="at least 1, or None for all; no modality where none is wanted"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,12 +112,13 @@ class ChipFilter:
     def _looks_at_dates(self) -> bool:
         return bool(self.modalities) or not self.dates.is_open
 
-    def mask(self, table: pa.Table, modalities: Sequence[str]) -> NDArray[np.bool_]:
+    def mask(self, table: pa.Table, modalities: Sequence[str], legend: Sequence[str] = ()) -> NDArray[np.bool_]:
         """(chips,) whether each row passes.
 
         Args:
             table: the columns that `columns` names.
             modalities: of the dataset.
+            legend: names of the fused label's classes, those that no chip shows too.
 
         Raises:
             DatasetError: the dataset has no fused label, or a condition that makes no sense.
@@ -114,7 +131,7 @@ class ChipFilter:
         if self.bbox is not None:
             passes &= _touches(table["bbox"], self.bbox)
         if self.classes:
-            passes &= _shares(table, self.classes)
+            passes &= _shares(table, self.classes, legend)
         if self._looks_at_dates:
             counted = {m: self._counted(table, m) for m in self.modalities or modalities}
             enough = [counts >= self.min_dates for counts in counted.values()]
@@ -194,7 +211,7 @@ def _touches(column: pa.ChunkedArray, bbox: tuple[float, float, float, float]) -
     return touching
 
 
-def _shares(table: pa.Table, classes: Mapping[str, tuple[float, float]]) -> NDArray[np.bool_]:
+def _shares(table: pa.Table, classes: Mapping[str, tuple[float, float]], legend: Sequence[str]) -> NDArray[np.bool_]:
     if "label.fractions" not in table.column_names:
         raise DatasetError("this dataset has no fused label to choose classes by", mend="leave classes out")
     column = table["label.fractions"].combine_chunks()
@@ -202,7 +219,7 @@ def _shares(table: pa.Table, classes: Mapping[str, tuple[float, float]]) -> NDAr
     rows = np.repeat(np.arange(table.num_rows), lengths)
     keys = np.asarray(column.keys.to_pylist(), object)[column.offsets[0].as_py() :][: rows.size]
     items = column.items.to_numpy(zero_copy_only=False)[column.offsets[0].as_py() :][: rows.size]
-    known = set(keys.tolist())
+    known = {*keys.tolist(), *legend}
     passes = np.ones(table.num_rows, bool)
     for name, (least, most) in classes.items():
         if known and name not in known:

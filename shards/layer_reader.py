@@ -129,6 +129,8 @@ class LayerReader:
         positions = np.arange(stop - begin)
         if self._counting is not None:
             positions = positions[self._counting[begin:stop]]
+        elif self.choice.count is not None:
+            positions = positions[times.values[begin:stop] != NO_TIME]
         if self.choice.count is None or len(positions) <= self.choice.count:
             return positions
         return np.sort(self._chosen(positions, number, seed))

@@ -285,7 +285,7 @@ class Dataset:
         table = self.columns(where.columns(self.column_names, self.modalities))
         if not table.num_columns:
             return numbers
-        return numbers[where.mask(table, self.modalities)[numbers]]
+        return numbers[where.mask(table, self.modalities, self._class_names)[numbers]]
 
     def chip_ids(self, split: str | None = None, where: ChipFilter | None = None) -> list[str]:
         """Ids of all chips, or of those that pass, in the order of the shards.
@@ -337,9 +337,12 @@ class Dataset:
             split: one split; all where None.
             modalities: as in `sample`.
             members: as in `sample`.
-            chip_ids: these, in this order.
+            chip_ids: these, in this order; those that are not of the split or do not pass are left out.
             where: conditions; shards without such a chip are not opened.
         """
+        if chip_ids is not None and (split is not None or where is not None):
+            passing = set(self.chip_ids(split, where))
+            chip_ids = [chip_id for chip_id in chip_ids if chip_id in passing]
         for chip_id in self.chip_ids(split, where) if chip_ids is None else chip_ids:
             yield self.sample(chip_id, modalities=modalities, members=members)
 
@@ -397,6 +400,11 @@ class Dataset:
             if name not in known:
                 raise DatasetError(f"no modality {name!r}", where=self.name, mend=f"it has {', '.join(sorted(known))}")
         return [layer.group for layer in layers if layer.group in modalities or layer.modality in modalities]
+
+    @property
+    def _class_names(self) -> list[str]:
+        """Classes of the fused label's legend."""
+        return [str(entry["name"]) for entry in self.document.legends.get("label", {}).get("classes", ())]
 
     @property
     def has_label(self) -> bool:

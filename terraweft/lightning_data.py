@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from schemas.errors import MissingExtraError
 from shards.reader import Dataset
 from terraweft.reading import open_dataset
-from terraweft.torch_data import ChipStream, StreamOptions
+from terraweft.torch_data import ChipStream, StreamOptions, Uneven
 from terraweft.torch_loader import ChipLoader
 
 try:
@@ -80,7 +80,7 @@ class ChipDataModule(LightningDataModule):
         """The test split, each sample once."""
         return self._of("test", shuffle=False, uneven="keep")
 
-    def _of(self, stage: str, *, shuffle: bool, uneven: Literal["keep", "drop", "repeat"]) -> ChipLoader:
+    def _of(self, stage: str, *, shuffle: bool, uneven: Uneven) -> ChipLoader:
         trainer = self.trainer
         options = replace(
             self.options,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -36,9 +36,17 @@ except ModuleNotFoundError as error:
     raise MissingExtraError.of("torch", "train") from error
 
 
+Uneven = Literal["keep", "drop", "repeat"]
+"""What becomes of samples that ranks cannot share evenly."""
+
+
 @dataclass(frozen=True)
 class StreamOptions:
-    """What a stream yields, and in which order."""
+    """What a stream yields, and in which order.
+
+    Raises:
+        DatasetError: a negative seed, or another word than those of `uneven`.
+    """
 
     split: str | None = "train"
     """One split; all where None."""
@@ -81,9 +89,15 @@ class StreamOptions:
     """This process, of `world_size`; what torch.distributed says where None, else 0."""
     world_size: int | None = None
     """Processes that share the epoch; what torch.distributed says where None, else 1."""
-    uneven: Literal["keep", "drop", "repeat"] = "keep"
+    uneven: Uneven = "keep"
     """Where ranks cannot have the same number of samples: they differ by one, the last few of the epoch are left out,
     or its first few come twice."""
+
+    def __post_init__(self) -> None:
+        if self.uneven not in get_args(Uneven):
+            raise DatasetError(f"uneven={self.uneven!r}", mend=f"one of: {', '.join(get_args(Uneven))}")
+        if self.seed < 0:
+            raise DatasetError(f"seed {self.seed}", mend="0 or more")
 
 
 class ChipStream(IterableDataset[dict[str, Any]]):
@@ -121,6 +135,8 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         self.dataset, self.options, self.epoch = opened, options, 0
         self.share = _share(options, opened.name)
         self.groups = opened.wanted_groups(options.modalities)
+        for group in options.bands:
+            opened.layer(group)
         numbers = opened.select(options.where, options.split)
         self.shards = opened.places.by_shard(numbers)
         self.reader = SampleReader(opened, _request(self.groups, options))

@@ -69,7 +69,8 @@ class ChipLoader(DataLoader[Batch]):
         threads: of this process, where there are no workers; of each worker else.
         drop_last: leave out each worker's last batch where it is not full.
         ahead: batches that are read ahead, per worker.
-        **more: of `torch.utils.data.DataLoader`: ``pin_memory``, ``persistent_workers``, ...
+        **more: of `torch.utils.data.DataLoader`: ``pin_memory``, ``persistent_workers``, ... ``collate_fn`` is
+            given each batch, and what it returns is yielded: the place for a transform.
 
     Raises:
         DatasetError: a batch size or a number of threads that makes no sense.
@@ -91,6 +92,7 @@ class ChipLoader(DataLoader[Batch]):
         self.stream = stream
         self.samples_per_batch, self.leave_out = batch_size, drop_last
         self._batches = _Batches(stream, batch_size, drop_last, threads if num_workers == 0 else 1, ahead)
+        self._transform: Callable[[Batch], Batch] | None = more.get("collate_fn")
         self._taken: list[Taken] = []
         self._resumed = False
         prefetch = ahead if num_workers else None
@@ -117,7 +119,8 @@ class ChipLoader(DataLoader[Batch]):
         due = self._batches_left(before)
         if not due:
             self._end_epoch()
-        source = iter(self._batches) if self.num_workers == 0 else super().__iter__()
+        here = self._batches if self._transform is None else map(self._transform, self._batches)
+        source = iter(here) if self.num_workers == 0 else super().__iter__()
         for delivered, batch in enumerate(source, start=1):
             self._taken = [*before, self._entry(delivered)]
             if delivered == due:  # said now: who knows the length, such as Lightning, never asks for one more

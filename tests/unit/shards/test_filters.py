@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import DatasetError
 from shards.columns import list_column, sum_per_chip
-from shards.filters import ChipFilter, DateFilter, date_flags, micros_of
+from shards.filters import ChipFilter, DateChoice, DateFilter, date_flags, micros_of
 from shards.reader import Dataset, open_dataset
 from shards.storage import FolderStorage, open_storage
 from shards.storage_file import StorageFile
@@ -33,6 +34,29 @@ def test_splits_and_regions(published: Path) -> None:
     assert chosen(published, regions=("elsewhere",)) == []
     with pytest.raises(DatasetError, match="it has test, train, val"):
         chosen(published, splits=("dev",))
+
+
+def test_a_choice_of_dates_that_has_no_meaning_is_one_line() -> None:
+    for wrong in ({"count": 0}, {"count": -1}, {"count": 1, "by": "cleaerst"}):
+        with pytest.raises(DatasetError):
+            DateChoice(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_class_of_the_legend_that_no_chip_shows_is_no_mistake(dataset_root: Path) -> None:
+    path = dataset_root / open_dataset(dataset_root).folder / "dataset.json"
+    content = json.loads(path.read_text())
+    content["legends"]["label"]["classes"].append({"name": "Snow"})
+    path.write_text(json.dumps(content))
+    assert chosen(dataset_root, classes={"Snow": (0.0, 0.1)}) == ALL
+    assert chosen(dataset_root, classes={"Snow": (0.1, 1.0)}) == []
+
+
+def test_given_chips_pass_the_conditions_too(published: Path) -> None:
+    dataset = open_dataset(published)
+    given = ["u31_0008", "u31_0000", "u31_0003"]
+    assert [sample.chip_id for sample in dataset.iterate(chip_ids=given)] == given
+    assert [sample.chip_id for sample in dataset.iterate("val", chip_ids=given)] == ["u31_0008", "u31_0003"]
+    assert not list(dataset.iterate(chip_ids=given, where=ChipFilter(regions=("elsewhere",))))
 
 
 def test_a_box_takes_the_chips_that_it_touches(published: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from torch.utils.data import DataLoader
 from schemas.errors import DatasetError
 from shards.filters import ChipFilter, DateChoice, DateFilter
 from shards.reader import open_dataset
+from shards.storage import open_storage
+from shards.version import publish
 from terraweft.torch_data import ChipStream, StreamOptions
 from tests.unit.shards import made_up
 
@@ -120,6 +123,8 @@ def test_wrong_options_are_one_line(published: Path) -> None:
         StreamOptions(modalities=("x",)),
         StreamOptions(bands={"s2_10m": ("B99",)}),
         StreamOptions(bands={"s2_10m": ("B02", "B02")}),
+        StreamOptions(bands={"s2_10": ("B02",)}),
+        StreamOptions(bands={"s2": ("B02",)}),
         StreamOptions(sources=("corine",)),
         StreamOptions(meta=("colour",)),
         StreamOptions(where=ChipFilter(modalities=("s9",))),
@@ -127,6 +132,33 @@ def test_wrong_options_are_one_line(published: Path) -> None:
     for options in wrong:
         with pytest.raises(DatasetError):
             ChipStream(published, options)
+
+
+@pytest.mark.parametrize("wrong", [{"uneven": "dorp"}, {"seed": -1}])
+def test_options_of_no_meaning_are_one_line(wrong: dict[str, Any]) -> None:
+    with pytest.raises(DatasetError):
+        StreamOptions(**wrong)
+
+
+def test_of_an_empty_step_and_a_date_that_is_there_the_date_is_chosen(tmp_path: Path) -> None:
+    samples = []
+    for number in (2, 5):  # three dates each
+        sample = made_up.sample(number)
+        place = 0 if number == 2 else 2
+        for group in ("s2_10m", "s2_20m"):
+            layer = sample.layers[group]
+            layer.time_utc[place], layer.valid[place], layer.data[place] = np.datetime64("NaT"), 0, 0
+        sample.row["s2.datetimes"][place] = None
+        samples.append(replace(sample, split="train", row={**sample.row, "split": "train"}))
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", samples, zarr_shard_chips=None))
+    for by in ("first", "last", "random", "clearest"):
+        options = StreamOptions(modalities=("s2",), dates=DateChoice(1, by), labels=False)  # type: ignore[arg-type]
+        stream = ChipStream(tmp_path / "d", options)
+        for epoch in range(4):
+            stream.set_epoch(epoch)
+            assert all(found["s2_10m_present"].tolist() == [True] for found in stream)
+    whole = ChipStream(tmp_path / "d", StreamOptions(modalities=("s2",), shuffle=False))
+    assert sorted(found["s2_10m_present"].tolist() for found in whole) == [[False, True, True], [True, True, False]]
 
 
 def test_bands_and_dates_are_those_asked_for_in_that_order(published: Path) -> None:

@@ -89,6 +89,16 @@ def test_another_number_of_workers_may_go_on_and_no_chip_is_lost_or_doubled(root
     assert sorted(seen) == sorted(stream_of(root).chip_ids())
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_transform_sees_every_batch(root: Path, workers: int) -> None:
+    loader = ChipLoader(stream_of(root), 4, num_workers=workers, collate_fn=_marked)
+    assert [batch["marked"] for batch in loader] == [len(batch["chip_id"]) for batch in loader]
+
+
+def _marked(batch: dict[str, Any]) -> dict[str, Any]:
+    return {**batch, "marked": len(batch["chip_id"])}
+
+
 def test_workers_that_live_on_learn_the_next_epoch(root: Path) -> None:
     loader = ChipLoader(stream_of(root), 2, num_workers=1, persistent_workers=True)
     living, fresh = [chips(list(loader)) for _ in range(3)], []
