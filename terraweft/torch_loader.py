@@ -22,33 +22,40 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from schemas.errors import DatasetError
+from shards.sample_request import ABSTAIN
 from shards.storage import FolderStorage
 from terraweft.torch_data import ChipStream, require_fingerprint
 from terraweft.torch_order import Share, Taken, batches_of, remaining
 
 MAIL_BYTES = 1 << 14
 """Shared memory by which workers learn the epoch, and what was delivered of it before."""
+ABSTAINING: Mapping[str, int] = {"label": ABSTAIN}
+"""What pads a batch where nothing else is said."""
 Batch = dict[str, Any]
 Empty = Callable[[tuple[int, ...], torch.dtype], torch.Tensor]
 
 
-def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
+def collate(samples: Sequence[Mapping[str, Any]], fills: Mapping[str, int] = ABSTAINING) -> Batch:
     """Samples of a stream as one batch: tensors are stacked, padded to the largest; all else becomes lists.
 
     Padding is 0, of labels 255: validity and presence say that nothing is there.
+
+    Args:
+        samples: of one stream.
+        fills: name -> what pads it, where that is not 0. `ChipLoader` pads ``label_<source>`` by its legend's no data,
+            for 0 may be a class there.
     """
     found: Batch = {}
     for name in samples[0]:
         values = [sample[name] for sample in samples]
-        found[name] = _stacked(name, values) if isinstance(values[0], torch.Tensor) else values
+        found[name] = _stacked(values, fills.get(name, 0)) if isinstance(values[0], torch.Tensor) else values
     return found
 
 
-def _stacked(name: str, tensors: list[torch.Tensor]) -> torch.Tensor:
+def _stacked(tensors: list[torch.Tensor], fill: int) -> torch.Tensor:
     shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
     if all(list(tensor.shape) == shape for tensor in tensors):
         return torch.stack(tensors)
-    fill = 255 if name == "label" else 0
     batch = torch.full((len(tensors), *shape), fill, dtype=tensors[0].dtype)
     for slot, tensor in zip(batch, tensors, strict=True):
         slot[tuple(slice(0, size) for size in tensor.shape)] = tensor
@@ -221,6 +228,7 @@ class _Making:
 
     def __init__(self, stream: ChipStream, numbers: NDArray[np.int64], empty: Empty, pool: ThreadPoolExecutor) -> None:
         self.tensors: dict[str, torch.Tensor] = {}
+        self.stream = stream
         if stream.options.pad:
             self.tensors = {
                 name: empty((len(numbers), *one.shape), _TORCH[one.dtype])
@@ -237,7 +245,8 @@ class _Making:
     def finished(self) -> Batch:
         """The batch, once every sample is in its place."""
         samples = [future.result() for future in self.futures]
-        return {**collate(samples), **self.tensors}
+        fills = {name: one.fill for name, one in self.stream.reader.fields().items()}
+        return {**collate(samples, fills), **self.tensors}
 
 
 class _Memory:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_another_number_of_workers_may_go_on_and_no_chip_is_lost_or_doubled(root
     last.load_state_dict(goes_on.state_dict())
     seen = [chip for batch in (*before, *again, *last) for chip in batch["chip_id"]]
     assert sorted(seen) == sorted(stream_of(root).chip_ids())
+
+
+def test_padding_of_a_label_source_is_no_class_of_its_legend(tmp_path: Path) -> None:
+    whole, narrow = made_up.sample(0), made_up.sample(1)
+    bounds = [*narrow.row["bounds_xyxy"]]
+    bounds[2] -= 60  # six pixels
+    narrow = replace(
+        narrow, labels={"worldcover": narrow.labels["worldcover"][:, :30]}, row={**narrow.row, "bounds_xyxy": bounds}
+    )
+    legends = {**made_up.LEGENDS, "worldcover": {**made_up.LEGENDS["worldcover"], "nodata": [255]}}
+    draft = made_up.draft(tmp_path / "d", [whole, narrow], zarr_shard_chips=None, legends=legends)
+    publish(open_storage(tmp_path / "d"), draft)
+    wanted = {"modalities": (), "labels": False, "sources": ("worldcover",), "shuffle": False}
+    batches = {pad: next(iter(ChipLoader(stream_of(tmp_path / "d", pad=pad, **wanted), 2))) for pad in (True, False)}
+    slot = batches[True]["chip_id"].index(narrow.chip_id)
+    assert batches[True]["label_worldcover"][slot, :, 30:].unique().tolist() == [255]
+    assert torch.equal(batches[False]["label_worldcover"], batches[True]["label_worldcover"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
