@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.sample import Sample
-from shards.export_layers import Stack, band_names, stack, tables_of
+from shards.export_layers import Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
@@ -30,7 +30,7 @@ class Hdf5Exporter:
     notes = (
         "Steps are the days on which any modality has a date; missing_timesteps_masks/<modality> is True "
         "where it has one, "
-        "and its array holds those alone, in order.",
+        "and its array holds those alone, in order. Of several dates of a modality on one day the first is held.",
         "timestamps are (day, month from 0, year). Bands of coarser groups are repeated onto the finest grid "
         "of a modality.",
         "<modality>_valid holds the validity codes, <modality>_scale and _offset turn numbers into physical values.",
@@ -40,10 +40,6 @@ class Hdf5Exporter:
         self._job = job
         modalities = dict.fromkeys(job.dataset.layer(group).modality for group in job.groups)
         self._tables = {modality: tables_of(job.dataset, job.groups, modality) for modality in modalities}
-        boxes = job.dataset.columns(["bbox"])["bbox"].combine_chunks()
-        sides = {side: boxes.field(side).to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")}
-        self._latitude = (sides["ymin"] + sides["ymax"]) / 2
-        self._longitude = (sides["xmin"] + sides["xmax"]) / 2
         self._rows: list[tuple[object, ...]] = []
 
     def add(self, sample: Sample) -> None:
@@ -51,9 +47,9 @@ class Hdf5Exporter:
         stacks = {m: found for m, tables in self._tables.items() if (found := stack(sample, tables)) is not None}
         days = _days(stacks.values())
         name = f"sample_{len(self._rows)}.h5"
-        number = self._job.dataset.places.number(sample.chip_id) or 0
         with h5py.File(self._job.folder / name, "w", libver="v110", track_order=False) as file:
-            place = (self._latitude[number], self._longitude[number])
+            longitude, latitude = centre_of(sample)
+            place = (latitude, longitude)
             file["latlon"] = np.array(place, np.float32)
             file["timestamps"] = _timestamps(days)
             file.attrs["chip_id"], file.attrs["split"] = sample.chip_id, sample.split

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -127,6 +128,16 @@ def shown_bands(tables: Sequence[LayerTable]) -> list[str]:
     by_colour = {band.common_name: band.name for table in tables for band in table.bands}
     colours = [by_colour[name] for name in ("red", "green", "blue") if name in by_colour]
     return colours if len(colours) == 3 else band_names(tables)[:1]
+
+
+def centre_of(sample: Sample) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a chip's footprint, also of one that the antimeridian cuts."""
+    footprint = shapely.from_wkb(sample.row["geometry_wkb"])
+    west, _, east, _ = footprint.bounds
+    if east - west > 180:
+        footprint = shapely.transform(footprint, lambda places: places + np.where(places[:, :1] < 0, (360, 0), (0, 0)))
+    middle = footprint.centroid
+    return float(middle.x - 360 if middle.x > 180 else middle.x), float(middle.y)
 
 
 def iso(time: np.datetime64) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.io import MemoryFile
@@ -23,9 +22,9 @@ from rasterio.transform import Affine
 from schemas.dataset import LayerTable
 from schemas.georef import GeoRef
 from schemas.sample import LayerArrays, Sample
-from shards.export_layers import CLOUD_NOTE, cloud_mask, iso, shown_bands, tables_of, thumbnail
+from shards.export_layers import CLOUD_NOTE, centre_of, cloud_mask, iso, shown_bands, tables_of, thumbnail
 from shards.exporters import ExportJob
-from shards.tables import WGS84
+from shards.tables import WGS84, geometry_types
 
 ROWS_PER_FILE = 200
 """Rows of a part, as a default: one of Core's parts has about so many."""
@@ -163,7 +162,7 @@ class _Part:
         self._in_file += 1
 
     def _note(self, sample: Sample, row: dict[str, Any], finest: LayerArrays, date: int) -> None:
-        footprint = shapely.from_wkb(sample.row["geometry_wkb"])
+        longitude, latitude = centre_of(sample)
         valid = finest.valid[date]
         codes = cloud_mask(valid)
         seen = codes != 255
@@ -177,8 +176,8 @@ class _Part:
                 "timestamp": row["timestamp"],
                 "cloud_cover": float(100 * np.isin(codes[seen], (1, 2, 3)).mean()) if seen.any() else None,
                 "nodata": float((valid == 0).mean()),
-                "centre_lat": footprint.centroid.y,
-                "centre_lon": footprint.centroid.x,
+                "centre_lat": latitude,
+                "centre_lon": longitude,
                 "crs": f"EPSG:{finest.georef.epsg}",
                 "parquet_url": self._url,
                 "parquet_row": self._in_file - 1,
@@ -199,7 +198,8 @@ class _Part:
     def finish(self) -> None:
         """Write the table of all rows, as GeoParquet."""
         self.close()
-        column = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": WGS84}
+        kinds = geometry_types(pa.array([row["geometry"] for row in self._metadata], pa.binary()))
+        column = {"encoding": "WKB", "geometry_types": kinds, "crs": WGS84}
         geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
         table = pa.Table.from_pylist(self._metadata, METADATA).replace_schema_metadata({"geo": json.dumps(geo)})
         pq.write_table(table, self._job.folder / self.name / "metadata.parquet", compression="zstd")

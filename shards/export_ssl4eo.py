@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 import xarray
 
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, Stack, band_names, cloud_mask, iso, stack, tables_of
+from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, iso, stack, tables_of
 from shards.exporters import ExportJob
 
 SAMPLES_PER_FILE = 64
@@ -111,7 +110,7 @@ class Ssl4eoExporter:
             x[i, :w] = found.georef.x0 + found.georef.pixel_size * (np.arange(w) + 0.5)
             y[i, :h] = found.georef.y0 - found.georef.pixel_size * (np.arange(h) + 0.5)
             ids[i, :t] = [str(one)[:128] for one in sample.row.get(f"{modality}.item_ids") or [""] * t]
-        centres = [_centre(sample) for sample, _ in held]
+        centres = [centre_of(sample) for sample, _ in held]
         variables: dict[str, Any] = {
             "bands": (("sample", "time", "band", "y", "x"), bands),
             "valid": (("sample", "time", "y", "x"), valid),
@@ -170,11 +169,6 @@ with zarr.storage.ZipStore("{name}", mode="r") as store:
     samples = xarray.open_zarr(store, zarr_format=2)
     print(samples["bands"].dims)  # (sample, time, band, y, x)
 ```"""
-
-
-def _centre(sample: Sample) -> tuple[float, float]:
-    centre = shapely.from_wkb(sample.row["geometry_wkb"]).centroid
-    return float(centre.x), float(centre.y)
 
 
 def zip_folder(folder: Path, path: Path) -> None:

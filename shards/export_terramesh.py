@@ -13,13 +13,12 @@ import zipfile
 from typing import Any
 
 import numpy as np
-import shapely
 from numcodecs import Blosc
 from numpy.typing import NDArray
 
 from schemas.dataset import LayerTable
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, Stack, band_names, cloud_mask, stack, tables_of
+from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
@@ -111,10 +110,10 @@ Array = tuple[NDArray[Any], tuple[str, ...]]
 
 def _place(sample: Sample) -> dict[str, Array]:
     left, bottom, right, top = sample.row["bounds_xyxy"]
-    centre = shapely.from_wkb(sample.row["geometry_wkb"]).centroid
+    longitude, latitude = centre_of(sample)
     return {
-        "center_lat": (np.array([centre.y]), ("sample",)),
-        "center_lon": (np.array([centre.x]), ("sample",)),
+        "center_lat": (np.array([latitude]), ("sample",)),
+        "center_lon": (np.array([longitude]), ("sample",)),
         "crs": (np.array([int(sample.row["epsg"])]), ("sample",)),
         "bounds": (np.array([left, bottom, right, top]), ("side",)),
     }

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 from numpy.typing import NDArray
 
 from schemas.errors import DatasetError
@@ -75,7 +76,8 @@ class ChipFilter:
     regions: tuple[str, ...] = ()
     """Regions of the recipe."""
     bbox: tuple[float, float, float, float] | None = None
-    """West, south, east, north in degrees; footprints' boxes that touch it. West > east crosses the antimeridian."""
+    """West, south, east, north in degrees; footprints' boxes that touch it. West > east crosses the antimeridian; a
+    footprint that is cut there has a box on either side."""
     classes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Class of the fused label -> least and largest share of the chip, 0..1."""
     dates: DateFilter = DateFilter()
@@ -137,6 +139,19 @@ class ChipFilter:
             enough = [counts >= self.min_dates for counts in counted.values()]
             passes &= np.logical_and.reduce(enough) if self.modalities else np.logical_or.reduce(enough)
         return passes
+
+    def touched(self, footprints: pa.ChunkedArray) -> NDArray[np.bool_]:
+        """(footprints,) whether a part of each has a box that touches `bbox`: asked of those that `is_cut` names.
+
+        Args:
+            footprints: WKB.
+        """
+        parts, rows = shapely.get_parts(shapely.from_wkb(footprints.to_numpy()), return_index=True)
+        touching = np.zeros(len(footprints), bool)
+        if self.bbox is not None:
+            xmin, ymin, xmax, ymax = shapely.bounds(parts).T
+            touching[rows[_boxes_touch(xmin, ymin, xmax, ymax, self.bbox)]] = True
+        return touching
 
     def _counted(self, table: pa.Table, modality: str) -> NDArray[np.int64]:
         if f"{modality}.datetimes" not in table.column_names:
@@ -202,9 +217,30 @@ def _is_in(column: pa.ChunkedArray, names: Sequence[str]) -> NDArray[np.bool_]:
     return found
 
 
+def is_cut(table: pa.Table) -> NDArray[np.bool_]:
+    """(chips,) whether a footprint lies on both sides of the antimeridian: its one box then goes around the Earth.
+
+    Args:
+        table: ``bbox`` at least.
+    """
+    boxes = table["bbox"].combine_chunks()
+    cut: NDArray[np.bool_] = boxes.field("xmax").to_numpy() - boxes.field("xmin").to_numpy() > 180
+    return cut
+
+
 def _touches(column: pa.ChunkedArray, bbox: tuple[float, float, float, float]) -> NDArray[np.bool_]:
     boxes = column.combine_chunks()
     xmin, ymin, xmax, ymax = (boxes.field(side).to_numpy() for side in ("xmin", "ymin", "xmax", "ymax"))
+    return _boxes_touch(xmin, ymin, xmax, ymax, bbox)
+
+
+def _boxes_touch(
+    xmin: NDArray[np.float64],
+    ymin: NDArray[np.float64],
+    xmax: NDArray[np.float64],
+    ymax: NDArray[np.float64],
+    bbox: tuple[float, float, float, float],
+) -> NDArray[np.bool_]:
     west, south, east, north = bbox
     across = (xmax >= west) & (xmin <= east) if west <= east else (xmax >= west) | (xmin <= east)
     touching: NDArray[np.bool_] = across & (ymax >= south) & (ymin <= north)

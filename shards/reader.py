@@ -20,7 +20,7 @@ from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
 from shards.document import parse_document, read_document
-from shards.filters import ChipFilter
+from shards.filters import ChipFilter, is_cut
 from shards.layout import DOCUMENT, version_path
 from shards.places import COLUMNS, Places
 from shards.pointer import list_versions, read_pointer
@@ -285,7 +285,11 @@ class Dataset:
         table = self.columns(where.columns(self.column_names, self.modalities))
         if not table.num_columns:
             return numbers
-        return numbers[where.mask(table, self.modalities, self._class_names)[numbers]]
+        passes = where.mask(table, self.modalities, self._class_names)
+        cut = np.flatnonzero(passes & is_cut(table)) if where.bbox is not None else np.zeros(0, np.int64)
+        if len(cut):
+            passes[cut] = where.touched(self.columns(["geometry"])["geometry"].take(pa.array(cut)))
+        return numbers[passes[numbers]]
 
     def chip_ids(self, split: str | None = None, where: ChipFilter | None = None) -> list[str]:
         """Ids of all chips, or of those that pass, in the order of the shards.

@@ -377,7 +377,7 @@ def _time(value: str | None) -> datetime | None:
 
 def write_chips(path: Path, chips: pa.Table) -> int:
     """Write chips.parquet (GeoParquet 1.1) from rows as `place_rows` gives them; the number of rows."""
-    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": ["Polygon"], "crs": WGS84}
+    column: dict[str, Any] = {"encoding": "WKB", "geometry_types": geometry_types(chips["geometry"]), "crs": WGS84}
     if len(chips):
         column["bbox"] = [
             *(pc.min(_side(chips, side)).as_py() for side in ("xmin", "ymin")),
@@ -387,6 +387,13 @@ def write_chips(path: Path, chips: pa.Table) -> int:
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     write_parquet(path, chips.replace_schema_metadata({"geo": json.dumps(geo, separators=(",", ":"))}))
     return len(chips)
+
+
+def geometry_types(footprints: pa.Array | pa.ChunkedArray) -> list[str]:
+    """Kinds of footprints as GeoParquet names them: those that the antimeridian cuts have several parts."""
+    kinds = np.unique(shapely.get_type_id(shapely.from_wkb(footprints.to_numpy(zero_copy_only=False))))
+    named = {shapely.GeometryType.POLYGON: "Polygon", shapely.GeometryType.MULTIPOLYGON: "MultiPolygon"}
+    return [name for kind, name in named.items() if kind in kinds] or ["Polygon"]
 
 
 def _side(chips: pa.Table, side: str) -> pa.ChunkedArray:

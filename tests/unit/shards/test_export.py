@@ -21,6 +21,7 @@ import pandas
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+import shapely
 import xarray
 import zarr
 
@@ -224,6 +225,33 @@ def test_no_modality_and_no_sample_per_file_are_one_line(dataset: Dataset, tmp_p
     with pytest.raises(UserError, match="at least 1"):
         export_dataset(dataset, tmp_path / "out", ExportOptions("huggingface", samples_per_file=-1))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["hdf5", "majortom", "ssl4eo", "terramesh"])
+def test_the_centre_of_a_chip_on_the_antimeridian_is_not_on_the_other_side_of_the_earth(
+    tmp_path: Path, form: str
+) -> None:
+    parts = shapely.box(179.99, -16.51, 180.0, -16.5), shapely.box(-180.0, -16.51, -179.98, -16.5)
+    sample = made_up.sample(0)
+    sample = replace(sample, row={**sample.row, "geometry_wkb": shapely.to_wkb(shapely.MultiPolygon(parts))})
+    root, out = tmp_path / "d", tmp_path / "out"
+    publish(open_storage(root), made_up.draft(root, [sample], zarr_shard_chips=None))
+    export_dataset(open_dataset(root), out, ExportOptions(form, modalities=("s2",)))
+    if form == "hdf5":
+        latitude, longitude = h5py.File(out / "sample_0.h5")["latlon"][:]
+    elif form == "majortom":
+        row = pq.read_table(out / "Core-S2/metadata.parquet").to_pylist()[0]
+        latitude, longitude = row["centre_lat"], row["centre_lon"]
+    else:
+        path = next(out.rglob("*.zarr.zip" if form == "ssl4eo" else "S2/*.tar"))
+        if form == "terramesh":
+            with tarfile.open(path) as tar:
+                tar.extractall(tmp_path, filter="data")
+            path = next(tmp_path.glob("*.zarr.zip"))
+        with zarr.storage.ZipStore(path, mode="r") as store:
+            group = zarr.open_group(store, mode="r", zarr_format=2)
+            latitude, longitude = group["center_lat"][0], group["center_lon"][0]
+    assert (latitude, longitude) == pytest.approx((-16.505, -179.995), abs=1e-4)
 
 
 def test_a_pair_holds_one_modality(export: Export) -> None:

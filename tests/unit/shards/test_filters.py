@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +18,7 @@ from shards.filters import ChipFilter, DateChoice, DateFilter, date_flags, micro
 from shards.reader import Dataset, open_dataset
 from shards.storage import FolderStorage, open_storage
 from shards.storage_file import StorageFile
+from shards.version import publish
 from tests.unit.shards import made_up
 
 ALL = [made_up.chip_id(n) for n in range(10)]
@@ -57,6 +61,23 @@ def test_given_chips_pass_the_conditions_too(published: Path) -> None:
     assert [sample.chip_id for sample in dataset.iterate(chip_ids=given)] == given
     assert [sample.chip_id for sample in dataset.iterate("val", chip_ids=given)] == ["u31_0008", "u31_0003"]
     assert not list(dataset.iterate(chip_ids=given, where=ChipFilter(regions=("elsewhere",))))
+
+
+def test_a_chip_on_the_antimeridian_is_on_either_side_of_it_and_nowhere_else(tmp_path: Path) -> None:
+    cut, plain = made_up.sample(0), made_up.sample(1)
+    cut = replace(cut, row={**cut.row, "geometry_wkb": shapely.to_wkb(CUT)})
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [cut, plain], zarr_shard_chips=None))
+    told = json.loads(pq.read_schema(next((tmp_path / "d/versions").glob("*/chips.parquet"))).metadata[b"geo"])
+    assert told["columns"]["geometry"]["geometry_types"] == ["Polygon", "MultiPolygon"]
+    for bbox in ((179.0, -17.0, 180.0, -16.0), (-180.0, -17.0, -179.995, -16.0), (179.5, -17.0, -179.5, -16.0)):
+        assert chosen(tmp_path / "d", bbox=bbox) == [cut.chip_id]
+    assert chosen(tmp_path / "d", bbox=(10.0, -17.0, 20.0, -16.0)) == []
+    assert chosen(tmp_path / "d", bbox=(10.0, -17.0, -179.9995, -16.0)) == [cut.chip_id]
+    assert chosen(tmp_path / "d", bbox=(-180.0, -90.0, 180.0, 90.0)) == [cut.chip_id, plain.chip_id]
+
+
+CUT = shapely.MultiPolygon([shapely.box(179.99, -16.51, 180.0, -16.5), shapely.box(-180.0, -16.51, -179.98, -16.5)])
+"""A footprint on both sides of the antimeridian."""
 
 
 def test_a_box_takes_the_chips_that_it_touches(published: Path) -> None:
