@@ -23,8 +23,8 @@ from shards.export_layers import iso
 from shards.exporters import ExportJob
 
 ROWS_PER_FILE = 500
-ROWS_PER_GROUP = 16
-"""Held in memory at once."""
+ROWS_PER_GROUP, NUMBERS_PER_GROUP = 16, 1 << 27
+"""Held in memory at once: so many rows, fewer of large arrays; Arrow's lists count to 2**31."""
 
 
 class HuggingFaceExporter:
@@ -47,6 +47,7 @@ class HuggingFaceExporter:
         self._labels += ["label", "confidence"] if job.dataset.has_label else []
         self._label_shape = job.dataset.label_shape_yx if self._labels else (0, 0)
         self._features = self._feature_table()
+        self._rows_per_group = rows_per_group(self._tables)
         self._rows_per_file = job.samples_per_file or ROWS_PER_FILE
         self._held: dict[str, list[Sample]] = {}
         self._writers: dict[str, pq.ParquetWriter] = {}
@@ -72,7 +73,7 @@ class HuggingFaceExporter:
         """See `Exporter.add`: a row group's samples are held."""
         held = self._held.setdefault(sample.split, [])
         held.append(sample)
-        if len(held) == ROWS_PER_GROUP:
+        if len(held) == self._rows_per_group:
             self._write(sample.split)
 
     def _write(self, split: str) -> None:
@@ -85,7 +86,7 @@ class HuggingFaceExporter:
                 schema = self._table(held[:1]).schema
                 self._writers[split] = pq.ParquetWriter(path, schema, compression="zstd")
             fitting = held[: self._rows_per_file - done % self._rows_per_file]
-            self._writers[split].write_table(self._table(fitting), row_group_size=ROWS_PER_GROUP)
+            self._writers[split].write_table(self._table(fitting), row_group_size=self._rows_per_group)
             self._written[split], held = done + len(fitting), held[len(fitting) :]
 
     def _table(self, samples: Sequence[Sample]) -> pa.Table:
@@ -178,6 +179,12 @@ folder = str(pathlib.Path(".").resolve())
 samples = datasets.load_dataset(folder, split="{split}", streaming=True).with_format("numpy")
 print(next(iter(samples))["{self._tables[0].group}"].shape)  # (dates, bands, rows, columns)
 ```"""
+
+
+def rows_per_group(tables: Sequence[LayerTable]) -> int:
+    """Rows of a row group, of chips that may be as large as the tables say."""
+    sizes = [table.max_dates * len(table.bands) * table.shape_yx[0] * table.shape_yx[1] for table in tables]
+    return max(1, min(ROWS_PER_GROUP, NUMBERS_PER_GROUP // max(1, *sizes)))
 
 
 def nested(arrays: Sequence[NDArray[Any]]) -> pa.Array:

@@ -29,6 +29,7 @@ from schemas.dataset import SourceTable
 from schemas.errors import DatasetError, UserError
 from schemas.sample import Sample
 from shards.export import ExportOptions, export_dataset
+from shards.export_huggingface import rows_per_group
 from shards.export_layers import CLOUD_CODES, band_names, cloud_mask
 from shards.exporters import EXPORTERS, find_exporter
 from shards.filters import ChipFilter
@@ -311,6 +312,13 @@ def test_hugging_face_loads_the_folder(dataset: Dataset, export: Export, tmp_pat
     card = (root / "README.md").read_text()
     assert card.startswith("---\nconfigs:")
     assert "ODbL-1.0 (share alike)" in card
+
+
+def test_row_groups_of_large_chips_hold_few_of_them() -> None:
+    table = made_up.LAYERS[0]
+    assert rows_per_group([table]) == 16
+    assert rows_per_group([table, table.model_copy(update={"max_dates": 24, "shape_yx": (1024, 1024)})]) == 2
+    assert rows_per_group([table.model_copy(update={"max_dates": 99, "shape_yx": (9000, 9000)})]) == 1
 
 
 def test_plain_zarr_equals_the_repository(dataset: Dataset, export: Export) -> None:
