@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from schemas.errors import DatasetError
 from shards.columns import NO_TIME, list_column, sum_per_chip
 
+_OFFSET = re.compile(r"T.*[+-]\d\d:?\d\d$")
 DATE_ENDINGS = ("datetimes", "clear_fraction", "shift_dx_m", "shift_dy_m", "applied_dx_m", "applied_dy_m", "registered")
 """Columns of a modality that a `DateFilter` looks at."""
 
@@ -179,7 +182,7 @@ def date_flags(table: pa.Table, modality: str, dates: DateFilter) -> tuple[NDArr
 
 
 def micros_of(text: str) -> int:
-    """Microseconds since 1970 of an ISO time in UTC.
+    """Microseconds since 1970 of an ISO time, in UTC where it names no other offset.
 
     Raises:
         DatasetError: it is none.
@@ -189,7 +192,11 @@ def micros_of(text: str) -> int:
         1000000
     """
     try:
-        return int(np.datetime64(text.removesuffix("Z").removesuffix("+00:00"), "us").astype(np.int64))
+        if not text[:4].isdigit():  # NumPy takes words such as today, and NaT
+            raise ValueError(text)
+        if _OFFSET.search(text):
+            return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return int(np.datetime64(text.removesuffix("Z"), "us").astype(np.int64))
     except ValueError as error:
         raise DatasetError(f"{text!r} is no ISO time", mend="2024-05-01 or 2024-05-01T10:30:00Z") from error
 

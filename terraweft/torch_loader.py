@@ -126,6 +126,7 @@ class ChipLoader(DataLoader[Batch]):
         due = self._batches_left(before)
         if not due:
             self._end_epoch()
+            return
         here = self._batches if self._transform is None else map(self._transform, self._batches)
         source = iter(here) if self.num_workers == 0 else super().__iter__()
         for delivered, batch in enumerate(source, start=1):

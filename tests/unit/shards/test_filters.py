@@ -141,8 +141,10 @@ def test_flat_lists_hold_what_each_chip_has(lists: list[list[int]]) -> None:
 def test_times_are_utc_and_what_is_none_is_refused() -> None:
     assert micros_of("1970-01-02") == 86_400_000_000
     assert micros_of("1970-01-01T00:00:00.5Z") == 500_000
-    with pytest.raises(DatasetError, match="no ISO time"):
-        micros_of("yesterday")
+    assert micros_of("1970-01-01T02:00:01+02:00") == micros_of("1970-01-01T00:00:01+00:00") == 1_000_000
+    for word in ("yesterday", "today", "now", "NaT", "", "1970-01-01T25:00:00+01:00"):
+        with pytest.raises(DatasetError, match="no ISO time"):
+            micros_of(word)
 
 
 def test_shards_without_a_chosen_chip_are_never_opened(dataset_root: Path) -> None:

@@ -12,7 +12,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from schemas.errors import DatasetError
 from shards.storage import open_storage
 from shards.version import publish
-from terraweft import ChipLoader, ChipStream, StreamOptions, collate
+from terraweft import ChipFilter, ChipLoader, ChipStream, StreamOptions, collate
 from terraweft.torch_order import Share
 from tests.unit.shards import made_up
 
@@ -105,6 +105,12 @@ def test_padding_of_a_label_source_is_no_class_of_its_legend(tmp_path: Path) -> 
     slot = batches[True]["chip_id"].index(narrow.chip_id)
     assert batches[True]["label_worldcover"][slot, :, 30:].unique().tolist() == [255]
     assert torch.equal(batches[False]["label_worldcover"], batches[True]["label_worldcover"])
+
+
+def test_an_empty_epoch_is_followed_by_the_next(root: Path) -> None:
+    loader = ChipLoader(stream_of(root, where=ChipFilter(bbox=(0.0, 0.0, 0.1, 0.1))))
+    assert list(loader) == []
+    assert loader.state_dict()["epoch"] == 1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
