@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument, LayerTable
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.document import parse_document, read_document
 from shards.filters import ChipFilter, is_cut
@@ -323,8 +323,11 @@ class Dataset:
             raise DatasetError(f"no chip {chip_id!r}", where=f"{self.name} {self.version}")
         wanted = None if modalities is None and members is None else Wanted(self, modalities, members)
         _, path, offset, length = self.places.of(number)
-        found = self.files.read(path, offset, length, chip_id, wanted)
-        return decode_sample(chip_id, found, self._modality_of)
+        try:
+            return decode_sample(chip_id, self.files.read(path, offset, length, chip_id, wanted), self._modality_of)
+        except IntegrityError as error:
+            said = str(error).removeprefix(f"{path}: ").removeprefix(f"{chip_id}: ")
+            raise IntegrityError(f"{path}: {chip_id}: {said}") from error
 
     def iterate(
         self,

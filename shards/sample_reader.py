@@ -19,7 +19,7 @@ from shards.layer_reader import Arrays, LayerReader, Placed
 from shards.npy_pieces import Stored, as_bytes, stored_array
 from shards.reader import Dataset
 from shards.sample_request import ABSTAIN, Field, SampleRequest, group_fields
-from shards.samples import decode_json
+from shards.samples import decode_json, decode_texts
 from shards.segment_source import FileSegment, MemorySegment, SegmentSource
 from shards.storage import FolderStorage
 from shards.tar import BLOCK
@@ -135,7 +135,7 @@ class SampleReader:
                 self._take(member, head[BLOCK:], source, number, dates, into, placed, found)
                 position = member.end
             self._finish(number, dates, into, placed, seen)
-        except IntegrityError as error:
+        except (IntegrityError, OSError) as error:
             raise IntegrityError(f"{path}: {chip_id}: {error}") from error
         return found
 
@@ -180,7 +180,7 @@ class SampleReader:
             content = bytearray(member.size)
             source.into(member.offset, memoryview(content))
             name = member.suffix.partition(".")[0]
-            found[name] = decode_json(bytes(content), list if name == "texts" else dict)
+            found[name] = decode_texts(content) if name == "texts" else decode_json(content, dict)
 
     def _array(self, member: Member, head: bytes, source: SegmentSource) -> Stored:
         return stored_array(member, head, lambda length: source.head(member.offset, length))

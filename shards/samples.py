@@ -163,12 +163,12 @@ def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_o
             for suffix, content in members.items()
             if suffix.startswith("target_") and suffix.endswith(".json")
         },
-        texts=tuple(decode_json(members["texts.json"], list)) if "texts.json" in members else (),
+        texts=tuple(decode_texts(members["texts.json"])) if "texts.json" in members else (),
         row=row,
     )
 
 
-def decode_json(content: bytes | memoryview, kind: type[Any]) -> Any:
+def decode_json(content: bytes | bytearray | memoryview, kind: type[Any]) -> Any:
     """The JSON value in ``content``.
 
     Raises:
@@ -183,6 +183,19 @@ def decode_json(content: bytes | memoryview, kind: type[Any]) -> Any:
     return value
 
 
+def decode_texts(content: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
+    """The text records in ``content``.
+
+    Raises:
+        IntegrityError: no JSON list of objects that have a kind and a text.
+    """
+    records: list[Any] = decode_json(content, list)
+    for record in records:
+        if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in ("kind", "text")):
+            raise IntegrityError(f"texts.json holds {str(record)[:40]!r}, which is no text record")
+    return records
+
+
 def georef_of(row: Mapping[str, Any], group: str) -> GeoRef:
     """The georeference of a layer, from ``<group>.transform`` and ``<group>.shape_yx``.
 
@@ -193,7 +206,7 @@ def georef_of(row: Mapping[str, Any], group: str) -> GeoRef:
     if transform is None or shape_yx is None or len(transform) != 6 or len(shape_yx) != 2:
         raise IntegrityError(f"{row.get('chip_id')}: no {group}.transform of 6 numbers with {group}.shape_yx of 2")
     a, b, c, d, e, f = (float(value) for value in transform)
-    if b or d or a <= 0 or e != -a:
+    if b or d or a <= 0 or e != -a or not np.isfinite((a, c, f)).all():
         raise IntegrityError(f"{row.get('chip_id')}: {group}.transform {transform} is not north-up with square pixels")
     return GeoRef(int(row["epsg"]), c, f, a, (int(shape_yx[0]), int(shape_yx[1])))
 

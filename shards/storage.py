@@ -126,7 +126,7 @@ class OpenFile:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY)
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in a file's place is an error, no wait
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -28,6 +29,7 @@ from shards.sample_reader import SampleReader
 from shards.sample_request import SampleRequest
 from shards.tar import BLOCK, header_of
 from shards.tar_reader import Member, parse_header, scan
+from terraweft import ChipStream, StreamOptions
 from tests.unit.shards import made_up
 
 FEW = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -243,6 +245,40 @@ def test_a_place_that_cannot_be_is_refused(dataset_root: Path, column: str, valu
         dataset.sample(made_up.chip_id(0))
     with pytest.raises(IntegrityError):
         first_of(dataset)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [("texts.json", b"[1]"), ("texts.json", b'[{"kind":3}]'), ("texts.json", b"{"), ("osm.json", b"[]"),
+     ("s2_10m.npy", b"PK"), ("label.npy", b"no"), ("label_worldcover.npy", b"no")],
+)  # fmt: skip
+def test_a_member_that_is_not_what_it_is_called_is_one_line_with_shard_and_chip(
+    dataset_root: Path, suffix: str, content: bytes
+) -> None:
+    dataset = open_dataset(dataset_root)
+    number = int(dataset.select(split="train")[0])
+    chip_id, path, offset, length = dataset.places.of(number)
+    member = next(m for m in dataset.files.members(path, offset, length, chip_id) if m.suffix == suffix)
+    whole = bytearray((dataset_root / path).read_bytes())
+    whole[member.offset : member.offset + member.size] = content.ljust(member.size)
+    (dataset_root / path).write_bytes(whole)
+    stream = ChipStream(dataset_root, StreamOptions(texts=True, osm=True, sources=("worldcover",)))
+    for read in (lambda: open_dataset(dataset_root).sample(chip_id), lambda: stream.sample(number)):
+        with pytest.raises(IntegrityError) as told:
+            read()
+        assert str(told.value).startswith(f"{path}: {chip_id}: ")
+        assert str(told.value).count(chip_id) == 1
+
+
+def test_a_pipe_in_the_place_of_a_shard_is_refused_at_once(dataset_root: Path) -> None:
+    dataset = open_dataset(dataset_root)
+    chip_id, path, _, _ = dataset.places.of(0)
+    (dataset_root / path).unlink()
+    os.mkfifo(dataset_root / path)
+    with pytest.raises(IntegrityError, match=path):
+        dataset.sample(chip_id)
+    with pytest.raises(IntegrityError, match=path):
+        ChipStream(dataset_root, StreamOptions(split=None)).sample(0)
 
 
 def test_more_pixels_than_bytes_are_refused_before_memory_is_taken(dataset_root: Path) -> None:
