@@ -10,7 +10,7 @@ STEPS: dict[str, str] = {
     "read": "3",
     "register": "4",
     "screen": "2",
-    "label": "8",
+    "label": "9",
     "fuse": "6",
     "caption": "4",
     "write": "1",

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
 import numpy as np
-import rasterio
 import rioxarray
 import xarray as xr
-from affine import Affine
-from numpy.typing import NDArray
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
 
-from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
+from schemas.errors import AssetMissingError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.labels import RasterLayer
 from schemas.legend import Legend, load_legend
 from schemas.recipe import LabelSource
 from schemas.scene import Opener, SceneItem, SceneRef
 from sources.assets import is_refused
-from sources.centres import projection, source_pixels
-from sources.faults import as_source_error
 from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
 from sources.label_licences import attribution_of_file, attribution_of_item, licence_of_file, licence_of_item
-from sources.lattice import turned
-from sources.openers import driver_of, gdal_reads
-from sources.raster_limits import check_open_file
-
-log = logging.getLogger(__name__)
+from sources.label_pixels import opened, read_codes
 
 USUAL_ASSET = {"worldcover": "map", "corine": "clc", "osm": "pbf"}
 """Asset key by kind where the recipe names none."""
 
 NATIVE_GSD_M = {"worldcover": 10.0, "corine": 100.0}
 """GSD of the products themselves."""
-
-MARGIN_PIXELS = 2
-"""Source pixels read beyond the target's edge, so that the nearest one is always there."""
 
 
 def choose_of(found: Sequence[SceneItem], source: LabelSource) -> list[SceneItem]:
@@ -117,7 +99,7 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
     Raises:
         SourceError: the file cannot be opened.
     """
-    with _opened(href, opener) as file:
+    with opened(href, opener) as file:
         raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
         epsg = raster.rio.crs.to_epsg()
         if epsg is None:
@@ -183,7 +165,7 @@ def read_label_raster(
     codes = np.full(target.shape_yx, nodata, dtype=_dtype_of(table))
     used = []
     for item in in_order(items):
-        part = _read_one(item, target, opener, nodata, codes.dtype, resampling)
+        part = read_codes(item, target, opener, nodata, codes.dtype, resampling)
         if part is None:
             continue
         fresh = (codes == nodata) & (part != nodata)
@@ -219,124 +201,6 @@ def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:
     kept = [i for i in items if dict(i.extra)["year"] == newest or i.sensor not in ("worldcover", "corine")]
     kept.sort(key=lambda item: item.item_id)
     return sorted(kept, key=lambda item: (dict(item.extra)["year"], _version_key(item)), reverse=True)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What was read of a raster."""
-
-    codes: NDArray[np.uint16]
-    """(H, W), the file's no-data value replaced by the legend's."""
-    transform: Affine
-    """Of the window."""
-    wkt: str
-    """Coordinate system."""
-
-
-def _read_one(
-    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: str
-) -> NDArray[Any] | None:
-    """(H, W) codes of one item on the target, or None where they do not meet."""
-    found: NDArray[Any] | None = None
-    for part in _parts(item, target, opener, nodata):
-        codes = _on_target(part, target, nodata, dtype, resampling)
-        found = codes if found is None else np.where(found == nodata, codes, found)
-    return found
-
-
-def _on_target(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any], resampling: str) -> NDArray[Any]:
-    """(H, W) codes of what was read, on the target."""
-    if resampling == "nearest":
-        return _at_centres(part, target, nodata, dtype)
-    codes = xr.DataArray(part.codes, dims=("y", "x")).rio.write_crs(part.wkt).rio.write_nodata(nodata)
-    warped = codes.rio.write_transform(part.transform).rio.reproject(
-        f"EPSG:{target.epsg}",
-        shape=target.shape_yx,
-        transform=Affine(*target.transform),
-        resampling=Resampling[resampling],
-        nodata=nodata,
-    )
-    return np.asarray(warped.values, dtype)
-
-
-def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list[_Part]:
-    """The windows of the first band that the target needs; none where they do not meet."""
-    ref = item.refs[0]
-    with _opened(ref.href, opener) as raster:
-        wkt = raster.crs.to_wkt()
-        stored = ref.nodata if raster.nodata is None else float(raster.nodata)
-        read = [(raster.read(1, window=w), raster.window_transform(w)) for w in _windows(raster, target)]
-    return [_Part(_as_codes(values, stored, nodata, ref.href), transform, wkt) for values, transform in read]
-
-
-@contextmanager
-def _opened(href: str, opener: Opener) -> Iterator[Any]:
-    """The open raster; what fails while it is open is one of our errors."""
-    resolved = opener.resolve(href)
-    try:
-        with gdal_reads(opener, [href]), rasterio.open(resolved, driver=driver_of(href)) as raster:
-            if raster.subdatasets:
-                raise DecodeError("the raster has several subdatasets", href)
-            if raster.crs is None:
-                raise DecodeError("the raster has no coordinate system", href)
-            if max(abs(raster.transform.b), abs(raster.transform.d)) > 1e-6 * abs(raster.transform.a):
-                raise DecodeError("the raster is rotated, only grids along the axes are read", href)
-            check_open_file(raster, href)
-            yield raster
-    except (RasterioError, OSError) as error:
-        raise as_source_error(error, href, resolved) from error
-
-
-def _at_centres(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """(H, W) the code in whose pixel each centre of the target lies.
-
-    Not by a warp: GDAL approximates the projection between the ends of a row, and rasterio lets nobody turn that
-    off; measured on WorldCover, 1 label in 10,000 came from the neighbouring pixel.
-    """
-    codes = np.append(part.codes, part.codes.dtype.type(nodata)).astype(dtype)  # the last one lies beyond the raster
-    return codes.take(source_pixels(target, part.wkt, part.transform, part.codes.shape))
-
-
-def _windows(raster: Any, target: GeoRef) -> list[Window]:
-    """The parts of an open raster that the target needs: two where it crosses the antimeridian and the raster goes
-    around the Earth, none where they do not meet.
-
-    The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
-    first while every raster's transform is easting first.
-    """
-    to_source, transform = projection(target.epsg, raster.crs.to_wkt()), raster.transform
-    left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    if not np.isfinite([left, bottom, right, top]).all():
-        return []
-    stretches = [(left, right)]
-    if raster.crs.is_geographic:
-        stretches = turned(left, right, raster.bounds.left, raster.bounds.right)
-    rows = [(y - transform.f) / transform.e for y in (bottom, top)]
-    first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
-    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
-    windows = []
-    for stretch in stretches:
-        columns = [(x - transform.c) / transform.a for x in stretch]
-        first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
-        last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
-        if first_column < last_column and first_row < last_row:
-            windows.append(Window(first_column, first_row, last_column - first_column, last_row - first_row))
-    return windows
-
-
-def _as_codes(values: NDArray[Any], stored: float | None, nodata: int, href: str) -> NDArray[np.uint16]:
-    """Values as uint16 codes, the file's no-data value replaced by the legend's."""
-    if values.dtype == np.uint8 and stored in (None, nodata):
-        return values.astype(np.uint16)
-    missing = np.zeros(values.shape, dtype=bool) if stored is None else values == stored
-    if np.issubdtype(values.dtype, np.floating):
-        missing |= np.isnan(values)
-    whole = np.where(missing, values.dtype.type(0), values)
-    if whole.size and (whole.min() < 0 or whole.max() > np.iinfo(np.uint16).max or (whole % 1 != 0).any()):
-        raise DecodeError(f"class codes must be whole numbers of 0..65535, got {whole.min()}..{whole.max()}", href)
-    codes = whole.astype(np.uint16)
-    codes[missing] = nodata  # not before: the legend's code may be more than the file's type holds
-    return codes
 
 
 def _dtype_of(legend: Legend) -> np.dtype[Any]:

@@ -154,6 +154,28 @@ def test_no_data_of_corine_is_no_class_in_a_file_whose_type_is_too_small_for_the
     assert read_label_raster([item], beyond, OPENER, legend="corine-44") is None
 
 
+@pytest.mark.parametrize("resampling", ["nearest", "mode"])
+def test_a_code_beyond_the_legend_s_type_is_refused_and_not_cut_to_another(tmp_path: Path, resampling: Any) -> None:
+    codes = np.full((6, 8), 266, np.uint16)  # 10 in 8 bits, tree cover
+    path = write_raster(tmp_path / "a.tif", codes, 32632, 500_000.0, 5_000_000.0, 10.0)
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 20.0, (3, 4))
+    with pytest.raises(UnsupportedItemError, match="no code 266"):
+        read_label_raster([item_of(path)], target, OPENER, legend="worldcover", resampling=resampling)
+
+
+def test_what_a_mask_in_the_file_hides_is_no_data(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((5, 7), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0)
+    shown = np.full((5, 7), 255, np.uint8)
+    shown[:, 2:] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as raster:
+        raster.write_mask(shown)
+    layer = read_label_raster(
+        [item_of(path)], GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4)), OPENER, legend="worldcover"
+    )
+    assert layer is not None
+    np.testing.assert_array_equal(layer.codes, np.tile(np.array([10, 10, 0, 0], np.uint8), (3, 1)))
+
+
 def test_a_rotated_raster_is_refused_and_not_read_as_if_it_were_not(tmp_path: Path) -> None:
     path = tmp_path / "turned.tif"
     turned = Affine.translation(500_000, 5_000_000) * Affine.rotation(20) * Affine.scale(10, -10)
