@@ -103,8 +103,8 @@ def check_targets(labels: Labels, gsd_m: float) -> None:
         gsd_m: pixel size of its labels.
 
     Raises:
-        RecipeError: a class that the legend lacks, a legend of too many, or squares that no whole number of pixels
-            makes.
+        RecipeError: a class that the legend lacks, a legend of too many, squares that no whole number of pixels
+            makes, or a shift or blur of less than a pixel.
     """
     for name, target in labels.targets.items():
         if isinstance(target, MaskTarget | MultiLabelTarget | FractionsTarget | DominantTarget):
@@ -116,8 +116,20 @@ def check_targets(labels: Labels, gsd_m: float) -> None:
         elif isinstance(target, DegradedTarget):
             for wanted in target.drop:
                 _index(name, _legend_of(labels, LABEL), wanted)
+            _check_lengths(name, target, gsd_m)
         elif isinstance(target, DensityTarget | FractionsTarget) and target.cell_m is not None:
             _pixels(name, target.cell_m, gsd_m)
+
+
+def _check_lengths(name: str, target: DegradedTarget, gsd_m: float) -> None:
+    """A map is moved by whole pixels and coarsened to squares of them: what rounds to nothing would do nothing."""
+    for key, metres, least in (("shift_m", target.shift_m, 1), ("blur_m", target.blur_m, 2)):
+        if metres and round(metres / gsd_m) < least:
+            raise RecipeError(
+                f"{key} {metres:g} changes nothing on pixels of {gsd_m:g} m",
+                where=f"labels.targets.{name}",
+                mend=f"give at least {least * gsd_m:g}",
+            )
 
 
 def _legend_of(labels: Labels, layer: str) -> Legend:

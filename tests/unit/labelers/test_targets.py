@@ -387,6 +387,8 @@ def test_an_old_vintage_is_a_degraded_map_too() -> None:
         ({"kind": "mask", "of": "clc", "classes": ["Built-up"]}, r"x: legend corine-44 has no class 'Built-up'"),
         ({"kind": "degraded", "drop": ["Builtup"]}, r"x: legend worldcover-11 has no class 'Builtup'"),
         ({"kind": "density", "of": "roads", "cell_m": 25}, r"x: squares of 25 m are no whole number of pixels of 10 m"),
+        ({"kind": "degraded", "shift_m": 4}, r"x: shift_m 4 changes nothing on pixels of 10 m \(give at least 10\)"),
+        ({"kind": "degraded", "blur_m": 12}, r"x: blur_m 12 changes nothing on pixels of 10 m \(give at least 20\)"),
         ({"kind": "fractions", "cell_m": 4}, r"x: squares of 4 m are no whole number of pixels of 10 m"),
     ],
 )
