@@ -52,6 +52,8 @@ class LabelSource(Model):
     """osm: read a .osm.pbf extract, or query by area."""
     optional: bool = True
     """Whether a chip outside the product's coverage is kept."""
+    resampling: Literal["nearest", "mode"] = "nearest"
+    """Of a raster: the code under a pixel's centre, or the commonest under all of it where the product is finer."""
     licence: str | None = None
     """Licence id of a file, or where a catalog names another; OpenStreetMap's is known."""
     attribution: str | None = None
@@ -80,6 +82,8 @@ class LabelSource(Model):
             raise ValueError("column is for a vector file: kind corine or raster, with href")
         if self.window_px is not None and (self.column is None or self.window_px % 2 == 0):
             raise ValueError("window_px is an odd number and for a vector file of points: give its column too")
+        if self.resampling == "mode" and (self.kind == "osm" or self.column is not None):
+            raise ValueError("resampling: mode is for rasters")
         if self.layer is not None and self.column is None:
             raise ValueError("layer is for a vector file: give its column too")
         return self

@@ -112,7 +112,8 @@ class LabelReader:
         legend = source.legend_name()
         layers = {}
         for union, chip_ids in unions(grids):
-            whole = read_label_raster(items, union, self.opener, legend=legend) or _empty(name, source, legend, union)
+            read = read_label_raster(items, union, self.opener, legend=legend, resampling=source.resampling)
+            whole = read or _empty(name, source, legend, union)
             for chip_id in chip_ids:
                 row, column = union.offset_yx(grids[chip_id])
                 rows, columns = grids[chip_id].shape_yx

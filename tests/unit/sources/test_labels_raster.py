@@ -14,6 +14,7 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
@@ -241,6 +242,27 @@ def test_mode_takes_the_most_frequent_code_under_a_coarse_pixel(tmp_path: Path) 
     assert mode is not None
     assert nearest.codes[0, 0] == 50
     assert mode.codes[0, 0] == 10
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 6])
+def test_mode_is_gdals_own_where_pixels_nest(tmp_path: Path, ratio: int) -> None:
+    rng = np.random.default_rng(ratio)
+    codes = rng.choice(np.array([0, 10, 30, 40, 50], np.uint8), (20 * ratio, 23 * ratio))
+    path = write_raster(tmp_path / "a.tif", codes, 32632, 500_000.0, 5_000_000.0, 10.0, 0)
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0 * ratio, (20, 23))
+    layer = read_label_raster([item_of(path)], target, OPENER, legend="worldcover", resampling="mode")
+    assert layer is not None
+    with rasterio.open(path) as file:
+        theirs = file.read(1, out_shape=target.shape_yx, resampling=Resampling.mode)
+    blocks = codes.reshape(20, ratio, 23, ratio)
+    counts = np.sort([(blocks == code).sum(axis=(1, 3)) for code in (10, 30, 40, 50)], axis=0)
+    clear = counts[-1] > counts[-2]
+    assert clear.mean() > 0.4
+    np.testing.assert_array_equal(layer.codes[clear], theirs[clear])
+    part = GeoRef(32632, target.x0 + 30 * ratio, target.y0 - 170 * ratio, 10.0 * ratio, (3, 4))
+    alone = read_label_raster([item_of(path)], part, OPENER, legend="worldcover", resampling="mode")
+    assert alone is not None
+    np.testing.assert_array_equal(alone.codes, layer.codes[17:20, 3:7])
 
 
 def test_values_beyond_16_bits_are_no_codes(tmp_path: Path) -> None:

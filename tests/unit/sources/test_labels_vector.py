@@ -258,6 +258,7 @@ labels: {sources: {crops: {kind: raster, href: parcels.gpkg, column: crop, legen
         ({"kind": "osm", "href": "x", "column": "c"}, "vector file"),
         ({"kind": "corine", "href": "x", "layer": "clc"}, "column"),
         ({"kind": "corine", "catalog": "c", "collection": "k", "column": "c"}, "href"),
+        ({"kind": "corine", "href": "x", "column": "c", "resampling": "mode"}, "rasters"),
         ({"kind": "osm", "href": "x", "licence": "CC0-1.0"}, "known"),
     ],
 )
