@@ -129,8 +129,6 @@ class Labels(Model):
 
     @model_validator(mode="after")
     def _targets_have_layers(self) -> Labels:
-        if LABEL in self.sources:
-            raise ValueError(f"sources.{LABEL}: that is the fused layer's name, take another")
         for name, target in self.targets.items():
             layers = [getattr(target, key) for key in ("before", "after") if hasattr(target, key)]
             layers += [target.of] if isinstance(target, OF_LAYER) else []

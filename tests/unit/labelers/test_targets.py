@@ -154,11 +154,6 @@ def test_a_target_that_cannot_be_is_refused(target: dict[str, Any], said: str) -
         labels_with(x=target)
 
 
-def test_no_source_has_the_name_of_the_fused_layer() -> None:
-    with pytest.raises(ValidationError, match=r"sources\.label: that is the fused layer's name"):
-        Labels.model_validate({"sources": {"label": {"kind": "worldcover", "href": "wc.tif"}}})
-
-
 def test_the_fused_layer_has_to_be_asked_for() -> None:
     with pytest.raises(ValidationError, match="set fuse"):
         labels_with(None, x={"kind": "dominant"})
