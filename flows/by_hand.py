@@ -6,8 +6,6 @@ Thin: each begins as `flows.scheduled.refresh_region` does, from the site's tabl
 from __future__ import annotations
 
 import os
-import socket
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,8 @@ from flows.planning import make_plan
 from flows.regions import load_regions
 from flows.scheduled import refresh
 from flows.site import store_options, variables
-from schemas.errors import MissingExtraError, UserError
-from shards.lock import dataset_lock
-from shards.reader import open_dataset
+from flows.validating import judge, let_readers_in
 from shards.storage import open_storage
-from shards.version import promote
 
 
 def run_name() -> str:
@@ -69,25 +64,11 @@ def validate_region(table: str, region: str, version: str | None = None, short: 
         MissingExtraError: the worker has no torch.
         UserError: a gate did not pass.
     """
-    try:
-        from reference.gates import run_gates, write_validation
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(str(error.name), "train") from error
-    root = load_regions(Path(table)).root(region, os.environ)
-    with closing(open_dataset(root, version, store_options(os.environ))) as dataset:
-        found = run_gates(dataset, short=short)
-        where = write_validation(dataset.storage, found)
-        rows = [{"gate": one.gate, "passed": str(one.passed), "said": one.said} for one in found.findings]
-        quietly(show_table, key_of(dataset.name, "gates"), rows)
-        if not found.passed:
-            raise UserError(f"{dataset.version} does not pass", where=where, mend="see the gates in that file")
-        return {"version": dataset.version, "validation": where}
+    return judge(load_regions(Path(table)).root(region, os.environ), version, short)
 
 
 @flow(name="publish", flow_run_name=run_name, persist_result=False)
 def publish_region(table: str, region: str, version: str) -> dict[str, Any]:
     """Make a version that waits for its validation the one that readers open."""
     storage = open_storage(load_regions(Path(table)).root(region, os.environ), store_options(os.environ))
-    with dataset_lock(storage, f"publish on {socket.gethostname()} pid {os.getpid()}"):
-        before = promote(storage, version)
-    return {"before": before, "version": version}
+    return {"before": let_readers_in(storage, version), "version": version}

@@ -10,6 +10,7 @@ from typing import Any
 from reports.html import OUTCOME_COLUMNS, Quicklook, ReportInputs, is_shown, write_report
 from reports.quicklooks import quicklooks
 from reports.tables import TEXT_COLUMNS
+from shards.layout import VALIDATIONS
 from shards.reader import Dataset, open_staged
 from shards.storage import Storage
 
@@ -23,7 +24,7 @@ SUSPICIOUS = 6
 
 def newest_validation(dataset: Dataset) -> dict[str, Any] | None:
     """The last validation of a version, or None."""
-    paths = sorted(path for path, _ in dataset.storage.list(f"validations/{dataset.version}"))
+    paths = sorted(path for path, _ in dataset.storage.list(f"{VALIDATIONS}/{dataset.version}"))
     found: dict[str, Any] | None = json.loads(dataset.storage.read(paths[-1])) if paths else None
     return found
 

@@ -25,6 +25,7 @@ from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
+from flows.validating import let_in
 from schemas.errors import DatasetError, RecipeError, UserError
 from shards.document import read_document
 from shards.pointer import read_pointer
@@ -102,7 +103,8 @@ def refresh_region(table: str, region: str, as_of: str | list[str] | None = None
 
 
 def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Refresh a region, tell who wants to know, and say what came of it.
+    """Refresh a region, tell who wants to know, and say what came of it. A version that waits for its validation is
+    judged, and readers open it where its gates pass.
 
     Args:
         regions: the site's table.
@@ -116,6 +118,7 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     row = regions.row(region)
     try:
         result = _refreshed(regions, region, day, redo)
+        became = let_in(regions.root(region, os.environ), result.version) if result is not None and result.waits else ""
     except Exception as error:
         said = error.line() if isinstance(error, UserError) else type(error).__name__
         notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)
@@ -125,7 +128,7 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         return {"region": region, "published": False, "skipped": True}
     if result.published:
         text = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
-        text += "; it waits for its validation" if result.waits else ""
+        text += f"; {became}" if became else ""
         notify(row.notify, Event("published", region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
 

@@ -37,12 +37,12 @@ from reference.gate_texts import texts
 from reference.study import Study
 from schemas.errors import DatasetError
 from schemas.recipe_gates import Gates
+from shards.layout import VALIDATIONS
 from shards.reader import Dataset
 from shards.storage import Storage
 
 log = logging.getLogger(__name__)
 
-VALIDATIONS = "validations"
 STUDIES: dict[str, Callable[[Study], Finding]] = {
     "learnable": learnable,
     "registration": registration,

@@ -14,6 +14,7 @@ from flows.notify import Event
 from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region
+from flows.validating import WAITS
 from schemas.errors import DatasetError, RecipeError
 from shards.storage import open_storage
 from shards.version import publish
@@ -101,6 +102,7 @@ def test_figures_that_cannot_be_written_fail_no_run(
     monkeypatch.setattr(scheduled, "build", build)
     for name in ("show_outcomes", "show_result"):
         monkeypatch.setattr(scheduled, name, lambda *_: None)
+    monkeypatch.setattr(scheduled, "let_in", lambda root, version: WAITS)
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "file" / "metrics"))

@@ -1,0 +1,88 @@
+"""The gates over a version, from a flow: judged, kept beside the dataset, and let in where all of them pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import closing
+
+from flows.artifacts import key_of, quietly, show_table
+from flows.site import store_options
+from schemas.errors import MissingExtraError, UserError
+from shards.layout import VALIDATIONS
+from shards.lock import dataset_lock
+from shards.reader import open_dataset
+from shards.storage import Storage, open_storage
+from shards.version import promote
+
+WAITS = "it waits for its validation"
+"""What is told of a version that nobody judged."""
+
+
+def judge(root: str, version: str | None = None, short: bool = False) -> dict[str, str]:
+    """Run the gates over a version; it and the file of what they found.
+
+    Args:
+        root: address of the dataset.
+        version: the current one where None.
+        short: the short form.
+
+    Raises:
+        MissingExtraError: the worker has no torch.
+        UserError: a gate did not pass.
+    """
+    try:
+        from reference.gates import run_gates, write_validation
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(str(error.name), "train") from error
+    with closing(open_dataset(root, version, store_options(os.environ))) as dataset:
+        found = run_gates(dataset, short=short)
+        where = write_validation(dataset.storage, found)
+        rows = [{"gate": one.gate, "passed": str(one.passed), "said": one.said} for one in found.findings]
+        quietly(show_table, key_of(dataset.name, "gates"), rows)
+        if not found.passed:
+            raise UserError(f"{dataset.version} does not pass", where=where, mend="see the gates in that file")
+        return {"version": dataset.version, "validation": where}
+
+
+def let_in(root: str, version: str) -> str:
+    """Judge a version that waits, unless its gates refused it before, and make it the one that readers open.
+
+    Returns:
+        What became of it, in words. A worker without torch leaves it waiting.
+
+    Raises:
+        UserError: its gates do not pass, now or the last time.
+    """
+    storage = open_storage(root, store_options(os.environ))
+    if (where := last_refusal(storage, version)) is not None:
+        raise UserError(
+            f"{version} still waits: it did not pass",
+            where=where,
+            mend="see the gates in that file; terraweft validate --version judges again, publish_region lets it in",
+        )
+    try:
+        judge(root, version)
+    except MissingExtraError:
+        return WAITS
+    let_readers_in(storage, version)
+    return "its gates pass"
+
+
+def let_readers_in(storage: Storage, version: str) -> str:
+    """Make a version that waits the current one; the one before."""
+    with dataset_lock(storage, f"publish on {socket.gethostname()} pid {os.getpid()}"):
+        return promote(storage, version)
+
+
+def last_refusal(storage: Storage, version: str) -> str | None:
+    """The file of a version's newest validation, if that did not pass; None where it passed or there is none."""
+    found = sorted(path for path, _ in storage.list(f"{VALIDATIONS}/{version}") if path.endswith(".json"))
+    if not found:
+        return None
+    try:
+        has_passed = json.loads(storage.read(found[-1])).get("passed")
+    except (ValueError, AttributeError):
+        return None  # it is judged again
+    return None if has_passed else found[-1]

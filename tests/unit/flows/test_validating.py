@@ -1,0 +1,115 @@
+"""A version that waits is judged once, and let in where its gates pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows import scheduled, validating
+from flows.notify import Event
+from flows.regions import load_regions
+from flows.request import BuildRequest, BuildResult
+from flows.scheduled import refresh
+from flows.validating import WAITS, last_refusal, let_in
+from schemas.errors import MissingExtraError, UserError
+from shards.pointer import read_pointer
+from shards.storage import Storage, open_storage
+from shards.version import publish
+from tests.unit.shards import made_up
+
+REFUSED = UserError("it does not pass")
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> tuple[Storage, str]:
+    """A dataset whose first version waits, and the version."""
+    root = tmp_path / "data" / "inn"
+    storage = open_storage(root)
+    return storage, publish(storage, made_up.draft(root, [made_up.sample(0)]), current=False).version
+
+
+def _judged(monkeypatch: pytest.MonkeyPatch, ends: Exception | None) -> list[str]:
+    """Versions that were judged, each with this end."""
+    judged: list[str] = []
+
+    def judge(root: str, version: str) -> None:
+        judged.append(version)
+        if ends is not None:
+            raise ends
+
+    monkeypatch.setattr(validating, "judge", judge)
+    return judged
+
+
+def _note(storage: Storage, version: str, name: str, content: str) -> None:
+    storage.put(f"validations/{version}/{name}.json", content.encode())
+
+
+def test_readers_open_a_version_whose_gates_pass(waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, version = waiting
+    judged = _judged(monkeypatch, None)
+    assert read_pointer(storage) is None
+    assert let_in(storage.uri, version) == "its gates pass"
+    pointer = read_pointer(storage)
+    assert (judged, pointer and pointer.current) == ([version], version)
+
+
+@pytest.mark.parametrize("ends", [REFUSED, MissingExtraError.of("torch", "train")])
+def test_readers_see_nothing_of_a_version_that_is_refused_or_that_nobody_can_judge(
+    waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch, ends: Exception
+) -> None:
+    storage, version = waiting
+    _judged(monkeypatch, ends)
+    if ends is REFUSED:
+        with pytest.raises(UserError, match="does not pass"):
+            let_in(storage.uri, version)
+    else:
+        assert let_in(storage.uri, version) == WAITS
+    assert read_pointer(storage) is None
+
+
+def test_what_was_refused_is_not_judged_again_every_night(
+    waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, version = waiting
+    judged = _judged(monkeypatch, None)
+    _note(storage, version, "20260301T030000Z", json.dumps({"passed": True}))
+    _note(storage, version, "20260302T030000Z", json.dumps({"passed": False}))
+    with pytest.raises(UserError, match=r"20260302T030000Z.json: .* still waits: it did not pass"):
+        let_in(storage.uri, version)
+    assert judged == []
+    _note(storage, version, "20260303T030000Z", "[")
+    assert last_refusal(storage, version) is None
+    assert let_in(storage.uri, version) == "its gates pass"
+
+
+def test_a_refresh_says_what_became_of_its_version(
+    waiting: tuple[Storage, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, version = waiting
+    told: list[Event] = []
+    table = tmp_path / "regions.yaml"
+    table.write_text(
+        "format: 1\nname: alps\nrecipe: sandbox\nroot: data/{region}\n"
+        "regions:\n  - {name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}\n"
+    )
+
+    def build(request: BuildRequest) -> BuildResult:
+        return BuildResult(storage, version, True, {"planned": 1, "kept": 1}, (), 1.0, 1, 0, waits=True)
+
+    monkeypatch.setattr(scheduled, "build", build)
+    monkeypatch.setattr(scheduled, "notify", lambda rule, event, environment: told.append(event))
+    for name in ("show_outcomes", "show_result"):
+        monkeypatch.setattr(scheduled, name, lambda *_: None)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    _judged(monkeypatch, REFUSED)
+    with pytest.raises(UserError):
+        refresh(load_regions(table), "inn")
+    _judged(monkeypatch, None)
+    assert refresh(load_regions(table), "inn")["published"]
+    assert [(one.kind, one.text) for one in told] == [
+        ("failed", REFUSED.line()),
+        ("published", "1 chips of 1 planned; its gates pass"),
+    ]
