@@ -401,6 +401,8 @@ class Dataset:
         """
         if modalities is None:
             return list(self.groups)
+        if isinstance(modalities, str):
+            raise DatasetError(f"modalities={modalities!r} is a text", where=self.name, mend=f"({modalities!r},)")
         layers = self.document.modalities
         known = {layer.group for layer in layers} | {layer.modality for layer in layers}
         for name in modalities:

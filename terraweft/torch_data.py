@@ -125,8 +125,8 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         options: what to yield.
 
     Raises:
-        DatasetError: no such dataset, split, modality, band, column; a rank outside of the world; no statistics to
-            normalise by.
+        DatasetError: no such dataset, split, modality, band, column, kind of text; a rank outside of the world; no
+            statistics to normalise by.
     """
 
     def __init__(self, dataset: Dataset | str | Path, options: StreamOptions = StreamOptions()) -> None:
@@ -137,6 +137,7 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         self.groups = opened.wanted_groups(options.modalities)
         for group in options.bands:
             opened.layer(group)
+        _check_kinds(options.text_kinds, opened)
         numbers = opened.select(options.where, options.split)
         self.shards = opened.places.by_shard(numbers)
         self.reader = SampleReader(opened, _request(self.groups, options))
@@ -227,6 +228,19 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         if self._meta is not None:
             found["meta"] = {name: self._meta[name][number].as_py() for name in self._meta.column_names}
         return found
+
+
+def _check_kinds(wanted: tuple[str, ...], dataset: Dataset) -> None:
+    """Raise where the dataset counts its texts and has none of a kind.
+
+    Raises:
+        DatasetError: naming the kinds that it has.
+    """
+    counted = dataset.document.texts.get("kinds") or {}
+    known = sorted({str(kind).partition("/")[0] for kind in counted})
+    for kind in wanted:
+        if known and kind not in known:
+            raise DatasetError(f"no texts of kind {kind!r}", where=dataset.name, mend=f"it has {', '.join(known)}")
 
 
 def require_fingerprint(stream: ChipStream, state: Mapping[str, Any]) -> None:

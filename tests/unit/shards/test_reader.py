@@ -59,6 +59,8 @@ def test_what_is_not_asked_for_is_not_decoded(dataset_root: Path) -> None:
     assert len(by_modality.texts) == 2
     with pytest.raises(DatasetError, match="no modality 's9'"):
         dataset.sample(made_up.chip_id(1), modalities=["s9"])
+    with pytest.raises(DatasetError, match=r"modalities='s2' is a text .*\('s2',\)"):
+        dataset.sample(made_up.chip_id(1), modalities="s2")
     with pytest.raises(DatasetError, match="no member 'lable'"):
         dataset.sample(made_up.chip_id(1), members=["lable"])
 

@@ -12,7 +12,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from schemas.errors import DatasetError
 from shards.storage import open_storage
 from shards.version import publish
-from terraweft import ChipFilter, ChipLoader, ChipStream, StreamOptions, collate
+from terraweft import ChipFilter, ChipLoader, ChipStream, StreamOptions, collate, open_dataset
 from terraweft.torch_order import Share
 from tests.unit.shards import made_up
 
@@ -40,6 +40,15 @@ def taken_of(loader: ChipLoader, count: int) -> list[dict[str, Any]]:
     """The first batches; the rest of the pass is given up."""
     source = iter(loader)
     return [next(source) for _ in range(count)]
+
+
+def test_a_kind_of_text_that_there_is_not_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_dataset(root)
+    told = {"texts": {"kinds": {"caption/short": 3, "qa/share": 2}}}
+    monkeypatch.setattr(opened, "document", opened.document.model_copy(update=told))
+    ChipStream(opened, StreamOptions(text_kinds=("qa",)))
+    with pytest.raises(DatasetError, match=r"no texts of kind 'captions'.*it has caption, qa"):
+        ChipStream(opened, StreamOptions(text_kinds=("captions",)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
