@@ -7,8 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import shapely
 
 from schemas.dataset import DatasetDocument, LayerTable
 from shards.layout import pretty_json
@@ -91,10 +93,20 @@ def licence_of(document: DatasetDocument) -> str:
 
 
 def bbox_of(rows: pa.Table) -> tuple[float, float, float, float]:
-    """West, south, east, north of all footprints."""
-    ends = {"xmin": pc.min, "ymin": pc.min, "xmax": pc.max, "ymax": pc.max}
-    west, south, east, north = (end(pc.struct_field(rows["bbox"], side)).as_py() for side, end in ends.items())
-    return west, south, east, north
+    """West, south, east, north of all footprints: west is more than east where the antimeridian cuts some of them
+    (RFC 7946, 5.2), and the box ends at the widest gap between them.
+    """
+    footprints = shapely.from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
+    west, south, east, north = shapely.bounds(shapely.get_parts(footprints)).T  # of those that it cuts each side
+    first, last = float(west.min()), float(east.max())
+    if first == -180.0 and last == 180.0:
+        order = np.argsort(west, kind="stable")
+        reached = np.maximum.accumulate(east[order])
+        gaps = west[order][1:] - reached[:-1]
+        widest = int(gaps.argmax()) if gaps.size else 0
+        if gaps.size and gaps[widest] > 0:
+            first, last = float(west[order][widest + 1]), float(reached[widest])
+    return first, float(south.min()), last, float(north.max())
 
 
 def interval_of(rows: pa.Table, document: DatasetDocument) -> tuple[str | None, str | None]:
