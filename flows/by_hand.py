@@ -18,7 +18,7 @@ from flows.regions import load_regions
 from flows.scheduled import refresh
 from flows.site import store_options, variables
 from flows.validating import judge, let_readers_in
-from shards.storage import open_storage
+from shards.storage import Storage, open_storage
 
 
 def run_name() -> str:
@@ -64,11 +64,14 @@ def validate_region(table: str, region: str, version: str | None = None, short: 
         MissingExtraError: the worker has no torch.
         UserError: a gate did not pass.
     """
-    return judge(load_regions(Path(table)).root(region, os.environ), version, short)
+    return judge(_storage(table, region), version, short)
 
 
 @flow(name="publish", flow_run_name=run_name, persist_result=False)
 def publish_region(table: str, region: str, version: str) -> dict[str, Any]:
     """Make a version that waits for its validation the one that readers open."""
-    storage = open_storage(load_regions(Path(table)).root(region, os.environ), store_options(os.environ))
-    return {"before": let_readers_in(storage, version), "version": version}
+    return {"before": let_readers_in(_storage(table, region), version), "version": version}
+
+
+def _storage(table: str, region: str) -> Storage:
+    return open_storage(load_regions(Path(table)).root(region, os.environ), store_options(os.environ))

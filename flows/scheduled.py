@@ -118,7 +118,7 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     row = regions.row(region)
     try:
         result = _refreshed(regions, region, day, redo)
-        became = let_in(regions.root(region, os.environ), result.version) if result is not None and result.waits else ""
+        became = let_in(result.storage, result.version) if result is not None and result.waits else ""
     except Exception as error:
         said = error.line() if isinstance(error, UserError) else type(error).__name__
         notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)

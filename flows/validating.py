@@ -8,23 +8,22 @@ import socket
 from contextlib import closing
 
 from flows.artifacts import key_of, quietly, show_table
-from flows.site import store_options
+from flows.reporting import newest_validation
 from schemas.errors import MissingExtraError, UserError
-from shards.layout import VALIDATIONS
 from shards.lock import dataset_lock
 from shards.reader import open_dataset
-from shards.storage import Storage, open_storage
+from shards.storage import Storage
 from shards.version import promote
 
 WAITS = "it waits for its validation"
 """What is told of a version that nobody judged."""
 
 
-def judge(root: str, version: str | None = None, short: bool = False) -> dict[str, str]:
+def judge(storage: Storage, version: str | None = None, short: bool = False) -> dict[str, str]:
     """Run the gates over a version; it and the file of what they found.
 
     Args:
-        root: address of the dataset.
+        storage: the dataset's root.
         version: the current one where None.
         short: the short form.
 
@@ -36,7 +35,7 @@ def judge(root: str, version: str | None = None, short: bool = False) -> dict[st
         from reference.gates import run_gates, write_validation
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(str(error.name), "train") from error
-    with closing(open_dataset(root, version, store_options(os.environ))) as dataset:
+    with closing(open_dataset(storage, version)) as dataset:
         found = run_gates(dataset, short=short)
         where = write_validation(dataset.storage, found)
         rows = [{"gate": one.gate, "passed": str(one.passed), "said": one.said} for one in found.findings]
@@ -46,7 +45,7 @@ def judge(root: str, version: str | None = None, short: bool = False) -> dict[st
         return {"version": dataset.version, "validation": where}
 
 
-def let_in(root: str, version: str) -> str:
+def let_in(storage: Storage, version: str) -> str:
     """Judge a version that waits, unless its gates refused it before, and make it the one that readers open.
 
     Returns:
@@ -55,7 +54,6 @@ def let_in(root: str, version: str) -> str:
     Raises:
         UserError: its gates do not pass, now or the last time.
     """
-    storage = open_storage(root, store_options(os.environ))
     if (where := last_refusal(storage, version)) is not None:
         raise UserError(
             f"{version} still waits: it did not pass",
@@ -63,7 +61,7 @@ def let_in(root: str, version: str) -> str:
             mend="see the gates in that file; terraweft validate --version judges again, publish_region lets it in",
         )
     try:
-        judge(root, version)
+        judge(storage, version)
     except MissingExtraError:
         return WAITS
     let_readers_in(storage, version)
@@ -78,11 +76,11 @@ def let_readers_in(storage: Storage, version: str) -> str:
 
 def last_refusal(storage: Storage, version: str) -> str | None:
     """The file of a version's newest validation, if that did not pass; None where it passed or there is none."""
-    found = sorted(path for path, _ in storage.list(f"{VALIDATIONS}/{version}") if path.endswith(".json"))
-    if not found:
+    path = newest_validation(storage, version)
+    if path is None:
         return None
     try:
-        has_passed = json.loads(storage.read(found[-1])).get("passed")
+        has_passed = json.loads(storage.read(path)).get("passed")
     except (ValueError, AttributeError):
         return None  # it is judged again
-    return None if has_passed else found[-1]
+    return None if has_passed else path

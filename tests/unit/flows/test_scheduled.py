@@ -102,7 +102,7 @@ def test_figures_that_cannot_be_written_fail_no_run(
     monkeypatch.setattr(scheduled, "build", build)
     for name in ("show_outcomes", "show_result"):
         monkeypatch.setattr(scheduled, name, lambda *_: None)
-    monkeypatch.setattr(scheduled, "let_in", lambda root, version: WAITS)
+    monkeypatch.setattr(scheduled, "let_in", lambda storage, version: WAITS)
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "file" / "metrics"))

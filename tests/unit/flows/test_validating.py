@@ -34,7 +34,7 @@ def _judged(monkeypatch: pytest.MonkeyPatch, ends: Exception | None) -> list[str
     """Versions that were judged, each with this end."""
     judged: list[str] = []
 
-    def judge(root: str, version: str) -> None:
+    def judge(storage: Storage, version: str) -> None:
         judged.append(version)
         if ends is not None:
             raise ends
@@ -51,7 +51,7 @@ def test_readers_open_a_version_whose_gates_pass(waiting: tuple[Storage, str], m
     storage, version = waiting
     judged = _judged(monkeypatch, None)
     assert read_pointer(storage) is None
-    assert let_in(storage.uri, version) == "its gates pass"
+    assert let_in(storage, version) == "its gates pass"
     pointer = read_pointer(storage)
     assert (judged, pointer and pointer.current) == ([version], version)
 
@@ -64,9 +64,9 @@ def test_readers_see_nothing_of_a_version_that_is_refused_or_that_nobody_can_jud
     _judged(monkeypatch, ends)
     if ends is REFUSED:
         with pytest.raises(UserError, match="does not pass"):
-            let_in(storage.uri, version)
+            let_in(storage, version)
     else:
-        assert let_in(storage.uri, version) == WAITS
+        assert let_in(storage, version) == WAITS
     assert read_pointer(storage) is None
 
 
@@ -78,11 +78,11 @@ def test_what_was_refused_is_not_judged_again_every_night(
     _note(storage, version, "20260301T030000Z", json.dumps({"passed": True}))
     _note(storage, version, "20260302T030000Z", json.dumps({"passed": False}))
     with pytest.raises(UserError, match=r"20260302T030000Z.json: .* still waits: it did not pass"):
-        let_in(storage.uri, version)
+        let_in(storage, version)
     assert judged == []
     _note(storage, version, "20260303T030000Z", "[")
     assert last_refusal(storage, version) is None
-    assert let_in(storage.uri, version) == "its gates pass"
+    assert let_in(storage, version) == "its gates pass"
 
 
 def test_a_refresh_says_what_became_of_its_version(
