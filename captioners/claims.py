@@ -123,13 +123,7 @@ def _border(said: Said) -> Iterable[Claim]:
             continue
         if re.search(r"[;.]", said.text[one.end : match.start()]):
             continue
-        pairs = [
-            f"border.{min(a.code, b.code)}.{max(a.code, b.code)}"
-            for a in said.classes_of(one.concept)
-            for b in said.classes_of(other.concept)
-        ]
-        reverse = [f"border.{p.split('.')[2]}.{p.split('.')[1]}" for p in pairs]
-        if pairs and not any(pair in said.reading.by_id for pair in (*pairs, *reverse)):
+        if _are_apart(said, one, other):
             yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
 
 
@@ -143,38 +137,42 @@ def _meeting(said: Said) -> Iterable[Claim]:
         after = said.after(match.end())
         if len(before) < 2 or (after is not None and after.start <= match.end() + 30):
             continue
-        a, b = ({c.code for c in said.classes_of(m.concept)} for m in before)
-        pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
-        if a and b and not pairs & said.reading.by_id.keys():
+        if _are_apart(said, *before):
             yield "relation", f"{match.group(0)!r}, but they do not touch"
 
 
+def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether both covers are there, and no fact says that they share an edge."""
+    a, b = ({c.code for c in said.classes_of(m.concept)} for m in (one, other))
+    pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
+    return bool(pairs) and not pairs & said.reading.by_id.keys()
+
+
 _AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
-
-
 _SURROUNDS = re.compile(
     r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s(?!.*\bon (?:\w+ )?sides?\b)", re.I
 )
 
 
 def _enclosure(said: Said) -> Iterable[Claim]:
-    """``A is surrounded by B``."""
+    """``A is surrounded by B``, ``B surrounds A``."""
     for match in _AROUND.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end() - 1)
-        if one is None or other is None:
-            continue
-        nouns = {c.noun for c in said.classes_of(other.concept)}
-        facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
-        if not any(fact is not None and fact.value in nouns for fact in facts):
+        if one is not None and other is not None and not _is_enclosed(said, one, other):
             yield "relation", f"{match.group(0).strip()!r} is not borne out"
     for match in _SURROUNDS.finditer(said.text):
         other, one = said.before(match.start()), said.after(match.end() - 1)
         if one is None or other is None or one.start > match.end() + 30:
             continue
-        nouns = {c.noun for c in said.classes_of(other.concept)}
-        facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
-        if not any(fact is not None and fact.value in nouns for fact in facts):
+        if not _is_enclosed(said, one, other):
             yield "relation", f"{match.group(0).strip()!r} is not borne out"
+
+
+def _is_enclosed(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether a fact says that the first cover lies within the second."""
+    nouns = {c.noun for c in said.classes_of(other.concept)}
+    facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
+    return any(fact is not None and fact.value in nouns for fact in facts)
 
 
 SHAPES = {

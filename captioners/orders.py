@@ -182,11 +182,7 @@ def _times(said: Said) -> Iterable[Claim]:
         one = inside[0] if inside else one
         if one is None or other is None or one.concept == other.concept:
             continue
-        factor = (
-            _FACTORS[(match.group("factor") or match.group("also") or "").strip().lower()]
-            if (match.group("factor") or match.group("also"))
-            else 1.0
-        )
+        factor = _FACTORS.get((match.group("factor") or match.group("also") or "").strip().lower(), 1.0)
         (low, high), (other_low, other_high) = said.share(one), said.share(other)
         least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
         hedge = (match.group("hedge") or "").strip().lower()
