@@ -260,9 +260,10 @@ def check_names(recipe: Recipe) -> None:
                 where=f"modalities.{name}.bands",
                 mend=f"known: {', '.join(known)}",
             )
-        idle = {"store": profile.kind != "sar", "ground_range": profile.kind != "sar"}
-        for key, is_idle in (idle | {"bands_order": not profile.bands_from_item}).items():
-            if is_idle and getattr(modality, key) != Modality.model_fields[key].default:
+        is_radar = profile.kind == "sar"
+        used = {"store": is_radar, "ground_range": is_radar, "bands_order": profile.bands_from_item}
+        for key, is_used in used.items():
+            if not is_used and getattr(modality, key) != Modality.model_fields[key].default:
                 what = f"{modality.sensor} has nothing that this could change"
                 raise RecipeError(what, where=f"modalities.{name}.{key}", mend="leave it out")
     if recipe.labels is None:
@@ -272,7 +273,7 @@ def check_names(recipe: Recipe) -> None:
             load_legend(source.legend_name())
     if recipe.labels.fuse is not None:
         with _named_at("labels.fuse.legend"):
-            load_legend(recipe.labels.fuse.legend).require_indices()
+            load_legend(recipe.labels.fuse.legend)
         mark_sizes(setup_of(recipe.labels))
     check_targets(recipe.labels, recipe.grid.gsd_m)
 

@@ -102,7 +102,7 @@ def setup_of(labels: Labels, year: int | None = None) -> FusionSetup:
     """
     if labels.fuse is None:
         raise RecipeError("labels.fuse is not set", mend="name a method and a legend")
-    load_legend(labels.fuse.legend).require_indices()
+    load_legend(labels.fuse.legend).require_indices(where="labels.fuse.legend")
     unknown = [name for name in labels.fuse.priority if name not in labels.sources]
     if unknown:
         raise RecipeError(

@@ -164,15 +164,15 @@ def _finish(
         path.relative_to(job.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": layout.sha256_of(path)}
         for path in sorted(p for p in job.folder.rglob("*") if p.is_file())
     }
-    document = job.dataset.document
+    document, missing = job.dataset.document, _left_out(writer)
     manifest: dict[str, Any] = {
         "form": options.form,
         "dataset": document.name,
         "version": document.version,
         "content_hash": document.content_hash,
         "code_version": document.code_version,
-        "samples": len(job.chip_ids) - _left_out(writer),
-        "left_out": _left_out(writer),
+        "samples": len(job.chip_ids) - missing,
+        "left_out": missing,
         "options": {**options_of(job), "split": options.split},
         "private": private,
         "sources": [source.model_dump(mode="json", exclude={"items"}) for source in sources],
@@ -196,7 +196,7 @@ def _finish(
         finally:
             os.close(descriptor)
     size = sum(int(entry["bytes"]) for entry in files.values())
-    return ExportResult(job.folder, len(job.chip_ids) - _left_out(writer), _left_out(writer), len(files), size)
+    return ExportResult(job.folder, len(job.chip_ids) - missing, missing, len(files), size)
 
 
 def _left_out(writer: Exporter) -> int:

@@ -30,9 +30,8 @@ class LlavaExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`: one entry per dialogue, description, question or expression."""
         told = [(text["text_id"], turns) for text in sample.texts if (turns := conversation(text))]
-        picture = self.save_picture(sample) if told else None
+        picture = self.save_picture(sample, told)
         if picture is None:
-            self.left_out += 1
             return
         for text_id, turns in told:
             rows = [
@@ -122,9 +121,8 @@ class RefCocoExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         texts = [t for t in sample.texts if t["kind"] == "referring"]
-        picture = self.save_picture(sample) if texts else None
+        picture = self.save_picture(sample, texts)
         if picture is None:
-            self.left_out += 1
             return
         name, (height, width) = picture
         image = len(self._images) + 1

@@ -100,10 +100,13 @@ class TextExporter:
         names = sorted(path.name for path in self.job.folder.glob(pattern))
         return min(names, key=lambda name: "train" not in name)
 
-    def save_picture(self, sample: Sample) -> tuple[str, tuple[int, int]] | None:
-        """(path of the picture below the folder, its height and width), None where there is none."""
-        png = self.picture(sample)
+    def save_picture(self, sample: Sample, told: Sequence[object]) -> tuple[str, tuple[int, int]] | None:
+        """(path of the picture below the folder, its height and width); None where there is none, or nothing is told of
+        the chip: it is left out, which is counted.
+        """
+        png = self.picture(sample) if told else None
         if png is None:
+            self.left_out += 1
             return None
         name = f"images/{sample.chip_id}.png"
         (self.job.folder / name).write_bytes(png)
@@ -159,9 +162,8 @@ class ChatEarthNetExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         captions = of_style(sample, "caption", "chatearthnet", "long", "short")
-        picture = self.save_picture(sample) if captions else None
+        picture = self.save_picture(sample, captions)
         if picture is None:
-            self.left_out += 1
             return
         row = {"image_id": sample.chip_id, "image": picture[0], "caption": captions[0]["text"]}
         self.array(f"{sample.split}.json").add(row)
@@ -249,9 +251,8 @@ class SkyScriptExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         titles = of_style(sample, "caption", "title")
-        picture = self.save_picture(sample) if titles else None
+        picture = self.save_picture(sample, titles)
         if picture is None:
-            self.left_out += 1
             return
         several = of_style(sample, "caption", "title_multi_objects") or titles
         if sample.split not in self._writers:
@@ -292,9 +293,8 @@ class RsVlmQaExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         questions = [text for text in sample.texts if text["kind"] == "qa"]
-        picture = self.save_picture(sample) if questions else None
+        picture = self.save_picture(sample, questions)
         if picture is None:
-            self.left_out += 1
             return
         if sample.split not in self._streams:
             self._streams[sample.split] = self.open(f"{sample.split}.jsonl")

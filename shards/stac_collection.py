@@ -103,8 +103,8 @@ def bbox_of(rows: pa.Table) -> tuple[float, float, float, float]:
         order = np.argsort(west, kind="stable")
         reached = np.maximum.accumulate(east[order])
         gaps = west[order][1:] - reached[:-1]
-        widest = int(gaps.argmax()) if gaps.size else 0
-        if gaps.size and gaps[widest] > 0:
+        if gaps.max(initial=0.0) > 0.0:
+            widest = int(gaps.argmax())
             first, last = float(west[order][widest + 1]), float(reached[widest])
     return first, float(south.min()), last, float(north.max())
 
