@@ -122,15 +122,6 @@ def split_at_antimeridian(polygon: Any) -> Any:
     return pieces[0] if len(pieces) == 1 else shapely.multipolygons(pieces)
 
 
-def join_at_antimeridian(footprint: Any) -> Any:
-    """Parts on both sides as one footprint whose longitudes run past 180. Inverse: `split_at_antimeridian`."""
-    parts = [
-        shapely.transform(part, lambda xy: xy + np.array([360.0, 0.0])) if part.bounds[0] < 0.0 else part
-        for part in shapely.get_parts(footprint)
-    ]
-    return shapely.union_all(parts)
-
-
 def _segments(bounds: NDArray[np.float64], epsg: int) -> int:
     """Pieces per edge that keep a footprint true: the sagitta of a parallel's arc, L^2 tan(lat) / 8R, over n^2."""
     edge = float(np.max(bounds[:, 2:] - bounds[:, :2]))

@@ -18,10 +18,10 @@ import jinja2
 import pyarrow as pa
 import shapely
 
-from chips.cell_table import join_at_antimeridian
 from reports import label_tables, tables
 from reports.charts import place_text
 from reports.validation import validation_section
+from schemas.antimeridian import centre
 
 log = logging.getLogger(__name__)
 
@@ -253,8 +253,7 @@ def _place(row: Mapping[str, Any]) -> str:
     geometry = shapely.from_wkb(row.get("geometry"))
     if geometry is None or geometry.is_empty:
         return str(row.get("region", ""))
-    west, _, east, _ = geometry.bounds
-    middle = (join_at_antimeridian(geometry) if east - west > 180.0 else geometry).centroid
+    middle = centre(geometry)
     where = place_text(middle.y, middle.x, 4)
     region = str(row.get("region", ""))
     return f"{region}, {where}" if region else where

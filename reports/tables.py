@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from chips.cell_table import join_at_antimeridian
 from reports.charts import Histogram, RegionMap, histogram, numbers_drawn, region_map
+from schemas.antimeridian import join_at_antimeridian
 
 SPLITS = ("train", "val", "test")
 

@@ -11,6 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
+from schemas.antimeridian import centre
 from schemas.chip import Valid
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
@@ -132,12 +133,8 @@ def shown_bands(tables: Sequence[LayerTable]) -> list[str]:
 
 def centre_of(sample: Sample) -> tuple[float, float]:
     """Longitude and latitude of the middle of a chip's footprint, also of one that the antimeridian cuts."""
-    footprint = shapely.from_wkb(sample.row["geometry_wkb"])
-    west, _, east, _ = footprint.bounds
-    if east - west > 180:
-        footprint = shapely.transform(footprint, lambda places: places + np.where(places[:, :1] < 0, (360, 0), (0, 0)))
-    middle = footprint.centroid
-    return float(middle.x - 360 if middle.x > 180 else middle.x), float(middle.y)
+    middle = centre(shapely.from_wkb(sample.row["geometry_wkb"]))
+    return float(middle.x), float(middle.y)
 
 
 def iso(time: np.datetime64) -> str:

@@ -17,10 +17,10 @@ import shapely
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from schemas.antimeridian import centre
 from schemas.errors import AssetMissingError, LatticeUnknownError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.sensor import Band
-from sources.footprint import centre
 from sources.items import item_geometry
 from sources.sound import as_number
 

@@ -1,4 +1,4 @@
-"""Footprints over the antimeridian, as parts within [-180, 180], however a catalog draws them: `unfolded`, `centre`.
+"""Footprints over the antimeridian, as parts within [-180, 180], however a catalog draws them: `unfolded`.
 
 RFC 7946 has such polygons cut in two and such boxes written with west > east. Real catalogs also draw one ring from
 179 to -179, which as plane geometry is the other side of the Earth, or count on beyond 180.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from chips.cell_table import join_at_antimeridian, split_at_antimeridian
+from chips.cell_table import split_at_antimeridian
 from sources.lattice import TURN
 
 SCENE_DEGREES = 90.0
@@ -41,19 +41,6 @@ def unfolded(footprint: Any) -> Any:
     parts = shapely.get_parts(footprint)
     cut = [piece for part in parts for piece in shapely.get_parts(_unfolded_part(part))]
     return cut[0] if len(cut) == 1 else shapely.union_all(cut)
-
-
-def centre(footprint: Any) -> Any:
-    """The centroid, of parts on both sides of the antimeridian too.
-
-    Args:
-        footprint: as `unfolded` gives it.
-    """
-    west, _, east, _ = footprint.bounds
-    if east - west <= TURN / 2 or footprint.geom_type == "Polygon":
-        return footprint.centroid
-    middle = join_at_antimeridian(footprint).centroid
-    return shapely.Point((middle.x + TURN / 2) % TURN - TURN / 2, middle.y)
 
 
 def _unfolded_part(part: Any) -> Any:

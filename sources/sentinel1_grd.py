@@ -17,13 +17,13 @@ import pyproj
 import shapely
 
 from chips.register import APPROXIMATE
+from schemas.antimeridian import centre
 from schemas.errors import AssetMissingError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality
 from schemas.recipe_radar import GroundRange
 from schemas.scene import SceneItem, SceneRef
 from sources.assets import BandInfo, is_refused
-from sources.footprint import centre
 from sources.items import Item, item_geometry
 
 GSD_M = 10.0

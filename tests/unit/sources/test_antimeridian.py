@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.transform import from_origin
 
+from schemas.antimeridian import centre
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.scene import SceneItem, SceneRef
 from sources.block_store import BlockStore
 from sources.engine_direct import DirectEngine
-from sources.footprint import box_parts, centre, unfolded
+from sources.footprint import box_parts, unfolded
 from sources.items import item_geometry, normalise_item
 from sources.label_reader import _around
 from sources.labels_raster import read_label_raster, to_label_item_of_file
