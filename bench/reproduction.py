@@ -67,7 +67,7 @@ from bench.record import record
 from bench.worlds import sandbox_dataset, without_coarse
 from reference.data import ABSTAIN, Batch, Chips, Target, ground_size_m
 from reference.evaluate import accuracy, confusion, confusions, mean_iou
-from reference.lessons import Altered
+from reference.lessons import Altered, ChipSource
 from reference.model import ReferenceModel
 from reference.spoilt import clouded
 from reference.study import split_of
@@ -98,9 +98,24 @@ class Lesson:
     """Those that the model has; all where None."""
     chips: int | None = None
     """So many of the training chips, drawn by the world's seed; all where None."""
+    least: float = 0.0
+    """Labels that are less sure do not count."""
     told: str = ""
     """By somebody who knows the truth: which labels are ``wrong``, so that they do not count, or the ``truth`` itself
     wherever there is a label (`bench/weighting.py`)."""
+
+
+class Sure(Altered):
+    """Chips whose labels abstain where they are less sure than ``least``."""
+
+    def __init__(self, chips: Chips, least: float) -> None:
+        super().__init__(chips)
+        self.least = least
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        """One chip as a batch of one."""
+        chip = self.chips[chip_id]
+        return replace(chip, label=torch.where(chip.confidence < self.least, ABSTAIN, chip.label))
 
 
 class Told(Altered):
@@ -126,6 +141,9 @@ SOURCES = (NEWEST, "worldcover_2020")
 PARTIAL = ("corine", "osm")
 """Sources that do not speak everywhere."""
 RIGHT_ALONE, TRUTH = "fused, right ones alone", "truth where labelled"
+ABSTAINS = 0.5
+"""A recipe's default: labels that are less sure abstain."""
+LEAST, LEAST_ALIKE = f"fused, {ABSTAINS} and more", f"fused, {ABSTAINS} and more, all alike"
 LESSONS: Mapping[str, Lesson] = {
     "fused": Lesson(),
     "fused, all alike": Lesson(by_confidence=False),
@@ -135,6 +153,8 @@ LESSONS: Mapping[str, Lesson] = {
     f"{NEWEST}, {FEW} chips": Lesson(NEWEST, chips=FEW),
     RIGHT_ALONE: Lesson(by_confidence=False, told="wrong"),
     TRUTH: Lesson(by_confidence=False, told="truth"),
+    LEAST: Lesson(least=ABSTAINS),
+    LEAST_ALIKE: Lesson(by_confidence=False, least=ABSTAINS),
 }
 
 
@@ -152,6 +172,8 @@ class Series:
     """Whether models without radar are trained, too."""
     record: str
     """Name of its result."""
+    without: str = ""
+    """`sandbox_dataset`'s; then the dataset's labels never abstain."""
     first_look: int = 0
     """Worlds after which the differences were looked at for the first time, where more were added then; in these
     models learn from `PARTIAL`, too."""
@@ -182,6 +204,12 @@ def asked_about(recipe: dict[str, Any]) -> None:
     recipe["labels"].pop("targets")
 
 
+def labelled_everywhere(recipe: dict[str, Any]) -> None:
+    """The same with a label of every pixel, however unsure."""
+    asked_about(recipe)
+    recipe["labels"]["fuse"]["abstain_below"] = 0.0
+
+
 @dataclass
 class World:
     """One world's dataset and truth, and the scores of models on it."""
@@ -202,7 +230,9 @@ class World:
     def root(self) -> Path:
         """World and dataset."""
         root = KEPT / str(self.seed)
-        sandbox_dataset(root, asked_about, size="demo", seed=self.seed, by_look=self.series.by_look)
+        alter = labelled_everywhere if self.series.without else asked_about
+        series = self.series
+        sandbox_dataset(root, alter, size="demo", seed=self.seed, by_look=series.by_look, without=series.without)
         return root
 
     @cached_property
@@ -252,7 +282,8 @@ class World:
             by_confidence=lesson.by_confidence,
             accelerator="cpu",
         )
-        taught = Told(chips, self._truth_of(train), lesson.told) if lesson.told else chips
+        taught: ChipSource = Told(chips, self._truth_of(train), lesson.told) if lesson.told else chips
+        taught = Sure(chips, lesson.least) if lesson.least else taught
         done = fit(taught, train, ground_size_m(chips), options)
         asked = self.chips("label", lesson.modalities)
         found: dict[str, Any] = {

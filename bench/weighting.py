@@ -16,6 +16,7 @@ the same result; nothing was chosen on any.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -40,10 +41,21 @@ EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 AT_ONCE = 2
 
 
-def train(seed: int, name: str) -> None:
+def train(series: Series, seed: int, name: str) -> None:
     """One training, in a process of its own; its scores are kept."""
     torch.set_num_threads(1)
-    World(seed, SERIES).scores(name)
+    World(seed, series).scores(name)
+
+
+def learned(series: Series, lessons: Sequence[str]) -> tuple[list[World], dict[str, list[float]]]:
+    """The worlds of a series, and mean IoU by training, one value per world."""
+    worlds = [World(seed, series) for seed in series.seeds]
+    for world in worlds:
+        _ = world.root
+    units = [(series, seed, name) for seed in series.seeds for name in lessons]
+    with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
+        list(pool.map(train, *zip(*units, strict=True)))
+    return worlds, {name: [world.scores(name)["clear"]["mean_iou"] for world in worlds] for name in lessons}
 
 
 def how_sure(world: World) -> list[tuple[int, int]]:
@@ -53,27 +65,39 @@ def how_sure(world: World) -> list[tuple[int, int]]:
     return [(int(here.sum()), int(right[here].sum())) for here in inside]
 
 
+def rows_of_labels(worlds: Sequence[World]) -> list[dict[str, Any]]:
+    """What is wrong about the labels to learn from, and how often they are right by how sure they are."""
+    wrong = [world.wrong() for world in worlds]
+    counted = np.sum([how_sure(world) for world in worlds], axis=0)  # (classes of confidence, 2)
+    return [
+        {"wrong labels to learn from": "in pixels", "share": spread([one for one, _ in wrong])},
+        {"wrong labels to learn from": "in confidence", "share": spread([other for _, other in wrong])},
+        *(
+            {"confidence": f"{low:.1f} to {min(high, 1.0):.1f}", "of all labels": round(there / counted[:, 0].sum(), 3),
+             "right": round(right / max(there, 1), 3)}
+            for (low, high), (there, right) in zip(pairwise(EDGES), counted.tolist(), strict=True)
+        ),
+    ]  # fmt: skip
+
+
+def further_of(worlds: Sequence[World]) -> dict[str, Any]:
+    """What the result says of its worlds."""
+    return {
+        "seeds": " ".join(str(world.seed) for world in worlds),
+        "steps": GateTraining().steps,
+        "held_out_chips": " ".join(str(len(world.split[1])) for world in worlds),
+        "errors_by_look": BY_LOOK,
+    }
+
+
 def main() -> None:
     """Make, train, compare, record."""
-    worlds = [World(seed, SERIES) for seed in SEEDS]
-    for world in worlds:
-        _ = world.root
-    with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
-        list(pool.map(train, *zip(*[(seed, name) for seed in SEEDS for name in LESSONS], strict=True)))
-    scores = {name: [world.scores(name)["clear"]["mean_iou"] for world in worlds] for name in LESSONS}
+    worlds, scores = learned(SERIES, LESSONS)
     rows: list[dict[str, Any]] = [{"learned from": name, "mean IoU": spread(of)} for name, of in scores.items()]
     gains = {name: difference(f"{name}, over all alike", scores[name], scores[ALIKE]) for name in LESSONS[1:]}
     gains[WEIGHTED]["difference in points"] = "by confidence, over all alike"
     rows += [row | {"verdict": verdict([row])} for row in gains.values()]
-    wrong = [world.wrong() for world in worlds]
-    rows.append({"wrong labels to learn from": "in pixels", "share": spread([one for one, _ in wrong])})
-    rows.append({"wrong labels to learn from": "in confidence", "share": spread([other for _, other in wrong])})
-    counted = np.sum([how_sure(world) for world in worlds], axis=0)  # (classes of confidence, 2)
-    rows += [
-        {"confidence": f"{low:.1f} to {min(high, 1.0):.1f}", "of all labels": round(there / counted[:, 0].sum(), 3),
-         "right": round(right / max(there, 1), 3)}
-        for (low, high), (there, right) in zip(pairwise(EDGES), counted.tolist(), strict=True)
-    ]  # fmt: skip
+    rows += rows_of_labels(worlds)
     record(
         SERIES.record,
         figure=float(gains[RIGHT_ALONE]["mean"]),
@@ -83,12 +107,7 @@ def main() -> None:
         floor=None,
         rows=rows,
         packages=["torch", "lightning", "numpy"],
-        further={
-            "seeds": " ".join(map(str, SEEDS)),
-            "steps": GateTraining().steps,
-            "held_out_chips": " ".join(str(len(world.split[1])) for world in worlds),
-            "errors_by_look": BY_LOOK,
-        },
+        further=further_of(worlds),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,7 +19,14 @@ RECIPE = Path(__file__).parents[1] / "recipes" / "sandbox.yaml"
 
 
 def sandbox_dataset(
-    root: Path, alter: Callable[[dict[str, Any]], None], *, size: str, seed: int, workers: int = 2, by_look: float = 0.0
+    root: Path,
+    alter: Callable[[dict[str, Any]], None],
+    *,
+    size: str,
+    seed: int,
+    workers: int = 2,
+    by_look: float = 0.0,
+    without: str = "",
 ) -> Path:
     """The dataset of the sandbox's recipe over a world of its own, tars alone.
 
@@ -29,11 +37,16 @@ def sandbox_dataset(
         seed: of the world.
         workers: of the world's making and of the build.
         by_look: ``errors_by_look`` of `write_sandbox`.
+        without: WorldCover's items whose ids hold this are taken out of the catalog; none where empty.
     """
     dataset = root / "dataset"
     if (dataset / "terraweft.json").is_file():
         return dataset
     index = write_sandbox(root / "world", size=size, seed=seed, workers=workers, errors_by_look=by_look)
+    if without:
+        items = index.root / "stac" / "esa-worldcover.ndjson"
+        kept = [line for line in items.read_text().splitlines(True) if without not in json.loads(line)["id"]]
+        items.write_text("".join(kept))
     recipe = yaml.safe_load(RECIPE.read_text())
     recipe["regions"] = [{"name": name, "bbox": list(box)} for name, box in index.regions.items()]
     recipe["write"]["kinds"] = ["webdataset"]
