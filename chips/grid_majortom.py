@@ -85,6 +85,32 @@ def majortom_index(
     return index - rows.zeroth, column
 
 
+def columns_between(row: int, west: float, east: float, spacing_km: float = 10.0) -> list[int]:
+    """Columns of a row that hold a stretch of longitudes, eastward.
+
+    West of a row's first column lies its last one, where that reaches over the antimeridian.
+
+    Args:
+        row: see `majortom_index`.
+        west: degrees, from -180.
+        east: degrees, to 180.
+        spacing_km: edge of the cells.
+
+    Example:
+        >>> columns_between(10, -180.0, -179.8), columns_between(11, -180.0, -179.8)
+        ([-2004, -2003, -2002], [2003, -2003, -2002])
+    """
+    rows = _rows(spacing_km)
+    index = row + rows.zeroth
+    beyond = rows.south[index + 1] if index + 1 < len(rows.south) else 90.0
+    latitude = (rows.south[index] + beyond) / 2
+    _, (start, end) = majortom_index([max(west, -180.0 + 1e-9), east], [latitude, latitude], spacing_km)
+    if start <= end:
+        return list(range(int(start), int(end) + 1))
+    first, _ = _ends(rows.columns[index])
+    return [int(start), *range(int(first), int(end) + 1)]
+
+
 def majortom_name(row: int, column: int) -> str:
     """``637U_59R`` of row 637 and column 59."""
     return f"{abs(row)}{'U' if row >= 0 else 'D'}_{abs(column)}{'R' if column >= 0 else 'L'}"

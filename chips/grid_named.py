@@ -11,12 +11,13 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from chips.cell_table import CellTable
+from chips.cell_table import CellTable, split_at_antimeridian
 from chips.grid_lattice import Placed, blocks, centred, lattice_m
-from chips.grid_majortom import NAME, majortom_bounds, majortom_index, majortom_name, parse_name
+from chips.grid_majortom import NAME, columns_between, majortom_bounds, majortom_index, majortom_name, parse_name
 from chips.grid_mgrs import SQUARE_M, index_of_square, square_name
 from chips.zones import POLAR_LIMITS, anchor_y, transformer, utm_epsg_of, zone_area, zones_of
 from schemas.errors import RecipeError
+from schemas.georef import Bounds
 from schemas.recipe import Grid
 
 OUTLINE_MARGIN_M = 340.0
@@ -57,14 +58,17 @@ def _majortom_touching(region: BaseGeometry | None, spacing_km: float) -> list[s
         west, south, east, north = part.bounds
         (low, high), _ = majortom_index([west, west], [max(south, -90 + 1e-9), north], spacing_km)
         for row in range(int(low), int(high) + 1):
-            base = majortom_bounds(majortom_name(row, 0), spacing_km)
-            latitude = (base[1] + base[3]) / 2
-            _, (first, last) = majortom_index([max(west, -180 + 1e-9), east], [latitude, latitude], spacing_km)
-            for column in range(int(first), int(last) + 1):
+            for column in columns_between(row, west, east, spacing_km):
                 name = majortom_name(row, column)
-                if name not in found and part.intersects(shapely.box(*majortom_bounds(name, spacing_km))):
+                if name not in found and part.intersects(_ground(majortom_bounds(name, spacing_km))):
                     found[name] = None
     return list(found)
+
+
+def _ground(bounds: Bounds) -> BaseGeometry:
+    """A cell within [-180, 180]: in two parts where it ends beyond."""
+    cell = shapely.box(*bounds)
+    return split_at_antimeridian(cell) if bounds[2] > 180.0 else cell
 
 
 def _majortom_chips(grid: Grid, cells: Sequence[str]) -> Placed:

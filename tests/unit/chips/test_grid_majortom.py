@@ -102,6 +102,18 @@ def test_centred_chips_lie_in_their_cell_on_the_lattice() -> None:
         assert outline.intersection(cell).area > 0.97 * outline.area
 
 
+def test_a_region_at_the_antimeridian_has_every_cell_within_it() -> None:
+    west, east = shapely.box(179.5, -17.4, 180.0, -16.6), shapely.box(-180.0, -17.4, -179.5, -16.6)
+    region = shapely.multipolygons([west, east])
+    table = CellTable.concat(cells_of(Grid(kind="majortom", chip_m=2520, per_cell=2), {"fiji": region}))
+    lon, lat = (part.ravel() for part in np.meshgrid(np.arange(-0.45, 0.46, 0.02), np.arange(-17.3, -16.7, 0.02)))
+    inner = set(majortom_names((lon + 360.0) % 360.0 - 180.0, lat).tolist())
+    assert len({name[-1] for name in inner}) == 2  # cells right and left of Greenwich meet here
+    assert inner <= {str(name).rsplit("_", 2)[0] for name in table.chip_id}
+    alone = CellTable.concat(cells_of(Grid(kind="majortom", chip_m=2520, per_cell=2), {"a": east}))
+    assert set(alone.chip_id) == set(table.take(shapely.covers(east, table.footprints())).chip_id)
+
+
 def test_corner_chips_begin_at_the_corner() -> None:
     (table,) = cells_of(Grid(kind="majortom", chip_m=2520, anchor="corner", names=("637U_59R",)), {})
     west, south, _, _ = majortom_bounds("637U_59R")
