@@ -148,7 +148,8 @@ def _inside(
     wide, high = end_column - first_column, end_row - first_row
     corners = np.array([[first_column, first_row, end_column, end_row]], dtype=np.float64) * size_m
     corners[:, 1::2] += anchor_y(epsg)
-    footprint = footprints_lonlat(corners, epsg)[0]
+    hanging_over = corners + size_m * np.array([-1.0, -1.0, 1.0, 1.0])  # as far as a cell of another zone may
+    footprint, beside = footprints_lonlat(np.concatenate([corners, hanging_over]), epsg)
     if not region.intersects(shapely.buffer(footprint, BORDER_DEG)):
         return
     if max(wide, high) > BLOCK_CELLS:
@@ -158,7 +159,7 @@ def _inside(
     columns = np.repeat(np.arange(first_column, end_column), high)
     rows = np.tile(np.arange(first_row, end_row), wide)
     roomy = shapely.buffer(footprint, BORDER_DEG)
-    if not area.covers(roomy):
+    if not area.covers(shapely.buffer(beside, BORDER_DEG)):
         mine = _of_the_zone(columns, rows, epsg, size_m)
         columns, rows = columns[mine], rows[mine]
     if not region.covers(roomy):

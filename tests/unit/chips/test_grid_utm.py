@@ -90,6 +90,14 @@ def test_cells_of_a_region_on_a_zone_border_do_not_overlap() -> None:
             assert prints[one].intersection(prints[other]).area < 1e-9 * prints[one].area
 
 
+def test_cells_at_a_zone_border_do_not_depend_on_the_rest_of_the_region() -> None:
+    here = shapely.box(11.95, 57.24, 12.08, 57.36)
+    alone = CellTable.concat(utm_cells(here, 960.0, "a"))
+    far = shapely.box(11.98, 44.0, 12.02, 44.04)  # puts the corner of a block just inside zone 33
+    both = CellTable.concat(utm_cells(shapely.multipolygons([far, here]), 960.0, "a"))
+    assert set(both.take(shapely.covers(here, both.footprints())).chip_id) == set(alone.chip_id)
+
+
 def test_names_of_cells_are_unique_and_fit_a_shard_key() -> None:
     names = [
         *CellTable.concat(utm_cells(shapely.box(11.95, 47.80, 12.05, 47.85), 960.0, "a")).chip_id.tolist(),
