@@ -140,7 +140,8 @@ def priorities(names: NDArray[np.str_], seed: int) -> NDArray[np.float64]:
         >>> priorities(np.array(["a", "bb"]), 7).round(4).tolist()
         [0.8463, 0.0652]
     """
-    letters = names.astype(np.str_).view(np.uint32).reshape(len(names), -1)
+    words = names.astype(np.str_)
+    letters = words.view(np.uint32).reshape(len(words), words.itemsize // 4)
     state = np.full(len(names), 0xCBF29CE484222325 ^ (seed & 0xFFFFFFFFFFFFFFFF), dtype=np.uint64)
     for column in range(letters.shape[1]):
         letter = letters[:, column].astype(np.uint64)

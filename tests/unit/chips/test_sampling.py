@@ -244,10 +244,19 @@ def test_unknown_sampler_names_the_known() -> None:
         find_sampler("no.such.module:name")
 
 
-def test_a_step_that_leaves_nothing_is_one_line() -> None:
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"kind": "points"},
+        {"kind": "features", "column": "name", "cap": 5},
+        {"kind": "cities", "n": 5, "max_km": 3},
+        {"kind": "ecoregions", "column": "name", "quota": 5},
+    ],
+)
+def test_a_step_that_leaves_nothing_is_one_line(step: dict[str, Any]) -> None:
     far = SampleData(_places([shapely.Point(100.0, 10.0)], name=["a"]))
-    with pytest.raises(RecipeError, match=r"sample.0: the step 'points' leaves none of 600 cells"):
-        _sample(_cells(), far, kind="points", file="x")
+    with pytest.raises(RecipeError, match=rf"sample.0: the step '{step['kind']}' leaves none of 600 cells"):
+        _sample(_cells(), far, file="x", **step)
 
 
 @pytest.mark.parametrize(
