@@ -10,6 +10,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from chips.cell_table import CellTable
+from chips.grid_lattice import MAX_CHIPS
 from chips.grid_named import degree_cells, majortom_cells, mgrs_cells
 from chips.grid_points import cells_of_places, listed_cells, point_cells
 from chips.grid_utm import utm_cells
@@ -22,8 +23,6 @@ BATCH = 50_000
 """Most cells in one table."""
 NAME_COLUMNS = ("name", "grid_cell", "majortom_cell", "mgrs_tile", "tile", "chip_id", "id")
 """Columns of a table that name the cells of a grid, in order of preference."""
-MAX_CHIPS = 5_000_000
-"""A recipe that would plan more is refused with the estimate."""
 
 
 def cells_of(grid: Grid, regions: Mapping[str, BaseGeometry], places: Places | None = None) -> Iterator[CellTable]:

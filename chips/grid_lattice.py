@@ -14,6 +14,8 @@ from schemas.recipe import Grid
 
 SHARED_LATTICE_M = 60.0
 """Where edges of 10, 20, 30 and 60 m pixels meet."""
+MAX_CHIPS = 5_000_000
+"""A recipe that would plan more is refused with the estimate."""
 
 
 def lattice_m(grid: Grid) -> float:

@@ -14,7 +14,7 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from chips.cell_table import CellTable
-from chips.grid_lattice import Placed, anchors_y, blocks, centred, lattice_m
+from chips.grid_lattice import MAX_CHIPS, Placed, anchors_y, blocks, centred, lattice_m
 from chips.grid_majortom import majortom_names
 from chips.grid_utm import cell_name, zone_prefix
 from chips.places import Places
@@ -47,7 +47,8 @@ def point_cells(grid: Grid, places: Places, regions: Mapping[str, BaseGeometry])
     where the recipe has regions.
 
     Raises:
-        RecipeError: two places make one chip, or a place has no degrees or lies beyond the limits of UTM.
+        RecipeError: two places make one chip, a place has no degrees or lies beyond the limits of UTM, or far too many
+            chips would cover the places.
     """
     if len(places) == 0:
         raise RecipeError("the table has no rows", where=places.source)
@@ -77,13 +78,13 @@ def _placed(
     """Squares, and the row of the table that each comes from."""
     chip_m, lattice = float(grid.chip_m or 0), lattice_m(grid)
     low, parts, rows = np.empty((len(places), 2)), [], []
-    across = np.ones((len(places), 2), dtype=np.int64)
+    across, grounds = np.ones((len(places), 2), dtype=np.int64), places.joined()
     for code in np.unique(epsg):
         here = np.flatnonzero(epsg == code)
         forward = transformer(4326, int(code))
         x, y = forward.transform(lon[here], lat[here])
         if grid.fit == "cover":
-            flat = shapely.transform(places.geometry[here], lambda xy, f=forward: np.column_stack(f.transform(*xy.T)))
+            flat = shapely.transform(grounds[here], lambda xy, f=forward: np.column_stack(f.transform(*xy.T)))
             box = shapely.bounds(flat)
             x, y = (box[:, 0] + box[:, 2]) / 2, (box[:, 1] + box[:, 3]) / 2
             spare = lattice  # the block's centre lies up to half a step beside the footprint's
@@ -95,6 +96,11 @@ def _placed(
                 low[here[same], axis] = centred(x[same], y[same], epsg[here[same]], wide[axis] * chip_m, lattice)[
                     :, axis
                 ]
+    chips = int(across.prod(axis=1).sum())
+    if chips > MAX_CHIPS:
+        raise RecipeError(
+            f"{chips:,} chips to cover the places are more than {MAX_CHIPS:,}", where=places.source, mend="split it"
+        )
     names = _names(grid, places, low, epsg, lattice)
     for wide in np.unique(across, axis=0):
         same = np.flatnonzero((across == wide).all(axis=1))

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from schemas.antimeridian import join_at_antimeridian
 from schemas.errors import RecipeError
 
 
@@ -56,7 +57,32 @@ class Places:
             )
         return self.geometry
 
+    def joined(self) -> NDArray[np.object_]:
+        """The geometries; longitudes of those with parts on both sides of the antimeridian run past 180.
+
+        Raises:
+            RecipeError: some row has none, or one that goes around more than half of the Earth in one piece.
+        """
+        found = self.geometries().copy()
+        for index in np.flatnonzero(_wide_deg(found) > 180.0):
+            found[index] = join_at_antimeridian(found[index])
+        too_wide = np.flatnonzero(_wide_deg(found) > 180.0)
+        if too_wide.size:
+            row = int(too_wide[0])
+            raise RecipeError(
+                f"row {row + 1} is {_wide_deg(found)[row]:g} degrees wide",
+                where=self.source,
+                mend="cut it into parts at the antimeridian, or let its longitudes run past 180",
+            )
+        return found
+
     def centres_lonlat(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(N,) longitude and latitude of the points, or of the middle of the polygons' boxes."""
-        west, south, east, north = shapely.bounds(self.geometries()).T
+        west, south, east, north = shapely.bounds(self.joined()).T
         return (west + east) / 2, (south + north) / 2
+
+
+def _wide_deg(geometries: NDArray[np.object_]) -> NDArray[np.float64]:
+    west, _, east, _ = shapely.bounds(geometries).T
+    with np.errstate(invalid="ignore"):  # what lies at infinity is refused by who looks for degrees
+        return np.asarray(east - west)

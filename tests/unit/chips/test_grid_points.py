@@ -70,6 +70,28 @@ def test_chips_cover_a_footprint() -> None:
     assert shapely.union_all(boxes).area == pytest.approx(len(table) * 960**2)
 
 
+@pytest.mark.parametrize("fit", ["centre", "cover"])
+def test_a_footprint_that_the_antimeridian_cuts_is_one_place(fit: str) -> None:
+    west, east = shapely.box(179.99, -17.01, 180.0, -17.0), shapely.box(-180.0, -17.01, -179.98, -17.0)
+    table = _cut(_places(shapely.multipolygons([west, east]), id=["f"]), chip_m=960, fit=fit)
+    lon, lat = table.centres_lonlat()
+    assert set(table.epsg.tolist()) == {32701}
+    assert np.abs((lon - 180.005 + 180.0) % 360.0 - 180.0).max() < 0.03
+    assert np.abs(lat + 17.005).max() < 0.02
+    if fit == "cover":
+        chips = shapely.union_all(shapely.buffer(table.footprints(), 1e-6))
+        assert chips.covers(west)
+        assert chips.covers(east)
+
+
+def test_a_footprint_around_the_earth_or_of_too_many_chips_is_one_line() -> None:
+    cut = shapely.Polygon([(179.9, 1.0), (-179.9, 1.0), (-179.9, 1.1), (179.9, 1.1)])
+    with pytest.raises(RecipeError, match=r"places.csv: row 2 is 359.8 degrees wide \(cut it into parts"):
+        _cut(_places(shapely.Point(3, 50), cut), chip_m=960)
+    with pytest.raises(RecipeError, match=r"chips to cover the places are more than 5,000,000"):
+        _cut(_places(shapely.box(0, 0, 6, 6)), chip_m=200, fit="cover")
+
+
 def test_places_without_a_place_are_one_line() -> None:
     with pytest.raises(RecipeError, match=r"places.csv: row 2 has no place"):
         _cut(_places(shapely.Point(3, 50), None), chip_m=960)
