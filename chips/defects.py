@@ -125,8 +125,9 @@ def equal_fraction(
 
 def _steps(pixels: NDArray[np.float64], known: NDArray[np.bool_]) -> float:
     """Median absolute offset of a row from its neighbours, in typical offsets of a pixel."""
-    seen = known[2:] & known[1:-1] & known[:-2]
-    offset = np.where(seen, pixels[1:-1] - (pixels[2:] + pixels[:-2]) / 2, 0.0)
+    offset = pixels[1:-1] - (pixels[2:] + pixels[:-2]) / 2
+    seen = known[2:] & known[1:-1] & known[:-2] & np.isfinite(offset)  # a band may be missing alone
+    offset = np.where(seen, offset, 0.0)
     size = np.abs(offset[seen])
     if not size.any():
         return 0.0

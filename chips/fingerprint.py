@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import fft
 
+from chips.convert import is_missing
 from chips.screen import is_clear
 
 BITS = 256
@@ -73,7 +74,8 @@ def fingerprints(chip_id: str, layers: Mapping[str, xr.Dataset]) -> list[Fingerp
     for modality, layer in sorted(finest.items()):
         data, valid = layer.variables["data"].values, layer.variables["valid"].values
         for date in range(valid.shape[0]):
-            bits = fingerprint(data[date, -1], is_clear(valid[date]))
+            band = data[date, -1]
+            bits = fingerprint(band, is_clear(valid[date]) & ~is_missing(band, layer.attrs["nodata"]))
             if bits:
                 found.append(Fingerprint(chip_id, modality, bits))
     return found

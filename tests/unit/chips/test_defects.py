@@ -54,6 +54,13 @@ def test_one_striped_band_of_many_is_enough_and_clouds_do_not_hide_it() -> None:
     assert striping(picture[[0, 2]], valid) < 0.35
 
 
+def test_a_pixel_that_one_band_lacks_does_not_hide_its_stripes() -> None:
+    picture = striped(texture(3), 1.0, 5, 0).astype(np.float32)
+    whole = striping(picture, np.ones(picture.shape[1:], np.uint8))
+    picture[:, 7, 9] = np.nan
+    assert striping(picture, np.ones(picture.shape[1:], np.uint8)) == pytest.approx(whole, rel=0.05)
+
+
 def test_a_single_edge_of_a_field_is_no_stripe() -> None:
     picture = texture(2, bands=1)
     picture[:, :, 60:] += 3000

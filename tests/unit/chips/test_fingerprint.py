@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from chips.fingerprint import BITS, Fingerprint, Twins, find_twins, fingerprint, to_reject
+from chips.fingerprint import BITS, Fingerprint, Twins, find_twins, fingerprint, fingerprints, to_reject
 
 Array = np.ndarray[Any, Any]
 SHAPE = (96, 120)
@@ -68,6 +69,21 @@ def test_twins_with_few_other_bits_are_always_found_and_nothing_else(seed: int, 
     found = find_twins(prints, 0.94)
     assert [(twins.kept, twins.other) for twins in found] == wanted == [("c00", "c01")]
     assert found[0].similarity == round(1 - flipped / BITS, 4)
+
+
+def test_what_a_band_lacks_makes_no_twins() -> None:
+    found = []
+    for seed, empty in ((1, np.nan), (2, np.nan), (3, -32768.0)):
+        picture = place(seed).astype(np.float32)
+        picture[:20, :30] = empty
+        valid = np.ones((1, *picture.shape), np.uint8)
+        layer = xr.Dataset(
+            {"data": (("time", "band", "y", "x"), picture[None, None]), "valid": (("time", "y", "x"), valid)},
+            attrs={"modality": "s1", "gsd_m": 10.0, "nodata": -32768.0},
+        )
+        found += fingerprints(f"c{seed}", {"s1": layer})
+    assert [one.chip_id for one in found] == ["c1", "c2", "c3"]
+    assert find_twins(found, 0.94) == []
 
 
 def test_prints_of_one_chip_or_of_two_sensors_are_no_twins() -> None:
