@@ -125,8 +125,12 @@ def split_at_antimeridian(polygon: Any) -> Any:
 def _segments(bounds: NDArray[np.float64], epsg: int) -> int:
     """Pieces per edge that keep a footprint true: the sagitta of a parallel's arc, L^2 tan(lat) / 8R, over n^2."""
     edge = float(np.max(bounds[:, 2:] - bounds[:, :2]))
-    from_equator = np.abs(bounds[:, 1::2] - (10_000_000.0 if 32700 <= epsg < 32800 else 0.0))
-    latitude = min(math.degrees(float(from_equator.max()) / WGS84_A_M), 85.0)
+    if epsg // 100 in (326, 327) and 1 <= epsg % 100 <= 60:
+        from_equator = np.abs(bounds[:, 1::2] - (10_000_000.0 if epsg >= 32700 else 0.0))
+        latitude = min(math.degrees(float(from_equator.max()) / WGS84_A_M), 85.0)
+    else:
+        _, lat = to_lonlat(bounds[:, [0, 2, 2, 0]], bounds[:, [1, 1, 3, 3]], np.full(len(bounds), epsg, dtype=np.int32))
+        latitude = min(float(np.abs(lat).max()), 89.99)
     sagitta = edge**2 * max(math.tan(math.radians(latitude)), 0.2) / (8 * WGS84_A_M)
     return max(math.ceil(math.sqrt(sagitta / CHORD_ERROR_M)), 1)
 

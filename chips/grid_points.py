@@ -155,7 +155,7 @@ def listed_cells(cells: tuple[Cell, ...]) -> CellTable:
     """The cells that stand in the recipe.
 
     Raises:
-        RecipeError: a cell is no box, or no place of its CRS.
+        RecipeError: a cell is no box, or no place of its CRS, or that is not one of metres.
     """
     return _table(
         np.array([cell.id for cell in cells], dtype=np.str_),
@@ -213,7 +213,9 @@ def _table(
     if not box.all():
         name = str(names[~box][0])
         raise RecipeError(f"cell {name!r} is no box", where=where, mend="bounds are left, bottom, right, top")
-    return CellTable(names, epsg, bounds, region, majortom_names(*_centres(names, epsg, bounds, where)), columns)
+    centres = _centres(names, epsg, bounds, where)
+    _check_poles(names, epsg, bounds, where)
+    return CellTable(names, epsg, bounds, region, majortom_names(*centres), columns)
 
 
 def _centres(
@@ -252,7 +254,31 @@ def _projected(code: int, name: str, where: str) -> CRS:
         raise RecipeError(f"EPSG:{code} of cell {name!r} is unknown", where=where, mend="give a UTM zone") from error
     if not crs.is_projected:
         raise RecipeError(f"EPSG:{code} of cell {name!r} is not projected", where=where, mend="give a UTM zone")
+    unit = crs.axis_info[0]
+    if unit.unit_conversion_factor != 1.0:  # pixel sizes, distances and areas are all counted in metres
+        raise RecipeError(
+            f"EPSG:{code} of cell {name!r} is measured in {unit.unit_name}", where=where, mend="give a UTM zone"
+        )
     return crs
+
+
+def _check_poles(names: NDArray[np.str_], epsg: NDArray[np.int32], bounds: NDArray[np.float64], where: str) -> None:
+    """Refuse cells that hold a pole or lie beside it: they have no outline in degrees.
+
+    Raises:
+        RecipeError: naming the cell.
+    """
+    for code in np.unique(epsg):
+        here = np.flatnonzero(epsg == code)
+        box, edges = bounds[here], bounds[here, 2:] - bounds[here, :2]
+        for latitude in (-90.0, 90.0):
+            pole = np.column_stack(transformer(4326, int(code)).transform([0.0, 90.0], [latitude, latitude]))
+            if not np.isfinite(pole).all() or np.ptp(pole, axis=0).max() > 1.0:
+                continue  # where the pole is a line or lies at infinity, degrees have no seam around it
+            near = ((box[:, :2] - edges <= pole[0]) & (pole[0] <= box[:, 2:] + edges)).all(axis=1)
+            if near.any():
+                name = str(names[here[near]][0])
+                raise RecipeError(f"cell {name!r} lies at the pole", where=where, mend="leave it out")
 
 
 def _near(lon: NDArray[np.float64], lat: NDArray[np.float64], code: int, crs: CRS) -> NDArray[np.bool_]:

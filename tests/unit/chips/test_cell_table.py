@@ -76,6 +76,24 @@ def test_footprints_are_those_of_gdal() -> None:
         assert shapely.hausdorff_distance(ours, theirs) * 111_195 < 1.0
 
 
+@pytest.mark.parametrize(
+    ("epsg", "left", "bottom"),
+    [
+        (32633, 600_000.0, 8_900_000.0),
+        (3035, 6_500_000.0, 4_500_000.0),
+        (3413, -1_000_000.0, -900_000.0),
+        (3031, -200_000.0, 300_000.0),
+        (3978, -1_000_000.0, 2_500_000.0),
+    ],
+)
+def test_footprints_are_true_to_half_a_metre_in_every_projection(epsg: int, left: float, bottom: float) -> None:
+    square = (left, bottom, left + 10_240.0, bottom + 10_240.0)
+    (outline,) = footprints_lonlat(np.array([square]), epsg)
+    points = shapely.get_coordinates(shapely.segmentize(outline.exterior, 1e-3))
+    back = shapely.points(*transformer(4326, epsg).transform(*points.T))
+    assert shapely.distance(back, shapely.box(*square).exterior).max() <= 0.5
+
+
 def test_footprint_over_the_antimeridian_has_two_parts_of_its_area() -> None:
     table = CellTable.concat(utm_cells(box_of((179.9, -17.0, -179.9, -16.9)), 1200.0, "r"))
     outlines = table.footprints()

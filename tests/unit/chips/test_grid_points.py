@@ -158,11 +158,21 @@ def test_a_cell_that_lies_nowhere_is_one_line(epsg: int, left: float, bottom: fl
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [(99_999, "EPSG:99999 of cell 'a' is unknown"), (4326, "EPSG:4326 of cell 'a' is not projected")],
+    [
+        (99_999, "EPSG:99999 of cell 'a' is unknown"),
+        (4326, "EPSG:4326 of cell 'a' is not projected"),
+        (2263, "EPSG:2263 of cell 'a' is measured in US survey foot"),
+    ],
 )
-def test_a_cell_of_no_projected_system_is_one_line(code: int, message: str) -> None:
+def test_a_cell_of_no_system_of_metres_is_one_line(code: int, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         _listed(("a", code, 10.0, 50.0))
+
+
+@pytest.mark.parametrize(("epsg", "left", "bottom"), [(3413, -500.0, 100.0), (3031, 900.0, -400.0), (32661, 2e6, 2e6)])
+def test_a_cell_at_the_pole_is_one_line(epsg: int, left: float, bottom: float) -> None:
+    with pytest.raises(RecipeError, match=r"^grid.cells: cell 'far' lies at the pole"):
+        _listed(("good", 32632, 600_000.0, 5_300_160.0), ("far", epsg, left, bottom))
 
 
 def test_a_cell_whose_sides_are_swapped_is_one_line() -> None:
@@ -188,7 +198,6 @@ def test_a_cell_whose_sides_are_swapped_is_one_line() -> None:
         (3857, 179.9, -60.0),
         (3338, 179.0, 52.0),
         (2193, -176.5, -44.0),
-        (2263, -73.9, 40.7),
         (27572, 2.3, 48.8),
         (6933, -100.0, 84.0),
         (32661, 100.0, 89.0),
