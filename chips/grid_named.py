@@ -118,7 +118,8 @@ def _inside(table: CellTable, region: BaseGeometry | None) -> CellTable:
 def mgrs_cells(grid: Grid, region: BaseGeometry | None, names: Sequence[str], label: str) -> Iterator[CellTable]:
     """Chips in MGRS 100 km squares, counted as Sentinel-2 patches are: column and row from the upper left.
 
-    ``square`` keeps to the square, so that neighbours never overlap; ``tile`` fills the 109.8 km of the tile.
+    ``square`` keeps to the square, so that neighbours in a zone never overlap (across the seam of two zones, whose
+    lattices are turned against each other, a pair may); ``tile`` fills the 109.8 km of the tile.
     """
     squares = [index_of_square(name) for name in names] if names else _mgrs_touching(region)
     for epsg, column, row in squares:
@@ -131,6 +132,8 @@ def mgrs_cells(grid: Grid, region: BaseGeometry | None, names: Sequence[str], la
 def _mgrs_touching(region: BaseGeometry | None) -> Iterator[tuple[int, int, int]]:
     for epsg in zones_of(region) if region is not None else ():
         here = shapely.intersection(region, zone_area(epsg))
+        if here.area == 0.0:  # a region that ends at a border touches the zone beyond
+            continue
         outline = shapely.get_coordinates(shapely.segmentize(shapely.box(*here.bounds), 0.05))
         xs, ys = transformer(4326, epsg).transform(outline[:, 0], outline[:, 1])
         ys = np.clip(ys, 0.0, 1e7 - 1e-6)

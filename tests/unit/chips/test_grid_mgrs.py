@@ -98,3 +98,11 @@ def test_what_is_no_square_is_one_line() -> None:
     for name in ("33UUI", "61UUP", "31UAE", "hello"):
         with pytest.raises(RecipeError, match="no MGRS square"):
             index_of_square(name)
+
+
+@pytest.mark.parametrize("box", [(11.9, 47.8, 12.0, 47.9), (12.0, 47.8, 12.1, 47.9), (12.0, -0.1, 12.1, 0.0)])
+def test_a_region_that_ends_where_a_zone_does_has_the_squares_of_its_own_zone(box: tuple[float, ...]) -> None:
+    region = shapely.box(*box)
+    table = CellTable.concat(cells_of(Grid(kind="mgrs", chip_m=1200), {"a": region}))
+    assert len(set(table.epsg.tolist())) == 1
+    assert shapely.area(shapely.union_all(table.footprints())) > 0.6 * region.area
