@@ -36,8 +36,8 @@ class Span:
     """What ``closest`` and ``max_gap_days`` count from."""
 
     def holds(self, moment: datetime) -> bool:
-        """Whether a time lies in it; where the recipe names no windows the catalog has decided that."""
-        return not self.window or self.start_utc <= moment <= self.end_utc
+        """Whether a time lies in it, to the end of its last second; without windows the catalog has decided that."""
+        return not self.window or self.start_utc <= moment.replace(microsecond=0) <= self.end_utc
 
 
 COLUMN_PREFIX = "date "

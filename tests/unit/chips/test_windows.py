@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -65,6 +65,14 @@ def test_steps_are_equal_but_the_last() -> None:
         ("2021-01-11", "01-11", "01-20"),
         ("2021-01-21", "01-21", "01-25"),
     ]
+
+
+def test_no_instant_falls_between_two_windows() -> None:
+    time = Time.model_validate({"start": "2021-01-01", "end": "2021-01-20", "windows": {"kind": "every", "days": 10}})
+    spans = spans_of(time, chip())
+    late = datetime(2021, 1, 10, 23, 59, 59, 500_000, tzinfo=UTC)
+    for moment, window in ((late, "2021-01-01"), (late + timedelta(seconds=0.5), "2021-01-11")):
+        assert [span.window for span in spans if span.holds(moment)] == [window]
 
 
 def test_pair_leaves_out_the_event_and_what_is_excluded() -> None:
