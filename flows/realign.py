@@ -55,12 +55,13 @@ class Findings:
         here = {(name, item.datatake or item.item_id) for name, items in tile.items.items() for item in items}
         chips = {spec.chip_id for spec in tile.chips}
         gone = to_reject([Twins(**row) for row in self.twins])
+
+        def is_here(name: str, acquisition: str) -> bool:
+            """Whether the tile has it: one acquisition, whose id may hold a plus, or all of a composite's."""
+            return (name, acquisition) in here or all((name, part) in here for part in acquisition.split("+"))
+
         return Findings(
-            tuple(
-                row
-                for row in self.scene_shifts
-                if all((row["modality"], part) in here for part in row["acquisition"].split("+"))  # of a composite
-            ),
+            tuple(row for row in self.scene_shifts if is_here(row["modality"], row["acquisition"])),
             tuple(asdict(pair) for chip_id, pair in sorted(gone.items()) if chip_id in chips),
         )
 

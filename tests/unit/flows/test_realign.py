@@ -17,7 +17,7 @@ from flows.estimates import Estimates
 from flows.fragments import FragmentWriter, pack_source, read_json, record_of
 from flows.layers import unpack_pixels
 from flows.passes import Job, pack_pixels
-from flows.realign import changes_chips, find_out, realign_tile, realigned_folder
+from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.second_pass import has_second_pass
 from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
 from schemas.georef import GeoRef
@@ -117,6 +117,14 @@ def test_a_slip_of_one_chip_does_not_reject_it_where_the_scene_lies_well(tmp_pat
     assert after["kept"] == {}
     assert {o["reason"] for o in after["outcomes"]} == {"s2.max_shift_m"}
     assert all(o["measured"] == pytest.approx(3.25, abs=0.3) for o in after["outcomes"])
+
+
+@pytest.mark.parametrize("acquisition", ["b", "2021-06-15T12:00:00+00:00", "a+b"])
+def test_a_tile_has_the_shifts_of_its_acquisitions_whatever_they_are_called(acquisition: str) -> None:
+    items = item("a"), item("b"), item("2021-06-15T12:00:00+00:00")
+    rows = tuple({"modality": "s2", "acquisition": name} for name in (acquisition, "elsewhere", "a+elsewhere"))
+    tile = Tile("t0", 32632, (), {"s2": items})
+    assert [row["acquisition"] for row in Findings(rows).of_tile(tile).scene_shifts] == [acquisition]
 
 
 def test_the_twin_with_the_later_id_is_rejected_and_the_rest_is_linked(tmp_path: Path) -> None:
