@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +20,8 @@ from schemas.recipe import Grid
 
 BATCH = 50_000
 """Most cells in one table."""
+DEGREE_M = 111_195.0
+"""A degree of a great circle."""
 NAME_COLUMNS = ("name", "grid_cell", "majortom_cell", "mgrs_tile", "tile", "chip_id", "id")
 """Columns of a table that name the cells of a grid, in order of preference."""
 
@@ -48,7 +49,7 @@ def _tables(grid: Grid, regions: Mapping[str, BaseGeometry], places: Places | No
             yield point_cells(grid, places, regions)
         return
     names = _names(grid, places)
-    check_area(regions, _spacing_m(grid), bounded=bool(names))
+    check_area(grid, regions, bounded=bool(names))
     earlier: list[BaseGeometry] = []
     for name, region in regions.items() if regions else [(grid.kind, None)]:
         for table in _cut(grid, region, names, name):
@@ -76,13 +77,14 @@ def _names(grid: Grid, places: Places | None) -> Sequence[str]:
     return list(dict.fromkeys(listed))
 
 
-def _spacing_m(grid: Grid) -> float:
-    """Edge of the ground that one chip stands for."""
-    if grid.kind == "majortom":
-        return grid.spacing_km * 1000 / grid.per_cell
+def _expected(grid: Grid, region: BaseGeometry) -> float:
+    """About how many chips a region takes."""
     if grid.kind == "degrees":
-        return float(grid.step_deg or 1) * 111_195.0
-    return float(grid.chip_m or 0)
+        return float(region.area) / float(grid.step_deg or 1) ** 2
+    edge_m = grid.spacing_km * 1000 / grid.per_cell if grid.kind == "majortom" else float(grid.chip_m or 0)
+    # Lambert's cylindrical projection: degrees of longitude times the sine of the latitude keep areas
+    flat = shapely.transform(region, lambda xy: np.column_stack([xy[:, 0], np.degrees(np.sin(np.radians(xy[:, 1])))]))
+    return float(flat.area) * DEGREE_M**2 / edge_m**2
 
 
 def without_those_within(table: CellTable, earlier: list[BaseGeometry]) -> CellTable:
@@ -108,8 +110,13 @@ def _in_batches(tables: Iterator[CellTable]) -> Iterator[CellTable]:
         yield rest
 
 
-def check_area(regions: Mapping[str, BaseGeometry], size_m: float, bounded: bool = False) -> None:
+def check_area(grid: Grid, regions: Mapping[str, BaseGeometry], bounded: bool = False) -> None:
     """Refuse what would be far too many chips, or lies where UTM ends.
+
+    Args:
+        grid: the recipe's grid.
+        regions: name -> EPSG:4326 geometry.
+        bounded: whether names say how many there are.
 
     Raises:
         RecipeError: with the estimate.
@@ -118,8 +125,7 @@ def check_area(regions: Mapping[str, BaseGeometry], size_m: float, bounded: bool
     for name, region in regions.items():
         _, south, _, north = map(float, region.bounds)
         check_latitudes(south, north, f"regions.{name}")
-        middle = math.cos(math.radians((south + north) / 2))
-        estimate += region.area * 111_195.0**2 * middle / size_m**2
+        estimate += _expected(grid, region)
     if estimate > MAX_CHIPS and not bounded:
         raise RecipeError(
             f"about {estimate:,.0f} chips are more than {MAX_CHIPS:,}", where="regions", mend="split the region"

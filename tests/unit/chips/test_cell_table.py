@@ -11,7 +11,7 @@ from rasterio.warp import transform_geom
 from shapely.geometry import mapping, shape
 
 from chips.cell_table import CellTable, footprints_lonlat
-from chips.grid import BATCH, cells_of
+from chips.grid import BATCH, cells_of, check_area
 from chips.grid_utm import cell_at, utm_cells
 from chips.zones import transformer, utm_epsg, utm_epsg_of, zone_area
 from schemas.errors import RecipeError
@@ -132,3 +132,13 @@ def test_squares_of_degrees_are_found_by_their_points() -> None:
         assert south + 0.024 < y < south + 0.026
         assert west + 0.024 < x < west + 0.026
     assert len(table) == 2 * 2 * 30
+
+
+def test_how_many_chips_there_would_be_is_told_on_the_sphere_and_in_squares_of_degrees() -> None:
+    world = {"world": shapely.box(-180, -60, 180, 84)}
+    check_area(Grid(kind="majortom", chip_m=5040), world)  # 4.7 million cells of 10 km
+    with pytest.raises(RecipeError, match="about 18,980,007 chips are more than 5,000,000"):
+        check_area(Grid(kind="majortom", chip_m=5040, per_cell=2), world)
+    north = {"north": shapely.box(-180, 60, 180, 84)}
+    with pytest.raises(RecipeError, match="about 8,847,360 chips are more than 5,000,000"):
+        check_area(Grid(kind="degrees", chip_m=960, step_deg=0.03125), north)
