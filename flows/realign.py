@@ -8,7 +8,7 @@ else is linked. The folder's key is a hash of the first pass's and of the findin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from labelers import fuse
 from labelers.voters import setup_of
 from schemas.chip import Chip, ChipSpec, Outcome, Shift, Tile
 from schemas.errors import SourceError
+from schemas.recipe import Register
 from sources.tile_reader import failed
 
 Rows = tuple[Mapping[str, Any], ...]
@@ -79,12 +80,15 @@ class Known:
 _NOTHING_KNOWN = Known()
 
 
-def find_out(job: Job, first: Mapping[str, Path], known: Known = _NOTHING_KNOWN) -> Findings:
+def find_out(
+    job: Job, first: Mapping[str, Path], tile_of: Callable[[str], Tile], known: Known = _NOTHING_KNOWN
+) -> Findings:
     """Shifts of all pairs of acquisitions and all twins, from what the tiles left, in the order of their names.
 
     Args:
         job: the run.
         first: tile id -> its fragments.
+        tile_of: the tile of an id; asked for those with twins where shifts of acquisitions reject chips.
         known: what the parent found, where that holds: taken as it is.
     """
     if known.scene_shifts is not None and known.twins is not None:
@@ -99,8 +103,34 @@ def find_out(job: Job, first: Mapping[str, Path], known: Known = _NOTHING_KNOWN)
     if scenes is None:
         scenes = tuple(to_rows(combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)))
     if twins is None:
-        twins = tuple(asdict(pair) for pair in find_twins(prints, job.recipe.screen.max_similarity))
+        pairs = find_twins(prints, job.recipe.screen.max_similarity)
+        gone = _slipped(job, first, tile_of, {one for pair in pairs for one in (pair.kept, pair.other)}, scenes)
+        twins = tuple(asdict(pair) for pair in pairs if not gone & {pair.kept, pair.other})
     return Findings(scenes, twins)
+
+
+def _slipped(
+    job: Job, first: Mapping[str, Path], tile_of: Callable[[str], Tile], chips: set[str], rows: Rows
+) -> set[str]:
+    """Those of some chips that go for the shift of an acquisition: no chip goes for being the twin of one of them."""
+    register = job.recipe.register_shifts
+    if register.mode != "reject" or register.correct_by != "scene" or not chips:
+        return set()
+    scenes = from_rows(rows)
+    gone: set[str] = set()
+    for tile_id in sorted(first):
+        here = chips & set(read_json(first[tile_id] / "tile.json")["kept"])
+        if not here:
+            continue
+        tile = tile_of(tile_id)
+        for spec in tile.chips:
+            if spec.chip_id in here:
+                facts = read_facts(first[tile_id], spec.chip_id)
+                chip = _without_pixels(spec, tile, facts)
+                by_scene = _known_of(chip, facts, register, scenes)
+                if by_scene and screen_shifts(spec.chip_id, chip.shifts, register, by_scene):
+                    gone.add(spec.chip_id)
+    return gone
 
 
 def changes_chips(job: Job) -> bool:
@@ -165,8 +195,7 @@ def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: F
     for chip_id in kept:
         facts = read_facts(first, chip_id)
         chip = _without_pixels(specs[chip_id], tile, facts)
-        is_moved = facts.get("settled", False)  # its imagery was taken from the parent, as it was moved then
-        by_scene = scenes_of(chip, scenes) if register.correct_by == "scene" and not is_moved else None
+        by_scene = _known_of(chip, facts, register, scenes)
         rejected = screen_shifts(chip_id, chip.shifts, register, by_scene) if by_scene else None
         if rejected is None and chip_id in twins:
             row = twins[chip_id]
@@ -179,6 +208,15 @@ def _decided(job: Job, tile: Tile, first: Path, kept: Sequence[str], findings: F
             if any(shift.applied_by and shift.status != "corrected" for d in chip.shifts.values() for shift in d):
                 decided[chip_id] = chip
     return decided
+
+
+def _known_of(
+    chip: Chip, facts: Mapping[str, Any], register: Register, scenes: Mapping[Acquisitions, SceneShift]
+) -> dict[str, list[SceneShift | None]] | None:
+    """`scenes_of` a chip that the recipe judges by them; None of imagery of the parent, moved as it was then."""
+    if register.correct_by != "scene" or facts.get("settled", False):
+        return None
+    return scenes_of(chip, scenes)
 
 
 def scenes_of(chip: Chip, scenes: Mapping[Acquisitions, SceneShift]) -> dict[str, list[SceneShift | None]]:

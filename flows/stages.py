@@ -242,7 +242,8 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
     """
     plan, job, outlook = found.plan, found.job, found.outlook
     begun, reused = stages.first(found)
-    findings = find_out(job, begun, frozen_findings(outlook.frozen))
+    number_of = {plan.tile_id(number): number for number in plan.numbers}
+    findings = find_out(job, begun, lambda tile: plan.tile(number_of[tile]), frozen_findings(outlook.frozen))
     begun = stages.realign(found, begun, findings)
     estimated = stages.reduce(found, begun, findings)
     ended = stages.second(found, begun, estimated)

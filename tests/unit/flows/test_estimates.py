@@ -56,11 +56,11 @@ def test_of_format_1_shifts_and_twins_hold_together() -> None:
 
 def test_what_is_known_is_taken_and_the_rest_is_found(tmp_path: Path) -> None:
     prints = [Fingerprint(f"c{n}", "s2", "ab" * 32) for n in range(2)]
-    _, first = first_pass(tmp_path, [chip(n, 3.0) for n in range(6)], prints)
+    tile, first = first_pass(tmp_path, [chip(n, 3.0) for n in range(6)], prints)
     work, folders = job(tmp_path), {"t0": first}
-    anew = find_out(work, folders)
+    anew = find_out(work, folders, lambda _: tile)
     assert anew.scene_shifts
     assert anew.twins
-    assert find_out(work, folders, Known(SHIFTS, None)).scene_shifts == SHIFTS
-    assert find_out(work, folders, Known(SHIFTS, None)).twins == anew.twins
-    assert find_out(work, folders, Known(None, TWINS)).scene_shifts == anew.scene_shifts
+    assert find_out(work, folders, lambda _: tile, Known(SHIFTS, None)).scene_shifts == SHIFTS
+    assert find_out(work, folders, lambda _: tile, Known(SHIFTS, None)).twins == anew.twins
+    assert find_out(work, folders, lambda _: tile, Known(None, TWINS)).scene_shifts == anew.scene_shifts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def first_pass(folder: Path, chips: list[Chip], prints: list[Fingerprint]) -> tu
 
 
 def realigned(work: Job, tile: Tile, first: Path) -> Path:
-    here = find_out(work, {"t0": first}).of_tile(tile)
+    here = find_out(work, {"t0": first}, lambda _: tile).of_tile(tile)
     return realign_tile(work, tile, first, realigned_folder(work, tile, first, here), here)
 
 
@@ -127,13 +127,32 @@ def test_a_tile_has_the_shifts_of_its_acquisitions_whatever_they_are_called(acqu
     assert [row["acquisition"] for row in Findings(rows).of_tile(tile).scene_shifts] == [acquisition]
 
 
+def test_no_chip_goes_for_being_the_twin_of_one_that_its_scene_rejects(tmp_path: Path) -> None:
+    slipped = [chip(n, 30.0 + n / 10) for n in range(6)]
+    still = Shift(0.0, 0.0, 0.0, "unreliable", "s2 a", "edges", 0.4, 10.0)
+    alone = replace(chip(6, 0.0), provenance={"s2": (DateSource(((item("a"),),)), DateSource(((item("c"),),)))})
+    alone = replace(alone, shifts={"s2": (alone.shifts["s2"][0], still)})
+    prints = [Fingerprint(name, "s2", "ab" * 32) for name in ("c0", "c6")]
+    tile, first = first_pass(tmp_path, [*slipped, alone], prints)
+    tile = replace(tile, items={"s2": (item("a"), item("b"), item("c"))})
+    register = {"mode": "reject", "correct_by": "scene", "max_shift_m": 20.0}
+    work = job(tmp_path, register=register, screen={"near_duplicates": "reject"})
+    after = read_json(realigned(work, tile, first) / "tile.json")
+    assert after["kept"] == {"c6": "train"}
+    assert {o["reason"] for o in after["outcomes"] if o["state"] == "rejected"} == {"s2.max_shift_m"}
+    gentle = job(tmp_path, register=register | {"max_shift_m": 50.0}, screen={"near_duplicates": "reject"})
+    assert "c6" not in read_json(realigned(gentle, tile, first) / "tile.json")["kept"]
+
+
 def test_the_twin_with_the_later_id_is_rejected_and_the_rest_is_linked(tmp_path: Path) -> None:
     bits = ["ab" * 32, "ab" * 32, "1c" * 32]
     prints = [Fingerprint(f"c{n}", "s2", bits[n]) for n in range(3)]
     tile, first = first_pass(tmp_path, [chip(n, 3.0) for n in range(3)], prints)
     quiet = job(tmp_path)
     assert not changes_chips(quiet)
-    assert find_out(quiet, {"t0": first}).twins == ({"kept": "c0", "other": "c1", "modality": "s2", "similarity": 1.0},)
+    assert find_out(quiet, {"t0": first}, lambda _: tile).twins == (
+        {"kept": "c0", "other": "c1", "modality": "s2", "similarity": 1.0},
+    )
     work = job(tmp_path, screen={"near_duplicates": "reject"})
     folder = realigned(work, tile, first)
     after = read_json(folder / "tile.json")
