@@ -14,6 +14,8 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,9 +108,34 @@ def _groups(cells: CellTable, by: str, scenes: NDArray[np.str_] | None) -> NDArr
         return scenes
     dates = next((name for name in DATES if name in cells.columns), None)
     if by == "year" and dates is not None:
-        return np.asarray(cells.columns[dates]).astype("datetime64[Y]").astype(np.str_)
+        return years_of(cells.columns[dates])
     known = ", ".join(["region", "majortom", "mgrs", "scene", *sorted(cells.columns)])
     raise RecipeError(f"the chips have no column {by!r}", where="split.by", mend=f"one of: {known}")
+
+
+def years_of(dates: NDArray[Any]) -> NDArray[np.str_]:
+    """(N,) year of each date, as text.
+
+    Args:
+        dates: (N,) dates or times of NumPy, or in ISO form (2021-05-01, 20210501, with a time or without), or years.
+
+    Raises:
+        RecipeError: one is no date.
+
+    Example:
+        >>> years_of(np.array(["2021-05-01T10:00:00Z", "20200501", "2019"])).tolist()
+        ['2021', '2020', '2019']
+    """
+    values = dates.astype("datetime64[s]") if dates.dtype.kind == "M" else dates
+    known, inverse = np.unique(values.astype(np.str_), return_inverse=True)
+    years = []
+    for text in known.tolist():
+        try:
+            years.append(f"{datetime.fromisoformat(f'{text}-01-01' if len(text) == 4 else text).year:04d}")
+        except ValueError as error:
+            mend = "dates look like 2021-05-01"
+            raise RecipeError(f"{text!r} is no date to take a year from", where="split.by", mend=mend) from error
+    return np.array(years or [""], dtype=np.str_)[inverse]
 
 
 def tiles_of(cells: CellTable) -> NDArray[np.str_]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chips.cell_table import CellTable
 from chips.grid_utm import to_table
-from chips.splits import split_cells
+from chips.splits import split_cells, years_of
 from schemas.errors import RecipeError
 from schemas.recipe import SplitRule
 
@@ -122,6 +122,17 @@ def test_balanced_groups_meet_the_fractions() -> None:
     rule = SplitRule(method="groups", by="event", assign="balanced", fractions=(0.6, 0.2, 0.2))
     splits, _, _ = split_cells(cells.with_column("event", events), rule, 7)
     assert [(splits == name).sum() for name in ("train", "val", "test")] == [120, 40, 40]
+
+
+def test_years_are_those_of_dates_in_every_usual_form() -> None:
+    texts = ["2021-05-01", "20210501", "2021-05-01T10:00:00Z", "2021-05-01 10:00:00+00:00", "2021"]
+    forms = [texts, [20210501, 20211231], [2021], np.array(["2021-05-01T10"], "datetime64[ns]")]
+    assert [set(years_of(np.array(dates)).tolist()) for dates in forms] == [{"2021"}] * 4
+    for none in ("", "nan", "01.05.2021"):
+        with pytest.raises(RecipeError, match=rf"split.by: '{none}' is no date to take a year from"):
+            years_of(np.array(["2021-05-01", none]))
+    with pytest.raises(RecipeError, match="'NaT' is no date"):
+        years_of(np.array(["NaT"], "datetime64[ns]"))
 
 
 def test_year_is_taken_from_a_date() -> None:
