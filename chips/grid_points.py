@@ -32,6 +32,8 @@ OF_A_DATASET = frozenset(
      "shard_length", "zarr_index", "licences", "caption"}
 )  # fmt: skip
 """Columns of a plan's or version's ``chips.parquet`` that say nothing of the place."""
+SIDES = "a cell has left, bottom, right and top (or bounds_xyxy) in units of its epsg, a code such as 32632"
+"""What a table of cells says of each."""
 NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_-]+")
 BESIDE_DEG = (30.0, 10.0)
 """Degrees of longitude and latitude by which a listed cell's centre may lie beside its CRS's area of use: there a metre
@@ -173,21 +175,60 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
     A plan's ``chips.parquet`` is such a table, and so is a version's: the same chips come out of it again.
 
     Raises:
-        RecipeError: a column is missing, two rows have one id, or a cell is no box or no place of its CRS.
+        RecipeError: a column is missing or holds no numbers, an id is none or two rows have it, or a cell is no box or
+            no place of its CRS.
     """
     by_name = grid.id_column or next((name for name in ID_COLUMNS if name in places.columns), ID_COLUMNS[0])
     names = places.column(by_name)
-    bounds: NDArray[Any]
+    _check_keys(names, places)
     if "bounds_xyxy" in places.columns:
-        bounds = np.asarray(places.columns["bounds_xyxy"], dtype=np.float64).reshape(len(places), 4)
+        bounds = np.asarray(places.columns["bounds_xyxy"])
+        if bounds.shape != (len(places), 4) or bounds.dtype.kind not in "fiu":
+            raise RecipeError("bounds_xyxy is no list of four numbers in every row", where=places.source, mend=SIDES)
     else:
-        sides = [places.column(side).astype(np.float64) for side in ("left", "bottom", "right", "top")]
-        bounds = np.column_stack(sides)
-    epsg = places.column("epsg").astype(np.int32)
+        bounds = np.column_stack([_numbers(places, side) for side in ("left", "bottom", "right", "top")])
+    epsg = _numbers(places, "epsg").astype(np.int32)
     region = places.first_of(("region",))
     _check_unique(names, np.arange(len(names)), places)
     region = np.full(len(names), "list") if region is None else region
-    return _table(names, epsg, bounds, region, _further(places), places.source)
+    return _table(names, epsg, bounds.astype(np.float64), region, _further(places), places.source)
+
+
+def _check_keys(names: NDArray[np.str_], places: Places) -> None:
+    """Refuse ids that no sample can have."""
+    for row in np.flatnonzero([NOT_IN_A_KEY.search(name) is not None for name in names.tolist()])[:1]:
+        raise RecipeError(
+            f"row {int(row) + 1}: {str(names[row])!r} cannot be a chip's id",
+            where=places.source,
+            mend="letters, digits, _ and -",
+        )
+
+
+def _numbers(places: Places, name: str) -> NDArray[np.float64]:
+    """A column of numbers; of ``epsg`` whole ones, with or without ``EPSG:`` before them.
+
+    Raises:
+        RecipeError: a row holds none.
+    """
+    texts = places.column(name)
+    if name == "epsg":
+        texts = np.char.replace(np.char.upper(texts), "EPSG:", "")
+    numbers = np.array([_number(text) for text in texts.tolist()], dtype=np.float64)
+    good = np.isfinite(numbers)
+    if name == "epsg":
+        good &= (numbers == np.rint(numbers)) & (numbers >= 1) & (numbers < 2**31)
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        said = f"row {row + 1}: {str(places.column(name)[row])!r} in column {name!r} is no number"
+        raise RecipeError(said, where=places.source, mend=SIDES)
+    return numbers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def _further(places: Places) -> dict[str, NDArray[Any]]:

@@ -118,6 +118,33 @@ def test_a_list_without_its_columns_names_them() -> None:
         list(cells_of(Grid(kind="list", file="x"), {}, _places(None, chip_id=["a"], bounds_xyxy=[[0.0, 0, 1, 1]])))
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"epsg": ["32632", ""]}, r"row 2: '' in column 'epsg' is no number"),
+        ({"epsg": [32632, 99_999_999_999]}, "row 2: '99999999999' in column 'epsg'"),
+        ({"epsg": [32632.5, 32632.0]}, "row 1: '32632.5' in column 'epsg'"),
+        ({"left": ["x", "601000"]}, "row 1: 'x' in column 'left' is no number"),
+        ({"bounds_xyxy": ["600000 5300160 600960 5301120"] * 2}, "bounds_xyxy is no list of four numbers"),
+        ({"bounds_xyxy": [[1.0, 2.0, 3.0]] * 2}, "bounds_xyxy is no list of four numbers"),
+        ({"chip_id": ["a", "b.c"]}, r"row 2: 'b.c' cannot be a chip's id"),
+    ],
+)
+def test_a_list_with_other_things_in_its_columns_is_one_line(columns: dict[str, Any], message: str) -> None:
+    sides = {
+        "left": [600000.0, 601000.0],
+        "bottom": [5300160.0] * 2,
+        "right": [600960.0, 601960.0],
+        "top": [5301120.0] * 2,
+    }
+    good = {"chip_id": ["a", "b"], "epsg": [32632, 32632], **sides}
+    with pytest.raises(RecipeError, match=rf"^places.csv: {message}"):
+        list(cells_of(Grid(kind="list", file="x"), {}, _places(None, None, **(good | columns))))
+    for written in (["EPSG:32632", "epsg:32632"], [32632.0, 32632.0]):
+        (table,) = cells_of(Grid(kind="list", file="x"), {}, _places(None, None, **(good | {"epsg": written})))
+        assert table.epsg.tolist() == [32632, 32632]
+
+
 SIZE_M = 960.0
 
 
