@@ -22,6 +22,7 @@ from chips.zones import POLAR_LIMITS, check_latitudes, to_lonlat, transformer, u
 from schemas.chip import PLACE_PREFIX
 from schemas.errors import RecipeError
 from schemas.recipe import Cell, Grid
+from schemas.sample import CHIP_ID
 
 ID_COLUMNS = ("chip_id", "id")
 """Columns that name a place where the recipe does not say which one does."""
@@ -71,6 +72,7 @@ def point_cells(grid: Grid, places: Places, regions: Mapping[str, BaseGeometry])
         {name: values[row_of] for name, values in places.columns.items() if values.ndim == 1},
     )  # fmt: skip
     _check_unique(table.chip_id, row_of, places)
+    _check_keys(table.chip_id, places.source)
     return _in_regions(table, regions)
 
 
@@ -121,7 +123,7 @@ def _names(
 ) -> NDArray[np.str_]:
     given = places.column(grid.id_column) if grid.id_column else places.first_of(ID_COLUMNS)
     if given is not None:
-        return np.array([NOT_IN_A_KEY.sub("-", name)[:200] for name in given.tolist()], dtype=np.str_)
+        return np.array([NOT_IN_A_KEY.sub("-", name) for name in given.tolist()], dtype=np.str_)
     steps = np.rint((low - np.column_stack([np.zeros(len(low)), anchors_y(epsg)])) / lattice).astype(np.int64)
     names = [cell_name(zone_prefix(e), c, r) for e, (c, r) in zip(epsg.tolist(), steps.tolist(), strict=True)]
     return np.array(names, dtype=np.str_)
@@ -180,7 +182,6 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
     """
     by_name = grid.id_column or next((name for name in ID_COLUMNS if name in places.columns), ID_COLUMNS[0])
     names = places.column(by_name)
-    _check_keys(names, places)
     if "bounds_xyxy" in places.columns:
         bounds = np.asarray(places.columns["bounds_xyxy"])
         if bounds.shape != (len(places), 4) or bounds.dtype.kind not in "fiu":
@@ -194,14 +195,16 @@ def cells_of_places(grid: Grid, places: Places) -> CellTable:
     return _table(names, epsg, bounds.astype(np.float64), region, _further(places), places.source)
 
 
-def _check_keys(names: NDArray[np.str_], places: Places) -> None:
-    """Refuse ids that no sample can have."""
-    for row in np.flatnonzero([NOT_IN_A_KEY.search(name) is not None for name in names.tolist()])[:1]:
-        raise RecipeError(
-            f"row {int(row) + 1}: {str(names[row])!r} cannot be a chip's id",
-            where=places.source,
-            mend="letters, digits, _ and -",
-        )
+def _check_keys(names: NDArray[np.str_], where: str) -> None:
+    """Refuse ids that no sample can have.
+
+    Raises:
+        RecipeError: naming the first.
+    """
+    bad = next((name for name in names.tolist() if CHIP_ID.fullmatch(name) is None), None)
+    if bad is not None:
+        mend = "1 to 60 letters, digits, _ and -"
+        raise RecipeError(f"{bad!r} cannot be a chip's id", where=where, mend=mend)
 
 
 def _numbers(places: Places, name: str) -> NDArray[np.float64]:
@@ -250,6 +253,7 @@ def _table(
     columns: Mapping[str, NDArray[Any]],
     where: str,
 ) -> CellTable:
+    _check_keys(names, where)
     box = (bounds[:, 0] < bounds[:, 2]) & (bounds[:, 1] < bounds[:, 3])
     if not box.all():
         name = str(names[~box][0])

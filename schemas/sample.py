@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
 
+CHIP_ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
+"""What a key may be: no dot, for WebDataset ends the key at the first one; short, for USTAR names end at 100
+bytes."""
 RESERVED = ("label", "confidence", "osm", "texts", "meta")
 """Names that no modality group may have; nor may one begin with ``label_`` or ``target_`` or end in ``_valid`` or
 ``_count``."""

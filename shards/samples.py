@@ -25,13 +25,10 @@ from numpy.typing import NDArray
 
 from schemas.errors import IntegrityError
 from schemas.georef import GeoRef
-from schemas.sample import MAX_MEMBER, LayerArrays, Sample, why_no_group
+from schemas.sample import CHIP_ID, MAX_MEMBER, LayerArrays, Sample, why_no_group
 from shards.layout import canonical_json
 from shards.npy import decode_npy, encode_npy
 
-CHIP_ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
-"""What a key may be: no dot, for WebDataset ends the key at the first one; short, for USTAR names end at 100
-bytes."""
 SUFFIX = re.compile(rf"[a-z0-9_-]{{1,{MAX_MEMBER}}}\.(npy|json)")
 LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_length", "zarr_index")
 """Columns of chips.parquet that stand in no ``meta.json``."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from schemas.errors import DatasetError, IntegrityError
-from shards.samples import CHIP_ID, SUFFIX
+from schemas.sample import CHIP_ID
+from shards.samples import SUFFIX
 from shards.storage import FolderStorage, Storage
 from shards.tar import BLOCK, header_of
 

@@ -47,6 +47,17 @@ def test_names_come_from_the_table_or_the_place() -> None:
     assert _cut(_places(*points), chip_m=330).chip_id.tolist() == ["31N_50124_562853", "31N_50829_562854"]
 
 
+def test_an_id_that_no_sample_can_have_is_one_line() -> None:
+    place = shapely.box(3.1, 50.10, 3.15, 50.12)
+    assert len(_cut(_places(place, id=["f" * 60]), chip_m=960)) == 1
+    with pytest.raises(RecipeError, match=r"^places.csv: 'f{61}' cannot be a chip's id"):
+        _cut(_places(place, id=["f" * 61]), chip_m=960)
+    with pytest.raises(RecipeError, match=r"'f{60}_0_0' cannot"):
+        _cut(_places(place, id=["f" * 60]), chip_m=960, fit="cover")
+    with pytest.raises(RecipeError, match=r"^grid.cells: 'f{61}' cannot"):
+        _listed(("f" * 61, 32632, 600_000.0, 5_300_160.0))
+
+
 def test_two_places_in_one_pixel_need_names() -> None:
     places = _places(shapely.Point(3.02, 50.81), shapely.Point(3.0200001, 50.81), year=[2019, 2020])
     with pytest.raises(RecipeError, match=r"rows 1 and 2 make the same chip .*grid.id_column"):
@@ -127,7 +138,7 @@ def test_a_list_without_its_columns_names_them() -> None:
         ({"left": ["x", "601000"]}, "row 1: 'x' in column 'left' is no number"),
         ({"bounds_xyxy": ["600000 5300160 600960 5301120"] * 2}, "bounds_xyxy is no list of four numbers"),
         ({"bounds_xyxy": [[1.0, 2.0, 3.0]] * 2}, "bounds_xyxy is no list of four numbers"),
-        ({"chip_id": ["a", "b.c"]}, r"row 2: 'b.c' cannot be a chip's id"),
+        ({"chip_id": ["a", "b.c"]}, r"'b.c' cannot be a chip's id"),
     ],
 )
 def test_a_list_with_other_things_in_its_columns_is_one_line(columns: dict[str, Any], message: str) -> None:
