@@ -24,6 +24,7 @@ from schemas.errors import RecipeError, SourceError, UserError
 from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
 from schemas.scene import Opener, SceneItem
 from sources.assets import is_refused
+from sources.choose import why_none_is_wanted
 from sources.duplicates import resolve_duplicates
 from sources.items import Item, content_hash, frozen_item
 from sources.labels_raster import choose_of, to_label_item
@@ -217,9 +218,19 @@ class FrozenItems:
                 mend=f"another collection; for this machine's own files catalogs.{modality.catalog}.allow_local: true",
             )
         notes += [f"{name}: {reason}" for reason in reasons]
+        notes += self._refuse_unwanted(name, modality, found, looked[fits[looked]])
         if len(found) > len(looked):
             notes.append(f"{name}: {len(looked)} of {len(found):,} items were looked at; the others when they are read")
         return found.take(fits)
+
+    def _refuse_unwanted(self, name: str, modality: Modality, found: Selection, looked: NDArray[np.int64]) -> list[str]:
+        scenes = [self.scene(name, int(row)) for row in found.rows[looked]]
+        if (why := why_none_is_wanted([scene for scene in scenes if scene is not None], modality)) is None:
+            return []
+        key, what = why
+        if modality.optional or len(found) > JUDGED:
+            return [f"{name}: {what}"]
+        raise RecipeError(what, where=f"modalities.{name}.{key}", mend="ask for what they have, or leave it out")
 
     def _without_duplicates(self, name: str, found: Selection) -> tuple[Selection, list[str]]:
         rows = {}

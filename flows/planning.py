@@ -261,7 +261,8 @@ def check_names(recipe: Recipe) -> None:
                 mend=f"known: {', '.join(known)}",
             )
         is_radar = profile.kind == "sar"
-        used = {"store": is_radar, "ground_range": is_radar, "bands_order": profile.bands_from_item}
+        may_be_amplitude = profile.sensor == "sentinel-1-grd"
+        used = {"store": is_radar, "ground_range": may_be_amplitude, "bands_order": profile.bands_from_item}
         for key, is_used in used.items():
             if not is_used and getattr(modality, key) != Modality.model_fields[key].default:
                 what = f"{modality.sensor} has nothing that this could change"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +22,9 @@ Parts = tuple[SceneItem, ...]
 """The items behind one date, the first of which lies on top."""
 GLANCE_SLACK = 0.05
 """How far fractions of a mask at overview resolution may be from those of the whole mask."""
+
+SHOWN = 5
+"""So many of the values that items bring are named where none of them is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,35 @@ class Chooser:
 
 def is_wanted(item: SceneItem, modality: Modality) -> bool:
     """Whether an item passes what the recipe says of platform, pass, track, sun and incidence."""
+    return unmet_wish(item, modality) is None
+
+
+def unmet_wish(item: SceneItem, modality: Modality) -> tuple[str, str | float | None] | None:
+    """The first key of the recipe that an item does not pass, and what it says there; None where it passes all."""
     if modality.orbit_state in ("ascending", "descending") and item.orbit_state != modality.orbit_state:
-        return False
+        return "orbit_state", item.orbit_state
     if modality.relative_orbits and item.relative_orbit not in modality.relative_orbits:
-        return False
+        return "relative_orbits", item.relative_orbit
     if modality.platforms and item.platform not in {platform.lower() for platform in modality.platforms}:
-        return False
+        return "platforms", item.platform
     sun, angle = item.sun_elevation_deg, item.incidence_deg
     if modality.min_sun_elevation_deg is not None and (sun is None or sun < modality.min_sun_elevation_deg):
-        return False
+        return "min_sun_elevation_deg", sun
     limits = modality.incidence_deg
-    return limits is None or (angle is not None and limits[0] <= angle <= limits[1])
+    if limits is not None and (angle is None or not limits[0] <= angle <= limits[1]):
+        return "incidence_deg", angle
+    return None
+
+
+def why_none_is_wanted(items: Sequence[SceneItem], modality: Modality) -> tuple[str, str] | None:
+    """The key of the recipe that most of some items do not pass, and what is wrong; None where one passes all keys."""
+    unmet = [wish for item in items if (wish := unmet_wish(item, modality)) is not None]
+    if not unmet or len(unmet) < len(items):
+        return None
+    key = Counter(key for key, _ in unmet).most_common(1)[0][0]
+    said = sorted({"nothing" if value in ("", None) else str(value) for other, value in unmet if other == key})
+    shown = ", ".join(said[:SHOWN] + ["..."] * (len(said) > SHOWN))
+    return key, f"none of {len(items)} items is as asked for: of {key} they say {shown}"
 
 
 def merged(valids: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -137,6 +137,10 @@ UNKNOWN = {
     "engine": ({"engine": "gdalwarp"}, r"^modalities\.s2\.engine: unknown engine 'gdalwarp' \(known: "),
     "store": ({"store": "db"}, r"^modalities\.s2\.store: sentinel-2-l2a has nothing that this could change \(leave it"),
     "ground range": ({"ground_range": {}}, r"^modalities\.s2\.ground_range: sentinel-2-l2a has nothing that this"),
+    "ground range of what is corrected": (
+        {"sensor": "sentinel-1-rtc", "ground_range": {}},
+        r"^modalities\.s2\.ground_range: sentinel-1-rtc has nothing that this",
+    ),
     "order of bands": ({"bands_order": "wavelength"}, r"^modalities\.s2\.bands_order: sentinel-2-l2a has nothing"),
     "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
 }
@@ -212,3 +216,27 @@ def test_a_label_product_that_is_not_here_is_noted_with_the_year_that_was_asked(
     recipe = Recipe.model_validate(recipe_data(labels={"sources": {"wc": source}}))
     plan = make_plan(recipe, tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
     assert f"wc: no item of esa-worldcover{said} lies here; the layer will hold no data" in plan.notes
+
+
+UNMET = {
+    "platforms": (["S2A"], "sentinel-2a"),
+    "orbit_state": ("ascending", "nothing"),
+    "relative_orbits": ([22], "nothing"),
+    "min_sun_elevation_deg": (20, "nothing"),
+    "incidence_deg": ([30, 40], "nothing"),
+}
+
+
+@pytest.mark.parametrize("key", UNMET)
+def test_a_wish_that_no_item_meets_is_refused_with_what_they_say(tmp_path: Path, key: str) -> None:
+    """Else a build would read the labels of every chip, and keep none."""
+    asked, said = UNMET[key]
+    write_catalog(tmp_path, [sentinel2_item(name, 0, 12, f"2021-06-0{day}") for day, name in enumerate("ab", 1)])
+    recipe, wish = recipe_data(), f"none of 2 items is as asked for: of {key} they say {said}"
+    recipe["modalities"]["s2"][key] = asked
+    with pytest.raises(RecipeError) as caught:
+        make_plan(Recipe.model_validate(recipe), tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
+    assert caught.value.line() == f"modalities.s2.{key}: {wish} (ask for what they have, or leave it out)"
+    recipe["modalities"]["s2"]["optional"] = True
+    plan = make_plan(Recipe.model_validate(recipe), tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
+    assert f"s2: {wish}" in plan.notes
