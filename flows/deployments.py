@@ -29,6 +29,7 @@ from flows.regions import Regions
 from flows.scheduled import days_of, refresh_region, span_of
 from schemas.errors import UserError
 from schemas.region_table import Row
+from sources.regions import read_regions
 
 FLOW = "refresh"
 PATIENCE_S = 60.0
@@ -84,7 +85,7 @@ def api(patience_s: float = PATIENCE_S) -> Iterator[SyncPrefectClient]:
 
 def name_of(regions: Regions, region: str) -> str:
     """Name of a region's deployment."""
-    return f"{regions.table.name}-{region}"
+    return regions.table.dataset_of(region)
 
 
 def tags_of(regions: Regions, row: Row) -> list[str]:
@@ -124,7 +125,8 @@ def _sound_rows(regions: Regions, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """
     names = regions.names(wanted)
     for name in names:
-        regions.recipe(name)
+        recipe, folder = regions.recipe(name)
+        read_regions(recipe, folder)
         schedule = regions.row(name).schedule
         if schedule is None:
             continue

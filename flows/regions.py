@@ -11,8 +11,10 @@ from pathlib import Path
 from flows.site import find_recipe
 from schemas.errors import RecipeError, UserError
 from schemas.recipe import Recipe, Region, fill
-from schemas.recipe_file import load_checked
+from schemas.recipe_file import Kind, load_checked
 from schemas.region_table import RegionTable, Row
+
+TABLE = Kind(RegionTable, "region table", "docs/operating.md")
 
 
 @dataclass(frozen=True)
@@ -82,19 +84,35 @@ class Regions:
         given = Path(row.recipe or "")
         beside = self.path.parent / given
         recipe, folder = find_recipe(beside if beside.is_file() else given)
-        changes: dict[str, object] = {"name": f"{self.table.name}-{name}"}
+        changes: dict[str, object] = {"name": self.table.dataset_of(name)}
         if row.bbox is not None:
             changes["regions"] = (Region(name=name, bbox=row.bbox),)
         elif self.table.geojson is not None:
             outline = os.path.relpath(self.path.parent / self.table.geojson, folder)
             changes["regions"] = (Region(name=name, geojson=outline, feature=name),)
         if as_of is not None:
-            if as_of < recipe.time.start:
-                raise RecipeError(
-                    f"{as_of} lies before the recipe's first day, {recipe.time.start}", where=name, mend="a later day"
-                )
-            changes["time"] = recipe.time.model_copy(update={"end": min(recipe.time.end, as_of)})
+            changes |= _until(recipe, as_of, name)
         return Recipe.model_validate(recipe.model_copy(update=changes).model_dump(by_alias=True)), folder
+
+
+def _until(recipe: Recipe, day: date, region: str) -> dict[str, object]:
+    """The times of a recipe, its own and those of its modalities, up to a day.
+
+    Raises:
+        RecipeError: the day lies before all of one of them.
+    """
+    times = {f"modalities.{name}.time": one.time for name, one in recipe.modalities.items() if one.time is not None}
+    cut = {}
+    for where, time in {"time": recipe.time, **times}.items():
+        try:
+            cut[where] = time.until(day)
+        except ValueError as error:
+            raise RecipeError(f"{day} {error}", where=f"region {region}: {where}", mend="a later day") from error
+    modalities = {
+        name: one.model_copy(update={"time": cut.get(f"modalities.{name}.time")})
+        for name, one in recipe.modalities.items()
+    }
+    return {"time": cut["time"], "modalities": modalities}
 
 
 def load_regions(path: Path) -> Regions:
@@ -103,4 +121,4 @@ def load_regions(path: Path) -> Regions:
     Raises:
         RecipeError: one line: file and line, what is wrong, the mend.
     """
-    return Regions(load_checked(path, RegionTable, "region table"), path.resolve())
+    return Regions(load_checked(path, TABLE), path.resolve())

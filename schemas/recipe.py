@@ -36,7 +36,7 @@ from schemas.sensor import SensorProfile, known_sensors, use_profiles
 __all__ = [
     "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Gates", "Grid", "GroundRange",
     "HostLimit", "LabelSource", "Labels", "LonLatBox", "Modality", "Near", "Publish", "Recipe", "Region", "Register",
-    "Sample", "Screen", "Select", "SplitRule", "Terrain", "Time", "Write", "fill",
+    "Sample", "Screen", "Select", "SplitRule", "Terrain", "Time", "Write", "fill", "never_filled",
 ]  # fmt: skip
 
 VARIABLE = re.compile(r"\$\{(TERRAWEFT_[A-Z0-9_]+)\}")
@@ -256,6 +256,11 @@ def _corner(bbox: LonLatBox, chip_m: float) -> LonLatBox:
     return west, south, east - 360.0 * (east > 180.0), north
 
 
+def never_filled(text: str) -> str | None:
+    """The first ``${...}`` of some text that has not the name of a variable."""
+    return next((one.group() for one in _ANY_VARIABLE.finditer(text) if not VARIABLE.fullmatch(one.group())), None)
+
+
 def fill(text: str, variables: Mapping[str, str], where: str = "") -> str:
     """``text`` with every ``${TERRAWEFT_...}`` replaced.
 
@@ -265,9 +270,9 @@ def fill(text: str, variables: Mapping[str, str], where: str = "") -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
-        if not VARIABLE.fullmatch(match.group()):
+        if never := never_filled(match.group()):
             mend = "a recipe's variables are named ${TERRAWEFT_...}, in capitals"
-            raise RecipeError(f"{match.group()} is not filled in", where=where, mend=mend)
+            raise RecipeError(f"{never} is not filled in", where=where, mend=mend)
         if not variables.get(name, "").strip():
             state = "empty" if name in variables else "not set"
             raise RecipeError(f"{name} is {state}", where=where, mend=f"export {name}=... and run again")

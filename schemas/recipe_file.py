@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -31,6 +32,22 @@ SHAPES = {"tuple_type": "Input should be a list, as [a, b]"} | dict.fromkeys(
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Checked]):
+    """A kind of file that a person writes."""
+
+    model: type[Checked]
+    """What it becomes."""
+    what: str
+    """What a message calls it."""
+    page: str
+    """Where its keys are explained."""
+
+
+RECIPE = Kind(Recipe, "recipe", "docs/recipes.md")
+"""The recipe."""
 
 
 class _NoValueError(yaml.MarkedYAMLError):
@@ -124,7 +141,7 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
     Raises:
         RecipeError: as `load_recipe`.
     """
-    root, data = _mapping(raw, name, "recipe")
+    root, data = _mapping(raw, name, RECIPE.what)
     for section, kind in (("sensors", "table of a sensor"), ("legends", "legend"), ("crosswalks", "crosswalk")):
         tables = data.get(section)
         if not isinstance(tables, dict):
@@ -132,17 +149,17 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
         for key, path in tables.items():
             if isinstance(path, str):
                 tables[key] = _table(path, folder or Path(), f"{name}: {section}.{key}", kind)
-    return _checked(Recipe, root, data, name)
+    return _checked(RECIPE, root, data, name)
 
 
-def load_checked(path: Path, model: type[Checked], what: str) -> Checked:
+def load_checked(path: Path, kind: Kind[Checked]) -> Checked:
     """A YAML file as a model, with a recipe's care: no anchors, no unknown keys, one line for every mistake.
 
     Raises:
         RecipeError: as `load_recipe`.
     """
-    root, data = _mapping(read_limited(path, what), path.name, what)
-    return _checked(model, root, data, path.name)
+    root, data = _mapping(read_limited(path, kind.what), path.name, kind.what)
+    return _checked(kind, root, data, path.name)
 
 
 def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[Any, Any]]:
@@ -192,11 +209,11 @@ def _way_to(wanted: yaml.Node, node: yaml.Node | None) -> tuple[str, ...] | None
     return None
 
 
-def _checked(model: type[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
+def _checked(kind: Kind[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
     try:
-        return model.model_validate(data)
+        return kind.model.model_validate(data)
     except ValidationError as error:
-        raise _as_recipe_error(error, root, name, model) from error
+        raise _as_recipe_error(error, root, name, kind) from error
 
 
 def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
@@ -221,11 +238,12 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
     return table
 
 
-def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, model: type[BaseModel]) -> RecipeError:
+def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, kind: Kind[Any]) -> RecipeError:
+    model, see = kind.model, f"see {kind.page}"
     found = error.errors(include_url=False)
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is a cause
     loc, _ = _reached(model, first["loc"])
-    field = ".".join(str(part) for part in loc) or model.__name__.lower()
+    field = ".".join(str(part) for part in loc) or kind.what
     message = SHAPES.get(first["type"], first["msg"].removeprefix("Value error, "))
     where = f"{name}:{_line_of(root, _named(message, loc))}"
     if first["type"] == "extra_forbidden":
@@ -235,16 +253,14 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
         return RecipeError(f"unknown key {field!r}", where=where, mend=mend)
     if (wanted := _numbers_wanted(first, found)) is not None:
         field = field.removesuffix(f".{loc[-1]}") if first["type"] == "missing" else field
-        return RecipeError(
-            f"{field} needs {NUMBERS.get(wanted, wanted)} numbers", where=where, mend="see docs/recipes.md"
-        )
+        return RecipeError(f"{field} needs {NUMBERS.get(wanted, wanted)} numbers", where=where, mend=see)
     if first["type"] == "missing":
         return RecipeError(f"{field!r} is missing", where=where, mend=f"add {str(loc[-1])!r}")
     got = first.get("input")
     is_shown = isinstance(got, (str, int, float, bool)) and loc[:1] != ("credentials",)  # it may be a pasted secret
     shown = f", got {got!r}" if is_shown else ""
     others = f"and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or "see docs/recipes.md")
+    return RecipeError(f"{field}: {message}{shown}", where=where, mend=others or see)
 
 
 def _named(message: str, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
@@ -37,6 +37,24 @@ class Time(Model):
         if event is not None and not self.start <= event <= self.end:
             raise ValueError("time.windows.event lies outside time.start and time.end")
         return self
+
+    def until(self, day: date) -> Time:
+        """The same up to a day: windows that begin later are left out, one that holds the day ends with it.
+
+        Raises:
+            ValueError: nothing is left, or not the day that a pair lies around.
+        """
+        if day < self.start:
+            raise ValueError(f"lies before the first day, {self.start}")
+        windows, end = self.windows, min(self.end, day)
+        if isinstance(windows, Pair) and windows.event is not None and windows.event > day:
+            raise ValueError(f"lies before the event, {windows.event}")
+        if isinstance(windows, Listed):
+            left = [one.model_copy(update={"end": min(one.end, end)}) for one in windows.windows if one.start <= end]
+            if not left:
+                raise ValueError(f"lies before the first window, {windows.windows[0].id}")
+            windows = windows.model_copy(update={"windows": tuple(left)})
+        return self.model_copy(update={"end": end, "windows": windows})
 
     def window_utc(self) -> tuple[datetime, datetime, datetime]:
         """Start, end and reference as UTC times."""

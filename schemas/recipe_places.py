@@ -9,6 +9,23 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from schemas.recipe_base import Fraction, LonLatBox, Model, Name
 
 
+def check_box(bbox: LonLatBox | None) -> None:
+    """Raise where a box is none.
+
+    Raises:
+        ValueError: numbers out of order or of range.
+    """
+    if bbox is None:
+        return
+    west, south, east, north = bbox
+    good = min(west, east) >= -180 and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east
+    if not good or (west > east and east - west + 360.0 > 180.0):
+        raise ValueError(
+            "bbox is west, south, east, north in degrees, -180 to 180, south < north, and west < east unless "
+            "the box lies over the antimeridian"
+        )
+
+
 class Region(Model):
     """Where chips are cut: exactly one of the ways to say it."""
 
@@ -27,14 +44,7 @@ class Region(Model):
             raise ValueError("give either bbox or geojson")
         if self.feature is not None and self.geojson is None:
             raise ValueError("feature is one of a geojson file's: give geojson too")
-        if self.bbox is not None:
-            west, south, east, north = self.bbox
-            good = min(west, east) >= -180 and max(west, east) <= 180 and -90 <= south < north <= 90 and west != east
-            if not good or (west > east and east - west + 360.0 > 180.0):
-                raise ValueError(
-                    "bbox is west, south, east, north in degrees, -180 to 180, south < north, and west < east unless "
-                    "the box lies over the antimeridian"
-                )
+        check_box(self.bbox)
         return self
 
 

@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from schemas.recipe_base import LonLatBox, Model, Name
+from schemas.recipe import never_filled
+from schemas.recipe_base import NAME, LonLatBox, Model, Name
+from schemas.recipe_places import check_box
 
 VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 FIELD = re.compile(r"(?<!\$)\{([^{}]*)\}")
@@ -95,6 +97,11 @@ class Row(Settings):
     paused: bool = False
     """Deployed, but not by its schedule. Where the row says nothing, ``terraweft pause`` and ``resume`` decide."""
 
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Row:
+        check_box(self.bbox)
+        return self
+
 
 class RegionTable(Settings):
     """All regions of a site."""
@@ -115,6 +122,11 @@ class RegionTable(Settings):
     @model_validator(mode="after")
     def _complete(self) -> RegionTable:
         names = [row.name for row in self.regions]
+        if not names:
+            raise ValueError("regions is empty: give at least one row")
+        for name in names:
+            if not NAME.fullmatch(self.dataset_of(name)):
+                raise ValueError(f"the dataset {self.dataset_of(name)!r} is named with more than 64 characters")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"region {twice[0]!r} stands twice")
         for row in self.regions:
@@ -126,6 +138,9 @@ class RegionTable(Settings):
             odd = [found for found in FIELD.findall(self.row(name).root or "") if found != "region"]
             if odd:
                 raise ValueError(f"root holds {{{odd[0]}}}, which is not filled in: write {{region}}")
+            for key in ("root", "dask"):
+                if never := never_filled(getattr(self.row(name), key) or ""):
+                    raise ValueError(f"{key} holds {never}, which is not filled in: variables are ${{TERRAWEFT_...}}")
         roots = [self.root_of(row.name) for row in self.regions]
         if shared := sorted({root for root in roots if roots.count(root) > 1}):
             raise ValueError(f"two regions share the root {shared[0]!r}: put {{region}} into it")
@@ -142,6 +157,10 @@ class RegionTable(Settings):
             raise KeyError(name)
         shared = {key: getattr(self, key) for key in Settings.model_fields if key not in row.model_fields_set}
         return row.model_copy(update=shared)
+
+    def dataset_of(self, name: str) -> str:
+        """Name of a region's dataset, and of its deployment."""
+        return f"{self.name}-{name}"
 
     def root_of(self, name: str) -> str:
         """Where the dataset of a region lies; variables are not filled in yet."""

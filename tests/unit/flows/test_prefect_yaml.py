@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas
 import pytest
+import shapely
 import yaml
 
 from flows.deployments import prefect_yaml
@@ -39,10 +41,13 @@ def test_a_sound_table_is_written(tmp_path: Path) -> None:
         ("0 2 * * *", "99 2 * * *", "regions.yaml: region inn: cron '99 2 * * *' cannot be used: Bad minute"),
         ("0 2 * * *", "0 0 30 2 *", "regions.yaml: region inn: cron '0 0 30 2 *' cannot be used: Bad day-of-month"),
         ("0 2 * * *", "0 2 LW * *", "regions.yaml: region inn: cron '0 2 LW * *' cannot be used: Invalid cron string"),
+        (", bbox: [12.1, 47.7, 12.3, 47.9]}", "}\ngeojson: areas.geojson", "there is no file areas.geojson"),
+        (", bbox: [12.1, 47.7, 12.3, 47.9]}", "}\ngeojson: one.geojson", "one.geojson has no feature 'inn'"),
         ("data/{region}", "data/{regoin}/{region}", "root holds {regoin}, which is not filled in"),
     ],
 )
 def test_what_cannot_run_is_told_before_the_night(tmp_path: Path, before: str, after: str, line: str) -> None:
+    (tmp_path / "one.geojson").write_text(geopandas.GeoSeries([shapely.box(12, 47, 13, 48)], crs=4326).to_json())
     with pytest.raises(UserError) as told:
         _yaml(tmp_path, TABLE.replace(before, after))
     assert line in told.value.line()
