@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chips.convert import stored_form
-from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, tied, tile_inputs, with_models
+from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, WRITE, tied, tile_inputs, with_models
 from chips.plan import LayerPlan
 from flows.before import Before, Inputs
 from flows.estimates import Estimates
@@ -48,6 +48,11 @@ class Touched:
     def counts(self, modality: str) -> bool:
         """Whether the sums of the reduce need the pixels of a modality."""
         return modality in self.read or REFIT in self.why
+
+    @property
+    def moves_estimates(self) -> bool:
+        """Whether what is estimated over the dataset could be another with it: of texts and files nothing is."""
+        return bool(self.why - {CAPTIONS, WRITE})
 
     @property
     def is_measured_again(self) -> bool:
@@ -96,6 +101,11 @@ class Outlook:
             for chip in of_tile.values():
                 counted.update(chip.why)
         return dict(sorted(counted.items()))
+
+    def moving_estimates(self) -> int:
+        """How many chips are touched by more than their texts, or are gone."""
+        of_tiles = (self.touched or {}).values()
+        return sum(chip.moves_estimates for of_tile in of_tiles for chip in of_tile.values()) + len(self.removed)
 
     def line(self) -> str:
         """For people."""

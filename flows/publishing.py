@@ -127,7 +127,8 @@ def publish_run(
 
 
 def estimated_where(found: Look, chips: int) -> dict[str, Any]:
-    """In which version the parameters were estimated, over how many chips, and how many were touched since.
+    """In which version the parameters were estimated, over how many chips, and how many that could move them were
+    touched since.
 
     Where all of them are new, ``version`` is empty: this one.
     """
@@ -135,11 +136,10 @@ def estimated_where(found: Look, chips: int) -> dict[str, Any]:
     if before is None or not (outlook.frozen.bands or outlook.frozen.fusion_part or outlook.frozen.findings_part):
         return {"version": "", "chips": chips, "touched_since": 0}
     known = before.document.estimates
-    touched = sum(len(of_tile) for of_tile in (outlook.touched or {}).values())
     return {
         "version": known["version"],
         "chips": known["chips"],
-        "touched_since": known["touched_since"] + touched + len(outlook.removed),
+        "touched_since": known["touched_since"] + outlook.moving_estimates(),
     }
 
 

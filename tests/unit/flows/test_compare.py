@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chips.plan import LayerPlan
-from flows.compare import other_layers
+from flows.compare import NEW, Outlook, Touched, other_layers
 from schemas.dataset import BandTable, LayerTable
 from tests.unit.chips.test_inputs import recipe
 
@@ -48,3 +48,9 @@ def test_layers_come_go_and_are_forgotten_with_their_modality() -> None:
 
 def test_modalities_that_hang_together_are_read_together() -> None:
     assert other_layers(recipe(register__mode="correct"), [S2, LANDSAT], [documented(S2)]) == {"s2", "landsat"}
+
+
+def test_texts_and_files_make_no_estimate_stale() -> None:
+    why = ({"captions"}, {"captions", "write"}, {"labels", "captions"}, {"s2"}, {NEW})
+    of_tile = {f"c{place}": Touched(frozenset(), frozenset(one)) for place, one in enumerate(why)}
+    assert Outlook({0: of_tile}, removed=("gone",)).moving_estimates() == 3 + 1
