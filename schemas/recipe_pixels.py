@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from schemas.recipe_base import Day, Fraction, Model, Name
 from schemas.recipe_catalogs import Fallback
@@ -109,13 +109,15 @@ class Composite(Model):
     best_by: Literal["clear", "ndvi", "closest", "newest"] = "clear"
     """``best``: the clearest by mask, then the closest; the greenest of the clear; the clear one closest to the
     window's reference; the newest clear one."""
-    min_count: PositiveInt = 1
-    """A pixel seen clearly on fewer dates is no data."""
+    min_count: NonNegativeInt = 1
+    """A pixel seen clearly on fewer dates is no data; 0, for ``best``: it is the least bad date's, with its code."""
 
     @model_validator(mode="after")
     def _says_what_it_does(self) -> Composite:
-        if self.how != "best" and "best_by" in self.model_fields_set:
+        if self.how != "best" and self.best_by != "clear":
             raise ValueError(f"best_by is for how: best, not {self.how}")
+        if self.how != "best" and self.min_count == 0:
+            raise ValueError(f"min_count: 0 is for how: best, not {self.how}, which needs a clear date")
         return self
 
 

@@ -51,7 +51,9 @@ PARTS = [{}, *_parts()]
 
 @pytest.mark.parametrize("number", range(len(PARTS)))
 def test_what_the_page_shows_is_a_recipe(number: int) -> None:
-    assert Recipe.model_validate(WHOLE | PARTS[number]).name == "my-dataset"
+    recipe = Recipe.model_validate(WHOLE | PARTS[number])
+    assert Recipe.model_validate(recipe.model_dump(mode="json", by_alias=True)) == recipe
+    assert recipe.tiny().name == "my-dataset"
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

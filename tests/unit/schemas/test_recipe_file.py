@@ -248,8 +248,16 @@ def test_tiny_recipe_is_a_valid_smaller_recipe() -> None:
 
 def test_shipped_recipes_can_be_read() -> None:
     folder = Path(__file__).parents[3] / "recipes"
-    names = {load_recipe(path).name for path in sorted(folder.glob("*.yaml"))}
-    assert {"sandbox", "real-wervik", "real-terramesh", "real-bigearthnet", "real-potsdam"} <= names
+    recipes = [load_recipe(path) for path in sorted(folder.glob("*.yaml"))]
+    assert {"sandbox", "real-wervik", "real-terramesh", "real-bigearthnet", "real-potsdam"} <= {r.name for r in recipes}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (Path(__file__).parents[3] / "recipes").glob("*.yaml")))
+def test_a_recipe_with_all_its_defaults_said_is_the_same_recipe(name: str) -> None:
+    """As a version tells it, as ``--tiny`` shrinks it, and as a region table makes it a region's."""
+    recipe = load_recipe(Path(__file__).parents[3] / "recipes" / name)
+    assert Recipe.model_validate(recipe.model_dump(mode="json", by_alias=True)) == recipe
+    assert {one.select.max_dates for one in recipe.tiny().modalities.values()} == {1}
 
 
 def test_bare_off_means_off() -> None:

@@ -101,6 +101,21 @@ def test_one_date_is_taken_in_all_layers(make_raster: MakeRaster, wish: dict[str
     assert agree > 0.9  # but where a coarse pixel straddles the edge of a cloud
 
 
+@pytest.mark.parametrize(("min_count", "code"), [(0, Valid.HAZE), (1, Valid.NODATA)])
+def test_a_pixel_that_no_date_sees_is_the_least_bad_one_s_where_it_is_asked_for(
+    make_raster: MakeRaster, min_count: int, code: Valid
+) -> None:
+    scls = [clear() for _ in range(2)]
+    scls[0][HERE][0, 0], scls[1][HERE][0, 0] = 9, 10  # cloud, cirrus
+    items = dates(make_raster, [0, 1], scls)
+    rules = recipe(bands=["B02"], select={"max_dates": 9}, composite={"how": "best", "min_count": min_count})
+    (found,) = reading(rules, *items).read(chip()).chips
+    layer = found.layers["m"]
+    assert layer["valid"].values[0, 0, 0] == code
+    assert layer["data"].values[0, 0, 0, 0] == (cut(numbers(seed=1), SCENE)[0, 0] if code == Valid.HAZE else 0)
+    assert (layer["valid"].values[0].ravel()[1:] == Valid.CLEAR).all()
+
+
 def test_composites_are_made_in_bounded_batches(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
     items = dates(make_raster, [0, 1, 2])
     rules = recipe(bands=["B02"], select={"max_dates": 9}, composite={"how": "median"})
