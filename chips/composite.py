@@ -171,6 +171,18 @@ def ndvi_costs(stack: Stack, red: int, nir: int) -> NDArray[np.float32]:
     return costs
 
 
+def red_and_nir(common_names: Sequence[str]) -> tuple[int, int] | None:
+    """Where red and near infrared stand among a layer's bands; the broad band before the narrow one; None: not both.
+
+    Example:
+        >>> red_and_nir(["blue", "red", "nir08"]), red_and_nir(["nir", "green"])
+        ((1, 2), None)
+    """
+    names = list(common_names)
+    near = next((name for name in ("nir", "nir08") if name in names), None)
+    return (names.index("red"), names.index(near)) if near is not None and "red" in names else None
+
+
 def time_costs(gaps: Sequence[float]) -> NDArray[np.float32]:
     """(dates, 1, 1) of one number per date."""
     return np.array(gaps, np.float32)[:, np.newaxis, np.newaxis]

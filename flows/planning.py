@@ -14,9 +14,10 @@ import shapely
 from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
+from chips.composite import red_and_nir
 from chips.estimate import Touched, estimate
 from chips.leakage import leakage_report, warnings_of
-from chips.plan import PlannedCells, chip_specs, plan_cells, plan_layers
+from chips.plan import LayerPlan, PlannedCells, chip_specs, plan_cells, plan_layers
 from chips.search_boxes import search_boxes
 from chips.split_scenes import scene_groups
 from chips.splits import SPLITS, split_counts
@@ -32,10 +33,11 @@ from labelers.voters import setup_of
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
 from schemas.recipe import LonLatBox, Modality, Recipe, fill
-from schemas.scene import Opener
+from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.date_tables import with_dates
 from sources.engine import open_engine
+from sources.modality_reader import layer_bands
 from sources.openers import unsigned
 from sources.stac_index_columns import Selection
 from sources.withdrawn import UsedItem, used_items, withdrawn
@@ -91,6 +93,7 @@ def make_plan(
     rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
     examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
     layers = plan_layers(recipe, examples)
+    _refuse_ndvi_of_nothing(recipe, layers, examples)
     tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
     touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
     sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
@@ -299,6 +302,24 @@ def _named_at(where: str) -> Iterator[None]:
         yield
     except RecipeError as error:
         raise RecipeError(error.what, where=where, mend=error.mend) from error
+
+
+def _refuse_ndvi_of_nothing(recipe: Recipe, layers: Sequence[LayerPlan], examples: Mapping[str, SceneItem]) -> None:
+    """Stop before anything is read where a composite goes by bands that no layer has together.
+
+    Raises:
+        RecipeError: naming the modality.
+    """
+    for name, modality in recipe.modalities.items():
+        if modality.composite is None or modality.composite.best_by != "ndvi" or name not in examples:
+            continue
+        bands = [layer_bands(one, modality, (), examples[name]) for one in layers if one.modality == name]
+        if not any(red_and_nir([band.common_name for band in of_layer]) for of_layer in bands):
+            raise RecipeError(
+                "no layer has red and near infrared together",
+                where=f"modalities.{name}.composite.best_by",
+                mend="add the bands, grid: common where they are of two sizes, or go by clear, closest or newest",
+            )
 
 
 def _refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Selection]) -> None:

@@ -9,13 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, Posi
 
 from schemas.recipe_base import Model, Name
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+"""The name of an environment variable that holds a secret."""
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?(:\d{1,5})?")
 _URL = re.compile(r"https?://[^\s@?#]+")
 
 
 def _check_variable(value: str) -> str:
-    if not _VARIABLE.fullmatch(value):
+    if not VARIABLE.fullmatch(value):
         raise ValueError("env takes the name of an environment variable, never its value")
     return value
 

@@ -61,6 +61,22 @@ class Cell(Model):
     """Region it counts to."""
 
 
+KINDS_WITH = {
+    "cells": ("list",),
+    "file": ("points", "list", "majortom", "mgrs", "degrees"),
+    "names": ("majortom", "mgrs", "degrees"),
+    "spacing_km": ("majortom",),
+    "anchor": ("majortom",),
+    "per_cell": ("majortom",),
+    "extent": ("mgrs",),
+    "step_deg": ("degrees",),
+    "fit": ("points",),
+    "id_column": ("points", "list", "majortom", "mgrs", "degrees"),
+    "snap_m": ("points", "majortom", "mgrs", "degrees"),
+}
+"""Key of a grid -> the kinds that go by it."""
+
+
 class Grid(Model):
     """Where chips lie."""
 
@@ -114,8 +130,10 @@ class Grid(Model):
             if abs(parts - round(parts)) > 1e-9 * parts:
                 near = sorted({180.0 / max(int(parts), 1), 180.0 / (int(parts) + 1)})
                 raise ValueError(f"step_deg does not divide 180: take {' or '.join(f'{step:.9g}' for step in near)}")
-        if self.names and self.kind not in ("majortom", "mgrs", "degrees"):
-            raise ValueError(f"grid.names is for majortom, mgrs and degrees, not for {self.kind}")
+        for key, kinds in KINDS_WITH.items():
+            if self.kind not in kinds and getattr(self, key) != Grid.model_fields[key].default:
+                last = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+                raise ValueError(f"grid.{key} is for {last}, not for {self.kind}")
         if self.chip_m is not None and self.snap_m is not None:
             steps = self.chip_m / self.snap_m
             if abs(steps - round(steps)) > 1e-9:

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from schemas.model_profile import ModelProfile, Prices, find_profile
 from schemas.recipe_base import Model
+from schemas.recipe_catalogs import VARIABLE
 
 CANNOT_CHANGE_A_WORD = (
     "base_url", "api_key_env", "ledger", "concurrency", "max_cost", "max_tokens", "max_error_ratio", "profile", "probe",
@@ -86,6 +87,8 @@ class Writer(Model):
 
     @model_validator(mode="after")
     def _writes(self) -> Self:
+        if self.api_key_env and not VARIABLE.fullmatch(self.api_key_env):
+            raise ValueError("api_key_env takes the name of an environment variable, never the key itself")
         if self.backend == "template":
             return self
         if not self.model or (self.backend != "replay" and not self.base_url):

@@ -16,6 +16,7 @@ from chips.composite import (
     index_on,
     medoid_costs,
     ndvi_costs,
+    red_and_nir,
     taken,
     time_costs,
 )
@@ -118,8 +119,8 @@ def _of_one_date_each(
 def _red_and_nir(common_names: Mapping[str, Sequence[str]]) -> tuple[str, int, int]:
     """The finest layer that has red and near infrared, and where they stand in it."""
     for group, names in common_names.items():
-        if "red" in names and "nir" in names:
-            return group, list(names).index("red"), list(names).index("nir")
+        if (found := red_and_nir(names)) is not None:
+            return group, *found
     raise UnsupportedItemError("a composite by NDVI needs the bands red and nir in one layer")
 
 

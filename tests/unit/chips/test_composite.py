@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import chips.composite
-from chips.composite import NOBODY, Stack, blended, chosen, index_on, medoid_costs, ndvi_costs, taken, time_costs
+from chips.composite import (
+    NOBODY,
+    Stack,
+    blended,
+    chosen,
+    index_on,
+    medoid_costs,
+    ndvi_costs,
+    red_and_nir,
+    taken,
+    time_costs,
+)
 from chips.convert import Stored
 from schemas.chip import Valid
 from schemas.georef import GeoRef
@@ -150,3 +161,16 @@ def test_value_that_would_be_no_data_is_moved_beside_it() -> None:
     shifted = [Stored(low[0].data, 1e-4, 1e-4, 0, "r"), Stored(low[1].data, 1e-4, 2e-4, 0, "r")]
     done = blended(Stack(shifted, [np.ones((1, 1), np.uint8)] * 2), "mean")
     assert int(done.stored.data[0, 0, 0]) in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["coastal", "blue", "green", "red", "nir08"], (3, 4)),  # Landsat
+        (["red", "nir08", "nir"], (0, 2)),
+        (["nir08", "swir16"], None),
+        (["red"], None),
+    ],
+)
+def test_near_infrared_is_the_broad_band_or_landsat_s(names: list[str], found: tuple[int, int] | None) -> None:
+    assert red_and_nir(names) == found

@@ -240,3 +240,16 @@ def test_a_wish_that_no_item_meets_is_refused_with_what_they_say(tmp_path: Path,
     recipe["modalities"]["s2"]["optional"] = True
     plan = make_plan(Recipe.model_validate(recipe), tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
     assert f"s2: {wish}" in plan.notes
+
+
+def test_a_composite_by_ndvi_of_bands_that_no_layer_has_is_refused(tmp_path: Path) -> None:
+    """Else every chip would fail when it is read."""
+    item = sentinel2_item("a", 0, 12, "2021-06-01")
+    item["assets"]["B8A"] = item["assets"]["B04"] | {"eo:bands": [{"name": "B8A", "common_name": "nir08"}]}
+    write_catalog(tmp_path, [item])
+    recipe, here = recipe_data(), {"TERRAWEFT_CATALOG": str(tmp_path)}
+    recipe["modalities"]["s2"]["composite"] = {"how": "best", "best_by": "ndvi"}
+    with pytest.raises(RecipeError, match=r"^modalities\.s2\.composite\.best_by: no layer has red and near infrared"):
+        make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "plan")
+    recipe["modalities"]["s2"]["bands"] = ["B04", "B8A"]
+    assert len(make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "other").layers) == 1
