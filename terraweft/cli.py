@@ -522,7 +522,7 @@ def main(arguments: list[str] | None = None) -> Any:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
-    guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG", "warning")))
+    guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG") or "warning"))
     return guarded(lambda: app(arguments))
 
 

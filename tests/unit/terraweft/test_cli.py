@@ -131,6 +131,8 @@ def test_an_unknown_log_level_is_one_line(capsys: pytest.CaptureFixture[str], mo
     code, err = ended(lambda: main(["--version"]), capsys)
     assert code == 2
     assert err.strip() == "terraweft: TERRAWEFT_LOG: unknown level 'loud' (one of: debug, info, warning, error)"
+    monkeypatch.setenv("TERRAWEFT_LOG", "")  # as if it were not set
+    assert ended(lambda: main(["--version"]), capsys) == (0, "")
 
 
 def test_the_page_of_the_command_line_names_every_command() -> None:
