@@ -78,7 +78,7 @@ class Regions:
             as_of: nothing acquired after this day is asked for; None: up to the recipe's own last day.
 
         Raises:
-            RecipeError: it cannot be read, or ``as_of`` lies before its first day.
+            RecipeError: it cannot be read, ``as_of`` lies before its first day, or the row's place changes nothing.
         """
         row = self.row(name)
         given = Path(row.recipe or "")
@@ -90,6 +90,9 @@ class Regions:
         elif self.table.geojson is not None:
             outline = os.path.relpath(self.path.parent / self.table.geojson, folder)
             changes["regions"] = (Region(name=name, geojson=outline, feature=name),)
+        if "regions" in changes and recipe.grid.kind == "list":
+            what = f"the cells of {row.recipe} lie where they lie (grid.kind list), whatever the row's place"
+            raise RecipeError(what, where=f"region {name}", mend="leave bbox and geojson out, or take another grid")
         if as_of is not None:
             changes |= _until(recipe, as_of, name)
         return Recipe.model_validate(recipe.model_copy(update=changes).model_dump(by_alias=True)), folder

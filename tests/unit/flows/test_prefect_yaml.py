@@ -43,6 +43,7 @@ def test_a_sound_table_is_written(tmp_path: Path) -> None:
         ("0 2 * * *", "0 2 LW * *", "regions.yaml: region inn: cron '0 2 LW * *' cannot be used: Invalid cron string"),
         (", bbox: [12.1, 47.7, 12.3, 47.9]}", "}\ngeojson: areas.geojson", "there is no file areas.geojson"),
         (", bbox: [12.1, 47.7, 12.3, 47.9]}", "}\ngeojson: one.geojson", "one.geojson has no feature 'inn'"),
+        ("recipe: sandbox", "recipe: real-wervik", "region inn: the cells of real-wervik lie where they lie"),
         ("data/{region}", "data/{regoin}/{region}", "root holds {regoin}, which is not filled in"),
     ],
 )
