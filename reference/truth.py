@@ -6,6 +6,7 @@ the ground together, the first that has data at a place counts. It is never lear
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from schemas.errors import DatasetError, MissingExtraError
 from schemas.georef import GeoRef
 from schemas.legend import Legend
 from shards.reader import Dataset
+
+NOTHING = -1
+"""Where a map says nothing."""
+FINER = 1.1
+"""Pixels of a map along one of the label's from which on they are counted out."""
 
 
 def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
@@ -39,7 +45,7 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
         import rasterio
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("rasterio", "build") from error
-    indices = _indices(Legend.model_validate(dataset.document.legends["label"]))
+    indices = Legend.model_validate(dataset.document.legends["label"]).positions(ABSTAIN)
     rows = dataset.chips.set_index("chip_id")
     found: dict[str, NDArray[np.uint8]] = {}
     sources: list[Any] = []
@@ -48,7 +54,7 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
             sources.append(_opened(rasterio, file))
         for chip_id in chip_ids:
             grid = label_grid(dataset, rows.loc[chip_id].to_dict() | {"chip_id": chip_id})
-            layers = [indices[_cut(source, grid)] for source in sources]
+            layers = [_indices(_cut(source, grid), indices) for source in sources]
             truth = np.full(grid.shape_yx, ABSTAIN, np.uint8)
             for layer in reversed(layers):
                 truth = np.where(layer != ABSTAIN, layer, truth)
@@ -78,12 +84,10 @@ def label_grid(dataset: Dataset, row: dict[str, Any]) -> GeoRef:
     return GeoRef(int(row["epsg"]), left, top, pixel_m, (dataset.label_shape_yx[0], round((right - left) / pixel_m)))
 
 
-def _indices(legend: Legend) -> NDArray[np.uint8]:
-    """(65536,) class index by code, 255 where it is none."""
-    indices = np.full(65_536, ABSTAIN, np.uint8)
-    for index, entry in enumerate(legend.classes):
-        indices[entry.code] = index
-    return indices
+def _indices(codes: NDArray[np.int32], indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) class index of codes, 255 of those that no legend can have."""
+    possible = (codes >= 0) & (codes < len(indices))
+    return np.where(possible, indices[np.where(possible, codes, 0)], np.uint8(ABSTAIN))
 
 
 def _opened(rasterio: Any, file: Path) -> Any:
@@ -98,21 +102,38 @@ def _opened(rasterio: Any, file: Path) -> Any:
     return source
 
 
-def _cut(source: Any, grid: GeoRef) -> NDArray[np.uint16]:
-    """(H, W) codes of a map on a grid: the most frequent where its pixels are finer, else the nearest; 0 outside."""
+def _cut(source: Any, grid: GeoRef) -> NDArray[np.int32]:
+    """(H, W) codes of a map on a grid: the most frequent where its pixels are finer, else the nearest; -1 where it says
+    nothing: 0 may be a class.
+    """
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.transform import Affine
     from rasterio.warp import reproject
 
-    codes = np.zeros(grid.shape_yx, np.uint16)
-    finer = source.crs.is_projected and abs(source.transform.a) < 0.9 * grid.pixel_size
+    codes = np.full(grid.shape_yx, NOTHING, np.int32)
+    is_real = np.issubdtype(np.dtype(source.dtypes[0]), np.floating)
     reproject(
         rasterio.band(source, 1),
         codes,
+        src_nodata=np.nan if is_real and source.nodata is None else None,
         dst_transform=Affine(*grid.transform),
         dst_crs=f"EPSG:{grid.epsg}",
-        dst_nodata=0,
-        resampling=Resampling.mode if finer else Resampling.nearest,
+        dst_nodata=NOTHING,
+        resampling=Resampling.mode if _pixels_below(source, grid) > FINER else Resampling.nearest,
     )
     return codes
+
+
+def _pixels_below(source: Any, grid: GeoRef) -> float:
+    """Pixels of a map along the edge of one in the middle of a grid, whatever the map's CRS and unit."""
+    from rasterio.warp import transform
+
+    h, w = grid.shape_yx
+    x, y = grid.x0 + w / 2 * grid.pixel_size, grid.y0 - h / 2 * grid.pixel_size
+    corners = [x, x + grid.pixel_size, x], [y, y, y - grid.pixel_size]
+    away = [
+        ~source.transform * place for place in zip(*transform(f"EPSG:{grid.epsg}", source.crs, *corners), strict=True)
+    ]
+    (x0, y0), (x1, y1), (x2, y2) = away
+    return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
