@@ -7,10 +7,12 @@ are texts, the contrast of pictures and captions is learned afterwards (`referen
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from reference.losses import segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
 from reference.options import Training as Training  # taken from here by those who train
 from reference.options import settings_of
-from reference.resuming import Before, Metrics, begin, checkpoint_of
+from reference.resuming import Before, Metrics, WholeCheckpoints, alone_in, begin, checkpoint_of, save_whole
 from reference.schedule import rise_and_fall
 from reference.vocabulary import learn_vocabulary
 from reference.words import learn_words
@@ -256,7 +258,7 @@ def fit(
         The averaged model, and how fast it went.
 
     Raises:
-        UserError: options that are none; a checkpoint of another training.
+        UserError: options that are none; a checkpoint of another training; one that is going on in the folder.
         DatasetError: no pixel has a label.
     """
     options.check()
@@ -276,7 +278,8 @@ def fit(
         enable_version_counter=False,
     )
     callbacks: list[lightning.Callback] = [saver] if keeps else []
-    with _quiet():
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
         trainer = lightning.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
@@ -293,18 +296,21 @@ def fit(
             log_every_n_steps=min(options.validate_every or 20, options.steps),
             gradient_clip_val=1.0,
             num_sanity_val_steps=0,
+            plugins=[WholeCheckpoints()],
         )
+        stack.enter_context(alone_in(folder if trainer.is_global_zero else None))
         if folder is not None and last is None and trainer.is_global_zero:
             begin(folder, settings)
         if on_gpu if options.compile is None else options.compile:
             compile_for(model.trunk, "cuda" if on_gpu else "cpu")
         began = time.monotonic()
-        trainer.fit(lesson, ckpt_path=str(last) if last is not None else None)
+        with _interrupted():
+            trainer.fit(lesson, ckpt_path=str(last) if last is not None else None)
         seconds = time.monotonic() - began
-    steps, model = len(lesson.losses), lesson.averaged()
-    if stop_after is None or stop_after >= options.steps:  # every process learns the same words
-        device = trainer.strategy.root_device
-        learn_words(model.to(device), chips, train_ids, options.text_steps, options.seed, device)
+        steps, model = len(lesson.losses), lesson.averaged()
+        if stop_after is None or stop_after >= options.steps:  # every process learns the same words
+            device = trainer.strategy.root_device
+            learn_words(model.to(device), chips, train_ids, options.text_steps, options.seed, device)
     return Trained(
         model.cpu(),
         steps,
@@ -332,11 +338,30 @@ def _quiet() -> Iterator[None]:
             talker.setLevel(level)
 
 
+@contextmanager
+def _interrupted() -> Iterator[None]:
+    """An interrupt stays one: Lightning would end the process with 1, as a gate that fails does, and leave it deaf.
+
+    Raises:
+        KeyboardInterrupt: as it came.
+    """
+    heard = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, heard)
+
+
 def save_model(path: Path, trained: Trained, options: Training, classes: Sequence[str], version: str) -> None:
     """Weights, and all that is needed to use them, in one file that `torch.load(weights_only=True)` opens."""
     model = trained.model
     words = model.text.vocabulary if model.text is not None else None
-    torch.save(
+    save_whole(
         {
             "format": 1,
             "dataset_version": version,

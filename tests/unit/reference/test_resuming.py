@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ import torch
 from reference.baselines import fit_pixels
 from reference.data import ABSTAIN, Batch, select
 from reference.lessons import class_weights
+from reference.resuming import alone_in, rows_of, save_whole
 from reference.train import Training, fit
 from schemas.errors import DatasetError, UserError
 from schemas.recipe_gates import GateTraining
@@ -52,7 +56,7 @@ def test_a_second_training_in_the_same_folder_is_the_one_that_goes_on(chips: Mad
 class Failing(MadeChips):
     """Chips that cannot be read any more once a training has had so many, after the looks that `fit` takes first."""
 
-    def __init__(self, count: int, had: int, error: type[Exception]) -> None:
+    def __init__(self, count: int, had: int, error: type[BaseException]) -> None:
         super().__init__(count)
         self.left, self.error = count + 1 + had, error
 
@@ -87,6 +91,87 @@ def test_a_training_that_was_killed_goes_on_bit_for_bit(chips: MadeChips, tmp_pa
     whole, rest = learn(chips, None, options), learn(chips, tmp_path, options, resume=True)
     assert 4 <= len(rest) <= 8
     assert rest == whole[-len(rest) :]
+
+
+def test_an_interrupt_stays_an_interrupt(chips: MadeChips, tmp_path: Path) -> None:
+    heard = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        learn(Failing(4, 4, KeyboardInterrupt), tmp_path, replace(QUICK, steps=8))
+    assert signal.getsignal(signal.SIGINT) is heard
+    assert learn(chips, tmp_path, replace(QUICK, steps=8), resume=True)
+
+
+def test_a_folder_in_which_another_training_writes_is_one_line_and_stays_as_it_is(
+    chips: MadeChips, tmp_path: Path
+) -> None:
+    learn(chips, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for resume in (False, True):
+        with alone_in(tmp_path), pytest.raises(UserError, match="another training writes here"):
+            learn(chips, tmp_path, resume=resume)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert learn(chips, tmp_path)
+
+
+def test_a_checkpoint_is_never_moved_from_the_folder_of_temporary_files(
+    chips: MadeChips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of another disk"))
+    assert len(learn(chips, tmp_path, stop_after=2) + learn(chips, tmp_path, resume=True)) == 4
+
+
+class Torn:
+    """What cannot be saved."""
+
+    def __reduce__(self) -> str:
+        raise OSError("disk full")
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    save_whole({"step": 1}, tmp_path / "a.pt")
+    with pytest.raises(OSError, match="disk full"):
+        save_whole({"step": 2, "rest": Torn()}, tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt", weights_only=True) == {"step": 1}
+
+
+def flipped_bit(content: bytes) -> bytes:
+    at = content.index(b"archive/data/0") + 4096
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def other(content: bytes) -> bytes:
+    return b"[101]"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("last.ckpt", half),
+        ("last.ckpt", other),
+        ("last.ckpt", flipped_bit),
+        ("settings.json", half),
+        ("settings.json", other),
+    ],
+)
+def test_a_damaged_checkpoint_is_one_line(
+    chips: MadeChips, tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
+    learn(chips, tmp_path, stop_after=2)
+    path = tmp_path / name
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(UserError, match=r"damaged .*leave --resume out"):
+        learn(chips, tmp_path, resume=True)
+    assert len(learn(chips, tmp_path)) == 4
+
+
+def test_a_row_of_metrics_that_a_kill_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,samples_per_s,step,train/classes\n0,2.5,1,0.7\n0,2.5,3,0.6\n0,2.")
+    assert [row["step"] for row in rows_of(path)] == ["1", "3"]
 
 
 def test_going_on_with_other_options_names_what_differs(chips: MadeChips, tmp_path: Path) -> None:
