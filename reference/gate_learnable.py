@@ -163,16 +163,16 @@ def registration(study: Study) -> Finding:
     class) both lose nothing, and the gate refuses. It cannot see an offset that all chips share, which is learned.
     """
     rule, counted = study.gates.controls, study.counted
-    finest = min(table.step_m for table in study.chips.groups.values())
-    hidden = {p: hidden_share(p * finest, study.edge_m) for p in sorted({*SHIFTS_PX, float(rule.shift_px)})}
+    pixel_m = study.label_m
+    hidden = {p: hidden_share(p * pixel_m, study.edge_m) for p in sorted({*SHIFTS_PX, float(rule.shift_px)})}
     shifts = [pixels for pixels, share in hidden.items() if share <= MOST_HIDDEN]
     if not shifts:
         return not_here("registration", f"moving by a pixel hides more than half of {study.edge_m:g} m")
     decides = max(pixels for pixels in shifts if pixels <= rule.shift_px)
     rows = [_row(0.0, 0.0, np.full((1, 2), mean_iou(study.held_out.sum(0), counted)))]
-    rows += [_row(pixels, hidden[pixels], _places(study, pixels * finest)) for pixels in shifts]
+    rows += [_row(pixels, hidden[pixels], _places(study, pixels * pixel_m)) for pixels in shifts]
     lost = {row["shift_px"]: row["lost"] for row in rows}
-    control = _row(decides, hidden[decides], _places(study, decides * finest, back=True))["lost"]
+    control = _row(decides, hidden[decides], _places(study, decides * pixel_m, back=True))["lost"]
     x = tuple(row["shift_px"] for row in rows)
     moved, in_place = (tuple(row[name] for row in rows) for name in ("mean_iou", "in_place"))
     spread = [tuple(rounded(row["in_place"] - row[end]) for row in rows) for end in ("most", "least")]

@@ -117,7 +117,7 @@ def _failing(study: Study, name: str, everything: float) -> dict[str, float]:
     """Scores of all modalities while one of them fails."""
     tables = study.chips.groups
     others = [n for n in study.modalities if n != name]
-    metres = MOVED_PX * min(table.step_m for table in tables.values()) / math.sqrt(2.0)
+    metres = MOVED_PX * study.label_m / math.sqrt(2.0)
 
     def without(batch: Batch) -> Batch:
         return select(batch, others, tables)

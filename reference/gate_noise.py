@@ -44,7 +44,7 @@ def noise(study: Study) -> Finding:
         return not_here("noise", f"{len(labelled)} training chips with labels are too few to leave some out in turn")
     if len(chips.classes) < 2:
         return not_here("noise", "there is one class, and labels cannot be changed to another")
-    found = left_out(study, rule.folds)
+    found = left_out(study, rule.folds, labelled)
     matrix, rate = noise_matrix(found, chips)
     suspicion = suspicions(found, chips)
     listed = sorted(suspicion, key=lambda chip_id: -suspicion[chip_id])[: rule.suspicious]
@@ -80,10 +80,10 @@ def noise(study: Study) -> Finding:
     )
 
 
-def left_out(study: Study, folds: int) -> LeftOut:
+def left_out(study: Study, folds: int, labelled: Sequence[str]) -> LeftOut:
     """Chances for every training chip from models that did not see it; blocks stay together."""
     chances: dict[str, NDArray[np.float16]] = {}
-    for asked in _folds(study, folds):
+    for asked in folds_of(study, folds, labelled):
         left = set(asked)
         rest = [chip_id for chip_id in study.split.train if chip_id not in left]
         model = study.train(study.chips, rest)
@@ -93,17 +93,25 @@ def left_out(study: Study, folds: int) -> LeftOut:
     return LeftOut(chances)
 
 
-def _folds(study: Study, folds: int) -> Iterator[list[str]]:
-    """Training chips in parts of nearly equal size; a block is in one part where there are enough blocks."""
+def folds_of(study: Study, folds: int, labelled: Sequence[str]) -> list[list[str]]:
+    """Training chips in parts of nearly as many labelled ones, so that beside a part there are some to learn from;
+    a block is in one part where there are enough blocks with labels.
+    """
     table = study.whole.dataset.chips.set_index("chip_id")["block_id"].to_dict()
     blocks: dict[str, list[str]] = {}
     for chip_id in study.split.train:
         blocks.setdefault(str(table.get(chip_id, chip_id)), []).append(chip_id)
-    groups = list(blocks.values()) if len(blocks) >= folds else [[chip_id] for chip_id in study.split.train]
+    known_ones = set(labelled)
+
+    def labelled_then_all(group: Sequence[str]) -> tuple[int, int]:
+        return len(known_ones.intersection(group)), len(group)
+
+    enough = sum(not known_ones.isdisjoint(block) for block in blocks.values()) >= folds
+    groups = list(blocks.values()) if enough else [[chip_id] for chip_id in study.split.train]
     parts: list[list[str]] = [[] for _ in range(folds)]
-    for group in sorted(groups, key=len, reverse=True):
-        min(parts, key=len).extend(group)
-    yield from parts
+    for group in sorted(groups, key=labelled_then_all, reverse=True):
+        min(parts, key=labelled_then_all).extend(group)
+    return parts
 
 
 def noise_matrix(found: LeftOut, chips: ChipSource) -> tuple[NDArray[np.int64], float]:

@@ -164,9 +164,13 @@ def band_drift(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> dict[
 
 
 def class_drift(dataset: Dataset, parent: str) -> float:
-    """Half the sum of differences of class shares: 0 the same, 1 nothing in common."""
+    """Half the sum of differences of class shares: 0 the same, 1 nothing in common; 0 where one of them has no labels,
+    for then nothing drifted.
+    """
     before = Dataset(dataset.storage, read_document(dataset.storage, parent))
     shares = [_shares(one) for one in (dataset, before)]
+    if not all(shares):
+        return 0.0
     names = set(shares[0]) | set(shares[1])
     return 0.5 * sum(abs(shares[0].get(n, 0.0) - shares[1].get(n, 0.0)) for n in names)
 

@@ -188,6 +188,11 @@ class Study:
         """(classes,) those that count in a mean over the held-out labels."""
         return counted_classes(self.held_out.sum(0))
 
+    @cached_property
+    def label_m(self) -> float:
+        """Pixel of the labels on the ground, as the models know it."""
+        return label_step_m(self.chips[self.split.train[0]], self.chips.groups, self.edge_m)
+
     def has_captions(self) -> bool:
         """Whether there are texts to learn."""
         return any(self.chips[chip_id].captions for chip_id in self.split.train)

@@ -22,7 +22,7 @@ from reference.findings import Finding
 from reference.gate_leak import leak, near_gain
 from reference.gate_learnable import hidden_share, learnable, registration
 from reference.gate_modalities import modalities
-from reference.gate_noise import LeftOut, noise, noise_matrix, suspicions
+from reference.gate_noise import LeftOut, folds_of, noise, noise_matrix, suspicions
 from reference.gate_statistics import statistics, unmatched
 from reference.gate_texts import texts
 from reference.gates import Validation, run_gates, write_validation
@@ -32,6 +32,7 @@ from reference.study import Split, Study
 from reference.truth import read_truth
 from schemas.errors import DatasetError
 from schemas.recipe_gates import Gates, StatisticsGate
+from schemas.sample import Sample
 from shards.reader import Dataset
 from tests.unit.reference import lesson_chips, made_dataset
 from tests.unit.shards import made_up
@@ -120,12 +121,12 @@ class Wordless(Altered):
         return chip if chip_id in self.told else replace(chip, captions=())
 
 
-def registration_of(chips: Drawn, model: Reads, edge_m: float) -> Finding:
+def registration_of(chips: Drawn, model: Reads, edge_m: float, label_m: float = 10.0) -> Finding:
     held = tuple(str(number) for number in range(len(chips.labels)))
     found = confusions(model, chips, held)  # type: ignore[arg-type]
     study = SimpleNamespace(
         gates=Gates(), chips=chips, model=model, edge_m=edge_m, split=Split((), held, "made up"), held_out=found,
-        counted=counted_classes(found.sum(0)),
+        counted=counted_classes(found.sum(0)), label_m=label_m,
     )  # fmt: skip
     return registration(study)  # type: ignore[arg-type]
 
@@ -172,6 +173,15 @@ def test_moves_that_hide_more_than_half_of_a_part_are_not_made() -> None:
     assert registration_of(Drawn(labels, labels), Reads(), 10.0).passed is None
 
 
+def test_pictures_move_by_pixels_of_the_label_whatever_theirs_are() -> None:
+    labels = [patches(32, seed) for seed in range(4)]
+    coarse = registration_of(Drawn(labels, labels), Reads(), 320.0, label_m=20.0)
+    fine = registration_of(Drawn(labels, labels), Reads(), 320.0, label_m=10.0)
+    assert fine.table[1]["hidden"] == pytest.approx(hidden_share(10.0, 320.0), abs=1e-4)
+    assert set(coarse.measured) == {"lost_1px", "lost_3px"}  # 200 m of 320 m would hide too much
+    assert coarse.table[1]["hidden"] == pytest.approx(hidden_share(20.0, 320.0), abs=1e-4)
+
+
 def test_what_both_show_is_what_each_of_them_sees(dataset: Dataset) -> None:
     chips = Chips(dataset)
     chip = chips["m31_0001"]
@@ -200,6 +210,22 @@ def without_a_mean(dataset: Dataset) -> Dataset:
     band = layers[0].bands[0].model_copy(update={"mean": None, "std": None, "count": 0})
     first = layers[0].model_copy(update={"bands": (band, *layers[0].bands[1:])})
     return Dataset(dataset.storage, dataset.document.model_copy(update={"modalities": (first, *layers[1:])}))
+
+
+def test_classes_do_not_drift_from_a_parent_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bare(number: int, **more: Any) -> Sample:
+        one = labelled(number, **more)
+        return replace(one, row={name: value for name, value in one.row.items() if name != "label.fractions"})
+
+    labelled = made_dataset.sample
+    with monkeypatch.context() as patched:
+        patched.setattr(made_dataset, "sample", bare)
+        made_dataset.write(tmp_path, 5)
+    child = made_dataset.write(tmp_path, 5, created=made_up.CREATED + timedelta(days=1))
+    found = statistics(child, Chips(child), StatisticsGate())
+    assert found.measured["parent"]
+    assert found.measured["class_drift"] == 0.0
+    assert found.holds
 
 
 def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: Dataset) -> None:
@@ -261,6 +287,19 @@ def test_chips_without_a_label_are_neither_suspicious_nor_trusted(dataset: Datas
     assert noise(study).passed is None
     chances = {chip_id: np.full((3, 32, 32), 0.3, np.float16) for chip_id in train}
     assert set(suspicions(LeftOut(chances), Unlabelled(chips, train[:1]))) == set(train[1:])
+
+
+def test_models_of_the_noise_always_have_labels_to_learn_from(dataset: Dataset) -> None:
+    chips = Chips(dataset)
+    train, blocks = chips.ids("train"), dataset.chips.set_index("chip_id")["block_id"]
+    study = Taught(chips, Gates())
+    for labelled in (train, train[:6], [i for i in train if blocks[i] == blocks[train[0]]] + train[-1:], train[3:9]):
+        parts = folds_of(study, 3, labelled)
+        assert sorted(chip_id for part in parts for chip_id in part) == sorted(train)
+        assert all(set(labelled) - set(part) for part in parts)
+        assert all(set(labelled) & set(part) for part in parts)
+    together = [{blocks[chip_id] for chip_id in part} for part in folds_of(study, 3, train)]
+    assert sum(map(len, together)) == len(set.union(*together))
 
 
 def test_held_out_chips_without_a_label_are_no_failure_of_distance(dataset: Dataset) -> None:
