@@ -112,7 +112,7 @@ def fit_pixels(chips: ChipSource, chip_ids: Sequence[str], weights: Tensor, seed
     def loss() -> Tensor:
         optimiser.zero_grad()
         scores = x @ weight[:-1] + weight[-1]
-        value = (F.cross_entropy(scores, y, reduction="none") * each).sum() / each.sum()
+        value = (F.cross_entropy(scores, y, reduction="none") * each).sum() / each.sum().clamp_min(1e-6)
         value = value + RIDGE * weight[:-1].square().sum()
         value.backward()  # type: ignore[no-untyped-call]
         return value

@@ -167,6 +167,13 @@ class Chips:
                 raise DatasetError("there is no label", where=sample.chip_id)
             sure = sample.confidence if sample.confidence is not None else np.full(sample.label.shape, 255, np.uint8)
             label = sample.label
+            highest = int(label[label != ABSTAIN].max(initial=0))
+            if highest >= len(self.classes):
+                raise DatasetError(
+                    f"a label names class {highest}, and the legend has {len(self.classes)}",
+                    where=f"{self.dataset.name}, chip {sample.chip_id}",
+                    mend="terraweft check names what is damaged",
+                )
         else:
             codes = sample.labels.get(self.target.source)
             if codes is None:
@@ -229,6 +236,7 @@ def _classes(document: DatasetDocument, source: str) -> tuple[tuple[str, ...], N
     if source not in legends:
         raise DatasetError(f"no label {source!r}", where=document.name, mend=f"it has {', '.join(legends) or 'none'}")
     own, target = legends[source], fused or legends[source]
+    target.require_indices(ABSTAIN, where=f"{document.name}, label {source}")
     indices = np.full(max(entry.code for entry in own.classes) + 2, ABSTAIN, np.uint8)
     codes = {entry.code: index for index, entry in enumerate(target.classes)}
     if source in document.crosswalk:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference.stems import Seen
+from reference.stems import Seen, part_name
 
 
 class Local(nn.Module):
@@ -56,7 +56,8 @@ class SegmentationHead(nn.Module):
     def __init__(self, width: int, pixel_width: int, groups: Iterable[str], classes: int) -> None:
         super().__init__()
         inner = 2 * pixel_width
-        self.views = nn.ModuleDict({name: GroupView(pixel_width, inner) for name in groups})
+        self.groups = tuple(groups)
+        self.views = nn.ModuleDict({part_name(name): GroupView(pixel_width, inner) for name in self.groups})
         self.around = nn.Linear(width, inner)
         self.local = nn.Sequential(Local(inner), Local(inner))
         self.classes = nn.Conv2d(inner, classes, 1)
@@ -66,7 +67,7 @@ class SegmentationHead(nn.Module):
         around = self.around(tokens).transpose(1, 2).unflatten(2, grid)  # (B, inner, rows, columns)
         total = F.interpolate(around, shape_yx, mode="bilinear")  # (B, inner, H, W)
         parts = {part.group: part for part in seen}
-        for name, view in self.views.items():
+        for name, view in zip(self.groups, self.views.values(), strict=True):
             total = total + _on_grid(view(parts.get(name)), shape_yx)
         scores: Tensor = self.classes(self.local(total))  # (B, classes, H, W)
         return scores

@@ -24,7 +24,7 @@ from reference.data import Batch, Layer
 from reference.embeddings import position_waves
 from reference.heads import Projection, SegmentationHead
 from reference.lessons import label_step_m
-from reference.stems import CellAttention, GroupStem, PixelNet, Seen
+from reference.stems import CellAttention, GroupStem, PixelNet, Seen, part_name
 from reference.text import TextTower
 from reference.trunk import Trunk
 from reference.vocabulary import Vocabulary
@@ -91,7 +91,10 @@ class ReferenceModel(nn.Module):
         self.tables, self.patch_m, self.size, self.label_m = dict(tables), patch_m, size, label_m
         self.pixels = PixelNet(len(tables), size.pixel_width, size.width)
         self.stems = nn.ModuleDict(
-            {name: GroupStem(t, i, patch_m, size.pixel_width, size.width) for i, (name, t) in enumerate(tables.items())}
+            {
+                part_name(name): GroupStem(table, i, patch_m, size.pixel_width, size.width)
+                for i, (name, table) in enumerate(tables.items())
+            }
         )
         self.cells = CellAttention(size.width, size.heads)
         self.trunk = Trunk(size.width, size.depth, size.heads)
@@ -104,7 +107,7 @@ class ReferenceModel(nn.Module):
         """Scores and vectors of a batch. Values where a mask says invalid never matter."""
         size, grid = len(batch.chip_ids), self.grid(batch)
         seen: list[Seen] = []
-        for name, stem in self.stems.items():
+        for name, stem in zip(self.tables, self.stems.values(), strict=True):
             part = stem(batch.layers[name], self.pixels, grid) if name in batch.layers else None
             if part is not None:
                 seen.append(part)

@@ -41,6 +41,15 @@ class Seen:
     """(B, 1, h, w) sum of the weights."""
 
 
+def part_name(group: str) -> str:
+    """A group's name among a module's parts: its own, unless PyTorch has that for itself (``half``, ``type``).
+
+    >>> part_name("s2_10m"), part_name("half")
+    ('s2_10m', 'group half')
+    """
+    return f"group {group}" if hasattr(nn.ModuleDict(), group) else group
+
+
 class GroupStem(nn.Module):
     """Patch stem of one group; its pixel features come from networks that all groups share."""
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from reference.data import ABSTAIN, Chips, Target
+from schemas.errors import DatasetError, UserError
+from schemas.sample import Sample
 from shards.reader import Dataset
 from terraweft.torch_data import ChipStream, StreamOptions
 from tests.unit.reference import made_dataset
@@ -32,6 +38,31 @@ def test_the_public_stream_carries_what_the_model_is_shown(dataset: Dataset) -> 
         assert torch.allclose(shown.layers["s1"].values[0], wanted.float(), atol=1e-3)
         assert torch.equal(shown.label[0], given["label"])
         assert torch.allclose(shown.confidence[0], given["confidence"].float() / 255.0)
+
+
+def test_a_class_beyond_the_legend_is_one_line_with_its_chip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def beyond(number: int, **more: Any) -> Sample:
+        one = made(number, **more)
+        label = one.label.copy() if one.label is not None else np.zeros((32, 32), np.uint8)
+        label[5, 7] = 3
+        return replace(one, label=label)
+
+    made = made_dataset.sample
+    monkeypatch.setattr(made_dataset, "sample", beyond)
+    chips = Chips(made_dataset.write(tmp_path, 5))
+    with pytest.raises(DatasetError, match="chip m31_0001: a label names class 3, and the legend has 3"):
+        chips["m31_0001"]
+
+
+def test_a_product_of_more_classes_than_an_index_holds_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = [{"code": code, "name": f"class {code}", "colour": "#006400"} for code in range(1, 301)]
+    legends = {"product": made_dataset.LEGEND | {"name": "product", "classes": codes}}
+    made = made_dataset.write(tmp_path, 5)
+    monkeypatch.setattr(made, "document", made.document.model_copy(update={"legends": legends}))
+    with pytest.raises(UserError, match="has 300 classes, an index of 8 bits tells 255 apart"):
+        Chips(made, Target("product"))
 
 
 def test_chips_of_one_label_never_answer_for_another(dataset: Dataset) -> None:

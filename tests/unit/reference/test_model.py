@@ -62,6 +62,17 @@ def test_a_model_of_the_same_weights_with_its_groups_in_another_order_says_the_s
     assert torch.allclose(scores(one, batch), scores(other, batch), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["half", "type", "values", "to", "training"])
+def test_a_modality_may_have_a_name_that_pytorch_has_for_itself(chips: MadeChips, batch: Batch, name: str) -> None:
+    def named(group: str) -> str:
+        return name if group == "dem" else group
+
+    tables = {named(group): replace(table, name=named(group)) for group, table in chips.groups.items()}
+    layers = {named(group): layer for group, layer in batch.layers.items()}
+    said = scores(made(tables), replace(batch, layers=layers))
+    assert torch.equal(said, scores(made(dict(chips.groups)), batch))
+
+
 def test_an_absent_modality_and_one_that_saw_nothing_are_the_same(model: ReferenceModel, batch: Batch) -> None:
     without = select(batch, ("s2", "dem"), model.tables)
     radar = batch.layers["s1"]

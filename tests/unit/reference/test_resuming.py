@@ -260,6 +260,14 @@ def test_chips_without_a_label_are_one_line() -> None:
         fit_pixels(silent, silent.ids, torch.ones(len(CLASSES)))
 
 
+def test_labels_of_no_confidence_at_all_teach_nothing_and_break_nothing() -> None:
+    unsure = MadeChips(2)
+    for chip in unsure.chips.values():
+        chip.confidence.zero_()
+    assert not fit_pixels(unsure, unsure.ids, torch.ones(len(CLASSES))).weight.any()
+    assert learn(unsure, None, replace(QUICK, validate_every=0)) == [0.0] * 4
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
