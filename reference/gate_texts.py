@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 from reference.evaluate import batches
 from reference.findings import Figure, Finding, Series, not_here, rounded
 from reference.lessons import ChipSource
-from reference.model import ReferenceModel
+from reference.model import SHARED_WIDTH, ReferenceModel
 from reference.spoilt import Exchanged, deranged
 from reference.study import Study
 
 RANKS = (1, 5, 10)
 DECIDES = 5
 """The rank that decides; the first where chance alone finds more than half at this one (few chips, or few words)."""
+
+DRAWS = 400
+"""Models that know nothing, to tell how often one passes."""
+MOST_DRAWN = 4_000_000
+"""Pairs of all draws together: of many chips there are fewer draws, and chance hardly varies."""
 
 
 def texts(study: Study) -> Finding:
@@ -36,6 +41,8 @@ def texts(study: Study) -> Finding:
     if len(told) < 2:
         return not_here("texts", "one training chip with captions has none to exchange them with")
     measured = retrieval(study.model, chips, held)
+    same = same_words([chips[chip_id].captions for chip_id in held])
+    measured["passes_by_chance"] = rounded(passes_by_chance(same, rule.min_gain), 3)
     exchanged = Exchanged(chips, partners(chips, told, study.training.seed), captions=True)
     control = retrieval(study.train(exchanged, study.split.train, study.with_texts), chips, held)
 
@@ -46,7 +53,8 @@ def texts(study: Study) -> Finding:
         f"of {len(held)} chips, recall at {DECIDES}: caption to picture {measured[f'text_to_picture_{DECIDES}']:.2f}, "
         f"picture to caption {measured[f'picture_to_text_{DECIDES}']:.2f}; chance {measured[f'chance_{DECIDES}']:.2f}, "
         f"exchanged captions {control[f'text_to_picture_{DECIDES}']:.2f} and "
-        f"{control[f'picture_to_text_{DECIDES}']:.2f}: {measured['gain']:.0%} of the way from chance to perfect"
+        f"{control[f'picture_to_text_{DECIDES}']:.2f}: {measured['gain']:.0%} of the way from chance to perfect; "
+        f"a model that knows nothing would pass in {measured['passes_by_chance']:.1%} of all cases"
     )
     return Finding(
         "texts",
@@ -88,14 +96,32 @@ def retrieval(model: ReferenceModel, chips: ChipSource, chip_ids: Sequence[str])
         vector = model.text(list(said)).mean(0)
         words.append(vector / vector.norm())
     scores = (torch.stack(words) @ torch.cat(images).T).numpy()  # (texts, pictures)
-    same = np.array([[a == b for b in captions] for a in captions])
+    same = same_words(captions)
     found = {f"text_to_picture_{k}": recall(scores, same, k) for k in RANKS}
     found |= {f"picture_to_text_{k}": recall(scores.T, same, k) for k in RANKS}
     found |= {f"chance_{k}": rounded(_chance(same, k)) for k in RANKS}
-    decides = DECIDES if found[f"chance_{DECIDES}"] <= 0.5 else 1
-    both = 0.5 * (found[f"text_to_picture_{decides}"] + found[f"picture_to_text_{decides}"])
-    chance = found[f"chance_{decides}"]
-    return found | {"gain": rounded((both - chance) / max(1.0 - chance, 1e-6))}
+    return found | {"gain": rounded(gain(scores, same))}
+
+
+def gain(scores: NDArray[Any], same: NDArray[np.bool_]) -> float:
+    """Share of the way from chance to perfect, at the rank that decides, mean of both ways."""
+    rank = DECIDES if _chance(same, DECIDES) <= 0.5 else 1
+    chance = _chance(same, rank)
+    both = 0.5 * (recall(scores, same, rank) + recall(scores.T, same, rank))
+    return (both - chance) / max(1.0 - chance, 1e-6)
+
+
+def same_words(captions: Sequence[tuple[str, ...]]) -> NDArray[np.bool_]:
+    """(n, n) which chips are told in the same words."""
+    return np.array([[a == b for b in captions] for a in captions])
+
+
+def passes_by_chance(same: NDArray[np.bool_], least: float) -> float:
+    """How often vectors drawn at random reach a gain: what a pass, or a control that was not refused, is worth."""
+    luck, n = np.random.Generator(np.random.PCG64(len(same))), len(same)
+    draws = max(1, min(DRAWS, MOST_DRAWN // n**2))
+    drawn = (luck.standard_normal((2, n, SHARED_WIDTH)) for _ in range(draws))
+    return float(np.mean([gain(texts @ pictures.T, same) >= least for texts, pictures in drawn]))
 
 
 def recall(scores: NDArray[Any], right: NDArray[np.bool_], rank: int) -> float:

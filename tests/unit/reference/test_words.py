@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from reference.gate_texts import partners, retrieval
+from reference.gate_texts import gain, partners, passes_by_chance, retrieval
 from reference.spoilt import deranged
 from reference.train import Training, fit
 from reference.words import learn_words
@@ -76,6 +77,18 @@ def test_a_run_that_stops_before_its_end_learns_no_words_yet(chips: MadeChips) -
     begun = float(torch.log(torch.tensor(14.0)))
     assert float(half.scale) == pytest.approx(begun)
     assert float(whole.scale) != pytest.approx(begun, abs=1e-6)
+
+
+def test_how_often_nothing_passes_is_known() -> None:
+    few, some, many = (passes_by_chance(np.eye(count, dtype=bool), 0.15) for count in (12, 23, 100))
+    assert 0.15 < few < 0.3  # 0.217 of 3,000 draws
+    assert 0.04 < some < 0.12  # 0.079
+    assert many == 0.0
+    assert passes_by_chance(np.ones((8, 8), bool), 0.15) == 0.0  # all in the same words: nothing can be gained
+    luck = np.random.default_rng(5)
+    drawn = [gain(luck.standard_normal((20, 20)), np.eye(20, dtype=bool)) for _ in range(300)]
+    assert abs(float(np.mean(drawn))) < 0.02
+    assert gain(np.eye(20), np.eye(20, dtype=bool)) == 1.0
 
 
 def test_exchanged_captions_are_never_the_same_words(chips: MadeChips) -> None:
