@@ -20,6 +20,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
@@ -340,7 +341,8 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interrupted() -> Iterator[None]:
-    """An interrupt stays one: Lightning would end the process with 1, as a gate that fails does, and leave it deaf.
+    """Ctrl-C and a polite kill are interrupts: Lightning would end the process with 1 after the first, as a gate that
+    fails does, and leave it deaf; with 0 after the second, as if all were well.
 
     Raises:
         KeyboardInterrupt: as it came.
@@ -349,7 +351,7 @@ def _interrupted() -> Iterator[None]:
     try:
         yield
     except SystemExit as ended:
-        if isinstance(ended.__context__, KeyboardInterrupt):
+        if isinstance(ended, SIGTERMException) or isinstance(ended.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import tempfile
 from collections.abc import Callable
@@ -99,6 +100,23 @@ def test_an_interrupt_stays_an_interrupt(chips: MadeChips, tmp_path: Path) -> No
         learn(Failing(4, 4, KeyboardInterrupt), tmp_path, replace(QUICK, steps=8))
     assert signal.getsignal(signal.SIGINT) is heard
     assert learn(chips, tmp_path, replace(QUICK, steps=8), resume=True)
+
+
+class Killing(Failing):
+    """Chips of which one comes with a polite kill."""
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.left -= 1
+        return MadeChips.__getitem__(self, chip_id)
+
+
+def test_a_training_that_is_politely_killed_is_interrupted_and_not_done(tmp_path: Path) -> None:
+    heard = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        learn(Killing(4, 4, OSError), tmp_path, replace(QUICK, steps=8))
+    assert signal.getsignal(signal.SIGTERM) == heard
 
 
 def test_a_folder_in_which_another_training_writes_is_one_line_and_stays_as_it_is(
