@@ -22,9 +22,9 @@ SUSPICIOUS = 6
 """Chips that a validation wants looked at, with pictures: the page stays small."""
 
 
-def newest_validation(storage: Storage, version: str) -> str | None:
-    """The file of a version's last validation, or None."""
-    return max((path for path, _ in storage.list(f"{VALIDATIONS}/{version}")), default=None)
+def validations_of(storage: Storage, version: str) -> list[str]:
+    """Files of a version's validations, the oldest first."""
+    return sorted(path for path, _ in storage.list(f"{VALIDATIONS}/{version}"))
 
 
 def report_inputs(opened: Dataset) -> ReportInputs:
@@ -32,8 +32,8 @@ def report_inputs(opened: Dataset) -> ReportInputs:
     with closing(opened) as dataset:
         document = dataset.document
         ids = dataset.places.chip_ids
-        path = newest_validation(dataset.storage, dataset.version)
-        validation: dict[str, Any] | None = json.loads(dataset.storage.read(path)) if path else None
+        paths = validations_of(dataset.storage, dataset.version)
+        validation: dict[str, Any] | None = json.loads(dataset.storage.read(paths[-1])) if paths else None
         listed = [str(chip) for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
         known = [chip_id for chip_id in listed if dataset.places.number(chip_id) is not None]
         step = max(1, len(ids) // GALLERY)

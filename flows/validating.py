@@ -8,7 +8,7 @@ import socket
 from contextlib import closing
 
 from flows.artifacts import key_of, quietly, show_table
-from flows.reporting import newest_validation
+from flows.reporting import validations_of
 from schemas.errors import MissingExtraError, UserError
 from shards.lock import dataset_lock
 from shards.reader import open_dataset
@@ -75,12 +75,14 @@ def let_readers_in(storage: Storage, version: str) -> str:
 
 
 def last_refusal(storage: Storage, version: str) -> str | None:
-    """The file of a version's newest validation, if that did not pass; None where it passed or there is none."""
-    path = newest_validation(storage, version)
-    if path is None:
-        return None
-    try:
-        has_passed = json.loads(storage.read(path)).get("passed")
-    except (ValueError, AttributeError):
-        return None  # it is judged again
-    return None if has_passed else path
+    """The file of a version's newest validation by all gates, if that did not pass; None where it passed or there is
+    none. One by some gates, by the short form or on another label decides nothing.
+    """
+    for path in reversed(validations_of(storage, version)):
+        try:
+            found = json.loads(storage.read(path))
+            if found["whole"]:
+                return None if found["passed"] else path
+        except (ValueError, TypeError, KeyError):
+            return None  # damaged, or of a release that did not note it: it is judged again
+    return None

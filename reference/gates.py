@@ -71,6 +71,8 @@ class Validation:
     """When it began, as in the file's name."""
     short: bool
     """Whether only the short gates ran."""
+    whole: bool
+    """Whether all gates ran, on a label that speaks for the dataset: what decides about a version that waits."""
     target: str
     """Label that was learned."""
     split: str
@@ -103,6 +105,7 @@ class Validation:
             "time_utc": self.time_utc,
             "passed": self.passed,
             "short": self.short,
+            "whole": self.whole,
             "target": self.target,
             "split": self.split,
             "gates": [finding.as_dict() for finding in self.findings],
@@ -173,6 +176,7 @@ def run_gates(
         dataset_version=dataset.version,
         time_utc=f"{moment:%Y%m%dT%H%M%SZ}",
         short=short,
+        whole=is_whole(dataset, chips.target, short, only),
         target=chips.target.source,
         split=split,
         findings=tuple(findings),
@@ -180,6 +184,11 @@ def run_gates(
         seconds=time.monotonic() - began,
         machine=_machine(),
     )
+
+
+def is_whole(dataset: Dataset, target: Target, short: bool, only: Sequence[str]) -> bool:
+    """Whether what was asked decides about the dataset: all gates, on a label that speaks for it."""
+    return not short and set(only) in (set(), set(GATES)) and target.source in own_labels(dataset)
 
 
 def default_target(dataset: Dataset) -> Target:

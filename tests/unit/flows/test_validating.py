@@ -75,14 +75,24 @@ def test_what_was_refused_is_not_judged_again_every_night(
 ) -> None:
     storage, version = waiting
     judged = _judged(monkeypatch, None)
-    _note(storage, version, "20260301T030000Z", json.dumps({"passed": True}))
-    _note(storage, version, "20260302T030000Z", json.dumps({"passed": False}))
+    _note(storage, version, "20260301T030000Z", json.dumps({"passed": True, "whole": True}))
+    _note(storage, version, "20260302T030000Z", json.dumps({"passed": False, "whole": True}))
     with pytest.raises(UserError, match=r"20260302T030000Z.json: .* still waits: it did not pass"):
         let_in(storage, version)
+    _note(storage, version, "20260302T040000Z", json.dumps({"passed": True, "whole": False}))
+    assert last_refusal(storage, version) is not None
     assert judged == []
     _note(storage, version, "20260303T030000Z", "[")
     assert last_refusal(storage, version) is None
     assert let_in(storage, version) == "its gates pass"
+
+
+def test_a_look_at_some_gates_refuses_nothing(waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, version = waiting
+    judged = _judged(monkeypatch, None)
+    _note(storage, version, "20260302T030000Z", json.dumps({"passed": False, "whole": False}))
+    assert let_in(storage, version) == "its gates pass"
+    assert judged == [version]
 
 
 def test_a_refresh_says_what_became_of_its_version(

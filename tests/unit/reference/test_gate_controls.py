@@ -234,7 +234,7 @@ def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: D
     assert found.passed is False
     assert "s2 B02 has" in found.said
     assert found.control_failed
-    kept = Validation("made-up", dataset.version, "20260101T000000Z", True, "label", "", (found,), {}, 1.0)
+    kept = Validation("made-up", dataset.version, "20260101T000000Z", True, False, "label", "", (found,), {}, 1.0)
     written = json.loads(dataset.storage.read(write_validation(dataset.storage, kept)))
     assert written["gates"][0]["measured"]["largest_error"] < 1e-4
     document = dataset.document
@@ -244,7 +244,7 @@ def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: D
 
 def test_a_number_that_is_not_finite_does_not_lose_the_validation(dataset: Dataset) -> None:
     found = Finding("learnable", False, "too bad", {"gain": float("inf"), "rows": [{"a": float("nan")}]})
-    kept = Validation("made-up", dataset.version, "20260101T000001Z", True, "label", "", (found,), {}, 1.0)
+    kept = Validation("made-up", dataset.version, "20260101T000001Z", True, False, "label", "", (found,), {}, 1.0)
     written = json.loads(dataset.storage.read(write_validation(dataset.storage, kept)))
     assert written["gates"][0]["measured"] == {"gain": None, "rows": [{"a": None}]}
 

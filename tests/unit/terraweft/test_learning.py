@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 
 from flows.reporting import report_inputs
-from reference.findings import Finding
-from reference.gates import Validation
+from reference.data import Target
+from reference.gates import GATES, is_whole
 from reports.html import render_report
 from shards.pointer import read_pointer
 from shards.reader import Dataset, open_dataset
 from terraweft.cli import main
-from terraweft.learning import ValidateRequest, lets_readers_in, promote_waiting
+from terraweft.learning import promote_waiting
 from tests.unit.reference import made_dataset
 from tests.unit.shards import made_up
 
@@ -85,21 +85,16 @@ def test_a_version_that_waits_becomes_current_and_others_do_not(tmp_path: Path) 
     assert read_pointer(first.storage).current == waiting.version  # type: ignore[union-attr]
 
 
-def test_readers_are_let_in_by_all_gates_on_the_label_of_the_dataset_alone(tmp_path: Path) -> None:
-    waiting = made_dataset.write(tmp_path, 5)
-
-    def validated(label: str) -> Validation:
-        passed = (Finding("learnable", True, "good"),)
-        return Validation("made-up", waiting.version, "20260101T000000Z", False, label, "", passed, {}, 1.0)
-
-    all_gates = ValidateRequest(str(tmp_path))
-    assert lets_readers_in(validated("label"), all_gates, waiting)
-    assert not lets_readers_in(validated("product"), ValidateRequest(str(tmp_path), label="product"), waiting)
-    assert not lets_readers_in(validated("label"), ValidateRequest(str(tmp_path), short=True), waiting)
-    assert not lets_readers_in(validated("label"), ValidateRequest(str(tmp_path), gates=("leak",)), waiting)
-    legends = dict.fromkeys(("one", "two"), waiting.document.legends["product"])  # no fused label
-    products = Dataset(waiting.storage, waiting.document.model_copy(update={"legends": legends}))
-    assert lets_readers_in(validated("two"), ValidateRequest(str(tmp_path), label="two"), products)
+def test_all_gates_on_the_label_of_the_dataset_alone_decide_about_it(tmp_path: Path) -> None:
+    dataset = made_dataset.write(tmp_path, 5)
+    assert is_whole(dataset, Target("label"), False, ())
+    assert is_whole(dataset, Target("label"), False, GATES)
+    assert not is_whole(dataset, Target("product"), False, ())
+    assert not is_whole(dataset, Target("label"), True, ())
+    assert not is_whole(dataset, Target("label"), False, ("leak",))
+    legends = dict.fromkeys(("one", "two"), dataset.document.legends["product"])  # no fused label
+    products = Dataset(dataset.storage, dataset.document.model_copy(update={"legends": legends}))
+    assert is_whole(products, Target("two"), False, ())
 
 
 def test_a_map_of_the_truth_that_is_not_there_or_not_asked_for_is_one_line(tmp_path: Path, capsys: Any) -> None:
