@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEPS: dict[str, str] = {
     "plan": "4",
-    "read": "3",
+    "read": "4",
     "register": "4",
     "screen": "2",
     "label": "9",

@@ -10,8 +10,8 @@ Contract: the bands of ONE item on ONE target grid, as stored.
 
 All engines give the same arrays on aligned grids, and with ``nearest`` between zones. What differs, measured:
 
-- ``bilinear`` and ``cubic`` between zones: GDAL approximates the transformation in stackstac and odc-stac (by up to an
-  eighth of a source pixel), not in the direct engine.
+- ``bilinear`` and ``cubic`` between zones: in stackstac and odc-stac GDAL guesses the width of the kernel from extents,
+  and smooths by up to a tenth what it should only move; the direct engine states it (`sources.warp.kernel_stretch`).
 - Beside no-data pixels that only the catalog names: without a tag in the file, stackstac and odc-stac let them bleed.
 - stackstac with a no-data tag: ``cubic`` deviates from the kernel everywhere (GDAL's warped VRT), the others do not.
 - odc-stac moves ``nearest`` reads on half-shifted lattices of one zone by whole pixels (each is as near).

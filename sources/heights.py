@@ -103,7 +103,7 @@ def _need_grid(geoid: str, grid: str) -> None:
 
 
 def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
-    """(y, x) heights as stored, bilinear with the exact transformation; NaN where there are none."""
+    """(y, x) heights as stored, bilinear; NaN where there are none."""
     resolved = opener.resolve(href)
     found = np.full(target.shape_yx, np.nan)
     try:
@@ -121,7 +121,6 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
                 dst_nodata=np.nan,
                 resampling=Resampling.bilinear,
                 init_dest_nodata=True,
-                tolerance=0.0,
                 num_threads=1,
             )
     except (RasterioError, OSError) as error:
