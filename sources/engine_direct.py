@@ -28,7 +28,7 @@ from sources.faults import as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, gdal_reads, unsigned
-from sources.own_lattice import check_bands, file_georef, own_georef
+from sources.own_lattice import check_bands, file_georef, mark_missing, own_georef
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked, TiffHeader
 from sources.warp import hull, needed_window, warp_into
@@ -120,26 +120,32 @@ class _Blocks:
     pixels: Mapping[int, Future[NDArray[Any]]]
     """Number of the block -> its bands."""
 
-    def fill(
-        self, answer: NDArray[Any], places: Sequence[int], indexes: Sequence[int], pieces: Sequence[Piece]
+    def copy(
+        self,
+        answer: NDArray[Any],
+        places: Sequence[int],
+        refs: Sequence[SceneRef],
+        pieces: Sequence[Piece],
+        fill: float | None,
     ) -> None:
         """Copy pieces of the blocks into layers of an answer.
 
         Args:
             answer: (layers, y, x) on the target that was cut; changed.
             places: which layers.
-            indexes: their 1-based bands.
+            refs: their bands.
             pieces: what the file holds of the target.
+            fill: what stands outside the raster, where it is given.
         """
         header = self.wanted.file.header
-        for place, index in zip(places, indexes, strict=True):
-            first = header.block_of(0, 0, index)
-            band = 0 if header.planar else self.wanted.bands.index(index)
+        for place, ref in zip(places, refs, strict=True):
+            first = header.block_of(0, 0, ref.band_index)
+            band = 0 if header.planar else self.wanted.bands.index(ref.band_index)
             for piece in pieces:
                 block = self.pixels[first + piece.number].result()
-                answer[place, piece.target_rows, piece.target_columns] = block[
-                    band, piece.source_rows, piece.source_columns
-                ]
+                part = answer[place, piece.target_rows, piece.target_columns]
+                part[...] = block[band, piece.source_rows, piece.source_columns]
+                mark_missing(part, header.nodata, ref, fill)
 
 
 class DirectEngine:
@@ -210,15 +216,14 @@ class DirectEngine:
                     blocks = coming[href]
                     near = _near(blocks.wanted.georef, group.union)
                     if near.is_aligned(group.union):
-                        indexes = [ref.band_index for ref in bands]
                         for number in group.members:
                             cut = cut_of(near, blocks.wanted.file.header.block_yx, read.targets[number])
                             if not cut.is_whole:
                                 _put(answers[number], places, read.outside)
-                            blocks.fill(answers[number], places, indexes, cut.pieces)
+                            blocks.copy(answers[number], places, bands, cut.pieces, read.fill)
                         continue
                     for number in group.members:
-                        patches[number] = _patch_of(blocks, bands, near, read.targets[number], read.resampling)
+                        patches[number] = _patch_of(blocks, bands, near, read.targets[number], read)
                 else:
                     whole = self._read_file(href, bands, group, read)
                     patches = {n: _part_of(whole, read.targets[n], read.resampling) for n in group.members}
@@ -263,10 +268,14 @@ class DirectEngine:
                     return None
                 check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
+                tags = [file.nodatavals[ref.band_index - 1] for ref in refs]
         except (RasterioError, OSError) as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
-        return _Patch(pixels.astype(refs[0].dtype, copy=False), near, window)
+        pixels = pixels.astype(refs[0].dtype, copy=False)
+        for band, tag, ref in zip(pixels, tags, refs, strict=True):
+            mark_missing(band, tag, ref, read.fill)
+        return _Patch(pixels, near, window)
 
 
 def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
@@ -317,17 +326,15 @@ def _cells(source: GeoRef, header: TiffHeader, read: _Read) -> list[int]:
     return list(cells)
 
 
-def _patch_of(
-    blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, target: GeoRef, resampling: str
-) -> _Patch | None:
+def _patch_of(blocks: _Blocks, refs: Sequence[SceneRef], near: GeoRef, target: GeoRef, read: _Read) -> _Patch | None:
     """The window of a file that a warp onto the target needs."""
-    window = needed_window(near, target, resampling)
+    window = needed_window(near, target, read.resampling)
     if window is None:
         return None
     georef = _georef_of(near, window)
     pixels = np.empty((len(refs), *georef.shape_yx), refs[0].dtype)
     cut = cut_of(near, blocks.wanted.file.header.block_yx, georef)
-    blocks.fill(pixels, range(len(refs)), [ref.band_index for ref in refs], cut.pieces)
+    blocks.copy(pixels, range(len(refs)), refs, cut.pieces, read.fill)
     return _Patch(pixels, near, window)
 
 

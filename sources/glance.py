@@ -22,6 +22,8 @@ from schemas.scene import Opener, SceneRef
 from sources.engine import outside_value
 from sources.faults import as_source_error
 from sources.openers import driver_of, gdal_reads
+from sources.own_lattice import check_bands, mark_missing
+from sources.raster_limits import check_open_file
 
 MIN_SIDE_PX = 32
 """A chip is looked at with at least so many pixels a side: shares are then good to a few percent."""
@@ -47,7 +49,7 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
         None where the file has no overview that serves: too coarse, averaged codes, or another zone.
 
     Raises:
-        SourceError: the file could not be read.
+        SourceError: the file could not be read, or has not what the item promised.
     """
     limit = coarsest(grids)
     if limit < 2 or not all(is_same_zone(ref.georef.epsg, grid.epsg) for grid in grids.values()):
@@ -59,6 +61,8 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
             gdal_reads(opener, [ref.href]),
             rasterio.open(resolved, driver=driver_of(ref.href)) as file,
         ):
+            check_open_file(file, ref.href)
+            check_bands(file.count, file.dtypes[0], [ref])
             how = str(file.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", ""))
             factors = [factor for factor in file.overviews(ref.band_index) if 2 <= factor <= limit]
             if not factors or (is_mask and how not in HARMLESS):
@@ -82,7 +86,9 @@ def _thinned(file: Any, ref: SceneRef, grids: Mapping[str, GeoRef], factor: int)
     coarse: NDArray[Any] = np.empty((0, 0), ref.dtype)
     if top < bottom and left < right:
         shape = (math.ceil((bottom - top) / factor), math.ceil((right - left) / factor))
-        coarse = file.read(ref.band_index, window=Window(left, top, right - left, bottom - top), out_shape=shape)
+        read = file.read(ref.band_index, window=Window(left, top, right - left, bottom - top), out_shape=shape)
+        coarse = read.astype(ref.dtype, copy=False)
+        mark_missing(coarse, file.nodatavals[ref.band_index - 1], ref, ref.nodata)
     found = {}
     for name in grids:
         here = np.full((len(rows[name]), len(columns[name])), empty, ref.dtype)

@@ -1,14 +1,19 @@
-"""What a file says of itself, which is believed before what the catalog says: its lattice, its bands and their type."""
+"""What a file says of itself, which is believed before what the catalog says: its lattice, its bands, their type, and
+which value means no data.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from chips.convert import holds
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
@@ -65,3 +70,37 @@ def own_georef(found: GeoRef, ref: SceneRef) -> GeoRef:
             ref.georef,
         )
     return own
+
+
+def mark_missing(pixels: NDArray[Any], own_nodata: float | None, ref: SceneRef, fill: float | None) -> None:
+    """Make pixels of the file's own no-data value those of the item's, or of what stands outside the raster.
+
+    Whole numbers stay as they are where neither item nor table nor layer has a value for no data: that is told.
+
+    Args:
+        pixels: (..., y, x) of one band, in the type of ``ref``; changed.
+        own_nodata: the file's tag, None where it has none.
+        ref: the band.
+        fill: what stands outside the raster, where the reader says so.
+    """
+    if own_nodata is None or not np.isfinite(own_nodata) or own_nodata == ref.nodata:
+        return
+    missing = holds(pixels, own_nodata)
+    wanted = ref.nodata if ref.nodata is not None else fill
+    if wanted is None and pixels.dtype.kind == "f":
+        wanted = float("nan")
+    if wanted is not None:
+        pixels[missing] = wanted
+    elif missing.any():
+        _say_once(ref.item_id, ref.asset_key, own_nodata)
+
+
+@lru_cache(maxsize=1024)
+def _say_once(item_id: str, asset_key: str, nodata: float) -> None:
+    log.warning(
+        "item %s: the file of asset %s marks %g as no data, and neither the item nor its sensor's table does:"
+        " these pixels count as data",
+        item_id,
+        asset_key,
+        nodata,
+    )

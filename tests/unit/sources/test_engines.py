@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,51 @@ def test_the_file_is_believed_before_the_catalog(make_raster: MakeRaster, caplog
     answer = open_engine("direct").read([moved], ALIGNED["inside"], "nearest", OPENER)[0]
     np.testing.assert_array_equal(answer, expected_copy(pixels, ALIGNED["inside"], 0))
     assert "not at" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("dtype", "said", "filled"), [("float32", None, np.nan), ("float32", -9999.0, -9999), ("int16", 0.0, 0)]
+)
+def test_what_the_file_marks_as_no_data_is_no_data_whatever_the_item_says(
+    make_raster: MakeRaster, engine: str, dtype: str, said: float | None, filled: float
+) -> None:
+    """NASADEM's items state neither type nor no-data value."""
+    pixels = numbers().astype(np.int16)
+    pixels[20:30, 10:60] = -32_768
+    path = make_raster(pixels, SOURCE, tag=-32_768).href
+    silent = SceneRef("item", "a", path, "elevation", 1, SOURCE, dtype, said)
+    answer = open_engine(engine).read([silent], ALIGNED["overhanging"], "nearest", OPENER)[0]
+    expected = expected_copy(pixels, ALIGNED["overhanging"], filled if said is not None else 0).astype(dtype)
+    expected[(expected == -32_768) | ~coverage(SOURCE, ALIGNED["overhanging"])] = filled
+    np.testing.assert_array_equal(answer, expected)
+
+
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}], ids=["blocks", "GDAL"])
+def test_no_data_of_the_file_alone_does_not_bleed(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path, transform = tmp_path / "holes.tif", rasterio.Affine(*SOURCE.transform)
+    heights = np.full(SOURCE.shape_yx, 100, np.int16)
+    options = {"count": 1, "dtype": "int16", "nodata": -32_768, "crs": "EPSG:32633", "transform": transform, **layout}
+    with rasterio.open(path, "w", height=90, width=70, sparse_ok=True, **options) as file:
+        file.write(heights[:32], 1, window=rasterio.windows.Window(0, 0, 70, 32))
+    ref = SceneRef("item", "a", str(path), "elevation", 1, SOURCE, "float32", None)
+    for target in (
+        GeoRef(32633, 400_005.0, 5_299_995.0, 10.0, (50, 40)),
+        GeoRef(32633, 400_000.0, 5_300_000.0, 30.0, (20, 20)),
+    ):
+        found = open_engine("direct").read([ref], target, "bilinear", OPENER)[0]
+        assert set(found[np.isfinite(found)].tolist()) == {100.0}
+        assert np.isnan(found[-1]).all()
+
+
+def test_whole_numbers_without_any_value_for_no_data_are_told_of(
+    make_raster: MakeRaster, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = numbers().astype(np.int16)
+    pixels[2, 3] = -32_768
+    ref = make_raster(pixels, SOURCE, tag=-32_768, name="told")
+    np.testing.assert_array_equal(open_engine("direct").read([ref], SOURCE, "nearest", OPENER)[0], pixels)
+    assert "the file of asset told marks -32768 as no data" in caplog.text
 
 
 def test_a_file_of_another_type_than_the_item_says_is_an_error(make_raster: MakeRaster) -> None:

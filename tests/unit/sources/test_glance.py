@@ -1,0 +1,44 @@
+"""A look from afar sees what a whole read sees, and fails where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+
+from schemas.errors import DecodeError
+from schemas.georef import GeoRef
+from schemas.scene import SceneRef
+from sources.glance import glance
+from sources.openers import PlainOpener
+
+SOURCE = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (160, 192))
+GRIDS = {"chip": GeoRef(32633, 400_320.0, 5_299_680.0, 10.0, (64, 96))}
+
+
+@pytest.fixture
+def heights(make_raster: Callable[..., SceneRef]) -> SceneRef:
+    """Two metres, but for the western half, where the file marks no data and the item does not say so."""
+    pixels = np.full(SOURCE.shape_yx, 2, np.int16)
+    pixels[:, :80] = -32_768
+    ref = make_raster(pixels, SOURCE, tag=-32_768)
+    with rasterio.open(ref.href, "r+") as file:
+        file.build_overviews([2])
+    return replace(ref, dtype="float32", nodata=None)
+
+
+def test_what_the_file_marks_as_no_data_is_none_from_afar(heights: SceneRef) -> None:
+    found = glance(heights, GRIDS, PlainOpener(), is_mask=False)
+    assert found is not None
+    assert found["chip"].shape == (32, 48)
+    assert np.isnan(found["chip"][:, :24]).all()
+    assert (found["chip"][:, 24:] == 2).all()
+
+
+def test_a_band_or_a_type_that_the_file_does_not_have_is_named(heights: SceneRef) -> None:
+    for wrong in (replace(heights, band_index=4), replace(heights, dtype="uint8")):
+        with pytest.raises(DecodeError, match="the file"):
+            glance(wrong, GRIDS, PlainOpener(), is_mask=True)
