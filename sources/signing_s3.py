@@ -11,7 +11,7 @@ import hmac
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from schemas.errors import UnsupportedItemError
 from sources.credentials import Reference, bucket_of_host
@@ -57,16 +57,21 @@ class S3Signer:
 
 
 def bucket_and_key(href: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://bucket/key`` or of Amazon's address of it.
+    """Bucket and key of ``s3://bucket/key``, or of Amazon's address of it, in which the key is quoted.
+
+    >>> bucket_and_key("https://b.s3.us-west-2.amazonaws.com/a%20b.tif"), bucket_and_key("s3://b/a%20b.tif")
+    (('b', 'a b.tif'), ('b', 'a%20b.tif'))
 
     Raises:
         UnsupportedItemError: it is neither.
     """
     parts = urlsplit(href)
-    bucket = parts.netloc if parts.scheme == "s3" else bucket_of_host(parts.hostname or "")
+    is_uri = parts.scheme == "s3"
+    bucket = parts.netloc if is_uri else bucket_of_host(parts.hostname or "")
     if not bucket or not parts.path.strip("/"):
         raise UnsupportedItemError("is no object of a bucket", href)
-    return bucket, parts.path.lstrip("/")
+    key = parts.path.lstrip("/")
+    return bucket, key if is_uri else unquote(key)
 
 
 def object_url(bucket: str, key: str, region: str, endpoint: str | None) -> str:

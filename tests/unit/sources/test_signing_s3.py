@@ -25,7 +25,7 @@ from obstore.store import S3Store
 from schemas.recipe import Credential
 from sources.credentials import Login, Reference
 from sources.openers import PlainOpener, unsigned
-from sources.signing_s3 import S3Signer, object_url, presigned
+from sources.signing_s3 import S3Signer, bucket_and_key, object_url, presigned
 from tests.unit.sources.gates import TestVault
 
 KEYS = ("AKIDEXAMPLE", "canary/secret+with=signs")
@@ -73,6 +73,13 @@ def test_an_object_is_addressed_and_signed_as_botocore_does(
         )
     ours = presigned(object_url(bucket, key, region, endpoint), KEYS, region, moment, 1234)
     assert same(ours, theirs)
+
+
+@given(key=OBJECT_KEYS)
+def test_amazons_address_of_an_object_is_the_object(key: str) -> None:
+    url = object_url("b", key, "us-west-2", None)
+    assert bucket_and_key(url) == ("b", key)
+    assert object_url(*bucket_and_key(url), "us-west-2", None) == url
 
 
 @given(
