@@ -38,7 +38,7 @@ _NOT_DATA_KEYS = frozenset(
 )
 _RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".cog", ".gtiff")
 _DECORATION = re.compile(r"([-_.]jp2|\.tiff?|_\d{2}m)$")
-_NAMED_PIXEL = re.compile(r"_(?:B\d[0-9A]|SCL|AOT|WVP)_([126]0)m(?:\.jp2|\.tiff?)?$")
+_NAMED_PIXEL = re.compile(r"_(?:B\d[0-9A]|SCL|AOT|WVP)_([126]0)m(?:\.jp2|\.tiff?)?(?:\)/\$value)?$")
 _MICROMETRE_LIMIT = 30.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -41,6 +42,8 @@ GDAL_OPTIONS: dict[str, str] = {
 
 FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"}
 """For a second attempt: GDAL remembers a failed file for the life of the process and would not ask the server again."""
+
+_JPEG_2000 = re.compile(r"\.jp2(?:\)/\$value)?$", re.IGNORECASE)
 
 MOST_FAILED = 4096
 _failed: dict[str, None] = {}
@@ -128,7 +131,16 @@ def note_failure(href: str) -> None:
 
 def driver_of(href: str) -> str:
     """The one GDAL format in which an address is opened: a virtual format could name other files."""
-    return "JP2OpenJPEG" if urlsplit(href).path.lower().endswith(".jp2") else "GTiff"
+    return "JP2OpenJPEG" if is_jpeg_2000(href) else "GTiff"
+
+
+def is_jpeg_2000(href: str) -> bool:
+    """Whether an address names a JPEG 2000 file, at OData servers (CDSE) as a node of its product.
+
+    >>> is_jpeg_2000("https://h/odata/v1/Products(1)/Nodes(T32UNU_B02_10m.jp2)/$value")
+    True
+    """
+    return _JPEG_2000.search(urlsplit(href).path) is not None
 
 
 def refusal(href: str, allow_local: bool) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from schemas.errors import UnsupportedItemError
 from schemas.sensor import SensorProfile
 from sources.assets import BandInfo
+from sources.openers import is_jpeg_2000
 from sources.sentinel2_baseline import NEW_FROM, sides_of_04
 from sources.sound import as_number
 
@@ -218,4 +219,4 @@ def dark_pixel_offset(dn: NDArray[np.integer[Any]], bands: Sequence[str]) -> int
 
 
 def _is_jp2(item: Mapping[str, Any], infos: Sequence[BandInfo]) -> bool:
-    return any(str(item["assets"][info.asset_key].get("href", "")).lower().endswith(".jp2") for info in infos)
+    return any(is_jpeg_2000(str(item["assets"][info.asset_key].get("href", ""))) for info in infos)

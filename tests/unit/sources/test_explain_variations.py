@@ -190,6 +190,11 @@ MEANINGS: dict[str, tuple[Document, str, dict[str, Any]]] = {
                               "proj:transform": [20, 0, 500000, 0, -20, 5000000], "gsd": 20}}), "B07_60m",
         {"gsd_m": 60, "common_name": "rededge078"},
     ),
+    "sentinel-2 pixels as a node's name says": (
+        item(S2, {"B07_60m": {"href": "https://h.org/odata/v1/Products(7)/Nodes(T32TMR_20220601T101559_B07_60m.jp2)/$value",
+                              "proj:transform": [20, 0, 500000, 0, -20, 5000000], "gsd": 20}}), "B07_60m",
+        {"gsd_m": 60, "common_name": "rededge078"},
+    ),
     "backscatter in scaled whole numbers": (
         item("S1A_IW_GRDH_1SDV_20220601T171500_20220601T171525_043466_053084_rtc", {"vv": SCALED}), "vv",
         {"scale": 0.01, "offset": -50, "unit": "dB", "nodata": 0},

@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,6 +53,23 @@ def remote(make_raster: MakeRaster, loopback: Any) -> SceneRef:
 
 def read(ref: SceneRef, engine: str = "direct") -> Any:
     return open_engine(engine).read([ref], TARGET, "nearest", OPENER)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_jpeg_2000_is_read_as_a_node_of_its_product(tmp_path: Path, loopback: Any, engine: str) -> None:
+    """As CDSE's ``alternate: https`` addresses it."""
+    node = tmp_path / "Nodes(T33UUU_B02_10m.jp2)"
+    node.mkdir()
+    pixels = np.random.default_rng(4).integers(1, 4_000, (1, *SOURCE.shape_yx), dtype=np.uint16)
+    transform, options = rasterio.Affine(*SOURCE.transform), {"quality": 100, "reversible": "yes", "nbits": 15}
+    shape = {"height": SOURCE.shape_yx[0], "width": SOURCE.shape_yx[1], "count": 1, "dtype": "uint16"}
+    with rasterio.open(
+        node / "b.jp2", "w", driver="JP2OpenJPEG", crs="EPSG:32633", transform=transform, **shape, **options
+    ) as file:
+        file.write(pixels)
+    (node / "b.jp2").rename(node / "$value")
+    ref = SceneRef("item", "b", f"{loopback.url}/{node.name}/$value", "b", 1, SOURCE, "uint16", 0.0)
+    np.testing.assert_array_equal(read(ref, engine)[0], pixels[0, 100:130, 50:90])
 
 
 @pytest.mark.parametrize("engine", ENGINES)

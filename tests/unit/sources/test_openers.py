@@ -105,6 +105,11 @@ def test_an_opener_pickles_and_gives_gdal_no_retries_and_no_listing() -> None:
 def test_the_format_follows_the_address_alone() -> None:
     assert driver_of("s3://b/B02.jp2") == "JP2OpenJPEG"
     assert driver_of("https://h/B02.tif?x=a.jp2") == "GTiff"
+    assert (
+        driver_of("https://zipper.example.org/odata/v1/Products(7)/Nodes(x.SAFE)/Nodes(B02.jp2)/$value")
+        == "JP2OpenJPEG"
+    )
+    assert driver_of("https://zipper.example.org/odata/v1/Products(7)/Nodes(x.jp2)/Nodes(B02.tif)/$value") == "GTiff"
 
 
 def test_gdals_memory_of_a_failure_is_passed_by_until_a_read_goes_well() -> None:
