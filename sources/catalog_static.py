@@ -103,21 +103,23 @@ class StaticCatalog:
             return error
 
     def _collections(self, pool: ThreadPoolExecutor, level: list[str]) -> Iterator[tuple[str, str]]:
+        seen = set(level)
         for _ in range(DEEPEST):
             below: list[str] = []
             for href, document in zip(level, pool.map(self._read, level), strict=True):
                 if document.get("type") == "Collection" or "extent" in document:
                     yield str(document.get("id")), href
                 else:
-                    below += [absolute_href(child, href) for child in _links(document, "child")]
+                    below += _unseen(document, "child", href, seen)
             level = below
 
     def _item_addresses(self, pool: ThreadPoolExecutor, level: list[str]) -> Iterator[str]:
+        seen, items = set(level), set[str]()
         for _ in range(DEEPEST):
             below: list[str] = []
             for href, document in zip(level, pool.map(self._read, level), strict=True):
-                yield from (absolute_href(link, href) for link in _links(document, "item"))
-                below += [absolute_href(child, href) for child in _links(document, "child")]
+                yield from _unseen(document, "item", href, items)
+                below += _unseen(document, "child", href, seen)
             level = below
 
     def _read(self, href: str) -> dict[str, Any]:
@@ -163,8 +165,16 @@ def _is_http(href: str) -> bool:
     return urlsplit(href).scheme in ("http", "https")
 
 
-def _links(document: Mapping[str, Any], rel: str) -> list[str]:
-    return [str(link["href"]) for link in document.get("links") or () if link.get("rel") == rel and link.get("href")]
+def _unseen(document: Mapping[str, Any], rel: str, base_href: str, seen: set[str]) -> list[str]:
+    """Addresses that a document links to and that were not met before, which they are from now on: links may go round
+    in circles.
+    """
+    links = document.get("links")
+    named = [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
+    hrefs = [str(link["href"]) for link in named if link.get("rel") == rel and link.get("href")]
+    found = [href for href in dict.fromkeys(absolute_href(href, base_href) for href in hrefs) if href not in seen]
+    seen.update(found)
+    return found
 
 
 def _reopen(settings: dict[str, Any], href: str, opener: Opener) -> StaticCatalog:

@@ -1,0 +1,63 @@
+"""A tree of documents that is no tree: links in circles, the same item by several ways, links that are none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import CatalogError
+from schemas.recipe import Catalog
+from sources.catalog_static import StaticCatalog
+from sources.openers import PlainOpener
+
+EARTH = (-180.0, -90.0, 180.0, 90.0)
+
+
+class Counting(StaticCatalog):
+    """Counts the documents that it reads."""
+
+    reads = 0
+
+    def _read(self, href: str) -> dict[str, Any]:
+        self.reads += 1
+        return super()._read(href)
+
+
+def write(folder: Path, **documents: dict[str, Any]) -> Counting:
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps({"stac_version": "1.0.0", "id": name, **document}))
+    href = str(folder / "catalog.json")
+    return Counting(Catalog(kind="static", href=href), href, PlainOpener())
+
+
+def links(**rels: list[str]) -> list[dict[str, str]]:
+    return [{"rel": rel, "href": f"./{name}.json"} for rel, names in rels.items() for name in names]
+
+
+def test_links_in_circles_are_followed_once(tmp_path: Path) -> None:
+    item = {
+        "type": "Feature",
+        "geometry": None,
+        "bbox": [7, 50, 8, 51],
+        "properties": {"datetime": "2020-01-01T00:00:00Z"},
+    }
+    catalog = write(
+        tmp_path,
+        catalog={"type": "Catalog", "links": links(child=["catalog"] * 9 + ["other", "k"])},
+        other={"type": "Catalog", "links": links(child=["catalog", "other", "k"])},
+        k={"type": "Collection", "links": links(item=["one", "one"], child=["k", "part", "catalog"])},
+        part={"type": "Catalog", "links": links(item=["one", "two"], child=["k"])},
+        one={**item, "assets": {}},
+        two={**item, "assets": {}},
+    )
+    assert [found["id"] for found in catalog.search("k", EARTH)] == ["one", "two"]
+    assert catalog.reads == 9, "catalog, other, k; then k, part, catalog, other; one, two"
+
+
+def test_links_that_are_none_are_passed_by(tmp_path: Path) -> None:
+    for odd in (None, 7, "child", {"rel": "child"}, [None, "child", {"rel": "child"}, {"href": "x"}]):
+        with pytest.raises(CatalogError, match="no collection 'k'; the catalog has none"):
+            write(tmp_path, catalog={"type": "Catalog", "links": odd}).search("k", EARTH)
