@@ -109,14 +109,14 @@ def pixel_codes(
     """What the stored numbers themselves say: no data, defective (outside the valid range), else clear.
 
     Args:
-        data: (bands, y, x) as stored. NaN counts as no data.
+        data: (bands, y, x) as stored. What is not finite (the decibel of no power) counts as no data.
         nodata: stored no-data value, None where there is none.
         rule: ``any`` or ``all`` bands must hold it (`SensorProfile.nodata_rule`).
         valid_range: stored values outside are defective; bands that are no data do not count.
     """
     codes = np.full(data.shape[-2:], int(Valid.CLEAR), np.uint8)
     if data.dtype.kind == "f":
-        missing = np.isnan(data) if nodata is None else np.isnan(data) | (data == nodata)
+        missing = ~np.isfinite(data) if nodata is None else ~np.isfinite(data) | (data == nodata)
     elif nodata is not None:
         missing = holds(data, nodata)
     else:

@@ -91,7 +91,8 @@ def test_numbers_themselves_are_missing_or_defective() -> None:
     data = np.array([[[0, 5, 64_537, 9]], [[7, 0, 3, 20_000]]], np.uint16)
     assert pixel_codes(data, 0, "any", (0, 16_000)).tolist() == [[0, 0, 7, 7]]
     assert pixel_codes(data, 0, "all", (0, 16_000)).tolist() == [[1, 1, 7, 7]]
-    assert pixel_codes(np.array([[[np.nan, 1.0]]]), None).tolist() == [[0, 1]]
+    assert pixel_codes(np.array([[[np.nan, 1.0, -np.inf, np.inf]]]), None).tolist() == [[0, 1, 0, 0]]
+    assert pixel_codes(np.array([[[-np.inf, 1.0, -9.0]]]), -9.0).tolist() == [[0, 1, 0]], "0 power in decibel"
 
 
 CODES = arrays(np.uint8, (4, 6), elements=st.integers(0, 7))
