@@ -57,7 +57,7 @@ def parse_time(text: str) -> datetime:
     >>> parse_time("2024-04-19 04:58:14.219437+00:00").isoformat()
     '2024-04-19T04:58:14.219437+00:00'
     """
-    moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(text.strip().upper().replace("Z", "+00:00"))
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 

@@ -122,6 +122,7 @@ def test_ranges_have_a_begin_and_an_end() -> None:
 
 def test_a_time_without_a_zone_is_utc() -> None:
     assert parse_time("2020-01-01T00:00:00") == datetime(2020, 1, 1, tzinfo=UTC)
+    assert parse_time("2020-01-01t00:00:00z") == datetime(2020, 1, 1, tzinfo=UTC), "as RFC 3339 allows"
 
 
 def test_without_a_geometry_the_box_is_the_footprint() -> None:
