@@ -63,7 +63,7 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
     """Scale and offset as the item states them, else as the product's document does; the reason names which.
 
     Raises:
-        UnsupportedItemError: neither says, or bands differ.
+        UnsupportedItemError: neither says, the item has an offset of its own and no scale, or bands differ.
     """
     scale, offset = stated(item_id, infos, "scale"), stated(item_id, infos, "offset")
     is_scaled = profile.scale not in (None, 1.0)
@@ -84,6 +84,10 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
         )
     if offset is None and profile.scale is not None and np.isclose(scale, profile.scale):
         offset = profile.offset
+    if scale is None and is_scaled and not is_floating(infos):
+        if not any(np.isclose(offset, known) for known in (0.0, profile.offset or 0.0)):
+            raise UnsupportedItemError(f"item {item_id}: an offset of {offset:g} is stated, and no scale")
+        scale, offset = profile.scale, profile.offset
     scale, offset = 1.0 if scale is None else scale, 0.0 if offset is None else offset
     differs = profile.scale is not None and not np.allclose([scale, offset], [profile.scale, profile.offset or 0.0])
     why = "scale and offset as the item states them"

@@ -132,6 +132,16 @@ def test_floating_point_is_what_the_item_says_or_is_refused() -> None:
         from_item_or_document("x", [replace(stated, scale=None, offset=None)], profile, "reflectance")
 
 
+def test_an_offset_without_its_scale_is_the_products_or_is_refused() -> None:
+    for sensor, offset in {"landsat-c2-l2-sr": -0.2, "landsat-c2-l2-st": 149.0, "hls": 0.0, "hls-bt": 273.15}.items():
+        profile = load_sensor(sensor)
+        for listed in (offset, 0.0):
+            decided = from_item_or_document("x", [replace(info(listed), dtype="int16")], profile, profile.unit)
+            assert (decided.scale, decided.offset) == (profile.scale, offset)
+        with pytest.raises(UnsupportedItemError, match=r"item x: an offset of -0\.3 is stated, and no scale"):
+            from_item_or_document("x", [replace(info(-0.3), dtype="int16")], profile, profile.unit)
+
+
 def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
     profile = load_sensor("landsat-c2-l2-st")
     decided = from_item_or_document("x", [info(0.0, 1.0, unit="K")], profile, "K")
