@@ -298,13 +298,19 @@ def _band_info(
         common_name=str(first("eo:common_name", "common_name") or ""),
         centre_nm=None if centre is None else round(centre * factor, 4),
         fwhm_nm=None if fwhm is None else round(fwhm * factor, 4),
-        dtype=str(first("data_type") or asset.get("data_type") or ""),
+        dtype=_dtype(first("data_type") or asset.get("data_type")),
         nodata=nodata if nodata is not None else _nodata(asset.get("nodata")),
         scale=number("raster:scale", "scale", "enmap:gain_of_band"),
         offset=number("raster:offset", "offset", "enmap:offset_of_band"),
         unit=str(first("unit") or asset.get("unit") or ""),
         is_good=good is None or good != 0,
     )
+
+
+def _dtype(value: Any) -> str:
+    """A stored type under NumPy's name, also of GDAL's (``UInt16``, ``Byte``)."""
+    name = str(value or "").lower()
+    return "uint8" if name == "byte" else name
 
 
 def _nodata(value: Any) -> float | None:

@@ -20,6 +20,7 @@ from sources.clues import file_name, platform_of, product_names
 from sources.items import Item, content_hash, item_geometry, item_times
 from sources.masks import MASK_LAYERS, layer_of_key
 from sources.radiometry import Radiometry
+from sources.sound import can_hold, is_stored_type
 
 _UNSAID_LICENCES = frozenset({"", "other", "proprietary", "various", "copernicus-sentinel"})
 EXTRA_BANDS = "bands"
@@ -171,6 +172,9 @@ def scene_bands(scene: SceneItem) -> tuple[Band, ...]:
 
 def _ref(item: Item, band: tuple[str, BandInfo], georef: GeoRef, nodata: float | None, product: Product) -> SceneRef:
     name, info = band
+    dtype = info.dtype or product.dtype
+    if info.nodata is not None and is_stored_type(dtype) and can_hold(dtype, info.nodata):
+        nodata = info.nodata
     return SceneRef(
         item_id=item["id"],
         asset_key=info.asset_key,
@@ -178,8 +182,8 @@ def _ref(item: Item, band: tuple[str, BandInfo], georef: GeoRef, nodata: float |
         band=name,
         band_index=info.index,
         georef=georef,
-        dtype=info.dtype or product.dtype,
-        nodata=info.nodata if info.nodata is not None else nodata,
+        dtype=dtype,
+        nodata=nodata,
         scale=product.radiometry.scale,
         offset=product.radiometry.offset,
         unit=product.radiometry.unit,

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 BAND_LISTS = ("bands", "eo:bands", "raster:bands")
 NUMBERS = {"proj:transform": (6, 9), "proj:bbox": (4, 6), "proj:shape": (2,)}
 """Field -> how many numbers it may hold."""
@@ -51,6 +53,26 @@ def as_number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def is_stored_type(dtype: str) -> bool:
+    """Whether a name is that of real numbers; STAC knows ``other`` and complex ones too."""
+    try:
+        return np.dtype(dtype).kind in "iuf"
+    except TypeError:
+        return False
+
+
+def can_hold(dtype: str, value: float) -> bool:
+    """Whether a stored type has a value; the types of whole numbers have no NaN and no fractions.
+
+    >>> can_hold("uint16", -9999.0), can_hold("int16", -9999.0), can_hold("float32", float("nan"))
+    (False, True, True)
+    """
+    if np.dtype(dtype).kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max) and float(value).is_integer()
 
 
 def _numbers(part: dict[str, Any]) -> None:

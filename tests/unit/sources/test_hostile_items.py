@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.errors import CatalogError, RecipeError, SourceError
+from schemas.errors import CatalogError, RecipeError, SourceError, UnsupportedItemError
 from schemas.recipe import Modality
+from schemas.scene import SceneItem
 from sources.breaker import Breaker
 from sources.items import frozen_item
 from sources.openers import unsigned
@@ -100,6 +101,32 @@ def test_a_spoilt_item_is_a_scene_or_a_named_failure(realdata: Path, name: str) 
                 named += bool(str(error))
     assert named > 2
     assert read > 20 or name.startswith("nasa-cmr"), "most faults do not touch what is read; HLS items state no lattice"
+
+
+@pytest.mark.realdata
+def test_a_type_is_one_of_real_numbers_and_no_data_a_value_of_it(realdata: Path) -> None:
+    modality = Modality(sensor="landsat-c2-l2-sr", catalog="c", collection="k")
+
+    def scene(data_type: str, nodata: Any = None) -> SceneItem:
+        item = copy.deepcopy(real_items(realdata, "planetary-computer/landsat-c2-l2")[0])
+        for asset in item["assets"].values():
+            for band in asset.get("raster:bands") or ():
+                band |= {"data_type": data_type, "nodata": nodata}
+        (found,) = select_items([(item, BASE)], EARTH, False, None, {})
+        return to_scene_item(found, "m", modality, "c")
+
+    for odd in ("other", "cint16", "cfloat32", "uint12", "bool"):
+        with pytest.raises(UnsupportedItemError, match=f"asset coastal is of type '{odd}', which is not read"):
+            scene(odd)
+    for impossible in (-9999, "nan", 65_536, 0.5, "-inf"):
+        assert scene("uint16", impossible).refs[0].nodata == 0, "as the product's document says"
+    assert scene("UInt16", 65_535).refs[0].nodata == 65_535, "GDAL's name"
+    assert math.isnan(scene("float32", "nan").refs[0].nodata or 0)
+    masked = copy.deepcopy(real_items(realdata, "planetary-computer/landsat-c2-l2")[0])
+    masked["assets"]["qa_pixel"]["raster:bands"] = [{"data_type": "cfloat64"}]
+    (found,) = select_items([(masked, BASE)], EARTH, False, None, {})
+    with pytest.raises(UnsupportedItemError, match="asset qa_pixel is of type 'cfloat64'"):
+        to_scene_item(found, "m", modality, "c")
 
 
 BASE = "https://example.org/stac"
