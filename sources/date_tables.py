@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +144,19 @@ def _is_number(value: Any) -> bool:
 def _iso(value: Any, where: str, row: str) -> str:
     """A day in ISO form; empty for a missing one.
 
+    Text is read as ISO 8601 alone: of 03/04/2021 nobody can tell the month. 20210714 may be text or a number.
+
     Raises:
         RecipeError: it is no day.
     """
     if value is None or value == "" or (not isinstance(value, str) and pd.isna(value)):
         return ""
     try:
-        return str(pd.Timestamp(str(value) if isinstance(value, str) else value).date().isoformat())
+        if isinstance(value, (date, np.datetime64)):
+            return str(pd.Timestamp(value).date().isoformat())
+        is_number = not isinstance(value, str) and float(value).is_integer()  # a column with gaps is one of floats
+        text = str(int(value)) if is_number else str(value).strip()
+        return datetime.fromisoformat(text).date().isoformat()
     except (ValueError, TypeError) as error:
         raise RecipeError(f"{row}: {str(value)[:40]!r} is no day", where=where, mend="write 2021-07-14") from error
 

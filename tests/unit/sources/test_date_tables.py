@@ -71,6 +71,22 @@ def test_growth_by_day_of_year_runs_into_the_next_year(tmp_path: Path) -> None:
     assert days(tmp_path, wish | {"table": "d.csv"})[1][2] == f"d.csv:2021.start {date(2021, 3, 1)}"
 
 
+@pytest.mark.parametrize("written", ["2021-07-14", "20210714", "2021-07-14T23:30:00-05:00", "2021-07-14 10:00:00.5Z"])
+def test_a_day_is_the_one_that_is_written(tmp_path: Path, written: str) -> None:
+    (tmp_path / "e.csv").write_text(f"chip_id,event\nc0,\nc1,{written}\n")
+    wish = {"kind": "pair", "table": "e.csv"}
+    assert days(tmp_path, wish) == [[], ["e.csv:event 2021-07-14"], []], "a column of numbers with a gap, too"
+    (tmp_path / "e.csv").write_text(f"chip_id,event\nc1,{written}\n")
+    assert days(tmp_path, wish) == [[], ["e.csv:event 2021-07-14"], []]
+
+
+@pytest.mark.parametrize("odd", ["03/04/2021", "04.03.2021", "2021", "now", "20210714.5", "1626220800", "True"])
+def test_a_day_that_may_be_another_is_refused(tmp_path: Path, odd: str) -> None:
+    (tmp_path / "e.csv").write_text(f"chip_id,event\nc1,{odd}\n")
+    with pytest.raises(RecipeError, match="is no day"):
+        days(tmp_path, {"kind": "pair", "table": "e.csv"})
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
