@@ -39,6 +39,8 @@ CONNECTIONS_PER_HOST = 32
 REDIRECTS = 5
 WHOLE_FILE_BYTES = 16 << 20
 """A server without ranges may send a file of at most this size whole."""
+ERROR_BYTES = 4096
+"""So much of an error's document is looked at."""
 _NEVER_AGAIN = urllib3.Retry(False, redirect=False)
 """Ours are counted (`sources.retry`)."""
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -154,7 +156,10 @@ def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int)
             answer.close()
             raise DecodeError("the server knows no byte ranges", unsigned(href))
     elif status != 206:
+        is_spent = status == 400 and _says_spent(answer)
         answer.close()
+        if is_spent:
+            raise AccessDeniedError("HTTP 400, the session token ran out", unsigned(href))
         raise error_of_status(status, unsigned(href), {key.lower(): value for key, value in answer.headers.items()})
     limit = max(length, WHOLE_FILE_BYTES if status == 200 else 0)
     said = answer.headers.get("Content-Length", "")
@@ -178,6 +183,15 @@ def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int)
     if len(data) < length and found[3].isdigit() and offset + len(data) < int(found[3]):
         raise TransientSourceError("the body was cut off", unsigned(href))
     return Bytes(data, f"{found[3]} {etag}")
+
+
+def _says_spent(answer: urllib3.BaseHTTPResponse) -> bool:
+    """Whether a store refuses a session token that was good before: S3 answers 400 to that, and 403 to all else."""
+    try:
+        body = answer.read(ERROR_BYTES, decode_content=False)
+    except (urllib3.exceptions.HTTPError, OSError):
+        return False
+    return any(f"<Code>{code}</Code>".encode() in body for code in ("ExpiredToken", "TokenRefreshRequired"))
 
 
 def _asked(url: str, allow_local: bool, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:

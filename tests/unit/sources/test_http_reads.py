@@ -7,7 +7,9 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +35,7 @@ from sources.fetch import fetch_range
 from sources.openers import PlainOpener, gdal_settings
 from sources.retry import Backoff, call_with_retries, is_garbled
 from sources.tiff_header import parse_header
+from tests.loopback import serving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning"),
@@ -362,3 +365,60 @@ def test_a_file_that_comes_late_is_read_by_the_next_build_in_the_same_process(re
         width()
     away.rename(path)
     assert width() == SOURCE.shape_yx[1]
+
+
+class Rotating:
+    """Signs with a session token that it looks up anew when it is refused."""
+
+    allow_local = True
+
+    def __init__(self) -> None:
+        self.token = "old"
+
+    def resolve(self, href: str) -> str:
+        return f"{href}?token={self.token}"
+
+    def headers(self, href: str) -> Mapping[str, str]:
+        return {}
+
+    def refresh(self, href: str) -> None:
+        self.token = "new"
+
+    def slot(self, href: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def gdal_options(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>", None),
+        (b"<Error><Code>InvalidArgument</Code></Error>", "HTTP 400"),
+    ],
+)
+def test_a_session_token_that_ran_out_is_looked_up_again(body: bytes, outcome: str | None) -> None:
+    class Store(BaseHTTPRequestHandler):
+        """Answers as S3 does."""
+
+        def do_GET(self) -> None:
+            is_good = self.path.endswith("token=new")
+            data = b"0123456789" if is_good else body
+            self.send_response(206 if is_good else 400)
+            self.send_header("Content-Length", str(len(data)))
+            if is_good:
+                self.send_header("Content-Range", "bytes 0-9/10")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    with serving(Store) as url:
+        if outcome is None:
+            assert fetch_range(f"{url}/a.tif", Rotating(), 0, 10).data == b"0123456789"
+            return
+        with pytest.raises(SourceError, match=outcome) as caught:
+            fetch_range(f"{url}/a.tif", Rotating(), 0, 10)
+        assert not isinstance(caught.value, AccessDeniedError)
