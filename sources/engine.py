@@ -15,6 +15,7 @@ All engines give the same arrays on aligned grids, and with ``nearest`` between 
   and smooths by up to a tenth what it should only move; the direct engine states it (`sources.warp.kernel_stretch`).
 - Beside no-data pixels that only the catalog names: without a tag in the file, stackstac and odc-stac let them bleed.
 - stackstac with a no-data tag: ``cubic`` deviates from the kernel everywhere (GDAL's warped VRT), the others do not.
+- A mask inside a file (``GDAL_TIFF_INTERNAL_MASK``) hides pixels in stackstac; the other two read what lies below it.
 - odc-stac moves ``nearest`` reads on half-shifted lattices of one zone by whole pixels (each is as near).
 
 Neither of these two reads several bands of one file here: such refs are read by the direct engine.
