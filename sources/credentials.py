@@ -23,7 +23,7 @@ from schemas.recipe import Credential, Recipe
 from schemas.recipe_catalogs import DEFAULT_LOGIN_HOSTS
 from sources.base import load_target
 from sources.limits import HostLimits
-from sources.openers import GDAL_OPTIONS, PlainOpener, unsigned
+from sources.openers import GDAL_OPTIONS, PlainOpener, is_in_clear, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -165,8 +165,11 @@ class CredentialedOpener:
         return self.plain.resolve(_of_signer(lambda: found.resolve(href), href)) if found else plain
 
     def headers(self, href: str) -> Mapping[str, str]:
-        """See `Opener.headers`; only for the hosts that the credential names."""
+        """See `Opener.headers`; only for the hosts that the credential names, and never in clear."""
         found = self._signer(href)
+        if found is not None and is_in_clear(href):
+            _say_once(host_of(href))
+            return {}
         return _of_signer(lambda: found.headers(href), href) if found else {}
 
     def refresh(self, href: str) -> None:
@@ -265,3 +268,8 @@ def _signer_of(reference: Hashable, allow_local: bool) -> Signer:
     kind = reference.credential.kind if isinstance(reference, Reference) else ""
     signer: Signer = load_target(SIGNERS[kind])(reference, PlainOpener(allow_local), time.time)
     return signer
+
+
+@lru_cache(maxsize=1024)
+def _say_once(host: str) -> None:
+    log.warning("%s is asked over http without its credential, which does not travel in clear", host)

@@ -28,7 +28,7 @@ from schemas.errors import (
 from schemas.scene import Opener
 from sources.connect import PublicPool, PublicSecurePool
 from sources.faults import error_of_status
-from sources.openers import unsigned
+from sources.openers import is_in_clear, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) ->
             finally:
                 answer.release_conn()
         further = urljoin(url, location)
-        if urlsplit(further).hostname != urlsplit(url).hostname:
+        if urlsplit(further).hostname != urlsplit(url).hostname or is_in_clear(further):
             secret = {}
         url = opener.resolve(further)
         if urlsplit(url).scheme not in ("http", "https"):

@@ -186,6 +186,17 @@ def is_private_host(host: str) -> bool:
         return "." not in name
 
 
+def is_in_clear(href: str) -> bool:
+    """Whether what is sent to an address can be read on the way: plain HTTP to a host that is neither this machine nor
+    in a private network.
+
+    >>> is_in_clear("http://a.example.org/x"), is_in_clear("https://a.example.org/x"), is_in_clear("http://127.0.0.1/x")
+    (True, False, False)
+    """
+    parts = urlsplit(href)
+    return parts.scheme == "http" and not is_private_host(parts.hostname or "")
+
+
 @lru_cache(maxsize=1024)
 def resolves_privately(host: str) -> bool:
     """Whether a host's name leads to this machine or a private network; False where it is not known."""

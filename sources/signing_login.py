@@ -18,7 +18,7 @@ from schemas.errors import AccessDeniedError, TransientSourceError
 from schemas.recipe_catalogs import DEFAULT_LOGIN_HOSTS
 from sources.credentials import Login, Reference, host_of, is_host
 from sources.faults import error_of_status
-from sources.openers import PlainOpener, unsigned
+from sources.openers import PlainOpener, is_in_clear, unsigned
 from sources.signing_headers import TIMEOUT_S, basic, early
 
 MOST_STEPS = 12
@@ -85,9 +85,7 @@ class LoginSigner:
         raise AccessDeniedError(f"credentials.{self.reference.name}: the log-in redirects without end", unsigned(href))
 
     def _step(self, url: str) -> httpx.Response:
-        sent = {"Range": "bytes=0-0", "Accept-Encoding": "identity", **self._token(url)}
-        if is_host(url, self.login_host) and len(values := self.reference.values()) == 2:
-            sent |= basic(Login(*values))
+        sent = {"Range": "bytes=0-0", "Accept-Encoding": "identity", **self.shown_to(url)}
         request = httpx.Request("GET", url, headers=sent)
         self._cookies.set_cookie_header(request)
         try:
@@ -101,9 +99,15 @@ class LoginSigner:
         self._cookies.extract_cookies(answer)
         return answer
 
+    def shown_to(self, url: str) -> dict[str, str]:
+        """What of the secret a step of the log-in shows to an address: nothing in clear."""
+        is_asked = is_host(url, self.login_host) and not is_in_clear(url)
+        values = self.reference.values() if is_asked else ()
+        return self._token(url) | (basic(Login(*values)) if len(values) == 2 else {})
+
     def _token(self, url: str) -> dict[str, str]:
         """The bearer token, for the hosts that may see it."""
-        if not any(is_host(url, pattern) for pattern in self.reference.credential.seen_by):
+        if is_in_clear(url) or not any(is_host(url, pattern) for pattern in self.reference.credential.seen_by):
             return {}
         values = self.reference.values()
         return {"Authorization": f"Bearer {values[0]}"} if len(values) == 1 else {}

@@ -232,6 +232,30 @@ def test_a_token_endpoint_that_is_away_is_transient() -> None:
         opener_of(credential).resolve("http://127.0.0.1:8/blob/a.tif")
 
 
+@pytest.mark.parametrize(
+    "credential",
+    [
+        Credential(kind="bearer", env="TOKEN", hosts="data.example.org"),
+        Credential(kind="basic", env=("USER", "PASSWORD"), hosts="data.example.org"),
+    ],
+    ids=["bearer", "basic"],
+)
+def test_a_secret_does_not_travel_in_clear(credential: Credential, hosts: Gates) -> None:
+    """Servers behind a proxy are known to name themselves over http in their links."""
+    opener = opener_of(credential)
+    assert opener.headers("http://data.example.org/search?page=2") == {}
+    assert "Authorization" in opener.headers("https://data.example.org/search?page=2")
+
+
+@pytest.mark.parametrize("kind", ["earthdata", "dlr"])
+def test_a_log_in_does_not_travel_in_clear(kind: Any) -> None:
+    for variables in (("TOKEN",), ("USER", "PASSWORD")):
+        credential = Credential(kind=kind, env=variables, login_host="login.example.org", hosts="*.example.org")
+        signer = LoginSigner(Reference("c", credential, VAULT), PlainOpener(), lambda: 0.0)
+        assert "Authorization" in signer.shown_to("https://login.example.org/authorize")
+        assert signer.shown_to("http://login.example.org/authorize") == {}
+
+
 def test_hosts_are_matched_whole() -> None:
     assert not is_host("https://example.org.evil.net/a", "*.example.org")
     assert not is_host("https://example.org@evil.net/a", "example.org")
