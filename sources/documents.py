@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import fsspec
@@ -18,7 +18,7 @@ import httpx
 from schemas.errors import AccessDeniedError, AssetMissingError, DecodeError, TransientSourceError
 from schemas.scene import Opener
 from sources.faults import error_of_status
-from sources.openers import unsigned
+from sources.openers import redirected, unsigned
 
 LIMIT_BYTES = 64 * 1024 * 1024
 """The annotation of a Sentinel-1 product has 3 MB, an EnMAP product's metadata 1 MB."""
@@ -67,7 +67,7 @@ def blocks_of(href: str, opener: Opener, limit: int) -> Iterator[bytes]:
                     yield block
     except FileNotFoundError as error:
         raise AssetMissingError("no such file", unsigned(href)) from error
-    except (httpx.HTTPError, OSError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise TransientSourceError(f"the transfer broke off: {type(error).__name__}", unsigned(href)) from error
 
 
@@ -87,7 +87,7 @@ def _answer(address: str, href: str, opener: Opener) -> Iterator[httpx.Response]
                         raise error_of_status(answer.status_code, unsigned(href), answer.headers)
                     yield answer
                     return
-                there = urljoin(address, answer.headers["location"])
+                there = redirected(address, answer.headers["location"])
                 address, headers = opener.resolve(there), opener.headers(there)
                 if urlsplit(address).scheme not in ("http", "https"):
                     raise DecodeError("redirected away from HTTP", unsigned(href))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -28,7 +28,7 @@ from schemas.errors import (
 from schemas.scene import Opener
 from sources.connect import PublicPool, PublicSecurePool
 from sources.faults import error_of_status
-from sources.openers import is_in_clear, unsigned
+from sources.openers import is_in_clear, redirected, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) ->
                     return _body(answer, href, offset, length)
             finally:
                 answer.release_conn()
-        further = urljoin(url, location)
+        further = redirected(url, location)
         if urlsplit(further).hostname != urlsplit(url).hostname or is_in_clear(further):
             secret = {}
         url = opener.resolve(further)

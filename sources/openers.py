@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import rasterio
 
@@ -43,6 +43,8 @@ GDAL_OPTIONS: dict[str, str] = {
 FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"}
 """For a second attempt: GDAL remembers a failed file for the life of the process and would not ask the server again."""
 
+_LOW_32_BITS = [ipaddress.IPv6Network(name) for name in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
+"""IPv6 addresses whose last four bytes are an IPv4 address (RFC 4291, RFC 6052)."""
 _JPEG_2000 = re.compile(r"\.jp2(?:\)/\$value)?$", re.IGNORECASE)
 
 MOST_FAILED = 4096
@@ -149,7 +151,12 @@ def refusal(href: str, allow_local: bool) -> str:
     Local files, loopback and private networks are for catalogs that the recipe marks ``allow_local`` (a catalog that is
     itself a local file is one). GDAL's own prefixes and connection strings are never opened.
     """
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+        if parts.scheme in ("http", "https"):
+            (parts.hostname or "").encode("idna")
+    except ValueError:
+        return f"{href[:80]!r} is no address"
     scheme = parts.scheme.lower()
     has_prefix = ":" in href.split("/", 1)[0][2:]  # a drive letter is none
     if not href or href.startswith("/vsi") or "<" in href or (has_prefix and not _is_plain(scheme)):
@@ -164,11 +171,25 @@ def refusal(href: str, allow_local: bool) -> str:
 
 def refusal_now(href: str, allow_local: bool) -> str:
     """As `refusal`, and the name of a host is looked up: why an address must not be opened at this moment."""
-    reason, parts = refusal(href, allow_local), urlsplit(href)
-    if not reason and not allow_local and parts.scheme in ("http", "https"):
-        host = parts.hostname or ""
+    reason = refusal(href, allow_local)
+    if not reason and not allow_local and urlsplit(href).scheme in ("http", "https"):
+        host = urlsplit(href).hostname or ""
         return f"{host} is an address of a private network" if resolves_privately(host) else ""
     return reason
+
+
+def redirected(url: str, location: str) -> str:
+    """Where a server sends us, as it may send anything.
+
+    Raises:
+        UnsupportedItemError: to no address.
+    """
+    try:
+        there = urljoin(url, location)
+        urlsplit(there)
+    except ValueError as error:
+        raise UnsupportedItemError("a redirect to something that is no address", unsigned(url)) from error
+    return there
 
 
 def is_private_host(host: str) -> bool:
@@ -202,7 +223,7 @@ def resolves_privately(host: str) -> bool:
     """Whether a host's name leads to this machine or a private network; False where it is not known."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return any(not _is_public(ipaddress.ip_address(str(entry[4][0]).split("%")[0])) for entry in found)
 
@@ -212,8 +233,13 @@ def unsigned(href: str) -> str:
 
     >>> unsigned("https://user:secret@host/a.tif?sig=abc&version=2")
     'https://host/a.tif?version=2'
+
+    Of something that is no address nothing is left: nobody knows what in it is secret.
     """
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return ""
     if parts.scheme not in ("http", "https"):
         return href
     query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _is_signature(k)]
@@ -244,5 +270,16 @@ def _is_plain(scheme: str) -> bool:
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_global
+    meant = _embedded(address) if isinstance(address, ipaddress.IPv6Address) else None
+    if meant is not None:
+        return _is_public(meant)
+    return address.is_global and not address.is_multicast and not getattr(address, "is_site_local", False)
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to: mapped, compatible, by NAT64, 6to4 or Teredo."""
+    if address.teredo is not None:
+        return address.teredo[1]
+    if any(address in network for network in _LOW_32_BITS) and int(address) > 1:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -18,7 +18,7 @@ from schemas.errors import AccessDeniedError, TransientSourceError
 from schemas.recipe_catalogs import DEFAULT_LOGIN_HOSTS
 from sources.credentials import Login, Reference, host_of, is_host
 from sources.faults import error_of_status
-from sources.openers import PlainOpener, is_in_clear, unsigned
+from sources.openers import PlainOpener, is_in_clear, redirected, unsigned
 from sources.signing_headers import TIMEOUT_S, basic, early
 
 MOST_STEPS = 12
@@ -74,7 +74,7 @@ class LoginSigner:
             answer = self._step(url)
             location = answer.headers.get("location")
             if answer.status_code in (301, 302, 303, 307, 308) and location:
-                url = self.opener.resolve(urljoin(url, location))
+                url = self.opener.resolve(redirected(url, location))
                 continue
             if answer.status_code >= 400:
                 raise self._error(answer.status_code, url, answer.headers)

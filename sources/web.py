@@ -12,14 +12,14 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from schemas.errors import AccessDeniedError, CatalogError, SourceError, TransientSourceError, UnsupportedItemError
 from schemas.scene import Opener
 from sources.faults import error_of_status
-from sources.openers import refusal_now, unsigned
+from sources.openers import redirected, refusal_now, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class WebSession:
             answer, status = self._step(url, method, body, headers)
             if status not in (301, 302, 303, 307, 308) or "location" not in answer.headers:
                 return answer
-            url = urljoin(url, answer.headers["location"])
+            url = redirected(url, answer.headers["location"])
             if status in (301, 302, 303) and method == "POST":
                 method, body = "GET", None
             headers = {}

@@ -29,12 +29,14 @@ from schemas.errors import (
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources import fetch
+from sources.documents import read_document
 from sources.engine import ENGINES, open_engine
 from sources.faults import as_source_error, error_of_status
 from sources.fetch import fetch_range
 from sources.openers import PlainOpener, gdal_settings
 from sources.retry import Backoff, call_with_retries, is_garbled
 from sources.tiff_header import parse_header
+from sources.web import WebSession
 from tests.loopback import serving
 
 pytestmark = [
@@ -365,6 +367,18 @@ def test_a_file_that_comes_late_is_read_by_the_next_build_in_the_same_process(re
         width()
     away.rename(path)
     assert width() == SOURCE.shape_yx[1]
+
+
+@pytest.mark.parametrize("there", ["http://[bad/x", "//[::g]/", "http://a..b/x", f"https://{'a' * 70}.org/x"])
+def test_a_redirect_to_no_address_is_a_failure_of_the_source(loopback: Any, there: str) -> None:
+    loopback.faults["/a"] = [(302, {"Location": there})]
+    for ask in (
+        lambda: fetch_range(f"{loopback.url}/a", OPENER, 0, 10),
+        lambda: read_document(f"{loopback.url}/a", OPENER),
+        lambda: WebSession(OPENER, loopback.url, allow_local=True).json(f"{loopback.url}/a"),
+    ):
+        with pytest.raises(SourceError):
+            ask()
 
 
 class Rotating:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pickle
 
 import pytest
@@ -69,6 +70,15 @@ def test_public_addresses_are_opened_as_they_are(href: str) -> None:
     assert PlainOpener(allow_local=True).resolve(href) == href
 
 
+@pytest.mark.parametrize("href", ["http://u:secret@[bad/x?sig=secret", "http://a..b/x", f"https://{'a' * 70}.org/x"])
+def test_what_is_no_address_is_refused_and_not_repeated(href: str) -> None:
+    for allow_local in (True, False):
+        assert refusal(href, allow_local).endswith("is no address")
+        with pytest.raises(UnsupportedItemError, match="is no address"):
+            PlainOpener(allow_local).resolve(href)
+    assert "secret" not in unsigned(href)
+
+
 def test_file_addresses_become_paths() -> None:
     assert PlainOpener(allow_local=True).resolve("file:///data/with%20blank/a.tif") == "/data/with blank/a.tif"
 
@@ -76,6 +86,22 @@ def test_file_addresses_become_paths() -> None:
 def test_host_names_are_judged_as_they_stand() -> None:
     assert not is_private_host("earth-search.aws.element84.com")
     assert is_private_host("")
+
+
+@pytest.mark.parametrize(
+    ("v4", "is_private"), [("127.0.0.1", True), ("169.254.169.254", True), ("10.1.2.3", True), ("8.8.8.8", False)]
+)
+def test_an_address_within_an_address_is_judged(v4: str, is_private: bool) -> None:
+    number = int(ipaddress.IPv4Address(v4))
+    within = {"mapped": 0xFFFF << 32 | number, "compatible": number, "NAT64": 0x64FF9B << 96 | number}
+    within |= {"6to4": 0x2002 << 112 | number << 80, "Teredo": 0x20010000 << 96 | number ^ 0xFFFFFFFF}
+    for way, value in within.items():
+        assert is_private_host(f"[{ipaddress.IPv6Address(value)}]") == is_private, way
+
+
+def test_groups_and_sites_are_no_public_hosts() -> None:
+    assert all(map(is_private_host, ("224.0.0.1", "ff02::1", "fec0::1", "::", "::1", "fd00::1", "fe80::1")))
+    assert not is_private_host("2a00:1450:4001:80e::200e")
 
 
 @pytest.mark.parametrize(
