@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from schemas.georef import GeoRef
@@ -24,7 +23,7 @@ from schemas.scene import Opener, SceneRef
 from sources.block_cuts import Piece, cut_of
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
 from sources.engine import blank, outside_values
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.fetch import is_fetchable
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, gdal_reads, unsigned
@@ -269,7 +268,7 @@ class DirectEngine:
                 check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
                 tags = [file.nodatavals[ref.band_index - 1] for ref in refs]
-        except (RasterioError, OSError) as error:
+        except READ_ERRORS as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
         pixels = pixels.astype(refs[0].dtype, copy=False)

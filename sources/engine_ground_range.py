@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from scipy import ndimage
 
@@ -23,7 +22,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.documents import read_document
 from sources.engine import blank
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.heights import read_heights
 from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
@@ -167,7 +166,7 @@ class GroundRangeEngine:
                 if np.dtype(file.dtypes[0]).kind != "u":
                     raise DecodeError(f"the file holds {file.dtypes[0]}, no amplitude", unsigned(ref.href))
                 pixels = file.read(1, window=Window(columns.start, rows.start, shape[1], shape[0]))
-        except (RasterioError, OSError) as error:
+        except READ_ERRORS as error:
             raise as_source_error(error, ref.href, resolved) from error
         return cast(NDArray[np.integer[Any]], pixels)
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.engine import UnionReads, blank, open_engine, outside_value, single_band
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.lattice import coverage
 from sources.openers import gdal_settings, note_success
 from sources.raster_limits import check_format
@@ -91,7 +90,7 @@ class OdcEngine(UnionReads):
                 chunks=None,
                 pool=1,
             )
-        except (RasterioError, OSError) as error:
+        except READ_ERRORS as error:
             raise as_source_error(error, ref.href, address) from error
         pixels: NDArray[Any] = loaded["band"].values[0]
         note_success([ref.href])

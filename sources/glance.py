@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from schemas.georef import GeoRef, is_same_zone
 from schemas.scene import Opener, SceneRef
 from sources.engine import outside_value
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.openers import driver_of, gdal_reads
 from sources.own_lattice import check_bands, mark_missing
 from sources.raster_limits import check_open_file
@@ -68,7 +67,7 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
             if not factors or (is_mask and how not in HARMLESS):
                 return None
             return _thinned(file, ref, grids, max(factors))
-    except (RasterioError, OSError) as error:
+    except READ_ERRORS as error:
         raise as_source_error(error, ref.href, resolved) from error
 
 

@@ -14,14 +14,13 @@ from pyproj import datadir, network
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 from schemas.errors import RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.openers import driver_of, gdal_reads
 from sources.raster_limits import check_open_file
 
@@ -123,6 +122,6 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
                 init_dest_nodata=True,
                 num_threads=1,
             )
-    except (RasterioError, OSError) as error:
+    except READ_ERRORS as error:
         raise as_source_error(error, href, resolved) from error
     return found

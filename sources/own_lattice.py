@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from chips.convert import holds
 from schemas.errors import DecodeError
@@ -20,6 +22,11 @@ from schemas.scene import SceneRef
 from sources.openers import unsigned
 
 log = logging.getLogger(__name__)
+
+FARTHEST = 1e9
+"""No edge of a raster has larger coordinates: in metres that is 25 times around the Earth."""
+SMALLEST = 1e-9
+"""No pixel is smaller: in degrees that is a tenth of a millimetre."""
 
 
 def check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
@@ -54,8 +61,15 @@ def file_georef(file: Any, ref: SceneRef) -> GeoRef:
 
 
 def own_georef(found: GeoRef, ref: SceneRef) -> GeoRef:
-    """The file's own lattice, in the catalog's coordinate system where it names none; a difference is told."""
+    """The file's own lattice, in the catalog's coordinate system where it names none; a difference is told.
+
+    Raises:
+        DecodeError: numbers that no raster on the Earth has, or a code that nobody gave out.
+    """
     own = replace(found, epsg=found.epsg or ref.georef.epsg)
+    is_on_earth = max(abs(edge) for edge in own.bounds_xyxy) < FARTHEST and min(own.pixel_size, own.height) > SMALLEST
+    if not (is_on_earth and _is_given_out(own.epsg)):
+        raise DecodeError(f"the file lies nowhere on the Earth: {own}", unsigned(ref.href))
     said = ref.georef.in_zone(own.epsg)
     if (
         said is None
@@ -93,6 +107,15 @@ def mark_missing(pixels: NDArray[Any], own_nodata: float | None, ref: SceneRef, 
         pixels[missing] = wanted
     elif missing.any():
         _say_once(ref.item_id, ref.asset_key, own_nodata)
+
+
+@lru_cache(maxsize=256)
+def _is_given_out(epsg: int) -> bool:
+    try:
+        CRS.from_epsg(epsg)
+    except CRSError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=1024)

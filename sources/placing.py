@@ -10,14 +10,13 @@ import copy
 from typing import Any
 
 import rasterio
-from rasterio.errors import RasterioError
 
 from schemas.errors import LatticeUnknownError, UnsupportedItemError
 from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.assets import is_pixel_asset, is_refused
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.items import Item
 from sources.openers import driver_of, gdal_reads
 from sources.sensors import to_scene_item
@@ -66,7 +65,7 @@ def _projection(item: Item, asset_key: str, opener: Opener) -> dict[str, Any]:
         ):
             code = file.crs.to_epsg() if file.crs else None
             transform, shape = list(file.transform)[:6], [file.height, file.width]
-    except (RasterioError, OSError) as error:
+    except READ_ERRORS as error:
         raise as_source_error(error, href, resolved) from error
     if code is None:
         raise UnsupportedItemError(f"item {item['id']}: the file of asset {asset_key} names no EPSG code")

@@ -66,6 +66,52 @@ def with_tag(path: Path, tag: int, value: int) -> None:
     path.write_bytes(data)
 
 
+BLOCKS = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (struct.pack("<d", 10.0), struct.pack("<d", 1e-300)),
+        (struct.pack("<d", 400_000.0), struct.pack("<d", 1e300)),
+        (struct.pack("<d", 400_000.0), struct.pack("<d", np.nan)),
+        (struct.pack("<H", 32_633), struct.pack("<H", 32_592)),
+        (b"WGS 84 / UTM", b"WGS 84 \x89 UTM"),
+    ],
+    ids=["tiny pixels", "far away", "nowhere", "no such code", "no text"],
+)
+def test_a_place_that_was_changed_on_its_way_is_a_failure_of_the_source(
+    tmp_path: Path, good: bytes, bad: bytes
+) -> None:
+    for name, options in (("blocks", BLOCKS), ("strips", {})):
+        path = tiff(tmp_path / f"{name}.tif", **options)
+        data = path.read_bytes()
+        assert good in data
+        path.write_bytes(data.replace(good, bad))
+        try:
+            found = open_engine("direct").read([ref_of(path)], GRID, "nearest", OPENER)
+        except SourceError:
+            continue
+        assert (found == 7).all(), "the citation is not needed for blocks, nor the code where the catalog says it"
+
+
+def test_whatever_byte_of_a_header_is_changed_the_source_fails_or_is_read(tmp_path: Path) -> None:
+    path, rng = tiff(tmp_path / "a.tif", compress="deflate", **BLOCKS), np.random.default_rng(5)
+    whole = path.read_bytes()
+    failed = 0
+    for number in range(60):
+        spoilt = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3):
+            spoilt[place] = rng.integers(0, 256)
+        path = tmp_path / f"{number}.tif"
+        path.write_bytes(spoilt)
+        try:
+            open_engine("direct").read([ref_of(path)], GRID, "nearest", OPENER)
+        except SourceError:
+            failed += 1
+    assert failed > 10
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_virtual_raster_under_another_name_is_not_opened(tmp_path: Path, engine: str) -> None:
     secret = tiff(tmp_path / "secret.tif")
