@@ -15,6 +15,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, RasterioError
 
 from schemas.errors import (
@@ -29,8 +30,9 @@ from sources.openers import note_failure, unsigned
 
 log = logging.getLogger(__name__)
 
-READ_ERRORS = (RasterioError, CRSError, OSError, UnicodeError)
-"""What rasterio raises of a file that cannot be opened or read; the last where names in its header are no text."""
+READ_ERRORS = (RasterioError, CRSError, CPLE_BaseError, OSError, UnicodeError)
+"""What rasterio raises of a file that cannot be opened, read or warped; GDAL's own errors come out of a warp as they
+are, and the last where names in a header are no text."""
 _STATUS = re.compile(
     r"(?:HTTP response code:?\s*|response_code=|HTTP error code\s*:?\s*|status(?:_code)?[ =:]+)(\d{3})", re.I
 )

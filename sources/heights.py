@@ -17,11 +17,11 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
-from schemas.errors import RecipeError
+from schemas.errors import DecodeError, RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener
 from sources.faults import READ_ERRORS, as_source_error
-from sources.openers import driver_of, gdal_reads
+from sources.openers import driver_of, gdal_reads, unsigned
 from sources.raster_limits import check_open_file
 
 Floats = NDArray[np.float64]
@@ -111,6 +111,8 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
             rasterio.open(resolved, driver=driver_of(href)) as file,
         ):
             check_open_file(file, href)
+            if file.crs is None:  # GDAL would take it for that of the target
+                raise DecodeError("the file does not say its coordinate system", unsigned(href))
             reproject(
                 rasterio.band(file, 1),
                 found,

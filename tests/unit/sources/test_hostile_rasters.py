@@ -95,6 +95,16 @@ def test_a_place_that_was_changed_on_its_way_is_a_failure_of_the_source(
         assert (found == 7).all(), "the citation is not needed for blocks, nor the code where the catalog says it"
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("place", [{}, {"crs": "EPSG:32633"}, {"transform": rasterio.Affine(*GRID.transform)}])
+def test_heights_that_lie_nowhere_are_a_failure_of_the_source(tmp_path: Path, place: dict[str, Any]) -> None:
+    path = tmp_path / "dem.tif"
+    with rasterio.open(path, "w", driver="GTiff", dtype="float32", count=1, width=40, height=30, **place) as file:
+        file.write(np.ones((1, 30, 40), np.float32))
+    with pytest.raises(DecodeError, match=r"not readable as a raster|coordinate system"):
+        read_heights([str(path)], GRID, OPENER, "ellipsoid")
+
+
 def test_whatever_byte_of_a_header_is_changed_the_source_fails_or_is_read(tmp_path: Path) -> None:
     path, rng = tiff(tmp_path / "a.tif", compress="deflate", **BLOCKS), np.random.default_rng(5)
     whole = path.read_bytes()
