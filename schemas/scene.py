@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from schemas.georef import GeoRef
 
-MaskKind = Literal["scl", "qa_pixel_c2", "pixel_qa_c1", "fmask_hls", "enmap_ql", "none"]
+MaskKind = Literal["scl", "qa_pixel_c2", "qa_pixel_c2_tm", "pixel_qa_c1", "fmask_hls", "enmap_ql", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from schemas.errors import UnsupportedItemError
 from schemas.recipe import Modality
-from schemas.scene import SceneItem
+from schemas.scene import MaskKind, SceneItem
 from schemas.sensor import SensorProfile, load_sensor
 from sources.assets import BandInfo
 from sources.clues import platform_name, product_names
@@ -43,7 +44,7 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             f" {modality.sensor} is of collection {wanted}"
         )
     bands = found_bands(item, wanted_bands(item, modality))
-    return make_scene(
+    scene = make_scene(
         item,
         modality_name,
         modality,
@@ -62,6 +63,15 @@ def to_scene_item(item: Item, modality_name: str, modality: Modality, catalog_na
             ),
         ),
     )
+    return replace(scene, mask_kind=_mask_of_instrument(scene.mask_kind, item, profile))
+
+
+def _mask_of_instrument(kind: MaskKind, item: Item, profile: SensorProfile) -> MaskKind:
+    """Under reflectance, bits of saturation mean other bands of TM and ETM+ than of OLI."""
+    if kind != "qa_pixel_c2" or profile.unit != "reflectance":
+        return kind
+    variant = profile.variant(platform_name(item["properties"].get("platform")), product_names(item))
+    return "qa_pixel_c2_tm" if variant is not None and variant.name in ("TM", "ETM+") else kind
 
 
 def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile) -> Radiometry:

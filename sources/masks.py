@@ -24,6 +24,7 @@ Layers = Mapping[str, NDArray[Any]]
 MASK_LAYERS: dict[MaskKind, dict[str, tuple[str, float]]] = {
     "scl": {"scl": ("uint8", 0)},
     "qa_pixel_c2": {"qa_pixel": ("uint16", 1), "qa_radsat": ("uint16", 0)},
+    "qa_pixel_c2_tm": {"qa_pixel": ("uint16", 1), "qa_radsat": ("uint16", 0)},
     "pixel_qa_c1": {"pixel_qa": ("uint16", 1)},
     "fmask_hls": {"fmask": ("uint8", 255)},
     "enmap_ql": {
@@ -178,10 +179,18 @@ def _scl(arrays: Layers) -> Codes:
     return codes
 
 
-def _qa_pixel_c2(arrays: Layers) -> Codes:
-    """Bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 shadow, 5 snow, 7 water. QA_RADSAT bits 0-6: saturated bands.
+SATURATED_OLI = 0b111_1111
+"""QA_RADSAT of Landsat 8-9: bands 1 to 7."""
+DEFECTIVE_TM = 0b10_0101_1111
+"""QA_RADSAT of Landsat 4-7: bands 1 to 5 and 7, and bit 9, a dropped pixel. Bits 5 and 8 are the thermal band, which
+hot ground saturates and which says nothing of reflectance."""
 
-    Source: Landsat 8-9 Collection 2 Level-2 Science Product Guide (USGS LSDS-1619), tables of QA_PIXEL and QA_RADSAT.
+
+def _qa_pixel_c2(arrays: Layers, radsat: int = SATURATED_OLI) -> Codes:
+    """Bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 shadow, 5 snow, 7 water; QA_RADSAT: which bits are defects.
+
+    Source: Landsat 8-9 and Landsat 4-7 Collection 2 Level-2 Science Product Guides (USGS LSDS-1619 and LSDS-1618),
+    tables of QA_PIXEL and QA_RADSAT.
     """
     qa = arrays["qa_pixel"].astype(np.uint16)
     hits = [
@@ -193,7 +202,7 @@ def _qa_pixel_c2(arrays: Layers) -> Codes:
         (Valid.NODATA, _bit(qa, 0)),
     ]
     if "qa_radsat" in arrays:
-        hits.append((Valid.DEFECTIVE, (arrays["qa_radsat"].astype(np.uint16) & 0b1111111) != 0))
+        hits.append((Valid.DEFECTIVE, (arrays["qa_radsat"].astype(np.uint16) & radsat) != 0))
     return _paint(np.full(qa.shape, Valid.CLEAR, np.uint8), hits)
 
 
@@ -263,6 +272,7 @@ def _bit(values: NDArray[Any], place: int) -> NDArray[np.bool_]:
 _RULES: dict[MaskKind, Callable[[Layers], Codes]] = {
     "scl": _scl,
     "qa_pixel_c2": _qa_pixel_c2,
+    "qa_pixel_c2_tm": lambda arrays: _qa_pixel_c2(arrays, DEFECTIVE_TM),
     "pixel_qa_c1": _pixel_qa_c1,
     "fmask_hls": _fmask_hls,
     "enmap_ql": _enmap_ql,

@@ -44,6 +44,13 @@ def test_saturated_bands_are_defective_but_never_fill() -> None:
     assert to_valid("qa_pixel_c2", {"qa_pixel": qa[:, :1], "qa_radsat": terrain}).tolist() == [[1]]
 
 
+def test_a_saturated_thermal_band_of_tm_says_nothing_of_reflectance_and_a_dropped_pixel_does() -> None:
+    radsat = np.array([[1 << bit for bit in range(10)]], np.uint16)
+    arrays = {"qa_pixel": np.full((1, 10), 1 << 6, np.uint16), "qa_radsat": radsat}
+    assert to_valid("qa_pixel_c2_tm", arrays).tolist() == [[7, 7, 7, 7, 7, 1, 7, 1, 1, 7]]
+    assert to_valid("qa_pixel_c2", arrays).tolist() == [[7] * 7 + [1] * 3]
+
+
 @pytest.mark.parametrize(
     ("value", "code"),
     [(322, 1), (324, 6), (328, 3), (336, 4), (352, 2), (480, 2), (1, 0), (0, 0), (834, 5), (1346, 1)],

@@ -71,6 +71,19 @@ def test_every_local_item_is_a_scene(realdata: Path, collection: str) -> None:
     assert [s.datetime_utc for s in found] == sorted(s.datetime_utc for s in found)
 
 
+@pytest.mark.parametrize(
+    ("sensor", "band", "older"),
+    [("landsat-c2-l2-sr", "red", "qa_pixel_c2_tm"), ("landsat-c2-l2-st", "lwir11", "qa_pixel_c2")],
+)
+def test_bits_of_saturation_are_those_of_the_instrument(realdata: Path, sensor: str, band: str, older: str) -> None:
+    path = realdata / "stac-items" / "stactools" / "landsat-c2-l2.items.json"
+    modality = Modality(sensor=sensor, catalog="c", collection="landsat-c2-l2", bands=(band,))
+    kinds = set()
+    for item in map(normalise_item, json.loads(path.read_text())["features"]):
+        kinds.add((item["id"][:4], to_scene_item(item, "m", modality, "c").mask_kind))
+    assert kinds == {("LC08", "qa_pixel_c2"), ("LE07", older), ("LT05", older)}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("collection", LOCAL)
 def test_every_local_pixel_is_read_bit_for_bit(realdata: Path, collection: str, engine: str) -> None:
