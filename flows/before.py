@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -57,6 +58,8 @@ class Before:
     """Of every planned chip."""
     failed: frozenset[str] = frozenset()
     """Chips that failed: tried again whatever their inputs."""
+    rejected: Mapping[str, str] = field(default_factory=dict)
+    """Rejected chip -> the reason that was given."""
     places: Mapping[str, StoredSample] = field(default_factory=dict)
     """Kept chip -> its sample."""
     unasked: frozenset[str] = frozenset()
@@ -73,17 +76,20 @@ def load_before(storage: Storage) -> Before | None:
     document = current_document(storage)
     if document is None or not document.estimates:
         return None
-    inputs, failed = Inputs(), set()
+    inputs, failed, rejected = Inputs(), set(), {}
     table = pq.read_table(io.BytesIO(table_of(storage, document.version, "outcomes")))
-    for row in table.select(["chip_id", "state", "inputs"]).to_pylist():
+    for row in table.select(["chip_id", "state", "reason", "inputs"]).to_pylist():
         inputs.put(row["chip_id"], dict(row["inputs"]))
         if row["state"] == "failed":
             failed.add(row["chip_id"])
+        elif row["state"] == "rejected":
+            rejected[row["chip_id"]] = sys.intern(row["reason"])
     return Before(
         document=document,
         estimates=Estimates.from_dict(json.loads(storage.read(f"{version_path(document.version)}/{NAME}"))),
         inputs=inputs,
         failed=frozenset(failed),
+        rejected=rejected,
         places=read_places(table_of(storage, document.version, "chips")),
         unasked=frozenset(read_unasked(table_of(storage, document.version, "texts"))),
     )

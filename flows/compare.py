@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from chips.convert import stored_form
-from chips.inputs import CAPTIONS, FUSE, LABELS, REGISTER, SCREEN, WRITE, tied, tile_inputs, with_models
+from chips.inputs import CAPTIONS, FUSE, LABELS, PLACE, REGISTER, SCREEN, WRITE, tied, tile_inputs, with_models
 from chips.plan import LayerPlan
 from flows.before import Before, Inputs
 from flows.estimates import Estimates
@@ -190,6 +190,24 @@ def other_layers(recipe: Recipe, planned: Sequence[LayerPlan], before: Sequence[
     return frozenset(other for name in now if now[name] != old[name] for other in together[name])
 
 
+def may_be_kept(reason: str, changed: Collection[str]) -> bool:
+    """Whether a chip may have lost what it was rejected by, of which the recipe may know nothing any more.
+
+    >>> may_be_kept("osm.optional", ["labels"]), may_be_kept("s2.min_dates", ["landsat"])
+    (True, False)
+
+    Args:
+        reason: that the parent gave.
+        changed: components of the chip that are others now.
+    """
+    name, _, limit = reason.rpartition(".")
+    if limit == "optional":
+        return LABELS in changed
+    if limit in ("max_shift_m", "near_duplicates"):  # told by one layer against others, whichever they were
+        return bool(set(changed) - {PLACE, LABELS, FUSE, CAPTIONS, WRITE})
+    return name in changed
+
+
 def _as_documented(dtype: str, nodata: float | None, unit: str) -> tuple[str, float | None, str]:
     """A layer's stored form; JSON holds no NaN."""
     return dtype, nodata if nodata is not None and np.isfinite(nodata) else None, unit
@@ -236,7 +254,9 @@ class _Judge:
             return Touched(self.modalities, changed | {FAILED})
         sample = self.before.places.get(chip_id)
         if sample is None:  # what was rejected stays so as long as nothing that decides it is another
-            return Touched(self.modalities, changed) if changed & self.rejecting else None
+            reason = self.before.rejected.get(chip_id, "")
+            is_open = bool(changed & self.rejecting) or may_be_kept(reason, changed)
+            return Touched(self.modalities, changed) if is_open else None
         if self.refit:
             changed = (changed - {FUSE}) | {REFIT}
         if self.asks and chip_id in self.before.unasked:

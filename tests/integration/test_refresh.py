@@ -319,3 +319,17 @@ def test_what_was_rejected_is_not_read_again_for_a_word(
     assert set(dataset.table("run").index) == kept
     assert set(dataset.table("outcomes").query("state == 'rejected'").index) == rejected
     equals_a_fresh_one(dataset, strict, tmp_path)
+
+
+def test_what_was_rejected_is_read_again_when_nothing_rejects_it_any_more(
+    dataset: Dataset, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    strict = copy.deepcopy(recipe)
+    strict["register"] = {"mode": "reject", "reference": "s2", "min_reliability": 0.1, "max_shift_m": 3.0}
+    dataset.build(strict)
+    outcomes = dataset.table("outcomes")
+    assert any(reason.endswith("max_shift_m") for reason in outcomes["reason"])
+    kept = len(dataset.table("chips"))
+    dataset.build(recipe)
+    assert len(dataset.table("chips")) > kept
+    equals_a_fresh_one(dataset, recipe, tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chips.plan import LayerPlan
-from flows.compare import NEW, Outlook, Touched, other_layers
+from flows.compare import NEW, Outlook, Touched, may_be_kept, other_layers
 from schemas.dataset import BandTable, LayerTable
 from tests.unit.chips.test_inputs import recipe
 
@@ -54,3 +54,21 @@ def test_texts_and_files_make_no_estimate_stale() -> None:
     why = ({"captions"}, {"captions", "write"}, {"labels", "captions"}, {"s2"}, {NEW})
     of_tile = {f"c{place}": Touched(frozenset(), frozenset(one)) for place, one in enumerate(why)}
     assert Outlook({0: of_tile}, removed=("gone",)).moving_estimates() == 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "changed", "answer"),
+    [
+        ("landsat.max_shift_m", {"register"}, True),  # which rejects nothing any more
+        ("landsat.max_shift_m", {"s2"}, True),  # the reference is gone
+        ("s2.near_duplicates", {"landsat"}, True),
+        ("osm.optional", {"labels"}, True),
+        ("landsat.min_dates", {"landsat"}, True),  # the recipe asks for it no more
+        ("landsat.min_dates", {"s2", "labels", "register"}, False),
+        ("landsat.max_shift_m", {"captions", "labels", "fuse", "place", "write"}, False),
+        ("osm.optional", {"captions"}, False),
+        ("", {"captions"}, False),
+    ],
+)
+def test_what_rejected_a_chip_may_be_what_the_recipe_lost(reason: str, changed: set[str], answer: bool) -> None:
+    assert may_be_kept(reason, changed) is answer
