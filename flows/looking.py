@@ -10,6 +10,9 @@ import os
 import socket
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
 
 from flows.before import Before, load_before
 from flows.captioning import end_run, last_reading
@@ -26,7 +29,7 @@ from flows.steps import STEPS
 from schemas.errors import UserError
 from shards.lock import dataset_lock
 from shards.pointer import read_pointer
-from sources.withdrawn import used_items
+from sources.withdrawn import UsedItem, used_items
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +73,17 @@ def find_plan(request: BuildRequest) -> StoredPlan:
     except UserError as error:
         log.debug("no plan to go on with: %s", error)
     opener = opener_of(request.recipe, request.limits or request.work / "limits")
-    before = used_items(folder / ITEMS) + items_of_current(request.storage)
+    before = _items_before(folder / ITEMS) + items_of_current(request.storage)
     return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
+
+
+def _items_before(path: Path) -> list[UsedItem]:
+    """Items of the plan that is replaced; they are told of, and nothing hangs on them where the file is damaged."""
+    try:
+        return used_items(path)
+    except (pa.ArrowException, OSError) as error:
+        log.warning("what was withdrawn since the last plan is not known: %s", error)
+        return []
 
 
 def look(request: BuildRequest) -> Look:

@@ -13,7 +13,6 @@ memory than one of a hundred.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +35,7 @@ from schemas.chip import PLACE_PREFIX, ChipSpec, Tile
 from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.scene import SceneItem
+from shards.layout import replace_durably, sync_file
 
 FORMAT = 1
 CHIPS, TILES, PAIRS, PLAN = "chips.parquet", "tiles.parquet", "tile_items.parquet", "plan.json"
@@ -134,15 +134,16 @@ class PlanWriter:
         self._write(PAIRS, pa.table(columns))
 
     def finish(self, document: Mapping[str, Any]) -> None:
-        """Close the tables and write ``plan.json``, atomically."""
+        """Close the tables and write ``plan.json``, atomically; all of it is on the disk before it has its name."""
         if PAIRS not in self._writers:
             self.pairs(np.empty(0, np.int64), np.empty(0, np.str_), np.empty(0, np.int64))
         for writer in self._writers.values():
             writer.close()
+        for name in (*self._writers, ITEMS):
+            if (self.folder / name).exists():
+                sync_file(self.folder / name)
         text = json.dumps({"format": FORMAT, **document}, indent=1, sort_keys=True)
-        temporary = self.folder / f".{PLAN}.{os.getpid()}"
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, self.folder / PLAN)
+        replace_durably(self.folder / PLAN, f"{text}\n".encode())
 
     def _write(self, name: str, table: pa.Table) -> None:
         if name not in self._writers:
@@ -188,7 +189,7 @@ class StoredPlan:
         part: the share of its tiles that is wanted.
 
     Raises:
-        DatasetError: there is no complete plan.
+        DatasetError: there is no complete plan, or it is damaged.
         RecipeError: it is another recipe's.
     """
 
@@ -211,13 +212,17 @@ class StoredPlan:
         self.items = FrozenItems(folder / ITEMS, recipe, variables)
         self.items.take_heights(document["heights"])
         self._examples: Mapping[str, int] = document["examples"]
-        table = pq.read_table(folder / TILES, columns=["tile_id", "epsg", "chips", "pairs"])
+        try:
+            table = pq.read_table(folder / TILES, columns=["tile_id", "epsg", "chips", "pairs"])
+            self._chips, self._pairs = RowReader(folder / CHIPS), RowReader(folder / PAIRS)
+            pq.read_metadata(folder / ITEMS)
+        except (pa.ArrowException, OSError) as error:
+            raise DatasetError(f"the plan is damaged: {error}", where=str(folder), mend="plan again") from error
         self._ids: NDArray[np.object_] = table["tile_id"].to_numpy(zero_copy_only=False)
         self._codes: NDArray[np.int32] = table["epsg"].to_numpy()
         self._chip_rows = np.concatenate([[0], np.cumsum(table["chips"].to_numpy(), dtype=np.int64)])
         self._pair_rows = np.concatenate([[0], np.cumsum(table["pairs"].to_numpy(), dtype=np.int64)])
         self._low, self._high = part.tiles(table.num_rows)
-        self._chips, self._pairs = RowReader(folder / CHIPS), RowReader(folder / PAIRS)
         self._left_out: dict[tuple[str, int], set[str]] = {}
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,13 @@ import geopandas
 import pytest
 import shapely
 
+from flows import plan_store
 from flows.frozen_items import JUDGED
 from flows.looking import find_plan
 from flows.plan_store import Part, PlanWriter, StoredPlan
 from flows.planning import make_plan
 from flows.request import BuildRequest, run_folder
-from schemas.errors import RecipeError, UserError
+from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.recipe_file import load_recipe
 from shards.storage import open_storage
@@ -187,3 +189,41 @@ def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_
     assert items(variables=moved) == 6, "the frozen addresses may be dead"
     (run_folder(request) / "plan" / "plan.json").unlink()  # the planning itself was killed
     assert items() == 5
+
+
+@pytest.mark.parametrize("name", ["chips.parquet", "tiles.parquet", "tile_items.parquet", "items.parquet"])
+@pytest.mark.parametrize("is_used_up", [False, True])
+def test_a_plan_that_a_power_cut_tore_is_made_again(tmp_path: Path, name: str, is_used_up: bool) -> None:
+    writer = IndexWriter(tmp_path / "items.parquet")
+    writer.add(_many_items(3, bad=-1))
+    writer.close()
+    request = BuildRequest(
+        recipe=_over(str(tmp_path / "items.parquet")),
+        recipe_folder=tmp_path,
+        storage=open_storage(str(tmp_path / "dataset")),
+        work=tmp_path / "work",
+    )
+    first = find_plan(request)
+    if is_used_up:
+        first.use_up()
+    torn = run_folder(request) / "plan" / name
+    for length in (0, torn.stat().st_size // 2):
+        os.truncate(torn, length)
+        with pytest.raises(DatasetError, match="damaged"):
+            StoredPlan(run_folder(request) / "plan", request.recipe, {})
+        assert find_plan(request).offered == first.offered
+
+
+def test_a_plan_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = IndexWriter(tmp_path / "items.parquet")
+    writer.add(_many_items(3, bad=-1))
+    writer.close()
+    synced: list[str] = []
+
+    def sync_file(path: Path) -> None:
+        assert not (path.parent / "plan.json").exists()
+        synced.append(path.name)
+
+    monkeypatch.setattr(plan_store, "sync_file", sync_file)
+    make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
+    assert sorted(synced) == ["chips.parquet", "items.parquet", "tile_items.parquet", "tiles.parquet"]
