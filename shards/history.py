@@ -18,7 +18,7 @@ from shards.document import read_document
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
 from shards.reader import told_of_damage
 from shards.storage import FolderStorage, Storage
-from shards.zarr_store import has_repository, open_repository, tags
+from shards.zarr_store import NewFiles, has_repository, open_repository, tags
 
 log = logging.getLogger(__name__)
 
@@ -310,12 +310,13 @@ def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:
     """Drop tags of no version, then every snapshot without a tag and the chunks that none of the others names."""
     if not has_repository(storage):
         return 0
-    repository = open_repository(storage)
+    repository, changed = open_repository(storage), NewFiles(storage)
     tag = str(read_document(storage, current_version(storage)).zarr.get("tag", ""))
     if tag:
         repository.reset_branch("main", repository.lookup_tag(tag))
     for name in dangling:
         repository.delete_tag(name)
     now = datetime.now(UTC) + timedelta(seconds=1)
-    repository.expire_snapshots(now)
+    repository.expire_snapshots(now)  # rewrites those that stay, without the ones before them
+    changed.to_disk()
     return int(repository.garbage_collect(now).bytes_deleted)

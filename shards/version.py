@@ -26,7 +26,7 @@ from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
-from shards.zarr_store import disk_errors, tags
+from shards.zarr_store import NewFiles, disk_errors, tags
 from shards.zarr_write import Spread
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ def publish(
         )
         counted = _write_tables(folder, draft, rows)
         on_step("zarr")
+        in_zarr = NewFiles(storage)
         stored = prepare_zarr(storage, draft, rows, parent, spread)
         estimates_sha256 = _write_estimates(folder, draft)
         content_hash = _content_hash(folder, draft, stored, estimates_sha256)
@@ -126,6 +127,7 @@ def publish(
             held.check()
         on_step("zarr tag")
         stored.tag(storage, version)
+        in_zarr.to_disk()
         on_step("rename")
         final = layout.version_path(version)
         storage.put_folder(final, folder)

@@ -16,9 +16,11 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import icechunk
@@ -26,12 +28,14 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from schemas.errors import DatasetError
-from shards.layout import ZARR
-from shards.storage import Storage
+from shards.layout import ZARR, sync_file, sync_folder
+from shards.storage import FolderStorage, Storage
 from shards.zarr_record import ZarrRecord, digest_of
 
 log = logging.getLogger(__name__)
 
+SYNCED_AT_ONCE = 8
+"""Files that wait for the disk side by side: its journal takes them together."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
@@ -63,6 +67,42 @@ class ZarrResult:
             raise DatasetError(what, where=version, mend="run the same command again") from error
         self.repository.create_tag(version, snapshot_id=snapshot)
         return snapshot
+
+
+class NewFiles:
+    """What is written into ``zarr/`` from now on: Icechunk itself does not wait until a file is on the disk.
+
+    Args:
+        storage: the dataset's root; an object store has nothing to wait for.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.folder = storage.folder / ZARR if isinstance(storage, FolderStorage) else None
+        self._known = set(self._files())
+
+    def to_disk(self) -> None:
+        """Wait until all of it is on the disk, what was replaced too.
+
+        Raises:
+            OSError: the disk takes no more.
+        """
+        files = set(self._files())
+        new = [path for path, _ in files - self._known]
+        with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+            list(pool.map(sync_file, new))
+            list(pool.map(sync_folder, {folder for path in new for folder in (path.parent, path.parent.parent)}))
+        self._known = files
+
+    def _files(self) -> Iterator[tuple[Path, int]]:
+        """All files with their inodes: one that is written anew has another."""
+        folders = [self.folder] if self.folder is not None and self.folder.is_dir() else []
+        while folders:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path), entry.inode()
 
 
 @contextmanager

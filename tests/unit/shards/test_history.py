@@ -24,6 +24,7 @@ from shards.repack import Sizes, repack
 from shards.storage import Storage, open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
+from tests.unit.shards.durability import files_of, synced_files
 
 
 def publish_again(root: Path, storage: Storage, hours: int, seed: int) -> str:
@@ -195,3 +196,15 @@ def test_a_file_that_is_gone_before_it_is_looked_at_is_not_listed(tmp_path: Path
     first = next(listed)
     storage.delete("versions/x/b")
     assert [first, *listed] == [("versions/x/a", 1), ("versions/x/c", 1)]
+
+
+def test_snapshots_that_are_rewritten_are_on_the_disk_before_others_are_removed(
+    history: tuple[Path, Storage, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, storage, _ = history
+    synced = synced_files(monkeypatch)
+    before = set(files_of(root / "zarr"))
+    assert remove_garbage(storage, find_garbage(storage, keep=1)).zarr_bytes > 0
+    rewritten = {(path, inode) for path, inode in files_of(root / "zarr") if (path, inode) not in before}
+    assert any("snapshots" in path.parts for path, _ in rewritten)
+    assert {inode for _, inode in rewritten} <= synced

@@ -23,6 +23,7 @@ from shards.storage import open_storage
 from shards.tables import run_table, texts_table
 from shards.version import promote, publish
 from tests.unit.shards import made_up
+from tests.unit.shards.durability import files_of, synced_files
 
 LATER = made_up.CREATED + timedelta(days=1)
 
@@ -379,3 +380,19 @@ def test_a_first_version_that_waits_is_found_by_its_name_alone(tmp_path: Path) -
     assert len(open_dataset(storage, waiting.version)) == 3
     assert promote(storage, waiting.version) == ""
     assert open_dataset(storage).version == waiting.version
+
+
+def test_all_that_a_version_lists_is_on_the_disk_before_the_pointer_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = synced_files(monkeypatch)
+    waiting: list[Path] = []
+
+    def look(step: str) -> None:
+        if step == "pointer":
+            folders = (tmp_path / name for name in ("shards", "versions", "zarr"))
+            waiting.extend(path for folder in folders for path, inode in files_of(folder) if inode not in synced)
+
+    for seed in (1, 2):
+        publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(6, seed)), on_step=look)
+        assert waiting == []
