@@ -132,7 +132,7 @@ def compare(
         before: the parent.
         steps: step -> declared version.
         refit: whether the estimated parameters are estimated anew: then every kept chip is touched.
-        redo: components that are done again whatever their inputs.
+        redo: components that are done again whatever their inputs, a modality with those that are tied to it.
 
     Raises:
         UserError: ``redo`` names a component that there is not.
@@ -234,7 +234,7 @@ class _Judge:
     def __init__(self, recipe: Recipe, before: Before, again: frozenset[str], refit: bool, frozen: Estimates) -> None:
         self.before, self.again, self.refit = before, again, refit
         self.new_shifts, self.new_twins = not frozen.shifts_part, not frozen.twins_part
-        self.modalities = frozenset(recipe.modalities)
+        self.modalities, self.together = frozenset(recipe.modalities), tied(recipe)
         self.asks = recipe.captions is not None and recipe.captions.may_ask
         labels = recipe.labels.sources.values() if recipe.labels else ()
         self.rejecting = self.modalities | {SCREEN}
@@ -263,7 +263,7 @@ class _Judge:
             changed |= {CAPTIONS}
         if not changed:
             return None
-        read = self.modalities & changed
+        read = frozenset(other for name in self.modalities & changed for other in self.together[name])
         if self.moves and (self.new_shifts or changed & self.needs_unmoved):  # the parent holds it as it was moved
             read = self.modalities
         return Touched(read, changed, None if read == self.modalities else sample, self.new_shifts, self.new_twins)

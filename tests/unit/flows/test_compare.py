@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chips.inputs import recipe_parts, tile_inputs, with_models
 from chips.plan import LayerPlan
-from flows.compare import NEW, Outlook, Touched, may_be_kept, other_layers
+from flows.before import Before, Inputs
+from flows.compare import NEW, Outlook, Touched, compare, may_be_kept, other_layers
+from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from schemas.dataset import BandTable, LayerTable
-from tests.unit.chips.test_inputs import recipe
+from schemas.recipe import Recipe
+from tests.unit.chips.test_inputs import STEPS, recipe, tile
 
 S2 = LayerPlan("s2", "s2", "sentinel-2-l2a", 10.0, ("B02", "B03"), "uint16", 0.0, "reflectance")
 LANDSAT = LayerPlan("landsat", "landsat", "landsat-c2-l2-sr", 30.0, ("red",), "float32", float("nan"), "reflectance")
@@ -72,3 +77,41 @@ def test_texts_and_files_make_no_estimate_stale() -> None:
 )
 def test_what_rejected_a_chip_may_be_what_the_recipe_lost(reason: str, changed: set[str], answer: bool) -> None:
     assert may_be_kept(reason, changed) is answer
+
+
+def touched_by(asked: Recipe, redo: list[str]) -> dict[str, Touched]:
+    """What `compare` says of two chips that the parent kept under the same recipe."""
+    parts, chips = recipe_parts(asked, STEPS), tile(dict.fromkeys(("s2", "landsat", "cover"), ()))
+    modality_of = {"s2": "s2", "landsat": "landsat"}
+    known = Estimates(
+        fusion_part=fusion_part(parts),
+        shifts_part=shifts_part(parts, modality_of),
+        twins_part=twins_part(parts, modality_of),
+    )
+    inputs = Inputs()
+    for chip_id, hashes in tile_inputs(asked, chips, parts).items():
+        inputs.put(chip_id, with_models(hashes, known.models(asked)))
+    document: Any = SimpleNamespace(
+        modalities=[documented(S2), documented(LANDSAT)], recipe_hash=asked.hash(), steps=STEPS
+    )
+    plan: Any = SimpleNamespace(recipe=asked, layers=[S2, LANDSAT], numbers=range(1), tile=lambda number: chips)
+    sample: Any = SimpleNamespace()
+    before = Before(document, known, inputs, places=dict.fromkeys(inputs, sample))
+    outlook = compare(plan, parts, before, STEPS, redo=redo)
+    return dict((outlook.touched or {}).get(0, {}))
+
+
+@pytest.mark.parametrize(
+    ("sections", "read"),
+    [
+        ({"register__mode": "measure"}, {"landsat"}),
+        ({"register__mode": "correct"}, {"s2", "landsat"}),  # which is moved by the reference
+        ({"modalities__landsat__select": {"near": {"modality": "s2", "max_gap_days": 3.0}}}, {"s2", "landsat"}),
+    ],
+)
+def test_a_modality_is_done_again_with_those_that_it_hangs_on(sections: dict[str, Any], read: set[str]) -> None:
+    asked = recipe(**sections)
+    assert touched_by(asked, []) == {}
+    touched = touched_by(asked, ["landsat"])
+    assert [one.read for one in touched.values()] == [read, read]
+    assert [one.sample is None for one in touched.values()] == [read == {"s2", "landsat"}] * 2
