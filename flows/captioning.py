@@ -8,7 +8,6 @@ write for want of budget or of a server are listed beside it, and asked by the n
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -25,6 +24,7 @@ from flows.passes import Job
 from flows.progress import current
 from schemas.errors import UserError
 from schemas.recipe import fill
+from shards.layout import replace_durably
 
 api_key: ContextVar[str | None] = ContextVar("api_key", default=None)
 """Key of the language model's server. Set by the lobby; never an argument, so that no log or database sees it."""
@@ -166,6 +166,8 @@ class Waiting:
         before = dict(read_json(folder / TEXTS)) if (folder / TEXTS).exists() else {}
         texts = {chip_id: [r.model_dump(mode="json") for r in one.records] for chip_id, one in done.items()}
         still_open = {chip_id: one.open for chip_id, one in sorted(done.items()) if one.open}
+        if still_open and not before:  # else, after a kill between the two, nobody would know that they wait
+            _write(folder / OPEN, still_open)
         _write(folder / TEXTS, dict(sorted((before | texts).items())))
         if still_open:
             _write(folder / OPEN, still_open)
@@ -182,9 +184,7 @@ def _attempts(ledger: LedgerPlace, purse: str) -> Iterator[Attempt]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(f".tmp-{os.getpid()}")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, path)
+    replace_durably(path, json.dumps(content).encode())
 
 
 def _pending(folder: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from captioners.base import Written
 from captioners.template import TemplateCaptioner
+from flows import captioning
 from flows.captioning import OPEN, TEXTS, Waiting, end_run, last_reading, run_purse
 from flows.passes import Job
+from shards.layout import replace_durably
 from shards.stored_tables import read_unasked
 from shards.tables import texts_table, write_texts
 from tests.unit.captioners.answering import inputs
+from tests.unit.shards.durability import synced_files
 
 
 def tiles(folder: Path, **chips: list[str]) -> dict[str, Path]:
@@ -47,6 +53,42 @@ def test_a_tile_is_kept_when_it_is_whole_and_open_chips_wait_again(tmp_path: Pat
     assert not (second["a"] / OPEN).exists()
     assert len(list(again.texts())) == 1
     assert Waiting(job(tmp_path), second).tiles == []
+
+
+def test_a_kill_between_a_tiles_files_forgets_no_chip_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it comes before or after the texts are written, the first time or when a chip is asked again."""
+
+    def keep_until(call: int, open_chips: str) -> list[str]:
+        calls = iter(range(9))
+
+        def stopped(path: Path, content: bytes) -> None:
+            if next(calls) == call:
+                raise KeyboardInterrupt
+            replace_durably(path, content)
+
+        monkeypatch.setattr(captioning, "replace_durably", stopped)
+        waiting = Waiting(job(tmp_path), second)
+        with suppress(KeyboardInterrupt):
+            for chip_id in sorted(waiting._lacks["a"]):
+                waiting.take(Written(chip_id, [], "budget" if chip_id in open_chips else ""))
+        again = Waiting(job(tmp_path), second)
+        return sorted(again._lacks.get("a", ()))
+
+    for call in range(3):
+        second = tiles(tmp_path / f"{call}", a=["1", "2", "3"])
+        assert set("23") <= set(keep_until(call, "23"))
+        assert "3" in keep_until(call, "3")
+
+
+def test_texts_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = synced_files(monkeypatch)
+    second = tiles(tmp_path / "second", a=["a1"])
+    Waiting(job(tmp_path), second).take(Written("a1", [], "budget"))
+    run_purse(job(tmp_path))
+    written = [second["a"] / TEXTS, second["a"] / OPEN, tmp_path / "captions.json"]
+    assert {path.stat().st_ino for path in written} <= synced
 
 
 def test_a_purse_lasts_until_a_version_is_published(tmp_path: Path) -> None:
