@@ -5,6 +5,7 @@ A file that was hashed once is known again by size and time. What lies behind a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from shards.layout import sha256_of
 
 KNOWN = "label_files.json"
 """Name of the file that remembers hashes, below ``work/``."""
+BESIDE_SHP = (".dbf", ".DBF", ".prj", ".PRJ", ".cpg", ".CPG")
+"""Endings of a shapefile's other parts that say what its areas are, and where."""
 
 
 def label_files(recipe: Recipe, variables: Mapping[str, str], work: Path) -> dict[str, str]:
@@ -26,16 +29,27 @@ def label_files(recipe: Recipe, variables: Mapping[str, str], work: Path) -> dic
     for name, source in (recipe.labels.sources if recipe.labels else {}).items():
         path = local_path(fill(source.href, variables, f"labels.sources.{name}.href")) if source.href else None
         if path is not None and path.is_file():
-            status = path.stat()
-            key = f"{path} {status.st_size} {status.st_mtime_ns}"
-            now[key] = known.get(key) or sha256_of(path)
-            found[name] = now[key]
+            hashes = []
+            for part in parts_of(path):
+                status = part.stat()
+                key = f"{part} {status.st_size} {status.st_mtime_ns}"
+                now[key] = known.get(key) or sha256_of(part)
+                hashes.append(now[key])
+            found[name] = hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
     if now != known and now:
         work.mkdir(parents=True, exist_ok=True)
         temporary = work / f".{KNOWN}.{os.getpid()}"
         temporary.write_text(json.dumps(now), encoding="utf-8")
         os.replace(temporary, work / KNOWN)
     return found
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The file itself, and of a shapefile those beside it: the codes of its areas stand in none but the ``.dbf``."""
+    if path.suffix.lower() != ".shp":
+        return [path]
+    beside = (path.with_suffix(ending) for ending in BESIDE_SHP)
+    return [path, *(part for part in beside if part.is_file())]
 
 
 def _read(path: Path) -> dict[str, str]:
