@@ -22,7 +22,7 @@ from flows.estimates import Estimates
 from flows.frozen_items import ITEMS
 from flows.passes import Job
 from flows.plan_store import StoredPlan
-from flows.planning import addresses_of, make_plan
+from flows.planning import make_plan, origin_of
 from flows.published_items import items_of_current
 from flows.request import BuildRequest, BuildResult, make_job, run_folder
 from flows.steps import STEPS
@@ -59,15 +59,16 @@ def find_plan(request: BuildRequest) -> StoredPlan:
     """Hops 1 and 2: the plan that was asked for, the one that a stopped run left, or a new one.
 
     A plan is made anew where there is none or a version was published of it, where the recipe's catalogs are at other
-    addresses now (the frozen items would name files that are not there any more), and where somebody asks for it.
+    addresses now (the frozen items would name files that are not there any more) or a file that it names is another,
+    and where somebody asks for it.
     """
     if request.plan is not None:
         return StoredPlan(request.plan, request.recipe, request.variables, request.part)
     folder = run_folder(request) / "plan"
     try:
         stored = StoredPlan(folder, request.recipe, request.variables)
-        is_here = stored.addresses == addresses_of(request.recipe, request.variables)
-        if is_here and not request.replan and not stored.is_used_up:
+        is_same = stored.origin == origin_of(request.recipe, request.recipe_folder, request.variables)
+        if is_same and not request.replan and not stored.is_used_up:
             log.info("going on with the plan in %s", folder)
             return stored
     except UserError as error:

@@ -206,7 +206,7 @@ class StoredPlan:
         self.notes: tuple[str, ...] = tuple(document["notes"])
         self.offered: Mapping[str, int] = document["offered"]
         self.splits: Mapping[str, int] = document["splits"]
-        self.addresses: str = document["addresses"]
+        self.origin: str = document.get("origin", "")
         self.estimate = Estimate(**document["estimate"])
         """Bytes, requests, disk."""
         self.items = FrozenItems(folder / ITEMS, recipe, variables)

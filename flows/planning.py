@@ -27,6 +27,7 @@ from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
 from flows.label_files import local_path
 from flows.plan_store import PlanWriter, StoredPlan, describe
+from flows.steps import STEPS
 from labelers.marks import mark_sizes
 from labelers.targets import check_targets
 from labelers.voters import setup_of
@@ -51,10 +52,33 @@ SAMPLE = 64
 """Chips whose size stands for all in the estimate."""
 
 
-def addresses_of(recipe: Recipe, variables: Mapping[str, str]) -> str:
-    """Hash of where the recipe's catalogs are now: a plan made of them elsewhere names addresses that may be dead."""
+def origin_of(recipe: Recipe, folder: Path, variables: Mapping[str, str]) -> str:
+    """Hash of what a plan is made of beside the recipe and the items: by it a run knows whether it goes on with a plan.
+
+    The catalogs' addresses (made of them elsewhere, a plan names files that may be gone), the files that the recipe
+    names, by size and time, and the version of planning.
+    """
     filled = {name: unsigned(fill(c.href, variables, f"catalogs.{name}.href")) for name, c in recipe.catalogs.items()}
-    return hashlib.sha256(repr(sorted(filled.items())).encode()).hexdigest()
+    files = []
+    for name in sorted(_files_of(recipe)):
+        path = folder / fill(name, variables)
+        if path.is_file():
+            status = path.stat()
+            files.append((name, status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr([sorted(filled.items()), files, STEPS["plan"]]).encode()).hexdigest()
+
+
+def _files_of(recipe: Recipe) -> set[str]:
+    """Names of the files that say where chips lie and when."""
+    times = [recipe.time, *(modality.time for modality in recipe.modalities.values())]
+    steps = [(getattr(step, "file", None), *getattr(step, "files", ())) for step in recipe.sample]
+    named = [
+        recipe.grid.file,
+        *(region.geojson for region in recipe.regions),
+        *(file for step in steps for file in step),
+    ]
+    named += [getattr(time.windows, "table", None) for time in times if time is not None]
+    return {name for name in named if name}
 
 
 def make_plan(
@@ -106,7 +130,7 @@ def make_plan(
         {
             "recipe_hash": recipe.hash(),
             "name": recipe.name,
-            "addresses": addresses_of(recipe, variables),
+            "origin": origin_of(recipe, folder, variables),
             "notes": notes,
             "offered": {name: len(found) for name, found in offered.items()},
             "examples": rows,

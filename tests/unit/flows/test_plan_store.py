@@ -19,6 +19,7 @@ from flows.looking import find_plan
 from flows.plan_store import Part, PlanWriter, StoredPlan
 from flows.planning import make_plan
 from flows.request import BuildRequest, run_folder
+from flows.steps import STEPS
 from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.recipe_file import load_recipe
@@ -227,3 +228,36 @@ def test_a_plan_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     monkeypatch.setattr(plan_store, "sync_file", sync_file)
     make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
     assert sorted(synced) == ["chips.parquet", "items.parquet", "tile_items.parquet", "tiles.parquet"]
+
+
+def test_a_file_that_the_recipe_names_or_a_step_of_another_version_is_a_reason_to_plan_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = IndexWriter(tmp_path / "items.parquet")
+    writer.add(_many_items(3, bad=-1))
+    writer.close()
+
+    def draw(east: float) -> None:
+        box = shapely.geometry.mapping(shapely.box(11.98, 47.80, east, 47.82))
+        region = {"type": "Feature", "properties": {}, "geometry": box}
+        (tmp_path / "region.geojson").write_text(json.dumps(region))
+
+    draw(12.0)
+    recipe = _over(str(tmp_path / "items.parquet")).model_dump(mode="json", by_alias=True)
+    recipe["regions"] = [{"name": "r", "geojson": "region.geojson"}]
+    request = BuildRequest(
+        recipe=Recipe.model_validate(recipe),
+        recipe_folder=tmp_path,
+        storage=open_storage(str(tmp_path / "dataset")),
+        work=tmp_path / "work",
+    )
+    planned = find_plan(request).chip_count
+    written = (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns
+    assert find_plan(request).chip_count == planned
+    assert (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns == written
+    draw(11.99)
+    assert find_plan(request).chip_count < planned
+    written = (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns
+    monkeypatch.setitem(STEPS, "plan", "of another software")
+    find_plan(request)
+    assert (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns > written
