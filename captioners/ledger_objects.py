@@ -114,14 +114,27 @@ class ObjectLedger:
 
     def _documents(self, key: str) -> list[Document]:
         """All attempts at a request; those of dead owners are in doubt."""
-        paths = [path for path, _ in self._storage.list(f"attempts/{key}")]
-        return [self._judged(path, self._read(path)) for path in sorted(paths)]
+        return [self._judged(path) for path in sorted(path for path, _ in self._storage.list(f"attempts/{key}"))]
 
-    def _judged(self, path: str, document: Document) -> Document:
-        if document["state"] == "intent" and not document["batch"] and not self._is_alive(document["owner"]):
+    def _judged(self, path: str) -> Document:
+        """An attempt; an intent of a dead owner is put in doubt, unless the owner lives after all and ends it first."""
+        while True:
+            content, tag = self._tagged(path)
+            document: Document = dict(json.loads(content))
+            if document["state"] != "intent" or document["batch"] or self._is_alive(document["owner"]):
+                return document
             document |= {"state": "doubt", "ended_utc": now_utc(), "error": "process died"}
-            self._write(path, document)
-        return document
+            try:
+                self._storage.put_if(path, json.dumps(document).encode(), tag)
+            except StorageConflictError:
+                continue
+            return document
+
+    def _tagged(self, path: str) -> tuple[bytes, str]:
+        found = self._storage.read_tagged(path)
+        if found is None:
+            raise FileNotFoundError(path)
+        return found[0], str(found[1])
 
     def _intend(self, intents: Sequence[tuple[int, Intent]]) -> Iterator[tuple[int, Any]]:
         """Write intents down: what the purse lets through, where no other process was quicker."""
@@ -248,7 +261,7 @@ class ObjectLedger:
     def attempts(self, purse: str | None = None) -> Iterator[Attempt]:
         """See `Ledger.attempts`; every object is read."""
         paths = [path for path, _ in self._storage.list("attempts")]
-        documents = self._all(lambda path: (path, self._judged(path, self._read(path))), paths)
+        documents = self._all(lambda path: (path, self._judged(path)), paths)
         for path, one in sorted(documents, key=lambda pair: (pair[1]["started_utc"], pair[0])):
             if purse is None or one["purse"] == purse:
                 row = path.removeprefix("attempts/").removesuffix(".json")

@@ -221,6 +221,22 @@ def test_the_calls_of_a_living_process_are_not_in_doubt(opened: Open) -> None:
         assert find(one).answer is not None
 
 
+def test_who_takes_a_living_owner_for_dead_does_not_lose_its_answer(tmp_path: Path) -> None:
+    """The owner was held up for longer than its heart may rest, and writes its answer just now."""
+    with ObjectLedger(str(tmp_path)) as slow, ObjectLedger(str(tmp_path)) as other:
+        row = begin(slow)
+
+        def is_alive(owner: str) -> bool:
+            answer(slow, row, b"paid")
+            return False
+
+        other._is_alive = is_alive  # type: ignore[method-assign]
+        found = find(other).answer
+        assert found is not None
+        assert found.body == b"paid"
+        assert slow.body("k") == b"paid"
+
+
 def test_handles_share_one_budget(opened: Open) -> None:
     taken: list[str] = []
 
