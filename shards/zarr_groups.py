@@ -93,7 +93,7 @@ class GroupSpec(Protocol):
         ...
 
     def create(self, top: zarr.Group, chips: int) -> None:
-        """Make the group with its arrays of pixels, empty."""
+        """Make the group with its arrays of pixels, empty, and the attributes that the signature speaks for."""
         ...
 
     def write(self, group: zarr.Group, start: int, batch: Sequence[Sample]) -> Vectors:
@@ -105,7 +105,7 @@ class GroupSpec(Protocol):
         ...
 
     def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
-        """Write the coordinates, and what is known only now."""
+        """Write the coordinates, what is known only now, and what may be another while the arrays stay."""
         ...
 
     def blank(self, chips: int) -> Vectors:
@@ -160,8 +160,7 @@ class LayerSpec:
     def create(self, top: zarr.Group, chips: int) -> None:
         """See `GroupSpec.create`."""
         table = self.table
-        attributes = {"modality": table.modality, "sensor": table.sensor, "gsd_m": table.gsd_m}
-        group = top.create_group(self.name, attributes=attributes)
+        group = top.create_group(self.name)
         shapes, coordinates = self.arrays, f"time {CHIP_COORDINATES}"
         dims = ("chip", "time", "band", "y", "x")
         data, fill = (chips, *shapes["data"]), padding_of(table)
@@ -189,7 +188,7 @@ class LayerSpec:
                 0,
                 masks,
                 coordinates=coordinates,
-                long_name=f"clear dates behind each pixel of the {table.composite}",
+                long_name="",
                 units="1",
             )
 
@@ -239,6 +238,11 @@ class LayerSpec:
 
     def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
         """See `GroupSpec.close`."""
+        table = self.table
+        group.attrs.update({"modality": table.modality, "sensor": table.sensor, "gsd_m": table.gsd_m})
+        if "count" in self.arrays:
+            note = f"clear dates behind each pixel of the {table.composite}"
+            array_of(group, "count").attrs.update({"long_name": note})
         write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
         times = {
             "units": "nanoseconds since 1970-01-01T00:00:00",
@@ -290,7 +294,7 @@ class LabelSpec:
     def create(self, top: zarr.Group, chips: int) -> None:
         """See `GroupSpec.create`."""
         table = self.table
-        group = top.create_group(self.name, attributes={"legend": table.legend})
+        group = top.create_group(self.name)
         make_pixels(
             group,
             "data",
@@ -327,6 +331,7 @@ class LabelSpec:
 
     def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
         """See `GroupSpec.close`."""
+        group.attrs.update({"legend": self.table.legend})
         write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
         write_places(group, vectors)
 

@@ -208,3 +208,21 @@ def test_workers_that_hand_in_whole_shards_write_the_same_store(tmp_path: Path) 
         storage, plan, others, list, inputs=inputs[1], before=before, spread=elsewhere, task_chips=4
     )  # all arrays stay, every shard is another
     assert second.record.digest() == write_places(open_storage(tmp_path / "d"), plan, others, list).digest
+
+
+def test_what_groups_are_called_is_said_anew_where_their_arrays_stay(tmp_path: Path) -> None:
+    """Another composite, another legend: of as many dates and pixels, so that the group of the parent goes on."""
+
+    def plan_with(composite: str, legend: str, sensor: str) -> ZarrPlan:
+        layers = tuple(layer.model_copy(update={"composite": composite, "sensor": sensor}) for layer in made_up.LAYERS)
+        labels = {name: replace(table, legend=legend) for name, table in LABELS.items()}
+        return ZarrPlan(layers, labels, plan_of(5).chip_ids, 4)
+
+    samples, storage = [made_up.sample(n) for n in range(5)], open_storage(tmp_path)
+    first = plan_with("median", "worldcover-11", "sentinel-2-l2a")
+    result = write_places(storage, first, samples, list, inputs={spec.name: ["1"] * 5 for spec in first.specs()})
+    before = ZarrBefore(result.tag(TAG), {s.name: s.signature() for s in first.specs()}, result.record)
+    other, inputs = plan_with("medoid", "corine-44", "another"), {spec.name: ["2"] * 5 for spec in first.specs()}
+    again = write_places(storage, other, samples, list, inputs=inputs, before=before)
+    fresh = write_places(open_storage(tmp_path / "fresh"), other, samples, list, inputs=inputs)
+    assert again.record == fresh.record
