@@ -34,6 +34,8 @@ from shards.zarr_record import ZarrRecord, digest_of
 
 log = logging.getLogger(__name__)
 
+BRANCH = f"{ZARR}/refs/branch.main/ref.json"
+"""File in which Icechunk keeps the snapshot that its one branch names."""
 SYNCED_AT_ONCE = 8
 """Files that wait for the disk side by side: its journal takes them together."""
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -103,6 +105,14 @@ class NewFiles:
                         folders.append(Path(entry.path))
                     else:
                         yield Path(entry.path), entry.inode()
+
+
+def branch_to_disk(storage: Storage) -> None:
+    """Wait until it is on the disk where Icechunk's branch stands: with a torn branch a repository opens to nobody."""
+    path = storage.folder / BRANCH if isinstance(storage, FolderStorage) else None
+    if path is not None and path.is_file():
+        sync_file(path)
+        sync_folder(path.parent)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from shards.zarr_store import ZarrResult, open_store, store_digest, tags
 from shards.zarr_write import Done, Task, ZarrBefore
 from shards.zarr_write import write_zarr as write_places
 from tests.unit.shards import made_up
+from tests.unit.shards.durability import synced_files
 
 LABELS = {"label": LabelTable("uint8", 255, (24, 36)), "label_worldcover": LabelTable("uint8", 0, (24, 36))}
 TAG = "20261120T101500Z-00000000"
@@ -226,3 +227,24 @@ def test_what_groups_are_called_is_said_anew_where_their_arrays_stay(tmp_path: P
     again = write_places(storage, other, samples, list, inputs=inputs, before=before)
     fresh = write_places(open_storage(tmp_path / "fresh"), other, samples, list, inputs=inputs)
     assert again.record == fresh.record
+
+
+def test_the_branch_is_on_the_disk_while_shards_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torn by a power cut, it would keep readers from the version before."""
+    synced, plan, storage = synced_files(monkeypatch), plan_of(9, shard_chips=2), open_storage(tmp_path)
+    branch = tmp_path / "zarr" / "refs" / "branch.main" / "ref.json"
+    stood: list[str] = []
+
+    def spread(work: Callable[[Task], Done], tasks: Sequence[Task]) -> list[Done]:
+        assert branch.stat().st_ino in synced
+        stood.append(branch.read_text())
+        return [work(task) for task in tasks]
+
+    before = None
+    for seed in (1, 2):
+        samples = [made_up.sample(n, seed=seed) for n in range(9)]
+        inputs = {spec.name: [str(seed)] * 9 for spec in plan.specs()}
+        result = write_places(storage, plan, samples, list, inputs=inputs, before=before, spread=spread, task_chips=4)
+        snapshot = result.tag(f"20261120T10150{seed}Z-00000000")
+        before = ZarrBefore(snapshot, {spec.name: spec.signature() for spec in plan.specs()}, result.record)
+    assert len(stood) == 2
