@@ -256,10 +256,17 @@ class _Run:
             after = str(page["data"][-1]["id"])
 
     async def _take_up(self) -> list[Errand]:
-        """Batches that an earlier process left behind on this server, whosever they were."""
+        """Batches that an earlier process left behind on this server, whosever they were.
+
+        Those of other runs that live are theirs: rows are written long before their file is sent. Of our own run, which
+        holds its dataset, no other process lives.
+        """
         left = []
         for name, note in self.ledger.notes("batch").items():
             if note.get("server") != self.server_name or note["state"] == "done":
+                continue
+            by = str(note.get("by", ""))
+            if by and note["purse"] != self.till.purse and self.ledger.is_alive(by):
                 continue
             errand = Errand(name, None, note.get("file_id", ""), note.get("batch_id", ""))
             if note["state"] == "made":
@@ -330,7 +337,8 @@ class _Run:
         self.ledger.save(
             "batch", errand.name,
             {"state": state, "server": self.server_name, "model": self.owner.captions.model,
-             "file_id": errand.file_id, "batch_id": errand.batch_id},
+             "file_id": errand.file_id, "batch_id": errand.batch_id,
+             "by": self.ledger.owner, "purse": self.till.purse},
         )  # fmt: skip
 
     async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:

@@ -190,6 +190,10 @@ class Ledger(Protocol):
         """Mark the intents of dead processes as in doubt; how many there were."""
         ...
 
+    def is_alive(self, owner: str) -> bool:
+        """Whether another handle, by its own name, is still held by somebody."""
+        ...
+
     def attempts(self, purse: str | None = None) -> Iterator[Attempt]:
         """All attempts, of one purse where it is named, in the order in which they began."""
         ...

@@ -121,7 +121,7 @@ class ObjectLedger:
         while True:
             content, tag = self._tagged(path)
             document: Document = dict(json.loads(content))
-            if document["state"] != "intent" or document["batch"] or self._is_alive(document["owner"]):
+            if document["state"] != "intent" or document["batch"] or self.is_alive(document["owner"]):
                 return document
             document |= {"state": "doubt", "ended_utc": now_utc(), "error": "process died"}
             try:
@@ -240,7 +240,8 @@ class ObjectLedger:
                 if self._try_purse(purse, held[0] + nano, held[1] + tokens, held[2]):
                     break
 
-    def _is_alive(self, owner: str) -> bool:
+    def is_alive(self, owner: str) -> bool:
+        """See `Ledger.is_alive`: whether it has renewed its object lately."""
         if owner == self.owner:
             return True
         if owner in self._dead:

@@ -264,7 +264,7 @@ class SqliteLedger:
         """See `Ledger.recover`; an intent that goes with a batch is the batch's."""
         with self._transaction() as db:
             rows = db.execute("SELECT DISTINCT owner FROM attempts WHERE state = 'intent' AND batch = ''")
-            dead = [row[0] for row in rows if row[0] != self.owner and not self._is_alive(row[0])]
+            dead = [row[0] for row in rows if row[0] != self.owner and not self.is_alive(row[0])]
             count = 0
             for owner in dead:
                 changed = db.execute(
@@ -277,8 +277,8 @@ class SqliteLedger:
             (self._owners / owner).unlink(missing_ok=True)
         return count
 
-    def _is_alive(self, owner: str) -> bool:
-        """Whether the process that wrote a row still holds its lock."""
+    def is_alive(self, owner: str) -> bool:
+        """See `Ledger.is_alive`: whether the process that wrote a row still holds its lock."""
         try:
             with (self._owners / owner).open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -195,6 +195,26 @@ def test_a_run_that_was_killed_goes_on_with_its_batches(tmp_path: Path, state: s
     assert "doubt" not in counts
 
 
+def test_a_batch_of_a_living_process_is_not_taken_up(tmp_path: Path) -> None:
+    """Another build begins with the same ledger while the file is on its way: nothing is asked, or paid, twice."""
+    chips = inputs(4)
+    others: list[list[Any]] = []
+    with FakeOpenAI(answers(chips)) as server:
+        upload = server.files._upload
+
+        def while_it_waits(headers: dict[str, str], body: bytes) -> Any:
+            server.files._upload = upload  # type: ignore[method-assign]
+            others.append(batches(server, tmp_path, purse="other").write(chips))
+            return upload(headers, body)
+
+        server.files._upload = while_it_waits  # type: ignore[method-assign]
+        records = batches(server, tmp_path).write(chips)
+        assert server.answered == 4
+    assert {row.verification for rows in records for row in rows} == {"pass"}
+    assert {row.verification for rows in others[0] for row in rows} == {"fallback"}
+    assert states(tmp_path) == {"answered": 4}
+
+
 def _forget_upload(folder: Path, server: FakeOpenAI) -> None:
     """As if the process had died before it sent anything."""
     with SqliteLedger(folder / "ledger.sqlite") as ledger:

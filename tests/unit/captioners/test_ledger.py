@@ -230,7 +230,7 @@ def test_who_takes_a_living_owner_for_dead_does_not_lose_its_answer(tmp_path: Pa
             answer(slow, row, b"paid")
             return False
 
-        other._is_alive = is_alive  # type: ignore[method-assign]
+        other.is_alive = is_alive  # type: ignore[method-assign]
         found = find(other).answer
         assert found is not None
         assert found.body == b"paid"
