@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import rioxarray
 import xarray as xr
+from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import AssetMissingError, UnsupportedItemError
 from schemas.georef import GeoRef
@@ -24,6 +25,8 @@ from sources.label_pixels import opened, read_codes
 
 USUAL_ASSET = {"worldcover": "map", "corine": "clc", "osm": "pbf"}
 """Asset key by kind where the recipe names none."""
+
+WGS84 = "EPSG:4326"
 
 NATIVE_GSD_M = {"worldcover": 10.0, "corine": 100.0}
 """GSD of the products themselves."""
@@ -94,18 +97,18 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
 def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Opener) -> SceneItem:
     """A raster that the recipe names by its address instead of a catalog, as a `SceneItem`.
 
-    Only the header is read. The vintage is the recipe's ``year``, or untold where it says none.
+    Only the header is read. The vintage is the recipe's ``year``, or untold where it says none. A coordinate system
+    without EPSG code (national grids, as NLCD has one) leaves the lattice untold: pixels are found by the file's own.
 
     Raises:
         SourceError: the file cannot be opened.
     """
     with opened(href, opener) as file:
         raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
-        epsg = raster.rio.crs.to_epsg()
-        if epsg is None:
-            raise UnsupportedItemError("the raster's coordinate system has no EPSG code", href)
-        bounds, transform = raster.rio.transform_bounds("EPSG:4326"), raster.rio.transform()
-        georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.rio.height, raster.rio.width))
+        epsg, bounds, transform = raster.rio.crs.to_epsg(), raster.rio.transform_bounds(WGS84), raster.rio.transform()
+        georef = _untold(box_parts(*bounds))
+        if epsg is not None:
+            georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.rio.height, raster.rio.width))
         ref = SceneRef(name, "file", href, "file", 1, georef, str(raster.dtype), _number(raster.rio.nodata))
     return SceneItem(
         catalog="",
@@ -248,7 +251,12 @@ def _stated_georef(item: dict[str, Any], asset: Mapping[str, Any]) -> GeoRef:
     if epsg and transform and shape_yx and abs(transform[0] + transform[4]) < 1e-6 * abs(transform[0]):
         rows, columns = shape_yx
         return GeoRef(int(epsg), transform[2], transform[5], transform[0], (int(rows), int(columns)))
-    west, _, _, north = item_geometry(item).bounds
+    return _untold(item_geometry(item))
+
+
+def _untold(footprint: BaseGeometry) -> GeoRef:
+    """What stands for a lattice that is not stated: of shape (0, 0)."""
+    west, _, _, north = footprint.bounds
     return GeoRef(4326, west, north, 1.0, (0, 0))
 
 

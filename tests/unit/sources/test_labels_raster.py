@@ -188,6 +188,27 @@ def test_a_rotated_raster_is_refused_and_not_read_as_if_it_were_not(tmp_path: Pa
         item_of(path)
 
 
+def test_a_raster_in_a_grid_without_epsg_code_lands_under_the_centres(tmp_path: Path) -> None:
+    """NLCD's Albers grid has no EPSG code: neither the lattice nor the pixels hang on one."""
+    albers = rasterio.CRS.from_string("+proj=aea +lat_0=23 +lon_0=9 +lat_1=29.5 +lat_2=45.5 +datum=WGS84 +units=m")
+    assert albers.to_epsg() is None
+    target = GeoRef(32632, 500_003.0, 5_200_007.0, 10.0, (40, 70))
+    x0, y0 = pyproj.Transformer.from_crs(32632, albers.to_wkt(), always_xy=True).transform(500_000, 5_200_000)
+    path = tmp_path / "albers.tif"
+    stored = np.random.default_rng(3).choice([10, 30, 50], (60, 80)).astype(np.uint8)
+    with rasterio.open(
+        path, "w", driver="GTiff", width=80, height=60, count=1, dtype=np.uint8, crs=albers, nodata=0,
+        transform=from_origin(x0 - 100, y0 + 500, 30, 30),
+    ) as raster:  # fmt: skip
+        raster.write(stored, 1)
+    layer = read_label_raster([item_of(path)], target, OPENER, legend="worldcover")
+    assert layer is not None
+    x, y = np.meshgrid(target.x_centres(), target.y_centres())
+    along, up = pyproj.Transformer.from_crs(32632, albers.to_wkt(), always_xy=True).transform(x, y)
+    rows, columns = np.floor((y0 + 500 - up) / 30).astype(int), np.floor((along - x0 + 100) / 30).astype(int)
+    np.testing.assert_array_equal(layer.codes, stored[rows, columns])
+
+
 def test_a_file_has_the_licence_and_the_year_that_the_recipe_says_and_no_other(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "a.tif", np.full((5, 7), 10, np.uint8), 32632, 500_000.0, 5_000_000.0, 10.0, 0)
     target = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4))
