@@ -10,7 +10,7 @@ STEPS: dict[str, str] = {
     "read": "4",
     "register": "4",
     "screen": "2",
-    "label": "9",
+    "label": "10",
     "fuse": "6",
     "caption": "4",
     "write": "1",

@@ -9,17 +9,15 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from labelers.osm import is_hidden
+from labelers.osm import is_hidden, load_rules
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
 LEAST_OVERLAP_M2 = 0.01
 """Buildings that share less are neighbours."""
 
-NOT_ROADS = frozenset(
-    {"no", "footway", "path", "steps", "cycleway", "bridleway", "corridor", "elevator", "platform", "proposed"}
-)
-"""Values of ``highway`` that are no road for vehicles."""
+WAYS = frozenset({"footway", "path", "steps", "cycleway", "bridleway"})
+"""Values of ``highway`` that are painted as roads, but are none for vehicles."""
 
 
 def building_density(table: FeatureTable, georef: GeoRef, cell_px: int) -> NDArray[np.float32]:
@@ -39,7 +37,7 @@ def road_density(table: FeatureTable, georef: GeoRef, cell_px: int) -> NDArray[n
 
 def is_road(tags: Mapping[str, str]) -> bool:
     """Whether a line with these tags is a road for vehicles."""
-    return tags.get("highway", "no") not in NOT_ROADS
+    return tags.get("highway") not in WAYS and load_rules().has_line("highway", tags)
 
 
 def seen(table: FeatureTable, dimension: int, is_wanted: Callable[[Mapping[str, str]], bool]) -> list[Feature]:

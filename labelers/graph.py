@@ -6,7 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from functools import partial
+from itertools import groupby, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ import shapely
 from numpy.typing import NDArray
 
 from labelers.densities import is_road, seen
+from labelers.osm import load_rules
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 
@@ -76,7 +78,7 @@ class _Part:
 
 def _parts(table: FeatureTable, georef: GeoRef, of: Network) -> Iterator[_Part]:
     """The edges to be, in the order of the table; vertices in the chip are kept to the bit."""
-    ways = seen(table, 1, is_road if of == "roads" else lambda tags: tags.get(KEY[of], "no") != "no")
+    ways = seen(table, 1, is_road if of == "roads" else partial(load_rules().has_line, KEY[of]))
     lines, whose = shapely.get_parts(np.array([way.geometry for way in ways], dtype=object), return_index=True)
     xy, line = shapely.get_coordinates(lines, return_index=True)
     places: list[Place] = [(x, y) for x, y in xy.tolist()]
@@ -90,10 +92,12 @@ def _parts(table: FeatureTable, georef: GeoRef, of: Network) -> Iterator[_Part]:
 
 
 def _pieces(places: Sequence[Place], line: NDArray[np.integer]) -> list[Piece]:
-    """What lies between nodes: the vertices at which a line ends, or which several lines share."""
+    """What lies between nodes: the vertices at which a line ends, which several lines share, or which one line comes
+    back to.
+    """
     borders = np.flatnonzero(np.diff(line, prepend=-1, append=-1)).tolist()
     lines = [places[start:stop] for start, stop in pairwise(borders)]
-    met = Counter(chain.from_iterable(map(set, lines)))
+    met = Counter(place for course in lines for place, _ in groupby(course))
     ends = {course[end] for course in lines for end in (0, -1)}
     nodes = [at for at, place in enumerate(places) if met[place] > 1 or place in ends]
     starts = set(borders)

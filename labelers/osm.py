@@ -140,6 +140,11 @@ class OsmRules:
         groups = (*self.areas, self.top)
         return frozenset(key for group in groups for rule in group for key in rule.values)
 
+    def has_line(self, key: str, tags: Mapping[str, str]) -> bool:
+        """Whether a line is one of a key's class: a dam, a platform, what is gone or planned is none."""
+        widths = next(rule.width_m[key] for rule in self.lines if key in rule.width_m)
+        return tags.get(key, "no") != "no" and widths.get(tags[key], widths.get(ANY)) is not None
+
     def shows(self, class_name: str, area_m2: float, pixel_m: float) -> bool:
         """Whether an area or a line of a class is painted on pixels of this size."""
         visible = self.visible[class_name]

@@ -104,6 +104,17 @@ def test_what_is_not_seen_from_above_is_not_painted(tags: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
+    "other",
+    [{"railway": "abandoned"}, {"railway": "dismantled"}, {"railway": "proposed"}, {"railway": "construction"}],
+)
+def test_a_railway_that_is_gone_or_planned_leaves_the_street_that_it_runs_in(other: dict[str, str]) -> None:
+    street = (line((0, 4.5), (17, 4.5)), {"highway": "primary"})
+    np.testing.assert_array_equal(painted((street[0], street[1] | other)), painted(street))
+    rails = (street[0], {"highway": "proposed", "railway": "rail"})
+    assert set(np.unique(painted(rails))) == {0, CODE["Railway"]}
+
+
+@pytest.mark.parametrize(
     "tags",
     [
         {"railway": "no"}, {"highway": "no"}, {"waterway": "no"}, {"waterway": "dam"},

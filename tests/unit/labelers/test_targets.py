@@ -230,7 +230,8 @@ def test_edges_are_as_long_as_what_of_the_ways_lies_in_the_chip(ways: list[list[
     again = sum(one.length for one in lines) - sum(shapely.union_all([one]).length for one in lines)
     total = sum(edge["length_m"] for edge in graph["edges"])
     assert inside - 0.01 * len(graph["edges"]) - 1e-6 <= total <= inside + again + 0.01 * len(graph["edges"]) + 1e-6
-    met = Counter(vertex for one in lines for vertex in set(one.coords))
+    courses = [list(one.coords) for one in lines]
+    met = Counter(b for places in courses for a, b in zip([None, *places], places, strict=False) if a != b)
     shared = {vertex for vertex, count in met.items() if count > 1} | {one.coords[i] for one in lines for i in (0, -1)}
     at_nodes = {(GRID.x0 + 10 * x, GRID.y0 - 10 * y) for x, y, _ in graph["nodes"]}
     between = {(GRID.x0 + 10 * x, GRID.y0 - 10 * y) for edge in graph["edges"] for x, y in edge["points"][1:-1]}
@@ -247,6 +248,36 @@ def test_a_footway_and_a_tunnel_are_no_road() -> None:
         ("way/3", line((0, 3), (8, 3)), {"highway": "no", "railway": "rail"}),
     )
     assert not road_density(table, GRID, 2).any()
+
+
+@pytest.mark.parametrize("gone", ["abandoned", "razed", "proposed", "construction"])
+def test_a_street_with_rails_that_are_gone_or_planned_is_a_street(gone: str) -> None:
+    table = features(("way/1", line((0, 1), (8, 1)), {"highway": "residential", "railway": gone}))
+    assert road_density(table, GRID, 2).any()
+    assert [edge["feature"] for edge in network(table, GRID)["edges"]] == ["way/1"]
+    assert not network(table, GRID, "railways")["edges"]
+    planned = features(("way/1", line((0, 1), (8, 1)), {"highway": "construction", "landuse": "grass"}))
+    assert not road_density(planned, GRID, 2).any()
+
+
+def test_a_platform_is_no_railway_and_a_dam_no_waterway() -> None:
+    table = features(
+        ("way/1", line((0, 1), (8, 1)), {"railway": "platform"}),
+        ("way/2", line((0, 2), (8, 2)), {"railway": "rail"}),
+        ("way/3", line((0, 3), (8, 3)), {"waterway": "dam"}),
+        ("way/4", line((0, 4), (8, 4)), {"waterway": "stream"}),
+    )
+    assert [edge["feature"] for edge in network(table, GRID, "railways")["edges"]] == ["way/2"]
+    assert [edge["feature"] for edge in network(table, GRID, "waterways")["edges"]] == ["way/4"]
+
+
+def test_a_way_that_comes_back_to_a_vertex_meets_itself_there() -> None:
+    loop = line((1, 3), (3, 3), (6, 3), (6, 1), (3, 1), (3, 3), (3, 5))
+    graph = network(features(("way/1", loop, {"highway": "residential"})), GRID)
+    assert {(x, y): degree for x, y, degree in graph["nodes"]} == {(1, 3): 1, (3, 3): 4, (3, 5): 1}
+    assert sorted(edge["length_m"] for edge in graph["edges"]) == [20.0, 20.0, 100.0]
+    ring = line((3, 1), (6, 1), (6, 3), (3, 3), (3, 1))
+    assert [n[:2] for n in network(features(("way/1", ring, {"highway": "residential"})), GRID)["nodes"]] == [[3, 1]]
 
 
 def test_what_is_gone_or_not_yet_there_on_the_day_of_the_extract_is_in_no_density_and_no_graph() -> None:
