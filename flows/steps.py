@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "4",
     "screen": "2",
     "label": "10",
-    "fuse": "6",
+    "fuse": "7",
     "caption": "4",
     "write": "1",
 }

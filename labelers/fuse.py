@@ -25,7 +25,7 @@ from scipy import ndimage
 from labelers.confusion import Disagreement, disagreements
 from labelers.dawid_skene import estimate_model
 from labelers.estimate import Estimate, posterior_of
-from labelers.marks import FusionStatistics, distinct, mark_sizes, symbols_of_marks, to_marks, unpacked
+from labelers.marks import LEVELS, FusionStatistics, distinct, mark_sizes, symbols_of_marks, to_marks, unpacked
 from labelers.voters import SILENT, FusionSetup, Voter
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -177,7 +177,7 @@ def apply(
         told, confidence_255 = _told(classes, confidence, silent, setup)
         return of_pixels(told), of_pixels(confidence_255)
     classes, confidence, silent = of_pixels(classes), of_pixels(confidence), of_pixels(silent)
-    uncertain = _is_edge(classes) | _near_steps(marks, setup, votes[0].georef.pixel_size)
+    uncertain = _is_edge(classes, silent) | _near_steps(marks, setup, votes[0].georef.pixel_size)
     return _told(classes, np.where(uncertain, EDGE_FACTOR * confidence, confidence), silent, setup)
 
 
@@ -244,16 +244,19 @@ def _near_steps(marks: NDArray[np.int64], setup: FusionSetup, pixel_m: float) ->
     for voter, layer in zip(setup.voters, marks, strict=False):
         reach = int(voter.gsd_m / (2 * pixel_m))
         if reach >= 2:
+            said = layer if voter.is_context else layer // LEVELS  # silence stays what it is
             size = 2 * reach + 1
-            near |= ndimage.maximum_filter(layer, size) != ndimage.minimum_filter(layer, size)
+            near |= ndimage.maximum_filter(said, size) != ndimage.minimum_filter(said, size)
     return near
 
 
-def _is_edge(label: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(H, W) whether a pixel's class differs from that of one of its four neighbours in the chip."""
+def _is_edge(label: NDArray[np.uint8], silent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) whether a pixel's class differs from that of one of its four neighbours in the chip. Where nobody speaks
+    there is no class, and no edge.
+    """
     edge = np.zeros(label.shape, dtype=bool)
-    across = label[:, 1:] != label[:, :-1]
-    down = label[1:] != label[:-1]
+    across = (label[:, 1:] != label[:, :-1]) & ~silent[:, 1:] & ~silent[:, :-1]
+    down = (label[1:] != label[:-1]) & ~silent[1:] & ~silent[:-1]
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= down

@@ -234,6 +234,31 @@ def test_confidence_is_lower_where_classes_meet(method: str) -> None:
     assert confidence[edge].mean() < confidence[~edge].mean() - 10
 
 
+@pytest.mark.parametrize("method", ["priority", "vote"])
+@pytest.mark.parametrize("code", [10, 30])
+def test_beside_a_pixel_of_which_nobody_speaks_no_class_meets_another(method: str, code: int) -> None:
+    """Whatever the class: silence has none, not even the first of the legend."""
+    setup = setup_of(labels_of(method, names=("wc21",)))
+    gap = np.full((3, 7), code, np.uint8)
+    gap[:, 3] = 0
+    votes = [layer("wc21", gap, "worldcover", 0)]
+    _, confidence = fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes)
+    assert len(np.unique(confidence[gap != 0])) == 1
+    assert not confidence[:, 3].any()
+
+
+def test_a_step_of_a_coarse_source_reaches_half_its_pixel_and_no_farther() -> None:
+    setup = setup_of(labels_of("priority", names=("wc21",)))
+    halves = np.full((15, 24), 10, np.uint8)
+    halves[:, 12:] = 30
+    (one,) = [layer("wc21", halves, "worldcover", 0)]
+    votes = [replace(one, georef=GeoRef(32632, 0.0, 0.0, 2.0, halves.shape))]  # 5 m are two pixels and a half
+    _, confidence = fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes)
+    lower = confidence < confidence.max()
+    assert np.flatnonzero(lower.all(axis=0)).tolist() == [10, 11, 12, 13]
+    assert not lower[:, [*range(10), *range(14, 24)]].any()
+
+
 def test_a_pixel_below_the_threshold_abstains_and_keeps_its_confidence() -> None:
     _, votes = simulated(3)
     model = estimated(3)
