@@ -31,7 +31,7 @@ class ClassShare:
     colour: str
     """Official colour, ``#rrggbb``."""
     shares: Mapping[str, float]
-    """Split -> mean fraction over its chips, 0..1."""
+    """Split -> mean fraction over those of its chips of which something is known, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ def fractions_of(value: Any) -> dict[str, float]:
 
 
 def class_shares(chips: pa.Table, legend: Mapping[str, Any]) -> list[ClassShare]:
-    """Mean class fractions per split, in the legend's order; classes that no chip holds are left out."""
+    """Mean class fractions per split, over the chips of which something is known, in the legend's order; classes that
+    no chip holds are left out.
+    """
     if "label.fractions" not in chips.column_names or not len(chips):
         return []
     fractions = chips["label.fractions"].combine_chunks()
@@ -122,7 +124,8 @@ def class_shares(chips: pa.Table, legend: Mapping[str, Any]) -> list[ClassShare]
     size = len(names.dictionary)
     cell = np.repeat(splits.indices.to_numpy(), lengths).astype(np.int64) * size + names.indices.to_numpy()
     sums = np.bincount(cell, weights=shares, minlength=size * len(held)).reshape(len(held), size)
-    means = sums / np.bincount(splits.indices.to_numpy(), minlength=len(held))[:, np.newaxis]  # (splits, classes)
+    chips_known = np.bincount(splits.indices.to_numpy(), weights=lengths > 0, minlength=len(held))
+    means = sums / np.maximum(chips_known, 1)[:, np.newaxis]  # (splits, classes)
     by_class = {str(name): means[:, k] for k, name in enumerate(names.dictionary.to_pylist())}
     colours = legend_colours(legend)
     order = [name for name in colours if name in by_class] + sorted(set(by_class) - set(colours))

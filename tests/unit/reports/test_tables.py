@@ -24,6 +24,18 @@ def test_class_shares_are_means_over_the_chips_of_a_split() -> None:
     assert rows == {"Water": {"train": 0.25, "val": 1.0}, "Tree": {"train": 0.75, "val": 0.0}}
 
 
+def test_class_shares_of_a_split_add_up_where_nothing_is_known_of_some_chips() -> None:
+    fractions = [[("Tree", 0.5), ("Water", 0.5)], None, [], [("Tree", 1.0)], None]
+    chips = pa.table(
+        {
+            "split": ["train", "train", "train", "train", "test"],
+            "label.fractions": pa.array(fractions, pa.map_(pa.string(), pa.float64())),
+        }
+    )
+    rows = {row.name: dict(row.shares) for row in tables.class_shares(chips, {})}
+    assert rows == {"Tree": {"train": 0.75, "test": 0.0}, "Water": {"train": 0.25, "test": 0.0}}
+
+
 def test_a_colour_that_is_no_hex_becomes_grey() -> None:
     legend = {"classes": [{"name": "Tree", "colour": "red;} body{display:none"}]}
     assert tables.legend_colours(legend) == {"Tree": "#888888"}
