@@ -21,7 +21,7 @@ SAID = {
     10: ("trees", "woodland", "forest", "tree cover"), 20: ("shrubs", "scrub", "shrubland", "bushes"),
     30: ("grassland", "meadows", "pasture", "grass"), 40: ("cropland", "farmland", "arable land", "crops"),
     50: ("buildings", "built-up land", "urban land", "houses"), 60: ("bare soil", "barren ground", "sand", "bare rock"),
-    70: ("snow", "ice", "snow and ice"), 80: ("water", "open water", "a lake"), 90: ("wetland", "marsh", "reeds"),
+    70: ("snow", "ice", "snow and ice"), 80: ("water", "open water", "waters"), 90: ("wetland", "marsh", "reeds"),
     95: ("mangroves",), 100: ("moss", "lichen", "tundra"),
 }  # fmt: skip
 """What people call the classes of WorldCover."""

@@ -278,7 +278,9 @@ def _trend(said: Said) -> Iterable[Claim]:
 
 
 _LEVEL = re.compile(
-    r"\b(?<!tidal )(?<!inter)(?:flat|level|even) (?:ground|terrain|land|relief|plain)\b|\bnearly level\b", re.I
+    r"\b(?<!tidal )(?<!inter)(?:flat|level|even) (?:ground|terrain|land|relief|plain)\b|\bnearly level\b|"
+    r"\b(?:ground|terrain|land|relief|scene|area|landscape) (?:is|lies) (?:\w+ )?(?:flat|level)\b",
+    re.I,
 )
 _HILLY = re.compile(
     r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating|valleys?|gorges?)\b", re.I

@@ -63,7 +63,7 @@ REACH = 16
 def extents(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_least, _mainly, _everywhere, _scarce):
+    for rule in (_least, _mainly, _everywhere, _scarce, _few, _scattered):
         yield from rule(said, places)
 
 
@@ -136,3 +136,42 @@ def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         near = after if after is not None and after.start - match.end() <= 12 else said.before(match.start())
         if near is not None and _percent(said, [near], _region(said, places, near.end)) > SCARCE_PERCENT:
             yield "number", f"{match.group(0)!r} says too little"
+
+
+_FEW = re.compile(
+    r"\blittle of the \w+ is\b|(?<!\ba )\bfew\b|(?<!\ba )\blittle\b(?= \w+(?: \w+)?)|"
+    r"\bsparse(?:ly)?\b(?! vegetat)|"
+    r"\b(?:a few|a handful of|a couple of|a pair of|a single|a lone|occasional)(?= (?:trees?|shrubs?|bush(?:es)?)\b)",
+    re.I,
+)
+_COPULA = re.compile(r"\b(?:is|are|remains?|stays?|grows?|stands?)(?: \w+)? $", re.I)
+
+
+def _few(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``few trees``, ``a few trees``, ``little water``, ``the tree cover is sparse``."""
+    for match in _FEW.finditer(said.text):
+        near = _described(said, match, 2 if match.group(0).lower() == "little" else 12)
+        if near is not None and _percent(said, [near], _region(said, places, near.end)) > SCARCE_PERCENT:
+            yield "number", f"{match.group(0)!r} says too little"
+
+
+_SCATTERED = re.compile(r"\b(?:scattered|dotted|dispersed|sprinkled|speckled|strewn|interspersed)\b", re.I)
+SCATTERED_PATCHES = 3
+"""Fewer patches are not scattered."""
+
+
+def _scattered(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``scattered trees``, ``cropland dotted with trees``: they lie in several patches."""
+    for match in _SCATTERED.finditer(said.text):
+        near = _described(said, match, 12)
+        counts = [int(c.patches.get("count", 0)) for c in said.classes_of(near.concept)] if near is not None else []
+        if counts and sum(counts) < SCATTERED_PATCHES:
+            yield "shape", f"{match.group(0)!r}, but it lies in {sum(counts)} patch{'es' if sum(counts) > 1 else ''}"
+
+
+def _described(said: Said, match: re.Match[str], reach: int) -> Mention | None:
+    """The cover that a word speaks of: right after it, or before it by a verb ("trees are few")."""
+    after = said.after(match.end())
+    if after is not None and after.start - match.end() <= reach:
+        return after
+    return said.before(match.start()) if _COPULA.search(said.text[: match.start()]) else None

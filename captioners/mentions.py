@@ -11,7 +11,7 @@ from typing import Literal
 from captioners.lexicon import concepts
 from captioners.number_words import MONTHS
 
-NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain"]
+NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain", "points"]
 
 
 @dataclass(frozen=True)
@@ -184,13 +184,19 @@ _COUNTABLE = (
     r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
     r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
     r"covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|orchards?|"
-    r"quarries|cemeteries)"
+    r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests)"
 )  # fmt: skip
 
 _DATE = re.compile(
     rf"\b(?:(?P<d>\d{{1,2}}) )?(?P<m>{_MONTHS})(?: (?P<d2>\d{{1,2}}),)? (?P<y>\d{{4}})\b|\b\d{{4}}-\d\d-\d\d\b"
 )
 _PERCENT = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:%|per ?cent\b|pct\b|percentage points?\b)", re.IGNORECASE)
+_POINTS = re.compile(
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?(?=\s+(?:more|less|fewer|larger|smaller|greater|higher|"
+    r"lower|ahead of|behind|above|below)\b)",
+    re.IGNORECASE,
+)
+"""How far two shares are apart."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
     r"(?!\s+(?:of neighbours|of the (?:north|south|east|west)))",
@@ -255,8 +261,9 @@ def find_numbers(sentence: str) -> list[Number]:
     found: list[Number] = []
     taken = [False] * len(sentence)
     for kind, pattern in (
-        ("date", _DATE), ("date", _MONTH), ("percent", _PERCENT), ("ratio", _RATIO), ("fraction", _FRACTION),
-        ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL), ("count", _COUNT_WORD), ("plain", _PLAIN),
+        ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("percent", _PERCENT), ("ratio", _RATIO),
+        ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL), ("count", _COUNT_WORD),
+        ("plain", _PLAIN),
     ):  # fmt: skip
         for match in pattern.finditer(sentence):
             if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
@@ -296,9 +303,9 @@ def _number(kind: str, match: re.Match[str]) -> Number:
     figure = match.group("figure").replace(",", "") if match.group("figure")[-1].isdigit() else f"{amount:g}"
     digits = len(figure.split(".")[1]) if "." in figure else 0
     half_unit = 0.5 * 10.0**-digits
-    if kind == "percent":
+    if kind in ("percent", "points"):
         slack = (3.0 if value >= 10 else 1.0) if hedge else 0.1 if digits else 0.5
-        return Number(start, end, "percent", *_range(value, hedge, slack, 100.0), text)
+        return Number(start, end, kind, *_range(value, hedge, slack, 100.0), text)  # type: ignore[arg-type]
     if kind in ("area", "length"):
         unit = match.group("unit").lower()
         if kind == "area":

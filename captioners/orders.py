@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.mentions import Mention, find_places
+from captioners.mentions import Mention, find_numbers, find_places
 
 
 def orders(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_comparison, _verb, _equal, _times, _order, _rank, _place):
+    for rule in (_comparison, _points, _verb, _equal, _times, _order, _rank, _place):
         yield from rule(said)
 
 
@@ -34,6 +34,31 @@ def _comparison(said: Said) -> Iterable[Claim]:
         holds = low < other_high if less else high > other_low
         if not holds:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+_FARTHER = re.compile(
+    r"\s+(?:(?P<less>less|fewer|smaller|lower|behind|below)|more|larger|greater|higher|ahead of|above)\b", re.I
+)
+
+
+def _points(said: Said) -> Iterable[Claim]:
+    """``A covers ten points more than B``: so far their shares are apart, in the scene or in the region named."""
+    for number in find_numbers(said.text):
+        way = _FARTHER.match(said.text, number.end) if number.kind == "points" else None
+        if way is None:
+            continue
+        sign, other = -1.0 if way.group("less") else 1.0, said.after(number.end)
+        before = [m for m in said.mentions if m.end <= number.start]
+        gaps = [gap for one in (*before[:1], *before[-1:]) if other for gap in _gaps(said, one, other)]
+        if not any(number.allows(sign * gap) for gap in gaps):
+            yield "number", f"{number.text!r} is not how far they are apart"
+
+
+def _gaps(said: Said, one: Mention, other: Mention) -> list[float]:
+    """By how many points the first may cover more than the second."""
+    (low, high), (other_low, other_high) = said.share(one), said.share(other)
+    gaps = [a - b for a in (low, high) for b in (other_low, other_high)]
+    return gaps + [_in(said, one, region) - _in(said, other, region) for region in _regions(said)]
 
 
 _FOLLOWED = re.compile(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)

@@ -42,6 +42,7 @@ def unknown_things(text: str, told: str) -> Iterable[str]:
         told: see `told_words`.
     """
     pattern, kin = _things()
+    told = f" {told} "  # so that a part of words may be a whole one
     for match in pattern.finditer(text):
         if not any(part in told for part in kin[match.group(1).lower()]):
             yield match.group(1)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from captioners import denials
 from captioners.claims import Said, claims, concepts_told
 from captioners.extents import extents
 from captioners.lexicon import Noun, concepts_of, nouns_of
@@ -69,7 +70,6 @@ _OUTSIDE = re.compile(
     r"\s+(?:in |for |of |along )?(?:the )?(?:far )?$",
     re.I,
 )
-_NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
 
@@ -107,11 +107,9 @@ class Verifier:
         if not known:
             found.append(Violation("no_fact", "names no fact that it rests on"))
         plain = self._without_names(text)
-        even = _NO_HALF.search(plain)
-        if even:
-            plain = plain.replace(even.group(0), " " * len(even.group(0)))
-            if self.reading.classes and self.reading.classes[0].share >= 50.0:
-                found.append(Violation("number", f"{even.group(0)!r}, but {self.reading.classes[0].noun} does"))
+        everything = tuple(find_mentions(plain, self.nouns))
+        plain, wrong = denials.judged(Said(plain, everything, tuple(known), self.reading, self.classes_of), self.mapped)
+        found += [Violation(rule, detail) for rule, detail in wrong]
         found += style_violations(text, plain, self.gsd_m, self.nouns)
         plain = _TERMS.sub(lambda match: "x" * len(match.group(0)), plain)
         mentions = find_mentions(plain, self.nouns)
@@ -123,7 +121,8 @@ class Verifier:
         said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
         found += [Violation(rule, detail) for rule, detail in (*claims(said), *orders(said), *extents(said))]
         found += [
-            Violation("class", f"mentions {word!r}, which no fact names") for word in unknown_things(plain, self.told)
+            Violation("class", f"mentions {word!r}, which no fact names")
+            for word in unknown_things(_asserting(plain, mentions), self.told)
         ]
         return found
 
@@ -214,7 +213,7 @@ class Verifier:
             if not any(number.allows(v) for v in values):
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:
-            if number.kind != "percent" and not self._is_borne_out(number, asserted, cited, text):
+            if number.kind not in ("percent", "points") and not self._is_borne_out(number, asserted, cited, text):
                 yield Violation("number", f"{number.text!r} fits no fact")
         read = [(n.start, n.end) for n in percents]
         for match in _SIGN_ALONE.finditer(text):
@@ -342,6 +341,14 @@ class Verifier:
         if any(share is None for share in shares):
             return None
         return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
+
+
+def _asserting(text: str, mentions: Sequence[Mention]) -> str:
+    """The text with the covers that it denies blanked: "no lake" names none."""
+    for one in mentions:
+        if one.negated:
+            text = text[: one.start] + "x" * (one.end - one.start) + text[one.end :]
+    return text
 
 
 def _beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:

@@ -81,6 +81,13 @@ TRUE = [
     ("Trees cover less ground than cropland, and water is the smallest of the three covers.", ALL),
     ("In June 2022 mean NDVI was 0.75, in summer.", ("index.ndvi.s2.2022-06-16", "date.s2.2022-06-16")),
     ("South of the trees lies water.", ALL),
+    ("The trees and the water do not touch.", ALL),
+    ("The trees are not next to the water.", ALL),
+    ("Water and trees do not border each other.", ALL),
+    ("The trees share no boundary with the water.", ALL),
+    ("Cropland covers 45 percentage points more than water.", ALL),
+    ("Trees cover ten points more than water, and 35 points less than cropland.", ALL),
+    ("Water covers about ten percentage points less than trees.", ALL),
 ]
 FALSE = [
     ("class", "A glacier lies beside the cropland.", ("share.40",)),
@@ -167,6 +174,28 @@ FALSE = [
     ("form", "Cropland\x00 covers 60% of the scene.", ("share.40",)),
     ("form", "Water covers \u2154 of the scene.", ("share.80",)),
     ("form", "Der Wald ist im north-west.", ("share.10",)),
+    ("relation", "The trees and the cropland do not touch.", ALL),
+    ("relation", "The cropland shares no boundary with the water.", ALL),
+    ("form", "The woodland and the river do not meet.", ALL),
+    ("form", "The trees do not touch the snow.", ALL),
+    ("number", "Cropland covers ten points more than water.", ALL),
+    ("number", "Trees cover twenty percentage points more than water.", ALL),
+    ("number", "Trees cover ten points less than water.", ALL),
+    ("number", "Two rivers cross the scene.", ALL),
+    ("number", "Few trees are there.", ALL),
+    ("number", "A few trees stand in the north-west.", ALL),
+    ("number", "A single tree stands in the north-west.", ALL),
+    ("number", "The tree cover is sparse.", ALL),
+    ("number", "Little of the scene is cropland.", ALL),
+    ("shape", "Scattered trees stand in the north-west.", ALL),
+    ("shape", "The cropland is dotted with trees.", ALL),
+    ("class", "A lake lies along the southern edge.", ALL),
+    ("class", "The sea lies along the southern edge.", ALL),
+    ("class", "A canal runs along the southern edge.", ALL),
+    ("class", "A castle stands in the north-west.", ALL),
+    ("class", "A forest of oaks lies in the north-west.", ALL),
+    ("class", "The scene lies at the coast.", ALL),
+    ("terrain", "The terrain is flat.", ALL),
     ("unknown_fact", "Cropland covers 60% of the scene.", ("share.40", "share.999")),
     ("no_fact", "Cropland covers 60% of the scene.", ()),
 ]
@@ -180,6 +209,18 @@ def test_true_sentences_pass(text: str, facts: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(("rule", "text", "facts"), FALSE)
 def test_false_sentences_break_their_rule(rule: str, text: str, facts: tuple[str, ...]) -> None:
     assert rule in {one.rule for one in chip().sentence(text, facts)}
+
+
+def test_a_sort_of_water_may_be_named_where_a_fact_names_it_and_denied_where_there_is_none() -> None:
+    label = np.full(SHAPE, 512, dtype=np.uint16)
+    label[:, :10] = 211
+    facts = fact_sheet("chip", label, load_legend("corine-44"), GEOREF, by="code")
+    standing = Verifier(read_sheet(facts))
+    assert not standing.sentence("A lake lies in the east.", ("share.512", "place.512"))
+    assert {one.rule for one in standing.sentence("A river lies in the east.", ("share.512",))} == {"class"}
+    dry = np.full(SHAPE, 40, dtype=np.uint8)
+    none = Verifier(read_sheet(fact_sheet("chip", dry, load_legend("worldcover-11"), GEOREF, by="code")))
+    assert not none.sentence("There is no lake and no river.", ("share.40",))
 
 
 def test_a_text_without_end_is_no_sentence_and_takes_no_time() -> None:
