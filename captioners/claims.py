@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from captioners.lexicon import concepts_of
-from captioners.mentions import Mention
+from captioners.mentions import Mention, find_numbers
 from captioners.reading import ClassReading, Reading
 from schemas.facts import Fact
 
@@ -56,7 +56,7 @@ class Said:
 
 def claims(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_direction, _border, _meeting, _enclosure, _shape, _size, _season, _trend, _terrain):
+    for rule in (_direction, _border, _meeting, _enclosure, _shape, _size, _season, _trend, _terrain, _sky):
         yield from rule(said)
 
 
@@ -301,6 +301,25 @@ def _terrain(said: Said) -> Iterable[Claim]:
         rough = float(relief.value) >= 50.0 or (slope is not None and float(slope.value) >= 5.0)
         if (is_flat and not gentle) or (not is_flat and not rough):
             yield "terrain", f"{match.group(0)!r} does not fit a relief of {float(relief.value):.0f} m"
+
+
+_CLOUDY = re.compile(r"\b(?:cloudy|overcast|clouded over|veiled by clouds?)\b", re.I)
+_CLEAR = re.compile(r"\b(?:cloudless|clear sk(?:y|ies)|sk(?:y|ies) (?:was|is|were|are) (?:\w+ )?clear)\b", re.I)
+MUCH_PERCENT, LITTLE_PERCENT = 80.0, 20.0
+"""From so much on a sky may be called clear, and from so much cloud on cloudy."""
+
+
+def _sky(said: Said) -> Iterable[Claim]:
+    """Cloudy or clear, where no figure tells how much: by the dates cited, or by any where none is."""
+    for pattern, kind, least in ((_CLOUDY, "cloud", LITTLE_PERCENT), (_CLEAR, "clear", MUCH_PERCENT)):
+        match = pattern.search(said.text)
+        if not match or any(number.kind == "percent" for number in find_numbers(said.text)):
+            continue
+        facts = [f for f in said.reading.sheet.facts if f.kind == kind]
+        tags = tuple(f.fact_id.removeprefix("date") for f in said.cited if f.fact_id.startswith("date."))
+        values = [float(f.value) for f in facts if f.fact_id.endswith(tags)] or [float(f.value) for f in facts]
+        if values and max(values) < least:
+            yield "number", f"{match.group(0)!r}, but that is so of {max(values):.0f}% at most"
 
 
 def concepts_told(facts: Sequence[Fact], nouns: frozenset[tuple[str, str]] = frozenset()) -> frozenset[str]:

@@ -1,4 +1,6 @@
-"""Denials that the facts can judge: no cover takes up half, two covers do not touch. All others are doubted."""
+"""Denials that the facts can judge: no cover takes up half, two covers do not touch or lie apart. All others are
+doubted.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,12 @@ _APART = re.compile(
     r"|\bshares? no (?:border|boundary|edge)(?: with)?\b",
     re.I,
 )
+_SEPARATE = re.compile(
+    r"\b(?:lies?|lying|is|are|stands?) (?:\w+ )?apart\b(?: from)?"
+    r"|\b(?:separated|isolated|cut off|detached) from\b|\bseparates? [^.;]*?(?=\bfrom\b)",
+    re.I,
+)
+"""The same said without a denial."""
 REACH = 30
 """A cover within so many characters is the one that is spoken of."""
 
@@ -38,16 +46,24 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
         pair = _pair(said.mentions, match)
         if pair is None or pair[0].concept == pair[1].concept:
             continue
-        one, other = ([c.code for c in said.classes_of(m.concept)] for m in pair)
-        if not one or not other or not said.reading.is_complete:
+        if not all(said.classes_of(m.concept) for m in pair) or not said.reading.is_complete:
             continue
         if any(m.concept in mapped and not _is_class(said, m) for m in pair):
             continue
-        if any(f"border.{a}.{b}" in said.reading.by_id for x in one for y in other for a, b in ((x, y), (y, x))):
+        if _share_edge(said, pair):
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
+    for match in _SEPARATE.finditer(said.text):
+        pair = _pair(said.mentions, match)
+        if pair is not None and pair[0].concept != pair[1].concept and _share_edge(said, pair):
+            found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
     return text, found
+
+
+def _share_edge(said: Said, pair: tuple[Mention, Mention]) -> bool:
+    one, other = ([c.code for c in said.classes_of(m.concept)] for m in pair)
+    return any(f"border.{a}.{b}" in said.reading.by_id for x in one for y in other for a, b in ((x, y), (y, x)))
 
 
 def _is_class(said: Said, mention: Mention) -> bool:

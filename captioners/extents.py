@@ -141,7 +141,8 @@ def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 _FEW = re.compile(
     r"\blittle of the \w+ is\b|(?<!\ba )\bfew\b|(?<!\ba )\blittle\b(?= \w+(?: \w+)?)|"
     r"\bsparse(?:ly)?\b(?! vegetat)|"
-    r"\b(?:a few|a handful of|a couple of|a pair of|a single|a lone|occasional)(?= (?:trees?|shrubs?|bush(?:es)?)\b)",
+    r"(?<!quite )\b(?:a few|a handful of|a couple of|a pair of|a single|a lone|occasional)"
+    r"(?= (?:trees?|shrubs?|bush(?:es)?)(?![\w-])(?! cover))",
     re.I,
 )
 _COPULA = re.compile(r"\b(?:is|are|remains?|stays?|grows?|stands?)(?: \w+)? $", re.I)

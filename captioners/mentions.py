@@ -197,6 +197,9 @@ _POINTS = re.compile(
     re.IGNORECASE,
 )
 """How far two shares are apart."""
+_BY_POINTS = re.compile(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
+LEADING = re.compile(r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|(?P<less>trails?|lags?))\b", re.IGNORECASE)
+"""Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
     r"(?!\s+(?:of neighbours|of the (?:north|south|east|west)))",
@@ -261,10 +264,12 @@ def find_numbers(sentence: str) -> list[Number]:
     found: list[Number] = []
     taken = [False] * len(sentence)
     for kind, pattern in (
-        ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("percent", _PERCENT), ("ratio", _RATIO),
-        ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL), ("count", _COUNT_WORD),
-        ("plain", _PLAIN),
+        ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("points", _BY_POINTS), ("percent", _PERCENT),
+        ("ratio", _RATIO), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL),
+        ("count", _COUNT_WORD), ("plain", _PLAIN),
     ):  # fmt: skip
+        if pattern is _BY_POINTS and not LEADING.search(sentence):
+            continue
         for match in pattern.finditer(sentence):
             if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
                 continue

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.mentions import Mention, find_numbers, find_places
+from captioners.mentions import LEADING, Mention, find_numbers, find_places
 
 
 def orders(said: Said) -> Iterable[Claim]:
@@ -44,11 +44,14 @@ _FARTHER = re.compile(
 def _points(said: Said) -> Iterable[Claim]:
     """``A covers ten points more than B``: so far their shares are apart, in the scene or in the region named."""
     for number in find_numbers(said.text):
-        way = _FARTHER.match(said.text, number.end) if number.kind == "points" else None
-        if way is None:
+        if number.kind != "points":
             continue
-        sign, other = -1.0 if way.group("less") else 1.0, said.after(number.end)
-        before = [m for m in said.mentions if m.end <= number.start]
+        way = _FARTHER.match(said.text, number.end)
+        verb = None if way else LEADING.search(said.text)
+        told = way or verb
+        sign = -1.0 if told and told.group("less") else 1.0
+        start, end = (verb.start(), verb.end()) if verb else (number.start, number.end)
+        before, other = [m for m in said.mentions if m.end <= start], said.after(end)
         gaps = [gap for one in (*before[:1], *before[-1:]) if other for gap in _gaps(said, one, other)]
         if not any(number.allows(sign * gap) for gap in gaps):
             yield "number", f"{number.text!r} is not how far they are apart"
