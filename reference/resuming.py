@@ -3,6 +3,7 @@
     last.ckpt             the state after some step; whole whenever it is there
     settings.json         what decided the model and the course; compared before anybody goes on
     metrics/metrics.csv   rows of all parts of a training
+    model.pt              what came out; there once the training has ended
     lock                  held by the one that trains
 
 A training that begins anew takes the folder for itself.
@@ -30,7 +31,7 @@ from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, SETTINGS, METRICS, LOCK = "last.ckpt", "settings.json", "metrics", "lock"
+CHECKPOINT, SETTINGS, METRICS, LOCK, MODEL = "last.ckpt", "settings.json", "metrics", "lock", "model.pt"
 BEGIN_ANEW = "give the same options, or leave --resume out to begin anew"
 DAMAGED = "leave --resume out to begin anew"
 
@@ -81,9 +82,9 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def begin(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Make a folder one of a new training: checkpoints and metrics of another one go, the settings are written."""
+    """Make a folder one of a new training: what another one left goes, the settings are written."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (folder / CHECKPOINT, *folder.glob("last-v*.ckpt"), folder / METRICS / "metrics.csv"):
+    for path in (folder / MODEL, folder / CHECKPOINT, *folder.glob("last-v*.ckpt"), folder / METRICS / "metrics.csv"):
         path.unlink(missing_ok=True)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 

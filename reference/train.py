@@ -250,7 +250,7 @@ def fit(
         edge_m: edge of a chip on the ground.
         options: how.
         val_ids: those that it is measured on, every `Training.validate_every` steps.
-        folder: receives checkpoints and metrics, and loses those of another training; nothing is written where None.
+        folder: receives checkpoints and metrics, and loses what another training left; nothing is written where None.
         resume: go on from the folder's last checkpoint, if there is one: the same numbers as without the stop.
         stop_after: stop at this step, to go on another time; at the last one where None.
         progress: show a bar.

@@ -50,6 +50,7 @@ def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) 
         from reference.data import Chips, Target, ground_size_m
         from reference.evaluate import confusions, mean_iou
         from reference.gates import default_target
+        from reference.resuming import MODEL
         from reference.study import split_of
         from reference.train import Training, fit, save_model
     options = Training(**settings)
@@ -73,7 +74,7 @@ def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) 
         )
         if trained.rank > 0:  # every process of a DDP training comes here; the first one tells and writes
             return
-        path = request.to / "model.pt"
+        path = request.to / MODEL
         save_model(path, trained, options, chips.classes, dataset.version)
         rows = {
             "model": f"{options.size}, {trained.model.parameter_count():,} parameters",
@@ -143,11 +144,10 @@ def report_validation(found: Validation, where: str, out: Console) -> None:
             out.print(f"{'':<15}control ({finding.control}): {ended}", style="dim", markup=False, soft_wrap=True)
     verdict = "teaches" if found.passed else "does not pass"
     short = " (short form)" if found.short else ""
-    rows = {
-        "split": found.split,
-        "models": f"{found.training['models']} of size {found.training['size']}, {found.training['steps']} steps each",
-        "validation": where,
-    }
+    rows = {"split": found.split}
+    if models := found.training["models"]:
+        rows["models"] = f"{models} of size {found.training['size']}, {found.training['steps']} steps each"
+    rows["validation"] = where
     title = f"{found.dataset} {found.dataset_version} {verdict}{short}, {human_seconds(found.seconds)}"
     print_pairs(out, title, rows)
 

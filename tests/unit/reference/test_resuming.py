@@ -72,8 +72,10 @@ def test_a_second_training_that_fails_before_its_first_checkpoint_leaves_none_of
     chips: MadeChips, tmp_path: Path
 ) -> None:
     learn(chips, tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"of the first")
     with pytest.raises(RuntimeError):
         learn(Failing(4, 0, StopIteration), tmp_path)
+    assert not (tmp_path / "model.pt").exists()
     assert len(learn(chips, tmp_path, resume=True)) == 4
 
 
