@@ -11,18 +11,18 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem
 from sources.centres import projection, source_pixels
-from sources.faults import as_source_error
+from sources.faults import READ_ERRORS, as_source_error
 from sources.lattice import turned
 from sources.openers import driver_of, gdal_reads
-from sources.raster_limits import check_open_file
+from sources.raster_limits import check_open_file, check_place
 
 SAMPLES = 12
 """Places along each side of a pixel of which the commonest code is taken: exact where 2, 3, 4 or 6 pixels of the
@@ -129,9 +129,10 @@ def opened(href: str, opener: Opener) -> Iterator[Any]:
                 raise DecodeError("the raster has no coordinate system", href)
             if max(abs(raster.transform.b), abs(raster.transform.d)) > 1e-6 * abs(raster.transform.a):
                 raise DecodeError("the raster is rotated, only grids along the axes are read", href)
+            check_place(raster.bounds, [abs(side) for side in raster.res], href)
             check_open_file(raster, href)
             yield raster
-    except (RasterioError, OSError) as error:
+    except (*READ_ERRORS, ProjError) as error:
         raise as_source_error(error, href, resolved) from error
 
 

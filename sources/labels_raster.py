@@ -11,7 +11,7 @@ import rioxarray
 import xarray as xr
 from shapely.geometry.base import BaseGeometry
 
-from schemas.errors import AssetMissingError, UnsupportedItemError
+from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.labels import RasterLayer
 from schemas.legend import Legend, load_legend
@@ -106,6 +106,8 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
     with opened(href, opener) as file:
         raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
         epsg, bounds, transform = raster.rio.crs.to_epsg(), raster.rio.transform_bounds(WGS84), raster.rio.transform()
+        if not np.isfinite(bounds).all():
+            raise DecodeError("the raster lies where its coordinate system has no place", href)
         georef = _untold(box_parts(*bounds))
         if epsg is not None:
             georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.rio.height, raster.rio.width))

@@ -13,9 +13,11 @@ from rasterio.windows import Window, from_bounds
 
 from chips.cell_table import CellTable
 from chips.overview import POINTS_PER_EDGE, Overview
-from schemas.errors import RecipeError
+from schemas.errors import DecodeError, RecipeError
 from schemas.scene import Opener
+from sources.faults import READ_ERRORS
 from sources.openers import driver_of, gdal_reads
+from sources.raster_limits import check_place
 
 MAX_PIXELS = 1 << 26
 """An overview is read no finer than this many pixels allow."""
@@ -49,6 +51,7 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
                 raise RecipeError(f"{name} holds {raster.dtypes[0]}, no class codes", where=where)
             if raster.crs is None:
                 raise RecipeError(f"{name} does not say its coordinate system", where=where)
+            check_place(raster.bounds, [abs(side) for side in raster.res], href)
             window = _window_of(raster, cells)
             if window is None:
                 return Overview(np.empty((0, 0), np.uint8), raster.crs.to_wkt(), tuple(raster.transform)[:6])
@@ -61,7 +64,7 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
             sides = window.width / shape[1], window.height / shape[0]
             nodata = None if raster.nodata is None else int(raster.nodata)
             return Overview(codes, raster.crs.to_wkt(), (a * sides[0], b, c, d, e * sides[1], f), nodata)
-    except rasterio.errors.RasterioError as error:
+    except (*READ_ERRORS, DecodeError) as error:
         raise RecipeError(f"{name} cannot be read as a raster", where=where, mend="give a COG") from error
 
 

@@ -20,13 +20,9 @@ from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources.openers import unsigned
+from sources.raster_limits import check_place
 
 log = logging.getLogger(__name__)
-
-FARTHEST = 1e9
-"""No edge of a raster has larger coordinates: in metres that is 25 times around the Earth."""
-SMALLEST = 1e-9
-"""No pixel is smaller: in degrees that is a tenth of a millimetre."""
 
 
 def check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
@@ -67,9 +63,9 @@ def own_georef(found: GeoRef, ref: SceneRef) -> GeoRef:
         DecodeError: numbers that no raster on the Earth has, or a code that nobody gave out.
     """
     own = replace(found, epsg=found.epsg or ref.georef.epsg)
-    is_on_earth = max(abs(edge) for edge in own.bounds_xyxy) < FARTHEST and min(own.pixel_size, own.height) > SMALLEST
-    if not (is_on_earth and _is_given_out(own.epsg)):
-        raise DecodeError(f"the file lies nowhere on the Earth: {own}", unsigned(ref.href))
+    check_place(own.bounds_xyxy, (own.pixel_size, own.height), ref.href)
+    if not _is_given_out(own.epsg):
+        raise DecodeError(f"there is no coordinate system EPSG:{own.epsg}", unsigned(ref.href))
     said = ref.georef.in_zone(own.epsg)
     if (
         said is None

@@ -1,4 +1,5 @@
-"""How large a raster may say that it is: `check_layout` refuses what would fill the memory before it is read.
+"""How large a raster may say that it is: `check_layout` refuses what would fill the memory before it is read; and where
+on the Earth: `check_place`.
 
 A file of some kilobytes can declare a block of many gigabytes that decompresses to zeros.
 """
@@ -6,6 +7,7 @@ A file of some kilobytes can declare a block of many gigabytes that decompresses
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,10 @@ MAX_SIDE_PX = 4_000_000
 MAX_BLOCK_BYTES = 256 << 20
 """A block, or a strip, decodes to no more; EnMAP's 224 interleaved bands in blocks of 512 pixels take 117 MB."""
 
-
+FARTHEST = 1e9
+"""No edge of a raster has larger coordinates: in metres that is 25 times around the Earth."""
+SMALLEST = 1e-9
+"""No pixel is smaller: in degrees that is a tenth of a millimetre."""
 BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 """TIFF and BigTIFF in both byte orders; JPEG 2000 in its box and bare."""
 
@@ -62,6 +67,16 @@ def check_layout(shape_yx: tuple[int, int], block_yx: tuple[int, int], bands: in
             f" more than {MAX_BLOCK_BYTES >> 20} MiB",
             unsigned(url),
         )
+
+
+def check_place(bounds_xyxy: Sequence[float], sides: Sequence[float], url: str) -> None:
+    """Refuse a raster whose edges or pixel sides are numbers that no raster on the Earth has.
+
+    Raises:
+        DecodeError: they are not.
+    """
+    if not (all(abs(edge) < FARTHEST for edge in bounds_xyxy) and all(side > SMALLEST for side in sides)):
+        raise DecodeError(f"the file lies nowhere on the Earth: {tuple(bounds_xyxy)}", unsigned(url))
 
 
 def check_open_file(file: Any, url: str) -> None:

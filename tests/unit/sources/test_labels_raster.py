@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from rasterio.enums import Resampling
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
-from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
+from chips.cell_table import CellTable
+from schemas.errors import AssetMissingError, DecodeError, RecipeError, SourceError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.scene import SceneItem
 from sources.centres import source_pixels
 from sources.labels_raster import choose_of, read_label_raster, to_label_item, to_label_item_of_file
 from sources.openers import PlainOpener
+from sources.overviews import read_overview
 
 OPENER = PlainOpener(allow_local=True)
 
@@ -292,6 +296,55 @@ def test_values_beyond_16_bits_are_no_codes(tmp_path: Path) -> None:
         read_label_raster(
             [item_of(path)], GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 2)), OPENER, legend="worldcover"
         )
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (struct.pack("<d", 10.0), struct.pack("<d", 1e-300)),
+        (struct.pack("<d", 400_000.0), struct.pack("<d", 1e300)),
+        (struct.pack("<d", 400_000.0), struct.pack("<d", 9e8)),
+        (struct.pack("<d", 5_000_000.0), struct.pack("<d", np.nan)),
+        (struct.pack("<H", 32_633), struct.pack("<H", 32_592)),
+        (b"WGS 84 / UTM", b"WGS 84 \x89 UTM"),
+    ],
+    ids=["tiny pixels", "far away", "beyond the projection", "nowhere", "no such code", "no text"],
+)
+def test_a_label_raster_that_was_changed_on_its_way_is_a_failure_of_its_source(
+    tmp_path: Path, good: bytes, bad: bytes
+) -> None:
+    codes = np.full((30, 40), 7, np.uint8)
+    path = write_raster(tmp_path / "a.tif", codes, 32633, 400_000, 5_000_000, 10)
+    item = item_of(path)
+    data = path.read_bytes()
+    assert good in data
+    path.write_bytes(data.replace(good, bad))
+    target = GeoRef(32633, 400_000.0, 5_000_000.0, 10.0, (3, 4))
+    with suppress(SourceError):
+        layer = read_label_raster([item], target, OPENER, legend="worldcover")
+        assert layer is None or (layer.codes == 7).all()
+    with suppress(SourceError):
+        item_of(path)
+    cells = CellTable(
+        np.array(["a"]), np.array([32633], np.int32), np.array([target.bounds_xyxy]), np.array(["r"]), np.array([""])
+    )
+    with suppress(RecipeError):
+        read_overview(str(path), cells, "sample.0.files", OPENER)
+
+
+def test_a_label_raster_of_a_plane_that_is_none_on_the_earth_is_a_failure_of_its_source(tmp_path: Path) -> None:
+    path = tmp_path / "local.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=40, height=30, count=1, dtype="uint8",
+        crs='ENGCRS["site",EDATUM["unknown"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]',
+        transform=from_origin(400_000, 5_000_000, 10, 10),
+    ) as raster:  # fmt: skip
+        raster.write(np.full((30, 40), 7, np.uint8), 1)
+    good = write_raster(tmp_path / "a.tif", np.full((30, 40), 7, np.uint8), 32633, 400_000, 5_000_000, 10)
+    item = item_of(good)
+    path.replace(good)
+    with pytest.raises(DecodeError, match="not readable as a raster"):
+        read_label_raster([item], GeoRef(32633, 400_000.0, 5_000_000.0, 10.0, (3, 4)), OPENER, legend="worldcover")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
