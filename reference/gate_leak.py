@@ -5,7 +5,9 @@ Control: a split into which training chips were smuggled.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.nearness import Squares
-from reference.evaluate import Counts, accuracy, confusions, counted_classes, mean_iou
+from reference.evaluate import Counts, accuracy, confusions, counted_classes, known, mean_iou
 from reference.findings import Figure, Finding, Series, not_here, rounded
 from reference.study import Study
 from shards.reader import Dataset
@@ -23,14 +25,18 @@ SMUGGLED = 0.1
 
 
 def leak(study: Study) -> Finding:
-    """Overlaps, score against distance to the nearest training chip, and the gap to a split at random."""
+    """Overlaps, score against distance to the nearest training chip, and the gap to a split at random. Where no
+    held-out chip has a label there is no score: overlaps are refused, and their absence alone proves nothing.
+    """
     if study.cut is not None:
         return not_here("leak", "the dataset has no split; parts of its chips are held out beside each other")
     rule, train, held = study.gates.leak, list(study.split.train), list(study.split.held_out)
     squares = squares_of(study.whole.dataset, [*train, *held])
     learned, asked = np.arange(len(train)), np.arange(len(train), len(train) + len(held))
     distance = nearest_m(squares, asked, learned)
-    labelled = study.held_out.sum((1, 2)) > 0  # (held,): the others have no accuracy
+    labelled = study.labelled_held_out  # (held,): the others have no accuracy
+    if not labelled.any():
+        return _unscored(overlapping(squares, asked, learned), float(distance.min()), rule.max_overlapping_pairs)
     scores = np.array([accuracy(counts) for counts in study.held_out[labelled]])
     near = near_gain(distance[labelled], scores)
     gap, at_random = _random_gap(study, train, held)
@@ -68,6 +74,15 @@ def leak(study: Study) -> Finding:
         not passes(control),
         figures=(Figure("Score and nearness", "points", "to the nearest training chip, m", "accuracy", (), (series,)),),
     )
+
+
+def _unscored(pairs: int, nearest_m: float, most: int) -> Finding:
+    """What is found where no held-out chip has a label."""
+    said = f"{pairs} overlapping pairs, nearest {nearest_m:.0f} m; no held-out chip has a label to be scored by"
+    measured = {"overlapping_pairs": pairs, "least_distance_m": rounded(nearest_m, 1)}
+    if pairs > most:
+        return Finding("leak", False, said, measured, {"max_overlapping_pairs": float(most)})
+    return replace(not_here("leak", said), measured=measured)
 
 
 def squares_of(dataset: Dataset, chip_ids: Sequence[str]) -> Squares:
@@ -108,10 +123,23 @@ def near_gain(distance: NDArray[np.float64], scores: NDArray[np.float64]) -> flo
 
 
 def _random_gap(study: Study, train: Sequence[str], held: Sequence[str]) -> tuple[float, float]:
-    """What a split at random of the same chips and sizes gains, and its score."""
-    order = np.random.Generator(np.random.PCG64(study.training.seed)).permutation([*train, *held]).tolist()
-    learned, asked = order[: len(train)], order[len(train) :]
+    """What a split at random of the same chips and sizes gains, and its score; either side gets as many labels."""
+    learned, asked = _at_random(study, train, held)
     found: Counts = confusions(study.train(study.chips, learned), study.chips, asked)
     both = study.counted & counted_classes(found.sum(0))
     at_random, own = mean_iou(found.sum(0), both), mean_iou(study.held_out.sum(0), both)
     return at_random - own, at_random
+
+
+def _at_random(study: Study, train: Sequence[str], held: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Chips to learn from and to be asked, as many of both kinds, with labels and without, as in the dataset's."""
+    order: list[str] = np.random.Generator(np.random.PCG64(study.training.seed)).permutation([*train, *held]).tolist()
+    has_label = {chip_id: bool(known(study.chips[chip_id].label.numpy()).any()) for chip_id in order}
+    room = Counter(has_label[chip_id] for chip_id in train)
+    learned: list[str] = []
+    asked: list[str] = []
+    for chip_id in order:
+        kind = has_label[chip_id]
+        (learned if room[kind] else asked).append(chip_id)
+        room[kind] -= bool(room[kind])
+    return learned, asked

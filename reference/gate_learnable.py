@@ -47,6 +47,8 @@ def learnable(study: Study) -> Finding:
     rule, chips, held = study.gates.learnable, study.chips, study.split.held_out
     if len(study.split.train) < 2:
         return Finding("learnable", False, "one chip to learn from: no other has labels for the control")
+    if not study.labelled_held_out.any():
+        return Finding("learnable", False, f"none of the {len(held)} held-out chips has a label to be held against")
     counted = study.counted
     majority = constant_confusions(chips, held, largest_class(chips, study.split.train))
     pixels = fit_pixels(chips, study.split.train, study.weights, study.training.seed).confusions(chips, held)
@@ -162,6 +164,8 @@ def registration(study: Study) -> Finding:
     loss is no sign of the place. Where position says nothing (a model that names what is in the chip, chips of one
     class) both lose nothing, and the gate refuses. It cannot see an offset that all chips share, which is learned.
     """
+    if not study.labelled_held_out.any():
+        return not_here("registration", "no held-out chip has a label")
     rule, counted = study.gates.controls, study.counted
     pixel_m = study.label_m
     hidden = {p: hidden_share(p * pixel_m, study.edge_m) for p in sorted({*SHIFTS_PX, float(rule.shift_px)})}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from reference.data import Chips
 from reference.findings import Figure, Finding, Series, rounded
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.recipe_gates import StatisticsGate
@@ -25,7 +24,7 @@ NAMED = 3
 """Of the bands whose statistics are missing, so many are named in the sentence; all in what was measured."""
 
 
-def statistics(dataset: Dataset, chips: Chips, rule: StatisticsGate) -> Finding:
+def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     """Means and deviations measured again from the samples of the train split; drift against the parent version."""
     document = dataset.document
     measured = measure(dataset)

@@ -18,8 +18,8 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -27,7 +27,7 @@ import torch
 
 from reference.data import Chips, Target
 from reference.evaluate import Classes, known
-from reference.findings import Finding, finite
+from reference.findings import Finding, finite, not_here
 from reference.gate_leak import leak
 from reference.gate_learnable import learnable, registration
 from reference.gate_modalities import modalities
@@ -39,7 +39,7 @@ from schemas.errors import DatasetError
 from schemas.recipe_gates import Gates
 from shards.layout import VALIDATIONS
 from shards.reader import Dataset
-from shards.storage import Storage
+from shards.storage import Storage, StorageConflictError
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,9 @@ SHORT = ("statistics", "learnable")
 SHORT_STEPS = 2.0 / 3.0
 """Share of the training steps that a short validation takes."""
 
+TIME = "%Y%m%dT%H%M%SZ"
+"""Of a validation, in its file's name."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -68,13 +71,15 @@ class Validation:
     dataset_version: str
     """Version that was validated."""
     time_utc: str
-    """When it began, as in the file's name."""
+    """When it began, as in the file's name; a second later where another one began then."""
     short: bool
     """Whether only the short gates ran."""
     whole: bool
-    """Whether all gates ran, on a label that speaks for the dataset: what decides about a version that waits."""
+    """Whether all gates ran to their end, on a label that speaks for the dataset: what decides about a version that
+    waits.
+    """
     target: str
-    """Label that was learned."""
+    """Label that was learned; empty where none was."""
     split: str
     """Who was held out, in words, with numbers."""
     findings: tuple[Finding, ...]
@@ -139,19 +144,21 @@ def run_gates(
     only: tuple[str, ...] = (),
     on_gate: Callable[[str], None] = lambda name: None,
 ) -> Validation:
-    """Train, ask and judge.
+    """Train, ask and judge. What keeps a gate from judging is what that gate says; those before it are not lost.
 
     Args:
         dataset: what `terraweft.open_dataset` gives.
         gates: thresholds; the recipe's where None.
         truth: chips -> true classes, where they are known.
-        target: label that is learned; the fused one, or the only product, where None.
+        target: label that is learned; the fused one, or the only product, where None. Of a dataset without labels
+            there is only its statistics to judge: the other gates do not apply.
         short: only `SHORT`, with fewer steps.
         only: only these gates.
         on_gate: told the name of each gate before it runs.
 
     Raises:
-        DatasetError: an unknown gate; no chip or no label to learn from; a truth that no gate would be held against.
+        DatasetError: an unknown gate; no chip to learn from; a label that is not there; a truth that no gate would be
+            held against.
     """
     unknown = sorted(set(only) - set(GATES))
     if unknown:
@@ -159,31 +166,51 @@ def run_gates(
     began, moment = time.monotonic(), datetime.now(UTC)
     rules = gates or gates_of(dataset)
     wanted = [name for name in GATES if name in (only or (SHORT if short else GATES))]
-    chips = Chips(dataset, target or default_target(dataset))
-    study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
-    if truth is not None:
+    asks_labels = bool(dataset.document.legends) and any(name in STUDIES for name in wanted)
+    study = None
+    if asks_labels or target is not None or truth is not None:
+        chips = Chips(dataset, target or default_target(dataset))
+        study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
+    if study is not None and truth is not None:
         study.truth = _truth(study, truth, wanted)
-    findings = []
+    findings, broken = [], 0
     for name in wanted:
         on_gate(name)
         at = time.monotonic()
-        found = statistics(dataset, chips, rules.statistics) if name == "statistics" else STUDIES[name](study)
+        try:
+            found = _found(name, dataset, study, rules)
+        except DatasetError as error:
+            found = Finding(name, False, f"cannot be judged: {error.line()}")
+            broken += 1
         log.info("%s: %s in %.0f s: %s", name, "passed" if found.holds else "FAILED", time.monotonic() - at, found.said)
         findings.append(found)
-    split = f"{len(study.split.train)} learned from, {len(study.split.held_out)} held out; {study.split.how}"
+    learned = study.whole.target if study is not None else None
     return Validation(
         dataset=dataset.name,
         dataset_version=dataset.version,
-        time_utc=f"{moment:%Y%m%dT%H%M%SZ}",
+        time_utc=f"{moment:{TIME}}",
         short=short,
-        whole=is_whole(dataset, chips.target, short, only),
-        target=chips.target.source,
-        split=split,
+        whole=not broken and is_whole(dataset, learned or Target(), short, only),
+        target=learned.source if learned is not None else "",
+        split=_split(study),
         findings=tuple(findings),
-        training=_training(study),
+        training=_training(rules, study),
         seconds=time.monotonic() - began,
         machine=_machine(),
     )
+
+
+def _found(name: str, dataset: Dataset, study: Study | None, rules: Gates) -> Finding:
+    """What one gate finds."""
+    if name == "statistics":
+        return statistics(dataset, rules.statistics)
+    return not_here(name, "the dataset has no labels") if study is None else STUDIES[name](study)
+
+
+def _split(study: Study | None) -> str:
+    if study is None:
+        return "nothing was learned"
+    return f"{len(study.split.train)} learned from, {len(study.split.held_out)} held out; {study.split.how}"
 
 
 def is_whole(dataset: Dataset, target: Target, short: bool, only: Sequence[str]) -> bool:
@@ -232,20 +259,27 @@ def _truth(
 
 
 def write_validation(storage: Storage, validation: Validation) -> str:
-    """Keep a validation beside the dataset's versions; its path. Numbers that are not finite become null."""
-    text = json.dumps(finite(validation.as_dict()), indent=1, ensure_ascii=False, allow_nan=False)
-    storage.put(validation.path, text.encode() + b"\n")
-    return validation.path
+    """Keep a validation beside the dataset's versions; its path. Numbers that are not finite become null. Another one
+    that began in the same second stays: this one takes the next second that is free.
+    """
+    while True:
+        text = json.dumps(finite(validation.as_dict()), indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            storage.put_if(validation.path, text.encode() + b"\n", None)
+            return validation.path
+        except StorageConflictError:
+            later = datetime.strptime(validation.time_utc, TIME) + timedelta(seconds=1)
+            validation = replace(validation, time_utc=f"{later:{TIME}}")
 
 
-def _training(study: Study) -> dict[str, Any]:
-    done = study.trained
+def _training(rules: Gates, study: Study | None) -> dict[str, Any]:
+    chosen, done = rules.training, study.trained if study is not None else []
     return {
-        "size": study.training.size,
-        "steps": study.training.steps,
-        "batch_size": study.training.batch_size,
-        "crop_m": study.training.crop_m,
-        "seed": study.training.seed,
+        "size": chosen.size,
+        "steps": study.training.steps if study is not None else 0,
+        "batch_size": chosen.batch_size,
+        "crop_m": chosen.crop_m,
+        "seed": chosen.seed,
         "models": len(done),
         "parameters": done[0].model.parameter_count() if done else 0,
         "seconds": round(sum(one.seconds for one in done), 1),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.bands import GroupTable
-from reference.data import Batch, Chips, ground_size_m
+from reference.data import ABSTAIN, Batch, Chips, ground_size_m
 from reference.evaluate import Classes, Counts, confusions, counted_classes
 from reference.lessons import Altered, ChipSource, class_weights, label_step_m, part_of
 from reference.model import ReferenceModel
@@ -177,6 +177,12 @@ class Study:
     def held_out(self) -> Counts:
         """(n, classes, classes) of that model on the held-out chips."""
         return confusions(self.model, self.chips, self.split.held_out)
+
+    @cached_property
+    def labelled_held_out(self) -> NDArray[np.bool_]:
+        """(held out,) which of them have a label: of the others nothing can be scored."""
+        labels = (self.chips[chip_id].label for chip_id in self.split.held_out)
+        return np.array([bool((label != ABSTAIN).any()) for label in labels])
 
     @cached_property
     def weights(self) -> Tensor:

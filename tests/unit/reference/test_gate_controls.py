@@ -126,7 +126,7 @@ def registration_of(chips: Drawn, model: Reads, edge_m: float, label_m: float = 
     found = confusions(model, chips, held)  # type: ignore[arg-type]
     study = SimpleNamespace(
         gates=Gates(), chips=chips, model=model, edge_m=edge_m, split=Split((), held, "made up"), held_out=found,
-        counted=counted_classes(found.sum(0)), label_m=label_m,
+        counted=counted_classes(found.sum(0)), label_m=label_m, labelled_held_out=np.ones(len(held), bool),
     )  # fmt: skip
     return registration(study)  # type: ignore[arg-type]
 
@@ -197,10 +197,10 @@ def test_what_both_show_is_what_each_of_them_sees(dataset: Dataset) -> None:
 def test_the_drift_control_is_a_measured_parent_and_is_judged(tmp_path: Path) -> None:
     made_dataset.write(tmp_path, 10)
     child = made_dataset.write(tmp_path, 15, created=made_up.CREATED + timedelta(days=1))
-    found = statistics(child, Chips(child), StatisticsGate())
+    found = statistics(child, StatisticsGate())
     assert found.control_measured["largest_drift"] == pytest.approx(1.0)
     assert found.control_failed
-    lax = statistics(child, Chips(child), StatisticsGate(max_drift=5.0))
+    lax = statistics(child, StatisticsGate(max_drift=5.0))
     assert lax.passed
     assert lax.control_failed is False  # a parent one deviation away would pass, so the threshold proves nothing
 
@@ -222,7 +222,7 @@ def test_classes_do_not_drift_from_a_parent_without_labels(tmp_path: Path, monke
         patched.setattr(made_dataset, "sample", bare)
         made_dataset.write(tmp_path, 5)
     child = made_dataset.write(tmp_path, 5, created=made_up.CREATED + timedelta(days=1))
-    found = statistics(child, Chips(child), StatisticsGate())
+    found = statistics(child, StatisticsGate())
     assert found.measured["parent"]
     assert found.measured["class_drift"] == 0.0
     assert found.holds
@@ -230,7 +230,7 @@ def test_classes_do_not_drift_from_a_parent_without_labels(tmp_path: Path, monke
 
 def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: Dataset) -> None:
     wrong = without_a_mean(dataset)
-    found = statistics(wrong, Chips(dataset), StatisticsGate())
+    found = statistics(wrong, StatisticsGate())
     assert found.passed is False
     assert "s2 B02 has" in found.said
     assert found.control_failed

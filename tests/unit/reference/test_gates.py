@@ -97,7 +97,7 @@ def test_a_manifest_whose_means_are_off_is_refused(dataset: Dataset) -> None:
     wrong = band.model_copy(update={"mean": band.mean + 0.001 * band.std})
     moved = layers[0].model_copy(update={"bands": (layers[0].bands[0], wrong, *layers[0].bands[2:])})
     document = dataset.document.model_copy(update={"modalities": (moved, *layers[1:])})
-    found = statistics(Dataset(dataset.storage, document), Chips(dataset), QUICK.statistics)
+    found = statistics(Dataset(dataset.storage, document), QUICK.statistics)
     assert not found.passed
     assert "B03" in found.said
 
@@ -106,9 +106,9 @@ def test_a_version_that_drifted_from_its_parent_is_refused(tmp_path: Path) -> No
     made_dataset.write(tmp_path, 10)
     same = made_dataset.write(tmp_path, 15, created=made_up.CREATED + timedelta(days=1))
     assert same.document.parent_version
-    assert statistics(same, Chips(same), QUICK.statistics).passed
+    assert statistics(same, QUICK.statistics).passed
     bright = made_dataset.write(tmp_path, 15, created=made_up.CREATED + timedelta(days=2), brighter=2.0)
-    found = statistics(bright, Chips(bright), QUICK.statistics)
+    found = statistics(bright, QUICK.statistics)
     assert not found.passed
     assert found.measured["largest_drift"] > QUICK.statistics.max_drift
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from reference.gate_texts import gain, partners, passes_by_chance, retrieval
+from reference.gate_texts import MOST_LUCK, gain, gains_by_chance, least_gain, partners, retrieval
 from reference.spoilt import deranged
 from reference.train import Training, fit
 from reference.words import learn_words
@@ -79,14 +79,20 @@ def test_a_run_that_stops_before_its_end_learns_no_words_yet(chips: MadeChips) -
     assert float(whole.scale) != pytest.approx(begun, abs=1e-6)
 
 
-def test_how_often_nothing_passes_is_known() -> None:
-    few, some, many = (passes_by_chance(np.eye(count, dtype=bool), 0.15) for count in (12, 23, 100))
-    assert 0.15 < few < 0.3  # 0.217 of 3,000 draws
-    assert 0.04 < some < 0.12  # 0.079
-    assert many == 0.0
-    assert passes_by_chance(np.ones((8, 8), bool), 0.15) == 0.0  # all in the same words: nothing can be gained
-    luck = np.random.default_rng(5)
-    drawn = [gain(luck.standard_normal((20, 20)), np.eye(20, dtype=bool)) for _ in range(300)]
+def test_how_often_nothing_passes_is_known_and_of_few_chips_more_is_asked() -> None:
+    few, some, many = (gains_by_chance(np.eye(count, dtype=bool)) for count in (12, 23, 100))
+    assert 0.15 < float(np.mean(few >= 0.15)) < 0.3  # 0.217 of 3,000 draws
+    assert 0.04 < float(np.mean(some >= 0.15)) < 0.12  # 0.079
+    assert many.max() < 0.15
+    for luck in (few, some):
+        asked = least_gain(luck, 0.15)
+        assert asked is not None
+        assert asked > 0.15
+        assert 0.01 < float(np.mean(luck >= asked)) <= MOST_LUCK
+    assert least_gain(many, 0.15) == 0.15
+    assert least_gain(few, 0.9) == 0.9
+    drawing = np.random.default_rng(5)
+    drawn = [gain(drawing.standard_normal((20, 20)), np.eye(20, dtype=bool)) for _ in range(300)]
     assert abs(float(np.mean(drawn))) < 0.02
     assert gain(np.eye(20), np.eye(20, dtype=bool)) == 1.0
 
