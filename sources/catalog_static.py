@@ -23,6 +23,8 @@ from sources.window import SearchWindow, Where, select_items
 
 DEEPEST = 8
 """Levels of catalogs in catalogs that are followed."""
+MOST_DOCUMENTS = 200_000
+"""Catalogs, or items of a collection, that are read; a tree whose documents always name new ones ends here."""
 READERS = 8
 """Documents that are fetched at once; a host's limit may allow fewer."""
 
@@ -168,12 +170,18 @@ def _is_http(href: str) -> bool:
 def _unseen(document: Mapping[str, Any], rel: str, base_href: str, seen: set[str]) -> list[str]:
     """Addresses that a document links to and that were not met before, which they are from now on: links may go round
     in circles.
+
+    Raises:
+        CatalogError: there are more than `MOST_DOCUMENTS`.
     """
     links = document.get("links")
     named = [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
     hrefs = [str(link["href"]) for link in named if link.get("rel") == rel and link.get("href")]
     found = [href for href in dict.fromkeys(absolute_href(href, base_href) for href in hrefs) if href not in seen]
     seen.update(found)
+    if len(seen) > MOST_DOCUMENTS:
+        said = f"the catalog has more than {MOST_DOCUMENTS:,} documents of a kind"
+        raise CatalogError(f"{said}: name a part of it, or an API", unsigned(base_href))
     return found
 
 

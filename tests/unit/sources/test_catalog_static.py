@@ -10,6 +10,7 @@ import pytest
 
 from schemas.errors import CatalogError
 from schemas.recipe import Catalog
+from sources import catalog_static
 from sources.catalog_static import StaticCatalog
 from sources.openers import PlainOpener
 
@@ -61,3 +62,28 @@ def test_links_that_are_none_are_passed_by(tmp_path: Path) -> None:
     for odd in (None, 7, "child", {"rel": "child"}, [None, "child", {"rel": "child"}, {"href": "x"}]):
         with pytest.raises(CatalogError, match="no collection 'k'; the catalog has none"):
             write(tmp_path, catalog={"type": "Catalog", "links": odd}).search("k", EARTH)
+
+
+class Endless(Counting):
+    """Every document names ever new ones."""
+
+    rel = "child"
+
+    def _read(self, href: str) -> dict[str, Any]:
+        self.reads += 1
+        kind = "Collection" if href.endswith("k.json") else "Catalog"
+        return {"type": kind, "id": "k", "links": links(**{self.rel: [f"{self.reads}-{i}" for i in range(30)] + ["k"]})}
+
+
+@pytest.mark.parametrize("rel", ["child", "item"])
+def test_a_tree_of_ever_new_documents_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rel: str) -> None:
+    monkeypatch.setattr(catalog_static, "MOST_DOCUMENTS", 500)
+    href = str(tmp_path / "k.json")
+    endless = Endless(Catalog(kind="static", href=href), href, PlainOpener())
+    endless.rel = rel
+    endless._addresses = {"k": href}
+    if rel == "item":
+        monkeypatch.setattr(catalog_static, "MOST_DOCUMENTS", 20)
+    with pytest.raises(CatalogError, match=r"more than [0-9]+ documents of a kind: name a part of it, or an API"):
+        endless.search("k", EARTH)
+    assert endless.reads < 1_000
