@@ -1,19 +1,23 @@
 """Connections to public hosts alone: a name is looked up once, and what was checked is what is connected to.
 
 Between a check of a name and a second lookup by who connects, the name's owner could change the answer (DNS rebinding).
+urllib3 connects to what was checked; of httpx, which looks names up itself, the connection is checked when it stands.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import httpx
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
 
 from schemas.errors import UnsupportedItemError
-from sources.openers import is_private_host
+from sources.openers import is_private_host, unsigned
 
 
 class PublicConnection(HTTPConnection):
@@ -54,6 +58,29 @@ def public_addresses(host: str, port: int | None) -> list[str]:
     if any(is_private_host(address) for address in addresses):
         raise UnsupportedItemError(f"{host} is an address of a private network")
     return addresses
+
+
+def refuses_private(url: str) -> Callable[[str, Mapping[str, Any]], None]:
+    """An extension ``trace`` for httpx, which calls it at each step of a request: it ends a connection to a private
+    network as soon as it stands. One to a proxy stays, which looks names up itself.
+
+    Raises:
+        UnsupportedItemError: when called.
+    """
+    host = httpx.URL(url).raw_host.decode("ascii")
+    connecting_to = ""
+
+    def watch(event: str, info: Mapping[str, Any]) -> None:
+        nonlocal connecting_to
+        if event == "connection.connect_tcp.started":
+            connecting_to = str(info["host"])
+        elif event == "connection.connect_tcp.complete" and connecting_to == host:
+            stream = info["return_value"]
+            if is_private_host(str(stream.get_extra_info("server_addr")[0])):
+                stream.close()
+                raise UnsupportedItemError(f"{host} is an address of a private network", unsigned(url))
+
+    return watch
 
 
 def _connected(connection: HTTPConnection) -> socket.socket:

@@ -17,6 +17,7 @@ import httpx
 
 from schemas.errors import AccessDeniedError, AssetMissingError, DecodeError, TransientSourceError
 from schemas.scene import Opener
+from sources.connect import refuses_private
 from sources.faults import error_of_status
 from sources.openers import redirected, unsigned
 
@@ -81,7 +82,8 @@ def _answer(address: str, href: str, opener: Opener) -> Iterator[httpx.Response]
     headers = opener.headers(href)
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
         for _ in range(LONGEST_CHAIN + 1):
-            with client.stream("GET", address, headers=dict(headers)) as answer:
+            extensions = {} if opener.allow_local else {"trace": refuses_private(address)}
+            with client.stream("GET", address, headers=dict(headers), extensions=extensions) as answer:
                 if not answer.is_redirect:
                     if answer.status_code != 200:
                         raise error_of_status(answer.status_code, unsigned(href), answer.headers)

@@ -1,7 +1,8 @@
 """Documents over HTTP: `WebSession` asks politely, with the right secret for each host, and says what went wrong.
 
 Redirects are followed here, step by step: each step is checked like the first address, waits for its own host's limit,
-and carries the headers of its own host alone.
+and carries the headers of its own host alone. What a name led to is looked at once more when the connection stands,
+before anything is sent: between two lookups its owner could change the answer (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import httpx
 
 from schemas.errors import AccessDeniedError, CatalogError, SourceError, TransientSourceError, UnsupportedItemError
 from schemas.scene import Opener
+from sources.connect import refuses_private
 from sources.faults import error_of_status
 from sources.openers import redirected, refusal_now, unsigned
 
@@ -98,9 +100,13 @@ class WebSession:
             headers = {}
         raise CatalogError("redirects without end", unsigned(url))
 
-    def _check(self, url: str) -> None:
+    def _may_be_local(self, url: str) -> bool:
+        """Whether an address may lead to this machine or a private network."""
         is_root = urlsplit(url).netloc.rpartition("@")[2] == urlsplit(self.root).netloc.rpartition("@")[2]
-        reason = refusal_now(url, self.allow_local or is_root)
+        return self.allow_local or is_root
+
+    def _check(self, url: str) -> None:
+        reason = refusal_now(url, self._may_be_local(url))
         if not reason and urlsplit(url).scheme not in ("http", "https"):
             reason = "a catalog is asked over http or https alone"
         if reason:
@@ -109,10 +115,11 @@ class WebSession:
     def _step(self, url: str, method: str, body: Any, headers: Mapping[str, str]) -> tuple[Answer, int]:
         sent = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1", **headers}
         sent |= self.opener.headers(url)
+        extensions = {} if self._may_be_local(url) else {"trace": refuses_private(url)}
         try:
             with (
                 self.opener.slot(url),
-                self._open().stream(method, url, json=body, headers=sent) as answer,
+                self._open().stream(method, url, json=body, headers=sent, extensions=extensions) as answer,
             ):
                 if answer.status_code >= 400:
                     raise error_of_status(answer.status_code, unsigned(url), answer.headers)

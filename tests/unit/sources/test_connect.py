@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from schemas.errors import TransientSourceError, UnsupportedItemError
+from schemas.errors import SourceError, TransientSourceError, UnsupportedItemError
 from sources import connect
+from sources.documents import read_document
 from sources.fetch import _pool, _route, fetch_range
 from sources.openers import PlainOpener, resolves_privately
+from sources.web import WebSession
 from tests.unit.sources.gates import CONTENT, gates, port_of
 
 
@@ -58,6 +61,40 @@ def test_what_was_looked_up_is_what_is_connected_to(monkeypatch: pytest.MonkeyPa
         assert fetch_range(href, PlainOpener(allow_local=False), 16, 16).data == CONTENT[16:32]
         assert {seen.host for seen in host.seen} == {port_of(href)}, "the host keeps its name"
     assert names.asked == 1
+
+
+def test_a_catalog_s_name_that_becomes_private_after_the_check_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with gates() as host:
+        href = f"http://files.example.org:{port_of(host.files).split(':')[1]}/open/a.json"
+        for method in ("GET", "POST"):
+            resolves_privately.cache_clear()
+            monkeypatch.setattr(socket, "getaddrinfo", Names("93.184.215.14", "127.0.0.1"))
+            with pytest.raises(UnsupportedItemError, match=r"files\.example\.org is an address of a private network"):
+                WebSession(PlainOpener(), "https://stac.example.org").request(href, method, {"a": 1})
+        assert host.seen == []
+        for named in ({"allow_local": True}, {"root": href}):
+            with suppress(SourceError):
+                WebSession(**{"opener": PlainOpener(), "root": "https://stac.example.org"} | named).request(href)
+        assert len(host.seen) == 2, "the test can fail"
+
+
+def test_a_document_of_a_name_that_becomes_private_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", Names("93.184.215.14", "127.0.0.1"))
+    with gates() as host:
+        href = f"http://files.example.org:{port_of(host.files).split(':')[1]}/open/a.tif"
+        with pytest.raises(UnsupportedItemError, match="is an address of a private network"):
+            read_document(href, PlainOpener(allow_local=False))
+        assert host.seen == []
+        assert read_document(href, PlainOpener(allow_local=True)) == CONTENT
+
+
+def test_a_proxy_may_stand_in_a_private_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    with gates() as host:
+        monkeypatch.setenv("http_proxy", host.files)
+        monkeypatch.setattr(socket, "getaddrinfo", Names("93.184.215.14"))
+        with suppress(SourceError):
+            WebSession(PlainOpener(), "https://stac.example.org").request("http://files.example.org/open/a.json")
+        assert len(host.seen) == 1
 
 
 def test_a_name_that_nobody_knows_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> None:
