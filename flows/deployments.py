@@ -88,11 +88,6 @@ def name_of(regions: Regions, region: str) -> str:
     return regions.table.dataset_of(region)
 
 
-def tags_of(regions: Regions, row: Row) -> list[str]:
-    """Tags of a region's runs."""
-    return sorted({f"site:{regions.table.name}", f"region:{row.name}", *row.tags})
-
-
 def deploy(regions: Regions, wanted: tuple[str, ...] = ()) -> list[Deployed]:
     """Make or renew the deployments of the wanted rows, the work pool that they share, and the watch over lost runs.
 
@@ -152,7 +147,7 @@ def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
         paused=is_paused,
         parameters={"table": str(regions.path), "region": row.name},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=strategy),
-        tags=tags_of(regions, row),
+        tags=regions.table.tags_of(row.name),
         description=f"Refresh of {row.name}: {row.recipe} into {regions.table.root_of(row.name)}",
         work_pool_name=regions.table.pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -282,7 +277,7 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
                 deployment.id,
                 parameters={"as_of": [day.isoformat() for day in missed]},
                 name=f"{region} {span_of(missed)} (back-fill)",
-                tags=[*tags_of(regions, row), "back-fill"],
+                tags=[*regions.table.tags_of(row.name), "back-fill"],
                 state=Scheduled(),
             )
     return missed
@@ -307,7 +302,7 @@ def prefect_yaml(regions: Regions, table: str, wanted: tuple[str, ...] = ()) -> 
             "entrypoint": "flows.scheduled.refresh_region",
             "parameters": {"table": table, "region": name},
             "work_pool": {"name": regions.table.pool},
-            "tags": tags_of(regions, row),
+            "tags": regions.table.tags_of(row.name),
             "concurrency_limit": {"limit": 1, "collision_strategy": row.collision.upper()},
         }
         if row.schedule:

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import flow, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
@@ -166,7 +166,8 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
         patience_s=PATIENCE_S,
     )
     watcher.set(ArtifactProgress(recipe.name, Silent()))
-    result = build(request)
+    with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`
+        result = build(request)
     show_outcomes(recipe.name, result.counts)
     totals = _write_figures(result, recipe.name, region)
     show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, totals.cost)

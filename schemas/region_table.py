@@ -162,6 +162,10 @@ class RegionTable(Settings):
         """Name of a region's dataset, and of its deployment."""
         return f"{self.name}-{name}"
 
+    def tags_of(self, name: str) -> list[str]:
+        """Tags of a region's runs in Prefect."""
+        return sorted({f"site:{self.name}", f"region:{name}", *self.row(name).tags})
+
     def root_of(self, name: str) -> str:
         """Where the dataset of a region lies; variables are not filled in yet."""
         return (self.row(name).root or "").replace("{region}", name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import TagsContext
 from prefect.states import Crashed
 
 from flows import scheduled
@@ -94,8 +95,10 @@ def test_figures_that_cannot_be_written_fail_no_run(
     tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage = open_storage(tmp_path / "data" / "inn")
+    tagged: list[set[str]] = []
 
     def build(request: BuildRequest) -> BuildResult:
+        tagged.append(TagsContext.get().current_tags)
         counts = {"planned": 2, "kept": 1, "rejected": {}, "failed": {"DecodeError": 1}}
         return BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=True)
 
@@ -110,6 +113,7 @@ def test_figures_that_cannot_be_written_fail_no_run(
     assert [(one.kind, one.text) for one in told] == [
         ("published", "1 chips of 2 planned; it waits for its validation")
     ]
+    assert tagged == [{"site:alps", "region:inn"}]  # by which the run of the build is found when its machine is lost
 
 
 def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
