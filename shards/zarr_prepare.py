@@ -7,6 +7,7 @@ inputs are the same (``--redo``, ``--afresh``, a file that was replaced in its p
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schemas.dataset import DatasetDocument
 from schemas.errors import IntegrityError
@@ -111,7 +113,8 @@ def prepare_zarr(
     if draft.zarr_shard_chips is None:
         return PreparedZarr()
     chip_ids = tuple(rows["chip_id"].to_pylist())
-    plan = ZarrPlan(draft.layers, _label_tables(draft, parent), chip_ids, draft.zarr_shard_chips, draft.zarr_codec)
+    labels = _label_tables(draft, _taken_over(storage, draft, rows, parent))
+    plan = ZarrPlan(draft.layers, labels, chip_ids, draft.zarr_shard_chips, draft.zarr_codec)
     inputs = _inputs(draft, rows, plan)
     input_hash = _input_hash(plan, inputs)
     groups = tuple(spec.name for spec in plan.specs())
@@ -257,14 +260,14 @@ def _input_hash(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]]) -> str:
     return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def _label_tables(draft: Draft, parent: DatasetDocument | None) -> dict[str, LabelTable]:
-    """Label groups and their largest shapes: those of the shards that were written, and for the others the parent's."""
+Shapes = Mapping[str, tuple[str, tuple[int, int]]]
+"""Label group -> type and largest shape."""
+
+
+def _label_tables(draft: Draft, taken: Shapes) -> dict[str, LabelTable]:
+    """Label groups and their largest shapes: those of the samples that were encoded, and of those taken over."""
     found: dict[str, tuple[str, tuple[int, int]]] = {}
-    groups = {f"label_{name}" for name in draft.legends if name != "label"}
-    groups |= {"label", "confidence"} if "label" in draft.legends else set()
-    taken = parent.zarr.get("labels", {}) if parent is not None else {}
-    kept = {name: (t["dtype"], tuple(t["shape_yx"])) for name, t in taken.items() if name in groups}
-    for shapes in (kept, *(shard.labels for shard in draft.shards)):
+    for shapes in (taken, *(shard.labels for shard in draft.shards)):
         for name, (dtype, shape) in shapes.items():
             largest = found.get(name, ("", (0, 0)))[1]
             found[name] = (dtype, (max(largest[0], shape[0]), max(largest[1], shape[1])))
@@ -272,6 +275,29 @@ def _label_tables(draft: Draft, parent: DatasetDocument | None) -> dict[str, Lab
         name: LabelTable(dtype, _label_nodata(name, dtype, draft), shape, _legend_name(name, draft))
         for name, (dtype, shape) in sorted(found.items())
     }
+
+
+def _taken_over(storage: Storage, draft: Draft, rows: pa.Table, parent: DatasetDocument | None) -> Shapes:
+    """The parent's label groups, for samples that came from its shards unseen: less those that no chip has any more.
+
+    Which chips have a layer is told by the column that counts its pixels; where neither version has that column,
+    nobody knows, and the group stays.
+    """
+    groups = {f"label_{name}" for name in draft.legends if name != "label"}
+    groups |= {"label", "confidence"} if "label" in draft.legends else set()
+    stored = parent.zarr.get("labels", {}) if parent is not None else {}
+    taken = {name: (t["dtype"], tuple(t["shape_yx"])) for name, t in stored.items() if name in groups}
+    uncounted = {name for name in taken if _counted_in(name) not in rows.column_names}
+    if parent is None or not uncounted:
+        return taken
+    before = pq.read_schema(io.BytesIO(table_of(storage, parent.version, "chips"))).names
+    return {name: table for name, table in taken.items() if name not in uncounted or _counted_in(name) not in before}
+
+
+def _counted_in(group: str) -> str:
+    """Column of chips.parquet that counts the pixels that a label group knows: null where a chip has no such layer."""
+    source = group.removeprefix("label_")
+    return f"label.{source}.known_pixels" if source != group else "label.known_pixels"
 
 
 def _label_nodata(name: str, dtype: str, draft: Draft) -> int:

@@ -135,3 +135,36 @@ def test_a_sample_that_is_damaged_in_the_version_before_is_written(root: Path) -
     publish(open_storage(root), draft(root, {CHIP: with_pixels(made_up.sample(CHIP))}, {}, 1))
     assert chunk_files(root) > before
     assert [problem.where for problem in check_dataset(root).problems] == [row["shard"]]  # of the version before
+
+
+def counted(sample: Sample, known: int | None) -> Sample:
+    """With the column that counts the pixels of a product; without that product where None."""
+    column = {} if known is None else {"label.worldcover.known_pixels": known}
+    return replace(sample, labels=sample.labels if known is not None else {}, row={**sample.row, **column})
+
+
+def test_a_product_that_no_chip_has_any_more_has_no_group(tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    counts: list[list[int | None]] = [[864] * 10, [None] * 9 + [0], [None] * 10, [None] * 10]
+    groups = []
+    for hours, known in enumerate(counts):
+        changed = {n: counted(made_up.sample(n), known[n]) for n in range(10)}
+        if hours == 3:
+            changed[0] = with_pixels(changed[0])
+        publish(open_storage(root), draft(root, changed, {}, hours))
+        groups.append({name for name in open_dataset(root).document.zarr["groups"] if name.startswith("label")})
+    assert groups == [{"label", "label_worldcover"}] * 2 + [{"label"}] * 2
+    assert check_dataset(root).problems == []
+
+
+def test_a_product_of_samples_that_were_taken_over_keeps_its_group(tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    for hours in (0, 1):
+        changed = {n: counted(made_up.sample(n), 864 if n else None) for n in range(10)}
+        if hours:
+            changed[0] = with_pixels(changed[0])
+        made = draft(root, changed, {}, hours)
+        shards = [replace(one, labels={}) for one in made.shards] if hours else made.shards
+        publish(open_storage(root), replace(made, shards=shards))
+    assert "label_worldcover" in open_dataset(root).document.zarr["groups"]
+    assert check_dataset(root).problems == []
