@@ -2,7 +2,7 @@
 
 Form: published documentation of olmoearth_pretrain (every modality (H, W, T, C) over a common list of steps, of which a
 modality holds the present ones; ``missing_timesteps_masks/<modality>`` says which those are; ``timestamps`` are day,
-month counted from 0, year; ``latlon`` in degrees).
+month counted from 0, year; ``latlon`` in degrees). A day on which a modality has several dates has as many steps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from shards.export_layers import Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
+STEP = np.dtype([("day", "datetime64[D]"), ("number", np.int64)])
+"""One step of the common list: a day, and which of its dates."""
+
 
 class Hdf5Exporter:
     """``sample_<n>.h5`` for each chip, and ``sample_metadata.csv``."""
@@ -28,9 +31,8 @@ class Hdf5Exporter:
     order = "shards"
     takes_samples_per_file = False
     notes = (
-        "Steps are the days on which any modality has a date; missing_timesteps_masks/<modality> is True "
-        "where it has one, "
-        "and its array holds those alone, in order. Of several dates of a modality on one day the first is held.",
+        "Steps are the days on which any modality has a date, as many a day as the modality with most dates on it; "
+        "missing_timesteps_masks/<modality> is True where it has one, and its array holds those alone, in order.",
         "timestamps are (day, month from 0, year). Bands of coarser groups are repeated onto the finest grid "
         "of a modality.",
         "<modality>_valid holds the validity codes, <modality>_scale and _offset turn numbers into physical values.",
@@ -45,22 +47,23 @@ class Hdf5Exporter:
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         stacks = {m: found for m, tables in self._tables.items() if (found := stack(sample, tables)) is not None}
-        days = _days(stacks.values())
+        steps = _steps(stacks.values())
         name = f"sample_{len(self._rows)}.h5"
         with h5py.File(self._job.folder / name, "w", libver="v110", track_order=False) as file:
             longitude, latitude = centre_of(sample)
             place = (latitude, longitude)
             file["latlon"] = np.array(place, np.float32)
-            file["timestamps"] = _timestamps(days)
+            file["timestamps"] = _timestamps(steps["day"])
             file.attrs["chip_id"], file.attrs["split"] = sample.chip_id, sample.split
             masks = file.create_group("missing_timesteps_masks")
             for modality in self._tables:
                 found = stacks.get(modality)
-                masks[modality] = np.zeros(len(days), bool) if found is None else np.isin(days, _days([found]))
+                masks[modality] = np.zeros(len(steps), bool) if found is None else np.isin(steps, _steps([found]))
                 if found is not None:
                     self._write(file, sample, modality, found)
             self._labels(file, sample)
-        self._rows.append((name, sample.chip_id, sample.split, *place, len(days), *(m in stacks for m in self._tables)))
+        there = (modality in stacks for modality in self._tables)
+        self._rows.append((name, sample.chip_id, sample.split, *place, len(steps), *there))
 
     def _write(self, file: h5py.File, sample: Sample, modality: str, found: Stack) -> None:
         kept = _kept(found)
@@ -108,16 +111,20 @@ full[:, :, present] = held
 
 
 def _kept(found: Stack) -> NDArray[np.intp]:
-    """Positions of the dates that are there, one a day: of several on a day the first."""
+    """Positions of the dates that are there, by time."""
     there = np.flatnonzero(~np.isnat(found.time_utc))
-    _, first = np.unique(found.time_utc[there].astype("datetime64[D]"), return_index=True)
-    return there[np.sort(first)]
+    return there[np.argsort(found.time_utc[there], kind="stable")]
 
 
-def _days(stacks: Iterable[Stack]) -> NDArray[np.datetime64]:
-    """Days on which any of some stacks has a date, rising."""
-    days = [found.time_utc[_kept(found)].astype("datetime64[D]") for found in stacks]
-    return np.unique(np.concatenate([np.zeros(0, "datetime64[D]"), *days]))
+def _steps(stacks: Iterable[Stack]) -> NDArray[np.void]:
+    """Steps at which any of some stacks has a date, rising: ``day``, and ``number`` of the date on that day."""
+    found = [np.zeros(0, STEP)]
+    for one in stacks:
+        days = one.time_utc[_kept(one)].astype("datetime64[D]")
+        steps = np.zeros(len(days), STEP)
+        steps["day"], steps["number"] = days, np.arange(len(days)) - np.searchsorted(days, days)
+        found.append(steps)
+    return np.unique(np.concatenate(found))
 
 
 def _timestamps(days: NDArray[np.datetime64]) -> NDArray[np.int64]:

@@ -291,6 +291,32 @@ def test_hdf5_holds_present_steps_and_says_which(dataset: Dataset, export: Expor
             assert 50 < file["latlon"][0] < 51
 
 
+def at(sample: Sample, group: str, times: list[str]) -> Sample:
+    """With other times of a group's modality."""
+    modality = group.partition("_")[0]
+    stamps = np.array([time or "NaT" for time in times], "datetime64[ns]")
+    layers = {
+        name: replace(layer, time_utc=stamps) if name.startswith(modality) else layer
+        for name, layer in sample.layers.items()
+    }
+    column = [f"{time}Z" if time else None for time in times]
+    return replace(sample, layers=layers, row={**sample.row, f"{modality}.datetimes": column})
+
+
+def test_hdf5_holds_every_date_of_a_day(tmp_path: Path) -> None:
+    sample = at(made_up.sample(2), "s2_10m", ["2026-03-01T10:30:31", "2026-03-01T10:30:46", "2026-03-06T10:30:31"])
+    sample = at(sample, "s1", ["2026-03-01T06:00:00", "2026-03-06T17:00:00"])
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [sample], zarr_shard_chips=None))
+    export_dataset(open_dataset(tmp_path / "d"), tmp_path / "out", ExportOptions("hdf5"))
+    with h5py.File(tmp_path / "out/sample_0.h5") as file:
+        assert file["timestamps"][:].tolist() == [[1, 2, 2026], [1, 2, 2026], [6, 2, 2026]]
+        assert file["missing_timesteps_masks/s2"][:].tolist() == [True, True, True]
+        assert file["missing_timesteps_masks/s1"][:].tolist() == [True, False, True]
+        np.testing.assert_array_equal(file["s2"][:].transpose(2, 3, 0, 1), s2_of(sample))
+        np.testing.assert_array_equal(file["s1"][:].transpose(2, 3, 0, 1), sample.layers["s1"].data)
+        assert len(file["s2_scale"]) == 3
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_hugging_face_loads_the_folder(dataset: Dataset, export: Export, tmp_path: Path) -> None:
     import datasets
