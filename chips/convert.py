@@ -142,15 +142,15 @@ def is_missing(data: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
 
 
 def stored_form(dtype: str, nodata: float | None, unit: str, modality: Modality) -> tuple[str, float | None, str]:
-    """Type, no-data value and unit that `to_stored` gives, without pixels: what a dataset documents."""
+    """Type, no-data value and unit that `to_stored` gives, without pixels: what a dataset documents.
+
+    What is not finite is no data by itself and is not named: JSON has no word for it.
+    """
+    named = nodata if nodata is not None and np.isfinite(nodata) else None
     if modality.offset == "pre04":
         return "int16", PRE04_NODATA, unit
     if modality.offset == "post04":
         return "uint16", 0, unit
     if (modality.store, unit) in (("db", "linear"), ("linear", "dB")):
-        return (
-            "float32",
-            -32768.0 if nodata is None or np.isnan(nodata) else nodata,
-            "dB" if modality.store == "db" else "linear",
-        )
-    return dtype, nodata, unit
+        return "float32", -32768.0 if named is None else named, "dB" if modality.store == "db" else "linear"
+    return dtype, named, unit

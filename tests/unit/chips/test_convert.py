@@ -90,6 +90,12 @@ def test_documented_form_is_the_stored_form(fields: dict[str, str]) -> None:
     assert stored_form("uint16", 0, "reflectance", modality) == (str(stored.data.dtype), stored.nodata, stored.unit)
 
 
+@pytest.mark.parametrize("nodata", [np.nan, np.inf])
+def test_no_data_that_json_cannot_hold_is_not_named(nodata: float) -> None:
+    assert stored_form("float32", nodata, "m", _modality()) == ("float32", None, "m")
+    assert stored_form("float32", nodata, "linear", _modality(store="db")) == ("float32", -32768.0, "dB")
+
+
 @given(st.sampled_from(["uint8", "int16", "uint16", "int32"]), st.data())
 def test_a_value_is_found_among_whole_numbers_as_among_floats(dtype: str, data: st.DataObject) -> None:
     numbers = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)).map(float)
