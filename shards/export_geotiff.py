@@ -17,7 +17,7 @@ from rasterio.transform import Affine
 from schemas.errors import DatasetError
 from schemas.georef import GeoRef
 from schemas.sample import Sample
-from shards.export_layers import band_names, iso, stack, tables_of
+from shards.export_layers import band_names, iso, no_data, stack, tables_of
 from shards.exporters import ExportJob, one_modality
 from shards.sample_request import ABSTAIN
 
@@ -60,7 +60,7 @@ class GeoTiffExporter:
             return
         names = band_names(self._tables)
         count = self._steps * len(names)
-        nodata = self._tables[0].nodata
+        nodata = no_data(self._tables[0])
         fill = 0 if nodata is None else nodata
         pixels = np.full((self._steps, len(names), *found.georef.shape_yx), fill, found.data.dtype)
         pixels[: len(found.data)] = found.data

@@ -56,6 +56,11 @@ def tables_of(dataset: Dataset, groups: Sequence[str], modality: str) -> list[La
     return sorted(tables, key=lambda table: table.gsd_m)
 
 
+def no_data(table: LayerTable) -> float | None:
+    """Stored value of no data: of floats without one it is NaN; None of whole numbers without one."""
+    return float("nan") if table.nodata is None and np.dtype(table.dtype).kind == "f" else table.nodata
+
+
 def band_names(tables: Sequence[LayerTable]) -> list[str]:
     """Bands of a modality in the order of a `Stack`: by name where it has several groups."""
     names = [band.name for table in tables for band in table.bands]

@@ -22,7 +22,7 @@ from rasterio.transform import Affine
 from schemas.dataset import LayerTable
 from schemas.georef import GeoRef
 from schemas.sample import LayerArrays, Sample
-from shards.export_layers import CLOUD_NOTE, centre_of, cloud_mask, iso, shown_bands, tables_of, thumbnail
+from shards.export_layers import CLOUD_NOTE, centre_of, cloud_mask, iso, no_data, shown_bands, tables_of, thumbnail
 from shards.exporters import ExportJob
 from shards.tables import WGS84, geometry_types
 
@@ -143,7 +143,7 @@ class _Part:
             for number, band in enumerate(table.bands):
                 if layer is not None:
                     planes[band.name] = layer.data[date, number]
-                    row[band.name] = geotiff(planes[band.name], layer.georef, table.nodata)
+                    row[band.name] = geotiff(planes[band.name], layer.georef, no_data(table))
         valid = finest.valid[date]
         row["cloud_mask"] = geotiff(cloud_mask(valid), finest.georef, 255)
         shown = [planes[name] for name in self._shown if name in planes and planes[name].shape == valid.shape]

@@ -20,7 +20,7 @@ import xarray
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, iso, stack, tables_of
+from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, iso, no_data, stack, tables_of
 from shards.exporters import ExportJob
 
 SAMPLES_PER_FILE = 64
@@ -92,13 +92,13 @@ class Ssl4eoExporter:
         count, times = len(held), max(1, *(table.max_dates for table in tables))
         names = band_names(tables)
         rows, columns = tables[0].shape_yx
-        nodata = tables[0].nodata
+        nodata = no_data(tables[0])
         bands = np.full((count, times, len(names), rows, columns), 0 if nodata is None else nodata, tables[0].dtype)
         valid = np.zeros((count, times, rows, columns), np.uint8)
         time = np.full((count, times), "NaT", "datetime64[ns]")
         scale, offset = np.full((count, times), np.nan), np.full((count, times), np.nan)
         x, y = np.full((count, columns), np.nan), np.full((count, rows), np.nan)
-        ids = np.full((count, times), "", "U128")
+        ids = np.full((count, times), "", object)
         for i, (sample, stacks) in enumerate(held):
             found = stacks[modality]
             if found is None:
@@ -109,7 +109,7 @@ class Ssl4eoExporter:
             scale[i, :t], offset[i, :t] = layer.scale, layer.offset
             x[i, :w] = found.georef.x0 + found.georef.pixel_size * (np.arange(w) + 0.5)
             y[i, :h] = found.georef.y0 - found.georef.pixel_size * (np.arange(h) + 0.5)
-            ids[i, :t] = [str(one)[:128] for one in sample.row.get(f"{modality}.item_ids") or [""] * t]
+            ids[i, :t] = [str(one) for one in sample.row.get(f"{modality}.item_ids") or [""] * t]
         centres = [centre_of(sample) for sample, _ in held]
         variables: dict[str, Any] = {
             "bands": (("sample", "time", "band", "y", "x"), bands),
@@ -117,7 +117,7 @@ class Ssl4eoExporter:
             "center_lat": ("sample", np.array([lat for _, lat in centres])),
             "center_lon": ("sample", np.array([lon for lon, _ in centres])),
             "crs": ("sample", np.array([int(sample.row["epsg"]) for sample, _ in held])),
-            "file_id": (("sample", "time"), ids),
+            "file_id": (("sample", "time"), ids.astype(str)),
             "time_": (("sample", "time"), time),
             "x_": (("sample", "x"), x),
             "y_": (("sample", "y"), y),

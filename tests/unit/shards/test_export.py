@@ -317,6 +317,51 @@ def test_hdf5_holds_every_date_of_a_day(tmp_path: Path) -> None:
         assert len(file["s2_scale"]) == 3
 
 
+LONG_ID = " ".join(
+    f"S2B_MSIL2A_202603{day:02d}T103031_N0511_R108_T31UFQ_202603{day:02d}T154210" for day in range(1, 10)
+)
+"""Nine items behind one date of a composite."""
+
+
+@pytest.fixture(scope="module")
+def floats(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Chips of one and three dates, of floats whose product names no value of no data; the items have long names."""
+    layer = made_up.LAYERS[0].model_copy(update={"dtype": "float32", "nodata": None})
+    made = []
+    for sample in (made_up.sample(0), made_up.sample(2)):
+        stored = sample.layers["s2_10m"]
+        data = np.where(stored.valid[:, None] == 0, np.float32(np.nan), stored.data.astype(np.float32))
+        row = {key: value for key, value in sample.row.items() if not key.startswith(("s1", "s2_20m"))}
+        row["s2.item_ids"] = [LONG_ID] * len(data)
+        made.append(replace(sample, layers={"s2_10m": replace(stored, data=data)}, row=row))
+    root = tmp_path_factory.mktemp("floats") / "d"
+    publish(open_storage(root), made_up.draft(root, made, layers=(layer,), zarr_shard_chips=None))
+    return open_dataset(root)
+
+
+def test_what_floats_lack_is_nan_for_gdal(floats: Dataset, tmp_path: Path) -> None:
+    export_dataset(floats, tmp_path / "pairs", ExportOptions("geotiff"))
+    with rasterio.open(tmp_path / f"pairs/chips/chip_{made_up.chip_id(0)}.tif") as chip:
+        assert np.isnan(chip.nodata)
+        assert np.isnan(chip.read()[2:]).all()  # two dates that this chip lacks, two bands each
+        wanted = floats.sample(made_up.chip_id(0)).layers["s2_10m"].valid[0] != 0
+        np.testing.assert_array_equal(chip.read_masks(1) != 0, wanted)
+    export_dataset(floats, tmp_path / "cells", ExportOptions("majortom"))
+    rows = pq.read_table(next((tmp_path / "cells/Core-S2/images").iterdir())).to_pylist()
+    with rasterio.open(io.BytesIO(rows[0]["B02"])) as band:
+        assert np.isnan(band.nodata)
+
+
+def test_ssl4eo_pads_floats_with_nan_and_cuts_no_name(floats: Dataset, tmp_path: Path) -> None:
+    export_dataset(floats, tmp_path / "out", ExportOptions("ssl4eo"))
+    with zarr.storage.ZipStore(next((tmp_path / "out/train/S2").iterdir()), mode="r") as store:
+        read = xarray.open_zarr(store, zarr_format=2, consolidated=True).load().set_index(sample="sample")
+    short, long = read.sel(sample=made_up.chip_id(0)), read.sel(sample=made_up.chip_id(2))
+    assert np.isnan(short["bands"].values[1:]).all()
+    assert not np.isnan(long["bands"].values[1:]).any()
+    assert short["file_id"].values.tolist() == [LONG_ID, "", ""]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_hugging_face_loads_the_folder(dataset: Dataset, export: Export, tmp_path: Path) -> None:
     import datasets
