@@ -22,7 +22,7 @@ from shards.check_samples import Problem, check_segment
 from shards.check_statistics import StatisticsCheck
 from shards.check_tables import chips_faults, outcome_faults, rows_differ, text_faults
 from shards.check_zarr import ZarrCheck
-from shards.document import content_hash_of, read_document, unwanted_in
+from shards.document import content_hash_of, read_document, seal_of, unwanted_in
 from shards.places import COLUMNS
 from shards.pointer import list_versions, read_pointer, unfinished_versions
 from shards.storage import Storage, StoreOptions, open_storage
@@ -173,6 +173,11 @@ def _check_files(storage: Storage, version: str, document: DatasetDocument, repo
             report.take(Problem(f"{where}/{name}", "is not listed in dataset.json"))
     wanted = {*layout.TABLES, "run.parquet", "collection.json", "croissant.json", "README.md"}
     report.add(where, (f"{name} is not listed in dataset.json" for name in sorted(wanted - listed)))
+    said, sha256 = seal_of(storage.read(f"{where}/{layout.DOCUMENT}"))
+    if not said:
+        report.notes.append(f"{where}/{layout.DOCUMENT} holds no hash of itself: what was changed in it is not seen")
+    elif said != sha256:
+        report.take(Problem(f"{where}/{layout.DOCUMENT}", "was changed: its sha256 is not run.document_sha256"))
     if document.version != version:
         report.take(Problem(where, f"dataset.json says version {document.version}"))
     if not version.endswith(document.content_hash[:8]):

@@ -29,6 +29,8 @@ from shards.zarr_prepare import PreparedZarr
 
 PAPERS = ("*.json", "*.md", "*.html")
 """Files of a version that are searched for secrets and local paths."""
+SEAL = "document_sha256"
+"""Key of a document's ``run`` under which its own hash stands: it differs from run to run, as what it covers does."""
 
 
 def current_document(storage: Storage) -> DatasetDocument | None:
@@ -95,6 +97,24 @@ def content_hash_of(
         **({"estimates": estimates_sha256} if estimates_sha256 else {}),
     }
     return hashlib.sha256(layout.canonical_json(content)).hexdigest()
+
+
+def seal_of(content: bytes) -> tuple[str, str]:
+    """(what it says, what it is): sha256 of a ``dataset.json``, all of it but the place where that stands.
+
+    Args:
+        content: the file. How it is laid out does not matter, its values do.
+    """
+    document = json.loads(content)
+    said = str(document["run"].pop(SEAL, ""))
+    return said, hashlib.sha256(layout.canonical_json(document)).hexdigest()
+
+
+def _sealed(document: DatasetDocument) -> bytes:
+    """``dataset.json`` with its own hash."""
+    _, sha256 = seal_of(layout.pretty_json(document.model_dump(mode="json")))
+    sealed = document.model_copy(update={"run": {**document.run, SEAL: sha256}})
+    return layout.pretty_json(sealed.model_dump(mode="json"))
 
 
 def diff_of(
@@ -205,7 +225,7 @@ def write_documents(
         on_step("report")
         draft.report(folder)
     listed = document.model_copy(update={"tables": _files_of(folder, counted)})
-    (folder / layout.DOCUMENT).write_bytes(layout.pretty_json(listed.model_dump(mode="json")))
+    (folder / layout.DOCUMENT).write_bytes(_sealed(listed))
     on_step("guard")
     found = unwanted_in(storage, folder)
     if found:

@@ -179,6 +179,9 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         _edit_document(lambda d: d["tables"].update({"../../../dev/zero": {"bytes": 0, "sha256": ""}})),
         "lies elsewhere: refused",
     ),
+    "another mean": (_edit_document(lambda d: d["modalities"][0]["bands"][0].update(mean=0.7)), "json: was changed"),
+    "another licence": (_edit_document(lambda d: d["sources"][0].update(licence="CC0-1.0")), "json: was changed"),
+    "another run": (_edit_document(lambda d: d["run"].update(seconds=1)), "json: was changed"),
     "a deep document": (lambda root: (folder_of(root) / "dataset.json").write_text("[" * 100_000), "cannot be read"),
     "no document": (_edit_document(lambda d: d.pop("name")), "cannot be read"),
 }
@@ -282,6 +285,19 @@ def test_a_hostile_shard_is_refused_and_named(dataset_root: Path) -> None:
     found = words(dataset_root)
     assert "is no plain file" in found
     assert "are in no shard" in found
+
+
+def test_a_document_that_is_laid_out_otherwise_is_the_same(dataset_root: Path) -> None:
+    path = folder_of(dataset_root) / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert check_dataset(dataset_root).problems == []
+
+
+def test_a_document_of_before_documents_held_their_hash_is_a_note(dataset_root: Path) -> None:
+    _edit_document(lambda d: d["run"].pop("document_sha256"))(dataset_root)
+    report = check_dataset(dataset_root)
+    assert report.problems == []
+    assert ["holds no hash of itself" in note for note in report.notes] == [True]
 
 
 def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
