@@ -294,7 +294,8 @@ def _shard_samples(
     """Samples of a shard that can be decoded; whatever is wrong with it goes to the report."""
     try:
         path = layout.require_shard_path(record.path)
-        members = list(scan(files.at(path), 0, files.size(path)))
+        read = files.ahead(path)
+        members = list(scan(read, 0, files.size(path)))
     except (IntegrityError, OSError) as error:
         report.take(Problem(record.path[:100], str(error)))
         return
@@ -320,7 +321,7 @@ def _shard_samples(
         else:
             sample, problems = None, list[Problem]()
             with report.telling(f"{record.path} {chip_id}"):
-                sample, problems = check_segment(files.segment(record.path, start, end - start), place, document)
+                sample, problems = check_segment(read(start, end - start), place, document)
             report.chips += 1
             for problem in problems:
                 report.take(problem)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from schemas.errors import DatasetError
+from shards.check import check_dataset
 from shards.filters import ChipFilter
 from shards.reader import Dataset, open_dataset
 from shards.storage import StoreOptions, open_storage
@@ -105,6 +107,16 @@ def test_an_epoch_on_s3_goes_on_where_it_stopped_and_filters_open_no_other_shard
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_check_goes_through_a_shard_in_large_pieces(on_s3: tuple[Dataset, Log]) -> None:
+    dataset, log = on_s3
+    log.taken()
+    report = check_dataset(dataset.storage)
+    assert (report.problems, report.chips) == ([], 10)
+    asked = Counter(path for method, path, _ in log.taken() if method == "GET" and path.endswith(".tar"))
+    assert set(asked.values()) == {2}  # for its hash and for its samples
+    assert len(asked) == len(dataset.document.shards)
+
+
 def test_a_forked_process_is_refused_and_does_not_wait_for_ever(on_s3: tuple[Dataset, Log]) -> None:
     dataset, _ = on_s3
     _ = dataset.places
