@@ -186,17 +186,23 @@ def roll_back(storage: Storage, version: str) -> str:
         Name of the version that was current.
 
     Raises:
-        DatasetError: no such version, or a shard that it lists is gone.
+        DatasetError: no such version, or a shard, a table or the Zarr that it lists is gone.
     """
     pointer, tag = read_tagged_pointer(storage)
     if pointer is None:
         raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
     document = read_document(storage, version)
-    missing = [record.path for record in document.shards if storage.size(record.path) != record.bytes]
+    folder = layout.version_path(version)
+    there = dict(storage.list(layout.SHARDS)) | dict(storage.list(folder))
+    wanted: dict[str, Any] = {record.path: record.bytes for record in document.shards}
+    wanted |= {f"{folder}/{name}": document.tables.get(name, {}).get("bytes") for name in layout.TABLES}
+    missing = [path for path, size in wanted.items() if there.get(path) != size]
+    if document.zarr and str(document.zarr.get("tag")) not in tags(storage):
+        missing.append(f"{layout.ZARR} of {version}")
     if missing:
         raise DatasetError(
-            f"{len(missing)} of its shards are gone or cut, first {missing[0]}",
-            where=f"{storage.uri}/{layout.version_path(version)}",
+            f"{len(missing)} of its files are gone or cut, first {missing[0]}",
+            where=f"{storage.uri}/{folder}",
             mend="choose another version",
         )
     if version != pointer.current:

@@ -94,6 +94,19 @@ def test_nobody_rolls_back_to_what_is_gone(history: tuple[Path, Storage, list[st
     assert open_dataset(root).version == names[2]
 
 
+@pytest.mark.parametrize(
+    ("lost", "named"), [("versions/{}/chips.parquet", "chips.parquet"), ("zarr", "zarr of")], ids=["table", "zarr"]
+)
+def test_nobody_rolls_back_to_a_version_without_its_table_or_zarr(
+    history: tuple[Path, Storage, list[str]], lost: str, named: str
+) -> None:
+    root, storage, names = history
+    (root / lost.format(names[0])).rename(root / "elsewhere")
+    with pytest.raises(DatasetError, match=f"1 of its files are gone or cut, first .*{named}"):
+        roll_back(storage, names[0])
+    assert open_dataset(root).version == names[2]
+
+
 def test_nothing_that_a_version_lists_is_garbage(history: tuple[Path, Storage, list[str]]) -> None:
     root, storage, names = history
     garbage = find_garbage(storage)
