@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,6 +20,8 @@ from shards.export_layers import Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
+IN_MEMORY: dict[str, Any] = {"driver": "core", "backing_store": False}
+"""A full disk under HDF5's own file brings the process down: the bytes are written by us."""
 STEP = np.dtype([("day", "datetime64[D]"), ("number", np.int64)])
 """One step of the common list: a day, and which of its dates."""
 
@@ -49,7 +52,7 @@ class Hdf5Exporter:
         stacks = {m: found for m, tables in self._tables.items() if (found := stack(sample, tables)) is not None}
         steps = _steps(stacks.values())
         name = f"sample_{len(self._rows)}.h5"
-        with h5py.File(self._job.folder / name, "w", libver="v110", track_order=False) as file:
+        with h5py.File(name, "w", libver="v110", track_order=False, **IN_MEMORY) as file:
             longitude, latitude = centre_of(sample)
             place = (latitude, longitude)
             file["latlon"] = np.array(place, np.float32)
@@ -62,6 +65,9 @@ class Hdf5Exporter:
                 if found is not None:
                     self._write(file, sample, modality, found)
             self._labels(file, sample)
+            file.flush()
+            content = file.id.get_file_image()
+        (self._job.folder / name).write_bytes(content)
         there = (modality in stacks for modality in self._tables)
         self._rows.append((name, sample.chip_id, sample.split, *place, len(steps), *there))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ class TerraMeshExporter:
         """See `Exporter.abandon`."""
         for tars in self._open.values():
             for tar in tars.values():
-                tar.close()
+                with suppress(OSError):  # on a full disk even the end of a tar has no room
+                    tar.close()
 
     def card(self) -> str:
         """See `Exporter.card`."""

@@ -15,6 +15,7 @@ import pytest
 
 from schemas.sample import Sample
 from shards.check import check_dataset
+from shards.export import ExportOptions, export_dataset
 from shards.history import find_garbage, remove_garbage
 from shards.reader import open_dataset
 from shards.storage import open_storage
@@ -83,3 +84,14 @@ def test_the_last_version_outlives_a_full_disk(published: Path, disk: tuple[Path
 def _publish(root: Path, samples: list[Sample], zarr: int | None, hours: int) -> PublishResult:
     draft = made_up.draft(root, samples, zarr_shard_chips=zarr, report=made_up.write_report)
     return publish(open_storage(root), replace(draft, created=draft.created + timedelta(hours=hours)))
+
+
+@pytest.mark.services("small-disk")
+@pytest.mark.parametrize("form", ["hdf5", "majortom", "terramesh"])
+def test_an_export_on_a_full_disk_leaves_nothing(published: Path, disk: tuple[Path, Resize], form: str) -> None:
+    folder, resize = disk
+    resize(24 << 10)
+    with pytest.raises(OSError, match="No space left") as caught:
+        export_dataset(open_dataset(published), folder / "out", ExportOptions(form))
+    assert caught.value.errno == errno.ENOSPC
+    assert list(folder.iterdir()) == []
