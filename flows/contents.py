@@ -15,7 +15,8 @@ from flows.reduce import Estimated
 from flows.second_pass import chip_places, finished_row
 from schemas.chip import Outcome
 from shards.stored_tables import read_chips, read_outcomes, read_texts, table_of
-from shards.tables import ROWS_AT_ONCE, batched, chips_table, in_column_order, in_text_order, joined, texts_table
+from shards.tables import ROWS_AT_ONCE, batched, chips_table, in_column_order, joined
+from shards.text_table import in_text_order, texts_table
 
 
 @dataclass(frozen=True)

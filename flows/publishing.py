@@ -31,8 +31,8 @@ from schemas.chip import Outcome
 from schemas.legend import load_crosswalk, load_legend
 from shards.draft import Draft
 from shards.lock import Held
+from shards.outcome_tables import run_table
 from shards.stored_tables import text_records
-from shards.tables import run_table
 from shards.tar import WrittenShard
 from shards.version import publish
 from shards.zarr_write import Spread

@@ -19,8 +19,10 @@ from pyproj import Transformer
 
 from schemas.dataset import DatasetDocument
 from schemas.text import record_faults
+from shards.outcome_tables import OUTCOME_SCHEMA
 from shards.samples import LATE_KEYS
-from shards.tables import CHIP_COLUMNS, OUTCOME_SCHEMA, TEXT_SCHEMA, chips_table, in_table_order, texts_table
+from shards.tables import CHIP_COLUMNS, chips_table, in_table_order
+from shards.text_table import TEXT_SCHEMA, texts_table
 
 ROW_GROUP_LIMIT = 128 * 1024 * 1024
 FOOTPRINT_M = 50.0

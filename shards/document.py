@@ -20,11 +20,11 @@ from shards.card import write_card
 from shards.croissant import write_croissant
 from shards.draft import Draft
 from shards.guard import findings_in
+from shards.outcome_tables import write_removed
 from shards.pointer import read_pointer
 from shards.stac_collection import write_collection
 from shards.storage import FolderStorage, Storage
 from shards.stored_tables import read_places, table_of
-from shards.tables import write_removed
 from shards.zarr_prepare import PreparedZarr
 
 PAPERS = ("*.json", "*.md", "*.html")

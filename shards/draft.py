@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from schemas.chip import Outcome
 from schemas.dataset import LayerTable, SourceTable, ZarrCodec
 from schemas.errors import DatasetError, IntegrityError
-from shards.tables import run_table, texts_table
+from shards.outcome_tables import run_table
 from shards.tar import WrittenShard
+from shards.text_table import texts_table
 
 
 @dataclass(frozen=True)

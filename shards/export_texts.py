@@ -23,7 +23,7 @@ from schemas.errors import DatasetError
 from schemas.sample import Sample
 from shards.export_layers import band_names, shown_bands, stack, tables_of, thumbnail
 from shards.exporters import ExportJob
-from shards.tables import TEXT_SCHEMA, text_rows
+from shards.text_table import TEXT_SCHEMA, text_rows
 
 Record = Mapping[str, Any]
 

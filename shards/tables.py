@@ -1,4 +1,4 @@
-"""The four tables of a version as Parquet: the same rows give the same bytes.
+"""chips.parquet, and how every table of a version is written: the same rows give the same bytes.
 
 Rows become columns a few thousand at a time, so that a million chips are never a million Python dictionaries.
 
@@ -24,10 +24,8 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from schemas.chip import PLACE_PREFIX, Outcome
+from schemas.chip import PLACE_PREFIX
 from schemas.dataset import ShardRecord
-from schemas.text import TextRecord
-from shards.guard import redact, without_query
 from shards.hilbert import hilbert_index
 from shards.layout import plain
 from shards.tar import Segment
@@ -127,64 +125,7 @@ ROW_KEYS = (
 """Keys that the pipeline hands in for a chip, less what the shard adds (``shard`` and its kin are
 overwritten)."""
 
-OUTCOME_SCHEMA = pa.schema(
-    [
-        ("chip_id", pa.string()),
-        ("state", pa.string()),
-        ("reason", pa.string()),
-        ("measured", pa.float64()),
-        ("limit", pa.float64()),
-        ("error_class", pa.string()),
-        ("inputs", pa.map_(pa.string(), pa.string())),
-    ]
-)
-"""``inputs``: component (modality, labels, fuse, captions, ...) -> hash of all that decides it for this chip."""
-REMOVED_SCHEMA = pa.schema([(name, pa.string()) for name in ("chip_id", "state", "reason", "last_version")])
-"""``state``: not planned, rejected or failed."""
-RUN_COLUMNS: dict[str, pa.DataType] = {
-    "chip_id": pa.string(),
-    "step": pa.string(),
-    "attempts": pa.int32(),
-    "urls": pa.list_(pa.string()),
-    "seconds": pa.float64(),
-    "bytes": pa.int64(),
-    "tokens": pa.int64(),
-    "cost": pa.float64(),
-}
 STRINGS = pa.list_(pa.string())
-SPAN = pa.struct(
-    [
-        ("start", pa.int32()),
-        ("end", pa.int32()),
-        ("phrase", pa.string()),
-        ("class_name", pa.string()),
-        ("fact_ids", STRINGS),
-        ("targets", pa.list_(pa.int32())),
-    ]
-)
-GEOMETRY = pa.struct(
-    [
-        ("kind", pa.string()),
-        ("values", pa.list_(pa.float64())),
-        ("rle", pa.list_(pa.int32())),
-        ("shape_yx", pa.list_(pa.int32())),
-        ("source", pa.string()),
-    ]
-)
-TURN = pa.struct([("role", pa.string()), ("text", pa.string())])
-TEXT_TYPES: dict[str, pa.DataType] = {
-    "options": STRINGS,
-    "turns": pa.list_(TURN),
-    "views": STRINGS,
-    "spans": pa.list_(SPAN),
-    "geometries": pa.list_(GEOMETRY),
-    "empty_target": pa.bool_(),
-    "facts": STRINGS,
-    "visually_verifiable": pa.bool_(),
-}
-TEXT_SCHEMA = pa.schema([(name, TEXT_TYPES.get(name, pa.string())) for name in TextRecord.model_fields])
-"""One column per field of `TextRecord`, in its order; ``checks`` is JSON."""
-
 WGS84 = json.loads(
     '{"$schema":"https://proj.org/schemas/v0.7/projjson.schema.json","type":"GeographicCRS","name":"WGS 84",'
     '"datum":{"type":"GeodeticReferenceFrame","name":"World Geodetic System 1984","ellipsoid":{"name":"WGS 84",'
@@ -289,7 +230,7 @@ def in_column_order(table: pa.Table, layers: Sequence[str] = ()) -> pa.Table:
     fixed = list(CHIP_COLUMNS)
     split_at = fixed.index("label.fractions")
     wanted = (*fixed[:split_at], *per_layer, *fixed[split_at:], *sorted(keys - set(per_layer)))
-    return pa.table({name: _named(table[name].combine_chunks()) for name in wanted})
+    return pa.table({name: named(table[name].combine_chunks()) for name in wanted})
 
 
 def _as_columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -317,7 +258,7 @@ def _type_of(name: str) -> pa.DataType | None:
     return SHARES if name.startswith("label.") and name.endswith(SHARES_OF) else None
 
 
-def _named(values: pa.Array) -> pa.Array:
+def named(values: pa.Array) -> pa.Array:
     """Values of which nothing told the type are strings, or lists of them."""
     if pa.types.is_list(values.type) and pa.types.is_null(values.type.value_type):
         return values.cast(STRINGS)
@@ -398,94 +339,6 @@ def geometry_types(footprints: pa.Array | pa.ChunkedArray) -> list[str]:
 
 def _side(chips: pa.Table, side: str) -> pa.ChunkedArray:
     return pc.struct_field(chips["bbox"], side)
-
-
-def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> int:
-    """Write outcomes.parquet, ordered by chip; messages lose local paths and query strings."""
-    rows = [
-        {name: plain(getattr(outcome, name)) for name in OUTCOME_SCHEMA.names}
-        | {"reason": redact(outcome.reason), "inputs": sorted(outcome.inputs.items())}
-        for outcome in sorted(outcomes, key=lambda o: o.chip_id)
-    ]
-    write_parquet(path, pa.Table.from_pylist(rows, OUTCOME_SCHEMA))
-    return len(rows)
-
-
-def write_removed(path: Path, chip_ids: Sequence[str], outcomes: Sequence[Outcome], parent: str) -> None:
-    """Write removed.parquet: chips of the parent that this version does not hold, and what became of them.
-
-    Args:
-        path: the file.
-        chip_ids: the chips, in order.
-        outcomes: of this version; a chip without one is not planned any more.
-        parent: the last version that held them.
-    """
-    known = {outcome.chip_id: outcome for outcome in outcomes}
-    rows = []
-    for chip_id in chip_ids:
-        outcome = known.get(chip_id)
-        state, reason = (outcome.state, redact(outcome.reason)) if outcome is not None else ("not planned", "")
-        rows.append({"chip_id": chip_id, "state": state, "reason": reason, "last_version": parent})
-    write_parquet(path, pa.Table.from_pylist(rows, REMOVED_SCHEMA))
-
-
-def run_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows of run.parquet, in their order; addresses lose their query strings."""
-    parts = [_run_columns(batch) for batch in batched(rows, ROWS_AT_ONCE)]
-    return joined(parts or [_run_columns(())])
-
-
-def _run_columns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    further = sorted({key for row in rows for key in row} - set(RUN_COLUMNS))
-    made = [plain(row) for row in rows]
-    for row in made:
-        row["urls"] = [without_query(url) for url in row.get("urls") or ()]
-    columns = {name: pa.array([row.get(name) for row in made], kind) for name, kind in RUN_COLUMNS.items()}
-    return pa.table(columns | {name: pa.array([row.get(name) for row in made]) for name in further})
-
-
-def write_run(path: Path, rows: pa.Table) -> int:
-    """Write run.parquet, ordered by chip."""
-    order = pc.sort_indices(rows["chip_id"].fill_null("None"))
-    further = sorted(set(rows.column_names) - set(RUN_COLUMNS))
-    ordered = rows.take(order)
-    columns = {name: _named(ordered[name].combine_chunks()) for name in (*RUN_COLUMNS, *further)}
-    write_parquet(path, pa.table(columns))
-    return len(rows)
-
-
-def text_rows(records: Iterable[TextRecord | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Text records as rows of texts.parquet, ordered by chip and text id.
-
-    Raises:
-        pydantic.ValidationError: a mapping that is no text record.
-    """
-    checked = [r if isinstance(r, TextRecord) else TextRecord.model_validate(dict(r)) for r in records]
-    rows = [record.model_dump(mode="json") for record in sorted(checked, key=lambda r: (r.chip_id, r.text_id))]
-    for row in rows:
-        row["checks"] = json.dumps(plain(row["checks"]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return rows
-
-
-def texts_table(records: Iterable[TextRecord | Mapping[str, Any]]) -> pa.Table:
-    """Text records as columns, ordered by chip and text id.
-
-    Raises:
-        pydantic.ValidationError: a mapping that is no text record.
-    """
-    parts = [pa.Table.from_pylist(text_rows(batch), TEXT_SCHEMA) for batch in batched(records, ROWS_AT_ONCE)]
-    return in_text_order(joined(parts or [pa.Table.from_pylist([], TEXT_SCHEMA)]))
-
-
-def in_text_order(texts: pa.Table) -> pa.Table:
-    """Rows of texts.parquet by chip and text id, each column of one chunk."""
-    return texts.take(pc.sort_indices(texts, [("chip_id", "ascending"), ("text_id", "ascending")])).combine_chunks()
-
-
-def write_texts(path: Path, texts: pa.Table) -> int:
-    """Write texts.parquet; the number of rows."""
-    write_parquet(path, in_text_order(texts))
-    return len(texts)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

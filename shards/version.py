@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError, IntegrityError
-from shards import layout, tables
+from shards import layout, outcome_tables, tables, text_table
 from shards.document import content_hash_of, diff_of, make_document, read_document, write_documents
 from shards.draft import Draft, check_draft
 from shards.lock import Held
@@ -224,9 +224,9 @@ def _staging(storage: Storage, scratch: Path | None) -> Path:
 def _write_tables(folder: Path, draft: Draft, rows: pa.Table) -> dict[str, int]:
     return {
         "chips.parquet": tables.write_chips(folder / "chips.parquet", rows),
-        "outcomes.parquet": tables.write_outcomes(folder / "outcomes.parquet", draft.outcomes),
-        "texts.parquet": tables.write_texts(folder / "texts.parquet", draft.texts),
-        "run.parquet": tables.write_run(folder / "run.parquet", draft.run_rows),
+        "outcomes.parquet": outcome_tables.write_outcomes(folder / "outcomes.parquet", draft.outcomes),
+        "texts.parquet": text_table.write_texts(folder / "texts.parquet", draft.texts),
+        "run.parquet": outcome_tables.write_run(folder / "run.parquet", draft.run_rows),
     }
 
 

@@ -15,7 +15,7 @@ from flows.captioning import OPEN, TEXTS, Waiting, end_run, last_reading, run_pu
 from flows.passes import Job
 from shards.layout import replace_durably
 from shards.stored_tables import read_unasked
-from shards.tables import texts_table, write_texts
+from shards.text_table import texts_table, write_texts
 from tests.unit.captioners.answering import inputs
 from tests.unit.shards.durability import synced_files
 

@@ -19,9 +19,11 @@ from schemas.sample import LayerArrays, Sample
 from schemas.text import Span, TextGeometry, TextRecord
 from shards.buckets import bucket_of
 from shards.draft import Draft
+from shards.outcome_tables import run_table
 from shards.storage import Storage, open_storage
-from shards.tables import chips_table, run_table, texts_table
+from shards.tables import chips_table
 from shards.tar import WrittenShard, write_shard
+from shards.text_table import texts_table
 
 EPSG = 32631
 CREATED = datetime(2026, 11, 20, 10, 15, 0, tzinfo=UTC)

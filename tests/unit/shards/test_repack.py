@@ -9,11 +9,13 @@ import pytest
 from schemas.errors import DatasetError, IntegrityError
 from shards.check import check_dataset
 from shards.layout import version_path
+from shards.outcome_tables import write_outcomes
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
 from shards.storage import open_storage
 from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
-from shards.tables import in_column_order, place_rows, write_chips, write_outcomes, write_texts
+from shards.tables import in_column_order, place_rows, write_chips
+from shards.text_table import write_texts
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,11 @@ import pytest
 from schemas.chip import Outcome
 from shards import tables
 from shards.hilbert import hilbert_index
+from shards.outcome_tables import run_table, write_outcomes, write_run
 from shards.storage import open_storage
-from shards.tables import (
-    chips_table,
-    in_table_order,
-    place_rows,
-    rows_per_group,
-    run_table,
-    texts_table,
-    write_chips,
-    write_outcomes,
-    write_run,
-    write_texts,
-)
+from shards.tables import chips_table, in_table_order, place_rows, rows_per_group, write_chips
 from shards.tar import write_shard
+from shards.text_table import texts_table, write_texts
 from tests.unit.shards import made_up
 
 LAYERS = ["s2", "s2_10m", "s2_20m", "s1"]

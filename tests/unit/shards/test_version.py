@@ -17,10 +17,11 @@ from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.layout import TABLES, version_path
+from shards.outcome_tables import run_table
 from shards.pointer import list_versions, read_pointer
 from shards.reader import open_dataset
 from shards.storage import open_storage
-from shards.tables import run_table, texts_table
+from shards.text_table import texts_table
 from shards.version import promote, publish
 from tests.unit.shards import made_up
 from tests.unit.shards.durability import files_of, synced_files
