@@ -16,7 +16,7 @@ the same result; nothing was chosen on any.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -65,11 +65,17 @@ def how_sure(world: World) -> list[tuple[int, int]]:
     return [(int(here.sum()), int(right[here].sum())) for here in inside]
 
 
-def rows_of_labels(worlds: Sequence[World]) -> list[dict[str, Any]]:
-    """What is wrong about the labels to learn from, and how often they are right by how sure they are."""
+def rows_of(
+    worlds: Sequence[World], scores: Mapping[str, Sequence[float]], gains: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Scores, differences with their verdicts, what is wrong about the labels to learn from, and how often they are
+    right by how sure they are.
+    """
     wrong = [world.wrong() for world in worlds]
     counted = np.sum([how_sure(world) for world in worlds], axis=0)  # (classes of confidence, 2)
     return [
+        *({"learned from": name, "mean IoU": spread(of)} for name, of in scores.items()),
+        *({**row, "verdict": verdict([row])} for row in gains),
         {"wrong labels to learn from": "in pixels", "share": spread([one for one, _ in wrong])},
         {"wrong labels to learn from": "in confidence", "share": spread([other for _, other in wrong])},
         *(
@@ -93,11 +99,8 @@ def further_of(worlds: Sequence[World]) -> dict[str, Any]:
 def main() -> None:
     """Make, train, compare, record."""
     worlds, scores = learned(SERIES, LESSONS)
-    rows: list[dict[str, Any]] = [{"learned from": name, "mean IoU": spread(of)} for name, of in scores.items()]
     gains = {name: difference(f"{name}, over all alike", scores[name], scores[ALIKE]) for name in LESSONS[1:]}
     gains[WEIGHTED]["difference in points"] = "by confidence, over all alike"
-    rows += [row | {"verdict": verdict([row])} for row in gains.values()]
-    rows += rows_of_labels(worlds)
     record(
         SERIES.record,
         figure=float(gains[RIGHT_ALONE]["mean"]),
@@ -105,7 +108,7 @@ def main() -> None:
         target=0.0,
         holds=verdict([gains[RIGHT_ALONE]]) == "shown",
         floor=None,
-        rows=rows,
+        rows=rows_of(worlds, scores, gains.values()),
         packages=["torch", "lightning", "numpy"],
         further=further_of(worlds),
     )

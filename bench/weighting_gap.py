@@ -25,13 +25,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.record import record, spread
+from bench.record import record
 from bench.reproduction import ABSTAINS, BY_LOOK, LEAST, LEAST_ALIKE, Series, difference, verdict
-from bench.weighting import ALIKE, WEIGHTED, further_of, learned, rows_of_labels
+from bench.weighting import ALIKE, WEIGHTED, further_of, learned, rows_of
 
 GAP = "_N45"
 """In the id of each WorldCover tile of the northern region."""
@@ -48,8 +47,6 @@ def main() -> None:
     """Make, train, compare, record."""
     worlds, scores = learned(SERIES, (ALIKE, WEIGHTED, LEAST, LEAST_ALIKE))
     gains = {name: difference(name, scores[one], scores[other]) for name, (one, other) in COMPARED.items()}
-    rows: list[dict[str, Any]] = [{"learned from": name, "mean IoU": spread(of)} for name, of in scores.items()]
-    rows += [row | {"verdict": verdict([row])} for row in gains.values()]
     record(
         SERIES.record,
         figure=float(gains[ASKED]["mean"]),
@@ -57,7 +54,7 @@ def main() -> None:
         target=0.0,
         holds=verdict([gains[ASKED]]) == "shown",
         floor=None,
-        rows=rows + rows_of_labels(worlds),
+        rows=rows_of(worlds, scores, gains.values()),
         packages=["torch", "lightning", "numpy"],
         further=further_of(worlds) | {"items_taken_out": GAP},
     )

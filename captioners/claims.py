@@ -143,9 +143,15 @@ def _meeting(said: Said) -> Iterable[Claim]:
 
 def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
     """Whether both covers are there, and no fact says that they share an edge."""
+    are_there = all(said.classes_of(m.concept) for m in (one, other))
+    return are_there and not share_edge(said, one, other)
+
+
+def share_edge(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether a fact says that two covers share an edge."""
     a, b = ({c.code for c in said.classes_of(m.concept)} for m in (one, other))
     pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
-    return bool(pairs) and not pairs & said.reading.by_id.keys()
+    return bool(pairs & said.reading.by_id.keys())
 
 
 _AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)

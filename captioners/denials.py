@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from captioners.claims import Claim, Said
+from captioners.claims import Claim, Said, share_edge
 from captioners.lexicon import nouns_of
 from captioners.mentions import Mention
 
@@ -50,20 +50,15 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             continue
         if any(m.concept in mapped and not _is_class(said, m) for m in pair):
             continue
-        if _share_edge(said, pair):
+        if share_edge(said, *pair):
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
     for match in _SEPARATE.finditer(said.text):
         pair = _pair(said.mentions, match)
-        if pair is not None and pair[0].concept != pair[1].concept and _share_edge(said, pair):
+        if pair is not None and pair[0].concept != pair[1].concept and share_edge(said, *pair):
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
     return text, found
-
-
-def _share_edge(said: Said, pair: tuple[Mention, Mention]) -> bool:
-    one, other = ([c.code for c in said.classes_of(m.concept)] for m in pair)
-    return any(f"border.{a}.{b}" in said.reading.by_id for x in one for y in other for a, b in ((x, y), (y, x)))
 
 
 def _is_class(said: Said, mention: Mention) -> bool:

@@ -96,7 +96,7 @@ def content_hash_of(
         "recipe": recipe_hash,
         **({"estimates": estimates_sha256} if estimates_sha256 else {}),
     }
-    return hashlib.sha256(layout.canonical_json(content)).hexdigest()
+    return _sha256_of(content)
 
 
 def seal_of(content: bytes) -> tuple[str, str]:
@@ -107,14 +107,18 @@ def seal_of(content: bytes) -> tuple[str, str]:
     """
     document = json.loads(content)
     said = str(document["run"].pop(SEAL, ""))
-    return said, hashlib.sha256(layout.canonical_json(document)).hexdigest()
+    return said, _sha256_of(document)
+
+
+def _sha256_of(content: Any) -> str:
+    return hashlib.sha256(layout.canonical_json(content)).hexdigest()
 
 
 def _sealed(document: DatasetDocument) -> bytes:
     """``dataset.json`` with its own hash."""
-    _, sha256 = seal_of(layout.pretty_json(document.model_dump(mode="json")))
-    sealed = document.model_copy(update={"run": {**document.run, SEAL: sha256}})
-    return layout.pretty_json(sealed.model_dump(mode="json"))
+    content = document.model_dump(mode="json")
+    content["run"][SEAL] = _sha256_of(content)
+    return layout.pretty_json(content)
 
 
 def diff_of(
