@@ -11,11 +11,13 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import recipe_file
 from schemas.errors import RecipeError
 from schemas.legend import load_crosswalk
 from schemas.recipe import Recipe, fill
-from schemas.recipe_file import load_recipe, parse_recipe
+from schemas.recipe_file import LOADERS, load_recipe, parse_recipe
 
+RECIPES = Path(__file__).parents[3] / "recipes"
 GOOD = """\
 format: 1
 name: small
@@ -210,7 +212,20 @@ def test_broken_recipe_gives_one_line(name: str) -> None:
 
 def test_deep_nesting_is_refused_without_a_crash() -> None:
     with pytest.raises(RecipeError):
-        parse_recipe(b"a: " + b"[" * 5000, "x.yaml")
+        parse_recipe(b"a: " + b"[" * 900_000, "x.yaml")
+
+
+@pytest.mark.skipif(len(recipe_file.LOADERS) == 1, reason="PyYAML without libyaml")
+def test_both_ways_to_read_yaml_give_the_same_values_and_lines() -> None:
+    for path in sorted(RECIPES.glob("*.yaml")):
+        (one, values), (other, expected) = (recipe_file._read_with(kind, path.read_text()) for kind in LOADERS)
+        assert repr(values) == repr(expected), path.name
+        lines = [[node.start_mark.line for _, node in recipe_file._entries(root)] for root in (one, other)]
+        assert lines[0] == lines[1], path.name
+
+
+def test_what_only_one_way_reads_is_read() -> None:
+    assert recipe_file._read_once("a: [swir2:, b]")[1] == {"a": [{"swir2": None}, "b"]}  # not by libyaml
 
 
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
