@@ -111,7 +111,7 @@ class Chooser:
             )
 
         usable = [item for item in acquisition.items if item.item_id in self.covering[chip.chip_id]]
-        return tuple(sorted(usable, key=rank))
+        return tuple(sorted(usable, key=rank) if len(usable) > 1 else usable)
 
 
 def is_wanted(item: SceneItem, modality: Modality) -> bool:
