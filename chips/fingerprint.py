@@ -2,13 +2,15 @@
 
 A fingerprint is 256 bits: the signs of the low spatial frequencies of one date (a perceptual hash by cosine
 transform). A picture resampled, moved by a pixel, made brighter or noisy keeps most bits; two places share about half
-of them. Pairs are found without comparing all with all: of 16 words of 16 bits at least one is equal where at most 15
+of them. Twins are found without comparing all with all: of 16 words of 16 bits at least one is equal where at most 15
 bits differ (multi-index hashing: Norouzi, Punjani and Fleet, CVPR 2012).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,7 +33,7 @@ FREQUENCIES = 17
 MIN_KNOWN = 0.8
 """Less of a picture known: no fingerprint."""
 MAX_BUCKET = 2000
-"""Words that more prints share than this are of no use (flat pictures) and are not followed."""
+"""Words that more prints of staying chips share than this are of no use (flat pictures) and are not followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Twins:
     """Two chips that look alike."""
 
     kept: str
-    """The smaller id."""
+    """The smaller id: the first chip that stays and looks like the other."""
     other: str
     """The larger id."""
     modality: str
@@ -107,34 +109,80 @@ def fingerprint(picture: NDArray[np.generic], known: NDArray[np.bool_]) -> str:
 
 
 def find_twins(prints: Iterable[Fingerprint], max_similarity: float) -> list[Twins]:
-    """Pairs of chips with dates that share more than ``max_similarity`` of their bits, by ids.
+    """Chips with a date that shares more than ``max_similarity`` of its bits with one of a chip before them, by ids.
+
+    Walking up the ids, a chip stays that looks like none which stays; each of the others comes once, beside the first
+    that it looks like. So five hundred chips of one place are 499 pairs, found in as many steps.
 
     Args:
         prints: of all chips, in any order.
-        max_similarity: 0..1; below 241 of 256 bits (0.94) some pairs are missed.
+        max_similarity: 0..1; below 241 of 256 bits (0.94) some twins are missed.
     """
-    ordered = sorted(prints, key=lambda p: (p.modality, p.chip_id, p.bits))
-    found: dict[tuple[str, str, str], float] = {}
+    of_chips: dict[str, list[Fingerprint]] = defaultdict(list)
+    for one in prints:
+        of_chips[one.chip_id].append(one)
     limit = int(np.ceil((1.0 - max_similarity) * BITS)) - 1
-    for modality in sorted({p.modality for p in ordered}):
-        chips = [p.chip_id for p in ordered if p.modality == modality]
-        bits = np.frombuffer(bytes.fromhex("".join(p.bits for p in ordered if p.modality == modality)), np.uint8)
-        bits = bits.reshape(-1, BITS // 8)
-        for one, other, distance in _alike(bits, limit):
-            if chips[one] != chips[other]:
-                first, second = sorted((chips[one], chips[other]))
-                key = (first, second, modality)
-                found[key] = max(found.get(key, 0.0), 1.0 - distance / BITS)
-    return [Twins(*key, similarity=round(found[key], 4)) for key in sorted(found)]
+    staying: dict[str, _Staying] = defaultdict(_Staying)
+    found = []
+    for chip_id in sorted(of_chips):
+        nearest: dict[tuple[str, str], int] = {}
+        for one in of_chips[chip_id]:
+            for kept, distance in staying[one.modality].like(one, limit):
+                pair = kept, one.modality
+                nearest[pair] = min(distance, nearest.get(pair, BITS))
+        if nearest:
+            kept, modality = min(nearest)
+            found.append(Twins(kept, chip_id, modality, round(1.0 - nearest[kept, modality] / BITS, 4)))
+            continue
+        for one in of_chips[chip_id]:
+            staying[one.modality].add(one)
+    return found
 
 
-def to_reject(twins: Sequence[Twins]) -> dict[str, Twins]:
-    """Chip id -> why it goes: walking up the ids, a chip goes that looks like one which stays."""
+def to_reject(twins: Iterable[Twins]) -> dict[str, Twins]:
+    """Chip id -> why it goes: of what `find_twins` found, or of all pairs, as versions made before have them."""
     gone: dict[str, Twins] = {}
     for pair in sorted(twins, key=lambda t: (t.other, t.kept, t.modality)):
         if pair.kept not in gone and pair.other not in gone:
             gone[pair.other] = pair
     return gone
+
+
+class _Staying:
+    """Prints of chips that stay, of one modality, by the words that they hold."""
+
+    def __init__(self) -> None:
+        self._chips: list[str] = []
+        self._rows = np.empty((1024, BITS // 64), np.uint64)
+        self._holding: list[dict[int, array[int]]] = [{} for _ in range(WORDS)]
+
+    def add(self, one: Fingerprint) -> None:
+        """Take one in."""
+        number, row = len(self._chips), _row(one)
+        if number == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[number] = row
+        self._chips.append(one.chip_id)
+        for holding, word in zip(self._holding, row.view(np.uint16).tolist(), strict=True):
+            if word not in holding:
+                holding[word] = array("L")
+            holding[word].append(number)
+
+    def like(self, one: Fingerprint, limit: int) -> Iterator[tuple[str, int]]:
+        """Chip and different bits of those that share a word, and differ in ``limit`` bits at most."""
+        row = _row(one)
+        words = zip(self._holding, row.view(np.uint16).tolist(), strict=True)
+        sharing = [part for holding, word in words if (part := holding.get(word)) and len(part) <= MAX_BUCKET]
+        if not sharing:
+            return
+        numbers = np.concatenate([np.frombuffer(part, np.dtype("L")) for part in sharing])
+        distances = np.bitwise_count(self._rows[numbers] ^ row).sum(axis=1)
+        for place in np.flatnonzero(distances <= limit).tolist():
+            yield self._chips[numbers[place]], int(distances[place])
+
+
+def _row(one: Fingerprint) -> NDArray[np.uint64]:
+    return np.frombuffer(bytes.fromhex(one.bits), np.uint64)
 
 
 def _averaged(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,22 +206,6 @@ def _averaged_whole(values: NDArray[Any]) -> NDArray[np.float64]:
     for column in range(1, columns):
         sums += lines[:, column::columns]
     return np.asarray(sums / float(rows * columns))
-
-
-def _alike(bits: NDArray[np.uint8], limit: int) -> Iterator[tuple[int, int, int]]:
-    """Pairs of rows with at least one equal word and at most ``limit`` different bits, with these; some repeatedly."""
-    words = bits.view(">u2").reshape(len(bits), WORDS)
-    for column in range(WORDS):
-        order = np.argsort(words[:, column], kind="stable")
-        ranked = words[order, column]
-        for step in range(1, min(MAX_BUCKET, len(bits))):
-            equal = np.flatnonzero(ranked[step:] == ranked[:-step])
-            if equal.size == 0:
-                break
-            one, other = order[equal], order[equal + step]
-            distance = np.bitwise_count(bits[one] ^ bits[other]).sum(axis=1)
-            for index in np.flatnonzero(distance <= limit):
-                yield int(one[index]), int(other[index]), int(distance[index])
 
 
 @cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,16 @@ class Findings:
     scene_shifts: Rows = ()
     """Shifts of acquisitions (`chips.scene_shift.to_rows`)."""
     twins: Rows = ()
-    """Chips that show one place twice (`chips.fingerprint.Twins`)."""
+    """Chips that show a place again (`chips.fingerprint.find_twins`)."""
+
+    @cached_property
+    def _gone(self) -> dict[str, Twins]:
+        return to_reject(Twins(**row) for row in self.twins)
 
     def of_tile(self, tile: Tile) -> Findings:
         """What touches a tile: shifts of its acquisitions, twins that are rejected in it."""
         here = {(name, item.datatake or item.item_id) for name, items in tile.items.items() for item in items}
         chips = {spec.chip_id for spec in tile.chips}
-        gone = to_reject([Twins(**row) for row in self.twins])
 
         def is_here(name: str, acquisition: str) -> bool:
             """Whether the tile has it: one acquisition, whose id may hold a plus, or all of a composite's."""
@@ -63,7 +67,7 @@ class Findings:
 
         return Findings(
             tuple(row for row in self.scene_shifts if is_here(row["modality"], row["acquisition"])),
-            tuple(asdict(pair) for chip_id, pair in sorted(gone.items()) if chip_id in chips),
+            tuple(asdict(pair) for chip_id, pair in self._gone.items() if chip_id in chips),
         )
 
 
@@ -103,16 +107,29 @@ def find_out(
     if scenes is None:
         scenes = tuple(to_rows(combine_scene_shifts(observations, job.recipe.register_shifts.min_scene_chips)))
     if twins is None:
-        pairs = find_twins(prints, job.recipe.screen.max_similarity)
-        gone = _slipped(job, first, tile_of, {one for pair in pairs for one in (pair.kept, pair.other)}, scenes)
-        twins = tuple(asdict(pair) for pair in pairs if not gone & {pair.kept, pair.other})
+        twins = tuple(asdict(pair) for pair in _twins(job, first, tile_of, prints, scenes))
     return Findings(scenes, twins)
+
+
+def _twins(
+    job: Job, first: Mapping[str, Path], tile_of: Callable[[str], Tile], prints: Sequence[Fingerprint], rows: Rows
+) -> list[Twins]:
+    """The twins among chips that do not go for the shift of an acquisition."""
+    asked: set[str] = set()
+    while True:
+        pairs = find_twins(prints, job.recipe.screen.max_similarity)
+        chips = {one for pair in pairs for one in (pair.kept, pair.other)} - asked
+        gone = _slipped(job, first, tile_of, chips, rows)
+        if not gone:
+            return pairs
+        asked |= chips
+        prints = [one for one in prints if one.chip_id not in gone]
 
 
 def _slipped(
     job: Job, first: Mapping[str, Path], tile_of: Callable[[str], Tile], chips: set[str], rows: Rows
 ) -> set[str]:
-    """Those of some chips that go for the shift of an acquisition: no chip goes for being the twin of one of them."""
+    """Those of some chips that go for the shift of an acquisition."""
     register = job.recipe.register_shifts
     if register.mode != "reject" or register.correct_by != "scene" or not chips:
         return set()

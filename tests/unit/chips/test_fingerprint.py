@@ -92,6 +92,35 @@ def test_prints_of_one_chip_or_of_two_sensors_are_no_twins() -> None:
     assert find_twins([Fingerprint("a", "s2", bits), Fingerprint("b", "l8", bits)], 0.94) == []
 
 
+@given(st.lists(st.tuples(st.integers(0, 25), st.sampled_from(["s2", "l8"]), st.integers(0, 7)), max_size=40))
+def test_twins_are_what_walking_up_all_pairs_rejects(given: list[tuple[int, str, int]]) -> None:
+    """Prints on a ring of places, 9 bits from one to the next: alike are neighbours, and not the next but one."""
+    ring = [np.packbits(np.arange(BITS) // 9 < place).tobytes().hex() for place in range(8)]
+    prints = [Fingerprint(f"c{chip:02d}", modality, ring[place]) for chip, modality, place in given]
+    pairs = [
+        Twins(one.chip_id, other.chip_id, one.modality, round(equal(one.bits, other.bits), 4))
+        for one in prints
+        for other in prints
+        if one.chip_id < other.chip_id and one.modality == other.modality and equal(one.bits, other.bits) > 0.95
+    ]
+    wanted = to_reject(pairs)
+    found = {pair.other: pair for pair in find_twins(prints, 0.95)}
+    assert {key: (pair.kept, pair.modality) for key, pair in found.items()} == {
+        key: (pair.kept, pair.modality) for key, pair in wanted.items()
+    }
+    for pair in found.values():
+        assert pair.similarity == max(
+            p.similarity for p in pairs if (p.kept, p.other, p.modality) == (pair.kept, pair.other, pair.modality)
+        )
+
+
+def test_many_dates_of_one_place_are_as_many_pairs() -> None:
+    prints = [Fingerprint(f"c{n:04d}", "s2", fingerprint(place(3)[5:-5, 5:-5], KNOWN)) for n in range(300)]
+    found = find_twins(prints, 0.94)
+    assert [(pair.kept, pair.other) for pair in found] == [("c0000", f"c{n:04d}") for n in range(1, 300)]
+    assert sorted(to_reject(found)) == [pair.other for pair in found]
+
+
 def test_of_three_alike_one_stays_and_of_a_chain_no_more_go_than_must() -> None:
     three = [Twins("a", "b", "s2", 1.0), Twins("a", "c", "s2", 1.0), Twins("b", "c", "s2", 1.0)]
     assert sorted(to_reject(three)) == ["b", "c"]
