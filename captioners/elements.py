@@ -31,6 +31,7 @@ from captioners.geometry_words import (
 from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
+from schemas.osm_seen import is_hidden
 
 MAX_ELEMENTS = 30
 """So many areas and so many lines have facts: the largest and the longest."""
@@ -139,13 +140,16 @@ def is_area_feature(feature: Feature) -> bool:
 
 
 def find_elements(table: FeatureTable, georef: GeoRef) -> tuple[tuple[MapElement, ...], tuple[Fact, ...]]:
-    """The map's areas, the largest first, then its lines, the longest first, with facts; boundaries are left out.
+    """The map's areas, the largest first, then its lines, the longest first, with facts; boundaries are left out, and
+    what is hidden or gone.
 
     Lengths and areas are measured in the chip's UTM zone.
     """
     rows = []
     for feature in table.features:
-        if "admin_level" in feature.tags or "boundary" in feature.tags or feature.tags.get("tunnel", "no") != "no":
+        if "admin_level" in feature.tags or "boundary" in feature.tags:
+            continue
+        if is_hidden(feature.tags, table.extract_date[:10]):
             continue
         tags = told_tags(feature.tags)
         area = is_area_feature(feature)

@@ -20,6 +20,7 @@ from captioners.regions import PLACE_REGIONS, place_of, region_bounds
 from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
+from schemas.osm_seen import is_hidden
 
 MAX_NAME = 60
 """Longer names are cut: a name is data, not a place for prose."""
@@ -73,15 +74,13 @@ def kinds() -> tuple[Kind, ...]:
 
 
 def kind_of(feature: Feature) -> Kind | None:
-    """Kind of a feature, None where no rule fits, it runs underground, or its geometry has another form."""
-    if feature.tags.get("tunnel", "no") != "no" or feature.tags.get("location") == "underground":
-        return None
+    """Kind of a feature, None where no rule fits or its geometry has another form."""
     form = "line" if "Line" in feature.geometry.geom_type else "area" if "Polygon" in feature.geometry.geom_type else ""
     return next((kind for kind in kinds() if kind.form == form and kind.fits(feature.tags)), None)
 
 
 def feature_facts(table: FeatureTable, georef: GeoRef, *, with_names: bool = False) -> list[Fact]:
-    """Count, length, area and place of every kind of feature, clipped to the chip.
+    """Count, length, area and place of every kind of feature, clipped to the chip; of what is hidden or gone none.
 
     Raises:
         ValueError: the features lie in another CRS than the chip.
@@ -93,7 +92,7 @@ def feature_facts(table: FeatureTable, georef: GeoRef, *, with_names: bool = Fal
     bounds = georef.bounds_xyxy
     for feature in table.features:
         kind = kind_of(feature)
-        if kind is None:
+        if kind is None or is_hidden(feature.tags, table.extract_date[:10]):
             continue
         clipped = clip(feature.geometry, bounds, kind.form, georef.pixel_size)
         if clipped is None:

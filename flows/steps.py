@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "2",
     "label": "10",
     "fuse": "7",
-    "caption": "5",
+    "caption": "6",
     "write": "1",
 }
 """Step -> version."""

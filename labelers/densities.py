@@ -9,9 +9,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from labelers.osm import is_hidden, load_rules
+from labelers.osm import load_rules
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
+from schemas.osm_seen import is_hidden
 
 LEAST_OVERLAP_M2 = 0.01
 """Buildings that share less are neighbours."""

@@ -8,7 +8,6 @@ no data: absence is no evidence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -29,14 +28,11 @@ from schemas.georef import GeoRef
 from schemas.labels import FeatureTable, LabelLayer
 from schemas.legend import load_legend
 from schemas.licences import is_share_alike
+from schemas.osm_seen import ANY, is_hidden, matches
 
-ANY = "any"
 PLAUSIBLE_WIDTH_M = (0.5, 100.0)
-ENDED = ("end_date",)
-BEGINS = ("start_date", "opening_date")
 AREAS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
 LINES = (GeometryType.LINESTRING, GeometryType.MULTILINESTRING)
-ISO_DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 
 
 class _Stroke(NamedTuple):
@@ -78,7 +74,7 @@ class AreaRule:
 
     def holds(self, tags: Mapping[str, str]) -> bool:
         """Whether a feature with these tags falls under the rule."""
-        return any(_matches(tags, key, values) for key, values in self.values.items())
+        return any(matches(tags, key, values) for key, values in self.values.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +112,6 @@ class OsmRules:
 
     version: str
     """Version of the table: part of the label's inputs."""
-    hidden: Mapping[str, tuple[str, ...]]
-    """Tags of what is not seen from above."""
     areas: tuple[tuple[AreaRule, ...], ...]
     """Groups in the order of painting; inside a group larger areas come first."""
     lines: tuple[LineRule, ...]
@@ -128,11 +122,6 @@ class OsmRules:
     """Class -> what of it a pixel shows; of every class that a rule names."""
     min_width_pixels: float
     """Narrower lines are not painted."""
-
-    @cached_property
-    def hiding_keys(self) -> frozenset[str]:
-        """Keys that tell whether something is hidden."""
-        return frozenset({*self.hidden, *ENDED, *BEGINS})
 
     @cached_property
     def area_keys(self) -> frozenset[str]:
@@ -168,7 +157,6 @@ def load_rules() -> OsmRules:
         raise ValueError(f"osm_rules.yaml: visible names {unknown[0]!r}, which no rule paints")
     return OsmRules(
         version=data["version"],
-        hidden={key: tuple(values) for key, values in data["hidden"].items()},
         areas=areas,
         lines=lines,
         top=top,
@@ -183,38 +171,6 @@ def tags_wanted() -> dict[str, bool]:
     keys = {key for group in (*rules.areas, rules.top) for rule in group for key in rule.values}
     keys |= {key for rule in rules.lines for key in rule.width_m}
     return dict.fromkeys(sorted(keys), True)
-
-
-def is_hidden(tags: Mapping[str, str], date: str) -> bool:
-    """Whether the tags say that nothing is to be seen from above: tunnels, what is planned or gone.
-
-    Args:
-        tags: of the feature.
-        date: ISO date of the extract: what ended before it or begins after it is not there. Empty: dates are not
-            looked at. Dates are compared as far as they are told (a year, a month, a day).
-    """
-    keys = load_rules().hiding_keys
-    if keys.isdisjoint(tags):
-        return False
-    return _is_hidden(tuple((key, value) for key, value in tags.items() if key in keys), date)
-
-
-@lru_cache(maxsize=4096)
-def _is_hidden(told: tuple[tuple[str, str], ...], date: str) -> bool:
-    tags = dict(told)
-    if any(_matches(tags, key, values) for key, values in load_rules().hidden.items()):
-        return True
-    return bool(date) and (
-        any(_is_before(tags.get(key, ""), date) for key in ENDED)
-        or any(_is_before(date, tags.get(key, ""), len(tags.get(key, ""))) for key in BEGINS)
-    )
-
-
-def _is_before(one: str, other: str, digits: int = 10) -> bool:
-    """Whether an ISO date, told to a year, a month or a day, lies before another; False of anything else."""
-    told = min(len(one), len(other), digits)
-    dates = one[:told], other[:told]
-    return all(ISO_DATE.fullmatch(date) for date in dates) and dates[0] < dates[1]
 
 
 def _level(tags: Mapping[str, str]) -> float:
@@ -329,11 +285,6 @@ def _documents(areas: list[BaseGeometry]) -> Iterator[dict[str, Any]]:
     part_list = [ring_list[a:b] for a, b in pairwise(parts.tolist())]
     for first, last in pairwise(whole.tolist()[:-1]):
         yield {"type": "MultiPolygon", "coordinates": part_list[first:last]}
-
-
-def _matches(tags: Mapping[str, str], key: str, values: tuple[str, ...]) -> bool:
-    value = tags.get(key)
-    return value is not None and value != "no" and (value in values or ANY in values)
 
 
 def _tagged_width(tags: Mapping[str, str]) -> float | None:

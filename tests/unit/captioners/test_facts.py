@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from shapely.geometry import LineString, Polygon, box
 
+from captioners.elements import find_elements
 from captioners.facts import fact_sheet
 from captioners.facts_osm import clean_name
 from captioners.facts_scene import DatedBands, season_of
@@ -162,6 +163,21 @@ def test_map_features_are_clipped_counted_and_measured() -> None:
     assert value(facts, "osm.river.course.form") == "straight"
     assert value(facts, "osm.local_road.length") == 50.0
     assert facts.get("osm.local_road.course") is None
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"end_date": "2019"}, {"start_date": "2025"}, {"disused": "yes"}, {"building": "roof"},
+        {"location": "underground"},
+    ],
+)  # fmt: skip
+def test_what_labels_leave_out_is_no_fact_either(hidden: dict[str, str]) -> None:
+    there = box(LEFT + 10, TOP - 30, LEFT + 30, TOP - 10)
+    gone = box(LEFT + 40, TOP - 30, LEFT + 60, TOP - 10)
+    table = features(("way/1", there, {"building": "yes"}), ("way/2", gone, {"building": "yes"} | hidden))
+    assert value(sheet(np.zeros(SHAPE, np.uint8), features=table), "osm.building.count") == 1
+    assert [one.osm_id for one in find_elements(table, GEOREF)[0]] == ["way/1"]
 
 
 def test_what_the_edge_cuts_down_to_a_hair_is_no_feature_of_the_chip() -> None:
