@@ -280,6 +280,18 @@ def mirrored(world: World) -> World:
     return World(world.seed, tuple(places))
 
 
+def read_apart(world: World) -> World:
+    """The world with grass and shrubs read apart: all of both is shrubs to the newer WorldCover, grass to the older."""
+    places = []
+    for place in world.places:
+        layers = dict(place.layers)
+        for name, code in (("worldcover", 20), ("worldcover_2020", 30)):
+            classes = layers[name].classes
+            layers[name] = layer_of(name, np.where(np.isin(classes, (20, 30)), np.uint8(code), classes), place.georef)
+        places.append(replace(place, layers=layers))
+    return World(world.seed, tuple(places))
+
+
 class Known(_Estimation):
     """What the same model would be worth if the truth of every counted pixel were known: its tables, counted."""
 

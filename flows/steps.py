@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "4",
     "screen": "2",
     "label": "10",
-    "fuse": "7",
+    "fuse": "8",
     "caption": "6",
     "write": "1",
 }

@@ -8,6 +8,7 @@ The model of a pixel in region r:
 - a source of its own shows symbol m with P(m | t, level, class of the ring, r), and how often it is right in each class
   is held to what is published (`labelers.channel`);
 - a context source (CORINE, OSM) shows m with P(m | t, ring, what the first context source says);
+- where sources of their own contradict each other nearly always, shares stay what they say (`labelers.contradictions`);
 - a silent source contributes nothing: absence is no evidence. A source that agrees with nobody (`labelers.trust`) is
   not listened to; how it errs is estimated beside the others.
 
@@ -28,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelers.channel import HELD_OVERALL, HELD_PIXELS, class_accuracies, held_channel, start_channel
+from labelers.contradictions import contradictions, unlearnt
 from labelers.estimate import DIGITS, Estimate, posterior_rows, supposed
 from labelers.marks import FusionStatistics, blocks, symbols_of_marks
 from labelers.places import Lookup
@@ -99,6 +101,7 @@ class _Estimation:
         heard = sum(all(of) for of in zip(self.is_own, speaks, (w > 0 for w in self.weights), strict=True))
         self.is_alone = heard < 2
         self.shares, self.is_possible = self._start_shares()
+        self.told, self.unlearnt, self.contradicted = self._contradicted()
         self.strata = np.broadcast_to(self.shares[:, None, None], self.lookup.strata_shape).copy()
         self.start = [self._start_table(position) for position in range(len(setup.voters))]
         self.channels: dict[int, Floats] = {}
@@ -171,6 +174,31 @@ class _Estimation:
         named[~named.any(axis=1)] = True  # a region in which nobody is heard
         sums[~named] = 0.0
         return sums / sums.sum(axis=1, keepdims=True), named
+
+    def _contradicted(self) -> tuple[Floats, Floats, float]:
+        """(regions, rings, 1, classes) what the sources of their own say, as shares; (regions, rings, 1, 1) how far
+        class shares stay that, for these contradict each other (`labelers.contradictions`); its mean over all pixels.
+        """
+        rows, (regions, rings, steps, _) = self.rows, self.lookup.strata_shape
+        heard = [i for i, weight in enumerate(self.weights) if weight > 0]
+        own, context = [i for i in heard if self.is_own[i]], [i for i in heard if not self.is_own[i]]
+        if len(own) < 2:
+            return self.shares[:, None, None], np.zeros((regions, rings, 1, 1)), 0.0
+        cell = rows.ring // steps
+        pixels, several, contrary = (
+            np.bincount(cell, rows.counts * which, regions * rings).reshape(regions, rings).astype(np.float64)
+            for which in (1, *contradictions(rows.symbols, self.tables, own, context))
+        )
+        told = np.zeros((regions * rings, self.classes))
+        for i in own:
+            spoken = np.flatnonzero(rows.symbols[:, i] != SILENT)
+            said = rows.counts[spoken, None] * self.tables[i].shares[rows.symbols[spoken, i]]
+            told += _summed(said, cell[spoken], len(told))
+        shares = told.reshape(regions, rings, self.classes) + RING_PIXELS * self.shares[:, None]
+        shares = np.where(self.is_possible[:, None], shares, 0.0)
+        shares /= shares.sum(axis=2, keepdims=True)
+        part = unlearnt(several, contrary, RING_PIXELS)
+        return shares[:, :, None], part[:, :, None, None], float((pixels * part).sum() / pixels.sum())
 
     def _whole_shares(self) -> Floats:
         pixels = self._region_pixels()
@@ -252,7 +280,8 @@ class _Estimation:
         ring = by_ring + RING_PIXELS * self.shares[:, None]
         ring /= ring.sum(axis=2, keepdims=True)
         strata = np.where(self.is_possible[:, None, None], sums[-1] + RING_PIXELS * ring[:, :, None], 0.0)
-        self.strata = strata / strata.sum(axis=3, keepdims=True)
+        learnt = strata / strata.sum(axis=3, keepdims=True)
+        self.strata = (1 - self.unlearnt) * learnt + self.unlearnt * self.told
         for position, weight in enumerate(self.weights):
             if weight > 0:
                 self.values[position] = self._fitted(position, sums[position])
@@ -271,7 +300,8 @@ class _Estimation:
         overall = voter.accuracy * voter.freshness
         if not self.is_alone:
             right = float(np.where(table.shares > 0, expected.sum(axis=0), 0.0).sum() / total.sum())
-            overall = (1 - HELD_OVERALL) * right + HELD_OVERALL * overall
+            held = HELD_OVERALL + (1 - HELD_OVERALL) * self.contradicted
+            overall = (1 - held) * right + held * overall
         accuracy = class_accuracies(voter, table, total / total.sum(), overall)
         normalised = self._normalised(position, expected)
         return held_channel(normalised, pixels, table, accuracy, self.channels[position])
