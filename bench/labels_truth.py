@@ -215,10 +215,10 @@ def main(quick: bool, only: str = "", others: str = "") -> None:
             print(row)
         return
     if only:
-        again = {row["what"]: row | {"ran_again": True} for row in rows}
+        made = {row["what"]: row for row in rows}
         held = json.loads((ROOT / "bench" / "results" / "labels_truth.json").read_text())["rows"]
-        rows = [again.pop(row["what"], row) for row in held]
-        rows[:] = [*rows, *again.values()]
+        rows = [made.pop(row["what"]) | {"ran_again": True} if row["what"] in made else row for row in held]
+        rows += made.values()
     asked = [row for row in rows if row["holds"] is not None]
     record(
         "labels_truth",
