@@ -56,7 +56,8 @@ class Said:
 
 def claims(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_direction, _border, _meeting, _enclosure, _shape, _size, _season, _trend, _terrain, _sky):
+    rules = (_direction, _border, _meeting, _enclosure, _shape, _quality, _size, _season, _trend, _terrain, _sky)
+    for rule in rules:
         yield from rule(said)
 
 
@@ -207,6 +208,22 @@ def _shape(said: Said) -> Iterable[Claim]:
         values = {str(f.value) for f in (own if near is not None and said.classes_of(near.concept) else shapes)}
         if not any(word in SHAPES.get(value, ()) for value in values):
             yield "shape", f"{word!r} is the shape of nothing that is cited"
+
+
+_QUALITY = re.compile(
+    r"(?<![\w-])(?:dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
+    r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad))(?![\w-])",
+    re.I,
+)
+
+
+def _quality(said: Said) -> Iterable[Claim]:
+    """``dense trees``, ``a wide river``, ``terraced fields``: no fact tells that, but a class may be called so."""
+    nouns = "|".join(re.escape(one.noun) for one in said.reading.classes) or "(?!)"
+    named = [match.span() for match in re.finditer(nouns, said.text, re.I)]
+    for match in _QUALITY.finditer(said.text):
+        if not any(start <= match.start() < end for start, end in named):
+            yield "shape", f"{match.group(0)!r} is told by no fact"
 
 
 _SIZE = re.compile(

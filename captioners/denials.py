@@ -1,15 +1,17 @@
-"""Denials that the facts can judge: no cover takes up half, two covers do not touch or lie apart. All others are
-doubted.
+"""Denials that the facts can judge: no cover takes up half, two covers do not touch or lie apart, a cover lies nowhere
+in a part of the scene. All others are doubted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from captioners.claims import Claim, Said, share_edge
-from captioners.lexicon import nouns_of
-from captioners.mentions import Mention
+from captioners.lexicon import concepts_of, nouns_of
+from captioners.mentions import Mention, Place, find_places
+from captioners.reading import ClassReading, Reading
+from captioners.regions import PLACE_REGIONS, region_bounds
 
 _NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _CONTACT = r"(?:touch|meet|adjoin|abut|border(?: on)?|share (?:a|any) (?:border|boundary|edge)(?: with)?)"
@@ -25,6 +27,22 @@ _SEPARATE = re.compile(
     re.I,
 )
 """The same said without a denial."""
+_NO_PART = re.compile(
+    r"\b(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
+    r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in) the ",
+    re.I,
+)
+_IS = re.compile(
+    r"\s+(?:(?:is|are|lies) (?:(?:under|covered (?:by|with)|taken up by) )?|(?:holds?|contains?|has|shows?) )(?:any )?",
+    re.I,
+)
+_NONE = re.compile(r"\b(?:there (?:is|are) )?no $", re.I)
+_LIES_IN = re.compile(
+    r"\s+(?:(?:is|are|lies?|stands?|grows?|occurs?) )?(?:(?:found|seen|present|visible) )?(?:anywhere )?in the ", re.I
+)
+_CLAUSE_END = re.compile(r"\s*(?:[.;:]|$|,\s*(?:but|while|whereas)\b)", re.I)
+_TURNED = re.compile(r"\b(?:no|not|never|neither|nor|without|false|untrue|hardly)\b|n't\b", re.I)
+"""Before a denial, in its clause: the one denies the other."""
 REACH = 30
 """A cover within so many characters is the one that is spoken of."""
 
@@ -54,11 +72,88 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
+    for start, end, one, place in _nowhere(said):
+        missing = is_missing_from(said.reading, said.classes_of, one.concept, place)
+        if missing:
+            text = text[:start] + " " * (end - start) + text[end:]
+        elif missing is False:
+            found.append(("absence", f"{said.text[start:end]!r}, but it is there"))
+    for match in _NO_PART.finditer(text):
+        found.append(("absence", f"{match.group(0).strip()!r} is borne out by no fact"))
     for match in _SEPARATE.finditer(said.text):
         pair = _pair(said.mentions, match)
         if pair is not None and pair[0].concept != pair[1].concept and share_edge(said, *pair):
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
     return text, found
+
+
+def _nowhere(said: Said) -> Iterable[tuple[int, int, Mention, Place]]:
+    """``no part of the north is A``, ``there is no A in the north``: first and last character, the cover, the part."""
+    text = said.text
+    for place in find_places(text):
+        after = next((m for m in said.mentions if m.start >= place.end), None)
+        before = next((m for m in reversed(said.mentions) if m.end <= place.start), None)
+        head = next((m for m in _NO_PART.finditer(text) if m.end() == place.start), None)
+        if head and after and _IS.fullmatch(text, place.end, after.start):
+            one, start, end = after, head.start(), after.end
+        elif (
+            before
+            and (none := _NONE.search(text[: before.start]))
+            and _LIES_IN.fullmatch(text, before.end, place.start)
+        ):
+            one, start, end = before, none.start(), place.end
+        else:
+            continue
+        if _CLAUSE_END.match(text, end) and not _TURNED.search(re.split(r"[.;:]", text[:start])[-1]):
+            yield start, end, one, place
+
+
+def is_missing_from(
+    reading: Reading, classes_of: Callable[[str], list[ClassReading]], concept: str, place: Place
+) -> bool | None:
+    """Whether a cover lies nowhere in a part of the scene: no class of it has a pixel there, and whatever the map holds
+    of it lies elsewhere, all of it. None where the facts do not tell.
+    """
+    if not reading.is_complete or place.form not in ("", "half"):
+        return None
+    quadrants = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
+    shares = [reading.region_share(one.code, part) for one in classes_of(concept) for part in quadrants]
+    if None in shares:
+        return None
+    if any(share for share in shares):
+        return False
+    nouns = {f"class:{one.code}": one.noun for one in reading.classes} | {
+        f"class:{c}": noun for c, noun in reading.absent
+    }
+    ideas = concepts_of(nouns[concept], own=True) if concept in nouns else {concept}
+    if any(f.kind == "element" and ideas & concepts_of(f.subject) for f in reading.sheet.facts):
+        return None
+    mapped = [one.values for one in reading.features if ideas & concepts_of(one.noun)]
+    placed = [str(values.get("place", "")) for values in mapped if float(values.get("place.fraction", 0.0)) >= 100.0]
+    is_elsewhere = len(placed) == len(mapped) and all(_are_disjoint(stored, place) for stored in placed)
+    return True if is_elsewhere else None
+
+
+def is_local(
+    reading: Reading,
+    classes_of: Callable[[str], list[ClassReading]],
+    one: Mention,
+    mentions: Sequence[Mention],
+    places: Sequence[Place],
+) -> bool:
+    """Whether a denial speaks of parts of the scene, up to the next cover that is there, and the cover lies in none."""
+    end = next((m.start for m in mentions if m.start >= one.end and not m.negated), None)
+    near = [place for place in places if one.end <= place.start and (end is None or place.start < end)]
+    return bool(near) and all(is_missing_from(reading, classes_of, one.concept, place) for place in near)
+
+
+def _are_disjoint(stored: str, place: Place) -> bool:
+    """Whether a place that is a fact shares no ground with one that is named."""
+    if stored not in PLACE_REGIONS:
+        return False
+    named = f"{place.region}-half" if len(place.region) == 1 else place.region
+    (left, bottom, right, top), other = (region_bounds(name, (0.0, 0.0, 1.0, 1.0)) for name in (stored, named))
+    return left >= other[2] or other[0] >= right or bottom >= other[3] or other[1] >= top
 
 
 def _is_class(said: Said, mention: Mention) -> bool:

@@ -181,7 +181,9 @@ _EQUAL = re.compile(
     re.I,
 )
 NEARLY = 1.25
-"""Shares may be called equal up to this ratio, and a multiple may be off by it."""
+"""Shares may be called equal up to this ratio."""
+ROUNDED = 1.2
+"""A multiple may be off by this ratio: from 2.5 on a cover is three times another."""
 
 
 def _equal(said: Said) -> Iterable[Claim]:
@@ -192,33 +194,49 @@ def _equal(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{match.group(0)!r}, but they are not"
 
 
-_FACTORS = {"half": 0.5, "twice": 2.0, "double": 2.0, "two times": 2.0, "three times": 3.0, "thrice": 3.0,
-            "four times": 4.0, "five times": 5.0, "ten times": 10.0}  # fmt: skip
+_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty")
+_FACTORS = {
+    "half": 0.5, "twice": 2.0, "double": 2.0, "thrice": 3.0, "triple": 3.0, "several times": 3.0, "many times": 5.0,
+    **{f"{word} times": 20.0 if word == "twenty" else float(n) for n, word in enumerate(_NUMBERS, 2)},
+}  # fmt: skip
+_OPEN = ("several times", "many times")
+"""Multiples that may be larger than they are counted here."""
 _AS = re.compile(
     rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(_FACTORS)}) )?"
     r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
-    rf"|\b(?P<also>{'|'.join(_FACTORS)}) the (?:area|share|extent|size|amount)(?P<within>) of\b",
+    rf"|\b(?P<also>{'|'.join(_FACTORS)}) the (?:area|share|extent|size|amount)(?P<within>) of\b"
+    rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(_FACTORS)}) "
+    r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
     re.I,
 )
+_FOLD = re.compile(rf"\b(?:{'|'.join(_NUMBERS)}|many|mani)-?fold\b", re.I)
 
 
 def _times(said: Said) -> Iterable[Claim]:
-    """``A covers twice as much as B``, ``A is as extensive as B``."""
+    """``A covers twice as much as B``, ``A is three times smaller than B``, ``A is as extensive as B``."""
+    for match in _FOLD.finditer(said.text):
+        yield "comparison", f"{match.group(0)!r} is read by no rule"
     for match in _AS.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end())
         inside = [m for m in said.mentions if match.start() < m.start < match.end()]
         one = inside[0] if inside else one
+        if match.group("times") and re.search(r"\bpatch", said.text, re.I):
+            yield "comparison", f"{match.group(0)!r} is known of shares, not of patches"
         if one is None or other is None or one.concept == other.concept:
             continue
-        factor = _FACTORS.get((match.group("factor") or match.group("also") or "").strip().lower(), 1.0)
+        word = (match.group("factor") or match.group("also") or match.group("times") or "").strip().lower()
+        factor = _FACTORS.get(word, 1.0)
         (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        if match.group("less"):
+            (low, high), (other_low, other_high) = (other_low, other_high), (low, high)
         least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
-        hedge = (match.group("hedge") or "").strip().lower()
-        if hedge in ("more than", "over"):
+        hedge = (match.group("hedge") or match.group("hedged") or "").strip().lower()
+        if hedge in ("more than", "over") or word in _OPEN:
             holds = most > factor
         elif hedge in ("less than", "not"):
             holds = least < factor
         else:
-            holds = least <= factor * NEARLY and most >= factor / NEARLY
+            slack = NEARLY if factor == 1.0 else ROUNDED
+            holds = least <= factor * slack and most >= factor / slack
         if not holds:
             yield "comparison", f"{match.group(0)!r} does not fit their shares"

@@ -144,18 +144,12 @@ class Verifier:
         """
         for one in mentions:
             there = bool(self.classes_of(one.concept)) or one.concept in self.mapped or one.concept in told
-            if one.negated and there and not self._is_missing_from(one, places):
+            if one.negated and there and not denials.is_local(self.reading, self.classes_of, one, mentions, places):
                 yield Violation("absence", f"denies {one.concept}, which is there")
             elif one.negated and not self.reading.is_complete:
                 yield Violation("absence", f"denies {one.concept}, but part of the ground has no class")
             elif not one.negated and not there:
                 yield Violation("class", f"mentions {one.concept}, which is not there")
-
-    def _is_missing_from(self, one: Mention, places: Sequence[Place]) -> bool:
-        """Whether a cover that the scene holds lies nowhere in the part named after the denial."""
-        near = next((place for place in places if place.start >= one.end and not place.form), None)
-        parts = [self._part(c, near) for c in self.classes_of(one.concept)] if near else []
-        return bool(parts) and all(part is not None and part[0] == 0.0 for part in parts)
 
     def named(self, text: str) -> tuple[int, int]:
         """(how many of the classes over 5 % of the chip a text names, how many there are)."""

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from shapely.geometry import LineString, box
 
 from captioners.base import CaptionInput
 from captioners.captions import long_caption, short_caption
@@ -33,8 +34,6 @@ CODES = (10, 40, 80)
 
 def chip(name: str = "", **more: object) -> Verifier:
     """60 % cropland, 25 % trees in the north-west quadrant, 15 % water along the southern edge."""
-    from shapely.geometry import LineString, box
-
     label = np.full(SHAPE, 40, dtype=np.uint8)
     label[:10, :15] = 10
     label[17:] = 80
@@ -95,12 +94,30 @@ TRUE = [
     ("The sky was clear on 16 June 2022.", ("clear.s2.2022-06-16", "date.s2.2022-06-16")),
     ("Quite a few trees stand in the north-west.", ALL),
     ("A single tree-covered block lies in the north-west.", ALL),
+    ("There are no buildings in the south.", ALL),
+    ("No part of the northern half is water.", ALL),
+    ("No part of the south is wooded, while cropland covers most of it.", ALL),
+    ("No water lies in the northern half.", ("share.80", "place.80")),
+    ("Cropland covers four times more ground than water.", ALL),
+    ("The scene is 300 m wide and 200 m high.", ("ground.width", "ground.height")),
 ]
 FALSE = [
     ("class", "A glacier lies beside the cropland.", ("share.40",)),
     ("class", "Vast mangroves cover the scene.", ALL),
     ("class", "The town spreads over sand dunes.", ALL),
     ("absence", "There is no water.", ALL),
+    ("absence", "There are no buildings in the north.", ALL),
+    ("absence", "There is no water in the north and the south.", ALL),
+    ("absence", "No part of the southern half is water.", ALL),
+    ("absence", "No part of the northern half is water or trees.", ALL),
+    ("absence", "No part of the scene is water.", ALL),
+    ("absence", "Hardly any part of the south is cropland.", ALL),
+    ("comparison", "The trees are three times smaller than the cropland.", ALL),
+    ("comparison", "Cropland covers ten times more ground than trees.", ALL),
+    ("comparison", "Cropland is threefold the wood.", ALL),
+    ("shape", "Dense trees fill the north-western quarter.", (*ALL, "place.10")),
+    ("shape", "A wide river crosses the scene from west to east.", ("osm.river.course",)),
+    ("shape", "Terraced fields cover most of the scene.", ALL),
     ("absence", "The scene is without trees.", ALL),
     ("number", "Cropland covers 45% of the scene.", ("share.40",)),
     ("number", "Cropland covers 25% of the scene and trees 60%.", ALL),
@@ -234,6 +251,33 @@ def test_a_sort_of_water_may_be_named_where_a_fact_names_it_and_denied_where_the
     dry = np.full(SHAPE, 40, dtype=np.uint8)
     none = Verifier(read_sheet(fact_sheet("chip", dry, load_legend("worldcover-11"), GEOREF, by="code")))
     assert not none.sentence("There is no lake and no river.", ("share.40",))
+
+
+def test_a_class_may_be_called_dense_and_nothing_else() -> None:
+    label = np.full(SHAPE, 111, dtype=np.uint16)
+    label[:, :10] = 311
+    town = Verifier(read_sheet(fact_sheet("chip", label, load_legend("corine-44"), GEOREF, by="code")))
+    assert not town.sentence("Two thirds of the scene is dense town.", ("share.111",))
+    assert {one.rule for one in town.sentence("Dense forest lies in the west.", ("share.311", "place.311"))} == {
+        "shape"
+    }
+
+
+@pytest.mark.parametrize(("north", "is_denied"), [(0, True), (1, False), (4, False)])
+def test_what_the_map_has_is_denied_only_where_all_of_it_lies_elsewhere(north: int, is_denied: bool) -> None:
+    left, bottom, _, top = GEOREF.bounds_xyxy
+    homes = [
+        Feature(f"way/{n}", box(left + 20 * n, y, left + 20 * n + 10, y + 10), {"building": "yes"})
+        for n, y in enumerate([*[top - 40] * north, *[bottom + 20] * 4])
+    ]
+    label, legend = np.full(SHAPE, 40, dtype=np.uint8), load_legend("worldcover-11")
+    table = FeatureTable("osm", 32631, tuple(homes), "2022-07-01")
+    verifier = Verifier(read_sheet(fact_sheet("chip", label, legend, GEOREF, by="code", features=table)))
+    assert (not verifier.sentence("There are no buildings in the north.", ("share.40",))) == is_denied
+    assert verifier.sentence("There are no buildings in the south.", ("share.40",))
+    label[0, 0] = 0  # a pixel without a class: what is there is not known
+    partly = Verifier(read_sheet(fact_sheet("chip", label, legend, GEOREF, by="code", features=table)))
+    assert partly.sentence("There are no buildings in the north.", ("share.40",))
 
 
 def test_a_text_without_end_is_no_sentence_and_takes_no_time() -> None:
