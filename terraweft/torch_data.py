@@ -132,7 +132,9 @@ class ChipStream(IterableDataset[dict[str, Any]]):
     def __init__(self, dataset: Dataset | str | Path, options: StreamOptions = StreamOptions()) -> None:
         super().__init__()
         opened = dataset if isinstance(dataset, Dataset) else open_dataset(dataset, options.version)
-        self.dataset, self.options, self.epoch = opened, options, 0
+        self.dataset, self.options = opened, options
+        self._told = in_shared_memory((1,), torch.int64)  # by which workers that live on hear of an epoch
+        self.set_epoch(0)
         self.share = _share(options, opened.name)
         self.groups = opened.wanted_groups(options.modalities)
         for group in options.bands:
@@ -145,8 +147,8 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         self._skip = self._position = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass."""
-        self.epoch = epoch
+        """Choose the order of the next pass, also for a loader's workers that live on from pass to pass."""
+        self.epoch = self._told[0] = epoch
 
     def __len__(self) -> int:
         return len(self.numbers())
@@ -185,12 +187,14 @@ class ChipStream(IterableDataset[dict[str, Any]]):
             DatasetError: the state of another version, selection or seed.
         """
         require_fingerprint(self, state)
-        self.epoch, self._skip = int(state["epoch"]), int(state["position"])
-        self._position = self._skip
+        self.set_epoch(int(state["epoch"]))
+        self._position = self._skip = int(state["position"])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        numbers = self.numbers()
         worker = get_worker_info()
+        if worker is not None:
+            self.epoch = int(self._told)
+        numbers = self.numbers()
         if worker is not None:
             numbers = part(numbers, Share(worker.id, worker.num_workers))
         self._position, self._skip = self._skip, 0
@@ -228,6 +232,15 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         if self._meta is not None:
             found["meta"] = {name: self._meta[name][number].as_py() for name in self._meta.column_names}
         return found
+
+
+def in_shared_memory(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """An uninitialised tensor that another process can be handed without a copy."""
+    tensor = torch.empty(0, dtype=dtype)
+    size = int(np.prod(shape)) * tensor.element_size()
+    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    storage: Any = torch.UntypedStorage
+    return tensor.set_(storage._new_shared(max(1, size)), 0, shape, strides)
 
 
 def _check_kinds(wanted: tuple[str, ...], dataset: Dataset) -> None:

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from schemas.errors import DatasetError
 from shards.sample_request import ABSTAIN
 from shards.storage import FolderStorage
-from terraweft.torch_data import ChipStream, require_fingerprint
+from terraweft.torch_data import ChipStream, in_shared_memory, require_fingerprint
 from terraweft.torch_order import Share, Taken, batches_of, remaining
 
 MAIL_BYTES = 1 << 14
@@ -142,7 +142,7 @@ class ChipLoader(DataLoader[Batch]):
 
     def _end_epoch(self) -> None:
         self._taken = []
-        self.stream.epoch += 1
+        self.stream.set_epoch(self.stream.epoch + 1)
 
     def _entry(self, batches: int) -> Taken:
         return Taken(max(1, self.num_workers), self.samples_per_batch, self.leave_out, batches)
@@ -172,7 +172,7 @@ class ChipLoader(DataLoader[Batch]):
                 f"this state is of {state['world_size']} ranks, not {self.stream.share.of}",
                 mend="go on with as many, or begin the epoch again",
             )
-        self.stream.epoch = int(state["epoch"])
+        self.stream.set_epoch(int(state["epoch"]))
         self._taken = [Taken(**entry) for entry in state["taken"]]
         self._resumed = True
 
@@ -185,7 +185,7 @@ class _Batches(IterableDataset[Batch]):
         self.stream, self.batch_size, self.drop_last = stream, batch_size, drop_last
         self.threads, self.ahead, self.pinned = threads, ahead, False
         self.memory = _Memory(ahead + 2)
-        self._mail = _in_shared_memory((MAIL_BYTES,), torch.uint8)
+        self._mail = in_shared_memory((MAIL_BYTES,), torch.uint8)
 
     def post(self, epoch: int, taken: Sequence[Taken]) -> None:
         """Tell this process, and workers that live already, what the next pass is."""
@@ -202,7 +202,7 @@ class _Batches(IterableDataset[Batch]):
         worker = get_worker_info()
         share = Share() if worker is None else Share(worker.id, worker.num_workers)
         mine = remaining(self.stream.numbers(), taken, share.of, self.batch_size)[share.number]
-        yield from self._read(mine, _in_shared_memory if worker is not None else self._plain)
+        yield from self._read(mine, in_shared_memory if worker is not None else self._plain)
 
     def _plain(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, pin_memory=True) if self.pinned else self.memory.take(shape, dtype)
@@ -284,15 +284,6 @@ def _references(owners: Sequence[NDArray[Any]]) -> Iterator[tuple[NDArray[Any], 
 
 _UNUSED = next(_references([np.empty(0)]))[1]
 """What an array counts that only its list holds; interpreters differ in the references of a loop."""
-
-
-def _in_shared_memory(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """An uninitialised tensor that another process can be handed without a copy."""
-    tensor = torch.empty(0, dtype=dtype)
-    size = int(np.prod(shape)) * tensor.element_size()
-    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-    storage: Any = torch.UntypedStorage
-    return tensor.set_(storage._new_shared(max(1, size)), 0, shape, strides)
 
 
 _TORCH = {

@@ -116,6 +116,16 @@ def test_workers_share_an_epoch_without_overlap(published: Path) -> None:
     assert batches[0]["s2_10m"].shape == (2, 3, 2, 24, 36)
 
 
+def test_workers_that_live_on_hear_of_the_next_epoch(published: Path) -> None:
+    stream = ChipStream(published, StreamOptions(seed=3))
+    loader = DataLoader(stream, batch_size=None, num_workers=1, persistent_workers=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the fork warning of a process with threads
+        for epoch in (0, 1, 5):
+            stream.set_epoch(epoch)
+            assert [sample["chip_id"] for sample in loader] == stream.chip_ids()
+
+
 def test_wrong_options_are_one_line(published: Path) -> None:
     wrong = (
         StreamOptions(rank=2, world_size=2),
