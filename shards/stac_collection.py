@@ -17,8 +17,14 @@ from shards.layout import pretty_json
 
 SPDX = re.compile(r"(CC0|CC-BY|CC-BY-SA|CC-BY-NC|CC-BY-NC-SA|ODbL|ODC-By|PDDL|Apache|MIT|DL-DE-BY|OGL-UK)-[0-9.]+")
 """Licence ids in use here that SPDX knows; anything else makes the collection's licence ``other``."""
+EO = "https://stac-extensions.github.io/eo/v2.0.0/schema.json"
+"""Named where a band has one of its fields: its schema refuses a collection that has none, as of radar alone."""
+EO_NAMES = frozenset(
+    ("pan", "coastal", "blue", "green", "green05", "yellow", "red", "rededge", "rededge071", "rededge075", "rededge078",
+     "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11", "lwir12")
+)  # fmt: skip
+"""Common names that the schema knows; a sensor of a recipe's own may have others."""
 EXTENSIONS = (
-    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
     "https://stac-extensions.github.io/table/v1.2.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/version/v1.2.0/schema.json",
@@ -57,10 +63,12 @@ def collection_of(document: DatasetDocument, rows: pa.Table, description: str, h
         has_report: whether ``report/index.html`` will stand beside it.
     """
     title = document.title or document.name
+    bands = [_band(band) for layer in document.modalities for band in layer.bands]
+    is_optical = any(name.startswith("eo:") for band in bands for name in band)
     return {
         "type": "Collection",
         "stac_version": "1.1.0",
-        "stac_extensions": list(EXTENSIONS),
+        "stac_extensions": [*([EO] if is_optical else []), *EXTENSIONS],
         "id": document.name,
         "title": title,
         "description": description or title,
@@ -72,7 +80,7 @@ def collection_of(document: DatasetDocument, rows: pa.Table, description: str, h
             "spatial": {"bbox": [list(bbox_of(rows))]},
             "temporal": {"interval": [list(interval_of(rows, document))]},
         },
-        "summaries": _summaries(document),
+        "summaries": _summaries(document, bands),
         "item_assets": {layer.group: _item_asset(layer) for layer in document.modalities},
         "assets": _assets(document, len(rows), has_report),
         "links": [
@@ -136,8 +144,7 @@ def _providers(document: DatasetDocument) -> list[dict[str, Any]]:
     return [*named, {"name": f"Terraweft {document.code_version}", "roles": ["processor"]}]
 
 
-def _summaries(document: DatasetDocument) -> dict[str, Any]:
-    bands = [_band(band) for layer in document.modalities for band in layer.bands]
+def _summaries(document: DatasetDocument, bands: list[dict[str, Any]]) -> dict[str, Any]:
     summaries: dict[str, Any] = {
         "gsd": sorted({layer.gsd_m for layer in document.modalities}),
         "terraweft:splits": document.splits.get("counts", {}),
@@ -151,7 +158,7 @@ def _summaries(document: DatasetDocument) -> dict[str, Any]:
 
 def _band(band: Any) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": band.name}
-    if band.common_name:
+    if band.common_name in EO_NAMES:
         entry["eo:common_name"] = band.common_name
     if band.centre_nm is not None:
         entry["eo:center_wavelength"] = round(band.centre_nm / 1000, 6)

@@ -137,7 +137,9 @@ def _zarr(
                 valid = layer["valid"][index].values
                 assert np.array_equal(valid[tuple(slice(0, size) for size in mask.shape)], mask)
                 assert valid.astype(bool).sum() == mask.astype(bool).sum()
-                assert np.isnat(layer["time"][index].values).sum() == valid.shape[0] - mask.shape[0]
+                dates = chips[f"{layer.attrs['modality']}.datetimes"].iloc[index]
+                empty = valid.shape[0] - pandas.notna(dates).sum()  # steps without a date, and padding
+                assert np.isnat(layer["time"][index].values).sum() == empty
             count += 1
     return count
 

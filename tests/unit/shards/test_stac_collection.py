@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from shards.stac_collection import bbox_of
+from schemas.dataset import BandTable, DatasetDocument
+from shards.stac_collection import EO, bbox_of, collection_of
+from tests.unit.shards import made_up
 
 CUT = shapely.MultiPolygon([shapely.box(179.9, -17.0, 180.0, -16.9), shapely.box(-180.0, -17.0, -179.9, -16.9)])
 
@@ -27,3 +31,31 @@ def test_the_box_holds_all_footprints_and_little_more(
 ) -> None:
     rows = pa.table({"geometry": [shapely.to_wkb(one) for one in footprints]})
     assert bbox_of(rows) == pytest.approx(expected)
+
+
+def collection(*bands: BandTable) -> dict[str, Any]:
+    """The collection of a dataset whose only layer holds these."""
+    layer = made_up.LAYERS[0].model_copy(update={"bands": bands})
+    document = DatasetDocument.model_construct(
+        name="made-up", title="", version="v", code_version="0.1.0", modalities=(layer,), sources=made_up.SOURCES,
+        shards=(), splits={"counts": {"train": 1}}, counts={"planned": 1}, zarr={},
+    )  # fmt: skip
+    rows = pa.table({"geometry": [shapely.to_wkb(shapely.box(12.0, 47.0, 12.1, 47.1))]})
+    return collection_of(document, rows, "", has_report=False)
+
+
+def test_the_extension_of_optical_bands_is_named_where_a_band_is_optical() -> None:
+    optical = collection(BandTable(name="B04", common_name="red", centre_nm=664.6), BandTable(name="vv"))
+    assert EO in optical["stac_extensions"]
+    assert optical["summaries"]["bands"][0] == {
+        "name": "B04",
+        "eo:common_name": "red",
+        "eo:center_wavelength": 0.6646,
+    }
+    radar = collection(BandTable(name="vv", polarisation="VV"))
+    assert EO not in radar["stac_extensions"]  # its schema: at least one field of eo:
+
+
+def test_a_common_name_that_stac_does_not_know_stays_out() -> None:
+    own = collection(BandTable(name="T1", common_name="thermal", centre_nm=10900.0))
+    assert own["item_assets"]["s2_10m"]["bands"] == [{"name": "T1", "eo:center_wavelength": 10.9}]
