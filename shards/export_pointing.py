@@ -1,16 +1,18 @@
 """Texts that point, in the forms of grounding sets: LLaVA and GeoChat conversations, RefCOCO instances and expressions.
 
-Boxes and masks are on the label's grid in the dataset; here they are scaled to the picture's pixels.
+Boxes and masks are on the label's grid in the dataset, which fills the chip; here they are on the picture's, which may
+overhang the chip by a pixel where a layer is on its sensor's own lattice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.georef import Bounds, GeoRef
 from schemas.sample import Sample
 from shards.export_texts import Record, TextExporter, code_block
 from shards.exporters import ExportJob
@@ -29,16 +31,18 @@ class LlavaExporter(TextExporter):
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`: one entry per dialogue, description, question or expression."""
-        told = [(text["text_id"], turns) for text in sample.texts if (turns := conversation(text))]
+        told = [text for text in sample.texts if conversation(text)]
         picture = self.save_picture(sample, told)
         if picture is None:
             return
-        for text_id, turns in told:
+        name, georef = picture
+        window = window_of(sample.row["bounds_xyxy"], georef)
+        for text in told:
             rows = [
                 {"from": "human" if n % 2 == 0 else "gpt", "value": f"<image>\n{turn}" if n == 0 else turn}
-                for n, turn in enumerate(turns)
+                for n, turn in enumerate(conversation(text, window))
             ]
-            entry = {"id": text_id, "image": picture[0], "conversations": rows}
+            entry = {"id": text["text_id"], "image": name, "conversations": rows}
             self.array(f"{sample.split}.json").add(entry)
 
     def card(self) -> str:
@@ -57,7 +61,33 @@ DESCRIBE = {
 """Style of a caption -> what it answers."""
 
 
-def conversation(text: Record) -> list[str]:
+class Window(NamedTuple):
+    """Where the chip lies in its picture, as shares of the picture's width and height from its upper left corner."""
+
+    left: float = 0.0
+    top: float = 0.0
+    width: float = 1.0
+    height: float = 1.0
+
+
+WHOLE = Window()
+"""The chip fills its picture."""
+
+
+def window_of(bounds: Bounds, picture: GeoRef) -> Window:
+    """The window of a chip.
+
+    Example:
+        >>> window_of((5.0, 5.0, 45.0, 45.0), GeoRef(32631, 0.0, 50.0, 10.0, (5, 5)))
+        Window(left=0.1, top=0.1, width=0.8, height=0.8)
+    """
+    x0, y0, x1, y1 = picture.bounds_xyxy
+    left, bottom, right, top = bounds
+    width, height = x1 - x0, y1 - y0
+    return Window((left - x0) / width, (y1 - top) / height, (right - left) / width, (top - bottom) / height)
+
+
+def conversation(text: Record, window: Window = WHOLE) -> list[str]:
     """Turns of a record, the user's first; empty where it makes no conversation."""
     if text["kind"] == "dialogue":
         return [turn["text"] for turn in text["turns"]]
@@ -69,33 +99,35 @@ def conversation(text: Record) -> list[str]:
     if text["kind"] == "change":
         return ["What has changed between the two dates?", text["text"]]
     if text["kind"] == "grounded":
-        return ["[grounding] Describe the image and point to what you name.", with_boxes(text)]
+        return ["[grounding] Describe the image and point to what you name.", with_boxes(text, window)]
     if text["kind"] == "referring":
         asked = f"[refer] Where is <p>{text['text'][:1].lower()}{text['text'][1:]}</p>?"
-        return [asked, "There is none." if text["empty_target"] else "".join(boxes_of(text, text["spans"][0]))]
+        return [asked, "There is none." if text["empty_target"] else "".join(boxes_of(text, text["spans"][0], window))]
     return []
 
 
-def with_boxes(text: Record) -> str:
+def with_boxes(text: Record, window: Window = WHOLE) -> str:
     """The text with its phrases marked and followed by their boxes."""
     out, end = "", 0
     for span in text["spans"]:
-        boxes = "".join(boxes_of(text, span))
+        boxes = "".join(boxes_of(text, span, window))
         if boxes:
             out += f"{text['text'][end : span['start']]}<p>{span['phrase']}</p> {boxes}"
             end = span["end"]
     return out + str(text["text"])[end:]
 
 
-def boxes_of(text: Record, span: Mapping[str, Any]) -> list[str]:
-    """Oriented boxes of a span in whole percent."""
+def boxes_of(text: Record, span: Mapping[str, Any], window: Window = WHOLE) -> list[str]:
+    """Oriented boxes of a span in whole percent of the picture."""
     found = []
     for target in span["targets"]:
         geometry = text["geometries"][target]
         if geometry["kind"] == "oriented_box":
             height, width = geometry["shape_yx"]
             cx, cy, w, h, degrees = geometry["values"]
-            edges = ((cx - w / 2) / width, (cy - h / 2) / height, (cx + w / 2) / width, (cy + h / 2) / height)
+            across = [window.left + window.width * x / width for x in (cx - w / 2, cx + w / 2)]
+            down = [window.top + window.height * y / height for y in (cy - h / 2, cy + h / 2)]
+            edges = (across[0], down[0], across[1], down[1])
             told = "".join(f"<{min(100, max(0, round(100 * edge)))}>" for edge in edges)
             found.append(f"{{{told}|<{round(degrees)}>}}")
     return found
@@ -124,14 +156,15 @@ class RefCocoExporter(TextExporter):
         picture = self.save_picture(sample, texts)
         if picture is None:
             return
-        name, (height, width) = picture
+        name, georef = picture
+        (height, width), bounds = georef.shape_yx, sample.row["bounds_xyxy"]
         image = len(self._images) + 1
         self._images.append({"id": image, "file_name": name, "height": height, "width": width})
         known: dict[tuple[Any, ...], int] = {}
         for text in texts:
             annotation, category = -1, -1
             if not text["empty_target"]:
-                annotation, category = self._annotation(text, image, (height, width), known)
+                annotation, category = self._annotation(text, image, (bounds, georef), known)
             self._sentences += 1
             raw = text["text"]
             sentence = {"sent_id": self._sentences, "raw": raw, "sent": raw.lower(), "tokens": raw.lower().split()}
@@ -144,7 +177,7 @@ class RefCocoExporter(TextExporter):
             )  # fmt: skip
 
     def _annotation(
-        self, text: Record, image: int, shape: tuple[int, int], known: dict[tuple[Any, ...], int]
+        self, text: Record, image: int, place: tuple[Bounds, GeoRef], known: dict[tuple[Any, ...], int]
     ) -> tuple[int, int]:
         """(id, category) of the object that an expression means; one annotation per object."""
         span = text["spans"][0]
@@ -153,7 +186,7 @@ class RefCocoExporter(TextExporter):
         category = self._categories.setdefault(span["class_name"], len(self._categories) + 1)
         key = (category, *box["values"])
         if key not in known:
-            pixels = scaled(mask, shape)
+            pixels = scaled(mask, *place)
             rows, columns = np.nonzero(pixels)
             x0, y0 = int(columns.min()), int(rows.min())
             size = [int(columns.max()) + 1 - x0, int(rows.max()) + 1 - y0]
@@ -161,7 +194,7 @@ class RefCocoExporter(TextExporter):
                 {
                     "id": len(self._annotations) + 1, "image_id": image, "category_id": category,
                     "bbox": [x0, y0, *size], "area": int(pixels.sum()), "iscrowd": 0,
-                    "segmentation": {"size": list(shape), "counts": coco_counts(pixels)},
+                    "segmentation": {"size": list(pixels.shape), "counts": coco_counts(pixels)},
                 }
             )  # fmt: skip
             known[key] = len(self._annotations)
@@ -188,16 +221,34 @@ class RefCocoExporter(TextExporter):
         )
 
 
-def scaled(mask: Mapping[str, Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask on the picture's grid, by the nearest pixel."""
+def scaled(mask: Mapping[str, Any], bounds: Bounds, picture: GeoRef) -> NDArray[np.bool_]:
+    """A mask on the picture's grid: what lies under the centres of its pixels; of an object between them all, the
+    pixels above it.
+
+    Args:
+        mask: run lengths on the label's grid.
+        bounds: of the chip, which the label's grid fills.
+        picture: the grid wanted.
+    """
     height, width = mask["shape_yx"]
     flat = np.repeat(np.arange(len(mask["rle"])) % 2 == 1, np.asarray(mask["rle"], dtype=np.int64))
     pixels = flat.reshape(height, width)
-    if (height, width) == shape:
-        return np.asarray(pixels)
-    rows = np.arange(shape[0]) * height // shape[0]
-    columns = np.arange(shape[1]) * width // shape[1]
-    return np.asarray(pixels[np.ix_(rows, columns)])
+    left, bottom, right, top = bounds
+    labels = GeoRef(picture.epsg, left, top, (right - left) / width, (height, width), (top - bottom) / height)
+    rows, columns = _cells(labels, picture.x_centres(), picture.y_centres())
+    is_row, is_column = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    found = np.zeros(picture.shape_yx, np.bool_)
+    found[np.ix_(is_row, is_column)] = pixels[np.ix_(rows[is_row], columns[is_column])]
+    if not found.any():
+        y, x = np.nonzero(pixels)
+        found[_cells(picture, labels.x_centres()[x], labels.y_centres()[y])] = True
+    return found
+
+
+def _cells(grid: GeoRef, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of places by their y, columns by their x; also beyond the grid."""
+    rows, columns = (grid.y0 - y) / grid.height, (x - grid.x0) / grid.pixel_size
+    return np.floor(rows).astype(np.intp), np.floor(columns).astype(np.intp)
 
 
 def coco_counts(pixels: NDArray[np.bool_]) -> list[int]:

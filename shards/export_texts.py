@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from schemas.errors import DatasetError
+from schemas.georef import GeoRef
 from schemas.sample import Sample
 from shards.export_layers import band_names, shown_bands, stack, tables_of, thumbnail
 from shards.exporters import ExportJob
@@ -84,8 +85,8 @@ class TextExporter:
         """See `Exporter.abandon`."""
         self.files.close()
 
-    def picture(self, sample: Sample) -> bytes | None:
-        """PNG of the clearest date, None where the chip has none of the first modality."""
+    def picture(self, sample: Sample) -> tuple[bytes, GeoRef] | None:
+        """PNG of the clearest date and its grid, None where the chip has none of the first modality."""
         found = stack(sample, self._tables)
         if found is None:
             return None
@@ -93,25 +94,24 @@ class TextExporter:
         date = shares.index(max(shares))
         names = band_names(self._tables)
         planes = found.data[date][[names.index(name) for name in shown_bands(self._tables)]]
-        return thumbnail(planes, found.valid[date])
+        return thumbnail(planes, found.valid[date]), found.georef
 
     def first_file(self, pattern: str) -> str:
         """Name of a finished file that a card can show: of the train split where that is exported."""
         names = sorted(path.name for path in self.job.folder.glob(pattern))
         return min(names, key=lambda name: "train" not in name)
 
-    def save_picture(self, sample: Sample, told: Sequence[object]) -> tuple[str, tuple[int, int]] | None:
-        """(path of the picture below the folder, its height and width); None where there is none, or nothing is told of
-        the chip: it is left out, which is counted.
+    def save_picture(self, sample: Sample, told: Sequence[object]) -> tuple[str, GeoRef] | None:
+        """(path of the picture below the folder, its grid); None where there is none, or nothing is told of the chip:
+        it is left out, which is counted.
         """
-        png = self.picture(sample) if told else None
-        if png is None:
+        found = self.picture(sample) if told else None
+        if found is None:
             self.left_out += 1
             return None
         name = f"images/{sample.chip_id}.png"
-        (self.job.folder / name).write_bytes(png)
-        with Image.open(io.BytesIO(png)) as image:
-            return name, (image.height, image.width)
+        (self.job.folder / name).write_bytes(found[0])
+        return name, found[1]
 
 
 class JsonArray:
@@ -195,8 +195,8 @@ class RsTellerExporter(TextExporter):
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
         captions = of_style(sample, "caption", "rsteller")
-        png = self.picture(sample) if captions else None
-        if png is None:
+        picture = self.picture(sample) if captions else None
+        if picture is None:
             self.left_out += 1
             return
         caption = captions[0]
@@ -210,7 +210,7 @@ class RsTellerExporter(TextExporter):
         metadata = {"patch_id": sample.chip_id, "image_name": f"{sample.chip_id}.jpg", "osm_ids": ids}
         tar = self._tar(sample.split)
         jpeg = io.BytesIO()
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(picture[0])) as image:
             image.convert("RGB").save(jpeg, "JPEG", quality=95)
         append(tar, f"{sample.chip_id}.jpg", jpeg.getvalue())
         body = {"metadata": metadata, "annotations": annotations}

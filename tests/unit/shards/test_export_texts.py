@@ -19,8 +19,10 @@ from PIL import Image
 
 from captioners.template import KINDS, template_records
 from schemas.errors import DatasetError
+from schemas.georef import GeoRef
 from shards.export import ExportOptions, export_dataset
 from shards.export_layers import thumbnail
+from shards.export_pointing import scaled
 from shards.exporters import EXPORTERS
 from shards.reader import Dataset, open_dataset
 from shards.storage import open_storage
@@ -48,8 +50,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def export(dataset: Dataset, tmp_path: Path) -> Export:
-    def run(form: str) -> Path:
-        export_dataset(dataset, tmp_path / form, ExportOptions(form))
+    def run(form: str, *modalities: str) -> Path:
+        export_dataset(dataset, tmp_path / form, ExportOptions(form, modalities=modalities or None))
         return tmp_path / form
 
     return run
@@ -175,6 +177,49 @@ def test_refcoco_masks_are_the_records_masks_column_by_column(dataset: Dataset, 
         targets += 1
     assert targets > 3
     assert len(known) > 5
+
+
+def test_boxes_and_masks_lie_where_they_lie_in_a_picture_that_overhangs_its_chip(
+    dataset: Dataset, export: Export
+) -> None:
+    """The layer s1 begins 5 m outside of its chip on the left and above, and ends 5 m outside of it: 37 x 25 pixels."""
+    known = texts(dataset)
+    pointed = {(t["chip_id"], t["text"]): t for t in known.values() if t["kind"] == "referring" and t["geometries"]}
+    root = export("refcoco", "s1")
+    instances = json.loads((root / "instances.json").read_text())
+    annotations = {one["id"]: one for one in instances["annotations"]}
+    masks = 0
+    for ref in json.loads((root / "refs.json").read_text()):
+        text = pointed.get((Path(ref["file_name"]).stem, ref["sentences"][0]["raw"]))
+        if text is None:
+            continue
+        told = annotations[ref["ann_id"]]["segmentation"]
+        assert told["size"] == [25, 37]
+        flat = np.repeat(np.arange(len(told["counts"])) % 2, told["counts"])
+        mask = next(g for g in text["geometries"] if g["kind"] == "mask")
+        ours = np.repeat(np.arange(len(mask["rle"])) % 2, mask["rle"]).reshape(SHAPE)
+        np.testing.assert_array_equal(flat.reshape((25, 37), order="F")[:24, :36], ours)  # centres: 5 m less, and edges
+        masks += 1
+    boxes = 0
+    for row in rows_of(export("llava", "s1"), "json"):
+        if known[row["id"]]["kind"] != "referring" or known[row["id"]]["empty_target"]:
+            continue
+        box = next(g for g in known[row["id"]]["geometries"] if g["kind"] == "oriented_box")
+        cx, cy, w, h, degrees = box["values"]
+        edges = ((cx - w / 2) * 10 + 5) / 370, ((cy - h / 2) * 10 + 5) / 250, ((cx + w / 2) * 10 + 5) / 370
+        numbers = re.findall(r"<(-?\d+)>", row["conversations"][-1]["value"])
+        assert numbers[:3] == [f"{min(100, max(0, round(100 * edge)))}" for edge in edges]
+        assert numbers[4] == f"{round(degrees)}"
+        boxes += 1
+    assert masks > 3
+    assert boxes > 3
+
+
+def test_an_object_smaller_than_a_pixel_of_the_picture_is_the_pixel_above_it() -> None:
+    mask = {"shape_yx": SHAPE, "rle": [5 * 36 + 9, 1, 24 * 36 - 5 * 36 - 10]}  # row 5, column 9 of 10 m
+    picture = GeoRef(made_up.EPSG, 500_000.0 - 20, 5_600_240.0 + 10, 30.0, (9, 13))
+    found = scaled(mask, (500_000.0, 5_600_000.0, 500_360.0, 5_600_240.0), picture)
+    assert np.argwhere(found).tolist() == [[2, 3]]  # 65 m from the top, 115 m from the left edge
 
 
 def test_a_dataset_without_expressions_makes_no_refcoco(tmp_path: Path) -> None:
