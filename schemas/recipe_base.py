@@ -8,12 +8,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from schemas.sample import CHIP_ID
+
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 def _check_name(value: str) -> str:
     if not NAME.fullmatch(value):
         raise ValueError("a name has 1-64 characters of a-z, 0-9, _ and -, and begins with a letter or digit")
+    return value
+
+
+def _check_chip_id(value: str) -> str:
+    if not CHIP_ID.fullmatch(value):
+        raise ValueError("a chip's id has 1-60 letters, digits, _ and -")
     return value
 
 
@@ -33,6 +41,7 @@ def _check_day(value: date) -> date:
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
+ChipId = Annotated[str, AfterValidator(_check_chip_id)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Day = Annotated[date, BeforeValidator(_check_writing), AfterValidator(_check_day)]
 LonLatBox = tuple[float, float, float, float]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from schemas.recipe_base import Fraction, LonLatBox, Model, Name
+from schemas.recipe_base import ChipId, Fraction, LonLatBox, Model, Name
 
 
 def check_box(bbox: LonLatBox | None) -> None:
@@ -51,7 +51,7 @@ class Region(Model):
 class Cell(Model):
     """One explicit chip."""
 
-    id: Name
+    id: ChipId
     """Chip id."""
     epsg: int
     """UTM zone."""

@@ -53,6 +53,11 @@ BROKEN = {
     ),
     "duplicate key": ("grid:\n", "name: again\ngrid:\n", "x.yaml:8: not valid YAML: key 'name' stands twice"),
     "path traversal": ("name: small", "name: ../small", "x.yaml:2: name: a name has 1-64 characters"),
+    "a chip's id too long for a sample": (
+        "  chip_m: 960",
+        f"  kind: list\n  cells:\n    - {{id: {'f' * 61}, epsg: 32632, bounds: [0, 0, 960, 960]}}",
+        "x.yaml:11: grid.cells.0.id: a chip's id has 1-60 letters, digits, _ and -",
+    ),
     "time backwards": ("end: 2022", "end: 2020", "time.end lies before time.start"),
     "bad yaml": ("chip_m: 960", "chip_m: [", "not valid YAML"),
     "alias bomb": (GOOD, "a: &a [1]\nb: [*a, *a]\n", "x.yaml:2: not valid YAML: anchors and aliases are not allowed"),
@@ -208,6 +213,12 @@ def test_broken_recipe_gives_one_line(name: str) -> None:
     assert "\n" not in line
     assert expected in line
     assert "canary" not in line
+
+
+@pytest.mark.parametrize("chip_id", ["32N_1508_11040", "A-1", "_a", "f" * 60])
+def test_a_cell_may_have_any_id_that_a_sample_may_have(chip_id: str) -> None:
+    cells = f"  kind: list\n  cells:\n    - {{id: {chip_id}, epsg: 32632, bounds: [500040, 5300100, 501000, 5301060]}}"
+    assert parse_recipe(GOOD.replace("  chip_m: 960", cells).encode(), "x.yaml").grid.cells[0].id == chip_id
 
 
 def test_deep_nesting_is_refused_without_a_crash() -> None:
