@@ -86,8 +86,11 @@ class Hdf5Exporter:
         arrays = {f"label_{source}": codes for source, codes in sample.labels.items()}
         arrays |= {"label": sample.label} if sample.label is not None else {}
         arrays |= {"confidence": sample.confidence} if sample.confidence is not None else {}
+        left, bottom, right, top = sample.row["bounds_xyxy"]
         for name, codes in arrays.items():
-            file.create_dataset(name, data=codes, compression="gzip", compression_opts=1)
+            data = file.create_dataset(name, data=codes, compression="gzip", compression_opts=1)
+            height, width = (top - bottom) / codes.shape[0], (right - left) / codes.shape[1]
+            data.attrs["epsg"], data.attrs["transform"] = sample.row["epsg"], (width, 0.0, left, 0.0, -height, top)
         if sample.texts:
             file["texts"] = canonical_json(list(sample.texts)).decode()
 

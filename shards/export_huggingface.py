@@ -38,6 +38,7 @@ class HuggingFaceExporter:
         "and its mask is "
         "0 there.",
         "Values are as stored; <group>.scale and <group>.offset per date turn them into physical values.",
+        "<group>.transform is the layer's affine (a, b, c, d, e, f) in epsg; labels fill bounds_xyxy.",
     )
 
     def __init__(self, job: ExportJob) -> None:
@@ -64,7 +65,7 @@ class HuggingFaceExporter:
             found[table.group] = _array("Array4D", [None, *shape], table.dtype)
             found[f"{table.group}_valid"] = _array("Array3D", [None, *table.shape_yx], "uint8")
             found |= {f"{table.group}.times": _list("string")}
-            found |= {f"{table.group}.{name}": _list("float64") for name in ("scale", "offset")}
+            found |= {f"{table.group}.{name}": _list("float64") for name in ("scale", "offset", "transform")}
         for name in self._labels:
             found[name] = _array("Array2D", list(self._label_shape), "int32" if name.startswith("label_") else "uint8")
         return found | {"texts": _list("string")}
@@ -125,6 +126,7 @@ class HuggingFaceExporter:
             ),
             f"{table.group}.scale": pa.array([[] if o is None else o.scale.tolist() for o in layers], floats),
             f"{table.group}.offset": pa.array([[] if o is None else o.offset.tolist() for o in layers], floats),
+            f"{table.group}.transform": pa.array([[] if o is None else o.georef.transform for o in layers], floats),
         }
 
     def _label(self, name: str, samples: Sequence[Sample]) -> pa.Array:

@@ -287,6 +287,10 @@ def test_hdf5_holds_present_steps_and_says_which(dataset: Dataset, export: Expor
                 np.testing.assert_array_equal(full.transpose(2, 3, 0, 1)[: len(wanted)], wanted)
             assert file["s2"].attrs["bands"].tolist() == ["B02", "B04", "B11"]
             np.testing.assert_array_equal(file["label"][:], sample.label)
+            left, _, _, top = sample.row["bounds_xyxy"]
+            for name in ("label", "confidence", "label_worldcover"):
+                assert file[name].attrs["transform"].tolist() == [10.0, 0.0, left, 0.0, -10.0, top]
+                assert file[name].attrs["epsg"] == made_up.EPSG
             assert json.loads(file["texts"][()])[0]["kind"] == "caption"
             assert 50 < file["latlon"][0] < 51
 
@@ -378,6 +382,8 @@ def test_hugging_face_loads_the_folder(dataset: Dataset, export: Export, tmp_pat
             np.testing.assert_array_equal(np.asarray(row["label"]), sample.label)
             np.testing.assert_array_equal(np.asarray(row["label_worldcover"]), sample.labels["worldcover"])
             assert len(row["s1.scale"]) == len(sample.layers["s1"].data)
+            left, _, _, top = sample.row["bounds_xyxy"]  # the layer s1 begins half a pixel outside of its chip
+            assert row["s1.transform"].tolist() == [10.0, 0.0, left - 5.0, 0.0, -10.0, top + 5.0]
     streamed = datasets.load_dataset(str(root), split="train", streaming=True)
     assert sorted(row["chip_id"] for row in streamed) == sorted(dataset.chip_ids("train"))
     card = (root / "README.md").read_text()
