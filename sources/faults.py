@@ -25,8 +25,10 @@ from schemas.errors import (
     SourceError,
     ThrottledError,
     TransientSourceError,
+    UnsupportedItemError,
 )
-from sources.openers import note_failure, unsigned
+from sources.connect import refuses_private
+from sources.openers import note_failure, redirected, refusal_now, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ _TRANSIENT = re.compile(
     r"transfer closed|partial file|server disconnected",
     re.I,
 )
+MOST_REDIRECTS = 8
 _MISSING = re.compile(r"no such file|does not exist in the file system|NoSuchKey|NoSuchBucket", re.I)
 _DENIED = re.compile(
     r"AccessDenied|access denied|permission denied|InvalidAccessKeyId|SignatureDoesNotMatch|no valid credentials",
@@ -115,11 +118,24 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _ask(url: str) -> tuple[int, Mapping[str, str]]:
-    """Status and headers of a request for one byte; 0 where no connection came about."""
+    """Status and headers of a request for one byte; 0 where no connection came about.
+
+    A redirect of a public host to this machine or a private network is not followed: its status is the answer.
+    """
+    allow_local = bool(refusal_now(url, allow_local=False))
     try:
-        with httpx.stream("GET", url, headers={"Range": "bytes=0-0"}, timeout=15.0, follow_redirects=True) as answer:
+        with httpx.Client(timeout=15.0, follow_redirects=False) as client:
+            for _ in range(MOST_REDIRECTS):
+                extensions = {} if allow_local else {"trace": refuses_private(url)}
+                with client.stream("GET", url, headers={"Range": "bytes=0-0"}, extensions=extensions) as answer:
+                    if not answer.has_redirect_location:
+                        break
+                there = redirected(url, answer.headers["location"])
+                if urlsplit(there).scheme not in ("http", "https") or refusal_now(there, allow_local):
+                    break
+                url = there
             return answer.status_code, answer.headers
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnsupportedItemError) as error:
         log.debug("asking %s again: %r", unsigned(url), error)
         return 0, {}
 

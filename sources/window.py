@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import shapely
@@ -52,8 +52,9 @@ class SearchWindow:
         return [(west, south, 180.0, north), (-180.0, south, east, north)]
 
     def interval(self) -> str | None:
-        """The time window as STAC writes it; None where it is open on both sides."""
-        return f"{_stamp(self.start)}/{_stamp(self.end)}" if self.start or self.end else None
+        """The time window as STAC writes it, in whole seconds that hold it; None where it is open on both sides."""
+        end = self.end if self.end is None or not self.end.microsecond else self.end + timedelta(seconds=1)
+        return f"{_stamp(self.start)}/{_stamp(end)}" if self.start or self.end else None
 
 
 def select_items(
