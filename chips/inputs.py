@@ -8,7 +8,8 @@
     captions, write
 
 A recipe that is edited in one part leaves the hashes of the others as they were. Items count by content, so that a
-catalog that has moved changes nothing, while a scene that was processed anew touches the chips that it covers.
+catalog that has moved changes nothing, while a scene that was processed anew touches the chips that it covers. Where
+gaps are counted from a day that the recipe names, its first and last day decide nothing but which items there are.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ def tied(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {name: tuple(other for other in names if group[other] == group[name]) for name in names}
 
 
+def anchored(recipe: Recipe) -> frozenset[str]:
+    """Modalities of which the first and the last day of the time decide nothing but which items there are: gaps are
+    counted from a day that the recipe names, not from the middle, and there are no windows that the time cuts.
+    """
+    if recipe.time.reference is None:
+        return frozenset()
+    times = {name: modality.time or recipe.time for name, modality in recipe.modalities.items()}
+    return frozenset(name for name, time in times.items() if time.reference is not None and time.windows is None)
+
+
 def recipe_parts(recipe: Recipe, steps: Mapping[str, str], files: Mapping[str, str] | None = None) -> dict[str, str]:
     """Component -> hash of what recipe and step versions say of it, for all chips alike.
 
@@ -68,8 +79,13 @@ def recipe_parts(recipe: Recipe, steps: Mapping[str, str], files: Mapping[str, s
     said = recipe.hashed()
     versions = {name: {step: steps[step] for step in names} for name, names in _STEPS.items()}
     register = said.get("register") if recipe.register_shifts.mode == "correct" else None
-    common = [said.get("time"), recipe.grid.gsd_m, said.get("sensors"), versions["imagery"], register]
-    parts = {name: digest([name, modality, common]) for name, modality in said["modalities"].items()}
+    common = [recipe.grid.gsd_m, said.get("sensors"), versions["imagery"], register]
+    times = {name: said.get("time") for name in said["modalities"]}
+    for name in anchored(recipe):
+        times[name] = said["time"]["reference"]
+        if "time" in said["modalities"][name]:
+            said["modalities"][name]["time"] = said["modalities"][name]["time"]["reference"]
+    parts = {name: digest([name, said["modalities"][name], [times[name], *common]]) for name in said["modalities"]}
     parts[PLACE] = digest(versions["place"])
     parts[REGISTER] = digest([said.get("register"), versions["register"]])
     parts[SCREEN] = digest([said.get("screen"), versions["screen"]])
@@ -103,7 +119,7 @@ def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[st
         parts: see `recipe_parts`.
     """
     over = {name: _over(tile, name) for name in tile.items}
-    together = tied(recipe)
+    together, is_anchored = tied(recipe), anchored(recipe)
     sources = list(recipe.labels.sources) if recipe.labels else []
     found: dict[str, dict[str, str]] = {}
     for index, spec in enumerate(tile.chips):
@@ -119,7 +135,7 @@ def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[st
         }
         for name in recipe.modalities:
             seen = [[other, parts[other], here.get(other, [])] for other in together[name]]
-            inputs[name] = digest([seen, square, times, days])
+            inputs[name] = digest([seen, square, times[2:] if name in is_anchored else times, days])
         if LABELS in parts:
             inputs[LABELS] = digest([parts[LABELS], square, {name: here.get(name, []) for name in sources}])
         inputs |= {name: parts[name] for name in (FUSE, CAPTIONS) if name in parts}

@@ -60,6 +60,13 @@ def tile(items: dict[str, tuple[SceneItem, ...]]) -> Tile:
     return Tile("t", 32632, chips, items)
 
 
+def at(of: Tile, wanted: Recipe) -> Tile:
+    """The tile with the times that a plan of the recipe gives its chips."""
+    start, end, reference = wanted.time.window_utc()
+    chips = (replace(chip, start_utc=start, end_utc=end, reference_utc=reference) for chip in of.chips)
+    return replace(of, chips=tuple(chips))
+
+
 ITEMS = {"s2": (item("a", 10.0), item("b", 10.6)), "landsat": (item("l", 10.0),), "cover": (item("w", 10.0),)}
 
 
@@ -93,6 +100,40 @@ def test_an_edit_touches_its_component_alone(edit: dict[str, Any], touches: set[
     before, after = inputs(recipe()), inputs(recipe(**edit))
     assert changed(before["c0"], after["c0"]) == touches
     assert (input_hash(before["c0"]) == input_hash(after["c0"])) == (not touches)
+
+
+ANCHOR = {"start": "2021-01-01", "end": "2021-12-31", "reference": "2021-07-01"}
+
+
+@pytest.mark.parametrize(
+    ("time", "edit", "touches"),
+    [
+        (ANCHOR, {"end": "2021-11-30"}, set()),
+        (ANCHOR, {"start": "2020-01-01"}, set()),
+        (ANCHOR, {"reference": "2021-07-02"}, {"s2", "landsat"}),
+        (ANCHOR | {"reference": None}, {"end": "2021-11-30"}, {"s2", "landsat"}),
+        (ANCHOR | {"windows": {"kind": "every", "days": 90}}, {"end": "2021-11-30"}, {"s2", "landsat"}),
+    ],
+)
+def test_the_last_day_decides_nothing_but_the_items_where_gaps_are_counted_from_a_day_of_the_recipe(
+    time: dict[str, Any], edit: dict[str, Any], touches: set[str]
+) -> None:
+    """Else each day of a back-fill, and the refresh after it, reads the region anew."""
+    for times in (["time"], ["time", "modalities__landsat__time"]):
+        both = [recipe(**dict.fromkeys(times, one)) for one in (time, time | edit)]
+        found = [tile_inputs(one, at(tile(ITEMS), one), recipe_parts(one, STEPS))["c0"] for one in both]
+        assert changed(*found) == touches
+    later = {**ITEMS, "s2": (*ITEMS["s2"], item("new", 10.0))}
+    assert changed(inputs(recipe(time=time))["c0"], inputs(recipe(time=time), later)["c0"]) == {"s2"}
+
+
+def test_a_modality_s_own_middle_or_windows_move_with_its_last_day() -> None:
+    for own in ({}, {"reference": "2021-03-01", "windows": {"kind": "every", "days": 90}}):
+        one, other = (
+            recipe(time=ANCHOR, modalities__landsat__time={"start": "2021-01-01", "end": end, **own})
+            for end in ("2021-06-30", "2021-05-31")
+        )
+        assert changed(inputs(one)["c0"], inputs(other)["c0"]) == {"landsat"}
 
 
 def test_an_item_touches_the_chips_under_it_by_its_content() -> None:
