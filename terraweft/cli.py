@@ -5,86 +5,21 @@ Errors of the user print one line and end with exit code 2; an interrupt leaves 
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import math
 import os
-import select
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from typer.core import TyperGroup
 
-from schemas.errors import TerraweftError, UserError
+from schemas.errors import UserError
 from terraweft.cli_export import add_export
 from terraweft.cli_operate import add_commands
-
-log = logging.getLogger(__name__)
-
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a disk answers that takes no more; a write into an open file names no path."""
-NO_READER = 128 + 13
-"""Exit code of what a shell ends by SIGPIPE."""
-RESUMABLE = ("build", "refresh", "demo")
-"""Commands that go on where they were stopped."""
-
-
-def has_no_reader() -> bool:
-    """Whether what we print to has been left by its reader, such as ``head``; what is not written yet goes nowhere."""
-    left = []
-    for stream in (sys.stdout, sys.stderr):
-        poll = select.poll()
-        poll.register(stream.fileno(), 0)
-        left += [stream.fileno() for _, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
-    for descriptor in left:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
-    return bool(left)
-
-
-class Output(Console):
-    """A console; where its reader leaves, the command ends as other tools do."""
-
-    def on_broken_pipe(self) -> None:
-        """Called by rich.
-
-        Raises:
-            SystemExit: with 141.
-        """
-        has_no_reader()
-        raise SystemExit(NO_READER)
-
-
-class Commands(TyperGroup):
-    """The group of commands; Typer itself would end an interrupt without a word."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command.
-
-        Raises:
-            typer.Exit: with 130, after an interrupt.
-            SystemExit: with 141, where nobody reads any more.
-        """
-        try:
-            done = super().invoke(ctx)
-            sys.stdout.flush()
-            return done
-        except BrokenPipeError:
-            if not has_no_reader():  # a connection
-                raise
-            raise SystemExit(NO_READER) from None
-        except KeyboardInterrupt:
-            more = "; run the same command again to go on where it stopped"
-            line = f"terraweft: interrupted{more if ctx.invoked_subcommand in RESUMABLE else ''}"
-            err.print(line, markup=False, soft_wrap=True)
-            raise typer.Exit(130) from None
-
+from terraweft.cli_texts import add_texts
+from terraweft.endings import Commands, guarded, out
 
 app = typer.Typer(
     name="terraweft",
@@ -94,9 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Output(highlight=False)
-err = Output(stderr=True, highlight=False)
-Result = TypeVar("Result")
 
 RecipeArgument = Annotated[
     Path,
@@ -431,90 +363,7 @@ def sandbox(
 
 add_commands(app, out)
 add_export(app, out)
-
-
-@app.command()
-def caption(
-    recipe: RecipeArgument,
-    to: Annotated[str, typer.Option("--out", help="Root of the dataset, as for build.", show_default=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what texts would cost; send nothing.")] = False,
-    show: Annotated[int, typer.Option("--show", min=0, help="Print so many prompts.")] = 0,
-) -> None:
-    """Say what the texts of a recipe's next build would cost, chip by chip, and what a model would be told."""
-    from terraweft.texts import plan_texts
-
-    if not dry_run:
-        raise UserError("texts are written by the build", where="caption", mend="terraweft build, or add --dry-run")
-    plan_texts(recipe, to, show, out)
-
-
-ledger_app = typer.Typer(no_args_is_help=True, help="The paid-answer ledger: what was asked, and what it cost.")
-app.add_typer(ledger_app, name="ledger")
-LedgerOption = Annotated[
-    str | None, typer.Option("--ledger", help="A file or s3:// address; the site's by default.", show_default=False)
-]
-
-
-@ledger_app.command("totals")
-def ledger_totals(
-    ledger: LedgerOption = None,
-    by: Annotated[str, typer.Option("--by", help="model, day, kind (of call) or run.")] = "model",
-) -> None:
-    """Attempts, tokens and cost."""
-    from terraweft.texts import show_totals
-
-    show_totals(ledger, by, out)
-
-
-@ledger_app.command("doubts")
-def ledger_doubts(ledger: LedgerOption = None) -> None:
-    """Calls that were sent and never answered, at their worst price."""
-    from terraweft.texts import show_doubts
-
-    show_doubts(ledger, out)
-
-
-@ledger_app.command("export")
-def ledger_export(
-    to: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file.", show_default=False)],
-    ledger: LedgerOption = None,
-    bodies: Annotated[bool, typer.Option("--bodies", help="With the raw answers.")] = False,
-) -> None:
-    """Every attempt as a row."""
-    from terraweft.texts import export_ledger
-
-    export_ledger(ledger, to, bodies, out)
-
-
-def guarded(command: Callable[[], Result]) -> Result:
-    """Run a command; a user's mistake becomes one line and exit code 2.
-
-    A source that fails, damaged bytes and the like are one line too, with exit code 1; a path that cannot be read or
-    written is the user's to mend. ``TERRAWEFT_LOG=debug`` brings the traceback back.
-
-    Raises:
-        SystemExit: with 1 or 2.
-    """
-    try:
-        return command()
-    except UserError as error:
-        log.debug("ended by an error", exc_info=True)
-        err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
-    except TerraweftError as error:
-        log.debug("ended by an error", exc_info=True)
-        err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(1) from None
-    except OSError as error:
-        if error.filename is not None and error.strerror is not None:
-            line = f"{error.filename}: {error.strerror}"
-        elif error.errno in DISK:
-            line = f"{os.strerror(error.errno)} (make room, or mend the disk, and run the same command again)"
-        else:
-            raise
-        log.debug("ended by an error", exc_info=True)
-        err.print(f"terraweft: {line}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
+add_texts(app, out)
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -523,7 +372,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
     guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG") or "warning"))
-    return guarded(lambda: app(arguments))
+    return guarded(lambda: app(arguments, prog_name="terraweft"))
 
 
 def _log_at(level: str) -> None:

@@ -138,13 +138,16 @@ def estimates_of(given: str) -> dict[str, Any]:
     """
     import json
 
-    from shards.layout import ESTIMATES, VERSION_ID
+    from shards.layout import ESTIMATES
+    from shards.pointer import read_pointer
     from shards.reader import open_dataset
 
-    address, at, version = given.rpartition("@")
-    if not (at and VERSION_ID.fullmatch(version)):
+    options = store_options(os.environ)
+    address, _, version = given.rpartition("@")
+    is_address = read_pointer(open_storage(given, options)) is not None  # a folder's name may hold an @
+    if is_address or not address or read_pointer(open_storage(address, options)) is None:
         address, version = given, ""
-    opened = open_dataset(address, version or None, store_options(os.environ))
+    opened = open_dataset(address, version or None, options)
     if not opened.document.estimates:
         raise DatasetError("this version holds no estimated parameters", where=given, mend="build it anew")
     return dict(json.loads(opened.storage.read(f"{opened.folder}/{ESTIMATES}")))

@@ -138,14 +138,24 @@ def print_pairs(out: Console, title: str, rows: Mapping[str, str]) -> None:
         out.print(f"{name:<{width}}{value}", markup=False, soft_wrap=True)
 
 
-def print_table(out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A header and rows, each column as wide as it needs to be: nothing is cut, figures stand to the right."""
+def print_table(
+    out: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], are_bad: Sequence[bool] = ()
+) -> None:
+    """A header and rows, each column as wide as it needs to be: nothing is cut, figures stand to the right.
+
+    Args:
+        out: where to.
+        columns: the header.
+        rows: of strings.
+        are_bad: row by row, whether it stands in red.
+    """
     lines = [list(columns), *map(list, rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
     right = [all(FIGURE.fullmatch(line[n]) for line in lines[1:]) for n in range(len(columns))]
-    for number, line in enumerate(lines):
+    styles = ["bold", *("red" if is_bad else None for is_bad in are_bad or [False] * len(rows))]
+    for line, style in zip(lines, styles, strict=True):
         cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)]
-        out.print("  ".join(cells).rstrip(), style="bold" if number == 0 else None, markup=False, soft_wrap=True)
+        out.print("  ".join(cells).rstrip(), style=style, markup=False, soft_wrap=True)
 
 
 def print_notes(out: Console, notes: Sequence[str], most: int = 12) -> None:

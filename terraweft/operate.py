@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from schemas.errors import UserError
+from terraweft.console import print_table
 from terraweft.extras import needs
 
 if TYPE_CHECKING:
+    from flows.freshness import Freshness
     from flows.regions import Regions
 
 BAD = ("stale", "never", "unreadable")
@@ -88,6 +89,20 @@ def run_backfill(path: Path, region: str, since: date, until: date | None, out: 
     )
 
 
+def _line(one: Freshness) -> list[str]:
+    """A region in the table of freshness."""
+    return [
+        one.region,
+        one.state,
+        one.version or "-",
+        f"{one.checked_utc:%Y-%m-%d %H:%M}" if one.checked_utc else "-",
+        f"{one.age_days:.1f} d" if one.age_days is not None else "-",
+        f"{one.promise_days:g} d" if one.promise_days is not None else "-",
+        one.last_state or "-",
+        f"{one.next_utc:%Y-%m-%d %H:%M}" if one.next_utc else "-",
+    ]
+
+
 def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool, out: Console) -> bool:
     """`terraweft freshness`: True where every promise is kept."""
     with needs("build"):
@@ -98,22 +113,8 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
     if as_json:
         out.print_json(json.dumps([asdict(one) for one in found], default=str))
     else:
-        table = Table(box=None, pad_edge=False)
-        for column in ("region", "state", "version", "checked", "age", "promise", "last run", "next run"):
-            table.add_column(column)
-        for one in found:
-            table.add_row(
-                one.region,
-                one.state,
-                one.version or "-",
-                f"{one.checked_utc:%Y-%m-%d %H:%M}" if one.checked_utc else "-",
-                f"{one.age_days:.1f} d" if one.age_days is not None else "-",
-                f"{one.promise_days:g} d" if one.promise_days is not None else "-",
-                one.last_state or "-",
-                f"{one.next_utc:%Y-%m-%d %H:%M}" if one.next_utc else "-",
-                style="red" if one.state in BAD else None,
-            )
-        out.print(table)
+        columns = ("region", "state", "version", "checked", "age", "promise", "last run", "next run")
+        print_table(out, columns, [_line(one) for one in found], [one.state in BAD for one in found])
         for one in found:
             if one.problem:
                 out.print(f"{one.region}: {one.problem}", markup=False, soft_wrap=True)

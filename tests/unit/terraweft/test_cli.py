@@ -12,13 +12,18 @@ import typer
 from rich.console import Console
 
 from flows.site import require_variables
-from schemas.errors import CatalogError, RecipeError
+from schemas.errors import CatalogError, DatasetError, RecipeError
 from schemas.recipe import Recipe
 from shards.exporters import EXPORTERS
+from shards.storage import open_storage
+from shards.version import publish
 from terraweft import __version__
-from terraweft.cli import app, guarded, main
+from terraweft.cli import app, main
+from terraweft.commands import estimates_of
 from terraweft.console import print_notes
+from terraweft.endings import guarded
 from terraweft.show import _best, _place, can_draw, contact_sheet
+from tests.unit.shards import made_up
 from tests.unit.terraweft.support import RECIPE, sample_of
 
 
@@ -133,6 +138,51 @@ def test_an_unknown_log_level_is_one_line(capsys: pytest.CaptureFixture[str], mo
     assert err.strip() == "terraweft: TERRAWEFT_LOG: unknown level 'loud' (one of: debug, info, warning, error)"
     monkeypatch.setenv("TERRAWEFT_LOG", "")  # as if it were not set
     assert ended(lambda: main(["--version"]), capsys) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["freshness"], "missing argument 'table' (see terraweft freshness -h)"),
+        (["build", "sandbox"], "missing option '--out' (see terraweft build -h)"),
+        (
+            ["show", "x", "--verson", "3"],
+            "no such option: --verson (Possible options: --version) (see terraweft show -h)",
+        ),
+        (["ledger", "nonsense"], "no such command 'nonsense' (see terraweft ledger -h)"),
+        (["nonsense"], "no such command 'nonsense' (see terraweft -h)"),
+        (["--nonsense"], "no such option: --nonsense (see terraweft -h)"),
+        (["train", "x", "--crop-m", "-3"], "invalid value for '--crop-m': -3 is not above 0 (see terraweft train -h)"),
+    ],
+)
+def test_what_is_mistyped_is_one_line(typed: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = ended(lambda: main(typed), capsys)
+    assert code == 2
+    assert err == f"terraweft: {said}\n"
+
+
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["ledger"])
+    shown = capsys.readouterr()
+    assert end.value.code == 2
+    assert "doubts" in shown.out
+    assert shown.err == ""
+
+
+def test_estimates_of_a_version_that_is_not_there_are_told_so(tmp_path: Path) -> None:
+    for name in ("there", "at@home"):
+        root = tmp_path / name
+        publish(open_storage(root), made_up.draft(root, [made_up.sample(0)]))
+        with pytest.raises(DatasetError, match="'BAD' is no version's name"):
+            estimates_of(f"{root}@BAD")
+        with pytest.raises(DatasetError, match="there is no version 20200101T000000Z-00000000"):
+            estimates_of(f"{root}@20200101T000000Z-00000000")
+        with pytest.raises(DatasetError, match="holds no estimated parameters"):
+            estimates_of(str(root))
+    for given in ("nowhere@BAD", "nowhere", "@BAD"):
+        with pytest.raises(DatasetError, match="there is no dataset"):
+            estimates_of(given)
 
 
 def test_the_page_of_the_command_line_names_every_command() -> None:

@@ -1,0 +1,151 @@
+"""How a command ends: `guarded` and `Commands` make one line and an exit code of whatever comes.
+
+0: done; 1: something is wrong with data or sources; 2: a mistake of the user's, which the line says; 130: interrupted;
+141: what is printed has no reader any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from schemas.errors import TerraweftError, UserError
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a disk answers that takes no more; a write into an open file names no path."""
+UsageError: Any = typer.BadParameter.__base__
+"""What Typer raises of something mistyped; it has the class from Click, or brings it along, and names it nowhere."""
+NO_READER = 128 + 13
+"""Exit code of what a shell ends by SIGPIPE."""
+RESUMABLE = ("build", "refresh", "demo")
+"""Commands that go on where they were stopped."""
+
+
+def has_no_reader() -> bool:
+    """Whether what we print to has been left by its reader, such as ``head``; what is not written yet goes nowhere."""
+    left = []
+    for stream in (sys.stdout, sys.stderr):
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)
+        left += [stream.fileno() for _, events in poll.poll(0) if events & (select.POLLERR | select.POLLHUP)]
+    for descriptor in left:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    return bool(left)
+
+
+@contextmanager
+def mistyped() -> Iterator[None]:
+    """Typer's errors of what was typed, as ours.
+
+    Raises:
+        UserError: an option that there is not, an argument that is missing, a value that is none.
+    """
+    try:
+        yield
+    except UsageError as error:
+        said = " ".join(error.format_message().split()).rstrip(".")
+        if error.ctx is None or not said:  # no command at all: its help was shown
+            raise
+        raise UserError(said[:1].lower() + said[1:], mend=f"see {error.ctx.command_path} -h") from error
+
+
+class Output(Console):
+    """A console; where its reader leaves, the command ends as other tools do."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich.
+
+        Raises:
+            SystemExit: with 141.
+        """
+        has_no_reader()
+        raise SystemExit(NO_READER)
+
+
+out = Output(highlight=False)
+err = Output(stderr=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """The group of commands; Typer itself would end an interrupt without a word, and draw a box around a mistake."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """What was typed before the command's name.
+
+        Raises:
+            UserError: it makes no sense.
+        """
+        with mistyped():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command.
+
+        Raises:
+            UserError: what was typed makes no sense.
+            typer.Exit: with 130, after an interrupt.
+            SystemExit: with 141, where nobody reads any more.
+        """
+        with mistyped():
+            return self._run(ctx)
+
+    def _run(self, ctx: Any) -> Any:
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError:
+            if not has_no_reader():  # a connection
+                raise
+            raise SystemExit(NO_READER) from None
+        except KeyboardInterrupt:
+            more = "; run the same command again to go on where it stopped"
+            line = f"terraweft: interrupted{more if ctx.invoked_subcommand in RESUMABLE else ''}"
+            err.print(line, markup=False, soft_wrap=True)
+            raise typer.Exit(130) from None
+
+
+def guarded(command: Callable[[], Result]) -> Result:
+    """Run a command; a user's mistake becomes one line and exit code 2.
+
+    A source that fails, damaged bytes and the like are one line too, with exit code 1; a path that cannot be read or
+    written is the user's to mend. ``TERRAWEFT_LOG=debug`` brings the traceback back.
+
+    Raises:
+        SystemExit: with 1 or 2.
+    """
+    try:
+        return command()
+    except UserError as error:
+        log.debug("ended by an error", exc_info=True)
+        err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None
+    except TerraweftError as error:
+        log.debug("ended by an error", exc_info=True)
+        err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is not None and error.strerror is not None:
+            line = f"{error.filename}: {error.strerror}"
+        elif error.errno in DISK:
+            line = f"{os.strerror(error.errno)} (make room, or mend the disk, and run the same command again)"
+        else:
+            raise
+        log.debug("ended by an error", exc_info=True)
+        err.print(f"terraweft: {line}", style="red", markup=False, soft_wrap=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,49 @@
+"""What an operator reads in the morning."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from flows import freshness
+from shards.storage import open_storage
+from shards.version import publish
+from terraweft.operate import run_freshness
+from tests.unit.shards import made_up
+
+LONG = "a-region-with-quite-a-long-name-somewhere-in-the-eastern-alps"
+TABLE = f"""\
+format: 1
+name: s
+recipe: sandbox
+root: data/{{region}}
+fresh_within_days: 2
+regions:
+  - {{name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}}
+  - {{name: {LONG}, bbox: [11.1, 46.7, 11.3, 46.9]}}
+"""
+
+
+def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    monkeypatch.setattr(freshness, "_runs", lambda regions, name, now: (None, "AwaitingConcurrencySlot", due))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    path = tmp_path / "regions.yaml"
+    path.write_text(TABLE)
+    recipe = {"name": "made-up", "format": 1, "time": {"start": "2021-01-01", "end": "2022-12-31"}}
+    created = datetime.now(UTC) - timedelta(hours=1)
+    root = tmp_path / "data" / LONG
+    publish(open_storage(root), made_up.draft(root, [made_up.sample(0)], created=created, recipe=recipe))
+    console = Console(file=io.StringIO(), width=80)
+    assert not run_freshness(path, (), False, False, console)
+    head, inn, long = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert head.split() == ["region", "state", "version", "checked", "age", "promise", "last", "run", "next", "run"]
+    assert inn.split() == ["inn", "never", "-", "-", "-", "2", "d", "AwaitingConcurrencySlot", "2030-01-02", "03:04"]
+    assert long.split()[:2] == [LONG, "fresh"]
+    assert long.endswith("0.0 d      2 d  AwaitingConcurrencySlot  2030-01-02 03:04")
