@@ -26,7 +26,7 @@ from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
 from flows.validating import let_in
-from schemas.errors import DatasetError, RecipeError, UserError
+from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
 from shards.document import read_document
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
@@ -120,8 +120,7 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         result = _refreshed(regions, region, day, redo)
         became = let_in(result.storage, result.version) if result is not None and result.waits else ""
     except Exception as error:
-        said = error.line() if isinstance(error, UserError) else type(error).__name__
-        notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)
+        notify(row.notify, Event("failed", region, *stand(regions, region), said_of(error)), os.environ)
         raise
     if result is None:
         log.info("%s: the current version holds what was there on %s", region, day)
@@ -131,6 +130,20 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         text += f"; {became}" if became else ""
         notify(row.notify, Event("published", region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
+
+
+def said_of(error: Exception) -> str:
+    """What a message tells of an error, in a line: in its own words where these are ours, which hold no secret.
+
+    >>> said_of(OSError(28, "No space left on device", "/data/inn/chips.arrays")), said_of(KeyError("x"))
+    ('OSError: No space left on device', 'KeyError')
+    """
+    kind = type(error).__name__
+    if isinstance(error, UserError):
+        return error.line()
+    if isinstance(error, TerraweftError):
+        return f"{kind}: {' '.join(str(error).split())}"
+    return f"{kind}: {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else kind
 
 
 def stand(regions: Regions, region: str) -> tuple[str, str]:

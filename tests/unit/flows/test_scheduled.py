@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region
 from flows.validating import WAITS
-from schemas.errors import DatasetError, RecipeError
+from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -89,6 +90,31 @@ def test_a_back_fill_of_a_damaged_dataset_is_told(tmp_path: Path, told: list[Eve
     with pytest.raises(DatasetError):
         refresh(load_regions(tmp_path / "regions.yaml"), "inn", date(2026, 3, 8))
     assert [(one.kind, one.dataset) for one in told] == [("failed", str(root))]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "?", "/data/inn/chips.arrays"), "OSError: No space left on device"),
+        (IntegrityError("shards/train/00001-aa.tar: other bytes"), "IntegrityError: shards/train/00001-aa.tar: other"),
+        (BudgetExceededError("0.02 USD are left\nof 5"), "BudgetExceededError: 0.02 USD are left of 5"),
+        (KeyError("https://h/a.tif?sig=secret"), "KeyError"),
+    ],
+)
+def test_a_message_says_what_a_run_failed_of(
+    error: Exception, text: str, tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(request: BuildRequest) -> BuildResult:
+        raise error
+
+    monkeypatch.setattr(scheduled, "build", build)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    with pytest.raises(type(error)):
+        refresh(load_regions(tmp_path / "regions.yaml"), "inn")
+    (event,) = told
+    assert event.text.startswith(text)
+    assert "secret" not in event.text
+    assert len(event.text.splitlines()) == 1
 
 
 def test_figures_that_cannot_be_written_fail_no_run(
