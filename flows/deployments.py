@@ -203,12 +203,15 @@ def read_deployment(client: SyncPrefectClient, regions: Regions, region: str) ->
 
 
 def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> tuple[str, ...]:
-    """Let schedules rest, or go on; the names of the regions."""
+    """Let schedules rest, or go on, of all or of none; the names of the regions.
+
+    Raises:
+        UserError: one of them was never deployed.
+    """
     names = regions.names(wanted)
     with api() as client:
-        for name in names:
-            found = read_deployment(client, regions, name)
-            (client.pause_deployment if paused else client.resume_deployment)(found.id)
+        for one in [read_deployment(client, regions, name) for name in names]:
+            (client.pause_deployment if paused else client.resume_deployment)(one.id)
     return names
 
 
@@ -263,11 +266,16 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
     One run for all of them: Prefect starts runs that wait for each other in no order, or cancels all but one.
 
     Raises:
-        UserError: the region has no schedule or is not deployed.
+        UserError: the region has no schedule or is not deployed, or there is nothing to be had of one of the ends.
     """
     row = regions.row(region)
     if row.schedule is None:
         raise UserError(f"region {region!r} has no schedule", where=regions.path.name, mend="give it one")
+    if until > datetime.now(row.schedule.zone).date():
+        raise UserError(f"{until} has not come yet", where="--until", mend="leave it out for all days up to yesterday")
+    first = regions.recipe(region)[0].time.start
+    if since < first:
+        raise UserError(f"{since} lies before the recipe's first day, {first}", where="--since", mend="a later day")
     with api() as client:
         deployment = read_deployment(client, regions, region)
         done = done_days(client, deployment.id, row)

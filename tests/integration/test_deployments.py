@@ -77,6 +77,9 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     assert {one["region"]: one["state"] for one in json.loads(stale.stdout)} == {"inn": "never", "etsch": "never"}
 
     table.write_text(table.read_text().replace("name: etsch", "name: adige"))
+    left = terraweft("pause", table)
+    assert (left.returncode, "region 'adige' is not deployed" in left.stderr) == (2, True)
+    assert not any(one["paused"] for one in _deployments(environment).values()), "all of them, or none"
     assert "deleted alps-etsch" in terraweft("deploy", table, "--prune").stdout
     assert set(_deployments(environment)) == {"alps-inn", "alps-adige"}
 

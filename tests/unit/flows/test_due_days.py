@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
-from flows.deployments import due_days
+import pytest
+
+from flows.deployments import backfill, due_days
+from flows.regions import load_regions
+from schemas.errors import UserError
 from schemas.region_table import Row, Schedule
 
 
@@ -31,3 +36,22 @@ def test_a_night_whose_hour_is_skipped_by_the_clock_is_not_lost() -> None:
 
 def test_a_row_without_a_schedule_misses_nothing() -> None:
     assert due_days(Row(name="inn"), date(2026, 1, 1), date(2026, 1, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [
+        (date(2021, 6, 1), date(2206, 1, 3), "--until: 2206-01-03 has not come yet"),
+        (date(2020, 12, 31), date(2021, 2, 1), "--since: 2020-12-31 lies before the recipe's first day, 2021-01-01"),
+    ],
+)
+def test_days_of_which_there_is_nothing_to_be_had_are_refused(
+    since: date, until: date, said: str, tmp_path: Path
+) -> None:
+    """Each day to come would be a version of today's, and each day too early a message of a failure."""
+    schedule = "schedule: {cron: '0 2 * * *', timezone: Europe/Berlin}"
+    rows = "regions: [{name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}]"
+    path = tmp_path / "regions.yaml"
+    path.write_text(f"format: 1\nname: alps\nrecipe: sandbox\nroot: d/{{region}}\n{schedule}\n{rows}\n")
+    with pytest.raises(UserError, match=said):
+        backfill(load_regions(path), "inn", since, until)
