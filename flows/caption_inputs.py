@@ -16,7 +16,8 @@ from captioners.facts import Evidence, describe
 from captioners.facts_scene import DatedBands
 from captioners.objects import object_of
 from captioners.views import render_views
-from flows.fragments import read_chip, unpack_features, unpack_layers
+from flows.fragments import read_chip
+from flows.packing import unpack_features, unpack_layers
 from flows.passes import Job
 from schemas.facts import Fact, FactSheet
 from schemas.labels import LabelLayer

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from flows.fragments import unpack_layers
+from flows.packing import unpack_layers
 from schemas.chip import check_layer
 from schemas.sample import LayerArrays
 

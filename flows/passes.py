@@ -27,7 +27,8 @@ from chips.scene_shift import Observation, observe
 from chips.screen import screen
 from flows.cluster import cancellation, freeze_imports, quieten_rasters
 from flows.compare import Touched
-from flows.fragments import FORMAT, FragmentWriter, key_of, pack_features, pack_layers, pack_source, read_json
+from flows.fragments import FORMAT, FragmentWriter, key_of, read_json
+from flows.packing import pack_features, pack_layers, pack_source
 from flows.readback import DraftChip, read_tile, row_of_draft
 from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse

@@ -19,7 +19,8 @@ from chips.rows import licence_entry
 from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
 from flows.cluster import freeze_imports
-from flows.fragments import FragmentWriter, read_chip, read_facts, read_json, unpack_features, unpack_layers
+from flows.fragments import FragmentWriter, read_chip, read_facts, read_json
+from flows.packing import unpack_features, unpack_layers
 from flows.passes import Job
 from labelers import derived, fuse
 from labelers.label_statistics import FUSED, layer_columns, pair_disagreement

@@ -27,16 +27,13 @@ from flows.fragments import (
     finished,
     is_whole,
     key_of,
-    pack_features,
-    pack_layers,
     read_chip,
     read_facts,
     read_json,
     record_of,
     sweep,
-    unpack_features,
-    unpack_layers,
 )
+from flows.packing import pack_features, pack_layers, unpack_features, unpack_layers
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.sample import LayerArrays

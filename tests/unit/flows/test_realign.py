@@ -14,8 +14,9 @@ import shapely
 from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
 from flows.estimates import Estimates
-from flows.fragments import FragmentWriter, pack_source, read_json, record_of
+from flows.fragments import FragmentWriter, read_json, record_of
 from flows.layers import unpack_pixels
+from flows.packing import pack_source
 from flows.passes import Job, pack_pixels
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.second_pass import has_second_pass
