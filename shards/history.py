@@ -16,8 +16,8 @@ from schemas.errors import DatasetError
 from shards import layout
 from shards.document import read_document
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
-from shards.reader import told_of_damage
 from shards.storage import FolderStorage, Storage
+from shards.version_tables import told_of_damage
 from shards.zarr_store import NewFiles, has_repository, open_repository, tags
 
 log = logging.getLogger(__name__)

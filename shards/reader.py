@@ -1,19 +1,14 @@
-"""Reading a published dataset: `open_dataset` gives a `Dataset` that stays with its version whatever is
-published later.
-"""
+"""Reading a published dataset: `open_dataset` gives a `Dataset` that stays with its version, whatever comes later."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument, LayerTable
@@ -26,8 +21,8 @@ from shards.places import COLUMNS, Places
 from shards.pointer import list_versions, read_pointer
 from shards.samples import decode_sample
 from shards.storage import Storage, StoreOptions, open_storage
-from shards.storage_file import StorageFile
 from shards.tar_reader import ShardFiles
+from shards.version_tables import VersionTables
 from shards.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -68,29 +63,6 @@ def open_staged(storage: Storage, folder: Path) -> Dataset:
     return Dataset(storage, parse_document(path.read_bytes(), str(path)), folder)
 
 
-@contextmanager
-def told_of_damage(where: str) -> Iterator[None]:
-    """A table that is missing or is no table, as an error that a person can mend.
-
-    Args:
-        where: the table's address.
-
-    Raises:
-        DatasetError: the table cannot be read.
-    """
-    mend = "see terraweft check; another version may be whole: terraweft versions"
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DatasetError("the table is missing", where=where, mend=mend) from error
-    except (pa.ArrowException, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk or the network, not of Arrow
-            raise
-        what = (str(error).splitlines() or [type(error).__name__])[0]
-        what = what.removeprefix("Could not open Parquet input source '<Buffer>': ").rstrip(".")
-        raise DatasetError(f"the table cannot be read: {what}", where=where, mend=mend) from error
-
-
 class Dataset:
     """One version of a dataset. Cheap to make; tables and files are opened when asked for. Pickles small.
 
@@ -100,9 +72,6 @@ class Dataset:
     (3, 4, 256, 256)
     """
 
-    whole_bytes = 4 << 20
-    """A table up to so many bytes is read by one request; of a larger one, the columns that are wanted."""
-
     def __init__(self, storage: Storage, document: DatasetDocument, staged: Path | None = None) -> None:
         self.storage = storage
         """The dataset's root."""
@@ -110,7 +79,7 @@ class Dataset:
         """``dataset.json``."""
         self.files = ShardFiles(storage)
         """Its shards."""
-        self._staged = staged
+        self._tables = VersionTables(storage, document, staged)
         self._modality_of = {layer.group: layer.modality for layer in document.modalities}
 
     def __repr__(self) -> str:
@@ -120,7 +89,7 @@ class Dataset:
         return len(self.places)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("storage", "document", "files", "_staged", "_modality_of")
+        kept = ("storage", "document", "files", "_tables", "_modality_of")
         return {name: self.__dict__[name] for name in kept}
 
     @property
@@ -171,8 +140,8 @@ class Dataset:
         """chips.parquet: one row per kept chip, EPSG:4326 footprints."""
         import geopandas
 
-        with self._readable("chips.parquet"):
-            return geopandas.read_parquet(self._file("chips.parquet"))
+        with self._tables.told("chips.parquet") as file:
+            return geopandas.read_parquet(file)
 
     @cached_property
     def outcomes(self) -> pandas.DataFrame:
@@ -200,47 +169,12 @@ class Dataset:
             name: of the table.
             columns: those that are wanted; all where None.
         """
-        with self._readable(f"{name}.parquet"):
-            return pq.read_table(self._file(f"{name}.parquet"), columns=None if columns is None else list(columns))
-
-    def _file(self, name: str) -> io.BytesIO:
-        if self._staged is not None:
-            return io.BytesIO((self._staged / name).read_bytes())
-        return io.BytesIO(self.storage.read(f"{self.folder}/{name}"))
-
-    @contextmanager
-    def _readable(self, name: str) -> Iterator[None]:
-        """A table of the version is read.
-
-        Raises:
-            DatasetError: it is missing or damaged, or the version was removed since it was opened.
-        """
-        folder = f"{self.storage.uri}/{self.folder}" if self._staged is None else str(self._staged)
-        try:
-            with told_of_damage(f"{folder}/{name}"):
-                yield
-        except DatasetError as error:
-            is_gone = isinstance(error.__cause__, FileNotFoundError) and self._staged is None
-            if is_gone and self.storage.size(f"{self.folder}/{DOCUMENT}") is None:
-                raise DatasetError(
-                    f"version {self.version} is not there any more", where=self.storage.uri, mend="open the current one"
-                ) from error
-            raise
-
-    @cached_property
-    def _chips_file(self) -> pq.ParquetFile:
-        """chips.parquet: read whole where it is small or local, else in ranges as columns are asked for."""
-        size = int(self.document.tables.get("chips.parquet", {}).get("bytes", 0))
-        with self._readable("chips.parquet"):
-            if self._staged is not None or not size or size <= self.whole_bytes:
-                return pq.ParquetFile(self._file("chips.parquet"))
-            file = StorageFile(self.storage, f"{self.folder}/chips.parquet", size)
-            return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
+        return self._tables.read(name, columns)
 
     @property
     def column_names(self) -> list[str]:
         """Columns of chips.parquet."""
-        return [str(name) for name in self._chips_file.schema_arrow.names]
+        return self._tables.chip_columns
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Columns of chips.parquet as an Arrow table, rows as they stand there; the others are not read.
@@ -248,11 +182,7 @@ class Dataset:
         Raises:
             DatasetError: there is no such column.
         """
-        odd = sorted(set(names) - set(self.column_names))
-        if odd:
-            raise DatasetError(f"chips.parquet has no column {odd[0]!r}", where=f"{self.name} {self.version}")
-        with self._readable("chips.parquet"):
-            return self._chips_file.read(columns=list(names))
+        return self._tables.chips(names)
 
     @cached_property
     def places(self) -> Places:

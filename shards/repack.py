@@ -23,11 +23,11 @@ from shards.document import read_document
 from shards.draft import Draft
 from shards.lock import Held
 from shards.pointer import read_pointer
-from shards.reader import told_of_damage
 from shards.storage import Storage
 from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
+from shards.version_tables import told_of_damage
 
 ITEMS = "items.parquet"
 AT_ONCE = 2

@@ -159,7 +159,7 @@ def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[
 def test_reader_of_a_version_that_was_removed_is_told_so(history: tuple[Path, Storage, list[str]], what: str) -> None:
     root, storage, names = history
     small, large = open_dataset(root, names[0]), open_dataset(root, names[0])
-    large.whole_bytes = 0
+    large._tables.whole_bytes = 0
     remove_garbage(storage, find_garbage(storage, keep=1))
     for reader in (small, large):
         with pytest.raises(DatasetError, match=f"{names[0]} is not there any more .open the current one"):
