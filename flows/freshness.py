@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from prefect.client.schemas.objects import FlowRun
+
 from flows.deployments import api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
@@ -40,7 +42,8 @@ class Freshness:
     promise_days: float | None
     """What the table promises."""
     last_state: str
-    """State of the newest run; empty where there was none or Prefect was not asked."""
+    """State of the newest run that has begun or should have (``Late``: no worker took it up); empty where there was
+    none or Prefect was not asked."""
     next_utc: datetime | None
     """When the next run is due."""
     problem: str = ""
@@ -119,7 +122,9 @@ def judge(age_days: float | None, promise_days: float | None, is_made: bool = Tr
 
 
 def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, str, datetime | None]:
-    """When a run last ended well that asked for all there is, the newest run's state, and when the next is due."""
+    """When a run last ended well that asked for all there is, the state of the newest that has begun or should have,
+    and when the next is due.
+    """
     try:
         with api() as client:
             found = list(flow_runs(client, read_deployment(client, regions, name).id))
@@ -129,11 +134,15 @@ def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, 
         return None, "", None
     whole = [run for run in found if run.state and run.state.is_completed() and not run.parameters.get("as_of")]
     ended = [run.end_time for run in whole if run.end_time]
-    past = [run for run in found if run.state and not run.state.is_scheduled()]
-    due = [run.expected_start_time for run in found if run.state and run.state.is_scheduled()]
-    upcoming = [moment for moment in due if moment is not None and moment >= now]
-    state = past[0].state.name if past and past[0].state else ""
-    return max(ended, default=None), str(state or ""), min(upcoming, default=None)
+    due = {run.id: moment for run in found if (moment := _due(run)) is not None and moment >= now}
+    begun = [run for run in found if run.state and run.id not in due]  # or should have: nobody took it up
+    state = begun[0].state.name if begun and begun[0].state else ""
+    return max(ended, default=None), str(state or ""), min(due.values(), default=None)
+
+
+def _due(run: FlowRun) -> datetime | None:
+    """When a run that has not begun is to begin."""
+    return run.expected_start_time if run.state and run.state.is_scheduled() else None
 
 
 def _utc(moment: datetime | str) -> datetime:

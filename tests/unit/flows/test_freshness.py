@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import AwaitingConcurrencySlot, Completed, Late, Running, Scheduled
 
 from flows import freshness as module
 from flows.freshness import Freshness, freshness
@@ -69,3 +74,33 @@ def test_a_dataset_that_cannot_be_read_hides_no_other(site: Path) -> None:
     inn, etsch = freshness(load_regions(site / "regions.yaml"), (), {}, NOW)
     assert (inn.state, inn.dataset, etsch.state) == ("unreadable", str(site / "data" / "inn"), "fresh")
     assert "the pointer cannot be read" in inn.problem
+
+
+def _run(state: State, hours: float) -> FlowRun:
+    moment = NOW + timedelta(hours=hours)
+    return FlowRun.model_construct(id=uuid4(), state=state, expected_start_time=moment, end_time=moment, parameters={})
+
+
+@pytest.mark.parametrize(
+    ("runs", "last", "due"),
+    [
+        ([_run(Scheduled(), 23), _run(Completed(), -25)], "Completed", 23),
+        ([_run(Scheduled(), 23), _run(Late(), -1), _run(Completed(), -25)], "Late", 23),
+        (
+            [_run(Scheduled(), 23), _run(AwaitingConcurrencySlot(), -1), _run(Running(), -2)],
+            "AwaitingConcurrencySlot",
+            23,
+        ),
+        ([_run(Scheduled(), 47), _run(Scheduled(), 23)], "", 23),
+    ],
+)
+def test_a_run_that_nobody_began_is_the_last_one(
+    runs: list[FlowRun], last: str, due: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is gone shows: the run before it ended well, and the next one is due tomorrow."""
+    monkeypatch.setattr(module, "api", lambda: nullcontext())
+    monkeypatch.setattr(module, "read_deployment", lambda client, regions, name: SimpleNamespace(id=name))
+    monkeypatch.setattr(module, "flow_runs", lambda client, deployment: iter(runs))
+    (tmp_path / "regions.yaml").write_text(TABLE)
+    found = _of(tmp_path, "inn")
+    assert (found.last_state, found.next_utc) == (last, NOW + timedelta(hours=due))
