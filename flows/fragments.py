@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import IntegrityError
 from shards.hashing import EarlyWriteback, write_all
 from shards.layout import sync_folder, write_durably
 
@@ -51,7 +52,7 @@ CHIPS, PLACES, SUMMARY, TAKEN = "chips.arrays", "places.json", "tile.json", "bef
 """Files of a folder; the last where chips were taken over from another folder."""
 
 
-class NotWholeError(OSError):
+class NotWholeError(IntegrityError):
     """A file of a fragment is damaged.
 
     Args:
@@ -87,7 +88,8 @@ class Record:
         """The mapping, without its arrays.
 
         Raises:
-            OSError: the file is not whole.
+            NotWholeError: the file is damaged.
+            OSError: it cannot be read.
         """
         file = os.open(self.path, os.O_RDONLY)
         try:
@@ -106,7 +108,8 @@ class Record:
         Changes stay in memory.
 
         Raises:
-            OSError: the file is not whole.
+            NotWholeError: the file is damaged.
+            OSError: it cannot be read.
         """
         file = os.open(self.path, os.O_RDONLY)
         try:
@@ -212,7 +215,8 @@ def read_facts(folder: str | Path, chip_id: str) -> dict[str, Any]:
     """A chip's mapping, without its arrays.
 
     Raises:
-        OSError: the folder does not hold it whole.
+        NotWholeError: the folder is damaged.
+        OSError: it does not hold the chip.
     """
     return record_of(folder, chip_id).facts()
 
@@ -226,7 +230,8 @@ def record_of(folder: str | Path, chip_id: str) -> Record:
     """Where a finished folder holds a chip.
 
     Raises:
-        OSError: it does not, or is damaged.
+        NotWholeError: the folder is damaged.
+        OSError: it does not hold the chip.
     """
     try:
         name, offset, length = _places_in(folder)[chip_id]
@@ -270,8 +275,15 @@ def _rich(value: dict[str, Any]) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a fragment, with bytes and times as they were."""
-    return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
+    """A JSON file of a fragment, with bytes and times as they were.
+
+    Raises:
+        NotWholeError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_hook=_rich)
+    except ValueError as error:
+        raise NotWholeError(str(path)) from error
 
 
 def _pieces(arrays: Arrays, facts: Mapping[str, Any]) -> list[bytes | memoryview]:
@@ -314,6 +326,8 @@ def is_whole(folder: Path) -> bool:
     """Whether a finished folder has its files, as long as the chips in them say; the chips themselves are not read."""
     ends = {SUMMARY: 1}
     try:
+        for path in folder.glob("*.json"):
+            read_json(path)
         for name, offset, length in _places_in(folder).values():
             ends[name] = max(ends.get(name, 0), offset + length)
         return all((folder / name).stat().st_size >= end for name, end in ends.items())

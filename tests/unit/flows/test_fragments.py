@@ -34,6 +34,7 @@ from flows.fragments import (
     sweep,
 )
 from flows.packing import pack_features, pack_layers, unpack_features, unpack_layers
+from schemas.errors import TerraweftError
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.sample import LayerArrays
@@ -267,14 +268,14 @@ def test_fragment_that_was_cut_off_is_no_fragment(tmp_path: Path, left: int) -> 
     folder = writer.commit({})
     path = folder / CHIPS
     path.write_bytes(path.read_bytes()[:left] if left >= 0 else path.read_bytes()[:-64])
-    with pytest.raises(OSError, match="no whole fragment"):
+    with pytest.raises(NotWholeError, match="no whole fragment"):
         read_chip(folder, "chip")
     if 0 <= left < 20_000:
-        with pytest.raises(OSError, match="no whole fragment"):
+        with pytest.raises(NotWholeError, match="no whole fragment"):
             read_facts(folder, "chip")
 
 
-@pytest.mark.parametrize("name", [CHIPS, TAKEN, PLACES, SUMMARY])
+@pytest.mark.parametrize("name", [CHIPS, TAKEN, PLACES, SUMMARY, "texts.json"])
 @pytest.mark.parametrize("damage", ["cut", "emptied", "lost"])
 def test_damaged_folder_is_swept_and_the_others_stay(tmp_path: Path, name: str, damage: str) -> None:
     first = FragmentWriter(tmp_path / "first" / "a-1")
@@ -285,6 +286,7 @@ def test_damaged_folder_is_swept_and_the_others_stay(tmp_path: Path, name: str, 
     again.add("c1", {"x": np.full(3000, 9)}, {})
     again.take_over(before, ["c0", "c2"])
     folder = again.commit({"kept": {}})
+    (folder / "texts.json").write_text('{"c0": []}')
     FragmentWriter(folder.with_name("b-1")).commit({})
     sweep(folder.parent)
     assert [path.name for path in finished(folder.parent)] == ["a-1", "b-1"]
@@ -292,10 +294,11 @@ def test_damaged_folder_is_swept_and_the_others_stay(tmp_path: Path, name: str, 
     content = path.read_bytes()
     path.unlink()
     if damage != "lost":
-        path.write_bytes(b"" if damage == "emptied" or name == SUMMARY else content[: len(content) // 2])
-    assert not is_whole(folder)
+        path.write_bytes(b"" if damage == "emptied" else content[: len(content) // 2])
+    stays = name == "texts.json" and damage == "lost"  # nobody wrote them yet
+    assert is_whole(folder) == stays
     sweep(folder.parent)
-    assert [path.name for path in finished(folder.parent)] == ["b-1"]
+    assert [path.name for path in finished(folder.parent)] == (["a-1", "b-1"] if stays else ["b-1"])
 
 
 def _one_chip(folder: Path) -> Path:
@@ -322,6 +325,14 @@ def test_damaged_list_of_chips_names_its_file(tmp_path: Path) -> None:
     (folder / PLACES).write_bytes(bytes(40))
     with pytest.raises(NotWholeError, match=PLACES):
         record_of(folder, "chip")
+
+
+@pytest.mark.parametrize("content", [b'{"kept": {"c0"', b"\xff\xfe{}", b""])
+def test_damaged_summary_is_one_line_that_names_its_file(tmp_path: Path, content: bytes) -> None:
+    path = _one_chip(tmp_path / "a-1") / SUMMARY
+    path.write_bytes(content)
+    with pytest.raises(TerraweftError, match=f"{path} is no whole fragment"):
+        read_json(path)
 
 
 def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
