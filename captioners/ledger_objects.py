@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
 import threading
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from captioners.ledger import (
     Find,
     Found,
     Intent,
+    LedgerFullError,
     Step,
     kept_headers,
     now_utc,
@@ -45,6 +48,8 @@ PARALLEL = 32
 """Requests to the store at once."""
 SWAPS = 50
 """Attempts at one compare-and-swap."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 2.0
+"""Between them, at most: the pauses double, and are of random length, so that those who compete come apart."""
 Document = dict[str, Any]
 
 
@@ -55,21 +60,33 @@ class ObjectLedger:
         uri: ``s3://bucket/prefix``.
         options: how the store is reached.
         ttl_s: age at which an owner counts as dead.
+        sleep: how waiting is done.
     """
 
-    def __init__(self, uri: str, options: StoreOptions | None = None, ttl_s: float = TTL_S) -> None:
-        self.owner, self.ttl_s = uuid.uuid4().hex, ttl_s
+    def __init__(
+        self,
+        uri: str,
+        options: StoreOptions | None = None,
+        ttl_s: float = TTL_S,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.owner, self.ttl_s, self._sleep = uuid.uuid4().hex, ttl_s, sleep
         self._storage: Any = open_storage(uri, options or StoreOptions())
         self._pool = ThreadPoolExecutor(PARALLEL, "ledger-objects")
         self._open: dict[str, Document] = {}
         self._dead: set[str] = set()
+        self._owed: dict[str, tuple[int, int]] = {}
         self._stop = threading.Event()
         self._beat()
         self._heart = threading.Thread(target=self._beat_until_stopped, name="ledger-heart", daemon=True)
         self._heart.start()
 
     def close(self) -> None:
-        """Give it back."""
+        """Give it back; with it what purses still lack of what was given back."""
+        try:
+            self._swap({})
+        except TerraweftError as error:
+            log.warning("a purse holds more than was spent: %s", error)
         self._stop.set()
         self._heart.join()
         self._pool.shutdown()
@@ -162,7 +179,7 @@ class ObjectLedger:
         for one in wanted:
             purses[one[1].purse].append(one)
         for purse, ones in purses.items():
-            for _ in range(SWAPS):
+            for _ in self._turns(purse):
                 let_here: list[Planned] = []
                 refused_here: list[tuple[int, Any]] = []
                 nano, tokens, tag = self._purse(purse)
@@ -175,8 +192,6 @@ class ObjectLedger:
                     let_here.append((number, intent, attempt))
                 if not let_here or self._try_purse(purse, nano, tokens, tag):
                     break
-            else:
-                raise TerraweftError(f"the purse {purse} changes too often")
             let, refused = let + let_here, refused + refused_here
         return let, refused
 
@@ -233,12 +248,34 @@ class ObjectLedger:
         return True
 
     def _swap(self, changes: Mapping[str, tuple[int, int]]) -> None:
-        """Change what purses hold."""
-        for purse, (nano, tokens) in changes.items():
-            for _ in range(SWAPS if nano or tokens else 0):
+        """Change what purses hold. What cannot be written now goes with the next change, at the latest with `close`.
+
+        Raises:
+            LedgerFullError: others change a purse too often.
+        """
+        self._owed = _sums((purse, *change) for one in (self._owed, changes) for purse, change in one.items())
+        for purse, (nano, tokens) in list(self._owed.items()):
+            for _ in self._turns(purse) if nano or tokens else ():
                 held = self._purse(purse)
                 if self._try_purse(purse, held[0] + nano, held[1] + tokens, held[2]):
                     break
+            del self._owed[purse]
+
+    def _turns(self, purse: str) -> Iterator[int]:
+        """Attempts at one compare-and-swap, with pauses between them.
+
+        Raises:
+            LedgerFullError: none of them was the last.
+        """
+        for number in range(SWAPS):
+            if number:
+                self._sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**number)))
+            yield number
+        raise LedgerFullError(
+            f"others changed the purse {purse} {SWAPS} times in a row",
+            where=self._storage.uri,
+            mend="run the same command again: answers that came are kept, and are not asked again",
+        )
 
     def is_alive(self, owner: str) -> bool:
         """See `Ledger.is_alive`: whether it has renewed its object lately."""

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from captioners.budget import limit_nano
 from captioners.ledger import NANO, Ending, Find, Found, Intent, Ledger, LedgerFullError, kept_headers, totals
-from captioners.ledger_objects import ObjectLedger
+from captioners.ledger_objects import LONGEST_PAUSE_S, SWAPS, ObjectLedger
 from captioners.ledger_sqlite import BALLAST_BYTES, SqliteLedger
 from schemas.errors import BudgetExceededError, UserError
 from schemas.model_profile import Prices, TokenUse
-from shards.storage import StoreOptions
+from shards.storage import FolderStorage, StorageConflictError, StoreOptions
 from tests.s3_server import CREDENTIALS, s3_server
 
 ROOT = Path(__file__).parents[3]
@@ -45,6 +45,20 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
         return lambda: SqliteLedger(tmp_path / "deep" / "ledger.sqlite")
     store = request.getfixturevalue("store")
     return lambda: ObjectLedger(f"s3://ledgers/{tmp_path.name}", store, ttl_s=3.0)
+
+
+class BusyPurses(FolderStorage):
+    """A storage in which others are quicker to change a purse, so many times."""
+
+    def __init__(self, storage: FolderStorage) -> None:
+        super().__init__(storage.folder)
+        self.conflicts = 0
+
+    def put_if(self, path: str, content: bytes, tag: str | None) -> str:
+        if path.startswith("purses/") and self.conflicts:
+            self.conflicts -= 1
+            raise StorageConflictError(path)
+        return super().put_if(path, content, tag)
 
 
 def intent(key: str = "k", worst: int = 100, limit: int = 1000, purse: str = "p", **fields: Any) -> Intent:
@@ -176,10 +190,10 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 from captioners.ledger import Ending, Intent
-from captioners.ledger_objects import ObjectLedger
+from captioners.ledger_objects import LONGEST_PAUSE_S, SWAPS, ObjectLedger
 from captioners.ledger_sqlite import SqliteLedger
 from pathlib import Path
-from shards.storage import StoreOptions
+from shards.storage import FolderStorage, StorageConflictError, StoreOptions
 ledger = {ledger}
 def intent(key, **more):
     return Intent(key, "p", "write", "m", worst_nano=100, limit_nano=1000, **more)
@@ -235,6 +249,36 @@ def test_who_takes_a_living_owner_for_dead_does_not_lose_its_answer(tmp_path: Pa
         assert found is not None
         assert found.body == b"paid"
         assert slow.body("k") == b"paid"
+
+
+def test_a_purse_that_others_change_all_the_time_is_one_line_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The answer is kept at once; what its call was held for beyond its price is given back when the purse is free."""
+    pauses: list[float] = []
+    with ObjectLedger(str(tmp_path), sleep=pauses.append) as ledger:
+        ledger._storage = busy = BusyPurses(ledger._storage)
+        row, other = begin(ledger), begin(ledger, "k2")
+        busy.conflicts = SWAPS - 1
+        answer(ledger, other)
+        assert ledger._purse("p")[0] == 140
+        assert len(pauses) == SWAPS - 1
+        assert max(pauses) <= LONGEST_PAUSE_S
+        busy.conflicts = SWAPS
+        with pytest.raises(LedgerFullError, match="changed the purse p 50 times in a row") as caught:
+            answer(ledger, row)
+        assert caught.value.where == str(tmp_path)
+        assert ledger.body("k") == b"{}"
+        assert ledger._purse("p")[0] == 140
+        busy.conflicts = SWAPS
+        with pytest.raises(LedgerFullError):
+            ledger.apply([intent("k3")])
+        assert find(ledger, "k3") == Found(), "nothing may be sent"
+        assert ledger._purse("p")[0] == 80, "the next change took it along"
+        row = begin(ledger, "k4")
+        busy.conflicts = SWAPS
+        with pytest.raises(LedgerFullError):
+            answer(ledger, row)
+    with ObjectLedger(str(tmp_path)) as ledger:
+        assert ledger._purse("p")[0] == 120, "closing took it along"
 
 
 def test_handles_share_one_budget(opened: Open) -> None:
