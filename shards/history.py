@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
 from shards import layout
 from shards.document import read_document
+from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
 from shards.storage import FolderStorage, Storage
 from shards.version_tables import told_of_damage
@@ -191,23 +193,37 @@ def roll_back(storage: Storage, version: str) -> str:
     pointer, tag = read_tagged_pointer(storage)
     if pointer is None:
         raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
-    document = read_document(storage, version)
-    folder = layout.version_path(version)
+    require_whole(storage, read_document(storage, version))
+    if version != pointer.current:
+        move_pointer(storage, pointer.name, version, tag)
+    return pointer.current
+
+
+def missing_from(storage: Storage, document: DatasetDocument) -> list[str]:
+    """Shards and tables of a version that are gone or cut, and its Zarr where nothing is tagged with its name."""
+    folder = layout.version_path(document.version)
     there = dict(storage.list(layout.SHARDS)) | dict(storage.list(folder))
     wanted: dict[str, Any] = {record.path: record.bytes for record in document.shards}
     wanted |= {f"{folder}/{name}": document.tables.get(name, {}).get("bytes") for name in layout.TABLES}
     missing = [path for path, size in wanted.items() if there.get(path) != size]
     if document.zarr and str(document.zarr.get("tag")) not in tags(storage):
-        missing.append(f"{layout.ZARR} of {version}")
+        missing.append(f"{layout.ZARR} of {document.version}")
+    return missing
+
+
+def require_whole(storage: Storage, document: DatasetDocument) -> None:
+    """Raise where nobody could open all of a version: to be asked before it becomes the current one.
+
+    Raises:
+        DatasetError: a shard, a table or the Zarr that it lists is gone.
+    """
+    missing = missing_from(storage, document)
     if missing:
         raise DatasetError(
             f"{len(missing)} of its files are gone or cut, first {missing[0]}",
-            where=f"{storage.uri}/{folder}",
+            where=f"{storage.uri}/{layout.version_path(document.version)}",
             mend="choose another version",
         )
-    if version != pointer.current:
-        move_pointer(storage, pointer.name, version, tag)
-    return pointer.current
 
 
 def find_garbage(
@@ -240,23 +256,39 @@ def find_garbage(
     )
 
 
-def remove_garbage(storage: Storage, garbage: Garbage) -> Garbage:
+def remove_garbage(storage: Storage, garbage: Garbage, held: Held | None = None) -> Garbage:
     """Remove what `find_garbage` named, versions first, so that none is left without its shards. Hold the lock.
+
+    Args:
+        storage: the dataset's root.
+        garbage: what goes.
+        held: the dataset's lock, asked before each removal: what was garbage once may be listed by now.
 
     Returns:
         The same, with the bytes freed in ``zarr/``.
+
+    Raises:
+        DatasetError: the lock was lost.
     """
+
+    def delete(path: str) -> None:
+        if held is not None:
+            held.check()
+        storage.delete(path)
+
     for version in (*garbage.forgotten, *garbage.unfinished):
         folder = f"{layout.VERSIONS}/{version}"
-        storage.delete(f"{folder}/{layout.DOCUMENT}")
+        delete(f"{folder}/{layout.DOCUMENT}")
         for path, _ in list(storage.list(folder)):
-            storage.delete(path)
+            delete(path)
     for path in (*garbage.shards, *garbage.work):
-        storage.delete(path)
+        delete(path)
     for path in garbage.scratch:
         Path(path).unlink(missing_ok=True)
     if isinstance(storage, FolderStorage):
         _remove_empty_folders(storage)
+    if held is not None:
+        held.check()
     return replace(garbage, zarr_bytes=_clean_zarr(storage, garbage.tags))
 
 

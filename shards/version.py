@@ -22,6 +22,7 @@ from schemas.errors import DatasetError, IntegrityError
 from shards import layout, outcome_tables, tables, text_table
 from shards.document import content_hash_of, diff_of, make_document, read_document, write_documents
 from shards.draft import Draft, check_draft
+from shards.history import missing_from, require_whole
 from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
@@ -150,8 +151,8 @@ def promote(storage: Storage, version: str) -> str:
         Name of the version that was current; empty where there was none.
 
     Raises:
-        DatasetError: no such version; its parent is not current any more (another one was published meanwhile); or the
-            pointer moved while this was looked at.
+        DatasetError: no such version; its parent is not current any more (another one was published meanwhile); some
+            of its files are gone; or the pointer moved while this was looked at.
     """
     pointer, tag = read_tagged_pointer(storage)
     document = read_document(storage, version)
@@ -164,6 +165,7 @@ def promote(storage: Storage, version: str) -> str:
             where=storage.uri,
             mend="build again, or choose it by terraweft rollback",
         )
+    require_whole(storage, document)
     move_pointer(storage, document.name, version, tag)
     return before
 
@@ -241,12 +243,16 @@ def _content_hash(folder: Path, draft: Draft, stored: PreparedZarr, estimates_sh
 
 
 def _finished_orphan(storage: Storage, content_hash: str, parent: DatasetDocument | None) -> DatasetDocument | None:
-    """A version that was finished, but whose publisher died before the pointer moved."""
+    """A version that was finished, but whose publisher died before the pointer moved.
+
+    Not one that was freed before it was whole, while its publisher was held up.
+    """
     for name in reversed(list_versions(storage)):
         if name.endswith(content_hash[:8]):
             document = read_document(storage, name)
             parent_version = parent.version if parent is not None else ""
-            if document.content_hash == content_hash and document.parent_version == parent_version:
+            is_same = document.content_hash == content_hash and document.parent_version == parent_version
+            if is_same and not missing_from(storage, document):
                 return document
     return None
 

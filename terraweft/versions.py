@@ -79,10 +79,10 @@ def run_gc(dataset: str, keep: int | None, work: bool, dry_run: bool, out: Conso
         raise UserError(f"{keep} versions are none", where="--keep", mend="keep at least 1")
     storage = open_storage(dataset, store_options(os.environ))
     current_version(storage)
-    with dataset_lock(storage, f"gc on {socket.gethostname()} pid {os.getpid()}"):
+    with dataset_lock(storage, f"gc on {socket.gethostname()} pid {os.getpid()}") as held:
         garbage = find_garbage(storage, keep=keep, work=work, scratch=work_folder(storage, os.environ))
         if not dry_run:
-            garbage = remove_garbage(storage, garbage)
+            garbage = remove_garbage(storage, garbage, held)
     rows = {
         "shards": f"{len(garbage.shards)} that no version lists",
         "versions": f"{len(garbage.forgotten)} forgotten, {len(garbage.unfinished)} never finished",

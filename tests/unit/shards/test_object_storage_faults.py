@@ -11,12 +11,13 @@ import pytest
 
 from schemas.errors import DatasetError, IntegrityError
 from shards.check import check_dataset
+from shards.history import find_garbage, remove_garbage
 from shards.lease import Lease
 from shards.pointer import list_versions, read_pointer
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
 from shards.storage import Storage, StoreOptions, open_storage
-from shards.version import publish
+from shards.version import promote, publish
 from tests.s3_faults import Asked, FaultyS3, faulty_s3
 from tests.s3_server import CREDENTIALS, s3_server
 from tests.unit.shards import made_up
@@ -127,6 +128,51 @@ def test_whoever_lost_the_lease_publishes_nothing(storage: Storage, tmp_path: Pa
     fast.ttl_s = 0.0
     fast.acquire()
     assert publish(storage, draft, scratch=tmp_path / "v", held=fast).published
+    assert check_dataset(storage).problems == []
+
+
+def test_a_version_that_was_freed_before_it_was_whole_is_never_the_current_one(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """A publisher is held up; `gc` takes its lease and its Zarr tag for garbage; it wakes and uploads the rest."""
+    slow = Lease(storage, "slow", ttl_s=0.0)
+    slow.acquire()
+    samples = [made_up.sample(n) for n in range(4)]
+    publish(storage, made_up.draft(tmp_path / "s", samples[:3], storage=storage), scratch=tmp_path / "v", held=slow)
+
+    def next_draft() -> made_up.Draft:
+        made = made_up.draft(tmp_path / "s", samples, storage=storage)
+        return replace(made, created=made.created + timedelta(hours=1))
+
+    def freed(step: str) -> None:
+        if step == "rename":
+            with Lease(storage, "gc", ttl_s=0.0) as held:
+                assert remove_garbage(storage, find_garbage(storage), held).tags
+
+    with pytest.raises(DatasetError, match="the lease was lost"):
+        publish(storage, next_draft(), scratch=tmp_path / "v", held=slow, on_step=freed)
+    (broken,) = set(list_versions(storage)) - {open_dataset(storage).version}
+    with pytest.raises(DatasetError, match="are gone or cut, first"):
+        promote(storage, broken)
+    slow.acquire()
+    result = publish(storage, next_draft(), scratch=tmp_path / "v", held=slow)
+    assert result.version != broken
+    assert open_dataset(storage).xarray("s2_10m")["data"].shape[0] == 4
+    assert check_dataset(storage).problems == []
+
+
+def test_whoever_lost_the_lease_frees_nothing_more(storage: Storage, tmp_path: Path) -> None:
+    """A `gc` is held up; a build follows that needs a shard which nobody listed when it looked."""
+    publish(storage, draft_on(storage, tmp_path / "s", 3), scratch=tmp_path / "v")
+    orphans = [shard.record.path for shard in draft_on(storage, tmp_path / "s", 4).shards]
+    slow = Lease(storage, "gc", ttl_s=0.0)
+    slow.acquire()
+    garbage = find_garbage(storage)
+    assert set(garbage.shards) <= set(orphans)
+    with Lease(storage, "build", ttl_s=0.0) as held:
+        publish(storage, draft_on(storage, tmp_path / "s", 4, hours=1), scratch=tmp_path / "v", held=held)
+    with pytest.raises(DatasetError, match="the lease was lost"):
+        remove_garbage(storage, garbage, slow)
     assert check_dataset(storage).problems == []
 
 
