@@ -40,7 +40,9 @@ PARTS = ("", "_valid", "_count")
 PER_DATE = ("datetimes", "scale", "offset", "transform", "shape_yx")
 """What of a chip's row becomes coordinates of a modality group."""
 AT_ONCE = 8
-"""Zarr shards whose chips are compared side by side: an object store answers slowly, but many at a time."""
+"""Samples that are read, or shards whose chips are compared, side by side: an object store answers slowly, but many at
+a time.
+"""
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,20 @@ def prepare_zarr(
 
 
 def load_samples(storage: Storage, modality_of: Mapping[str, str], places: Sequence[Place]) -> list[Sample]:
-    """Samples as they lie in the shards: Zarr equals the tars by construction."""
-    with ShardFiles(storage) as files:
-        return [
-            decode_sample(chip_id, files.read(shard, offset, length, chip_id), modality_of)
-            for shard, offset, length, chip_id in places
-        ]
+    """Samples as they lie in the shards: Zarr equals the tars by construction.
+
+    A store's connections stay open: they serve the next samples, too.
+    """
+    files = ShardFiles(storage)
+
+    def load(place: Place) -> Sample:
+        return decode_sample(place[-1], files.read(*place), modality_of)
+
+    if files.by_header:
+        with files:
+            return [load(place) for place in places]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="samples") as pool:
+        return list(pool.map(load, places))
 
 
 def _record(storage: Storage, parent: DatasetDocument) -> ZarrRecord:

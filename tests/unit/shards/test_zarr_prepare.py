@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
+from typing import cast
 
 import pytest
 
@@ -14,9 +16,10 @@ from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.draft import Draft
 from shards.reader import open_dataset
-from shards.storage import open_storage
+from shards.storage import FolderStorage, Storage, open_storage
 from shards.tables import chips_table
 from shards.version import publish
+from shards.zarr_prepare import AT_ONCE, load_samples
 from shards.zarr_record import NAME, read_record
 from shards.zarr_store import tagged_snapshot
 from tests.unit.shards import made_up
@@ -45,6 +48,32 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root(first: Path, tmp_path: Path) -> Path:
     shutil.copytree(first, tmp_path / "dataset")
     return tmp_path / "dataset"
+
+
+class Slow:
+    """A store that answers when eight ask at once, and counts how often its connections are given up."""
+
+    def __init__(self, folder: FolderStorage) -> None:
+        self.folder, self.together, self.closed = folder, Barrier(AT_ONCE), 0
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        self.together.wait(timeout=60)
+        return self.folder.read_range(path, start, length)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_samples_come_from_a_store_many_at_a_time_over_connections_that_stay(root: Path) -> None:
+    storage = FolderStorage(root)
+    places = open_dataset(root).places
+    found = (places.of(number) for number in range(AT_ONCE))
+    asked = [(shard, offset, length, chip_id) for chip_id, shard, offset, length in found]
+    slow, modality_of = Slow(storage), {"s2_10m": "s2", "s2_20m": "s2", "s1": "s1"}
+    came = load_samples(cast("Storage", slow), modality_of, asked)
+    assert [sample.chip_id for sample in came] == [place[-1] for place in asked]
+    assert [sample.row for sample in came] == [s.row for s in load_samples(storage, modality_of, asked)]
+    assert slow.closed == 0
 
 
 def with_codes(sample: Sample) -> Sample:
