@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from flows.site import store_options, work_folder
-from schemas.errors import MissingExtraError, UserError
+from schemas.errors import DatasetError, MissingExtraError, UserError
 from shards.lock import dataset_lock
 from shards.pointer import read_pointer
 from shards.reader import Dataset, open_dataset
@@ -108,7 +108,10 @@ class ValidateRequest:
 
 def run_validate(request: ValidateRequest, out: Console) -> bool:
     """`terraweft validate`: True where the gates let the version through; all of them on its own label move the pointer
-    to one that waits.
+    to one that waits. What they found is told, too, where it cannot be kept.
+
+    Raises:
+        OSError, DatasetError: the dataset, or its folder for work, cannot be written to.
     """
     with needs("train"):
         from reference.data import Target
@@ -126,11 +129,15 @@ def run_validate(request: ValidateRequest, out: Console) -> bool:
                 only=request.gates,
                 on_gate=lambda name: status.update(f"validating: {name}"),
             )
-        path = write_validation(dataset.storage, found)
+        try:
+            path = write_validation(dataset.storage, found)
+        except (OSError, DatasetError):
+            report_validation(found, "not kept", out)
+            raise
         report_validation(found, f"{dataset.storage.uri}/{path}", out)
-        _write_page(dataset, out)
         if found.passed and found.whole:
             promote_waiting(dataset, out)
+        _write_page(dataset, out)
     return found.passed
 
 

@@ -49,6 +49,21 @@ def test_a_gate_that_fails_ends_with_one(tmp_path: Path, capsys: Any) -> None:
     assert "FAILED" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("where", ["validations", "work/reports"])
+def test_a_verdict_that_cannot_be_kept_is_told_all_the_same(where: str, tmp_path: Path, capsys: Any) -> None:
+    """Whoever may only read a dataset waits for the gates, too: what they found was lost at the last step."""
+    made_dataset.write(tmp_path, 10)
+    (tmp_path / where).write_text("a file where a folder should be")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", str(tmp_path), "--gate", "statistics"])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "refused, as it must be" in said.out
+    assert ("not kept" in said.out) == (where == "validations")
+    assert said.err.count("\n") == 1
+    assert str(tmp_path / where) in said.err
+
+
 def test_training_leaves_weights_and_metrics(tmp_path: Path, capsys: Any) -> None:
     made_dataset.write(tmp_path / "dataset", 10)
     to = tmp_path / "trained"
