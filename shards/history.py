@@ -20,7 +20,7 @@ from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer, unfinished_versions
 from shards.storage import FolderStorage, Storage
 from shards.version_tables import told_of_damage
-from shards.zarr_store import NewFiles, has_repository, open_repository, tags
+from shards.zarr_store import NewFiles, has_repository, open_repository, tags, zarr_errors
 
 log = logging.getLogger(__name__)
 
@@ -256,6 +256,7 @@ def find_garbage(
     )
 
 
+@zarr_errors()
 def remove_garbage(storage: Storage, garbage: Garbage, held: Held | None = None) -> Garbage:
     """Remove what `find_garbage` named, versions first, so that none is left without its shards. Hold the lock.
 
@@ -268,7 +269,7 @@ def remove_garbage(storage: Storage, garbage: Garbage, held: Held | None = None)
         The same, with the bytes freed in ``zarr/``.
 
     Raises:
-        DatasetError: the lock was lost.
+        DatasetError: the lock was lost, or the store refuses.
     """
 
     def delete(path: str) -> None:

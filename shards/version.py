@@ -27,7 +27,7 @@ from shards.lock import Held
 from shards.pointer import list_versions, move_pointer, read_tagged_pointer
 from shards.storage import FolderStorage, Storage
 from shards.zarr_prepare import PreparedZarr, prepare_zarr
-from shards.zarr_store import NewFiles, disk_errors, tags
+from shards.zarr_store import NewFiles, used_tags, zarr_errors
 from shards.zarr_write import Spread
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _quiet(step: str) -> None:
     """Nobody listens."""
 
 
-@disk_errors()
+@zarr_errors()
 def publish(
     storage: Storage,
     draft: Draft,
@@ -83,7 +83,7 @@ def publish(
     Raises:
         IntegrityError: the draft does not hold together, or a shard that it lists is not there.
         DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document;
-            or another publish moved the pointer meanwhile.
+            or another publish moved the pointer meanwhile; or the store refuses.
         OSError: the disk takes no more; the current version is as it was.
     """
     check_draft(draft)
@@ -262,7 +262,7 @@ def _free_name(storage: Storage, draft: Draft, content_hash: str) -> str:
     versions = list_versions(storage)
     newest = [datetime.strptime(versions[-1].partition("-")[0], STAMP).replace(tzinfo=UTC)] if versions else []
     created = max([draft.created, *(moment + timedelta(seconds=1) for moment in newest)])
-    taken = tags(storage) if draft.zarr_shard_chips is not None else set()
+    taken = used_tags(storage) if draft.zarr_shard_chips is not None else set()
     while (name := f"{created:{STAMP}}-{content_hash[:8]}") in taken:
         created += timedelta(seconds=1)
     return name

@@ -28,13 +28,16 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from schemas.errors import DatasetError
+from shards.guard import redact
 from shards.layout import ZARR, sync_file, sync_folder
 from shards.storage import FolderStorage, Storage
 from shards.zarr_record import ZarrRecord, digest_of
 
 log = logging.getLogger(__name__)
 
-BRANCH = f"{ZARR}/refs/branch.main/ref.json"
+REFS = f"{ZARR}/refs"
+"""Folder in which Icechunk keeps its branch and its tags, each in a folder of its own."""
+BRANCH = f"{REFS}/branch.main/ref.json"
 """File in which Icechunk keeps the snapshot that its one branch names."""
 SYNCED_AT_ONCE = 8
 """Files that wait for the disk side by side: its journal takes them together."""
@@ -116,19 +119,25 @@ def branch_to_disk(storage: Storage) -> None:
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """What a disk answers to Icechunk, as the error of the operating system that it is.
+def zarr_errors() -> Iterator[None]:
+    """What a disk answers to Icechunk, as the error of the operating system that it is; what a store does, as one line.
 
     Raises:
         OSError: with the number that Icechunk's text names.
+        DatasetError: a store refuses, or stays unwell.
     """
     try:
         yield
     except icechunk.IcechunkError as error:
         found = _OS_ERROR.search(str(error))
-        if found is None:
+        if found is not None:
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        if "object store" not in str(error):
             raise
-        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        cause = str(error).splitlines()[-1].lstrip(" `->")
+        said = redact(f"{_first_line(error).removeprefix('x ')}: {cause}")[:300]
+        mend = "see what the credentials may do below zarr/, and run the same command again"
+        raise DatasetError(said, where=f"{ZARR}/", mend=mend) from error
 
 
 def open_repository(storage: Storage, *, create: bool = False) -> Any:
@@ -183,9 +192,16 @@ def tagged_snapshot(storage: Storage, tag: str) -> str:
         raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=storage.uri) from error
 
 
+@zarr_errors()
 def tags(storage: Storage) -> set[str]:
     """Names of all tags; none where there is no repository."""
     return set(open_repository(storage).list_tags()) if has_repository(storage) else set()
+
+
+def used_tags(storage: Storage) -> set[str]:
+    """Names that no new tag can have: of all tags, and of those that were deleted, which Icechunk keeps in mind."""
+    found = (path.split("/")[2] for path, _ in storage.list(REFS))
+    return {name.removeprefix("tag.") for name in found if name.startswith("tag.")}
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tests.loopback import serving
 
 ERROR = b"<Error><Code>InternalError</Code><Message>Please try again.</Message></Error>"
+DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -80,8 +81,8 @@ def faulty_s3(target: str) -> Iterator[FaultyS3]:
                 self.close_connection = True
                 return
             if what in ("500", "503", "refused"):
-                status = {"500": 500, "503": 503, "refused": 403}[what]
-                self.respond(status, {}, SLOW_DOWN if what == "503" else ERROR)
+                status, body = {"500": (500, ERROR), "503": (503, SLOW_DOWN), "refused": (403, DENIED)}[what]
+                self.respond(status, {}, body)
                 return
             upstream = http.client.HTTPConnection(host, timeout=60)
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}

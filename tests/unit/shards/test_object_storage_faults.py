@@ -176,6 +176,22 @@ def test_whoever_lost_the_lease_frees_nothing_more(storage: Storage, tmp_path: P
     assert check_dataset(storage).problems == []
 
 
+def test_zarr_that_may_not_be_written_is_one_line(proxy: FaultyS3, storage: Storage, tmp_path: Path) -> None:
+    """Credentials that may write shards and versions, and nothing below ``zarr/``: of a build, and of ``gc``."""
+    samples = [made_up.sample(n) for n in range(3)]
+    publish(storage, made_up.draft(tmp_path / "s", samples[:2], storage=storage), scratch=tmp_path / "v")
+    proxy.rule = lambda asked: "refused" if asked.method == "PUT" and "/zarr/" in asked.path else ""
+    made = made_up.draft(tmp_path / "s", samples, storage=storage)
+    with pytest.raises(DatasetError, match=r"^zarr/: error writing object .*Access Denied") as caught:
+        publish(storage, replace(made, created=made.created + timedelta(hours=1)), scratch=tmp_path / "v")
+    assert "\n" not in caught.value.line()
+    with pytest.raises(DatasetError, match=r"^zarr/: .*Access Denied"):
+        remove_garbage(storage, find_garbage(storage))
+    proxy.rule = lambda asked: ""
+    assert len(open_dataset(storage)) == 2
+    assert check_dataset(storage).problems == []
+
+
 def test_a_draft_of_another_parent_is_refused(storage: Storage, tmp_path: Path) -> None:
     first = publish(storage, draft_on(storage, tmp_path / "s", 3), scratch=tmp_path / "v").version
     stale = replace(draft_on(storage, tmp_path / "s", 4, hours=1), parent=first)

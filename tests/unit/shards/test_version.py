@@ -16,6 +16,7 @@ from schemas.chip import Outcome
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.check import check_dataset
+from shards.history import find_garbage, remove_garbage
 from shards.layout import TABLES, version_path
 from shards.outcome_tables import run_table
 from shards.pointer import list_versions, read_pointer
@@ -150,6 +151,20 @@ def test_a_reader_stays_with_its_version_while_another_is_published(dataset_root
 
 
 STEPS = ["tables", "zarr", "documents", "report", "guard", "verify", "zarr tag", "rename", "pointer"]
+
+
+def test_a_name_whose_tag_was_freed_is_taken_by_no_other_version(dataset_root: Path) -> None:
+    """By a clock that was set back all names follow the newest version: the same content had the same name again."""
+    storage = open_storage(dataset_root)
+    new = made_up.draft(dataset_root, samples_of(10, seed=2))
+    with pytest.raises(Killed):
+        publish(storage, new, on_step=killer("rename"))
+    (dead,) = remove_garbage(storage, find_garbage(storage)).tags
+    result = publish(storage, made_up.draft(dataset_root, samples_of(10, seed=2)))
+    assert result.published
+    assert (result.version != dead, result.version[-8:]) == (True, dead[-8:])
+    assert open_dataset(dataset_root).xarray("s2_10m")["data"].shape[0] == 10
+    assert check_dataset(dataset_root).problems == []
 
 
 def test_the_steps_are_told_in_order(tmp_path: Path) -> None:
