@@ -9,16 +9,18 @@ Contract: the bands of ONE item on ONE target grid, as stored.
 - Outside the raster stands ``fill`` if given, else the ref's no-data value, else NaN for floats and 0 for integers:
   where a product has no no-data value, `sources.lattice.coverage` tells what lies outside.
 
-All engines give the same arrays on aligned grids, and with ``nearest`` between zones. What differs, measured:
+All engines give the same arrays. stackstac and odc-stac read what is copied, and ``nearest`` between zones; what they
+would do otherwise the direct engine does for them (`left_to_direct`), since there they differ, measured:
 
-- ``bilinear`` and ``cubic`` between zones: in stackstac and odc-stac GDAL guesses the width of the kernel from extents,
-  and smooths by up to a tenth what it should only move; the direct engine states it (`sources.warp.kernel_stretch`).
-- Beside no-data pixels that only the catalog names: without a tag in the file, stackstac and odc-stac let them bleed.
-- stackstac with a no-data tag: ``cubic`` deviates from the kernel everywhere (GDAL's warped VRT), the others do not.
-- A mask inside a file (``GDAL_TIFF_INTERNAL_MASK``) hides pixels in stackstac; the other two read what lies below it.
+- ``bilinear`` and ``cubic`` between zones: GDAL guesses the width of the kernel from extents, and smooths by up to a
+  tenth what it should only move; the direct engine states it (`sources.warp.kernel_stretch`).
+- Beside no-data pixels that only the catalog names: without a tag in the file they let them bleed.
+- stackstac with a no-data tag: ``cubic`` deviates from the kernel everywhere (GDAL's warped VRT).
 - odc-stac moves ``nearest`` reads on half-shifted lattices of one zone by whole pixels (each is as near).
+- Neither reads several bands of one file here.
 
-Neither of these two reads several bands of one file here: such refs are read by the direct engine.
+One difference is left: a mask inside a file (``GDAL_TIFF_INTERNAL_MASK``) hides pixels in stackstac; the other two read
+what lies below it.
 """
 
 from __future__ import annotations
@@ -116,7 +118,7 @@ class UnionReads:
         answers: dict[str, NDArray[Any]] = {}
         grids = {str(place): target for place, target in enumerate(targets)}
         for union, names in unions(grids):
-            if not all((ref.georef.in_zone(union.epsg) or ref.georef).is_aligned(union) for ref in refs):
+            if not all(_is_copied(ref, union) for ref in refs):
                 answers |= {name: self.read(refs, grids[name], resampling, opener, fill) for name in names}
                 continue
             whole = self.read(refs, union, resampling, opener, fill)
@@ -192,7 +194,18 @@ def outside_values(refs: Sequence[SceneRef], fill: float | None) -> tuple[np.dty
     return dtype, values
 
 
-def single_band(refs: Sequence[SceneRef]) -> list[bool]:
-    """For each ref whether its file holds it alone, as far as the refs tell."""
+def left_to_direct(refs: Sequence[SceneRef], target: GeoRef, resampling: str) -> list[bool]:
+    """For each ref whether the direct engine reads it, whichever engine is asked: see the module's contract."""
     uses = Counter(ref.href for ref in refs)
-    return [uses[ref.href] == 1 and ref.band_index == 1 for ref in refs]
+
+    def is_left(ref: SceneRef) -> bool:
+        if uses[ref.href] > 1 or ref.band_index != 1:
+            return True
+        is_zone_away = ref.georef.in_zone(target.epsg) is None
+        return not _is_copied(ref, target) and not (resampling == "nearest" and is_zone_away)
+
+    return [is_left(ref) for ref in refs]
+
+
+def _is_copied(ref: SceneRef, target: GeoRef) -> bool:
+    return (ref.georef.in_zone(target.epsg) or ref.georef).is_aligned(target)

@@ -179,6 +179,30 @@ def test_stackers_hand_bands_of_one_file_to_the_direct_engine(make_raster: MakeR
     np.testing.assert_array_equal(answer, wanted)
 
 
+ELSEWHERE = {
+    "half shifted": GeoRef(32633, 400_105.0, 5_299_895.0, 10.0, (40, 30)),
+    "twice as coarse": GeoRef(32633, 400_100.0, 5_299_900.0, 20.0, (20, 15)),
+    "twice as fine": GeoRef(32633, 400_100.0, 5_299_900.0, 5.0, (40, 30)),
+    "another zone": GeoRef(32632, 848_923.0, 5_309_604.0, 10.0, (40, 30)),
+    "another zone, coarse": GeoRef(32632, 848_900.0, 5_309_600.0, 20.0, (20, 15)),
+}
+
+
+@pytest.mark.parametrize("engine", ["stackstac", "odc-stac"])
+@pytest.mark.parametrize("place", ELSEWHERE)
+@pytest.mark.parametrize("resampling", ["nearest", "bilinear", "cubic", "average"])
+@pytest.mark.parametrize("tag", [None, 0.0])
+def test_all_engines_resample_alike(
+    make_raster: MakeRaster, engine: str, place: str, resampling: str, tag: float | None
+) -> None:
+    pixels = numbers()
+    pixels[20:30, 10:60] = 0
+    ref, target = make_raster(pixels, SOURCE, tag=tag, nodata=0.0), ELSEWHERE[place]
+    wanted = open_engine("direct").read([ref], target, resampling, OPENER)
+    assert wanted.any()
+    np.testing.assert_array_equal(open_engine(engine).read([ref], target, resampling, OPENER), wanted)
+
+
 def test_warped_bands_keep_their_own_holes(make_raster: MakeRaster) -> None:
     cube = np.full((2, *SOURCE.shape_yx), 100, np.int16)
     cube[0, :, :20] = -32768
