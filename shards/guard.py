@@ -1,6 +1,4 @@
-"""What may appear in no file of a dataset: signed addresses, tokens, keys, user names in paths, local paths.
-What may appear in no file of a dataset: signed addresses, tokens, keys, user names in paths, local paths.
-"""
+"""What may appear in no file of a dataset: signed addresses, tokens, keys, user names in paths, local paths."""
 
 from __future__ import annotations
 
