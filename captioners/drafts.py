@@ -277,7 +277,7 @@ class Recorder:
         named = {m.concept for m in find_mentions(text, verifier.nouns) if not m.negated}
         only_mapped = any(one in verifier.mapped and not verifier.classes_of(one) for one in named)
         things = unknown_things(text, told_words(verifier.reading, with_map=False))
-        return only_mapped or any(things) or any(name in text for name in verifier.names)
+        return only_mapped or any(things) or verifier.names.search(text) is not None
 
     def _spans(self, sentence: str, begin: int, facts: Sequence[str]) -> list[Span]:
         """Spans of the covers that a sentence mentions, with the facts among its own that speak of them."""

@@ -8,6 +8,7 @@ from typing import Any
 from captioners.mentions import find_mentions, find_numbers, find_places
 from captioners.question import Question
 from captioners.style import Violation
+from captioners.things import unknown_things
 from captioners.verify import Verifier
 
 _MORE = r"\b(more than|over|above|exceeds?|greater than|at least|in excess of)\b"
@@ -39,8 +40,10 @@ def check_question(original: Question, text: str, verifier: Verifier) -> list[Vi
     found = [
         v
         for v in verifier.sentence(text.replace("?", "."), original.facts)
-        if v.rule in ("leak", "hedge", "echo", "form", "name")
+        if v.rule in ("leak", "hedge", "echo", "form", "name", "visibility")
     ]
+    known = f"{verifier.told} {original.question.lower()}"
+    found += [Violation("class", f"mentions {word!r}, which no fact names") for word in unknown_things(text, known)]
     if not text.strip().endswith("?"):
         found.append(Violation("form", "is no question"))
     if not _is_same(original.question, text, verifier):

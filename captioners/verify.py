@@ -18,6 +18,7 @@ from captioners.claims import Said, claims, concepts_told
 from captioners.extents import extents
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_day, is_synonym
+from captioners.names import names_told
 from captioners.orders import orders
 from captioners.reading import ClassReading, Reading
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
@@ -84,8 +85,7 @@ class Verifier:
         self.reading = reading
         features = [concepts_of(one.noun) for one in reading.features]
         self.mapped = frozenset().union(*features) if features else frozenset()
-        names = [str(f.value) for f in reading.sheet.facts if f.kind == "name"]
-        self.names = tuple(name for group in names for name in group.split(" | ") if name)
+        self.names = names_told(reading)
         present = [
             (noun.text, f"class:{c.code}") for c in reading.classes for noun in (*nouns_of(c.noun), Noun(c.noun))
         ]
@@ -106,7 +106,7 @@ class Verifier:
         ]
         if not known:
             found.append(Violation("no_fact", "names no fact that it rests on"))
-        plain = self._without_names(text)
+        plain = self.names.sub(lambda match: " " * len(match.group(0)), text)  # a name is a name, whatever it says
         everything = tuple(find_mentions(plain, self.nouns))
         plain, wrong = denials.judged(Said(plain, everything, tuple(known), self.reading, self.classes_of), self.mapped)
         found += [Violation(rule, detail) for rule, detail in wrong]
@@ -125,12 +125,6 @@ class Verifier:
             for word in unknown_things(_asserting(plain, mentions), self.told)
         ]
         return found
-
-    def _without_names(self, text: str) -> str:
-        """The sentence with names that are facts blanked out: a name is a name, whatever it says."""
-        for name in self.names:
-            text = text.replace(name, " " * len(name))
-        return text
 
     def _classes(
         self, mentions: Sequence[Mention], told: frozenset[str], places: Sequence[Place]

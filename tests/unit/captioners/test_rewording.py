@@ -22,6 +22,19 @@ def test_questions_in_other_words_must_ask_the_same() -> None:
         assert check_question(asked, other, verifier), other
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Does cropland cover more than 25% of the scene beside the airport?",
+        "Is there a stadium, and does cropland cover more than 25% of the scene?",
+        "Does cropland with its parked cars cover more than 25% of the scene?",
+    ],
+)
+def test_a_question_names_nothing_that_no_fact_names(other: str) -> None:
+    asked = Question("bool", "Is more than 25% of the scene covered by cropland?", "Yes", ("share.40",))
+    assert {v.rule for v in check_question(asked, other, chip())} & {"class", "visibility"}
+
+
 HALF = "Is more than half of the scene covered by cropland?"
 ANY = "Is there any cropland in the scene?"
 WHICH = "Which covers more ground, trees or water?"

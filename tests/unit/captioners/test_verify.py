@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -383,6 +384,28 @@ def test_a_name_that_is_a_fact_may_be_said_whatever_words_it_holds() -> None:
     assert {
         v.rule for v in chip().sentence("The river Glacier Desert Beck crosses the scene.", ("osm.river.place",))
     } >= {"class", "name"}
+
+
+@pytest.mark.parametrize("name", ["e", "Desert", "desert", "Vineyards", "The Lake", "80 percent", "80 Percent", "A"])
+def test_a_name_hides_nothing_that_a_sentence_says(name: str) -> None:
+    facts = ("share.40", "osm.river.names")
+    for text in (
+        "Desert covers 80 percent of the scene.",
+        "Vineyards cover 80 percent of the scene.",
+        "A desert with vineyards covers 80 percent of the scene.",
+    ):
+        rules = {v.rule for v in chip().sentence(text, ("share.40",))}
+        assert rules >= {"class", "number"}
+        assert {v.rule for v in chip(name).sentence(text, facts)} >= {"class", "number"}, text
+
+
+def test_the_longest_of_the_names_that_begin_alike_is_the_one_that_is_told() -> None:
+    sheet = chip("Rye").reading.sheet
+    both = tuple(replace(f, value="Rye | Rye Canal Cut") if f.kind == "name" else f for f in sheet.facts)
+    verifier = Verifier(read_sheet(replace(sheet, facts=both)))
+    cited = ("osm.river.names", "osm.river.place")
+    assert verifier.sentence("The river Rye Canal Cut crosses the south of the scene.", cited) == []
+    assert verifier.sentence("The river Rye crosses the south of the scene.", cited) == []
 
 
 def test_mentions_take_the_longest_word_and_hear_denials() -> None:
