@@ -116,7 +116,8 @@ class _Run:
         self.server_name = server_name(owner.base_url, owner.captions.model)
         self.most_requests = owner.most_requests
         note = ledger.load("server", self.server_name)
-        self.manner: Manner = from_note(note)[0] if note else first_manner(owner.captions.model_profile)
+        profile = owner.captions.model_profile
+        self.manner: Manner = from_note(note, profile)[0] if note else first_manner(profile)
 
     async def all(self, inputs: Iterable[CaptionInput]) -> None:
         """Every chip, pass by pass."""

@@ -77,6 +77,7 @@ def read_usage(body: bytes) -> TokenUse | None:
     try:
         usage = json.loads(body)["usage"]
         tokens_in, tokens_out = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+        tokens_out = max(tokens_out, int(usage.get("total_tokens") or 0) - tokens_in)  # some leave hidden reasoning out
     except UNREADABLE:
         return None
     if not (0 <= tokens_in <= MOST_TOKENS and 0 <= tokens_out <= MOST_TOKENS):

@@ -59,7 +59,8 @@ def dry_run(
     batch = captions.backend == "openai-batch"
     till, run = Till(captions, "dry run", batch=batch), DryRun()
     note = ledger.load("server", server_name(base_url, captions.model)) if ledger is not None else None
-    manner: Manner = from_note(note)[0] if note else first_manner(captions.model_profile)
+    profile = captions.model_profile
+    manner: Manner = from_note(note, profile)[0] if note else first_manner(profile)
     tokens_in, asked = [0, 0], 0
     for one in inputs:
         run.chips += 1
@@ -76,7 +77,7 @@ def dry_run(
         run.in_doubt += bool(found is not None and found.doubts)
         asked += 1
         size = len(canonical(question.prompt.bare))
-        for end, pictures in ((0, IMAGE_TOKENS), (1, captions.model_profile.image_tokens)):
+        for end, pictures in ((0, IMAGE_TOKENS), (1, captions.picture_tokens)):
             tokens_in[end] += round(size / CHARACTERS_PER_TOKEN[end]) + question.prompt.images * pictures
         run.worst += till.intent(question, "write", one.chip_id).worst_nano / NANO
     whole = with_repairs(captions, asked, (tokens_in[0], tokens_in[1]))

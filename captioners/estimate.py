@@ -10,8 +10,8 @@ from captioners.ledger import NANO
 from schemas.model_profile import TokenUse
 from schemas.recipe import Captions
 
-PROMPT_TOKENS = (900, 3000)
-"""Tokens of the constant part and one chip's facts: a chip with two classes, one with ten and map features.
+PROMPT_TOKENS = (900, 3500)
+"""Tokens of the constant part and one chip's facts: a chip with two classes, one with ten, map features and all kinds.
 
 Measured on the rendered prompts of the sandbox's kind of chip at four characters a token.
 """
@@ -75,7 +75,8 @@ def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
     """
     asks = captions.backend not in FREE and is_asked(captions.kinds)
     asked = chips if asks else 0
-    found = with_repairs(captions, asked, (asked * PROMPT_TOKENS[0], asked * PROMPT_TOKENS[1]))
+    pictures = 0 if captions.model_profile.images is False else len(captions.views) * captions.picture_tokens
+    found = with_repairs(captions, asked, (asked * PROMPT_TOKENS[0], asked * (PROMPT_TOKENS[1] + pictures)))
     return {"backend": captions.backend, "model": captions.model, "calls": list(found.calls),
             "tokens_in": list(found.tokens_in), "tokens_out": list(found.tokens_out), "cost": list(found.cost),
             "max_cost": captions.max_cost}  # fmt: skip

@@ -215,6 +215,7 @@ class _Session:
                 owner.manner = learned
                 log.info("the server wants to be asked otherwise: %s", learned)
             asked = await self._in_words(self.till.question, talk, owner.manner)
+        owner.guard.note(False)
         raise TextBackendError(f"the server cannot take the request (HTTP {status})")
 
     async def _answer(self, asked: Question, purpose: str, chip_id: str) -> bytes | Refused:
@@ -337,15 +338,16 @@ class _Session:
             raise self._fatal(RecipeError(what, "captions.model", "check model and base_url"))
         if status in (400, 422):
             return
-        if status == 429 and outcome.code == "insufficient_quota":
+        if status == 402 or (status == 429 and outcome.code == "insufficient_quota"):
+            if not self.stop:
+                log.warning("the account's quota is used up: the rest is the template's")
             self.stop = "quota"
-            log.warning("the account's quota is used up: the rest is the template's")
             raise Stop(self.stop)
+        asked_s = self.pace.refused(outcome.headers, overloaded=status in (429, 503))
+        if status != 429 or asked_s > MAX_WAIT_S:
+            self.owner.guard.note(False)
         if status not in (408, 409, 429) and status < 500:
             raise TextBackendError(f"HTTP {status}")
-        if status != 429:
-            self.owner.guard.note(False)
-        asked_s = self.pace.refused(outcome.headers, overloaded=status in (429, 503))
         if asked_s > MAX_WAIT_S:
             raise TextBackendError(f"the server asks for a wait of {asked_s:.0f} s")
 

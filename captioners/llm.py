@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from captioners.completion import whole
 from captioners.prompt import Messages
-from schemas.errors import MissingExtraError, RecipeError
+from schemas.errors import MissingExtraError, RecipeError, UserError
 
 TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""
@@ -25,7 +26,7 @@ ADDRESS = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
 """How an address of a server begins."""
 WHOLE = 4.0
 """A call may take so many read time-outs in all: a body that comes byte by byte never runs into one."""
-NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
+NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 """Failures before anything was sent."""
 
 
@@ -100,18 +101,25 @@ class ChatServer:
 
     Raises:
         RecipeError: the address is none.
+        UserError: the proxy that the environment names is of no use.
         MissingExtraError: the package is not installed.
     """
 
     def __init__(self, base_url: str, key: Key, timeout_s: float = TIMEOUT_S) -> None:
-        if not ADDRESS.match(base_url):  # a call that can go nowhere would count as one in doubt
+        if not _is_address(base_url):  # a call that can go nowhere would count as one in doubt
             raise RecipeError("the server's address is none", "captions.base_url", "name it in full: http://host/v1")
         try:
             import openai
         except ImportError as error:
             raise MissingExtraError.of("openai", "build") from error
         self._openai, self._key, self.base_url, self._timeout_s = openai, key, base_url, timeout_s
-        self._client = openai.AsyncOpenAI(api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s)
+        try:
+            self._client = openai.AsyncOpenAI(api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s)
+        except (ImportError, ValueError) as error:
+            socks = isinstance(error, ImportError)
+            mend = "pip install socksio, or unset it" if socks else "write it as http://host:port"
+            why = "the proxy that the environment names cannot be used"
+            raise UserError(why, where="HTTPS_PROXY, HTTP_PROXY, ALL_PROXY", mend=mend) from None
         self._response: Any = _response_class()
         self._client.organization = self._client.project = None  # never taken from the environment
 
@@ -198,6 +206,13 @@ class ChatServer:
         if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
             return Lost(type(error).__name__, was_sent=type(error).__name__ not in NEVER_LEFT)
         raise error
+
+
+def _is_address(base_url: str) -> bool:
+    try:
+        return ADDRESS.match(base_url) is not None and urlsplit(base_url).port != 0
+    except ValueError:  # a port above 65535, half a bracket
+        return False
 
 
 def refused_key(status: int) -> RecipeError:

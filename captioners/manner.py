@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ FORMATS: tuple[Format, ...] = ("json_schema", "json_object", "text")
 """How JSON is asked for, the strictest first."""
 LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 """What the limit of the answer may be called."""
+_TOO_LONG = re.compile(r"context (?:length|size|window)")
+"""How servers say that a request has more tokens than the model takes."""
 PROBE_TOKENS = 200
 """Longest answer of a probe."""
 PROBE_SCHEMA: dict[str, Any] = {
@@ -73,6 +76,8 @@ class Manner:
     def learned(self, text: str, parameters: Mapping[str, Any]) -> Manner | None:
         """Another way to ask, after a refusal (HTTP 400 or 422) of these parameters; None where it teaches nothing."""
         low = text.lower()
+        if _TOO_LONG.search(low):  # it is this request's length, whatever parameters are named beside it
+            return None
         asked = str(parameters.get("response_format", {}).get("type", "text"))
         if any(word in low for word in ("response_format", "json_schema", "json_object", "schema")) and asked != "text":
             return replace(self, format=FORMATS[FORMATS.index(asked) + 1])
@@ -101,9 +106,13 @@ def to_note(manner: Manner, *, saw: bool) -> dict[str, Any]:
     return {**asdict(manner), "saw": saw}
 
 
-def from_note(note: Mapping[str, Any]) -> tuple[Manner, bool]:
-    """A manner and whether pictures were asked about."""
+def from_note(note: Mapping[str, Any], profile: ModelProfile) -> tuple[Manner, bool]:
+    """A manner and whether pictures were asked about; what the profile says goes before what was found."""
     known = {name: note[name] for name in ("format", "limit_name", "images") if name in note}
+    if profile.formats and known.get("format") not in profile.formats:
+        known["format"] = profile.formats[0]
+    if profile.images is not None:
+        known["images"] = profile.images
     return Manner(**known, dropped=tuple(note.get("dropped", ()))), bool(note.get("saw"))
 
 

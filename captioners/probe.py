@@ -49,7 +49,7 @@ async def find_manner(captions: Captions, base_url: str, first: Manner, clerk: C
     profile, name = captions.model_profile, server_name(base_url, captions.model)
     shows = bool(getattr(captions, "views", ()))
     note = await clerk.call(lambda ledger: ledger.load("server", name))
-    manner, saw = from_note(note) if note is not None else (first, False)
+    manner, saw = from_note(note, profile) if note is not None else (first, False)
     asks_format = note is None and not profile.formats
     asks_sight = shows and not saw and profile.images is None
     prober = _Prober(name, till, ask)

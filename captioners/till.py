@@ -89,15 +89,14 @@ class Till:
 
     def asked(self, prompt: Prompt, schema: Mapping[str, Any], max_tokens: int, manner: Manner) -> Question:
         """A request with its key and what it may cost at worst."""
-        profile = self.writer.model_profile
-        tokens_out = max_tokens + profile.thinking_tokens
+        tokens_out = max_tokens + self.writer.model_profile.thinking_tokens
         parameters = manner.parameters(self.writer, schema, tokens_out)
         size = len(canonical(prompt.bare).encode()) + len(canonical(dict(schema)))
         return Question(
             request_key(self.writer.model, parameters, prompt.bare, schema),
             prompt,
             parameters,
-            worst_tokens_in(size, prompt.images, profile.image_tokens),
+            worst_tokens_in(size, prompt.images, self.writer.picture_tokens),
             tokens_out,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field
@@ -47,3 +48,8 @@ class Captions(Writer):
     """Longer edge of a picture in pixels."""
     names: bool = False
     """Whether names of map features and the climate zone may be told (they cannot be seen)."""
+
+    @property
+    def picture_tokens(self) -> int:
+        """Most that is billed for one picture of ``view_px``: the profile's figure is for 512 pixels."""
+        return math.ceil(self.model_profile.image_tokens * max(1.0, self.view_px / 512) ** 2)

@@ -44,7 +44,7 @@ class Writer(Model):
     price_per_million_in: NonNegativeFloat | None = None
     """Price of a million input tokens; the profile's where absent, 0 for a server of one's own."""
     price_per_million_out: NonNegativeFloat | None = None
-    """Price of a million output tokens."""
+    """Price of a million output tokens; the profile's where absent."""
     in_doubt: Literal["ask_again", "template"] = "ask_again"
     """What becomes of a call that was sent and never answered: asked once more, or written by the template."""
     missing: Literal["error", "template"] = "error"
@@ -71,17 +71,25 @@ class Writer(Model):
         return self.profile if self.profile is not None else find_profile(self.model)
 
     @property
+    def picture_tokens(self) -> int:
+        """Most that is billed for one picture."""
+        return self.model_profile.image_tokens
+
+    @property
     def prices(self) -> Prices:
         """What tokens cost: as the recipe says, else as the profile says, else nothing."""
         known = self.model_profile.prices
         if self.price_per_million_in is None and self.price_per_million_out is None:
             return known or Prices(tokens_in=0.0, tokens_out=0.0)
-        currency = known.currency if known is not None else "USD"
+        known = known or Prices(tokens_in=0.0, tokens_out=0.0)
+        told_in, told_out = self.price_per_million_in, self.price_per_million_out
+        if told_in == 0 and told_out is None:  # a server of one's own
+            told_out = 0.0
         # a price in the recipe is what is paid, in a batch too
         return Prices(
-            tokens_in=self.price_per_million_in or 0.0,
-            tokens_out=self.price_per_million_out or 0.0,
-            currency=currency,
+            tokens_in=known.tokens_in if told_in is None else told_in,
+            tokens_out=known.tokens_out if told_out is None else told_out,
+            currency=known.currency,
             batch_factor=1.0,
         )
 
@@ -98,7 +106,8 @@ class Writer(Model):
         if unknown:
             takes = ", ".join(self.model_profile.parameters) or "none"
             raise ValueError(f"parameters.{unknown[0]}: {self.model} takes {takes}; profile.parameters says otherwise")
-        no_price = self.model_profile.prices is None and self.price_per_million_in is None
-        if no_price and self.api_key_env:
+        told = (self.price_per_million_in, self.price_per_million_out)
+        no_price = self.model_profile.prices is None and None in told and told != (0, None)
+        if no_price and (self.api_key_env or any(told)):
             raise ValueError(f"no price of {self.model} is known: give price_per_million_in and price_per_million_out")
         return self

@@ -34,6 +34,13 @@ def test_a_body_that_makes_no_sense_says_nothing_of_use(raw: bytes) -> None:
     assert read_usage(raw) is None
 
 
+@pytest.mark.parametrize(("total", "billed"), [(1_112, 1_100), (17, 5), (0, 5), (None, 5)])
+def test_hidden_reasoning_that_only_the_total_counts_is_billed_as_output(total: int | None, billed: int) -> None:
+    use = read_usage(body(total_tokens=total))
+    assert use is not None
+    assert (use.tokens_in, use.tokens_out) == (12, billed)
+
+
 def test_a_body_nested_without_end_is_no_message() -> None:
     assert read_message(NESTED) is None
     assert read_content(NESTED) == ""

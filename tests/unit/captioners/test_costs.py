@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,18 @@ def test_kinds_that_no_model_is_asked_for_have_no_price() -> None:
     assert dry_run(more, chips, None, "", 0) == dry_run(alone, chips, None, "", 0)
     nothing = estimate_calls(section(kinds=("labels", "grounded")), 9)
     assert (nothing["calls"], nothing["tokens_in"], nothing["cost"]) == ([0, 0], [0, 0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(448, 2000), (1024, 8000)])
+def test_pictures_are_in_the_estimate_as_in_the_dry_run_and_the_guard(size: int, tokens: int) -> None:
+    blind = section(views=("true_colour", "ndvi"), view_px=size, profile={"images": False})
+    sees = section(views=("true_colour", "ndvi"), view_px=size, profile={"images": True})
+    least, most = (estimate_calls(one, 10)["tokens_in"] for one in (blind, sees))
+    assert most == [least[0], least[1] + 2 * 10 * 2 * tokens]
+    chips = [replace(one, views={"true_colour": b"png"}) for one in inputs(1)]
+    bare, shown = (dry_run(one, chips, None, "", 0) for one in (blind, sees))
+    assert 2 * tokens <= shown.tokens_in[1] - bare.tokens_in[1] < 2 * tokens + 400
+    assert 1e6 * (shown.worst - bare.worst) >= tokens
 
 
 def test_hidden_reasoning_is_in_the_estimate_as_in_the_dry_run() -> None:

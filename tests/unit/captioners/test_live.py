@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from captioners.base import CaptionInput, make_captioner
+from captioners.budget import WINDOW
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
 from captioners.live import LiveCaptioner
@@ -21,7 +22,7 @@ from captioners.prompt import make_request
 from captioners.reading import read_sheet
 from captioners.records import Chip
 from captioners.template import TemplateCaptioner
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, UserError
 from schemas.legend import load_legend
 from schemas.recipe import Captions
 from tests.fake_openai import FakeOpenAI, Fault
@@ -182,6 +183,27 @@ def test_a_wait_that_is_too_long_is_left_to_the_template(tmp_path: Path) -> None
     assert rows[0].checks["fallback"] == "backend"
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason", "most"),
+    [
+        (Fault("status", 402, message="Insufficient Balance"), "quota", 8),
+        (Fault("status", 429, code="insufficient_quota"), "quota", 8),
+        (Fault("status", 400, message="no"), "errors", WINDOW + 8),
+        (Fault("status", 413), "errors", WINDOW + 8),
+        (Fault("status", 429, {"retry-after": "4000"}), "errors", WINDOW + 8),
+    ],
+    ids=["no money", "no quota", "refused", "too large", "tomorrow"],
+)
+def test_a_server_that_takes_nothing_is_not_asked_for_every_chip(
+    tmp_path: Path, fault: Fault, reason: str, most: int
+) -> None:
+    chips = inputs(WINDOW + 20, kinds=("short",))
+    with FakeOpenAI(answers(chips), [fault] * len(chips)) as server:
+        records = captioner(server, tmp_path, kinds=("short",)).write(chips)
+        assert len(server.requests) <= most
+    assert records[-1][0].checks["fallback"] == reason
+
+
 def test_a_stalled_call_is_in_doubt_costs_its_worst_and_is_asked_once_more(tmp_path: Path) -> None:
     chips = inputs(1)
     with FakeOpenAI(answers(chips), [Fault("stall"), Fault("stall")]) as server:
@@ -324,6 +346,40 @@ def test_a_server_that_is_not_there_is_the_templates_turn(tmp_path: Path) -> Non
     assert rows[0].checks["fallback"] == "backend"
     assert made.cost()["cost"] == 0.0, "what never left costs nothing"
     assert made.cost()["events"]["unreachable"] == len(waits.seconds) > 3
+
+
+def test_a_call_that_its_proxy_does_not_let_out_is_not_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def deny(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async def main() -> Lost | Received | Refused:
+        async with await asyncio.start_server(deny, "127.0.0.1", 0) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+            asked = ChatServer("https://model.example/v1", Key(None), timeout_s=5.0)
+            try:
+                return await asked.complete("m", [{"role": "user", "content": "?"}], {})
+            finally:
+                await asked.close()
+
+    for name in ("no_proxy", "NO_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert asyncio.run(asyncio.wait_for(main(), 20)) == Lost("ProxyError", was_sent=False)
+
+
+def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "gopher://name:secret@127.0.0.1:9")
+    with pytest.raises(UserError, match="the proxy that the environment names cannot be used") as caught:
+        ChatServer("https://model.example/v1", Key(None))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["host/v1", "http://127.0.0.1:99999/v1", "http://[::1/v1", "http://h:port/v1"])
+def test_an_address_that_is_none_is_one_line(address: str) -> None:
+    with pytest.raises(RecipeError, match="the server's address is none"):
+        ChatServer(address, Key(None))
 
 
 INTERRUPTED = """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import pytest
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
 from captioners.live import LiveCaptioner
-from captioners.manner import Manner, server_name
+from captioners.manner import Manner, red_png, server_name
+from captioners.prompt import make_request
+from captioners.records import Chip
 from schemas.errors import RecipeError
 from schemas.model_profile import find_profile, known_profiles
 from schemas.recipe import Captions
 from tests.fake_openai import FakeOpenAI, Request
 from tests.minds import Mind
-from tests.unit.captioners.answering import captioner, inputs, section
+from tests.unit.captioners.answering import answers, captioner, inputs, section, user_text
 
 
 def formats(server: FakeOpenAI) -> list[str]:
@@ -94,6 +97,47 @@ def test_a_manner_learns_each_way_only_once() -> None:
     assert text.learned("response_format is unknown", text.parameters(section(), {}, 10)) is None
 
 
+TOO_LONG = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 2700. This model's maximum context length is 4096 tokens and"
+    " your request has 3000 input tokens (2700 > 4096 - 3000)."
+)
+
+
+def test_a_request_that_is_too_long_changes_nothing_for_the_others(tmp_path: Path) -> None:
+    chips = inputs(3)
+    long = make_request(Chip.of(chips[0])).messages[1]["content"]
+    with FakeOpenAI(answers(chips), takes=lambda r: TOO_LONG if user_text(r) == long else "") as server:
+        first = captioner(server, tmp_path, concurrency=1).write(chips)
+        paid = sum(server.billed.values())
+        again = captioner(server, tmp_path, concurrency=1).write(chips)
+        assert sum(server.billed.values()) == paid == 2, "another run asks for nothing that was answered"
+    assert len(server.requests) == 4, "the long one once in each run"
+    assert [one[0].checks.get("fallback") for one in first] == ["backend", None, None]
+    assert again == first
+
+
+def test_what_a_profile_says_goes_before_what_was_found(tmp_path: Path) -> None:
+    chips = [replace(one, views={"true_colour": red_png()}) for one in inputs(2)]
+    with FakeOpenAI(Mind()) as server:
+        captioner(server, tmp_path, probe=True, views=("true_colour",)).write(chips[:1])
+        profile = {"formats": ["json_object"], "images": False}
+        captioner(server, tmp_path, probe=True, views=("true_colour",), profile=profile).write(chips[1:])
+    first, last = server.requests[-2:]
+    assert "image_url" in str(first)
+    assert formats(server)[-2:] == ["json_schema", "json_object"]
+    assert "image_url" not in str(last)
+
+
+def test_one_price_in_the_recipe_leaves_the_other_what_it_is() -> None:
+    server = {"backend": "openai", "base_url": "http://h/v1", "model": "gpt-5.4-mini", "api_key_env": "K"}
+    known = Captions.model_validate({**server, "price_per_million_in": 0.5}).prices
+    assert (known.tokens_in, known.tokens_out) == (0.5, 4.5)
+    known = Captions.model_validate({**server, "price_per_million_out": 3.0}).prices
+    assert (known.tokens_in, known.tokens_out) == (0.75, 3.0)
+    own = Captions.model_validate({**server, "model": "mine", "price_per_million_in": 0.0}).prices
+    assert (own.tokens_in, own.tokens_out) == (0.0, 0.0)
+
+
 def test_the_table_of_models_is_whole_and_dated() -> None:
     for profile in known_profiles():
         assert profile.models
@@ -129,6 +173,7 @@ def test_a_recipe_brings_its_own_profile_and_prices() -> None:
     [
         ({"parameters": {"temperature": 0.2}, "model": "gpt-5.4-mini"}, "takes reasoning_effort, verbosity"),
         ({"api_key_env": "KEY", "model": "some-new-model"}, "no price of some-new-model is known"),
+        ({"price_per_million_in": 1.0, "model": "some-new-model"}, "no price of some-new-model is known"),
         ({"model": ""}, "needs base_url and model"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,7 @@ from captioners.qa import questions
 from captioners.reading import read_sheet
 from captioners.records import Chip
 from captioners.statistics import caption_statistics, distinct, percentile, self_bleu, text_statistics, words
-from captioners.template import TemplateCaptioner, template_records
+from captioners.template import KINDS, TemplateCaptioner, template_records
 from schemas.facts import Fact, FactSheet
 from schemas.legend import known_tables, load_legend
 from schemas.recipe import Captions
@@ -196,7 +197,7 @@ def test_the_estimate_covers_real_prompts() -> None:
     from captioners.estimate import PROMPT_TOKENS
     from captioners.prompt import make_request
 
-    for one in some(20):
+    for one in [*some(20), *(replace(one, kinds=KINDS) for one in some(20))]:
         request = make_request(Chip.of(one))
         tokens = sum(len(str(message["content"])) for message in request.messages) / 4
         assert PROMPT_TOKENS[0] <= tokens <= PROMPT_TOKENS[1]
