@@ -28,7 +28,7 @@ from captioners.base import Access, Captioner, CaptionInput, Written
 from captioners.batch_results import Errand, read_results, remaining
 from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
-from captioners.ledger import Ending, Find, Ledger, open_ledger
+from captioners.ledger import Ending, Find, Ledger, State, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused, refused_key
 from captioners.manner import Manner, first_manner, from_note, server_name
 from captioners.pace import pause_s
@@ -285,7 +285,13 @@ class _Run:
         waiting, pause_s = list(errands), POLL_S[0]
         while waiting:
             for errand in list(waiting):
-                batch = await self._patiently(partial(self.server.batch, errand.batch_id))
+                batch = await self._patiently(partial(self.server.batch, errand.batch_id), may_lack=True)
+                if batch is None:
+                    raise RecipeError(
+                        f"the server knows no batch {errand.batch_id}, which an earlier run started",
+                        where="captions.api_key_env",
+                        mend="use the key that started it, or another captions.ledger",
+                    )
                 if batch.get("status") in ENDED:
                     await self._harvest(errand, batch)
                     waiting.remove(errand)
@@ -295,13 +301,16 @@ class _Run:
 
     async def _harvest(self, errand: Errand, batch: dict[str, Any]) -> None:
         """Answers and errors of a batch into the ledger; what it left out was not billed, and may be asked again."""
-        left, status = remaining(self.ledger, errand.name), str(batch["status"])
+        left, status, gone = remaining(self.ledger, errand.name), str(batch["status"]), False
         with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
             for kind in ("output_file_id", "error_file_id"):
                 if not batch.get(kind):
                     continue
                 path = Path(folder) / kind
-                await self._patiently(partial(self.server.download, str(batch[kind]), path))
+                fetched = partial(self._download, str(batch[kind]), path)
+                if await self._patiently(fetched, may_lack=True) is None:  # servers keep files for some weeks
+                    gone = True
+                    continue
                 group: list[Ending] = []
                 for one, ending in read_results(path, left, self.till, Key(self.owner.access.api_key)):
                     self.guard.note(ending.state == "answered")
@@ -312,8 +321,14 @@ class _Run:
                         self.ledger.apply(group)
                         group = []
                 self.ledger.apply(group)
-        why = f"left out by a batch that {status}"
-        self.ledger.apply([Ending(one.row, "refused", error=why) for one in left.values()])
+        if gone:
+            log.warning(
+                "the server no longer has all answers of batch %s: what is missing is in doubt", errand.batch_id
+            )
+        why = "its answer is gone" if gone else f"left out by a batch that {status}"
+        fate: State = "doubt" if gone else "refused"
+        cost_nano = None if gone else 0
+        self.ledger.apply([Ending(one.row, fate, error=why, cost_nano=cost_nano) for one in left.values()])
         self.till.events[f"batch {status}"] += 1
         self._note(errand, "done")
         if status == "failed":
@@ -342,8 +357,15 @@ class _Run:
              "by": self.ledger.owner, "purse": self.till.purse},
         )  # fmt: skip
 
-    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _download(self, file_id: str, path: Path) -> Path | Refused | Lost:
+        return await self.server.download(file_id, path) or path
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]], *, may_lack: bool = False) -> Any:
         """The result of a call that bills nothing, tried again while the server is unwell.
+
+        Args:
+            call: what is called.
+            may_lack: whether the result is None where the server has no such thing (HTTP 404).
 
         Raises:
             RecipeError: it refuses.
@@ -354,6 +376,8 @@ class _Run:
             if not isinstance(answer, (Refused, Lost)):
                 return answer
             self.till.events["unreachable" if isinstance(answer, Lost) else f"http {answer.status}"] += 1
+            if may_lack and isinstance(answer, Refused) and answer.status == 404:
+                return None
             if isinstance(answer, Refused) and answer.status < 500 and answer.status not in (408, 409, 429):
                 raise self._hopeless(answer)
             await self.owner.sleep(pause_s(attempt))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from captioners.base import make_captioner
+from captioners.base import CaptionInput, make_captioner
 from captioners.batch import BatchCaptioner
 from captioners.dry_run import dry_run
 from captioners.ledger import totals
@@ -193,6 +193,41 @@ def test_a_run_that_was_killed_goes_on_with_its_batches(tmp_path: Path, state: s
     assert counts["answered"] == 4
     assert counts.get("refused", 0) == (4 if state == "made" else 0)
     assert "doubt" not in counts
+
+
+def _killed_while_it_waits(folder: Path, server: FakeOpenAI, chips: list[CaptionInput]) -> None:
+    made = batches(server, folder)
+    made.sleep = DiesAt()
+    with pytest.raises((Killed, BaseExceptionGroup)):
+        made.write(chips)
+
+
+def test_answers_of_a_batch_that_its_server_threw_away_are_in_doubt_and_asked_once_more(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        _killed_while_it_waits(tmp_path, server, chips)
+        server.files.looks = 0
+        server.files._end(server.files.batches["batch-0000"])
+        del server.files.files["output_file_id-batch-0000"]
+        records = batches(server, tmp_path).write(chips)
+    assert {row.verification for rows in records for row in rows} == {"pass"}
+    assert states(tmp_path) == {"answered": 4, "doubt": 4}
+    with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        assert all(one.cost_nano > 0 for one in ledger.attempts()), "it may have been billed"
+
+
+def test_a_batch_that_the_server_does_not_know_is_one_line_and_stays(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        _killed_while_it_waits(tmp_path, server, chips)
+        kept = dict(server.files.batches)
+        server.files.batches.clear()  # as another account sees it
+        with pytest.raises(RecipeError, match="knows no batch batch-0000, which an earlier run started"):
+            batches(server, tmp_path).write(chips)
+        server.files.batches |= kept
+        batches(server, tmp_path).write(chips)
+        assert server.answered == 4
+    assert states(tmp_path) == {"answered": 4}
 
 
 def test_a_batch_of_a_living_process_is_not_taken_up(tmp_path: Path) -> None:
