@@ -210,7 +210,8 @@ class ChatServer:
 
 def _is_address(base_url: str) -> bool:
     try:
-        return ADDRESS.match(base_url) is not None and urlsplit(base_url).port != 0
+        plain = base_url.isprintable() and " " not in base_url  # a variable's last line break comes along easily
+        return plain and ADDRESS.match(base_url) is not None and urlsplit(base_url).port != 0
     except ValueError:  # a port above 65535, half a bracket
         return False
 

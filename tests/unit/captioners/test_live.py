@@ -376,7 +376,9 @@ def test_a_proxy_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["host/v1", "http://127.0.0.1:99999/v1", "http://[::1/v1", "http://h:port/v1"])
+@pytest.mark.parametrize(
+    "address", ["host/v1", "http://127.0.0.1:99999/v1", "http://[::1/v1", "http://h:port/v1", "http://h/v1\n"]
+)
 def test_an_address_that_is_none_is_one_line(address: str) -> None:
     with pytest.raises(RecipeError, match="the server's address is none"):
         ChatServer(address, Key(None))
