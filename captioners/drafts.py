@@ -244,9 +244,12 @@ class Recorder:
         checks: dict[str, Any],
     ) -> TextRecord | None:
         """A caption of the sentences that hold; None where too few do."""
-        kept = [sentence for sentence, found in sentences if not found]
-        least = min(LONG_LEAST, len(sentences)) if spare.style in DROPS else len(sentences)
-        if not kept or len(kept) < least or 2 * len(kept) < len(sentences):
+        once: dict[str, tuple[DraftSentence, list[Violation]]] = {}
+        for one in sentences:  # a model may run in circles
+            once.setdefault(" ".join(one[0].text.lower().split()), one)
+        kept = [sentence for sentence, found in once.values() if not found]
+        least = min(LONG_LEAST, len(once)) if spare.style in DROPS else len(once)
+        if not kept or len(kept) < least or 2 * len(kept) < len(once):
             return None
         dropped = len(sentences) - len(kept)
         if dropped:

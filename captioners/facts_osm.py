@@ -5,6 +5,7 @@ What the map holds is a fact; what it lacks is none: a kind that is absent from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -165,6 +166,11 @@ def clip(
 
 
 def clean_name(name: str) -> str:
-    """A name fit to be quoted: one line, no control characters, no quotes or brackets, at most `MAX_NAME` long."""
-    kept = "".join(c if c.isprintable() and c not in "\"'`<>{}[]|\\" else " " for c in name)
+    """A name fit to be quoted: one line, no control characters, no quotes or brackets, at most `MAX_NAME` long.
+
+    >>> clean_name("Rue de l'Église  'old'")
+    "Rue de l'Église old"
+    """
+    plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", name)  # an apostrophe inside of a word is one of its letters
+    kept = "".join(c if c.isprintable() and c not in '"`<>{}[]|\\' else " " for c in plain)
     return " ".join(kept.split())[:MAX_NAME].strip()

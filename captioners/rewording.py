@@ -23,6 +23,7 @@ _SIGNS = {
     "share": r"\bper ?cent|\bpercentage|%",
     "count": r"\b(how many|number of|count)\b",
     "map": r"OpenStreetMap",
+    "answer": r"\b(?:yes|answer|q\d+)\b",
 }
 """What a question may hold or not, and its rewording likewise."""
 _MOST = r"\bmost\b"
@@ -30,6 +31,8 @@ _MOST_WORDS = (
     r"\b(most|mostly|mainly|main|majority|bulk|largest|greater|greatest|dominant|dominates?|leading|prevail\w*|primar\w*|"
     r"principal\w*|predominant\w*|highest|biggest|concentrated|chief\w*)\b"
 )
+_ENDED = re.compile(r"[.!?]\s+\S|[.!?]{2}")
+"""More than one sentence: what stands beside a question may answer it."""
 _SEEN_FROM = re.compile(
     r"\b(?:from|relative to|with respect to|compared (?:to|with)|(?:north|south|east|west)[\w-]* of)\b", re.IGNORECASE
 )
@@ -44,8 +47,8 @@ def check_question(original: Question, text: str, verifier: Verifier) -> list[Vi
     ]
     known = f"{verifier.told} {original.question.lower()}"
     found += [Violation("class", f"mentions {word!r}, which no fact names") for word in unknown_things(text, known)]
-    if not text.strip().endswith("?"):
-        found.append(Violation("form", "is no question"))
+    if not text.strip().endswith("?") or _ENDED.search(text):
+        found.append(Violation("form", "is not one question"))
     if not _is_same(original.question, text, verifier):
         found.append(Violation("number", f"does not ask the same as {original.question!r}"))
     return found

@@ -27,3 +27,20 @@ def test_a_text_that_names_what_only_the_map_knows_takes_on_its_licence(
     talk.hear("key", json.dumps({"choices": [{"message": {"content": content}}]}).encode())
     (record,) = talk.records()
     assert (record.text, record.licence) == (text, licence)
+
+
+def test_what_a_model_that_runs_in_circles_says_again_is_dropped() -> None:
+    said = [
+        ("Cropland covers about 60% of the scene.", ["share.40"]),
+        ("Trees cover about 25% of the scene.", ["share.10"]),
+        ("Water covers about 15% of the scene.", ["share.80"]),
+    ]
+    for texts, dropped in ((said, None), (said * 3, 6), ([*said, said[0]], 1)):
+        talk = Conversation(CaptionInput("chip", chip().reading.sheet, legend="worldcover-11", kinds=("long",)))
+        content = json.dumps({"long": [{"text": text, "facts": facts} for text, facts in texts]})
+        talk.hear("key", json.dumps({"choices": [{"message": {"content": content}}]}).encode())
+        assert talk.prompt is None, "nothing is paid for a second time"
+        (record,) = talk.records()
+        assert record.text == " ".join(text for text, _ in said)
+        assert record.checks.get("dropped") == dropped
+        assert all(record.text[span.start : span.end] == span.phrase for span in record.spans)

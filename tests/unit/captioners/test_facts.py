@@ -213,7 +213,8 @@ def test_names_are_facts_only_when_asked_and_are_cleaned() -> None:
     name = str(value(named, "osm.river.names"))
     assert len(name) <= 60
     assert not set(name) & set('\n"]}')
-    assert clean_name("  Rue de  l'Église ") == "Rue de l Église"
+    assert clean_name("  Rue de  l'Église ") == "Rue de l'Église"
+    assert clean_name("'; drop 'it''s' o'") == "; drop it s o"
 
 
 def test_vegetation_index_is_taken_over_clear_ground_alone() -> None:

@@ -35,6 +35,21 @@ def test_a_question_names_nothing_that_no_fact_names(other: str) -> None:
     assert {v.rule for v in check_question(asked, other, chip())} & {"class", "visibility"}
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Does cropland cover more than 25% of the scene? Yes, it does. Right?",
+        "Cropland is the main cover. Does cropland cover more than 25% of the scene?",
+        "Answer: does cropland cover more than 25% of the scene?",
+        "Does cropland cover more than 25% of the scene (yes)?",
+        "q1: Does cropland cover more than 25% of the scene?",
+    ],
+)
+def test_a_question_does_not_come_with_its_answer(other: str) -> None:
+    asked = Question("bool", "Is more than 25% of the scene covered by cropland?", "Yes", ("share.40",))
+    assert check_question(asked, other, chip())
+
+
 HALF = "Is more than half of the scene covered by cropland?"
 ANY = "Is there any cropland in the scene?"
 WHICH = "Which covers more ground, trees or water?"

@@ -386,6 +386,13 @@ def test_a_name_that_is_a_fact_may_be_said_whatever_words_it_holds() -> None:
     } >= {"class", "name"}
 
 
+@pytest.mark.parametrize("odd", ["&amp;", "&nbsp;", "&#8212;", "\\u2014", "\\t", "(see http://a.example/x)"])
+def test_a_sentence_holds_no_markup_escapes_or_addresses(odd: str) -> None:
+    assert chip().sentence("Cropland covers 60% of the scene.", ("share.40",)) == []
+    rules = [v.rule for v in chip().sentence(f"Cropland covers {odd} 60% of the scene.", ("share.40",))]
+    assert "form" in rules
+
+
 @pytest.mark.parametrize("name", ["e", "Desert", "desert", "Vineyards", "The Lake", "80 percent", "80 Percent", "A"])
 def test_a_name_hides_nothing_that_a_sentence_says(name: str) -> None:
     facts = ("share.40", "osm.river.names")
