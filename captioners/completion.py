@@ -49,6 +49,15 @@ def read_content(body: bytes) -> str:
     return "" if message is None else message.content
 
 
+def is_error(body: bytes) -> bool:
+    """Whether a raw body is an error in an answer's place, as gateways send with HTTP 200 what befell them later."""
+    try:
+        data = json.loads(body)
+        return bool(data.get("error")) and not data.get("choices") and not data.get("usage")
+    except UNREADABLE:
+        return False
+
+
 def _text(content: Any) -> str:
     """The text of a message's content: a string, or a list of parts as some servers send it."""
     if isinstance(content, list):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from captioners.completion import whole
+from captioners.completion import is_error, whole
 from captioners.prompt import Messages
 from schemas.errors import MissingExtraError, RecipeError, UserError
 
@@ -141,9 +141,12 @@ class ChatServer:
         body = {"model": model, "messages": messages, **parameters}
         try:
             async with asyncio.timeout(WHOLE * self._timeout_s):
-                return await self._sent(self._client.post("/chat/completions", cast_to=self._response, body=body))
+                answer = await self._sent(self._client.post("/chat/completions", cast_to=self._response, body=body))
         except TimeoutError:
             return Lost("TooSlow", was_sent=True)
+        if isinstance(answer, Received) and is_error(answer.body):  # kept as an answer, it would never be asked again
+            return Lost("ErrorBody", was_sent=True)
+        return answer
 
     async def upload(self, path: Path) -> dict[str, Any] | Refused | Lost:
         """Upload the requests of a batch; the file's description."""

@@ -183,6 +183,19 @@ def test_a_wait_that_is_too_long_is_left_to_the_template(tmp_path: Path) -> None
     assert rows[0].checks["fallback"] == "backend"
 
 
+def test_an_error_that_comes_as_an_answer_is_in_doubt_and_asked_once_more(tmp_path: Path) -> None:
+    chips = inputs(1)
+    with FakeOpenAI(answers(chips)) as server:
+        told, bodies = server._completion, [{"error": {"code": 502, "message": "Provider returned error"}}]
+        server._completion = lambda *a: bodies.pop() if bodies else told(*a)  # type: ignore[method-assign]
+        rows = captioner(server, tmp_path).write(chips)[0]
+        assert len(server.requests) == 2
+        assert server.requests[0] == server.requests[1], "no repair of what was never said"
+    assert {row.verification for row in rows} == {"pass"}
+    with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+        assert totals(ledger.attempts())["attempts"] == {"answered": 1, "doubt": 1}
+
+
 @pytest.mark.parametrize(
     ("fault", "reason", "most"),
     [
