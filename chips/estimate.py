@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,17 +13,20 @@ from chips.convert import stored_form
 from chips.plan import LayerPlan, layer_georef
 from chips.windows import spans_of
 from schemas.chip import ChipSpec
+from schemas.georef import GeoRef
 from schemas.legend import load_legend
 from schemas.recipe import Labels, Modality, Recipe
 from schemas.recipe_targets import LABEL, DegradedTarget, FractionsTarget, MaskTarget, PairTarget, Target
 from schemas.scene import SceneItem
 
-BLOCK_BYTES = 512 * 512 * 2
-"""A usual COG block: 512 x 512 pixels of two bytes; merged requests fetch at least one."""
+BLOCK_PX = 512
+"""Edge of a usual COG block, in pixels."""
+METRES_PER_DEGREE = 111_195.0
+"""Of a great circle: how large the pixels of rasters in degrees are, about."""
 READ_BYTES_PER_S = 40e6
 """Raw bytes that a worker reads, converts, checks and writes per second, about."""
-REQUESTS_PER_S = 100.0
-"""Requests that a worker has answered per second, several in flight, about."""
+PIECES_PER_S = 100.0
+"""Files opened and pieces of a block's size read that a worker gets through per second, several in flight, about."""
 MEMBER_BYTES = 1_024
 """What a tar adds to a member: its header, that of the array, what fills the last block."""
 DOCUMENT_BYTES = {"row": 4_000, "layer": 1_200, "osm": 15_000, "kind of text": 4_000}
@@ -41,15 +45,20 @@ class Estimate:
     items: int
     """Distinct items over the chips."""
     read_bytes: int
-    """Raw bytes of the windows to read, before compression."""
+    """Raw bytes of the blocks, masks' too, that the windows touch, before compression: each once per tile, and no more
+    of a file than it holds. Blocks hold all bands of their file."""
     requests: int
-    """Ranges to ask for: blocks that the windows touch, and one header per asset."""
+    """Ranges to ask for: runs of neighbouring blocks, no more than a file has blocks, and one header per file."""
     disk_bytes: int
     """Raw bytes of the shards, all kinds together: arrays at most, documents about. Zarr packs them smaller."""
+    window_bytes: int = 0
+    """Raw bytes of the windows alone, what goes through the workers; like `pieces`, zero in plans of before."""
+    pieces: int = 0
+    """Files that tiles open, and pieces of a block's size that they take of them, from memory or not."""
 
     def seconds(self, workers: int) -> float:
         """About how long some workers read: asking goes on beside it. Start, labels and texts are not counted."""
-        return max(self.read_bytes / READ_BYTES_PER_S, self.requests / REQUESTS_PER_S) / max(1, workers)
+        return max(self.window_bytes / READ_BYTES_PER_S, self.pieces / PIECES_PER_S) / max(1, workers)
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,13 @@ class Touched:
     """(P,) number of the tile."""
     chips: NDArray[np.int64]
     """(P,) how many of its chips the item touches."""
-    items: int
-    """Distinct items."""
+    item: NDArray[np.int64]
+    """(P,) number of the item."""
+
+    @property
+    def items(self) -> int:
+        """How many distinct items."""
+        return int(np.count_nonzero(np.bincount(self.item)))
 
 
 def estimate(
@@ -70,6 +84,7 @@ def estimate(
     chips_per_tile: NDArray[np.int64],
     touched: Mapping[str, Touched],
     examples: Mapping[str, SceneItem],
+    file_bands: Mapping[str, int],
     sample: Sequence[ChipSpec],
 ) -> Estimate:
     """Bytes, requests and disk of a plan.
@@ -80,18 +95,19 @@ def estimate(
         chips_per_tile: (T,) chips of each tile.
         touched: modality -> its pairs.
         examples: modality -> one of its items.
+        file_bands: address of a file of these items -> bands that it holds; one where it is not named.
         sample: some chips, for their size.
     """
     chips, tiles = int(chips_per_tile.sum()), len(chips_per_tile)
-    read = requests = 0
+    windows = pieces = 0
     disk = round(chips * float(np.mean([_beside_layers(chip, recipe) for chip in sample])))
     for layer in layers:
         pairs, modality = touched[layer.modality], recipe.modalities[layer.modality]
         pixels = float(np.mean([_pixels(chip, layer, recipe) for chip in sample]))
-        amount = pairs.chips * (pixels * len(layer.bands) * np.dtype(layer.dtype).itemsize)
+        amount = pairs.chips * (pixels * np.dtype(layer.dtype).itemsize)
         assets = len({ref.href for ref in examples[layer.modality].refs if ref.band in layer.bands})
-        read += int(amount.sum())
-        requests += assets * int((1 + np.ceil(amount / (BLOCK_BYTES * len(layer.bands)))).sum())
+        windows += int(amount.sum() * len(layer.bands))
+        pieces += assets * int((1 + np.ceil(amount / (2 * BLOCK_PX**2))).sum())
         stored = np.dtype(stored_form(layer.dtype, layer.nodata, layer.unit, modality)[0]).itemsize * len(layer.bands)
         offered, wanted = np.bincount(pairs.tile, minlength=tiles), _most_dates(modality, recipe, sample)
         dates = np.full(tiles, wanted) if modality.select.keep_missing else np.minimum(offered, wanted)
@@ -99,7 +115,50 @@ def estimate(
         disk += int((dates * chips_per_tile).sum() * pixels * (stored + beside))
         disk += chips * (MEMBER_BYTES * (1 + beside) + DOCUMENT_BYTES["layer"])
     items = sum(touched[name].items for name in recipe.modalities if name in touched)
-    return Estimate(chips, tiles, items, read, requests, disk * len(recipe.write.kinds))
+    read, requests = _asked_for(recipe, layers, touched, examples, file_bands, sample)
+    return Estimate(chips, tiles, items, read, requests, disk * len(recipe.write.kinds), windows, pieces)
+
+
+def _asked_for(
+    recipe: Recipe,
+    layers: Sequence[LayerPlan],
+    touched: Mapping[str, Touched],
+    examples: Mapping[str, SceneItem],
+    file_bands: Mapping[str, int],
+    sample: Sequence[ChipSpec],
+) -> tuple[int, int]:
+    """Raw bytes of blocks, and requests, of all modalities with their masks."""
+    read = requests = 0.0
+    for name in dict.fromkeys(layer.modality for layer in layers):
+        files = {ref.href: ref for ref in (*examples[name].refs, *examples[name].masks)}
+        layer = next(one for one in layers if one.modality == name)
+        edge_m = layer.gsd_m * float(np.mean([_pixels(chip, layer, recipe) ** 0.5 for chip in sample]))
+        for href, ref in files.items():
+            pixels, runs = _blocks(touched[name], edge_m, recipe.grid.tile_chips, ref.georef)
+            read += pixels * np.dtype(ref.dtype).itemsize * file_bands.get(href, 1)
+            requests += touched[name].items + runs
+    return int(read), int(requests)
+
+
+def _blocks(pairs: Touched, edge_m: float, tile_chips: int, raster: GeoRef) -> tuple[float, float]:
+    """Pixels of the blocks that the windows of tiles touch in files like one, and runs of blocks.
+
+    A window of w pixels touches w / 512 + 1 rows of blocks on average, wherever it lies. Chips of a tile share blocks:
+    there are no more than those of the whole tile. Tiles share them too, and mostly find them in a worker's memory.
+
+    Args:
+        pairs: tiles and items.
+        edge_m: edge of a chip.
+        tile_chips: chips along a tile's edge.
+        raster: one of the files, as stored.
+    """
+    pixel_m = raster.pixel_size * (1.0 if raster.is_in_metres else METRES_PER_DEGREE)
+    of_chip, of_tile = (edge_m * count / (pixel_m * BLOCK_PX) + 1 for count in (1, tile_chips))
+    blocks = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip**2, of_tile**2))
+    runs = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip, of_tile))
+    most = math.prod(math.ceil(edge / BLOCK_PX) for edge in raster.shape_yx)
+    pixels = np.minimum(blocks * BLOCK_PX**2, math.prod(raster.shape_yx))
+    return float(pixels.sum()), float(np.minimum(runs, most).sum())
 
 
 def _pixels(chip: ChipSpec, layer: LayerPlan, recipe: Recipe) -> int:

@@ -41,7 +41,7 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
         "chips": cost.chips,
         "tiles": cost.tiles,
         "items": cost.items,
-        "read_bytes_at_most": cost.read_bytes,
+        "read_bytes_about": cost.read_bytes,
         "requests_about": cost.requests,
         "disk_bytes_about": cost.disk_bytes,
     }

@@ -36,6 +36,7 @@ from schemas.legend import load_legend
 from schemas.recipe import LonLatBox, Modality, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
+from sources.assets import asset_bands
 from sources.date_tables import with_dates
 from sources.engine import open_engine
 from sources.modality_reader import layer_bands
@@ -122,7 +123,8 @@ def make_plan(
     touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
     sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
     specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
-    costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, specs)
+    bands = {href: number for name, row in rows.items() for href, number in _file_bands(frozen, name, row).items()}
+    costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
     leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
     notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
     notes += _withdrawn(recipe, out / ITEMS, boxes, before)
@@ -180,6 +182,16 @@ def _first(frozen: FrozenItems, name: str, found: Selection) -> int | None:
     return next(rows, None)
 
 
+def _file_bands(frozen: FrozenItems, name: str, row: int) -> dict[str, int]:
+    """Address of an item's files -> bands that they hold, wanted or not; no entry where the item does not say."""
+    scene = frozen.scene(name, row)
+    assets = next(frozen.index(frozen.catalog_of(row)).delivered([row]))["assets"]
+    listed = [
+        (ref.href, asset_bands(ref.asset_key, assets.get(ref.asset_key, {}))) for ref in (scene.refs if scene else ())
+    ]
+    return {href: len(bands) for href, bands in listed if bands}
+
+
 def _size(recipe: Recipe, cells: CellTable) -> float:
     return float(recipe.grid.chip_m or 0) or float(np.max(cells.bounds[:, 2] - cells.bounds[:, 0]))
 
@@ -232,7 +244,7 @@ def _write_pairs(
 
 def _touched(parts: Sequence[tuple[NDArray[np.int64], ...]]) -> Touched:
     tile, item, count = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return Touched(tile, count, len(np.unique(item)))
+    return Touched(tile, count, item)
 
 
 def _split_notes(recipe: Recipe, split: NDArray[np.str_], dropped: int = 0) -> list[str]:

@@ -291,7 +291,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
             "tiles": str(cost.tiles),
             "scenes": f"{cost.items} items",
             **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
-            "to read": f"at most {human_bytes(cost.read_bytes)} raw in about {cost.requests} requests",
+            "to read": f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests",
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
             "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
         }

@@ -1,4 +1,4 @@
-"""What a plan says it will store: windows, composites, labels and documents are counted, not dates alone."""
+"""What a plan says it will read, in whole blocks, and store: windows, composites, labels and documents as well."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
-from chips.estimate import Touched, estimate
+from chips.estimate import BLOCK_PX, Estimate, Touched, estimate
 from chips.plan import plan_layers
 from schemas.chip import ChipSpec
 from schemas.georef import GeoRef
@@ -20,8 +20,16 @@ PIXELS = 12 * 12
 HERE = bytes(shapely.to_wkb(shapely.box(11.95, 47.80, 12.05, 47.85)))
 
 
-def _disk(offered: int, time: dict[str, Any] | None = None, **changes: Any) -> int:
-    """Bytes of one chip of 12 by 12 pixels over which so many items of one band lie."""
+def _estimate(
+    pairs: Touched,
+    *,
+    shape_yx: tuple[int, int] = (99, 98),
+    masks: tuple[SceneRef, ...] = (),
+    file_bands: int = 1,
+    time: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Estimate:
+    """Of chips of 12 by 12 pixels over items of one band."""
     modality = {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s", **changes.pop("modality", {})}
     recipe = Recipe.model_validate(
         {
@@ -37,14 +45,20 @@ def _disk(offered: int, time: dict[str, Any] | None = None, **changes: Any) -> i
         }
     )
     noon = datetime(2021, 6, 1, tzinfo=UTC)
-    ref = SceneRef("i", "B02", "a.tif", "B02", 1, GeoRef(32632, 600_000.0, 5_300_040.0, 10.0, (99, 98)), "uint16", 0)
-    item = SceneItem("c", "s", "i", "s2", "sentinel-2-l2a", noon, None, HERE, (ref,))
+    ref = SceneRef("i", "B02", "a.tif", "B02", 1, GeoRef(32632, 600_000.0, 5_300_040.0, 10.0, shape_yx), "uint16", 0)
+    item = SceneItem("c", "s", "i", "s2", "sentinel-2-l2a", noon, None, HERE, (ref,), masks=masks)
     spec = ChipSpec(
         "a", 32632, (600_000.0, 5_299_920.0, 600_120.0, 5_300_040.0), "r", "train", "b", noon, noon, noon, HERE
     )
-    pairs = Touched(np.zeros(offered, np.int64), np.ones(offered, np.int64), offered)
-    layers = plan_layers(recipe, {"s2": item})
-    return estimate(recipe, layers, np.ones(1, np.int64), {"s2": pairs}, {"s2": item}, [spec]).disk_bytes
+    layers, tiles = plan_layers(recipe, {"s2": item}), np.zeros(pairs.tile.max() + 1, np.int64)
+    np.maximum.at(tiles, pairs.tile, pairs.chips)
+    return estimate(recipe, layers, tiles, {"s2": pairs}, {"s2": item}, {"a.tif": file_bands}, [spec])
+
+
+def _disk(offered: int, time: dict[str, Any] | None = None, **changes: Any) -> int:
+    """Bytes of one chip over which so many items lie."""
+    pairs = Touched(np.zeros(offered, np.int64), np.ones(offered, np.int64), np.arange(offered))
+    return _estimate(pairs, time=time, **changes).disk_bytes
 
 
 def _more(than: int, of: int) -> float:
@@ -94,3 +108,41 @@ def test_texts_are_counted() -> None:
     labels = {"sources": {"w": {"kind": "worldcover", "href": "a.tif"}}}
     told = {"labels": labels, "captions": {"kinds": ["short", "qa"]}}
     assert _disk(1, **told) > _disk(1, labels=labels) + 2_000
+
+
+TILES = {"chip_m": 120, "tile_chips": 4}
+SCENE_YX = (20 * BLOCK_PX, 21 * BLOCK_PX)
+
+
+def _over(*chips_of_tiles: int, items: int = 1) -> Touched:
+    """So many items over tiles of so many chips."""
+    tile = np.tile(np.arange(len(chips_of_tiles)), items)
+    return Touched(tile, np.tile(chips_of_tiles, items), np.repeat(np.arange(items), len(chips_of_tiles)))
+
+
+def test_a_far_chip_costs_its_whole_block() -> None:
+    one, many = (_estimate(_over(*[1] * tiles), shape_yx=SCENE_YX) for tiles in (1, 50))
+    assert 1 <= one.read_bytes / (BLOCK_PX**2 * 2) < 1.1
+    assert many.read_bytes == pytest.approx(50 * one.read_bytes, abs=50)
+    assert (one.requests, many.requests) == (2, 52)
+    assert one.window_bytes == PIXELS * 2
+
+
+def test_chips_of_a_tile_share_blocks_and_no_file_is_read_twice() -> None:
+    one, full = (_estimate(_over(chips), shape_yx=SCENE_YX, grid=TILES).read_bytes for chips in (1, 16))
+    assert one < full < 1.3 * one
+    tiles = _over(*[16] * 5000, items=3)
+    dense = _estimate(tiles, shape_yx=SCENE_YX, grid=TILES)
+    assert dense.read_bytes == 3 * SCENE_YX[0] * SCENE_YX[1] * 2
+    assert dense.requests == 3 * (1 + 20 * 21)
+
+
+def test_blocks_hold_all_bands_of_their_file_and_masks_are_read_too() -> None:
+    plain = _estimate(_over(1), shape_yx=SCENE_YX)
+    assert _estimate(_over(1), shape_yx=SCENE_YX, file_bands=224).read_bytes == pytest.approx(
+        224 * plain.read_bytes, abs=224
+    )
+    scl = SceneRef("i", "SCL", "m.tif", "SCL", 1, GeoRef(32632, 6e5, 5_300_040.0, 20.0, SCENE_YX), "uint8", 0)
+    masked = _estimate(_over(1), shape_yx=SCENE_YX, masks=(scl,))
+    assert 0.4 < (masked.read_bytes - plain.read_bytes) / plain.read_bytes <= 0.5
+    assert masked.requests == 2 * plain.requests

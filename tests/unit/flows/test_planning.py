@@ -253,3 +253,16 @@ def test_a_composite_by_ndvi_of_bands_that_no_layer_has_is_refused(tmp_path: Pat
         make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "plan")
     recipe["modalities"]["s2"]["bands"] = ["B04", "B8A"]
     assert len(make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "other").layers) == 1
+
+
+def test_the_bands_of_a_file_that_nobody_asked_for_are_read_all_the_same(tmp_path: Path) -> None:
+    read = []
+    for name, more in (("one", 0), ("many", 3)):
+        item = sentinel2_item("a", 0, 12, "2021-06-01")
+        item["assets"]["B04"]["eo:bands"] += [{"name": f"x{number}"} for number in range(more)]
+        (tmp_path / name).mkdir()
+        write_catalog(tmp_path / name, [item])
+        here = {"TERRAWEFT_CATALOG": str(tmp_path / name)}
+        plan = make_plan(Recipe.model_validate(recipe_data()), tmp_path / name, here, tmp_path / name / "plan")
+        read.append(plan.estimate.read_bytes)
+    assert read[1] == 4 * read[0] > 0
