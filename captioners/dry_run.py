@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from captioners.base import CaptionInput
 from captioners.conversation import Conversation
-from captioners.estimate import with_repairs
+from captioners.estimate import IMAGE_TOKENS, with_repairs
 from captioners.ledger import NANO, Find, Ledger
 from captioners.manner import Manner, first_manner, from_note, server_name
 from captioners.prompt import Messages, canonical
@@ -16,8 +16,6 @@ from schemas.recipe import Captions
 
 CHARACTERS_PER_TOKEN = (4.5, 3.0)
 """Of the prompts' text: least and most tokens that it makes."""
-IMAGE_TOKENS = 85
-"""Least that is billed for a picture."""
 
 
 @dataclass

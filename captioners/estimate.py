@@ -10,10 +10,11 @@ from captioners.ledger import NANO
 from schemas.model_profile import TokenUse
 from schemas.recipe import Captions
 
-PROMPT_TOKENS = (900, 3500)
-"""Tokens of the constant part and one chip's facts: a chip with two classes, one with ten, map features and all kinds.
+PROMPT_TOKENS = (1_100, 9_000)
+"""Tokens of the constant part and one chip's facts, pictures aside.
 
-Measured on the rendered prompts of the sandbox's kind of chip at four characters a token.
+Of the prompts that ``terraweft caption --dry-run`` renders, by its characters a token: a chip of one sensor with two
+classes and nothing else, and the longest of the sandbox's, 960 m with all sensors, maps, and kinds of text.
 """
 ANSWER_TOKENS = {
     "short": (30, 90), "long": (150, 400), "qa": (60, 300), "per_class": (150, 700), "per_region": (150, 500),
@@ -21,6 +22,8 @@ ANSWER_TOKENS = {
     "rsteller": (0, 200), "rsvlm_qa": (250, 800),
 }  # fmt: skip
 """Tokens of the answer by kind, sentence objects and fact ids included; a kind that is not here is never asked."""
+IMAGE_TOKENS = 85
+"""Least that is billed for a picture; the most is in the model's profile."""
 FREE = ("template", "replay")
 """Backends that send nothing."""
 REPAIR_SHARE = (0.0, 1.0)
@@ -75,8 +78,9 @@ def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
     """
     asks = captions.backend not in FREE and is_asked(captions.kinds)
     asked = chips if asks else 0
-    pictures = 0 if captions.model_profile.images is False else len(captions.views) * captions.picture_tokens
-    found = with_repairs(captions, asked, (asked * PROMPT_TOKENS[0], asked * (PROMPT_TOKENS[1] + pictures)))
+    pictures = 0 if captions.model_profile.images is False else len(captions.views)
+    least, most = PROMPT_TOKENS[0] + pictures * IMAGE_TOKENS, PROMPT_TOKENS[1] + pictures * captions.picture_tokens
+    found = with_repairs(captions, asked, (asked * least, asked * most))
     return {"backend": captions.backend, "model": captions.model, "calls": list(found.calls),
             "tokens_in": list(found.tokens_in), "tokens_out": list(found.tokens_out), "cost": list(found.cost),
             "max_cost": captions.max_cost}  # fmt: skip

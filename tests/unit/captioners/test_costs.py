@@ -106,7 +106,7 @@ def test_pictures_are_in_the_estimate_as_in_the_dry_run_and_the_guard(size: int,
     blind = section(views=("true_colour", "ndvi"), view_px=size, profile={"images": False})
     sees = section(views=("true_colour", "ndvi"), view_px=size, profile={"images": True})
     least, most = (estimate_calls(one, 10)["tokens_in"] for one in (blind, sees))
-    assert most == [least[0], least[1] + 2 * 10 * 2 * tokens]
+    assert most == [least[0] + 10 * 2 * IMAGE_TOKENS, least[1] + 2 * 10 * 2 * tokens]
     chips = [replace(one, views={"true_colour": b"png"}) for one in inputs(1)]
     bare, shown = (dry_run(one, chips, None, "", 0) for one in (blind, sees))
     assert 2 * tokens <= shown.tokens_in[1] - bare.tokens_in[1] < 2 * tokens + 400
@@ -119,6 +119,18 @@ def test_hidden_reasoning_is_in_the_estimate_as_in_the_dry_run() -> None:
     assert most == [least[0], least[1] + 2 * 10 * 2000]
     chips = inputs(3)
     assert dry_run(thinks, chips, None, "", 0).tokens_out == tuple(estimate_calls(thinks, 3)["tokens_out"])
+
+
+def test_pictures_are_in_the_estimate_as_in_the_dry_run() -> None:
+    views = ("true_colour", "labels")
+    chips = [replace(one, views=dict.fromkeys(views, b"png")) for one in inputs(3)]
+    for profile, tokens in ({}, (85, 2000)), ({"image_tokens": 500}, (85, 500)), ({"images": False}, (0, 0)):
+        plain, shown = (section(profile=profile, views=given) for given in ((), views))
+        planned = [estimate_calls(one, 3)["tokens_in"] for one in (plain, shown)]
+        dry = [dry_run(shown, given, None, "", 0).tokens_in for given in (inputs(3), chips)]
+        for end, repaired in (0, 1), (1, 2):
+            assert planned[1][end] - planned[0][end] == 3 * 2 * tokens[end] * repaired
+            assert dry[1][end] - dry[0][end] >= 3 * 2 * tokens[end] * repaired
 
 
 class Slow:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -16,7 +15,7 @@ from captioners.qa import questions
 from captioners.reading import read_sheet
 from captioners.records import Chip
 from captioners.statistics import caption_statistics, distinct, percentile, self_bleu, text_statistics, words
-from captioners.template import KINDS, TemplateCaptioner, template_records
+from captioners.template import TemplateCaptioner, template_records
 from schemas.facts import Fact, FactSheet
 from schemas.legend import known_tables, load_legend
 from schemas.recipe import Captions
@@ -194,13 +193,14 @@ def test_the_plan_of_a_template_costs_nothing_and_a_models_has_a_range() -> None
 
 
 def test_the_estimate_covers_real_prompts() -> None:
-    from captioners.estimate import PROMPT_TOKENS
-    from captioners.prompt import make_request
+    from captioners.dry_run import CHARACTERS_PER_TOKEN
+    from captioners.estimate import ANSWER_TOKENS, PROMPT_TOKENS
+    from captioners.prompt import canonical, make_request
 
-    for one in [*some(20), *(replace(one, kinds=KINDS) for one in some(20))]:
-        request = make_request(Chip.of(one))
-        tokens = sum(len(str(message["content"])) for message in request.messages) / 4
-        assert PROMPT_TOKENS[0] <= tokens <= PROMPT_TOKENS[1]
+    large = [caption_input(make_world(seed, shape=(96, 97)), kinds=tuple(ANSWER_TOKENS)) for seed in range(6)]
+    sizes = [len(canonical(make_request(Chip.of(one)).prompt.bare)) for one in [*some(20), *large]]
+    assert PROMPT_TOKENS[0] <= min(sizes) / CHARACTERS_PER_TOKEN[0]
+    assert max(sizes) / CHARACTERS_PER_TOKEN[1] <= PROMPT_TOKENS[1]
 
 
 def test_a_prompt_with_an_unknown_variable_is_an_error() -> None:
