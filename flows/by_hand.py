@@ -1,4 +1,4 @@
-"""Flows of a region that somebody starts: what a refresh would do, texts or labels again, the gates, a version by name.
+"""Flows of a region that somebody starts: what a dataset costs, texts or labels again, the gates, a version by name.
 
 Thin: each begins as `flows.scheduled.refresh_region` does, from the site's table and the worker's environment.
 """
@@ -28,7 +28,9 @@ def run_name() -> str:
 
 @flow(name="plan", flow_run_name=run_name, persist_result=False)
 def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
-    """What a refresh of a region would read, ask and cost, as tables in a folder and on Prefect's page.
+    """What a region's dataset costs afresh, read and asked, as tables in a folder and on Prefect's page.
+
+    A refresh costs no more: what it finds unchanged it takes from the dataset, of which a plan knows nothing.
 
     Args:
         table: path of the region table, as the worker sees it.
