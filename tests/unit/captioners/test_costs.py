@@ -11,7 +11,7 @@ import pytest
 from captioners.clerk import Clerk
 from captioners.costs import cost_report
 from captioners.dry_run import dry_run
-from captioners.estimate import ANSWER_TOKENS, estimate_calls
+from captioners.estimate import ANSWER_TOKENS, IMAGE_TOKENS, estimate_calls
 from captioners.ledger import NANO, Attempt, Ending, Intent, LedgerFullError, Step
 from captioners.ledger_sqlite import SqliteLedger
 from captioners.prompt import slots_of
