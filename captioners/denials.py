@@ -29,7 +29,8 @@ _SEPARATE = re.compile(
 """The same said without a denial."""
 _NO_PART = re.compile(
     r"\b(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
-    r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in) the ",
+    r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in) the "
+    r"(?!ground (?:moved|changed) by )",  # what changed has facts of its own
     re.I,
 )
 _IS = re.compile(

@@ -254,6 +254,12 @@ def test_a_sort_of_water_may_be_named_where_a_fact_names_it_and_denied_where_the
     assert not none.sentence("There is no lake and no river.", ("share.40",))
 
 
+def test_no_part_of_the_ground_that_moved_is_no_denial_of_a_cover() -> None:
+    found = chip().sentence("No part of the ground moved by more than 0.2 in NDVI.", ALL)
+    assert "absence" not in {one.rule for one in found}
+    assert "absence" in {one.rule for one in chip().sentence("No part of the ground is under water.", ALL)}
+
+
 def test_a_class_may_be_called_dense_and_nothing_else() -> None:
     label = np.full(SHAPE, 111, dtype=np.uint16)
     label[:, :10] = 311
