@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -96,15 +97,21 @@ def _build(
 ) -> BuildResult:
     """Look what is to be done; run the build flow against the configured Prefect API, or a private one."""
     key = api_key(recipe, os.environ)
-    open_storage(root, store_options(os.environ))  # an address that holds no dataset is told first
+    storage = open_storage(root, store_options(os.environ))  # an address that holds no dataset is told first
     require_variables(recipe, known)
     require_publishable(recipe)
     if recipe.publish.after_validation:
         require_train()
-    with needs("build"):
+    with needs("build"), contextlib.ExitStack() as stack:
+        from flows.prefect_api import prefect_api, private_home
+        from shards.pointer import read_pointer
+
+        api = prefect_api(os.environ, private_home(os.environ), wanted="flows.build")
+        is_first = read_pointer(storage) is None
+        if is_first:  # there will be something to do: a private server starts while everything is imported
+            stack.enter_context(api)
         from flows.looking import after_looking, nothing_new
         from flows.plan_store import WHOLE, Part
-        from flows.prefect_api import prefect_api, private_home
         from flows.request import request_of
 
         given = options.estimates
@@ -126,8 +133,9 @@ def _build(
         found = nothing_new(request)
         if found is not None:
             return found
-        with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
-            return _watched(after_looking(request), key, out)
+        if not is_first:
+            stack.enter_context(api)
+        return _watched(after_looking(request), key, out)
 
 
 def estimates_of(given: str) -> dict[str, Any]:
