@@ -30,7 +30,7 @@ from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
 from captioners.ledger import Ending, Find, Ledger, State, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused, refused_key
-from captioners.manner import Manner, first_manner, from_note, server_name
+from captioners.manner import Manner, known_manner, server_name
 from captioners.pace import pause_s
 from captioners.till import Question, Till
 from schemas.errors import RecipeError, TextBackendError
@@ -116,8 +116,7 @@ class _Run:
         self.server_name = server_name(owner.base_url, owner.captions.model)
         self.most_requests = owner.most_requests
         note = ledger.load("server", self.server_name)
-        profile = owner.captions.model_profile
-        self.manner: Manner = from_note(note, profile)[0] if note else first_manner(profile)
+        self.manner: Manner = known_manner(note, owner.captions.model_profile)
 
     async def all(self, inputs: Iterable[CaptionInput]) -> None:
         """Every chip, pass by pass."""

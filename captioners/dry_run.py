@@ -9,7 +9,7 @@ from captioners.base import CaptionInput
 from captioners.conversation import Conversation
 from captioners.estimate import IMAGE_TOKENS, with_repairs
 from captioners.ledger import NANO, Find, Ledger
-from captioners.manner import Manner, first_manner, from_note, server_name
+from captioners.manner import Manner, known_manner, server_name
 from captioners.prompt import Messages, canonical
 from captioners.till import Till
 from schemas.recipe import Captions
@@ -57,8 +57,7 @@ def dry_run(
     batch = captions.backend == "openai-batch"
     till, run = Till(captions, "dry run", batch=batch), DryRun()
     note = ledger.load("server", server_name(base_url, captions.model)) if ledger is not None else None
-    profile = captions.model_profile
-    manner: Manner = from_note(note, profile)[0] if note else first_manner(profile)
+    manner: Manner = known_manner(note, captions.model_profile)
     tokens_in, asked = [0, 0], 0
     for one in inputs:
         run.chips += 1

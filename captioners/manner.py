@@ -106,6 +106,11 @@ def to_note(manner: Manner, *, saw: bool) -> dict[str, Any]:
     return {**asdict(manner), "saw": saw}
 
 
+def known_manner(note: Mapping[str, Any] | None, profile: ModelProfile) -> Manner:
+    """How a server is asked first: as its note says, else as the profile does."""
+    return from_note(note, profile)[0] if note else first_manner(profile)
+
+
 def from_note(note: Mapping[str, Any], profile: ModelProfile) -> tuple[Manner, bool]:
     """A manner and whether pictures were asked about; what the profile says goes before what was found."""
     known = {name: note[name] for name in ("format", "limit_name", "images") if name in note}

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument
 from schemas.sample import LayerArrays, Sample
+from shards.samples import label_arrays
 from shards.storage import Storage
 from shards.zarr_arrays import NAT
-from shards.zarr_groups import label_arrays, padding_of
+from shards.zarr_groups import padding_of
 from shards.zarr_store import open_store, store_digest
 
 

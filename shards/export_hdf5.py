@@ -19,6 +19,7 @@ from schemas.sample import Sample
 from shards.export_layers import Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
+from shards.samples import label_arrays
 
 IN_MEMORY: dict[str, Any] = {"driver": "core", "backing_store": False}
 """A full disk under HDF5's own file brings the process down: the bytes are written by us."""
@@ -83,11 +84,8 @@ class Hdf5Exporter:
         file[f"{modality}_scale"], file[f"{modality}_offset"] = layer.scale[kept], layer.offset[kept]
 
     def _labels(self, file: h5py.File, sample: Sample) -> None:
-        arrays = {f"label_{source}": codes for source, codes in sample.labels.items()}
-        arrays |= {"label": sample.label} if sample.label is not None else {}
-        arrays |= {"confidence": sample.confidence} if sample.confidence is not None else {}
         left, bottom, right, top = sample.row["bounds_xyxy"]
-        for name, codes in arrays.items():
+        for name, codes in label_arrays(sample).items():
             data = file.create_dataset(name, data=codes, compression="gzip", compression_opts=1)
             height, width = (top - bottom) / codes.shape[0], (right - left) / codes.shape[1]
             data.attrs["epsg"], data.attrs["transform"] = sample.row["epsg"], (width, 0.0, left, 0.0, -height, top)

@@ -36,6 +36,16 @@ LATE_KEYS = ("sample_sha256", "shard", "shard_index", "shard_offset", "shard_len
 Content = tuple[bytes, bytes | memoryview]
 
 
+def label_arrays(sample: Sample) -> dict[str, NDArray[Any]]:
+    """Name -> label array of a sample: of its sources, then fused, then the confidence."""
+    arrays: dict[str, NDArray[Any]] = {f"label_{source}": codes for source, codes in sample.labels.items()}
+    if sample.label is not None:
+        arrays["label"] = sample.label
+    if sample.confidence is not None:
+        arrays["confidence"] = sample.confidence
+    return arrays
+
+
 def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
     """(suffix, (head, body)) of every member, in order; the bytes depend on nothing but the sample.
 
@@ -52,12 +62,8 @@ def sample_members(sample: Sample) -> Iterator[tuple[str, Content]]:
         yield _named(f"{group}_valid.npy"), encode_npy(layer.valid)
         if layer.count is not None:
             yield _named(f"{group}_count.npy"), encode_npy(layer.count)
-    for source, codes in sample.labels.items():
-        yield _named(f"label_{source}.npy"), encode_npy(codes)
-    if sample.label is not None:
-        yield "label.npy", encode_npy(sample.label)
-    if sample.confidence is not None:
-        yield "confidence.npy", encode_npy(sample.confidence)
+    for name, codes in label_arrays(sample).items():
+        yield _named(f"{name}.npy"), encode_npy(codes)
     if sample.osm is not None:
         yield "osm.json", (b"", canonical_json(sample.osm))
     for name, array in sample.targets.items():

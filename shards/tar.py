@@ -21,7 +21,7 @@ from schemas.errors import IntegrityError
 from schemas.sample import Sample
 from shards.hashing import Digests, EarlyWriteback, write_all
 from shards.layout import sha256_of, shard_path
-from shards.samples import sample_members
+from shards.samples import label_arrays, sample_members
 from shards.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -183,9 +183,7 @@ def _looked_at(
     """The samples as they pass; types and largest shapes of their labels go into ``labels``."""
     for sample in samples:
         if isinstance(sample, Sample):
-            arrays = {f"label_{source}": codes for source, codes in sample.labels.items()}
-            fused = {"label": sample.label, "confidence": sample.confidence}
-            for name, array in (arrays | {n: a for n, a in fused.items() if a is not None}).items():
+            for name, array in label_arrays(sample).items():
                 largest = labels.get(name, ("", (0, 0)))[1]
                 shape = (max(largest[0], array.shape[0]), max(largest[1], array.shape[1]))
                 labels[name] = (array.dtype.name, shape)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from schemas.dataset import LayerTable, ZarrCodec
 from schemas.errors import IntegrityError
 from schemas.sample import LayerArrays, Sample
+from shards.samples import label_arrays
 from shards.zarr_arrays import (
     CHIP_COORDINATES,
     NAT,
@@ -334,16 +335,6 @@ class LabelSpec:
         group.attrs.update({"legend": self.table.legend})
         write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
         write_places(group, vectors)
-
-
-def label_arrays(sample: Sample) -> dict[str, NDArray[Any]]:
-    """Group name -> label array of a sample."""
-    arrays: dict[str, NDArray[Any]] = {f"label_{source}": codes for source, codes in sample.labels.items()}
-    if sample.label is not None:
-        arrays["label"] = sample.label
-    if sample.confidence is not None:
-        arrays["confidence"] = sample.confidence
-    return arrays
 
 
 def _label_origin(sample: Sample, name: str) -> tuple[float, float]:

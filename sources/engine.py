@@ -10,7 +10,7 @@ Contract: the bands of ONE item on ONE target grid, as stored.
   where a product has no no-data value, `sources.lattice.coverage` tells what lies outside.
 
 All engines give the same arrays. stackstac and odc-stac read what is copied, and ``nearest`` between zones; what they
-would do otherwise the direct engine does for them (`left_to_direct`), since there they differ, measured:
+would do otherwise the direct engine does for them (`by_direct`), since there they differ, measured:
 
 - ``bilinear`` and ``cubic`` between zones: GDAL guesses the width of the kernel from extents, and smooths by up to a
   tenth what it should only move; the direct engine states it (`sources.warp.kernel_stretch`).
@@ -194,8 +194,12 @@ def outside_values(refs: Sequence[SceneRef], fill: float | None) -> tuple[np.dty
     return dtype, values
 
 
-def left_to_direct(refs: Sequence[SceneRef], target: GeoRef, resampling: str) -> list[bool]:
-    """For each ref whether the direct engine reads it, whichever engine is asked: see the module's contract."""
+def by_direct(
+    refs: Sequence[SceneRef], target: GeoRef, resampling: str, opener: Opener, fill: float | None
+) -> tuple[NDArray[Any], list[int]]:
+    """The answer with the layers that the direct engine reads for every engine, and which refs are left to the one that
+    was asked; in their layers stands what lies outside. See the module's contract, and `Engine.read` for the arguments.
+    """
     uses = Counter(ref.href for ref in refs)
 
     def is_left(ref: SceneRef) -> bool:
@@ -204,7 +208,11 @@ def left_to_direct(refs: Sequence[SceneRef], target: GeoRef, resampling: str) ->
         is_zone_away = ref.georef.in_zone(target.epsg) is None
         return not _is_copied(ref, target) and not (resampling == "nearest" and is_zone_away)
 
-    return [is_left(ref) for ref in refs]
+    answer, is_its = blank(refs, target, fill), [is_left(ref) for ref in refs]
+    places = [place for place, yes in enumerate(is_its) if yes]
+    if places:
+        answer[places] = open_engine("direct").read([refs[p] for p in places], target, resampling, opener, fill)
+    return answer, [place for place, yes in enumerate(is_its) if not yes]
 
 
 def _is_copied(ref: SceneRef, target: GeoRef) -> bool:

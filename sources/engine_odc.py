@@ -1,7 +1,7 @@
 """odc-stac behind the engine's contract: the maintained second engine.
 
 The target grid is given as a GeoBox, type and no-data value per band, and a failed read is an error (never a hole).
-Several bands of one file and what has to be resampled are read by the direct engine (`sources.engine.left_to_direct`).
+Several bands of one file and what has to be resampled are read by the direct engine (`sources.engine.by_direct`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import UnionReads, blank, left_to_direct, open_engine, outside_value
+from sources.engine import UnionReads, by_direct, outside_value
 from sources.faults import READ_ERRORS, as_source_error
 from sources.lattice import coverage
 from sources.openers import gdal_settings, note_success
@@ -37,16 +37,12 @@ class OdcEngine(UnionReads):
         fill: float | None = None,
     ) -> NDArray[Any]:
         """See `sources.engine.Engine.read`."""
-        answer = blank(refs, target, fill)
-        is_left = left_to_direct(refs, target, resampling)
-        left = [place for place in range(len(refs)) if is_left[place]]
-        if left:
-            answer[left] = open_engine("direct").read([refs[p] for p in left], target, resampling, opener, fill)
-        for place, ref in enumerate(refs):
-            if not is_left[place]:
-                inside = coverage(ref.georef, target)
-                layer = self._load(ref, target.in_zone(ref.georef.epsg) or target, resampling, opener, fill)
-                answer[place] = layer if inside is None else np.where(inside, layer, answer[place])
+        answer, mine = by_direct(refs, target, resampling, opener, fill)
+        for place in mine:
+            ref = refs[place]
+            inside = coverage(ref.georef, target)
+            layer = self._load(ref, target.in_zone(ref.georef.epsg) or target, resampling, opener, fill)
+            answer[place] = layer if inside is None else np.where(inside, layer, answer[place])
         return answer
 
     def _load(self, ref: SceneRef, target: GeoRef, resampling: str, opener: Opener, fill: float | None) -> NDArray[Any]:

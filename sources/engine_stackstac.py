@@ -3,7 +3,7 @@
 Plain item dicts with ``proj:epsg``; always ``epsg``, ``resolution`` and ``bounds`` snapped to the grid (without
 bounds it takes a wrong extent in silence); ``snap_bounds=False``; ``rescale=False``; NumPy scalars as ``fill_value``;
 ``errors_as_nodata=()``, because its default turns a missing file into NaN. Several bands of one file, which it refuses,
-and what has to be resampled are read by the direct engine (`sources.engine.left_to_direct`).
+and what has to be resampled are read by the direct engine (`sources.engine.by_direct`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rasterio.enums import Resampling
 from schemas.errors import MissingExtraError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
-from sources.engine import UnionReads, blank, left_to_direct, open_engine, outside_value
+from sources.engine import UnionReads, by_direct, outside_value
 from sources.faults import as_source_error
 from sources.lattice import coverage
 from sources.openers import gdal_settings, note_failure, note_success
@@ -40,15 +40,11 @@ class StackstacEngine(UnionReads):
         fill: float | None = None,
     ) -> NDArray[Any]:
         """See `sources.engine.Engine.read`."""
-        answer = blank(refs, target, fill)
-        is_left = left_to_direct(refs, target, resampling)
-        left = [place for place in range(len(refs)) if is_left[place]]
-        if left:
-            answer[left] = open_engine("direct").read([refs[p] for p in left], target, resampling, opener, fill)
+        answer, mine = by_direct(refs, target, resampling, opener, fill)
         groups: dict[tuple[str, int], list[int]] = {}
-        for place, ref in enumerate(refs):
-            if not is_left[place]:
-                groups.setdefault((repr(outside_value(ref, fill)), ref.georef.epsg), []).append(place)
+        for place in mine:
+            ref = refs[place]
+            groups.setdefault((repr(outside_value(ref, fill)), ref.georef.epsg), []).append(place)
         for places in groups.values():
             near = target.in_zone(refs[places[0]].georef.epsg) or target
             pixels = self._stack([refs[place] for place in places], near, resampling, opener, fill)

@@ -28,7 +28,7 @@ from schemas.errors import (
     UnsupportedItemError,
 )
 from sources.connect import refuses_private
-from sources.openers import note_failure, redirected, refusal_now, unsigned
+from sources.openers import MOST_REDIRECTS, note_failure, redirected, refusal_now, unsigned
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ _TRANSIENT = re.compile(
     r"transfer closed|partial file|server disconnected",
     re.I,
 )
-MOST_REDIRECTS = 8
 _MISSING = re.compile(r"no such file|does not exist in the file system|NoSuchKey|NoSuchBucket", re.I)
 _DENIED = re.compile(
     r"AccessDenied|access denied|permission denied|InvalidAccessKeyId|SignatureDoesNotMatch|no valid credentials",

@@ -178,6 +178,10 @@ def refusal_now(href: str, allow_local: bool) -> str:
     return reason
 
 
+MOST_REDIRECTS = 8
+"""Longer chains of them are followed no further."""
+
+
 def redirected(url: str, location: str) -> str:
     """Where a server sends us, as it may send anything.
 

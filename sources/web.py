@@ -21,12 +21,11 @@ from schemas.errors import AccessDeniedError, CatalogError, SourceError, Transie
 from schemas.scene import Opener
 from sources.connect import refuses_private
 from sources.faults import error_of_status
-from sources.openers import redirected, refusal_now, unsigned
+from sources.openers import MOST_REDIRECTS, redirected, refusal_now, unsigned
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60.0
-MOST_REDIRECTS = 8
 MOST_BYTES = 256 * 1024 * 1024
 """A document that is longer once it is unpacked is not read on."""
 
