@@ -6,6 +6,9 @@ A pixel takes the code of the polygon in which its centre lies, as a raster of t
 
 from __future__ import annotations
 
+import json
+import mmap
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +21,7 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.enums import TransformDirection
+from pyproj.exceptions import ProjError
 
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
@@ -38,6 +42,14 @@ MAGIC = {
     ".shp": b"\0\0\x27\x0a",
 }
 """Ending -> how such a file begins: a virtual format under another's name could open other files."""
+
+GEOJSON = (".geojson", ".json")
+"""Endings of files that GDAL is told to open as GeoJSON alone: one of its other formats that are JSON (GDALG) names any
+file or address to read instead."""
+_CRS_MEMBER = re.compile(rb"""["'](?:c|\\u00[46]3)(?:r|\\u00[57]2)(?:s|\\u00[57]3)["']\s*""", re.IGNORECASE)
+"""A member or a text ``crs``, however its letters are written; what stands behind it tells which."""
+LONGEST_CRS = 1 << 16
+"""Bytes: the member ``crs`` of a GeoJSON file is a name, in JSON-FG a definition of some kilobytes."""
 
 KINDS = {-1: "nothing", 0: "points", 1: "lines", 2: "areas"}
 """Dimensions of a geometry -> what it is."""
@@ -195,9 +207,45 @@ def _frame(path: Path, layer: str | None, url: str) -> geopandas.GeoDataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path).reset_index(drop=True)
-        known = [str(row[0]) for row in pyogrio.list_layers(path) if row[1] is not None]
+        name = str(path)
+        if path.suffix.lower() in GEOJSON:
+            _check_crs(path, url)
+            name = f"GeoJSON:{path.absolute()}"
+        known = [str(row[0]) for row in pyogrio.list_layers(name) if row[1] is not None]
         if layer is None and len(known) != 1:
             raise DecodeError(f"name one of its layers: {', '.join(known) or 'none holds polygons'}", url)
-        return pyogrio.read_dataframe(path, layer=layer or known[0], fid_as_index=True)
-    except (DataSourceError, DataLayerError, ValueError, pyarrow.ArrowException) as error:
+        return pyogrio.read_dataframe(name, layer=layer or known[0], fid_as_index=True)
+    except (DataSourceError, DataLayerError, ProjError, ValueError, pyarrow.ArrowException) as error:
         raise DecodeError(f"is not read as a vector file: {str(error)[:120]}", url) from error
+
+
+def _check_crs(path: Path, url: str) -> None:
+    """Refuse a GeoJSON file whose coordinate system is a link: GDAL would ask the address, of this machine too.
+
+    GDAL looks for ``crs`` in either case and through escapes, and takes comments; so whatever may be one is looked at.
+
+    Raises:
+        DecodeError: it has one.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        for found in _CRS_MEMBER.finditer(text):
+            behind = text[found.end() : found.end() + LONGEST_CRS]
+            if behind[:1] in (b",", b"}", b"]"):  # a text, no member
+                continue
+            try:
+                value, _ = _PAIRS.raw_decode(behind.removeprefix(b":").decode("utf-8", "replace").lstrip())
+            except (ValueError, RecursionError) as error:
+                raise DecodeError("its coordinate system (crs) cannot be read", url) from error
+            if isinstance(value, _Pairs) and value.is_link():
+                raise DecodeError("its coordinate system (crs) is a link, which is not followed", url)
+
+
+class _Pairs(list[tuple[str, object]]):
+    """An object's members, those of one name too."""
+
+    def is_link(self) -> bool:
+        """Whether a ``crs`` is one that GDAL follows."""
+        return any(key.lower() == "type" and str(value).lower().startswith(("link", "url")) for key, value in self)
+
+
+_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow.parquet
 import pyproj
 import pytest
 import rasterio
@@ -22,6 +25,7 @@ from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.recipe_file import parse_recipe
 from sources.labels_vector import read_label_vector
+from tests.loopback import serving
 
 GRID = GeoRef(32631, 500_000.0, 5_000_000.0, 10.0, (30, 40))
 
@@ -205,6 +209,67 @@ def test_a_virtual_vector_file_under_another_name_is_not_opened(tmp_path: Path) 
     path.rename(tmp_path / "a.vrt")
     with pytest.raises(DecodeError, match="not read"):
         read_label_vector(tmp_path / "a.vrt", GRID, "c", source())
+
+
+@pytest.mark.parametrize("ending", ["geojson", "json"])
+def test_a_file_of_json_names_no_other_file(tmp_path: Path, ending: str) -> None:
+    secret = write(tmp_path / "secret.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
+    path = tmp_path / f"a.{ending}"
+    steps = f"gdal vector pipeline ! read {secret}"
+    path.write_text(json.dumps({"type": "gdal_streamed_alg", "command_line": steps}))
+    with pytest.raises(DecodeError, match="not read as a vector file"):
+        read_label_vector(path, GRID, "c", source())
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        '"crs": {"type": "link", "properties": {"href": "URL"}}',
+        '"crs": {"type": "name", "type": "url", "properties": {"url": "URL"}}',
+        r'"C\u0072s" : {"TYPE": "Link", "properties": {"href": "URL"}}',
+        '"crs": /* x */ {"type": "link", "properties": {"href": "URL"}}',
+        "'crs': {'type': 'link', 'properties': {'href': 'URL'}}",
+    ],
+)
+def test_a_coordinate_system_that_is_a_link_is_not_asked_for(tmp_path: Path, member: str) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    path = write(tmp_path / "a.geojson", [(111, shapely.box(3, 45, 4, 46))], epsg=4326)
+    with serving(Handler) as url:
+        path.write_text(path.read_text().replace("{", f"{{{member.replace('URL', url)}, ", 1))
+        with pytest.raises(DecodeError, match="crs"):
+            read_label_vector(path, GRID, "c", source())
+    assert not asked
+
+
+def test_a_coordinate_system_by_name_and_a_column_crs_are_read(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame(
+        {"CODE_18": [111], "crs": ["crs"]}, geometry=[shapely.box(*GRID.bounds_xyxy)], crs=GRID.epsg
+    )
+    frame.to_file(tmp_path / "a b#1.geojson")
+    layer = read_label_vector(tmp_path / "a b#1.geojson", GRID, "c", source())
+    assert layer is not None
+    assert (layer.codes == 111).all()
+
+
+def test_a_table_whose_coordinate_system_is_none_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gpkg", [(111, shapely.box(*GRID.bounds_xyxy))])
+    geopandas.read_file(path).to_parquet(tmp_path / "a.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    geo = json.loads(table.schema.metadata[b"geo"])
+    geo["columns"]["geometry"]["crs"] = "nowhere"
+    spoilt = table.replace_schema_metadata({b"geo": json.dumps(geo).encode()})
+    pyarrow.parquet.write_table(spoilt, tmp_path / "a.parquet")
+    with pytest.raises(DecodeError, match="not read as a vector file"):
+        read_label_vector(tmp_path / "a.parquet", GRID, "c", source())
 
 
 def test_the_recipe_says_under_which_licence_a_file_stands(tmp_path: Path) -> None:
