@@ -17,6 +17,7 @@ import httpx
 
 from schemas.errors import AccessDeniedError, AssetMissingError, DecodeError, TransientSourceError
 from schemas.scene import Opener
+from sources.bodies import ACCEPTED, unpacked
 from sources.connect import refuses_private
 from sources.faults import error_of_status
 from sources.openers import redirected, unsigned
@@ -56,7 +57,7 @@ def blocks_of(href: str, opener: Opener, limit: int) -> Iterator[bytes]:
     try:
         if urlsplit(address).scheme in ("http", "https"):
             with _answer(address, href, opener) as answer:
-                for block in answer.iter_bytes(_BLOCK):
+                for block in unpacked(answer, href):
                     seen += len(block)
                     _check_limit(seen, limit, href)
                     yield block
@@ -83,7 +84,7 @@ def _answer(address: str, href: str, opener: Opener) -> Iterator[httpx.Response]
     with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
         for _ in range(LONGEST_CHAIN + 1):
             extensions = {} if opener.allow_local else {"trace": refuses_private(address)}
-            with client.stream("GET", address, headers=dict(headers), extensions=extensions) as answer:
+            with client.stream("GET", address, headers={**ACCEPTED, **headers}, extensions=extensions) as answer:
                 if not answer.is_redirect:
                     if answer.status_code != 200:
                         raise error_of_status(answer.status_code, unsigned(href), answer.headers)

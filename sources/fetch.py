@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from schemas.errors import (
     TransientSourceError,
 )
 from schemas.scene import Opener
+from sources.bodies import timely
 from sources.connect import PublicPool, PublicSecurePool
 from sources.faults import error_of_status
 from sources.openers import is_in_clear, redirected, unsigned
@@ -39,6 +40,8 @@ CONNECTIONS_PER_HOST = 32
 REDIRECTS = 5
 WHOLE_FILE_BYTES = 16 << 20
 """A server without ranges may send a file of at most this size whole."""
+PART_BYTES = 1 << 16
+"""No more of a body is taken at once."""
 ERROR_BYTES = 4096
 """So much of an error's document is looked at."""
 _NEVER_AGAIN = urllib3.Retry(False, redirect=False)
@@ -163,9 +166,8 @@ def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int)
         raise error_of_status(status, unsigned(href), {key.lower(): value for key, value in answer.headers.items()})
     limit = max(length, WHOLE_FILE_BYTES if status == 200 else 0)
     said = answer.headers.get("Content-Length", "")
-    is_short = said.isdigit() and int(said) <= limit and "Transfer-Encoding" not in answer.headers
-    try:  # a body whose length is known to be right comes in one piece, without a copy
-        data = answer.read(None if is_short else limit + 1, decode_content=False)
+    try:
+        data = b"".join(timely(_parts(answer, limit + 1), href))
     except (urllib3.exceptions.HTTPError, OSError) as error:
         answer.close()
         raise TransientSourceError(_reason(error), unsigned(href)) from error
@@ -183,6 +185,13 @@ def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int)
     if len(data) < length and found[3].isdigit() and offset + len(data) < int(found[3]):
         raise TransientSourceError("the body was cut off", unsigned(href))
     return Bytes(data, f"{found[3]} {etag}")
+
+
+def _parts(answer: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+    """A body as it comes, up to so many bytes of it."""
+    while most and (part := answer.read1(min(most, PART_BYTES), decode_content=False)):
+        most -= len(part)
+        yield part
 
 
 def _says_spent(answer: urllib3.BaseHTTPResponse) -> bool:

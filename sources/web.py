@@ -19,6 +19,7 @@ import httpx
 
 from schemas.errors import AccessDeniedError, CatalogError, SourceError, TransientSourceError, UnsupportedItemError
 from schemas.scene import Opener
+from sources.bodies import ACCEPTED, unpacked
 from sources.connect import refuses_private
 from sources.faults import error_of_status
 from sources.openers import MOST_REDIRECTS, redirected, refusal_now, unsigned
@@ -112,7 +113,7 @@ class WebSession:
             raise UnsupportedItemError(reason, unsigned(url))
 
     def _step(self, url: str, method: str, body: Any, headers: Mapping[str, str]) -> tuple[Answer, int]:
-        sent = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1", **headers}
+        sent = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1", **headers, **ACCEPTED}
         sent |= self.opener.headers(url)
         extensions = {} if self._may_be_local(url) else {"trace": refuses_private(url)}
         try:
@@ -123,7 +124,7 @@ class WebSession:
                 if answer.status_code >= 400:
                     raise error_of_status(answer.status_code, unsigned(url), answer.headers)
                 content = bytearray()
-                for part in answer.iter_bytes():
+                for part in unpacked(answer, url):
                     content += part
                     if len(content) > MOST_BYTES:
                         raise CatalogError(f"a document of more than {MOST_BYTES} bytes", unsigned(url))
