@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.sample import PLAIN_NAME
 
 FORMAT = 1
 CLEAR, SNOW = (1, 6), 4
 """Validity codes of pixels that show the ground, and of snow (DATASET_FORMAT.md)."""
+
+PlainName = Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]
+"""A name that may be one of a file: nothing that a stranger's dataset says leads out of a folder."""
 
 ZarrCodec = Literal["lz4", "zstd"]
 """How Blosc packs what was measured in Zarr; classes and masks are always packed by zstd."""
@@ -38,7 +43,7 @@ class ShardRecord(BaseModel):
     """Size of the file."""
     sha256: str
     """Of the whole file."""
-    split: str
+    split: PlainName
     """train, val or test."""
     bucket: int
     """Hash bucket of its chips."""
@@ -74,9 +79,9 @@ class LayerTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    group: str
+    group: PlainName
     """``s2_10m``: member name in shards and group name in Zarr."""
-    modality: str
+    modality: PlainName
     """``s2``."""
     sensor: str
     """Sensor profile."""
@@ -131,7 +136,7 @@ class DatasetDocument(BaseModel):
 
     format: Literal[1] = 1
     """Format of the dataset."""
-    name: str
+    name: PlainName
     """Name of the dataset."""
     title: str = ""
     """For people."""
@@ -157,7 +162,7 @@ class DatasetDocument(BaseModel):
     """planned, kept, rejected {reason: n}, failed {class: n}."""
     modalities: tuple[LayerTable, ...]
     """Band tables with statistics."""
-    legends: dict[str, Any] = Field(default_factory=dict)
+    legends: dict[PlainName, Any] = Field(default_factory=dict)
     """Label source -> legend; ``label`` -> the fused one."""
     crosswalk: dict[str, Any] = Field(default_factory=dict)
     """Source -> crosswalk used in the fusion."""

@@ -15,6 +15,8 @@ from schemas.georef import GeoRef
 CHIP_ID = re.compile(r"[A-Za-z0-9_-]{1,60}")
 """What a key may be: no dot, for WebDataset ends the key at the first one; short, for USTAR names end at 100
 bytes."""
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+"""What the name of a dataset, a split or a layer may be: exports name files and folders by it."""
 RESERVED = ("label", "confidence", "osm", "texts", "meta")
 """Names that no modality group may have; nor may one begin with ``label_`` or ``target_`` or end in ``_valid`` or
 ``_count``."""

@@ -35,8 +35,12 @@ UNFINISHED = ".tmp"
 
 
 def shard_path(split: str, bucket: int, sha256: str) -> str:
-    """``shards/<split>/<bucket>-<id>.tar``, relative to the root."""
-    return f"{SHARDS}/{split}/{bucket:05d}-{sha256[:16]}.tar"
+    """``shards/<split>/<bucket>-<id>.tar``, relative to the root.
+
+    Raises:
+        IntegrityError: the split has no name that a folder may have.
+    """
+    return require_shard_path(f"{SHARDS}/{split}/{bucket:05d}-{sha256[:16]}.tar")
 
 
 def require_shard_path(path: object) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import IntegrityError
 from schemas.georef import GeoRef
-from schemas.sample import CHIP_ID, MAX_MEMBER, LayerArrays, Sample, why_no_group
+from schemas.sample import CHIP_ID, MAX_MEMBER, PLAIN_NAME, LayerArrays, Sample, why_no_group
 from shards.layout import canonical_json
 from shards.npy import decode_npy, encode_npy
 
@@ -134,6 +134,9 @@ def decode_sample(chip_id: str, members: Mapping[str, bytes | memoryview], modal
 def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_of: Mapping[str, str]) -> Sample:
     meta = decode_json(members.get("meta.json", b""), dict)
     row = row_of(meta)
+    split = str(meta.get("split", ""))
+    if split and not PLAIN_NAME.fullmatch(split):
+        raise IntegrityError(f"{chip_id}: {split[:40]!r} is no name of a split: refused")
     layers: dict[str, LayerArrays] = {}
     labels: dict[str, NDArray[Any]] = {}
     targets: dict[str, NDArray[Any]] = {}
@@ -154,7 +157,7 @@ def _decoded(chip_id: str, members: Mapping[str, bytes | memoryview], modality_o
             layers[name] = layer if count is None else _with_count(chip_id, name, layer, decode_npy(count))
     return Sample(
         chip_id=chip_id,
-        split=str(meta.get("split", "")),
+        split=split,
         layers=layers,
         labels=labels,
         label=decode_npy(members["label.npy"]) if "label.npy" in members else None,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import IntegrityError, TerraweftError
+from schemas.errors import DatasetError, IntegrityError, TerraweftError
+from shards.export import ExportOptions, export_dataset
 from shards.npy import HEADER_LIMIT, decode_npy
 from shards.npy_pieces import stored_array
 from shards.reader import Dataset, open_dataset
@@ -286,6 +288,37 @@ def test_more_pixels_than_bytes_are_refused_before_memory_is_taken(dataset_root:
     with pytest.raises(IntegrityError, match="more pixels of s1 than a sample has bytes"):
         SampleReader(dataset, EVERYTHING)
     shutil.rmtree(dataset_root / "work", ignore_errors=True)
+
+
+@pytest.mark.parametrize("form", ["huggingface", "ssl4eo", "terramesh", "texts"])
+def test_a_split_that_leads_out_of_a_folder_is_not_exported(dataset_root: Path, tmp_path: Path, form: str) -> None:
+    for path in (dataset_root / "shards").rglob("*.tar"):
+        whole = path.read_bytes()
+        for split in (b"train", b"val", b"test"):
+            whole = whole.replace(b'"split":"%s"' % split, b'"split":"/%s"' % split[1:])
+        path.write_bytes(whole)
+    with pytest.raises(IntegrityError, match="no name of a split"):
+        export_dataset(open_dataset(dataset_root), tmp_path / "a", ExportOptions(form, private=True))
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "..", ".ssh", "a/b", "a\\b", "", "x" * 101])
+@pytest.mark.parametrize(
+    "place",
+    [("name",), ("modalities", 0, "modality"), ("modalities", 0, "group"), ("shards", 0, "split")],
+)
+def test_a_document_whose_names_lead_out_of_a_folder_is_refused(
+    dataset_root: Path, place: tuple[Any, ...], name: str
+) -> None:
+    path = dataset_root / "versions" / open_dataset(dataset_root).version / "dataset.json"
+    said = json.loads(path.read_text())
+    *parents, last = place
+    part = said
+    for key in parents:
+        part = part[key]
+    part[last] = name
+    path.write_text(json.dumps(said))
+    with pytest.raises(DatasetError, match="cannot be read"):
+        open_dataset(dataset_root)
 
 
 def test_a_document_that_pads_beyond_all_reason_is_refused(dataset_root: Path) -> None:
