@@ -25,8 +25,9 @@ from sources.block_store import BlockStore, KnownFile, gather, shared_store
 from sources.engine import blank, outside_values
 from sources.faults import READ_ERRORS, as_source_error
 from sources.fetch import is_fetchable
+from sources.gdal_reads import gdal_reads
 from sources.lattice import common_window, unions
-from sources.openers import driver_of, gdal_reads, unsigned
+from sources.openers import driver_of, unsigned
 from sources.own_lattice import check_bands, file_georef, mark_missing, own_georef
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked, TiffHeader
@@ -255,8 +256,8 @@ class DirectEngine:
         try:
             with (
                 self._windows,
-                opener.slot(href),
                 gdal_reads(opener, [href]),
+                opener.slot(href),
                 rasterio.open(resolved, driver=driver_of(href)) as file,
             ):
                 check_open_file(file, href)

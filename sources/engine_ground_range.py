@@ -23,8 +23,9 @@ from schemas.scene import Opener, SceneRef
 from sources.documents import read_document
 from sources.engine import blank
 from sources.faults import READ_ERRORS, as_source_error
+from sources.gdal_reads import gdal_reads
 from sources.heights import read_heights
-from sources.openers import driver_of, gdal_reads, unsigned
+from sources.openers import driver_of, unsigned
 from sources.raster_limits import check_open_file
 from sources.sentinel1_grd_annotation import (
     Annotation,

@@ -129,7 +129,10 @@ def _ask(url: str) -> tuple[int, Mapping[str, str]]:
                 with client.stream("GET", url, headers={"Range": "bytes=0-0"}, extensions=extensions) as answer:
                     if not answer.has_redirect_location:
                         break
-                there = redirected(url, answer.headers["location"])
+                try:
+                    there = redirected(url, answer.headers["location"])
+                except UnsupportedItemError:
+                    break
                 if urlsplit(there).scheme not in ("http", "https") or refusal_now(there, allow_local):
                     break
                 url = there

@@ -20,7 +20,8 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.scene import Opener, SceneRef
 from sources.engine import outside_value
 from sources.faults import READ_ERRORS, as_source_error
-from sources.openers import driver_of, gdal_reads
+from sources.gdal_reads import gdal_reads
+from sources.openers import driver_of
 from sources.own_lattice import check_bands, mark_missing
 from sources.raster_limits import check_open_file
 
@@ -56,8 +57,8 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
     resolved = opener.resolve(ref.href)
     try:
         with (
-            opener.slot(ref.href),
             gdal_reads(opener, [ref.href]),
+            opener.slot(ref.href),
             rasterio.open(resolved, driver=driver_of(ref.href)) as file,
         ):
             check_open_file(file, ref.href)

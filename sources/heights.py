@@ -21,7 +21,8 @@ from schemas.errors import DecodeError, RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener
 from sources.faults import READ_ERRORS, as_source_error
-from sources.openers import driver_of, gdal_reads, unsigned
+from sources.gdal_reads import gdal_reads
+from sources.openers import driver_of, unsigned
 from sources.raster_limits import check_open_file
 
 Floats = NDArray[np.float64]

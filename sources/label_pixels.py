@@ -20,8 +20,9 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem
 from sources.centres import projection, source_pixels
 from sources.faults import READ_ERRORS, as_source_error
+from sources.gdal_reads import gdal_reads
 from sources.lattice import turned
-from sources.openers import driver_of, gdal_reads
+from sources.openers import driver_of
 from sources.raster_limits import check_open_file, check_place
 
 SAMPLES = 12

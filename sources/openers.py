@@ -5,13 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
-
-import rasterio
 
 from schemas.errors import UnsupportedItemError
 from schemas.scene import Opener
@@ -110,14 +108,6 @@ def gdal_settings(opener: Opener, hrefs: Sequence[str]) -> dict[str, str]:
     return {**options, "GDAL_HTTP_HEADERS": lines}
 
 
-@contextmanager
-def gdal_reads(opener: Opener, hrefs: Sequence[str]) -> Iterator[None]:
-    """GDAL configured as `gdal_settings` says; that the block ends without an error is noted."""
-    with rasterio.Env(**gdal_settings(opener, hrefs)):
-        yield
-    note_success(hrefs)
-
-
 def note_success(hrefs: Iterable[str]) -> None:
     """GDAL read these addresses: its memory of them is good again."""
     for href in hrefs:
@@ -185,14 +175,18 @@ MOST_REDIRECTS = 8
 def redirected(url: str, location: str) -> str:
     """Where a server sends us, as it may send anything.
 
+    A public one never sends us to this machine or a private network, even where a recipe lets other catalogs lie there.
+
     Raises:
-        UnsupportedItemError: to no address.
+        UnsupportedItemError: to no address, or inwards.
     """
     try:
         there = urljoin(url, location)
         urlsplit(there)
     except ValueError as error:
         raise UnsupportedItemError("a redirect to something that is no address", unsigned(url)) from error
+    if (reason := refusal_now(there, allow_local=False)) and not refusal_now(url, allow_local=False):
+        raise UnsupportedItemError(f"a redirect of a public server: {reason}", unsigned(url))
     return there
 
 

@@ -16,7 +16,8 @@ from chips.overview import POINTS_PER_EDGE, Overview
 from schemas.errors import DecodeError, RecipeError
 from schemas.scene import Opener
 from sources.faults import READ_ERRORS
-from sources.openers import driver_of, gdal_reads
+from sources.gdal_reads import gdal_reads
+from sources.openers import driver_of
 from sources.raster_limits import check_place
 
 MAX_PIXELS = 1 << 26
@@ -43,8 +44,8 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
     name = Path(href).name
     try:
         with (
-            opener.slot(href),
             gdal_reads(opener, [href]),
+            opener.slot(href),
             rasterio.open(opener.resolve(href), driver=driver_of(href)) as raster,
         ):
             if not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):

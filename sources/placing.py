@@ -17,8 +17,9 @@ from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.assets import is_pixel_asset, is_refused
 from sources.faults import READ_ERRORS, as_source_error
+from sources.gdal_reads import gdal_reads
 from sources.items import Item
-from sources.openers import driver_of, gdal_reads
+from sources.openers import driver_of
 from sources.sensors import to_scene_item
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from schemas.errors import SourceError, TransientSourceError, UnsupportedItemError
+from schemas.georef import GeoRef
 from sources import connect
 from sources.documents import read_document
 from sources.fetch import _pool, _route, fetch_range
+from sources.heights import _read_one
+from sources.label_pixels import opened
 from sources.openers import PlainOpener, resolves_privately
 from sources.web import WebSession
+from tests.loopback import serving
 from tests.unit.sources.gates import CONTENT, gates, port_of
 
 
@@ -104,3 +111,87 @@ def test_a_name_that_nobody_knows_may_be_known_later(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(TransientSourceError, match="no connection"):
         fetch_range("https://files.example.org/a.tif", PlainOpener(allow_local=False), 0, 16)
+
+
+class Servers:
+    """A public server that sends everybody to one in a private network, which should be asked nothing."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        for module in ("sources.openers", "sources.connect"):
+            monkeypatch.setattr(f"{module}.is_private_host", lambda host: host != "127.0.0.1")
+        monkeypatch.setattr("sources.openers.resolves_privately", lambda _: False)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """The public address."""
+        seen = self.asked
+
+        class Inside(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                seen.append(self.path)
+                self.send_error(404)
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        inside = ThreadingHTTPServer(("127.0.0.2", 0), Inside)
+        thread = threading.Thread(target=inside.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+
+        class Public(Inside):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.2:{inside.server_address[1]}{self.path}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_HEAD = do_GET
+
+        try:
+            with serving(Public) as url:
+                yield url
+        finally:
+            inside.shutdown()
+            inside.server_close()
+            thread.join()
+
+
+def through_gdal(href: str, opener: PlainOpener) -> None:
+    with opened(href, opener):
+        pass
+
+
+def heights(href: str, opener: PlainOpener) -> None:
+    _read_one(href, GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 4)), opener)
+
+
+READERS: list[Callable[[str, PlainOpener], object]] = [
+    lambda href, opener: fetch_range(href, opener, 0, 16),
+    read_document,
+    through_gdal,
+    heights,
+    lambda href, opener: WebSession(opener, href, opener.allow_local).request(href),
+]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_nobody_follows_a_public_server_inwards(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str, PlainOpener], object]
+) -> None:
+    servers = Servers(monkeypatch)
+    with servers.running() as url, pytest.raises(SourceError):
+        read(f"{url}/a.tif", PlainOpener(allow_local=False))
+    assert servers.asked == []
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_nobody_follows_it_where_other_catalogs_may_lie_there(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[str, PlainOpener], object]
+) -> None:
+    servers = Servers(monkeypatch)
+    with servers.running() as url, pytest.raises(UnsupportedItemError, match="a redirect of a public server"):
+        read(f"{url}/a.tif", PlainOpener(allow_local=True))
+    assert servers.asked == []

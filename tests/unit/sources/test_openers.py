@@ -8,11 +8,11 @@ import pickle
 import pytest
 
 from schemas.errors import UnsupportedItemError
+from sources.gdal_reads import gdal_reads
 from sources.openers import (
     FORGET_OPTIONS,
     PlainOpener,
     driver_of,
-    gdal_reads,
     gdal_settings,
     is_private_host,
     note_failure,
@@ -139,7 +139,7 @@ def test_the_format_follows_the_address_alone() -> None:
 
 
 def test_gdals_memory_of_a_failure_is_passed_by_until_a_read_goes_well() -> None:
-    opener, href = PlainOpener(), "https://host.example.org/once-failed.tif"
+    opener, href = PlainOpener(), "http://127.0.0.1/once-failed.tif"
     note_failure(href)
     assert gdal_settings(opener, [href]).items() >= FORGET_OPTIONS.items()
     with pytest.raises(OSError, match="again"), gdal_reads(opener, [href]):
