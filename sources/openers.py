@@ -35,8 +35,9 @@ GDAL_OPTIONS: dict[str, str] = {
     "GDAL_HTTP_TIMEOUT": "60",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1024",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_NETRC": "NO",
 }
-"""No directory listing, merged ranges, no retries of its own (ours are counted)."""
+"""No directory listing, merged ranges, no retries of its own (ours are counted), no log-in that no recipe names."""
 
 FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/"}
 """For a second attempt: GDAL remembers a failed file for the life of the process and would not ask the server again."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,3 +196,29 @@ def test_nobody_follows_it_where_other_catalogs_may_lie_there(
     with servers.running() as url, pytest.raises(UnsupportedItemError, match="a redirect of a public server"):
         read(f"{url}/a.tif", PlainOpener(allow_local=True))
     assert servers.asked == []
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_log_in_that_no_recipe_names_is_shown_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, read: Callable[[str, PlainOpener], object]
+) -> None:
+    shown: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with serving(Handler) as url, pytest.raises(SourceError):
+        read(f"{url}/c.tif", PlainOpener(allow_local=True))
+    assert shown
+    assert set(shown) == {None}
