@@ -239,5 +239,5 @@ def _described(answer: Received | Refused | Lost) -> dict[str, Any] | Refused | 
         return answer
     try:
         return dict(json.loads(answer.body))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return Lost("not JSON", was_sent=True)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 SAMPLE_ITEMS = 20
 """Items that show how a collection writes its properties."""
 
+TOO_DEEP = "its JSON is nested too deeply"
+
 
 class PoliteIO(StacApiIO):
     """pystac-client's requests, made by a `WebSession`: its limits, secrets and errors."""
@@ -67,6 +69,8 @@ class PoliteIO(StacApiIO):
                 json.loads(text)
             except ValueError as error:
                 raise TransientSourceError("the answer was cut off", unsigned(href)) from error
+            except RecursionError as error:
+                raise CatalogError(f"did not answer as a STAC API: {TOO_DEEP}", unsigned(href)) from error
         return text
 
 
@@ -116,6 +120,8 @@ class ApiCatalog:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
         except SourceError as error:
             raise of_catalog(error) from error
+        except RecursionError as error:
+            raise CatalogError(f"did not answer as a STAC API: {TOO_DEEP}", unsigned(self.href)) from error
         except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, STACError) as error:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
         based = ((item, self.href) for item in items)
@@ -178,7 +184,7 @@ class ApiCatalog:
             text = io.request(request.url, request.method, dict(request.headers), dict(request.body))
             try:
                 page = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise CatalogError("did not answer as a STAC API: no JSON", unsigned(request.url)) from error
             return page if isinstance(page, dict) else {}
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 from schemas.errors import UnsupportedItemError
 from schemas.scene import Opener
@@ -19,7 +19,7 @@ SIGNATURE_KEYS = frozenset(
     {
         "sig", "se", "st", "sp", "sv", "sr", "skoid", "sktid", "skt", "ske", "sks", "skv", "spr", "sip", "signature",
         "expires", "awsaccesskeyid", "googleaccessid", "key-pair-id", "policy", "token", "access_token", "apikey",
-        "api_key",
+        "api_key", "subscription-key", "password", "secret", "client_secret", "id_token", "oauth_token", "jwt",
     }
 )  # fmt: skip
 """Query keys of signed addresses; they never reach a ref, a log or a file."""
@@ -239,8 +239,10 @@ def unsigned(href: str) -> str:
         parts = urlsplit(href)
     except ValueError:
         return ""
-    if parts.scheme not in ("http", "https"):
+    if parts.scheme not in REMOTE_SCHEMES:
         return href
+    if parts.scheme not in ("http", "https"):
+        return _unsigned_object(href, parts)
     query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _is_signature(k)]
     netloc = parts.netloc.rsplit("@", 1)[-1]
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
@@ -257,6 +259,15 @@ def public_name(href: str) -> str:
     if parts.scheme in ("http", "https"):
         is_local = is_private_host(parts.hostname or "")
     return parts.path.rsplit("/", 1)[-1] if is_local else unsigned(href)
+
+
+def _unsigned_object(href: str, parts: SplitResult) -> str:
+    """An object's address without keys before its bucket and without a signature; a question mark may be its name's."""
+    user, _, bucket = parts.netloc.rpartition("@")
+    is_signed = any(_is_signature(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    if ":" not in user and not is_signed:
+        return href
+    return f"{parts.scheme}://{bucket if ':' in user else parts.netloc}{parts.path}"
 
 
 def _is_signature(key: str) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from shapely.errors import ShapelyError
 
 from schemas.errors import CatalogError, UnsupportedItemError
 from schemas.recipe import LonLatBox, fill
@@ -136,8 +137,18 @@ class IndexCatalog:
             CatalogError: no such collection in the index, or no index.
         """
         self._open()
-        wanted = dict(where or {})
         boxes = [part for box in boxes for part in SearchWindow(box).boxes()]
+        found: Selection = self._guarded(lambda: self._select(collection, boxes, start, end, dict(where or {})))
+        return found
+
+    def _select(
+        self,
+        collection: str,
+        boxes: Sequence[LonLatBox],
+        start: datetime | None,
+        end: datetime | None,
+        wanted: dict[str, str | int | float | bool],
+    ) -> Selection:
         limits = Limits(collection, self.frozen, boxes, start, end)
         parts: list[pa.Table] = []
         rows: list[NDArray[np.int64]] = []
@@ -274,11 +285,11 @@ class IndexCatalog:
         """What a read gives.
 
         Raises:
-            CatalogError: the bytes are no Parquet.
+            CatalogError: the bytes are no Parquet, or its columns not what they are called.
         """
         try:
             return read()
-        except (pa.ArrowException, ValueError, EOFError) as error:
+        except (pa.ArrowException, ShapelyError, EOFError, *NONSENSE) as error:
             raise CatalogError(f"is no stac-geoparquet: {str(error)[:200]}", unsigned(self.href)) from error
         except OSError as error:
             what = error.strerror or str(error)[:200]
@@ -290,7 +301,10 @@ def _document(table: pa.Table, row: int) -> Item:
     if ITEM_COLUMN in table.column_names:
         text = table[ITEM_COLUMN][row].as_py()
         if text is not None:
-            return dict(json.loads(text))
+            try:
+                return dict(json.loads(text))
+            except NONSENSE:
+                return {}  # which is left out by name, as what is no item
         table = table.drop_columns([ITEM_COLUMN])
     from stac_geoparquet.arrow import stac_table_to_items
 

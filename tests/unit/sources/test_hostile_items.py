@@ -7,6 +7,7 @@ import json
 import math
 import random
 from functools import cache
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ import numpy as np
 import pytest
 
 from schemas.errors import CatalogError, RecipeError, SourceError, UnsupportedItemError
-from schemas.recipe import Modality
+from schemas.recipe import Catalog, Modality
 from schemas.scene import SceneItem
 from sources.breaker import Breaker
+from sources.catalog_api import ApiCatalog
 from sources.items import frozen_item
-from sources.openers import unsigned
+from sources.openers import PlainOpener, unsigned
 from sources.paging import PageRequest, gather
 from sources.search import Provider, search_in_order
 from sources.sensors import to_scene_item
 from sources.stac_index_write import items_table
 from sources.window import SearchWindow, select_items
+from tests.loopback import serving
 
 EARTH = SearchWindow((-180.0, -90.0, 180.0, 90.0), None, None, {})
 FILES = {
@@ -175,6 +178,24 @@ def test_paging_carries_nonsense_along_to_where_it_is_named(realdata: Path, nons
     assert len({item["id"] for item in sound}) == 4
     found = gather(Pages([*sound[:1], nonsense, *sound[1:]]), lambda size: PageRequest("https://x.org/search", "POST"))
     assert sorted(map(str, found)) == sorted(map(str, [*sound, nonsense]))
+
+
+@pytest.mark.parametrize("document", ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000])
+def test_an_answer_that_is_nested_without_end_is_a_failure_by_name(document: str) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as url:
+        catalog = ApiCatalog(Catalog(kind="stac-api", href=url), url, PlainOpener())
+        with pytest.raises(CatalogError, match="did not answer as a STAC API"):
+            catalog.search("sentinel-2-l2a", (9.0, 45.0, 10.0, 46.0))
 
 
 class Client:

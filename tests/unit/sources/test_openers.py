@@ -113,6 +113,11 @@ def test_groups_and_sites_are_no_public_hosts() -> None:
         ("https://h/odata/v1/Products(1)/$value", "https://h/odata/v1/Products(1)/$value"),
         ("/data/a.tif", "/data/a.tif"),
         ("s3://bucket/a.tif", "s3://bucket/a.tif"),
+        ("s3://bucket/what?.tif", "s3://bucket/what?.tif"),
+        ("s3://key:secret@bucket/a.tif", "s3://bucket/a.tif"),
+        ("abfs://box@account/a.tif?sv=3&sig=secret", "abfs://box@account/a.tif"),
+        ("https://h/a.tif?Subscription-Key=secret&n=1", "https://h/a.tif?n=1"),
+        ("https://h/a.tif?password=secret&client_secret=x&jwt=y", "https://h/a.tif"),
     ],
 )
 def test_signatures_and_names_are_taken_off(signed: str, plain: str) -> None:

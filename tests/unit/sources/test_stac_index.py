@@ -28,7 +28,7 @@ from sources.credentials import CredentialedOpener, _signer_of
 from sources.items import DELIVERED_KEY, item_geometry, item_times, matches
 from sources.limits import HostLimits
 from sources.openers import PlainOpener
-from sources.stac_index import IndexCatalog
+from sources.stac_index import ITEM_COLUMN, IndexCatalog
 from sources.stac_index_write import ROWS_PER_GROUP, IndexWriter, unified
 from tests.unit.sources.gates import TestVault, gates
 
@@ -221,6 +221,28 @@ def test_a_file_that_is_no_index_is_one_clear_error(tmp_path: Path) -> None:
     ):
         with pytest.raises(CatalogError, match=words):
             IndexCatalog(str(tmp_path / name)).search("s2", EARTH)
+
+
+@pytest.mark.parametrize("text", ["5", "null", "[1]", '"x"', "{", "[" * 100_000])
+def test_a_row_whose_item_is_none_is_left_out_and_the_others_come(tmp_path: Path, text: str) -> None:
+    _write(tmp_path / "items.parquet", [_item(0), _item(1)])
+    table = pq.read_table(tmp_path / "items.parquet")
+    place = table.column_names.index(ITEM_COLUMN)
+    texts = pa.array([text, json.dumps(_item(1))], pa.string())
+    pq.write_table(table.set_column(place, ITEM_COLUMN, texts), tmp_path / "items.parquet")
+    index = IndexCatalog(str(tmp_path / "items.parquet"))
+    assert [item["id"] for item in index.search("s2", EARTH)] == [_item(1)["id"]]
+    assert len(index.left_out("s2")) == 1
+
+
+@pytest.mark.parametrize("name", ["geometry", "bbox", "datetime", "collection"])
+def test_a_column_that_is_not_what_it_is_called_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    _write(tmp_path / "items.parquet", [_item(0), _item(1)])
+    table = pq.read_table(tmp_path / "items.parquet")
+    numbers = table.set_column(table.column_names.index(name), name, pa.array([1, 2]))
+    pq.write_table(numbers, tmp_path / "items.parquet")
+    with pytest.raises(CatalogError, match="no stac-geoparquet"):
+        IndexCatalog(str(tmp_path / "items.parquet")).search("s2", EARTH)
 
 
 def test_a_client_pickles_as_its_address(tmp_path: Path) -> None:
