@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chips.windows import Span
+from chips.windows import Span, span_at
 from schemas.chip import Outcome
 from schemas.recipe import Near, Select
 
@@ -148,7 +148,8 @@ def _usable(candidates: Sequence[DateCandidate], wish: Wish) -> list[int]:
 
 
 def _span_of(candidate: DateCandidate, wish: Wish) -> Span | None:
-    return next((span for span in wish.spans if span.holds(candidate.datetime_utc)), None)
+    place = span_at(wish.spans, candidate.datetime_utc)
+    return None if place is None else wish.spans[place]
 
 
 def _with_companion(
@@ -181,9 +182,12 @@ def _in_windows(
     candidates: Sequence[DateCandidate], usable: Sequence[int], wish: Wish, others: Sequence[datetime] | None
 ) -> list[Kept]:
     """The dates of each window, beside the kept ``others`` of the near modality where there is one."""
+    by_place: dict[int | None, list[int]] = defaultdict(list)
+    for index in usable:
+        by_place[span_at(wish.spans, candidates[index].datetime_utc)].append(index)
     kept: list[Kept] = []
-    for span in wish.spans:
-        here = [i for i in usable if _span_of(candidates[i], wish) is span]
+    for place, span in enumerate(wish.spans):
+        here = by_place.get(place, [])
         if wish.select.near is not None and others is not None:
             found = _companions(candidates, here, wish, span, others)
         else:

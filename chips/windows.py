@@ -5,9 +5,11 @@ Windows of one chip never overlap and stand in time order, so that the dates tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import shapely
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.chip import ChipSpec
 from schemas.recipe import Time
+from schemas.recipe_pixels import days_utc
 from schemas.recipe_windows import Every, Listed, Pair, Seasons, date_key
 
 NORTH = ("winter", "spring", "summer", "autumn")
@@ -40,6 +43,23 @@ class Span:
         return not self.window or self.start_utc <= moment.replace(microsecond=0) <= self.end_utc
 
 
+def span_at(spans: Sequence[Span], moment: datetime) -> int | None:
+    """Place of the window that holds a time, of two neighbours that overlap the first; None where none does.
+
+    Found by halves: a series may have thousands.
+
+    Args:
+        spans: `spans_of` a chip.
+        moment: the time.
+    """
+    place = max(bisect_right(spans, moment, key=lambda span: span.start_utc) - 1, 0)
+    while place > 0 and spans[place - 1].holds(moment):
+        place -= 1
+    return place if spans and spans[place].holds(moment) else None
+
+
+Days = tuple[str, date, date, date | None]
+"""Window id, first and last day, reference."""
 COLUMN_PREFIX = "date "
 """Begins the columns of a `chips.cell_table.CellTable` that hold days for `ChipSpec.dates`, in ISO form or empty."""
 
@@ -66,37 +86,43 @@ def spans_of(wish: Time, chip: ChipSpec) -> tuple[Span, ...]:
         >>> [(span.window, span.end_utc.day) for span in spans_of(wish, chip)]
         [('2021-01-01', 10), ('2021-01-11', 20)]
     """
-    start, end, reference = wish.window_utc()
     if wish.windows is None:
-        return (Span("", start, end, reference),)
+        return (Span("", *wish.window_utc()),)
+    return _steps(wish) if isinstance(wish.windows, Every) else _cut(wish, _days(wish, chip))
+
+
+@lru_cache(maxsize=8)
+def _steps(wish: Time) -> tuple[Span, ...]:
+    """Steps of equal length: the same for all chips, and perhaps thousands."""
+    return _cut(wish, _every(wish, wish.windows.days if isinstance(wish.windows, Every) else 1))
+
+
+def _cut(wish: Time, found: Iterator[Days]) -> tuple[Span, ...]:
+    """Windows in time order, cut to ``time.start`` and ``time.end``."""
     spans = []
-    for window, first, last, middle in sorted(_days(wish, chip), key=lambda found: found[1:3]):
+    for window, first, last, middle in sorted(found, key=lambda days: days[1:3]):
         first, last = max(first, wish.start), min(last, wish.end)
         if first <= last:
-            begin, finish, centre = Time(start=first, end=last, reference=middle).window_utc()
-            spans.append(Span(window, begin, finish, centre))
+            spans.append(Span(window, *days_utc(first, last, middle)))
     return tuple(spans)
-
-
-Days = tuple[str, date, date, date | None]
-"""Window id, first and last day, reference."""
 
 
 def _days(wish: Time, chip: ChipSpec) -> Iterator[Days]:
     windows = wish.windows
     if isinstance(windows, Listed):
         yield from ((window.id, window.start, window.end, window.reference) for window in windows.windows)
-    elif isinstance(windows, Every):
-        first = wish.start
-        while first <= wish.end:
-            yield first.isoformat(), first, first + timedelta(days=windows.days - 1), None
-            first += timedelta(days=windows.days)
     elif isinstance(windows, Pair):
         yield from _pair(windows, chip)
     elif isinstance(windows, Seasons) and windows.table is not None:
         yield from _phenology(windows, windows.table, chip)
     elif isinstance(windows, Seasons):
         yield from _seasons(wish, windows, chip)
+
+
+def _every(wish: Time, days: int) -> Iterator[Days]:
+    for first in range(wish.start.toordinal(), wish.end.toordinal() + 1, days):
+        begin, last = date.fromordinal(first), date.fromordinal(min(first + days - 1, wish.end.toordinal()))
+        yield begin.isoformat(), begin, last, None
 
 
 def _pair(pair: Pair, chip: ChipSpec) -> Iterator[Days]:

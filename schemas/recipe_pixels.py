@@ -58,11 +58,16 @@ class Time(Model):
 
     def window_utc(self) -> tuple[datetime, datetime, datetime]:
         """Start, end and reference as UTC times."""
-        start = datetime.combine(self.start, time.min, UTC)
-        end = datetime.combine(self.end, time.max, UTC).replace(microsecond=0)
-        if self.reference is not None:
-            return start, end, datetime.combine(self.reference, time(12), UTC)
-        return start, end, (start + (end - start) / 2).replace(microsecond=0)
+        return days_utc(self.start, self.end, self.reference)
+
+
+def days_utc(first: date, last: date, reference: date | None = None) -> tuple[datetime, datetime, datetime]:
+    """Start, end and reference of a stretch of days as UTC times; the middle where no day is the reference."""
+    start = datetime.combine(first, time.min, UTC)
+    end = datetime.combine(last, time.max, UTC).replace(microsecond=0)
+    if reference is not None:
+        return start, end, datetime.combine(reference, time(12), UTC)
+    return start, end, (start + (end - start) / 2).replace(microsecond=0)
 
 
 class Near(Model):

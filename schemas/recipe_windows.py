@@ -14,6 +14,8 @@ SEASON_NAMES: dict[str, tuple[str, ...]] = {
     "phenology": ("season", "green_up", "senescence"),
 }
 """What ``only`` may name in each calendar."""
+MOST_DAYS = 110_000
+"""A window around an event is no longer than all days that a recipe may name (1900 to 2199)."""
 
 
 class Seasons(Model):
@@ -102,9 +104,9 @@ class Pair(Model):
     by the point (``lon`` and ``lat``, or a geometry) that lies in the chip."""
     column: str | None = None
     """Column that holds the day: of `table` (``event`` where absent), or, without one, of the grid's own table."""
-    before_days: PositiveInt = 30
+    before_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     """How far ``pre`` reaches back from the event."""
-    after_days: PositiveInt = 30
+    after_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     """How far ``post`` reaches on from it."""
     exclude_days: int = Field(default=0, ge=0)
     """Days on either side of the event that belong to neither; the event's own day never does."""

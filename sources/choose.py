@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chips.screen import clear_fraction, nodata_fraction
 from chips.select import DateCandidate
-from chips.windows import Span
+from chips.windows import Span, span_at
 from schemas.chip import ChipSpec, Valid
 from schemas.georef import is_same_zone
 from schemas.recipe import Modality
@@ -186,6 +186,6 @@ def covering(
         found[chip.chip_id] = frozenset(
             item.item_id
             for item, is_over in zip(items, touches, strict=True)
-            if is_over and any(span.holds(item.datetime_utc) for span in spans[chip.chip_id])
+            if is_over and span_at(spans[chip.chip_id], item.datetime_utc) is not None
         )
     return found

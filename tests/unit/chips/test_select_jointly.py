@@ -43,6 +43,27 @@ def test_each_window_has_its_own_choice() -> None:
     assert members(kept) == [("a", (1,)), ("b", (2,))]
 
 
+class Counted(Span):
+    """A window that counts how often it is asked."""
+
+    asked = 0
+
+    def holds(self, moment: datetime) -> bool:
+        Counted.asked += 1
+        return super().holds(moment)
+
+
+def test_a_date_asks_a_few_of_many_windows() -> None:
+    count = 200
+    spans = [span(f"w{day}", day - 0.4, day + 0.4) for day in range(count)]
+    Counted.asked = 0
+    counted = [Counted(s.window, s.start_utc, s.end_utc, s.reference_utc) for s in spans]
+    dates = [at(day) for day in range(count)]
+    kept = select_jointly({"m": dates}, {"m": wish(*counted)})["m"]
+    assert members(kept) == [(f"w{day}", (day,)) for day in range(count)]
+    assert Counted.asked < 20 * count
+
+
 def test_missing_steps_are_kept_empty_so_that_all_chips_have_the_same() -> None:
     dates = [at(-20), at(0), at(1), at(2)]
     kept = select_jointly({"m": dates}, {"m": wish(*WINDOWS, max_dates=2, keep_missing=True)})["m"]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from chips.windows import dates_at, spans_of
+from chips.windows import Span, dates_at, span_at, spans_of
 from schemas.chip import ChipSpec
 from schemas.recipe import Time
 
@@ -65,6 +65,44 @@ def test_steps_are_equal_but_the_last() -> None:
         ("2021-01-11", "01-11", "01-20"),
         ("2021-01-21", "01-21", "01-25"),
     ]
+
+
+def test_steps_of_centuries_are_made_once_for_all_chips() -> None:
+    wish = {"start": "1900-01-01", "end": "2199-12-31", "windows": {"kind": "every", "days": 1}}
+    one, other = (spans_of(Time.model_validate(wish), chip(latitude)) for latitude in (48, -34))
+    assert len(one) == (date(2199, 12, 31) - date(1900, 1, 1)).days + 1
+    assert one is other
+
+
+def test_a_step_longer_than_all_time_is_one_window() -> None:
+    assert windows(chip(), kind="every", days=10**12) == [("2021-01-01", "01-01", "12-31")]
+
+
+@pytest.mark.parametrize("key", ["before_days", "after_days"])
+def test_a_pair_that_reaches_out_of_the_calendar_is_refused(key: str) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 110000"):
+        windows(chip(), kind="pair", event="2021-07-14", **{key: 10**7})
+    whole = windows(chip(), kind="pair", event="2021-07-14", **{key: 110_000})
+    assert ("01-01" in whole[0][1]) or ("12-31" in whole[1][2])
+
+
+@given(st.integers(-40, 400), st.integers(1, 40))
+def test_a_time_lies_in_the_window_that_holds_it(day: int, step: int) -> None:
+    time = Time.model_validate({"start": "2021-01-01", "end": "2021-12-31", "windows": {"kind": "every", "days": step}})
+    spans = spans_of(time, chip())
+    moment = datetime(2021, 1, 1, 23, 59, 59, 700_000, tzinfo=UTC) + timedelta(days=day)
+    holding = [place for place, span in enumerate(spans) if span.holds(moment)]
+    assert span_at(spans, moment) == (holding[0] if holding else None)
+
+
+def test_of_windows_that_overlap_the_first_one_holds() -> None:
+    noon = datetime(2021, 6, 1, 12, tzinfo=UTC)
+    ends = (5, 2, 9)
+    spans = [Span(f"w{i}", noon + timedelta(days=i), noon + timedelta(days=last), noon) for i, last in enumerate(ends)]
+    assert span_at(spans, noon + timedelta(days=2)) == 0
+    assert span_at(spans, noon + timedelta(days=7)) == 2
+    assert span_at(spans, noon - timedelta(days=1)) is None
+    assert span_at([], noon) is None
 
 
 def test_no_instant_falls_between_two_windows() -> None:
