@@ -29,6 +29,8 @@ PIECES_PER_S = 100.0
 """Files opened and pieces of a block's size read that a worker gets through per second, several in flight, about."""
 MEMBER_BYTES = 1_024
 """What a tar adds to a member: its header, that of the array, what fills the last block."""
+LARGE_SHARD = 2_000_000_000
+"""Bytes from which a shard is told of: a Zarr shard is made in memory as a whole, and a refresh writes whole shards."""
 DOCUMENT_BYTES = {"row": 4_000, "layer": 1_200, "osm": 15_000, "kind of text": 4_000}
 """Of a chip's JSON: its row, what the row says of each layer, vectors of a square kilometre, texts of each kind;
 measured on the sandbox, where towns are small."""
@@ -117,6 +119,36 @@ def estimate(
     items = sum(touched[name].items for name in recipe.modalities if name in touched)
     read, requests = _asked_for(recipe, layers, touched, examples, file_bands, sample)
     return Estimate(chips, tiles, items, read, requests, disk * len(recipe.write.kinds), windows, pieces)
+
+
+def shard_notes(recipe: Recipe, found: Estimate, most_chips: int) -> list[str]:
+    """Shards that will be far larger than anybody wants, and what makes them smaller.
+
+    Args:
+        recipe: the recipe.
+        found: what its plan costs.
+        most_chips: chips of the largest split.
+    """
+    write, kinds = recipe.write, recipe.write.kinds
+    chip_bytes = found.disk_bytes / len(kinds) / max(1, found.chips)
+    if chip_bytes > LARGE_SHARD:
+        mend = "take a smaller grid.chip_m, fewer windows or a smaller select.max_dates"
+        return [f"one chip holds up to {_gigabytes(chip_bytes)} GB, and no shard is smaller than a chip: {mend}"]
+    of_tar = write.shard_chips if write.shard_chips is not None else max(1.0, write.shard_bytes / max(1.0, chip_bytes))
+    sizes = {
+        "tar": ("shard_bytes" if write.shard_chips is None else "shard_chips", of_tar, "a refresh writes all of it"),
+        "Zarr shard": ("zarr_shard_chips", write.zarr_shard_chips, "it is made in a worker's memory"),
+    }
+    notes = []
+    for name, (key, wanted, why) in sizes.items():
+        size = min(wanted, most_chips) * chip_bytes
+        if size > LARGE_SHARD and (name == "tar" or "zarr" in kinds):
+            notes.append(f"a {name} holds up to {_gigabytes(size)} GB, and {why}: take a smaller write.{key}")
+    return notes
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.0f}"
 
 
 def _asked_for(

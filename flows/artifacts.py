@@ -133,10 +133,10 @@ def outcome_rows(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def show_result(dataset: str, uri: str, version: str, is_new: bool, notes: Sequence[str], cost: float) -> None:
-    """Where the dataset and its report are, what a person should know, and what was paid."""
+def show_result(dataset: str, uri: str, version: str, is_new: bool, notes: Sequence[str], paid: str) -> None:
+    """Where the dataset and its report are, what a person should know, and what was paid, with its currency."""
     word = "published" if is_new else "unchanged"
-    lines = [f"**{dataset}**: {word} `{version}`", "", f"paid so far in this run: {cost:.4f}", ""]
+    lines = [f"**{dataset}**: {word} `{version}`", "", f"paid so far in this run: {paid}", ""]
     lines += [f"- {note}" for note in notes]
     quietly(create_markdown_artifact, "\n".join(lines), key_of(dataset, "result"), f"result of {dataset}")
     report = f"{uri}/versions/{version}/report/index.html"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.composite import red_and_nir
-from chips.estimate import Touched, estimate
+from chips.estimate import Touched, estimate, shard_notes
 from chips.leakage import leakage_report, warnings_of
 from chips.plan import LayerPlan, PlannedCells, chip_specs, plan_cells, plan_layers
 from chips.search_boxes import search_boxes
@@ -126,6 +126,7 @@ def make_plan(
     bands = {href: number for name, row in rows.items() for href, number in _file_bands(frozen, name, row).items()}
     costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
     leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
+    notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
     notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
     notes += _withdrawn(recipe, out / ITEMS, boxes, before)
     writer.finish(

@@ -183,7 +183,8 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
         result = build(request)
     show_outcomes(recipe.name, result.counts)
     totals = _write_figures(result, recipe.name, region)
-    show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, totals.cost)
+    paid = f"{totals.cost:.4f} {recipe.captions.prices.currency}" if recipe.captions and totals.cost else "0"
+    show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, paid)
     return result
 
 

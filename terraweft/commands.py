@@ -27,7 +27,16 @@ from flows.site import (
 from schemas.errors import DatasetError, MissingExtraError, UserError
 from schemas.recipe import Recipe, Region
 from shards.storage import open_storage
-from terraweft.console import Bars, account, human_bytes, human_seconds, print_notes, print_pairs, texts_line
+from terraweft.console import (
+    Bars,
+    account,
+    calls_rows,
+    human_bytes,
+    human_seconds,
+    print_notes,
+    print_pairs,
+    texts_line,
+)
 from terraweft.extras import needs, require_train
 from terraweft.interrupts import listen
 from terraweft.options import box_of, require_local
@@ -305,9 +314,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
         }
         if loaded.captions is not None:
             calls = estimate_calls(loaded.captions, cost.chips)
-            rows["LLM calls"] = _span(calls["calls"])
-            rows["tokens"] = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
-            rows["price"] = f"{_span(calls['cost'])} (limit {calls['max_cost']:g})" if calls["calls"][1] else "0"
+            rows |= calls_rows(calls, loaded.captions.prices.currency)
         written = f"written to {to}" if to else "nothing was written"
         print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} ({written})", rows)
         print_notes(out, plan.notes)
@@ -345,12 +352,6 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
 def _layer_line(layer: Any, items: int) -> str:
     bands = ", ".join(layer.bands[:6]) + (f", ... ({len(layer.bands)})" if len(layer.bands) > 6 else "")
     return f"{items} items of {layer.sensor} at {layer.gsd_m:g} m: {bands}"
-
-
-def _span(ends: list[float]) -> str:
-    """``0``, or ``100 to 200``."""
-    low, high = ends
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def run_check(dataset: str, out: Console) -> bool:

@@ -104,6 +104,25 @@ def human_bytes(amount: float) -> str:
     return f"{amount:.3g} PB"
 
 
+def calls_rows(calls: Mapping[str, Any], currency: str) -> dict[str, str]:
+    """What a plan says of the texts that a model is paid for: calls, tokens, and the price in the prices' currency.
+
+    >>> calls = {"calls": [2, 4], "tokens_in": [9, 9], "tokens_out": [1, 5], "cost": [0.001234567, 12.5]}
+    >>> calls_rows(calls | {"max_cost": 5.0}, "EUR")["price"]
+    '0.0012 to 12.5000 EUR (limit 5 EUR)'
+    """
+    low, high = (f"{cost:,.4f}" for cost in calls["cost"])
+    price = f"{low} to {high} {currency} (limit {calls['max_cost']:g} {currency})" if calls["calls"][1] else "0"
+    tokens = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
+    return {"LLM calls": _span(calls["calls"]), "tokens": tokens, "price": price}
+
+
+def _span(ends: Sequence[float]) -> str:
+    """``0``, or ``100 to 200``."""
+    low, high = ends
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def account(counts: Mapping[str, Any]) -> str:
     """``planned 102 = kept 98 + rejected 3 + failed 1``, with the reasons."""
     rejected, failed = counts.get("rejected", {}), counts.get("failed", {})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
-from chips.estimate import BLOCK_PX, Estimate, Touched, estimate
+from chips.estimate import BLOCK_PX, Estimate, Touched, estimate, shard_notes
 from chips.plan import plan_layers
 from schemas.chip import ChipSpec
 from schemas.georef import GeoRef
@@ -146,3 +146,45 @@ def test_blocks_hold_all_bands_of_their_file_and_masks_are_read_too() -> None:
     masked = _estimate(_over(1), shape_yx=SCENE_YX, masks=(scl,))
     assert 0.4 < (masked.read_bytes - plain.read_bytes) / plain.read_bytes <= 0.5
     assert masked.requests == 2 * plain.requests
+
+
+def _told(chips: int, chip_bytes: int, **write: Any) -> list[str]:
+    """What is told of the shards of so many chips of one split."""
+    recipe = Recipe.model_validate(
+        {
+            "format": 1,
+            "name": "x",
+            "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
+            "regions": [{"name": "north", "bbox": [11.95, 47.80, 12.05, 47.85]}],
+            "grid": {"chip_m": 120},
+            "time": {"start": "2021-01-01", "end": "2021-12-31"},
+            "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s"}},
+            "write": write,
+        }
+    )
+    disk = chips * chip_bytes * len(recipe.write.kinds)
+    return shard_notes(recipe, Estimate(chips, 1, 1, 0, 0, disk), chips)
+
+
+def test_shards_that_nobody_wants_are_told_with_what_makes_them_smaller() -> None:
+    assert _told(1000, 10_000_000) == []
+    (tar,) = _told(1000, 10_000_000, shard_bytes=10**12)
+    assert "a tar holds up to 10 GB" in tar
+    assert tar.endswith("take a smaller write.shard_bytes")
+    (tar,) = _told(1000, 10_000_000, shard_chips=500)
+    assert "5 GB" in tar
+    assert tar.endswith("write.shard_chips")
+    (cube,) = _told(1000, 200_000_000)
+    assert "a Zarr shard holds up to 3 GB" in cube
+    assert cube.endswith("write.zarr_shard_chips")
+    assert _told(1000, 200_000_000, kinds=["webdataset"]) == []
+
+
+def test_shards_hold_no_more_than_there_is() -> None:
+    assert _told(100, 10_000_000, shard_bytes=10**12, zarr_shard_chips=10**6) == []
+
+
+def test_a_chip_larger_than_any_shard_is_told_once() -> None:
+    (note,) = _told(3, 159_000_000_000)
+    assert "one chip holds up to 159 GB" in note
+    assert "select.max_dates" in note

@@ -20,7 +20,7 @@ from shards.version import publish
 from terraweft import __version__
 from terraweft.cli import app, main
 from terraweft.commands import estimates_of
-from terraweft.console import print_notes
+from terraweft.console import calls_rows, print_notes
 from terraweft.endings import guarded
 from terraweft.show import _best, _place, can_draw, contact_sheet
 from tests.unit.shards import made_up
@@ -199,6 +199,16 @@ def test_many_notes_are_cut_and_counted() -> None:
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert len(text.splitlines()) == lines
         assert ("and 29 more" in text) is (number == 40)
+
+
+def test_a_price_is_told_with_its_currency() -> None:
+    calls = {"calls": [2, 4], "tokens_in": [9, 9], "tokens_out": [1, 5000], "cost": [0.001234567, 12.5], "max_cost": 5}
+    assert calls_rows(calls, "EUR") == {
+        "LLM calls": "2 to 4",
+        "tokens": "9 in, 1 to 5,000 out",
+        "price": "0.0012 to 12.5000 EUR (limit 5 EUR)",
+    }
+    assert calls_rows(calls | {"calls": [0, 0]}, "EUR")["price"] == "0"
 
 
 def test_the_help_of_export_names_every_form() -> None:
