@@ -56,6 +56,8 @@ class _Pass:
     """What one pass over the pages saw."""
 
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
+    given: int = 0
+    """Items with those that came twice."""
     matched: int | None = None
     is_doubtful: bool = False
     """An item came twice, or without a count nothing tells whether the last page was the last."""
@@ -87,7 +89,8 @@ def gather(read: ReadPage, first: Callable[[int], PageRequest], most_passes: int
             is_counted = seen.matched is not None and number > 0
             is_whole = len(found) >= (seen.matched or 0) and (is_counted or not seen.is_doubtful)
             is_estimate = seen.matched is None or seen.matched >= ESTIMATED_FROM
-            is_settled = number > 0 and is_estimate and len(found) == before == len(seen.items)
+            is_given = seen.given >= (seen.matched or 0)  # a catalog that holds an item twice counts it twice
+            is_settled = number > 0 and (is_estimate or is_given) and len(found) == before == len(seen.items)
             if is_whole or is_settled:
                 if not is_whole:
                     log.warning("the catalog counts %s items and gives %d, twice alike", seen.matched, len(found))
@@ -114,6 +117,7 @@ def _one_pass(read: ReadPage, first: PageRequest, size: int) -> _Pass:
                 seen.matched = _matched(page)
             before = len(seen.items)
             lengths.append(len(page["features"]))
+            seen.given += lengths[-1]
             for item in page.get("features") or ():
                 key = _key(item)
                 seen.is_doubtful |= key in seen.items

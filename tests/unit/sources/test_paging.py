@@ -126,6 +126,20 @@ def test_an_item_that_is_always_given_twice_costs_one_more_pass() -> None:
     assert pages.passes == 2
 
 
+def test_a_catalog_that_holds_an_item_twice_and_counts_it_twice_is_believed() -> None:
+    """It gave as many as it counts, and the same ones on two passes; no plan could be made of it."""
+    pages = Pages(600)
+
+    def read(request: PageRequest) -> Mapping[str, Any]:
+        page = dict(pages.read(request))
+        if not page["links"]:
+            page["features"] = [*page["features"], made(3)]
+        return {**page, "numberMatched": 601}
+
+    assert sorted(item["id"] for item in gather(read, pages.first)) == pages.all_ids
+    assert pages.passes == 2
+
+
 def test_pages_that_go_in_circles_are_a_named_failure() -> None:
     with pytest.raises(PageLostError, match="there before"):
         Pages(600, circle=True).ids()
