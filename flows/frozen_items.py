@@ -362,7 +362,7 @@ class _IntoIndex:
 
     def take(self, provider: Provider, items: Sequence[Item]) -> None:
         """See `sources.search.Sink.take`."""
-        self.writer.add((frozen_item(item, unsigned) for item in items), provider.catalog)
+        self.writer.add((frozen_item(item, unsigned) for item in items), provider.catalog, provider.collection)
 
     def forget(self) -> None:
         """See `sources.search.Sink.forget`."""
@@ -386,7 +386,7 @@ def _collect(
                 error.what, where=error.url or place.collection, mend="check the catalog in the recipe"
             ) from error
         writer.collections.add(place.collection)
-        writer.add_rows(index, rows, place.catalog)
+        writer.add_rows(index, rows, place.catalog, place.collection)
         return place, ()
     providers = [Provider(place.catalog, place.collection, place.where) for place in places]
     sink = _IntoIndex(writer)

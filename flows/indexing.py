@@ -47,7 +47,7 @@ def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | N
         except SourceError as error:
             raise UserError(error.what, where=error.url or href, mend="check the address") from error
         writer.collections.add(collection)
-        writer.add(frozen_item(item, unsigned) for item in found)
+        writer.add((frozen_item(item, unsigned) for item in found), collection=collection)
     return writer.close()
 
 

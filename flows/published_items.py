@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from flows.frozen_items import ITEMS, FrozenItems
 from schemas.recipe import fill
@@ -41,11 +42,13 @@ def write_published_items(frozen: FrozenItems, target: Path) -> None:
     folders = _folders(frozen)
     writer = IndexWriter(target)
     writer.collections |= index.collections()
+    asked = pq.read_table(frozen.path, columns=["collection"])["collection"].to_pylist()
     for start in range(0, len(index), BATCH):
         rows = np.arange(start, min(start + BATCH, len(index)))
         for row, item in zip(rows.tolist(), index.delivered(rows), strict=True):
             catalog = frozen.catalog_of(row)
-            writer.add([_portable(item, {**_variables(frozen.variables), **folders.get(catalog, {})})], catalog)
+            known = {**_variables(frozen.variables), **folders.get(catalog, {})}
+            writer.add([_portable(item, known)], catalog, asked[row] or "")
     writer.close()
 
 

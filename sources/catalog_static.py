@@ -83,6 +83,8 @@ class StaticCatalog:
     def _read_items(self, pool: ThreadPoolExecutor, collection: str) -> list[tuple[Item, str]]:
         if not self._addresses:
             self._addresses = dict(self._collections(pool, [self.href]))
+        if collection not in self._addresses:  # it may lie in another one: only then whole trees are looked through
+            self._addresses = dict(self._collections(pool, [self.href], within=True)) | self._addresses
         address = self._addresses.get(collection)
         if address is None:
             have = ", ".join(sorted(self._addresses)) or "none"
@@ -104,14 +106,18 @@ class StaticCatalog:
         except CatalogError as error:
             return error
 
-    def _collections(self, pool: ThreadPoolExecutor, level: list[str]) -> Iterator[tuple[str, str]]:
+    def _collections(
+        self, pool: ThreadPoolExecutor, level: list[str], within: bool = False
+    ) -> Iterator[tuple[str, str]]:
+        """Id and address of each collection, also of those ``within`` others."""
         seen = set(level)
         for _ in range(DEEPEST):
             below: list[str] = []
             for href, document in zip(level, pool.map(self._read, level), strict=True):
-                if document.get("type") == "Collection" or "extent" in document:
+                is_collection = document.get("type") == "Collection" or "extent" in document
+                if is_collection:
                     yield str(document.get("id")), href
-                else:
+                if within or not is_collection:
                     below += _unseen(document, "child", href, seen)
             level = below
 
@@ -163,6 +169,13 @@ def _document(href: str) -> str:
     return str(path / "catalog.json" if path.is_dir() else path)
 
 
+def _on_disk(href: str) -> str:
+    """The path that an address means which is written as one of the web (``a%20b``), where only that is there."""
+    if "%" not in href or urlsplit(href).scheme or Path(href).exists():
+        return href
+    return unquote(href)
+
+
 def _is_http(href: str) -> bool:
     return urlsplit(href).scheme in ("http", "https")
 
@@ -177,7 +190,8 @@ def _unseen(document: Mapping[str, Any], rel: str, base_href: str, seen: set[str
     links = document.get("links")
     named = [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
     hrefs = [str(link["href"]) for link in named if link.get("rel") == rel and link.get("href")]
-    found = [href for href in dict.fromkeys(absolute_href(href, base_href) for href in hrefs) if href not in seen]
+    whole = dict.fromkeys(_on_disk(absolute_href(href, base_href)) for href in hrefs)
+    found = [href for href in whole if href not in seen]
     seen.update(found)
     if len(seen) > MOST_DOCUMENTS:
         said = f"the catalog has more than {MOST_DOCUMENTS:,} documents of a kind"

@@ -159,7 +159,7 @@ class IndexCatalog:
                 continue
             columns = [name for name in (*CORE, *wanted) if name in names]
             table = self._guarded(lambda g=group, c=columns: self._read(g, c))
-            keep = limits.mask(table)
+            keep = self._guarded(lambda t=table: limits.mask(t))
             for name in [name for name in wanted if name in names]:
                 keep &= property_mask(table[name], name, wanted[name])
             index = np.flatnonzero(keep)
@@ -174,7 +174,7 @@ class IndexCatalog:
             self._need_collection(collection)
             return NOTHING
         table = pa.concat_tables(parts)
-        return to_selection(table, np.concatenate(rows), boxes)
+        return self._guarded(lambda: to_selection(table, np.concatenate(rows), boxes))
 
     def columns(self, rows: NDArray[np.int64]) -> Selection:
         """Items of some rows as columns, in time order."""

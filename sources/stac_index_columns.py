@@ -113,7 +113,7 @@ class Limits:
             keep &= first <= self.end_us
         if self.start_us is not None:
             keep &= np.where(last == _NAT, first, last) >= self.start_us
-        keep &= self._touches(_bounds(table))
+        keep &= self._touches(bounds_of(table["bbox"]))
         return keep
 
     def _touches(self, bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -159,13 +159,17 @@ def _as_micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
         column = pa.chunked_array([pa.array(parsed, TIME)])
     if pa.types.is_null(column.type):
         return np.full(len(column), _NAT)
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("us"))
+    if not pa.types.is_timestamp(column.type):
+        raise ValueError(f"times are written as {column.type}")
     micros = pc.cast(column, pa.timestamp("us", tz=column.type.tz), safe=False).cast(pa.int64())
     return np.asarray(pc.fill_null(micros, int(_NAT)).to_numpy(), np.int64)
 
 
-def _bounds(table: pa.Table) -> NDArray[np.float64]:
-    """(n, 4) west, south, east, north; NaN where there is no bbox."""
-    column = pa.chunked_array([_storage(chunk) for chunk in table["bbox"].chunks], table["bbox"].type)
+def bounds_of(bbox: pa.ChunkedArray) -> NDArray[np.float64]:
+    """(n, 4) west, south, east, north of a column of boxes, structs or lists; NaN where there is none."""
+    column = pa.chunked_array([_storage(chunk) for chunk in bbox.chunks], bbox.type)
     if not pa.types.is_struct(column.type):
         values = [row if row and len(row) == 4 else [row[0], row[1], row[3], row[4]] if row else [np.nan] * 4
                   for row in column.to_pylist()]  # fmt: skip
@@ -191,7 +195,7 @@ def property_mask(column: pa.ChunkedArray, name: str, wanted: str | int | float 
 def plain_columns(table: pa.Table, collection: str) -> pa.Table:
     """The columns of a selection in one form, so that tables of several files can stand below each other."""
     first, _ = _times(table)
-    bounds = _bounds(table)
+    bounds = bounds_of(table["bbox"])
     geometry = table["geometry"].combine_chunks()
     text = pa.array([""] * table.num_rows, pa.string())
     licence = table["license"].cast(pa.string()) if "license" in table.column_names else text

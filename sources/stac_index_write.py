@@ -28,7 +28,7 @@ from shapely.geometry import shape
 from sources.footprint import box_parts, unfolded
 from sources.items import Item, parse_time
 from sources.stac_index import COLLECTIONS_KEY, ITEM_COLUMN, IndexCatalog
-from sources.stac_index_columns import BBOX, CATALOG_COLUMN, TIME
+from sources.stac_index_columns import BBOX, CATALOG_COLUMN, TIME, bounds_of
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +58,16 @@ CORE: dict[str, pa.DataType] = {
     ITEM_COLUMN: pa.string(),
 }
 """Columns of every index; ``assets`` and the properties that are plain numbers or words stand between them."""
+Rows = tuple[IndexCatalog, np.ndarray[Any, np.dtype[np.int64]], str, str]
+"""Rows of another index, its name in the recipe, and the collection of all of them where it has no column for that."""
 TIMES = ("datetime", "start_datetime", "end_datetime")
 STAMPS = frozenset({"created", "updated", "expires", "published", "unpublished"})
 """Properties that the specification wants as times."""
 STATISTICS = ["id", "collection", "datetime", "end_datetime", CATALOG_COLUMN, *(f"bbox.{side}" for side in BBOX)]
 
 
-def items_table(items: Sequence[Item], catalog: str = "") -> pa.Table:
-    """Items as the columns of an index, in their order.
+def items_table(items: Sequence[Item], catalog: str = "", collection: str = "") -> pa.Table:
+    """Items as the columns of an index, in their order; of the collection that was asked, where one is named.
 
     ``geometry`` is within [-180, 180], the item's own box where it has none, and ``bbox`` holds the bounds of
     ``geometry``, so that the column decides as the geometry would.
@@ -74,17 +76,15 @@ def items_table(items: Sequence[Item], catalog: str = "") -> pa.Table:
     for index in np.flatnonzero(shapely.is_missing(footprints)):
         own = _own_box(items[int(index)])
         footprints[index] = None if math.isnan(own[0]) else box_parts(*own)
-    bounds = shapely.bounds(footprints)
-    sides = [pa.array(bounds[:, i], mask=np.isnan(bounds[:, i])) for i in range(4)]
     properties = [_mapping(item.get("properties")) for item in items]
     columns: dict[str, pa.Array] = {
         "type": pa.array(["Feature"] * len(items)),
         "stac_version": _texts(item.get("stac_version") for item in items),
         "stac_extensions": pa.array([_words(item.get("stac_extensions")) for item in items], CORE["stac_extensions"]),
         "id": _texts(item.get("id") for item in items),
-        "collection": _texts(item.get("collection") for item in items),
+        "collection": _texts(collection or item.get("collection") for item in items),
         "geometry": pa.array(shapely.to_wkb(footprints), pa.binary()),
-        "bbox": pa.StructArray.from_arrays(sides, fields=list(CORE["bbox"])),
+        "bbox": _box_column(shapely.bounds(footprints)),
         **{name: pa.array([_time(p.get(name)) for p in properties], TIME) for name in TIMES},
         "assets": _assets([item.get("assets") for item in items]),
         "links": pa.array([_links(item.get("links")) for item in items], CORE["links"]),
@@ -112,24 +112,28 @@ class IndexWriter:
         self.spool.mkdir(parents=True)
         self.collections: set[str] = set()
         self._parts: list[Path] = []
-        self._seen: set[tuple[str, str, str]] = set()
-        self._marked, self._since = 0, set[tuple[str, str, str]]()
-        self._indexes: list[tuple[IndexCatalog, np.ndarray[Any, np.dtype[np.int64]], str]] = []
+        self._seen: set[tuple[str, ...]] = set()
+        self._marked, self._since = 0, set[tuple[str, ...]]()
+        self._indexes: list[Rows] = []
 
-    def add(self, items: Iterable[Item], catalog: str = "") -> None:
-        """Items as their catalog gave them; one that was added before is left out."""
+    def add(self, items: Iterable[Item], catalog: str = "", collection: str = "") -> None:
+        """Items as their catalog gave them; one that was added before is left out.
+
+        They are found again by the ``collection`` that was asked for them, where one is named: items of static catalogs
+        may name none, or another.
+        """
         batch: list[Item] = []
         for item in items:
-            key = (catalog, str(item.get("collection")), str(item.get("id")))
+            key = (catalog, collection, str(item.get("collection")), str(item.get("id")))
             if key not in self._seen:
                 self._seen.add(key)
                 self._since.add(key)
                 batch.append(item)
             if len(batch) == ROWS_PER_GROUP:
-                self._spool(items_table(batch, catalog))
+                self._spool(items_table(batch, catalog, collection))
                 batch = []
         if batch:
-            self._spool(items_table(batch, catalog))
+            self._spool(items_table(batch, catalog, collection))
 
     def mark(self) -> None:
         """What has been added so far stays, whatever `undo` does."""
@@ -143,13 +147,19 @@ class IndexWriter:
         self._seen -= self._since
         self._since = set()
 
-    def add_rows(self, index: IndexCatalog, rows: np.ndarray[Any, np.dtype[np.int64]], catalog: str = "") -> None:
-        """Rows of another index, copied as columns when the file is written; each once."""
-        for place, (known, before, name) in enumerate(self._indexes):
-            if known is index and name == catalog:
-                self._indexes[place] = (index, np.union1d(before, rows), catalog)
+    def add_rows(
+        self, index: IndexCatalog, rows: np.ndarray[Any, np.dtype[np.int64]], catalog: str = "", collection: str = ""
+    ) -> None:
+        """Rows of another index, copied as columns when the file is written; each once.
+
+        They are of ``collection`` where the index has no column for that.
+        """
+        of_all = collection if any("collection" not in schema.names for schema in index.schemas()) else ""
+        for place, (known, before, *names) in enumerate(self._indexes):
+            if known is index and names == [catalog, of_all]:
+                self._indexes[place] = (index, np.union1d(before, rows), catalog, of_all)
                 return
-        self._indexes.append((index, np.unique(rows), catalog))
+        self._indexes.append((index, np.unique(rows), catalog, of_all))
 
     def close(self) -> int:
         """Write the file; the number of items."""
@@ -165,11 +175,11 @@ class IndexWriter:
         self._parts.append(path)
 
     def _write(self) -> int:
-        for index, rows, catalog in [entry for entry in self._indexes if self._is_odd(entry[0])]:
-            self.add(index.delivered(rows), catalog)
+        for index, rows, catalog, collection in [entry for entry in self._indexes if self._is_odd(entry[0])]:
+            self.add(index.delivered(rows), catalog, collection)
         copied = [entry for entry in self._indexes if not self._is_odd(entry[0])]
         parts = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in self._parts]
-        schema = unified([part.schema for part in parts] + [s for index, _, _ in copied for s in index.schemas()])
+        schema = unified([part.schema for part in parts] + [s for index, *_ in copied for s in index.schemas()])
         temporary = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
         count = 0
         leaves = [field.name for field in schema if not pa.types.is_nested(field.type) and field.name not in _BULKY]
@@ -191,7 +201,7 @@ class IndexWriter:
     def _tables(
         self,
         parts: Sequence[pa.Table],
-        copied: Sequence[tuple[IndexCatalog, np.ndarray[Any, np.dtype[np.int64]], str]],
+        copied: Sequence[Rows],
         schema: pa.Schema,
     ) -> Iterator[pa.Table]:
         if parts:
@@ -199,15 +209,17 @@ class IndexWriter:
             order = _order(whole)
             for first in range(0, len(order), ROWS_PER_GROUP):
                 yield whole.take(pa.array(order[first : first + ROWS_PER_GROUP])).combine_chunks()
-        for index, rows, catalog in copied:
+        for index, rows, catalog, collection in copied:
             for table in index.tables(rows):
-                names = pa.array([catalog] * table.num_rows, pa.string())
-                known = [name for name in table.column_names if name != CATALOG_COLUMN]
-                yield conform(table.select(known).append_column(CATALOG_COLUMN, names), schema)
+                known = table.select([name for name in table.column_names if name != CATALOG_COLUMN])
+                for name, value in ((CATALOG_COLUMN, catalog), ("collection", collection)):
+                    if name not in known.column_names:
+                        known = known.append_column(name, pa.array([value] * len(known), pa.string()))
+                yield conform(known, schema)
 
     def _is_odd(self, index: IndexCatalog) -> bool:
         """Whether rows of an index cannot be copied as columns without losing something."""
-        mine = [pa.schema(list(CORE.items()))] + [s for other, _, _ in self._indexes for s in other.schemas()]
+        mine = [pa.schema(list(CORE.items()))] + [s for other, *_ in self._indexes for s in other.schemas()]
         mine += [pa.ipc.open_file(pa.memory_map(str(path))).schema for path in self._parts]
         kept = set(unified(mine).names)
         return any(ITEM_COLUMN not in schema.names and not set(schema.names) <= kept for schema in index.schemas())
@@ -249,8 +261,16 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
         column = table[field.name]
         if isinstance(column.type, pa.ExtensionType):
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+        if field.name == "bbox" and pa.types.is_list(column.type):
+            column = pa.chunked_array([_box_column(bounds_of(column))])
         columns.append(column if column.type == field.type else column.cast(field.type))
     return pa.table(columns, schema=schema)
+
+
+def _box_column(bounds: np.ndarray[Any, np.dtype[np.float64]]) -> pa.Array:
+    """(n, 4) bounds as structs; null where they are NaN."""
+    sides = [pa.array(bounds[:, i], mask=np.isnan(bounds[:, i])) for i in range(4)]
+    return pa.StructArray.from_arrays(sides, fields=list(CORE["bbox"]))
 
 
 _BULKY = frozenset({ITEM_COLUMN, "geometry", "id"})

@@ -64,6 +64,42 @@ def test_links_that_are_none_are_passed_by(tmp_path: Path) -> None:
             write(tmp_path, catalog={"type": "Catalog", "links": odd}).search("k", EARTH)
 
 
+ONE = {
+    "type": "Feature",
+    "geometry": None,
+    "bbox": [7, 50, 8, 51],
+    "properties": {"datetime": "2020-01-01T00:00:00Z"},
+    "assets": {"a": {"href": "./a.tif"}},
+}
+
+
+def test_a_collection_within_another_is_found(tmp_path: Path) -> None:
+    catalog = write(
+        tmp_path,
+        catalog={"type": "Catalog", "links": links(child=["outer"])},
+        outer={"type": "Collection", "links": links(child=["years"])},
+        years={"type": "Catalog", "links": links(child=["inner", "outer"])},
+        inner={"type": "Collection", "links": links(item=["one"])},
+        one=ONE,
+    )
+    assert [found["id"] for found in catalog.search("inner", EARTH)] == ["one"]
+    assert [found["id"] for found in catalog.search("outer", EARTH)] == ["one"]
+    with pytest.raises(CatalogError, match="no collection 'k'; the catalog has inner, outer"):
+        catalog.search("k", EARTH)
+
+
+@pytest.mark.parametrize(("folder", "written"), [("a b", "a%20b"), ("a%20b", "a%20b"), ("a b", "a b")])
+def test_a_path_may_be_written_as_an_address(tmp_path: Path, folder: str, written: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "one.json").write_text(json.dumps({"id": "one", **ONE}))
+    (tmp_path / folder / "k.json").write_text(
+        json.dumps({"id": "k", "type": "Collection", "links": [{"rel": "item", "href": "one.json"}]})
+    )
+    href = [{"rel": "child", "href": f"./{written}/k.json"}]
+    (found,) = write(tmp_path, catalog={"type": "Catalog", "links": href}).search("k", EARTH)
+    assert found["assets"]["a"]["href"] == str(tmp_path / folder / "a.tif")
+
+
 class Endless(Counting):
     """Every document names ever new ones."""
 

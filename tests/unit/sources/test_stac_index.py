@@ -245,6 +245,45 @@ def test_a_column_that_is_not_what_it_is_called_is_one_clear_error(tmp_path: Pat
         IndexCatalog(str(tmp_path / "items.parquet")).search("s2", EARTH)
 
 
+def _altered(path: Path, name: str, column: pa.Array) -> IndexCatalog:
+    """An index of three items with another column in the place of one."""
+    table = _table_of(path)
+    pq.write_table(table.set_column(table.column_names.index(name), name, column), path)
+    return IndexCatalog(str(path))
+
+
+def _table_of(path: Path) -> pa.Table:
+    _write(path, [_item(n) for n in range(3)])
+    return pq.read_table(path)
+
+
+def test_boxes_as_lists_and_days_as_dates_are_read_and_copied(tmp_path: Path) -> None:
+    table = _table_of(tmp_path / "x.parquet")
+    boxes = pa.array([list(box.values()) for box in table["bbox"].to_pylist()])
+    days = table["datetime"].cast(pa.date32())
+    for name, column in (("bbox", boxes), ("datetime", days)):
+        index = _altered(tmp_path / f"{name}.parquet", name, column)
+        found = index.select("s2", [EARTH])
+        assert sorted(found.item_id) == ["i0000", "i0001", "i0002"]
+        writer = IndexWriter(tmp_path / "copy.parquet")
+        writer.add_rows(index, found.rows)
+        writer.close()
+        copy = pq.read_table(tmp_path / "copy.parquet")
+        assert copy["bbox"].to_pylist() == table["bbox"].to_pylist()
+        assert [day.date() for day in copy["datetime"].to_pylist()] == [
+            day.date() for day in table["datetime"].to_pylist()
+        ]
+
+
+def test_columns_that_are_none_of_items_are_one_clear_error(tmp_path: Path) -> None:
+    times = pa.array([1, 2, 3])
+    with pytest.raises(CatalogError, match="is no stac-geoparquet: times are written as int64"):
+        _altered(tmp_path / "x.parquet", "datetime", times).search("s2", EARTH)
+    shapes = pa.array(["POINT (1 1)"] * 3)
+    with pytest.raises(CatalogError, match="is no stac-geoparquet: ParseException"):
+        _altered(tmp_path / "y.parquet", "geometry", shapes).search("s2", EARTH)
+
+
 def test_a_client_pickles_as_its_address(tmp_path: Path) -> None:
     index = _write(tmp_path / "items.parquet", [_item(n) for n in range(3)])
     before = index.search("s2", EARTH)
