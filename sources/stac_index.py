@@ -174,7 +174,8 @@ class IndexCatalog:
             self._need_collection(collection)
             return NOTHING
         table = pa.concat_tables(parts)
-        return self._guarded(lambda: to_selection(table, np.concatenate(rows), boxes))
+        found: Selection = self._guarded(lambda: to_selection(table, np.concatenate(rows), boxes))
+        return found
 
     def columns(self, rows: NDArray[np.int64]) -> Selection:
         """Items of some rows as columns, in time order."""
