@@ -13,6 +13,7 @@ memory than one of a hundred.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,19 +80,27 @@ WHOLE = Part(1, 1)
 
 
 class PlanWriter:
-    """Writes the tables of a plan batch by batch; complete when `finish` has returned.
+    """Writes the tables of a plan batch by batch; complete when `finish` has returned, and until then what lay in the
+    folder before stays: a plan that cannot be made takes none away. A context manager, which leaves nothing half-made.
 
     Args:
-        folder: the plan's folder; a plan that lies there is replaced.
+        folder: the plan's folder; a plan that lies there is replaced in the end.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (PLAN, USED):
-            (folder / name).unlink(missing_ok=True)
         _sweep(folder)
+        self.making = folder / f".{PLAN}.{os.getpid()}"
+        """Where the tables lie until they are complete, the frozen items too."""
+        self.making.mkdir()
         self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def __enter__(self) -> PlanWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.making, ignore_errors=True)
 
     def chips(self, chips: PlannedCells, footprints: NDArray[np.object_], tile: NDArray[np.int32]) -> None:
         """Chips in reading order, with their outlines and the numbers of their tiles."""
@@ -134,14 +143,18 @@ class PlanWriter:
         self._write(PAIRS, pa.table(columns))
 
     def finish(self, document: Mapping[str, Any]) -> None:
-        """Close the tables and write ``plan.json``, atomically; all of it is on the disk before it has its name."""
+        """Put the tables in the place of those before, and write ``plan.json``; all is on the disk before it counts."""
         if PAIRS not in self._writers:
             self.pairs(np.empty(0, np.int64), np.empty(0, np.str_), np.empty(0, np.int64))
         for writer in self._writers.values():
             writer.close()
-        for name in (*self._writers, ITEMS):
-            if (self.folder / name).exists():
-                sync_file(self.folder / name)
+        made = [name for name in (*self._writers, ITEMS) if (self.making / name).exists()]
+        for name in made:
+            sync_file(self.making / name)
+        for name in (PLAN, USED):
+            (self.folder / name).unlink(missing_ok=True)
+        for name in made:
+            os.replace(self.making / name, self.folder / name)
         text = json.dumps({"format": FORMAT, **document}, indent=1, sort_keys=True)
         replace_durably(self.folder / PLAN, f"{text}\n".encode())
 
@@ -149,7 +162,7 @@ class PlanWriter:
         if name not in self._writers:
             schema = table.schema.with_metadata(_geo() if "geometry" in table.column_names else None)
             self._writers[name] = pq.ParquetWriter(
-                self.folder / name,
+                self.making / name,
                 schema,
                 compression="zstd",
                 compression_level=1,

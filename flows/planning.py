@@ -107,41 +107,41 @@ def make_plan(
     cells = with_dates(recipe, folder, sampled.cells)
     chips = None if _waits_for_scenes(recipe, cells) else plan_cells(recipe, cells)
     boxes = search_boxes(cells if chips is None else chips.cells)
-    writer = PlanWriter(out)
-    came_from, notes = freeze(recipe, out / ITEMS, boxes, catalogs, sampled.asked)
-    frozen = FrozenItems(out / ITEMS, recipe, variables, opener)
-    frozen.find_heights(came_from, boxes)
-    names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
-    offered = {n: frozen.offered_to(n, came_from[n], boxes, notes) for n in names if n in came_from}
-    _refuse_closed(recipe, frozen, offered)
-    chips = chips or plan_cells(recipe, cells, _scenes_of(recipe, cells, offered))
-    rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
-    examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
-    layers = plan_layers(recipe, examples)
-    _refuse_ndvi_of_nothing(recipe, layers, examples)
-    tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
-    touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
-    sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
-    specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
-    bands = {href: number for name, row in rows.items() for href, number in _file_bands(frozen, name, row).items()}
-    costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
-    leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
-    notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
-    notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
-    notes += _withdrawn(recipe, out / ITEMS, boxes, before)
-    writer.finish(
-        {
-            "recipe_hash": recipe.hash(),
-            "name": recipe.name,
-            "origin": origin_of(recipe, folder, variables),
-            "notes": notes,
-            "offered": {name: len(found) for name, found in offered.items()},
-            "examples": rows,
-            "heights": {name: found.rows.tolist() for name, found in frozen.heights.items()},
-            "splits": dict(split_counts(chips.split.tolist())),
-            **describe(layers, costs),
-        }
-    )
+    with PlanWriter(out) as writer:
+        came_from, notes = freeze(recipe, writer.making / ITEMS, boxes, catalogs, sampled.asked)
+        frozen = FrozenItems(writer.making / ITEMS, recipe, variables, opener)
+        frozen.find_heights(came_from, boxes)
+        names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
+        offered = {n: frozen.offered_to(n, came_from[n], boxes, notes) for n in names if n in came_from}
+        _refuse_closed(recipe, frozen, offered)
+        chips = chips or plan_cells(recipe, cells, _scenes_of(recipe, cells, offered))
+        rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
+        examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
+        layers = plan_layers(recipe, examples)
+        _refuse_ndvi_of_nothing(recipe, layers, examples)
+        tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
+        touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
+        sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
+        specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
+        bands = {href: number for name, row in rows.items() for href, number in _file_bands(frozen, name, row).items()}
+        costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
+        leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
+        notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
+        notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
+        notes += _withdrawn(recipe, writer.making / ITEMS, boxes, before)
+        writer.finish(
+            {
+                "recipe_hash": recipe.hash(),
+                "name": recipe.name,
+                "origin": origin_of(recipe, folder, variables),
+                "notes": notes,
+                "offered": {name: len(found) for name, found in offered.items()},
+                "examples": rows,
+                "heights": {name: found.rows.tolist() for name, found in frozen.heights.items()},
+                "splits": dict(split_counts(chips.split.tolist())),
+                **describe(layers, costs),
+            }
+        )
     return StoredPlan(out, recipe, variables)
 
 

@@ -155,8 +155,23 @@ def test_what_a_killed_plan_left_is_removed_where_the_next_begins(tmp_path: Path
     make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, plan)
     whole = ["chips.parquet", "items.parquet", "notes.txt", "plan.json", "tile_items.parquet", "tiles.parquet"]
     assert sorted(path.name for path in plan.iterdir()) == whole
-    PlanWriter(plan)
-    assert (plan / "items.parquet").exists(), "what was withdrawn is told by the plan before"
+
+
+def test_a_plan_stays_until_another_is_complete(tmp_path: Path) -> None:
+    """A catalog that did not answer, or a kill, took the plan that parts were being built from."""
+    writer = IndexWriter(tmp_path / "items.parquet")
+    writer.add(_many_items(3, bad=-1))
+    writer.close()
+    plan, recipe, here = tmp_path / "plan", _over("${TERRAWEFT_ITEMS}"), {"TERRAWEFT_ITEMS": "x.parquet"}
+    make_plan(recipe, tmp_path, {"TERRAWEFT_ITEMS": str(tmp_path / "items.parquet")}, plan)
+    before = {path.name: path.read_bytes() for path in plan.iterdir()}
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="holds no"):
+        make_plan(recipe, tmp_path, {"TERRAWEFT_ITEMS": str(tmp_path / "none")}, plan)
+    assert {path.name: path.read_bytes() for path in plan.iterdir()} == before
+    killed = PlanWriter(plan)
+    assert {path.name for path in plan.iterdir()} == {*before, killed.making.name}
+    assert StoredPlan(plan, recipe, here).offered == {"s2": 3}
 
 
 def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_path: Path) -> None:
