@@ -25,7 +25,7 @@ from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
 from schemas.scene import Opener, SceneItem
 from sources.assets import is_refused
 from sources.choose import why_none_is_wanted
-from sources.duplicates import resolve_duplicates
+from sources.duplicates import near_twins, resolve_duplicates
 from sources.items import Item, content_hash, frozen_item
 from sources.labels_raster import choose_of, to_label_item
 from sources.openers import unsigned
@@ -42,10 +42,6 @@ ITEMS = "items.parquet"
 """Name of the file in a plan's folder."""
 JUDGED = 250
 """So many items of a modality are looked at whole while planning; the others when a tile needs them."""
-SAME_MOMENT_US = 5_000_000
-"""Items further apart in time are no processings of one acquisition (`sources.duplicates`)."""
-SAME_GROUND = 0.8
-"""Nor are those that share less of the smaller footprint."""
 KEPT_SCENES = 4096
 """Scenes kept in memory: tiles that are neighbours share them."""
 ALWAYS = (datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
@@ -240,7 +236,8 @@ class FrozenItems:
                 rows[scene] = place
         kept, lines = resolve_duplicates(list(rows))
         left = np.ones(len(found), dtype=bool)
-        left[[place for scene, place in rows.items() if scene not in set(kept)]] = False
+        left[list(rows.values())] = False
+        left[[rows[scene] for scene in kept]] = True
         return found.take(left), lines
 
     def _label_items(self, name: str, place: Place, found: Selection, notes: list[str]) -> Selection:
@@ -290,31 +287,6 @@ def places_of(recipe: Recipe, name: str) -> list[Place]:
         return [Place(terrain.catalog, terrain.collection, ALWAYS, {})]
     source = _known(recipe.labels.sources[name] if recipe.labels else None)
     return [Place(source.catalog, source.collection, ALWAYS, {})] if source.catalog and source.collection else []
-
-
-def near_twins(found: Selection) -> list[int]:
-    """Places of the items that share a moment and most of their ground with another: candidates, nothing decided.
-
-    Args:
-        found: in time order.
-    """
-    n = len(found)
-    bounds = shapely.bounds(found.footprint).reshape(-1, 4)
-    area = shapely.area(found.footprint)
-    twins: set[int] = set()
-    for offset in range(1, n):
-        near = np.flatnonzero(found.time_us[offset:] - found.time_us[:-offset] <= SAME_MOMENT_US)
-        if not near.size:
-            break
-        one, other = bounds[near], bounds[near + offset]
-        wide = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-        boxes = np.prod(np.clip(wide, 0, None), axis=1)
-        near = near[boxes >= SAME_GROUND * np.minimum(area[near], area[near + offset])]
-        if near.size:
-            shared = shapely.area(shapely.intersection(found.footprint[near], found.footprint[near + offset]))
-            near = near[shared >= SAME_GROUND * np.minimum(area[near], area[near + offset])]
-            twins |= set(near.tolist()) | set((near + offset).tolist())
-    return sorted(twins)
 
 
 def freeze(

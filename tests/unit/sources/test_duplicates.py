@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import pytest
 import shapely
 
 from schemas.georef import GeoRef
 from schemas.scene import SceneItem, SceneRef
-from sources.duplicates import resolve_duplicates
+from sources.duplicates import CROWD, SAME_GROUND, SAME_MOMENT_US, near_twins, resolve_duplicates
+from sources.stac_index_columns import Selection
 
 MOMENT = datetime(2021, 6, 1, 10, 20, tzinfo=UTC)
 
@@ -66,3 +69,39 @@ def test_what_is_no_duplicate_is_kept() -> None:
     assert len(kept) == len(items)
     assert lines == []
     assert [item.item_id for item in kept][-1] == "later"
+
+
+def found(times_s: list[int], west: list[float]) -> Selection:
+    """Items of a degree at the equator, in time order."""
+    sides = np.array(west)
+    names = np.array([str(number) for number in range(len(west))], dtype=object)
+    return Selection(
+        np.arange(len(west)), names, names, np.array(times_s, np.int64) * 1_000_000,
+        shapely.box(sides, 0.0, sides + 1.0, 1.0), names,
+    )  # fmt: skip
+
+
+def each_with_each(items: Selection) -> list[int]:
+    twins: set[int] = set()
+    for one, other in itertools.combinations(range(len(items)), 2):
+        shared = shapely.intersection(items.footprint[one], items.footprint[other]).area
+        if items.time_us[other] - items.time_us[one] <= SAME_MOMENT_US and shared >= SAME_GROUND:
+            twins |= {one, other}
+    return sorted(twins)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, CROWD, CROWD + 1, 3 * CROWD])
+@pytest.mark.parametrize("seconds", [1, 40])
+def test_twins_are_those_of_each_with_each(count: int, seconds: int) -> None:
+    random = np.random.default_rng(count)
+    times = np.sort(random.integers(0, seconds, count)).tolist()
+    items = found(times, (random.integers(0, 60, count) + random.choice([0.0, 0.1, 0.3], count)).tolist())
+    assert near_twins(items) == each_with_each(items)
+
+
+def test_crowds_at_two_moments_are_looked_at_apart() -> None:
+    west = [2.0 * number for number in range(CROWD + 6)]
+    west[-1] = west[0]
+    items = found([0] * len(west) + [60] * len(west), west * 2)
+    last = len(west) - 1
+    assert near_twins(items) == [0, last, last + 1, 2 * last + 1]
