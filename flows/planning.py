@@ -257,9 +257,9 @@ def _split_notes(recipe: Recipe, split: NDArray[np.str_], dropped: int = 0) -> l
         split: (N,) split of every chip that is left.
         dropped: chips of train that the buffer left out.
     """
-    if recipe.split.method == "none":
-        return []
-    counts = split_counts(split.tolist())
+    rule, counts = recipe.split, split_counts(split.tolist())
+    if rule.method != "none" and dropped and not counts["train"] and rule.aimed_at() is None:
+        return [f"split.buffer_m left out all {dropped} chips of train: take a smaller one"]
     far = _far_from_asked(recipe, counts)
     if not far:
         return []
@@ -267,15 +267,17 @@ def _split_notes(recipe: Recipe, split: NDArray[np.str_], dropped: int = 0) -> l
     if dropped and any(line.startswith("train") for line in far):
         mends.append(f"take a smaller split.buffer_m, which left out {dropped} of {len(split) + dropped}")
     if not mends or _far_from_asked(recipe, {**counts, "train": counts["train"] + dropped}):
-        mends.append("take a smaller split.block_m or another seed")
+        balance = "split.assign: balanced, " if rule.by and rule.method == "groups" and rule.assign == "hash" else ""
+        finer = f"{balance}more groups" if rule.by else "a smaller split.block_m"
+        mends.append(f"take {finer} or another seed")
     return [f"the splits hold {', '.join(far)} of the chips: {', and '.join(mends)}"]
 
 
 def _far_from_asked(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
-    total = sum(counts.values())
+    total, wanted = sum(counts.values()), recipe.split.aimed_at()
     return [
         f"{name} {counts[name] / total:.0%} instead of {fraction:.0%}"
-        for name, fraction in zip(SPLITS, recipe.split.fractions, strict=True)
+        for name, fraction in zip(SPLITS, wanted or (), strict=wanted is not None)
         if abs(counts[name] / total - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
     ]
 

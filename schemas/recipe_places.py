@@ -197,7 +197,25 @@ class SplitRule(Model):
             raise ValueError(f"split.held_out names {sorted(both)[0]!r} for val and for test")
         if self.held_out and self.method not in ("blocks", "stripes", "checkerboard", "groups"):
             raise ValueError(f"split.held_out is not for {self.method}")
+        if self.assign == "balanced" and self.method not in ("blocks", "stripes", "groups"):
+            raise ValueError(f"split.assign balanced is not for {self.method}, which decides otherwise: leave it out")
+        if self.assign == "rest_is_train" and not self.held_out:
+            raise ValueError("split.assign rest_is_train needs held_out: the blocks or groups that are not train")
+        if self.method == "kfold" and self.folds == 2 and self.fractions[1] > 0:
+            raise ValueError("two folds are test and val, and leave none to train: 3 folds, or fractions without val")
         return self
+
+    def aimed_at(self) -> tuple[float, float, float] | None:
+        """Shares of train, val and test that the rule makes of many chips; None where names or a list decide."""
+        _, val, test = self.fractions
+        if self.method in ("listed", "none") or self.assign == "rest_is_train":
+            return None
+        if self.method == "kfold":
+            of_val = 1 / self.folds if val > 0 else 0.0
+            return 1 - 1 / self.folds - of_val, of_val, 1 / self.folds
+        if self.method == "checkerboard" and val + test > 0:
+            return 0.5, 0.5 * val / (val + test), 0.5 * test / (val + test)
+        return self.fractions
 
     def said(self) -> dict[str, Any]:
         """The rule as a dataset states it: its method and what that method goes by."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from chips.cell_table import CellTable
 from chips.grid_utm import to_table
@@ -160,3 +161,19 @@ def test_unknown_column_names_the_known() -> None:
 def test_nonsense_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SplitRule.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"method": "checkerboard", "assign": "balanced"}, "balanced is not for checkerboard"),
+        ({"method": "kfold", "assign": "balanced"}, "balanced is not for kfold"),
+        ({"assign": "rest_is_train"}, "rest_is_train needs held_out"),
+        ({"method": "kfold", "folds": 2}, "two folds are test and val, and leave none to train"),
+    ],
+)
+def test_what_a_rule_would_pass_over_is_refused(wish: dict[str, Any], words: str) -> None:
+    """A balanced checkerboard was none: its colours were passed over."""
+    with pytest.raises(ValidationError, match=words):
+        SplitRule.model_validate(wish)
+    assert SplitRule(method="kfold", folds=2, fractions=(0.5, 0.0, 0.5)).aimed_at() == (0.5, 0.0, 0.5)

@@ -122,6 +122,29 @@ def test_a_buffer_and_one_block_are_both_named() -> None:
     assert "smaller split.buffer_m, which left out 3 of 10, and take a smaller split.block_m" in note
 
 
+def test_a_rule_is_judged_by_what_it_can_make_of_the_chips() -> None:
+    """Half of a checkerboard is train, whatever the fractions say, and no smaller block would change that."""
+    halves = np.array(["train"] * 50 + ["val"] * 25 + ["test"] * 25)
+    assert _split_notes(_recipe(split={"method": "checkerboard"}), halves) == []
+    assert (
+        "val 25% instead of 0%"
+        in _split_notes(_recipe(split={"method": "checkerboard", "fractions": [0.5, 0.0, 0.5]}), halves)[0]
+    )
+    thirds = np.array(["train", "val", "test"] * 20)
+    assert _split_notes(_recipe(split={"method": "kfold", "folds": 3}), thirds) == []
+    assert _split_notes(_recipe(split={"method": "listed"}), np.array(["train"] * 9)) == []
+    named = {"method": "groups", "by": "region", "held_out": {"test": ["north"]}, "assign": "rest_is_train"}
+    assert _split_notes(_recipe(split=named), thirds) == []
+    (note,) = _split_notes(_recipe(split=named), np.array(["test"] * 9), dropped=4)
+    assert note == "split.buffer_m left out all 4 chips of train: take a smaller one"
+
+
+def test_groups_far_from_the_fractions_are_mended_by_balance_not_by_blocks() -> None:
+    grouped = {"method": "groups", "by": "region"}
+    (note,) = _split_notes(_recipe(split=grouped), np.array(["train"] * 9))
+    assert note.endswith("take split.assign: balanced, more groups or another seed")
+
+
 def test_a_label_file_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     labels = {"sources": {"wc": {"kind": "worldcover", "href": "${TERRAWEFT_MAPS}/wc.tif"}}}
     with pytest.raises(
