@@ -311,17 +311,18 @@ def freeze(
     Raises:
         UserError: no place has an answer.
     """
-    writer, notes = IndexWriter(path), []
+    notes: list[str] = []
     came_from: dict[str, Place] = {}
-    terrains = [terrain_of(name) for name in recipe.modalities]
-    for name in [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {}), *terrains]:
-        places = places_of(recipe, name)
-        if places:
-            came_from[name], said = _collect(writer, catalogs, places, boxes)
-            notes += [f"{name}: {line}" for line in said]
-    for provider, where in sampled:
-        _collect(writer, catalogs, [Place(provider.catalog, provider.collection, ALWAYS, {})], where)
-    writer.close()
+    with IndexWriter(path) as writer:
+        terrains = [terrain_of(name) for name in recipe.modalities]
+        for name in [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {}), *terrains]:
+            places = places_of(recipe, name)
+            if places:
+                came_from[name], said = _collect(writer, catalogs, places, boxes)
+                notes += [f"{name}: {line}" for line in said]
+        for provider, where in sampled:
+            _collect(writer, catalogs, [Place(provider.catalog, provider.collection, ALWAYS, {})], where)
+        writer.close()
     return came_from, notes
 
 

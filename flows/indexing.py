@@ -12,6 +12,7 @@ from schemas.recipe import Catalog, LonLatBox, Recipe
 from sources.catalog import open_catalog
 from sources.items import frozen_item
 from sources.openers import unsigned
+from sources.search import left_out_notes
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
 
@@ -24,11 +25,11 @@ def index_recipe(recipe: Recipe, folder: Path, variables: Mapping[str, str], to:
     return len(IndexCatalog(str(to))), notes
 
 
-def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | None) -> int:
-    """The items of some collections of one catalog within a box; how many.
+def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | None) -> tuple[int, list[str]]:
+    """The items of some collections of one catalog within a box; how many, and notes of what is left out.
 
     Args:
-        href: root of a STAC API, ``catalog.json``, a folder, or another index.
+        href: root of a STAC API, ``catalog.json``, another index, or a folder of either.
         to: the file to write.
         collections: STAC collection ids.
         bbox: ``west,south,east,north`` in degrees; the Earth where absent.
@@ -38,17 +39,32 @@ def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | N
     """
     if not collections:
         raise UserError("which collections?", where=href, mend="give --collection once or more")
-    kind = "stac-geoparquet" if href.endswith(".parquet") else "static" if _is_static(href) else "stac-api"
-    client = open_catalog(Catalog.model_validate({"kind": kind, "href": href, "allow_local": True}), href)
-    writer = IndexWriter(to)
-    for collection in collections:
-        try:
-            found = client.search(collection, _box(bbox))
-        except SourceError as error:
-            raise UserError(error.what, where=error.url or href, mend="check the address") from error
-        writer.collections.add(collection)
-        writer.add((frozen_item(item, unsigned) for item in found), collection=collection)
-    return writer.close()
+    client = open_catalog(Catalog.model_validate({"kind": _kind(href), "href": href, "allow_local": True}), href)
+    notes: list[str] = []
+    with IndexWriter(to) as writer:
+        for collection in collections:
+            try:
+                found = client.search(collection, _box(bbox))
+            except SourceError as error:
+                raise UserError(error.what, where=error.url or href, mend="check the address") from error
+            notes += left_out_notes(client.left_out(collection))
+            writer.collections.add(collection)
+            writer.add((frozen_item(item, unsigned) for item in found), collection=collection)
+        return writer.close(), notes
+
+
+def _kind(href: str) -> str:
+    """Of a catalog: by its name, a folder by what lies in it."""
+    folder = Path(href)
+    if href.endswith(".parquet") or (
+        folder.is_dir() and not (folder / "catalog.json").exists() and _has_tables(folder)
+    ):
+        return "stac-geoparquet"
+    return "static" if _is_static(href) else "stac-api"
+
+
+def _has_tables(folder: Path) -> bool:
+    return next(folder.glob("*.parquet"), None) is not None
 
 
 def _is_static(href: str) -> bool:

@@ -122,7 +122,7 @@ def search_in_order(
                     sink.take(provider, found)
             if notes:
                 notes.append(f"items come from {provider.catalog} ({provider.collection})")
-            notes += _left_out(open_client(provider.catalog).left_out(provider.collection))
+            notes += left_out_notes(open_client(provider.catalog).left_out(provider.collection))
             return Found(provider, items, tuple(notes))
         except SourceError as error:
             log.warning("catalog %s: %s", provider.catalog, error)
@@ -139,7 +139,7 @@ def search_in_order(
     ) from last
 
 
-def _left_out(found: Mapping[str, str]) -> list[str]:
+def left_out_notes(found: Mapping[str, str]) -> list[str]:
     """One line for each of the first of what makes no sense, and the number of the others."""
     lines = [f"item {name} is left out: it {why}" for name, why in sorted(found.items())[:MOST_NAMED]]
     return lines + ([f"{len(found) - MOST_NAMED} more items are left out"] if len(found) > MOST_NAMED else [])

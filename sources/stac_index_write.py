@@ -116,12 +116,14 @@ class IndexWriter:
         self._marked, self._since = 0, set[tuple[str, ...]]()
         self._indexes: list[Rows] = []
 
-    def add(self, items: Iterable[Item], catalog: str = "", collection: str = "") -> None:
-        """Items as their catalog gave them; one that was added before is left out.
+    def __enter__(self) -> IndexWriter:
+        return self
 
-        They are found again by the ``collection`` that was asked for them, where one is named: items of static catalogs
-        may name none, or another.
-        """
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.spool, ignore_errors=True)
+
+    def add(self, items: Iterable[Item], catalog: str = "", collection: str = "") -> None:
+        """Items as their catalog gave them, each once; found again by the ``collection`` that was asked, if one is."""
         batch: list[Item] = []
         for item in items:
             key = (catalog, collection, str(item.get("collection")), str(item.get("id")))

@@ -335,7 +335,7 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
         from flows.indexing import index_catalog, index_recipe
     if source.startswith(("http://", "https://")) or source.endswith((".json", ".parquet")) or Path(source).is_dir():
         to.parent.mkdir(parents=True, exist_ok=True)
-        count = index_catalog(source, to, collections, bbox)
+        count, notes = index_catalog(source, to, collections, bbox)
     else:
         if collections or bbox is not None:
             option = "--collection" if collections else "--bbox"
@@ -345,7 +345,7 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
         require_variables(loaded, variables(loaded))
         to.parent.mkdir(parents=True, exist_ok=True)
         count, notes = index_recipe(loaded, folder, variables(loaded), to)
-        print_notes(out, notes)
+    print_notes(out, notes)
     out.print(f"{count} items in {to} ({human_bytes(to.stat().st_size)})", markup=False, soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from flows.frozen_items import ITEMS, FrozenItems
 from flows.indexing import index_catalog
 from flows.planning import make_plan
 from flows.published_items import write_published_items
+from schemas.errors import UserError
 from schemas.recipe import Recipe
 from tests.unit.flows.catalog_made_up import recipe_data, sentinel2_item, write_catalog
 
@@ -48,7 +49,7 @@ def test_items_belong_to_the_collection_in_which_they_were_found(tmp_path: Path,
 
 def test_an_index_of_such_a_catalog_is_searched_by_the_collection_that_was_asked(tmp_path: Path) -> None:
     odd_catalog(tmp_path / "c", None)
-    assert index_catalog(str(tmp_path / "c" / "catalog.json"), tmp_path / "x.parquet", [COLLECTION], None) == 2
+    assert index_catalog(str(tmp_path / "c" / "catalog.json"), tmp_path / "x.parquet", [COLLECTION], None) == (2, [])
     assert pq.read_table(tmp_path / "x.parquet")["collection"].to_pylist() == [COLLECTION] * 2
 
 
@@ -59,3 +60,21 @@ def test_an_index_without_a_column_of_collections_is_planned_with(tmp_path: Path
     catalog = {"kind": "stac-geoparquet", "href": str(tmp_path / "x.parquet"), "allow_local": True}
     recipe = Recipe.model_validate(recipe_data(catalogs={"c": catalog}))
     assert make_plan(recipe, tmp_path / "c", here, tmp_path / "plan").offered == {"s2": 2}
+
+
+def test_an_index_tells_what_it_leaves_out_and_leaves_nothing_where_it_fails(tmp_path: Path) -> None:
+    odd_catalog(tmp_path / "c", None)
+    (tmp_path / "c" / "a.json").write_text(json.dumps({"id": "a", "properties": {}}))
+    count, (note,) = index_catalog(str(tmp_path / "c"), tmp_path / "x.parquet", [COLLECTION], None)
+    assert count == 1
+    assert note.startswith("item 'a' is left out: it is no STAC item")
+    with pytest.raises(UserError, match="no collection 'none'"):
+        index_catalog(str(tmp_path / "c"), tmp_path / "y.parquet", [COLLECTION, "none"], None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "x.parquet"]
+
+
+def test_a_folder_of_an_index_is_indexed_as_one(tmp_path: Path) -> None:
+    odd_catalog(tmp_path / "c", None)
+    (tmp_path / "parts").mkdir()
+    index_catalog(str(tmp_path / "c"), tmp_path / "parts" / "x.parquet", [COLLECTION], None)
+    assert index_catalog(str(tmp_path / "parts"), tmp_path / "y.parquet", [COLLECTION], None) == (2, [])
