@@ -136,26 +136,27 @@ def _gaps_days(layer: xr.Dataset) -> Iterable[float]:
     return [float(gap / np.timedelta64(1, "s")) / 86_400 for gap in np.diff(layer.variables["time"].values)]
 
 
+_MAPS = ("elevation", "classes")
+"""Kinds of sensors that draw a map and take no picture: the sea is level, a wood is one class, two years are alike."""
+
 RULES: dict[str, Rule] = {
     "max_nodata_fraction": Rule(lambda s: s.max_nodata_fraction, _of_mask(nodata_fraction)),
     "max_saturated_fraction": Rule(lambda s: s.max_saturated_fraction, _of_mask(saturated_fraction)),
     "reject_constant": Rule(
         lambda s: 0.0 if s.reject_constant else None,
         _of_pixels(is_constant),
-        skip=("elevation",),  # the sea may be
+        skip=_MAPS,
     ),
-    "min_clear_fraction": Rule(
-        lambda s: _below(s.min_clear_fraction, 0.0), _clear_fractions, -1, skip=("elevation", "sar")
-    ),
+    "min_clear_fraction": Rule(lambda s: _below(s.min_clear_fraction, 0.0), _clear_fractions, -1, skip=(*_MAPS, "sar")),
     "max_gap_days": Rule(lambda s: s.max_gap_days, _gaps_days),
     "max_constant_band_fraction": Rule(
-        lambda s: _below(s.max_constant_band_fraction, 1.0), _of_pixels(constant_band_fraction), skip=("elevation",)
+        lambda s: _below(s.max_constant_band_fraction, 1.0), _of_pixels(constant_band_fraction), skip=_MAPS
     ),
     "max_repeated_line_fraction": Rule(
-        lambda s: _below(s.max_repeated_line_fraction, 1.0), _of_pixels(repeated_line_fraction), skip=("elevation",)
+        lambda s: _below(s.max_repeated_line_fraction, 1.0), _of_pixels(repeated_line_fraction), skip=_MAPS
     ),
-    "max_striping": Rule(lambda s: s.max_striping, _of_pixels(striping), skip=("elevation",)),
-    "max_equal_fraction": Rule(lambda s: _below(s.max_equal_fraction, 1.0), _equal_fractions, skip=("elevation",)),
+    "max_striping": Rule(lambda s: s.max_striping, _of_pixels(striping), skip=_MAPS),
+    "max_equal_fraction": Rule(lambda s: _below(s.max_equal_fraction, 1.0), _equal_fractions, skip=_MAPS),
 }
 """Key of the recipe -> how it is measured, in the order in which they are looked at: the cheap ones first."""
 

@@ -309,6 +309,9 @@ def check_names(recipe: Recipe) -> None:
             if not is_used and getattr(modality, key) != Modality.model_fields[key].default:
                 what = f"{modality.sensor} has nothing that this could change"
                 raise RecipeError(what, where=f"modalities.{name}.{key}", mend="leave it out")
+        if profile.kind == "classes" and modality.composite is not None and modality.composite.how != "best":
+            what = f"a {modality.composite.how} of class codes is no class"
+            raise RecipeError(what, where=f"modalities.{name}.composite.how", mend="take best, or no composite")
     if recipe.labels is None:
         return
     for name, source in recipe.labels.sources.items():

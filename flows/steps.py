@@ -7,9 +7,9 @@ from __future__ import annotations
 
 STEPS: dict[str, str] = {
     "plan": "4",
-    "read": "4",
+    "read": "5",
     "register": "4",
-    "screen": "2",
+    "screen": "3",
     "label": "10",
     "fuse": "8",
     "caption": "6",

@@ -20,7 +20,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality, Recipe
 from schemas.scene import Opener, SceneItem
 from sources.compose import Picture, composed, form_of
-from sources.dates import Date, fill_holes, in_terms_of, refs_of, to_date, validity
+from sources.dates import Date, fill_holes, in_terms_of, kernel_of, refs_of, to_date, validity
 from sources.engine import engine_for, open_engine
 from sources.item_reader import mask_grids
 from sources.masks import resample_valid, to_valid
@@ -111,7 +111,7 @@ class _Again:
         date: Date | None = None
         for item in parts:
             refs = refs_of(item, plan)
-            pixels = engine_for([item], "direct").read(refs, moved, self.modality.resampling, self.opener, plan.nodata)
+            pixels = engine_for([item], "direct").read(refs, moved, kernel_of(self.modality), self.opener, plan.nodata)
             pixels = in_terms_of(plan, pixels, refs)
             mask = _mask(self.chip, plan, item, shift, georef, self.opener) if item.masks else None
             part = to_date(pixels, validity(pixels, mask, refs, moved, plan), refs, plan, form_of(self.modality))

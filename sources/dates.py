@@ -58,6 +58,11 @@ def refs_of(item: SceneItem, layer: LayerPlan) -> list[SceneRef]:
     return refs
 
 
+def kernel_of(modality: Modality) -> str:
+    """How a modality's pixels are resampled where that is due: class codes by the nearest, whatever the recipe says."""
+    return "nearest" if load_sensor(modality.sensor).kind == "classes" else modality.resampling
+
+
 def mask_plan(layer: LayerPlan, ref: SceneRef) -> LayerPlan:
     """A mask as if it were a group of its own, for its grid: of its own pixels, or those of the layer where its own are
     degrees.

@@ -16,7 +16,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
-from sources.dates import in_terms_of, mask_plan, refs_of
+from sources.dates import in_terms_of, kernel_of, mask_plan, refs_of
 from sources.engine import Engine, engine_for
 from sources.glance import glance
 from sources.masks import pixel_codes, to_valid
@@ -150,7 +150,7 @@ class ItemReader:
             grids = {chip.chip_id: self.georef(chip, layer) for chip in chips}
             refs = refs_of(item, layer)
             targets = list(grids.values())
-            blocks = self.engine.read_each(refs, targets, self.modality.resampling, self.opener, layer.nodata)
+            blocks = self.engine.read_each(refs, targets, kernel_of(self.modality), self.opener, layer.nodata)
             for chip_id, block in zip(grids, blocks, strict=True):
                 read_bytes += block.nbytes
                 found[chip_id, layer.group] = in_terms_of(layer, block, refs)

@@ -119,6 +119,21 @@ def test_a_constant_date_rejects_unless_it_is_elevation_or_allowed() -> None:
     assert screen("c1", {"dem": layer(data, np.ones((2, 3, 4)), "dem", "m")}, Screen()) is None
 
 
+def test_a_map_of_classes_may_be_one_class_and_the_same_in_two_years() -> None:
+    strict = Screen(
+        min_clear_fraction=1.0, max_constant_band_fraction=0.0, max_repeated_line_fraction=0.0, max_equal_fraction=0.5,
+        max_striping=0.01,
+    )  # fmt: skip
+    wood = np.full((2, 1, 20, 24), 10, np.uint8)
+    belts = wood + 10 * np.arange(20, dtype=np.uint8)[:, None]
+    valid = np.ones((2, 20, 24))
+    valid[:, 0, 0] = Valid.NODATA
+    for codes in (wood, belts):
+        found = layer(codes, valid, "cover")
+        assert screen("c", {"cover": found}, strict) is not None
+        assert screen("c", {"cover": found.assign_attrs(kind="classes")}, strict) is None
+
+
 def test_a_modality_without_dates_is_not_screened() -> None:
     assert screen("c1", {"s1_10m": layer(textured()[:0], np.ones((0, 3, 4)), "s1")}, Screen()) is None
 

@@ -165,6 +165,10 @@ UNKNOWN = {
         r"^modalities\.s2\.ground_range: sentinel-1-rtc has nothing that this",
     ),
     "order of bands": ({"bands_order": "wavelength"}, r"^modalities\.s2\.bands_order: sentinel-2-l2a has nothing"),
+    "mean of codes": (
+        {"sensor": "landcover", "bands": [], "composite": {"how": "median"}},
+        r"^modalities\.s2\.composite\.how: a median of class codes is no class \(take best, or no composite\)",
+    ),
     "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
 }
 

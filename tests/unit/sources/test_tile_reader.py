@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from pyproj import Transformer
 
 from chips.decide import decide
@@ -320,6 +321,22 @@ def test_a_mask_in_degrees_is_read_at_the_pixels_of_the_layer(make_raster: MakeR
     assert valid.shape == (12, 12)
     assert (valid[:, :6] == Valid.CLEAR).all()
     assert (valid[:, 8:] == Valid.CLOUD).all()
+
+
+@pytest.mark.parametrize("resampling", ["bilinear", "cubic"])
+def test_class_codes_are_never_mixed_whatever_kernel_the_recipe_names(make_raster: MakeRaster, resampling: str) -> None:
+    lon, lat = Transformer.from_crs(32632, 4326, always_xy=True).transform(LEFT, TOP)
+    degrees = GeoRef(4326, round(lon - 0.01, 4), round(lat + 0.01, 4), 1e-4, (400, 300))
+    codes = np.random.default_rng(3).choice(np.array([10, 30, 80], np.uint8), degrees.shape_yx)
+    ref = make_raster(codes, degrees, name="map", tag=0, nodata=0.0, band="classes")
+    scene = item("a", [ref], sensor="landcover", unit="class")
+    (found,) = reading(recipe(sensor="landcover", grid="common", resampling=resampling), scene).read(chip()).chips
+    layer = found.layers["m"]
+    to_lonlat = Transformer.from_crs(32632, 4326, always_xy=True).transform
+    places = np.meshgrid(layer["x"].values, layer["y"].values)
+    with rasterio.open(ref.href) as file:
+        wanted = np.array(list(file.sample(np.column_stack([c.ravel() for c in to_lonlat(*places)]))))
+    assert (layer["data"].values[0, 0] == wanted.reshape(12, 12)).all()
 
 
 def test_snow_is_clear_for_the_layer_too_where_the_recipe_says_so(make_raster: MakeRaster) -> None:
