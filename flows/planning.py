@@ -312,6 +312,12 @@ def check_names(recipe: Recipe) -> None:
         if profile.kind == "classes" and modality.composite is not None and modality.composite.how != "best":
             what = f"a {modality.composite.how} of class codes is no class"
             raise RecipeError(what, where=f"modalities.{name}.composite.how", mend="take best, or no composite")
+    reference = recipe.register_shifts.reference
+    if reference is not None and recipe.register_shifts.mode != "off":
+        sensor = recipe.modalities[reference].sensor
+        if load_sensor(sensor).kind != "optical":
+            mend = "name an optical modality, or leave it out"
+            raise RecipeError(f"nothing is measured against {sensor}", where="register.reference", mend=mend)
     if recipe.labels is None:
         return
     for name, source in recipe.labels.sources.items():

@@ -10,6 +10,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 import shapely
 from numpy.typing import NDArray
 
@@ -20,6 +21,8 @@ from schemas.recipe import Recipe, Time
 from schemas.recipe_windows import Pair, Seasons, date_key
 
 SEASON = ("start", "peak", "end")
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+"""Years of a recipe's days."""
 
 
 def with_dates(recipe: Recipe, folder: Path, cells: CellTable) -> CellTable:
@@ -84,8 +87,12 @@ def _seasons(wish: Time, name: str, folder: Path, cells: CellTable, where: str) 
     found: dict[str, NDArray[np.str_]] = {}
     for row, places in _matches(table, cells, where):
         entry = table.iloc[row]
-        for year in _years(entry, wish):
-            days = _season(entry, year, f"{name} row {row + 1}", where)
+        said = f"{name} row {row + 1}"
+        years = _years(entry, wish, said, where)
+        for year in years:
+            days = _season(entry, year, said, where)
+            if len(years) > 1 and year == wish.start.year - 1 and days[2] < wish.start:
+                continue  # it does not reach into the first year
             label = days[1].year if year is None else year
             for column, day in zip(SEASON, days, strict=True):
                 key = date_key(name, f"{label}.{column}")
@@ -101,14 +108,18 @@ def _seasons(wish: Time, name: str, folder: Path, cells: CellTable, where: str) 
     return found
 
 
-def _years(entry: Any, wish: Time) -> list[int | None]:
-    """Years that a row's days of the year hold for; None where they are dates."""
+def _years(entry: Any, wish: Time, row: str, where: str) -> list[int | None]:
+    """Years in which a row's days of the year begin; None where they are dates. Without a year all that may matter: a
+    season of the year before reaches into the first.
+    """
     if not _is_number(entry["start"]):
         return [None]
     year = entry.get("year")
-    if year is not None and not pd.isna(year):
-        return [int(year)]
-    return list(range(wish.start.year, wish.end.year + 1))
+    if year is None or pd.isna(year):
+        return list(range(wish.start.year - 1, wish.end.year + 1))
+    if not _is_number(year) or not float(year).is_integer() or not FIRST_YEAR <= float(year) <= LAST_YEAR:
+        raise RecipeError(f"{row}: {str(year)[:40]!r} is no year", where=where, mend="write 2021")
+    return [int(float(year))]
 
 
 def _season(entry: Any, year: int | None, row: str, where: str) -> tuple[date, date, date]:
@@ -123,7 +134,7 @@ def _season(entry: Any, year: int | None, row: str, where: str) -> tuple[date, d
             days.append(date.fromisoformat(iso))
             continue
         if not _is_number(value) or not 1 <= float(value) <= 731:
-            raise RecipeError(f"{row}: {column} is {value!r}, wanted a day of the year from 1", where=where)
+            raise RecipeError(f"{row}: {column} is {str(value)[:40]!r}, wanted a day of the year from 1", where=where)
         day = date(year, 1, 1) + timedelta(days=int(float(value)) - 1)
         if days and day < days[-1] and float(value) <= 366:
             day = date(year + 1, 1, 1) + timedelta(days=int(float(value)) - 1)
@@ -168,8 +179,10 @@ def _read(path: Path, where: str) -> pd.DataFrame:
         if path.suffix == ".csv":
             return pd.read_csv(path, dtype={"chip_id": str, "region": str})
         if path.suffix == ".parquet":
-            plain = pd.read_parquet(path)
-            frame: pd.DataFrame = geopandas.read_parquet(path) if "geometry" in plain.columns else plain
+            if b"geo" not in (pyarrow.parquet.read_schema(path).metadata or {}):
+                return pd.read_parquet(path)
+            places = geopandas.read_parquet(path)
+            frame: pd.DataFrame = places if places.crs is None else places.to_crs(4326)
             return frame
         features: pd.DataFrame = geopandas.read_file(path).to_crs(4326)
         return features
@@ -192,7 +205,7 @@ def _matches(table: pd.DataFrame, cells: CellTable, where: str) -> Iterator[tupl
         if column in table.columns:
             yield from _by_name(table[column].astype(str).to_numpy(), np.asarray(own).astype(str))
             return
-    points = _points(table)
+    points = _points(table, where)
     if points is None:
         raise RecipeError(
             "the table does not say where its days hold",
@@ -214,9 +227,15 @@ def _by_name(names: NDArray[Any], own: NDArray[np.str_]) -> Iterator[tuple[int, 
             yield row, np.sort(order[low[row] : high[row]])
 
 
-def _points(table: pd.DataFrame) -> NDArray[np.object_] | None:
+def _points(table: pd.DataFrame, where: str) -> NDArray[np.object_] | None:
     if isinstance(table, geopandas.GeoDataFrame):
         return np.asarray(table.geometry.values)
-    if {"lon", "lat"} <= set(table.columns):
-        return np.asarray(shapely.points(table["lon"].to_numpy(float), table["lat"].to_numpy(float)))
-    return None
+    if not {"lon", "lat"} <= set(table.columns):
+        return None
+    lon, lat = (pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in ("lon", "lat"))
+    is_blank = (table["lon"].isna() & table["lat"].isna()).to_numpy()
+    wrong = np.flatnonzero(~is_blank & ~((np.abs(lon) <= 180) & (np.abs(lat) <= 90)))
+    if wrong.size:
+        said = f"{table['lon'].iloc[wrong[0]]!s:.40}, {table['lat'].iloc[wrong[0]]!s:.40}"
+        raise RecipeError(f"row {wrong[0] + 1}: {said} are no degrees", where=where, mend="write 11.25 and 47.5")
+    return np.asarray(shapely.points(lon, lat))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from schemas.recipe_file import load_recipe
 from schemas.sensor import load_sensor
 from tests.unit.flows.catalog_made_up import class_item, recipe_data, sentinel2_item, write_catalog
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "format": 1,
     "name": "x",
     "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
@@ -171,6 +172,16 @@ UNKNOWN = {
     ),
     "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
 }
+
+
+def test_a_reference_that_shows_no_light_is_told_where_shifts_are_measured() -> None:
+    radar = {"sensor": "sentinel-1-rtc", "catalog": "c", "collection": "s1"}
+    layers = RECIPE["modalities"] | {"s1": radar}
+    said = r"^register\.reference: nothing is measured against sentinel-1-rtc \(name an optical modality"
+    with pytest.raises(RecipeError, match=said):
+        check_names(_recipe(modalities=layers, register={"reference": "s1"}))
+    check_names(_recipe(modalities=layers, register={"reference": "s1", "mode": "off"}))
+    check_names(_recipe(modalities=layers, register={"reference": "s2"}))
 
 
 @pytest.mark.parametrize("what", UNKNOWN)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 
 from chips.cell_table import CellTable
-from chips.windows import dates_at
+from chips.windows import dates_at, spans_of
 from schemas.errors import RecipeError
 from sources.date_tables import with_dates
-from tests.unit.sources.scenes_made_up import recipe
+from tests.unit.sources.scenes_made_up import chip, recipe
 
 
 def cells(**columns: Any) -> CellTable:
@@ -71,6 +74,29 @@ def test_growth_by_day_of_year_runs_into_the_next_year(tmp_path: Path) -> None:
     assert days(tmp_path, wish | {"table": "d.csv"})[1][2] == f"d.csv:2021.start {date(2021, 3, 1)}"
 
 
+def test_a_season_of_every_year_reaches_into_the_first_one(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("region,start,peak,end\na,280,120,190\nb,90,180,270\n")
+    wish = {"kind": "seasons", "calendar": "phenology", "table": "g.csv"}
+    rules = recipe(time={"start": "2021-01-01", "end": "2021-12-31", "windows": wish})
+    table, time = with_dates(rules, tmp_path, cells()), rules.modalities["m"].time
+    assert time is not None
+    spans = [
+        [(s.window, f"{s.start_utc:%m-%d}", f"{s.end_utc:%m-%d}") for s in spans_of(time, one)]
+        for one in (replace(chip(), dates=dates_at(table.columns, place)) for place in (0, 2))
+    ]
+    assert spans[0] == [("2020-season", "01-01", "07-09"), ("2021-season", "10-07", "12-31")]
+    assert spans[1] == [("2021-season", "03-31", "09-27")]
+    assert not any("2020" in key for key, _ in dates_at(table.columns, 2)), "what ends before the first day is no input"
+
+
+def test_places_of_geoparquet_are_in_its_own_projection(tmp_path: Path) -> None:
+    lon, lat = cells().centres_lonlat()
+    place = geopandas.GeoDataFrame({"event": ["2021-07-01"]}, geometry=[shapely.Point(lon[1], lat[1])], crs=4326)
+    for epsg in (4326, 32632):
+        place.to_crs(epsg).rename_geometry("where").to_parquet(tmp_path / "p.parquet")
+        assert days(tmp_path, {"kind": "pair", "table": "p.parquet"}) == [[], ["p.parquet:event 2021-07-01"], []]
+
+
 @pytest.mark.parametrize("written", ["2021-07-14", "20210714", "2021-07-14T23:30:00-05:00", "2021-07-14 10:00:00.5Z"])
 def test_a_day_is_the_one_that_is_written(tmp_path: Path, written: str) -> None:
     (tmp_path / "e.csv").write_text(f"chip_id,event\nc0,\nc1,{written}\n")
@@ -93,6 +119,8 @@ def test_a_day_that_may_be_another_is_refused(tmp_path: Path, odd: str) -> None:
         ("chip_id,when\nc0,2021-01-01\n", "no column 'event'"),
         ("name,event\nc0,2021-01-01\n", "does not say where"),
         ("chip_id,event\nc0,soon\n", "is no day"),
+        ('lon,lat,event\n"11,2",47.5,2021-01-01\n', "row 1: 11,2, 47.5 are no degrees"),
+        ("lon,lat,event\n,,2021-01-01\n600000,5300000,2021-01-01\n", "row 2: 600000.0, 5300000.0 are no degrees"),
         ("chip_id,event\nc0,2021-01-01\nc0,2021-02-01\n", "two events"),
     ],
 )
@@ -100,6 +128,13 @@ def test_nonsense_is_one_line(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "e.csv").write_text(content)
     with pytest.raises(RecipeError, match=words):
         days(tmp_path, {"kind": "pair", "table": "e.csv"})
+
+
+@pytest.mark.parametrize("year", ["2021/22", "99999", "0", "2021.5"])
+def test_a_year_that_is_none_is_one_line(tmp_path: Path, year: str) -> None:
+    (tmp_path / "g.csv").write_text(f"region,year,start,peak,end\na,{year},100,150,200\n")
+    with pytest.raises(RecipeError, match=r"g\.csv row 1: '.*' is no year"):
+        days(tmp_path, {"kind": "seasons", "calendar": "phenology", "table": "g.csv"})
 
 
 def test_missing_files_and_columns_are_one_line(tmp_path: Path) -> None:
