@@ -14,6 +14,7 @@ from chips.screen import clear_fraction, nodata_fraction
 from schemas.chip import PLACE_PREFIX, Chip, ChipSpec, DateSource, Shift
 from schemas.licences import is_non_commercial, is_share_alike
 from schemas.recipe import Composite, Modality, Recipe
+from schemas.recipe_windows import Pair
 from schemas.sample import joined_ids
 from schemas.sensor import load_sensor
 
@@ -46,7 +47,7 @@ def chip_row(chip: Chip, recipe: Recipe) -> dict[str, Any]:
         row[f"{group}.shape_yx"] = list(georef.shape_yx)
     for name, dates in chip.provenance.items():
         modality, layer = recipe.modalities[name], finest_layer(chip.layers, name)
-        columns = _dates(spec, layer, dates, modality) | _windows(dates, modality, chip.provenance)
+        columns = _dates(spec, layer, dates, modality) | _windows(dates, name, recipe, chip.provenance)
         row |= {f"{name}.{key}": value for key, value in columns.items()}
         row |= shift_columns(name, chip.shifts.get(name, ()), len(dates))
     row["licences"] = licences(chip)
@@ -87,9 +88,10 @@ def _dates(spec: ChipSpec, layer: xr.Dataset, dates: Sequence[DateSource], modal
 
 
 def _windows(
-    dates: Sequence[DateSource], modality: Modality, provenance: Mapping[str, Sequence[DateSource]]
+    dates: Sequence[DateSource], name: str, recipe: Recipe, provenance: Mapping[str, Sequence[DateSource]]
 ) -> dict[str, Any]:
     """Further lists over the dates, where the recipe names windows, composites or a near modality."""
+    modality = recipe.modalities[name]
     columns: dict[str, Any] = {}
     if any(date.window for date in dates):
         columns["window"] = [date.window for date in dates]
@@ -101,8 +103,15 @@ def _windows(
         columns["last_datetimes"] = [max((p[0].datetime_utc for p in d.pictures), default=None) for d in dates]
     near = modality.select.near
     if near is not None and near.modality in provenance:
-        others = [picture[0].datetime_utc for date in provenance[near.modality] for picture in date.pictures]
-        columns["near_gap_days"] = [_nearest_gap(date.time_utc, others) for date in dates]
+        others = [(other.window, picture[0]) for other in provenance[near.modality] for picture in other.pictures]
+        times = [recipe.modalities[one].time or recipe.time for one in (name, near.modality)]
+        is_pair = all(isinstance(time.windows, Pair) for time in times)
+        columns["near_gap_days"] = [
+            _nearest_gap(
+                date.time_utc, [lead.datetime_utc for window, lead in others if not is_pair or window == date.window]
+            )
+            for date in dates
+        ]
     return columns
 
 

@@ -49,6 +49,8 @@ class Wish:
     """Whether ascending and descending may not mix."""
     is_optional: bool = False
     """Whether the chip can do without."""
+    is_pair: bool = False
+    """Whether the windows lie before and after an event: what is near a date on one side lies on that side too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +89,31 @@ def select_jointly(
         wishes: modality -> what is wanted, for the same modalities.
     """
     usable = {name: _usable(candidates[name], wish) for name, wish in wishes.items()}
+    dates = {name: [_moment(candidate, wish) for candidate in candidates[name]] for name, wish in wishes.items()}
     order = _followers_first(wishes)
     for name in order:
         near = _near(name, wishes)
         if near is not None:
-            usable[name] = _with_companion(name, near.modality, near.max_gap_days, candidates, usable)
+            usable[name] = _with_companion(name, near.modality, near.max_gap_days, dates, usable)
         if wishes[name].is_one_pass:
             usable[name] = _of_one_pass(candidates[name], usable[name], wishes[name])
         if near is not None and not wishes[name].is_optional:
-            usable[near.modality] = _with_companion(near.modality, name, near.max_gap_days, candidates, usable)
+            usable[near.modality] = _with_companion(near.modality, name, near.max_gap_days, dates, usable)
     kept: dict[str, list[Kept]] = {}
     for name in reversed(order):
         near = _near(name, wishes)
         others = None
         if near is not None:
-            dates = kept[near.modality]
-            others = [candidates[near.modality][i].datetime_utc for date in dates for i in date.members]
+            others = [dates[near.modality][i] for date in kept[near.modality] for i in date.members]
         kept[name] = _in_windows(candidates[name], usable[name], wishes[name], others)
     return {name: kept[name] for name in wishes}
 
 
-def screen_dates(
-    chip_id: str, modality: str, kept: Sequence[Kept], wish: Wish, is_pair: bool = False
-) -> Outcome | None:
+def screen_dates(chip_id: str, modality: str, kept: Sequence[Kept], wish: Wish) -> Outcome | None:
     """The rejection of a chip with too few dates or windows of a modality, or None."""
     filled = [date for date in kept if date.members]
     windows = len({date.span.window for date in filled})
-    least = wish.select.min_windows if wish.select.min_windows is not None else (2 if is_pair else 0)
+    least = wish.select.min_windows if wish.select.min_windows is not None else (2 if wish.is_pair else 0)
     if len(filled) < wish.select.min_dates:
         return Outcome(chip_id, "rejected", f"{modality}.min_dates", float(len(filled)), float(wish.select.min_dates))
     if windows < least:
@@ -152,17 +152,31 @@ def _span_of(candidate: DateCandidate, wish: Wish) -> Span | None:
     return None if place is None else wish.spans[place]
 
 
+Moment = tuple[datetime, str]
+"""When, and on which side of a pair's event; empty where there is none."""
+
+
+def _moment(candidate: DateCandidate, wish: Wish) -> Moment:
+    span = _span_of(candidate, wish) if wish.is_pair else None
+    return candidate.datetime_utc, span.window if span is not None else ""
+
+
+def _is_near(one: Moment, other: Moment, max_gap_days: float) -> bool:
+    """Whether two dates are companions: within the gap, and no event between them."""
+    gap_s = abs((one[0] - other[0]).total_seconds())
+    return gap_s <= max_gap_days * DAY_S and (one[1] == other[1] or not (one[1] and other[1]))
+
+
 def _with_companion(
     name: str,
     other: str,
     max_gap_days: float,
-    candidates: Mapping[str, Sequence[DateCandidate]],
+    dates: Mapping[str, Sequence[Moment]],
     usable: Mapping[str, Sequence[int]],
 ) -> list[int]:
-    """The usable dates of a modality that have a usable one of the other within the gap."""
-    times = [candidates[other][i].datetime_utc for i in usable[other]]
-    limit = max_gap_days * DAY_S
-    return [i for i in usable[name] if any(_gap_s(candidates[name][i], moment) <= limit for moment in times)]
+    """The usable dates of a modality that have a usable one of the other beside them."""
+    others = [dates[other][i] for i in usable[other]]
+    return [i for i in usable[name] if any(_is_near(dates[name][i], date, max_gap_days) for date in others)]
 
 
 def _of_one_pass(candidates: Sequence[DateCandidate], usable: Sequence[int], wish: Wish) -> list[int]:
@@ -179,7 +193,7 @@ def _of_one_pass(candidates: Sequence[DateCandidate], usable: Sequence[int], wis
 
 
 def _in_windows(
-    candidates: Sequence[DateCandidate], usable: Sequence[int], wish: Wish, others: Sequence[datetime] | None
+    candidates: Sequence[DateCandidate], usable: Sequence[int], wish: Wish, others: Sequence[Moment] | None
 ) -> list[Kept]:
     """The dates of each window, beside the kept ``others`` of the near modality where there is one."""
     by_place: dict[int | None, list[int]] = defaultdict(list)
@@ -201,25 +215,19 @@ def _in_windows(
 
 
 def _companions(
-    candidates: Sequence[DateCandidate], here: Sequence[int], wish: Wish, span: Span, others: Sequence[datetime]
+    candidates: Sequence[DateCandidate], here: Sequence[int], wish: Wish, span: Span, others: Sequence[Moment]
 ) -> list[int]:
-    near = wish.select.near
-    limit = near.max_gap_days * DAY_S if near is not None else 0.0
-    if wish.is_composite:
-        close = [i for i in here if any(_gap_s(candidates[i], moment) <= limit for moment in others)]
-        return _preferred(candidates, close, wish.select, lambda c: min(_gap_s(c, moment) for moment in others))
+    limit = wish.select.near.max_gap_days if wish.select.near is not None else 0.0
+    dates = {i: _moment(candidates[i], wish) for i in here}
     found: set[int] = set()
-    for moment in others:
-        close = [i for i in here if _gap_s(candidates[i], moment) <= limit]
-        prefer = _preference(wish.select, _gap_to(moment))
-        if close:
+    for other in others:
+        close = [i for i in here if _is_near(dates[i], other, limit)]
+        prefer = _preference(wish.select, _gap_to(other[0]))
+        if wish.is_composite:
+            found.update(close)
+        elif close:
             found.add(min(close, key=lambda i: (prefer(candidates[i]), *_by_time(candidates[i]))))
-    return _preferred(
-        candidates,
-        sorted(found, key=lambda i: _by_time(candidates[i])),
-        wish.select,
-        lambda c: min(_gap_s(c, moment) for moment in others),
-    )
+    return _preferred(candidates, sorted(found), wish.select, lambda c: min(_gap_s(c, moment) for moment, _ in others))
 
 
 def _preferred(

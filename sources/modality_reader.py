@@ -97,7 +97,6 @@ class ModalityReader:
         self._reads = ItemReader(self.modality, self.groups, items, chips, needs.opener)
         self._read_of: dict[str, dict[str, Any]] = {}
         time = self.modality.time or recipe.time
-        self._is_pair = isinstance(time.windows, Pair)
         self.wishes = {
             chip.chip_id: Wish(
                 select=self.modality.select,
@@ -105,6 +104,7 @@ class ModalityReader:
                 is_composite=self.modality.composite is not None,
                 is_one_pass=self.profile.kind == "sar" and self.modality.orbit_state != "both",
                 is_optional=self.modality.optional,
+                is_pair=isinstance(time.windows, Pair),
             )
             for chip in chips
         }
@@ -163,7 +163,7 @@ class ModalityReader:
             return failed(chip, self.unjudged[item_id])
         if self.modality.optional:
             return None
-        return screen_dates(chip.chip_id, self.name, self._kept[chip.chip_id], self.wishes[chip.chip_id], self._is_pair)
+        return screen_dates(chip.chip_id, self.name, self._kept[chip.chip_id], self.wishes[chip.chip_id])
 
     def layers(self, chips: Sequence[ChipSpec]) -> Iterator[tuple[ChipSpec, dict[str, xr.Dataset] | Outcome]]:
         """Each chip's layers of this modality by group, or the failure that ended it."""

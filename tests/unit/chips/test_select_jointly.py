@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ def at(day: float, clear: float = 1.0, nodata: float = 0.0, state: str = "", sla
 
 
 def wish(*spans: Span, **more: Any) -> Wish:
-    flags = {key: more.pop(key) for key in ("is_composite", "is_one_pass", "is_optional") if key in more}
+    flags = {key: more.pop(key) for key in ("is_composite", "is_one_pass", "is_optional", "is_pair") if key in more}
     return Wish(Select.model_validate(more), spans or (WHOLE,), **flags)
 
 
@@ -122,11 +123,30 @@ def test_passes_never_mix_unless_asked() -> None:
 
 def test_pair_needs_both_sides_unless_told_otherwise() -> None:
     one_side = [Kept(WINDOWS[0], (0,))]
-    outcome = screen_dates("c", "m", one_side, wish(*WINDOWS[:2]), is_pair=True)
+    outcome = screen_dates("c", "m", one_side, wish(*WINDOWS[:2], is_pair=True))
     assert outcome is not None
     assert (outcome.reason, outcome.measured, outcome.limit) == ("m.min_windows", 1.0, 2.0)
-    assert screen_dates("c", "m", one_side, wish(*WINDOWS[:2], min_windows=1), is_pair=True) is None
+    assert screen_dates("c", "m", one_side, wish(*WINDOWS[:2], min_windows=1, is_pair=True)) is None
     assert screen_dates("c", "m", one_side, wish(*WINDOWS[:2])) is None
+
+
+def test_companions_of_a_pair_lie_on_one_side_of_the_event() -> None:
+    """The clearest date before the event has a companion after it alone: another one is kept, with its own."""
+    sides = span("pre", -20, -0.5), span("post", 0.5, 20)
+    s2, s1 = [at(-8, 0.9), at(-1, 1.0), at(2, 0.9)], [at(-9), at(1)]
+    near = {"modality": "s2", "max_gap_days": 3}
+    wishes = {
+        "s2": wish(*sides, how="least_cloudy", max_dates=1, is_pair=True),
+        "s1": wish(*sides, how="closest", max_dates=1, near=near, is_pair=True),
+    }
+    kept = select_jointly({"s2": s2, "s1": s1}, wishes)
+    assert members(kept["s2"]) == [("pre", (0,)), ("post", (2,))]
+    assert members(kept["s1"]) == [("pre", (0,)), ("post", (1,))]
+    assert screen_dates("c", "s1", kept["s1"], wishes["s1"]) is None
+    steps = {name: replace(one, is_pair=False) for name, one in wishes.items()}  # of a series any neighbour serves
+    assert members(select_jointly({"s2": s2, "s1": s1}, steps)["s2"]) == [("pre", (1,)), ("post", (2,))]
+    whole = {**wishes, "s1": wish(how="closest", max_dates=1, near=near)}  # and of a layer without sides
+    assert members(select_jointly({"s2": s2, "s1": s1}, whole)["s2"]) == [("pre", (1,)), ("post", (2,))]
 
 
 def test_a_glance_widens_the_limits_by_its_slack() -> None:
