@@ -32,6 +32,9 @@ FREQUENCIES = 17
 """Cosines along an edge; the mean is left out."""
 MIN_KNOWN = 0.8
 """Less of a picture known: no fingerprint."""
+MAX_FLAT = 0.95
+"""A picture of which a larger share holds one single value has no fingerprint: its bits would be the place of the few
+other pixels. In a map of classes, sea with a rock then was the twin of wood with a clearing."""
 MAX_BUCKET = 2000
 """Words that more prints of staying chips share than this are of no use (flat pictures) and are not followed."""
 
@@ -93,16 +96,14 @@ def fingerprint(picture: NDArray[np.generic], known: NDArray[np.bool_]) -> str:
     count = np.count_nonzero(known)
     if min(picture.shape) < FREQUENCIES or count < MIN_KNOWN * known.size:
         return ""
+    if _is_flat(picture.ravel() if count == known.size else picture[known]):
+        return ""
     if count == known.size and picture.dtype.kind in "iu" and picture.dtype.itemsize <= 4:
-        if picture.min() == picture.max():
-            return ""
         averaged = _averaged_whole(picture)
     else:
         values = picture.astype(np.float64)
         if count < known.size:
             values = np.where(known, values, values[known].mean())
-        if values.std() == 0.0:
-            return ""
         averaged = _averaged(values)
     low = fft.dctn(averaged, norm="ortho")[:FREQUENCIES, :FREQUENCIES].ravel()[_order()]
     return np.packbits(low > np.median(low)).tobytes().hex()
@@ -183,6 +184,15 @@ class _Staying:
 
 def _row(one: Fingerprint) -> NDArray[np.uint64]:
     return np.frombuffer(bytes.fromhex(one.bits), np.uint64)
+
+
+def _is_flat(values: NDArray[np.generic]) -> bool:
+    """Whether more than `MAX_FLAT` of some values are the same: that one then is the median of a few of them."""
+    few = values[:: values.size // 512 | 1]  # an odd step: no column of a picture is looked at alone
+    middle = np.partition(few, few.size // 2)[few.size // 2]
+    if np.count_nonzero(few == middle) < 0.8 * few.size:
+        return False
+    return bool(np.count_nonzero(values == middle) > MAX_FLAT * values.size)
 
 
 def _averaged(values: NDArray[np.float64]) -> NDArray[np.float64]:

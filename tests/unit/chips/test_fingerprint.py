@@ -71,6 +71,18 @@ def test_twins_with_few_other_bits_are_always_found_and_nothing_else(seed: int, 
     assert found[0].similarity == round(1 - flipped / BITS, 4)
 
 
+def test_few_pixels_in_the_same_place_make_no_twins() -> None:
+    """A rock in the sea and a clearing in the wood: maps of classes, elevation of a coast."""
+    sea, wood = np.full(SHAPE, 80, np.uint8), np.full(SHAPE, 10, np.uint8)
+    sea[3, 5:9], wood[3, 5:9] = 90, 60
+    some = np.ones(SHAPE, np.bool_)
+    some[-9:] = False
+    for known in (KNOWN, some):
+        assert fingerprint(sea, known) == fingerprint(wood.astype(np.float32), known) == ""
+    sea[20:50, 10:40] = 60
+    assert fingerprint(sea, KNOWN) != ""
+
+
 def test_what_a_band_lacks_makes_no_twins() -> None:
     found = []
     for seed, empty in ((1, np.nan), (2, np.nan), (3, -32768.0)):
