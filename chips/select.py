@@ -45,6 +45,8 @@ class Wish:
     """Windows, in time order."""
     is_composite: bool = False
     """Whether the dates of a window become one."""
+    needs_clear: bool = False
+    """Whether a date without any clear ground is of no use: a composite would hold nothing of it but its time."""
     is_one_pass: bool = False
     """Whether ascending and descending may not mix."""
     is_optional: bool = False
@@ -142,7 +144,9 @@ def _usable(candidates: Sequence[DateCandidate], wish: Wish) -> list[int]:
     found = [
         index
         for index, candidate in enumerate(candidates)
-        if (span := _span_of(candidate, wish)) is not None and _is_within(candidate, wish.select, span.reference_utc)
+        if (span := _span_of(candidate, wish)) is not None
+        and _is_within(candidate, wish.select, span.reference_utc)
+        and (not wish.needs_clear or candidate.clear_fraction + candidate.slack > 0.0)
     ]
     return sorted(found, key=lambda i: _by_time(candidates[i]))
 

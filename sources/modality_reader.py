@@ -97,11 +97,13 @@ class ModalityReader:
         self._reads = ItemReader(self.modality, self.groups, items, chips, needs.opener)
         self._read_of: dict[str, dict[str, Any]] = {}
         time = self.modality.time or recipe.time
+        composite = self.modality.composite
         self.wishes = {
             chip.chip_id: Wish(
                 select=self.modality.select,
                 spans=spans_of(time, chip),
-                is_composite=self.modality.composite is not None,
+                is_composite=composite is not None,
+                needs_clear=composite is not None and composite.min_count > 0,
                 is_one_pass=self.profile.kind == "sar" and self.modality.orbit_state != "both",
                 is_optional=self.modality.optional,
                 is_pair=isinstance(time.windows, Pair),

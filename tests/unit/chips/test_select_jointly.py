@@ -27,7 +27,11 @@ def at(day: float, clear: float = 1.0, nodata: float = 0.0, state: str = "", sla
 
 
 def wish(*spans: Span, **more: Any) -> Wish:
-    flags = {key: more.pop(key) for key in ("is_composite", "is_one_pass", "is_optional", "is_pair") if key in more}
+    flags = {
+        key: more.pop(key)
+        for key in ("is_composite", "is_one_pass", "is_optional", "is_pair", "needs_clear")
+        if key in more
+    }
     return Wish(Select.model_validate(more), spans or (WHOLE,), **flags)
 
 
@@ -77,6 +81,17 @@ def test_composite_of_a_window_has_all_of_its_dates() -> None:
     assert members(plain) == [("a", (0, 1)), ("b", (2,))]
     padded = select_jointly({"m": dates}, {"m": wish(*WINDOWS, is_composite=True, keep_missing=True)})["m"]
     assert members(padded)[-1] == ("c", ())
+
+
+def test_composite_has_no_date_of_which_it_can_hold_nothing() -> None:
+    dates = [at(-9, 0.0), at(-8, 0.4), at(-3, 0.0, slack=0.05), at(2, 0.0), at(3, 0.2)]
+    select = {"how": "all", "max_dates": 2}
+    wanted = wish(*WINDOWS, **select, is_composite=True, needs_clear=True)
+    assert members(select_jointly({"m": dates[:2] + dates[3:]}, {"m": wanted})["m"]) == [("b", (1, 3))]
+    glanced = replace(wanted, select=wanted.select.model_copy(update={"max_dates": 9}))
+    assert members(select_jointly({"m": dates}, {"m": glanced})["m"]) == [("b", (1, 2, 4))]  # it is looked at again
+    least_bad = wish(*WINDOWS, max_dates=9, is_composite=True)
+    assert members(select_jointly({"m": dates}, {"m": least_bad})["m"]) == [("b", (0, 1, 2, 3, 4))]
 
 
 def test_companions_are_chosen_together() -> None:

@@ -52,7 +52,7 @@ def test_empty_steps_hold_no_data_and_no_time(make_raster: MakeRaster) -> None:
     assert row["m.window_gap_days"][1] == pytest.approx(35.4, abs=1.0)
 
 
-def test_median_is_of_the_clear_dates_and_names_them_all(make_raster: MakeRaster) -> None:
+def test_median_is_of_the_dates_with_clear_ground_and_names_them_all(make_raster: MakeRaster) -> None:
     scls = [clear() for _ in range(4)]
     scls[1][HERE[0], HERE[1]] = 9
     scls[2][HERE[0].start, HERE[1].start] = 0
@@ -69,8 +69,8 @@ def test_median_is_of_the_clear_dates_and_names_them_all(make_raster: MakeRaster
         assert (layer["count"].values[0].ravel()[1:] == 3).all()
         assert (layer["valid"].values == Valid.CLEAR).all()
         row = chip_row(found, rules)
-        assert (row["m.item_ids"], row["m.dates_used"], row["m.composite"]) == (["d0 d1 d2 d3"], [4], ["median"])
-        assert row["m.datetimes"] == [WHEN + timedelta(days=1)]
+        assert (row["m.item_ids"], row["m.dates_used"], row["m.composite"]) == (["d0 d2 d3"], [3], ["median"])
+        assert row["m.datetimes"] == [WHEN + timedelta(days=2)]
         assert row["m.last_datetimes"] == [WHEN + timedelta(days=3)]
 
 
