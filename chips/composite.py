@@ -23,6 +23,9 @@ STRIP_BYTES = 64 * 1024 * 1024
 """Aim for the float32 numbers of all dates that are looked at together."""
 NOBODY = -1
 """Index where no date serves."""
+DARK = 0.05
+"""Red and near infrared together, in reflectance: ten times the 0.005 that Sentinel-2's surface reflectance may err by
+where there is hardly any (ESA, Sentinel-2 L2A Data Quality Report: 0.05 of the value and 0.005)."""
 _BEST_FIRST = np.full(256, 5, np.uint8)
 _BEST_FIRST[[Valid.CLEAR, Valid.WATER]] = 0
 _BEST_FIRST[[Valid.SNOW, Valid.HAZE]] = (1, 2)
@@ -161,13 +164,15 @@ def medoid_costs(stack: Stack) -> NDArray[np.float32]:
 
 
 def ndvi_costs(stack: Stack, red: int, nir: int) -> NDArray[np.float32]:
-    """(dates, y, x): less is greener, from the bands at these positions; NaN where either has no data."""
+    """(dates, y, x): less is greener, -1..1, from the bands at these positions; NaN where either has no data.
+
+    Of ground darker than `DARK` the index would be noise over noise, without limit where a reflectance is negative:
+    there it counts as if the sum were `DARK`, so that water and shadow are no greener than a crop.
+    """
     costs = np.full((len(stack.stored), *stack.valid[0].shape), np.nan, np.float32)
     for number, stored in enumerate(stack.stored):
         red_value, nir_value = (_physical(stored, band) for band in (red, nir))
-        total = nir_value + red_value
-        with np.errstate(divide="ignore", invalid="ignore"):
-            costs[number] = np.where(total != 0, -(nir_value - red_value) / total, np.nan)
+        costs[number] = np.clip((red_value - nir_value) / np.maximum(nir_value + red_value, DARK), -1.0, 1.0)
     return costs
 
 

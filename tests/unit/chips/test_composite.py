@@ -133,6 +133,24 @@ def test_best_pixel_by_greenness_by_time_and_by_mask() -> None:
     assert taken(cloudy, chosen(cloudy, time_costs([0, 1, 2]), min_count=0)).valid.tolist() == [[3, 3]]
 
 
+def test_dark_ground_is_no_greener_than_a_crop_and_has_its_pixel() -> None:
+    """Water of reflectance -0.002 and 0.003 would have an index of 5, and one of 0 and 0 none at all."""
+    pairs = {"water": (980, 1030), "crop": (1400, 5000), "nothing": (1000, 1000), "negative": (990, 995)}
+    given = {
+        name: Stored(np.array([[[r]], [[n]]], np.uint16), 1e-4, -0.1, 0, "reflectance")
+        for name, (r, n) in pairs.items()
+    }
+    clear = np.ones((1, 1), np.uint8)
+
+    def greenest(*names: str) -> str:
+        stack = Stack([given[name] for name in names], [clear] * len(names))
+        return names[int(chosen(stack, ndvi_costs(stack, 0, 1))[0, 0])]
+
+    assert greenest("water", "crop", "negative", "nothing") == "crop"
+    stack = Stack([given["nothing"]], [clear])
+    assert taken(stack, chosen(stack, ndvi_costs(stack, 0, 1))).valid.tolist() == [[Valid.CLEAR]]
+
+
 def test_choice_of_the_finest_layer_holds_in_a_coarser_one_where_it_is_as_clear() -> None:
     fine, coarse = GeoRef(32632, 0.0, 120.0, 10.0, (4, 6)), GeoRef(32632, 0.0, 120.0, 20.0, (2, 3))
     index = np.zeros((4, 6), np.int16)
