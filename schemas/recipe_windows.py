@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from schemas.recipe_base import Day, Model, Name
 
@@ -15,7 +15,8 @@ SEASON_NAMES: dict[str, tuple[str, ...]] = {
 }
 """What ``only`` may name in each calendar."""
 MOST_DAYS = 110_000
-"""A window around an event is no longer than all days that a recipe may name (1900 to 2199)."""
+"""A window around an event is no longer than all the days that a recipe may name, 1900 to 2199: from none of them it
+leaves the calendar."""
 
 
 class Seasons(Model):
@@ -50,7 +51,7 @@ class Every(Model):
 
     kind: Literal["every"]
     """Which of the kinds this is."""
-    days: PositiveInt
+    days: int = Field(ge=1)
     """Length of a step."""
 
 

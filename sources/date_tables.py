@@ -164,12 +164,16 @@ def _iso(value: Any, where: str, row: str) -> str:
         return ""
     try:
         if isinstance(value, (date, np.datetime64)):
-            return str(pd.Timestamp(value).date().isoformat())
-        is_number = not isinstance(value, str) and float(value).is_integer()  # a column with gaps is one of floats
-        text = str(int(value)) if is_number else str(value).strip()
-        return datetime.fromisoformat(text).date().isoformat()
+            day = date.fromisoformat(str(value)[:10])
+        else:
+            is_number = not isinstance(value, str) and float(value).is_integer()  # a column with gaps is one of floats
+            day = datetime.fromisoformat(str(int(value)) if is_number else str(value).strip()).date()
     except (ValueError, TypeError) as error:
         raise RecipeError(f"{row}: {str(value)[:40]!r} is no day", where=where, mend="write 2021-07-14") from error
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:  # 9999-12-31 often stands for none
+        said = f"{row}: {day} lies outside of {FIRST_YEAR} to {LAST_YEAR}"
+        raise RecipeError(said, where=where, mend="leave it empty where there is none")
+    return day.isoformat()
 
 
 def _read(path: Path, where: str) -> pd.DataFrame:

@@ -156,6 +156,7 @@ def test_columns_of_cells_become_dates() -> None:
         ({"kind": "seasons", "calendar": "phenology"}, "go together"),
         ({"kind": "pair"}, "give either event"),
         ({"kind": "pair", "event": "2020-01-01"}, "outside time.start"),
+        ({"kind": "pair", "event": "2021-05-01", "before_days": 1_000_000}, "less than or equal to 110000"),
         ({"kind": "pair", "event": "2021-05-01", "before_days": 3, "exclude_days": 3}, "leaves nothing"),
         ({"kind": "list", "windows": [{"id": "a", "start": "2020-01-01", "end": "2020-02-01"}]}, "reaches beyond"),
         (

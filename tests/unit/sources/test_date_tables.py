@@ -119,6 +119,7 @@ def test_a_day_that_may_be_another_is_refused(tmp_path: Path, odd: str) -> None:
         ("chip_id,when\nc0,2021-01-01\n", "no column 'event'"),
         ("name,event\nc0,2021-01-01\n", "does not say where"),
         ("chip_id,event\nc0,soon\n", "is no day"),
+        ("chip_id,event\nc0,9999-12-31\n", "row 1: 9999-12-31 lies outside of 1900 to 2199"),
         ('lon,lat,event\n"11,2",47.5,2021-01-01\n', "row 1: 11,2, 47.5 are no degrees"),
         ("lon,lat,event\n,,2021-01-01\n600000,5300000,2021-01-01\n", "row 2: 600000.0, 5300000.0 are no degrees"),
         ("chip_id,event\nc0,2021-01-01\nc0,2021-02-01\n", "two events"),
