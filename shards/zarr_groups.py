@@ -48,6 +48,8 @@ class LabelTable:
     """Largest rows and columns of a chip."""
     legend: str = ""
     """Name of its legend."""
+    gsd_m: float | None = None
+    """Pixel size; None where the recipe does not say."""
 
 
 @dataclass(frozen=True)
@@ -332,9 +334,16 @@ class LabelSpec:
 
     def close(self, group: zarr.Group, chip_ids: Sequence[str], vectors: Vectors) -> None:
         """See `GroupSpec.close`."""
-        group.attrs.update({"legend": self.table.legend})
+        size = {} if self.table.gsd_m is None else {"gsd_m": self.table.gsd_m}
+        group.attrs.update({"legend": self.table.legend, **size})
         write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
         write_places(group, vectors)
+
+
+def label_gsd_m(recipe: Mapping[str, Any]) -> float | None:
+    """Pixel size of a dataset's labels, from its resolved recipe; None of one without a grid."""
+    size = recipe.get("grid", {}).get("gsd_m")
+    return None if size is None else float(size)
 
 
 def _label_origin(sample: Sample, name: str) -> tuple[float, float]:

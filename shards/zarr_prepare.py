@@ -28,7 +28,7 @@ from shards.samples import decode_json, decode_sample
 from shards.storage import Storage
 from shards.stored_tables import read_places, table_of
 from shards.tar_reader import ShardFiles
-from shards.zarr_groups import LabelTable, ZarrPlan
+from shards.zarr_groups import LabelTable, ZarrPlan, label_gsd_m
 from shards.zarr_record import NAME, ZarrRecord, read_record
 from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot
 from shards.zarr_write import Spread, ZarrBefore, kept_shards, write_zarr
@@ -258,7 +258,7 @@ def _input_hash(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]]) -> str:
     """sha256 over all that the groups follow from; statistics of bands are not among it."""
     measured = {"mean", "std", "count"}
     layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in plan.layers]
-    labels = [[name, t.dtype, t.nodata, list(t.shape_yx), t.legend] for name, t in sorted(plan.labels.items())]
+    labels = [[name, t.dtype, t.nodata, list(t.shape_yx), t.legend, t.gsd_m] for name, t in sorted(plan.labels.items())]
     content = {
         "inputs": {group: list(hashes) for group, hashes in inputs.items()},
         "chips": list(plan.chip_ids),
@@ -277,12 +277,13 @@ Shapes = Mapping[str, tuple[str, tuple[int, int]]]
 def _label_tables(draft: Draft, taken: Shapes) -> dict[str, LabelTable]:
     """Label groups and their largest shapes: those of the samples that were encoded, and of those taken over."""
     found: dict[str, tuple[str, tuple[int, int]]] = {}
+    gsd_m = label_gsd_m(draft.recipe)
     for shapes in (taken, *(shard.labels for shard in draft.shards)):
         for name, (dtype, shape) in shapes.items():
             largest = found.get(name, ("", (0, 0)))[1]
             found[name] = (dtype, (max(largest[0], shape[0]), max(largest[1], shape[1])))
     return {
-        name: LabelTable(dtype, _label_nodata(name, dtype, draft), shape, _legend_name(name, draft))
+        name: LabelTable(dtype, _label_nodata(name, dtype, draft), shape, _legend_name(name, draft), gsd_m)
         for name, (dtype, shape) in sorted(found.items())
     }
 

@@ -10,18 +10,21 @@ from pathlib import Path
 from threading import Barrier
 from typing import cast
 
+import numpy as np
 import pytest
+import zarr
 
 from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.draft import Draft
+from shards.export import ExportOptions, export_dataset
 from shards.reader import open_dataset
 from shards.storage import FolderStorage, Storage, open_storage
 from shards.tables import chips_table
 from shards.version import publish
 from shards.zarr_prepare import AT_ONCE, load_samples
 from shards.zarr_record import NAME, read_record
-from shards.zarr_store import tagged_snapshot
+from shards.zarr_store import open_store, tagged_snapshot
 from tests.unit.shards import made_up
 
 INPUTS = {"s2": "a", "s1": "b", "labels": "c", "fuse": "d", "captions": "e"}
@@ -197,3 +200,17 @@ def test_a_product_of_samples_that_were_taken_over_keeps_its_group(tmp_path: Pat
         publish(open_storage(root), replace(made, shards=shards))
     assert "label_worldcover" in open_dataset(root).document.zarr["groups"]
     assert check_dataset(root).problems == []
+
+
+def test_label_groups_say_their_pixel_size_as_groups_of_pixels_do(tmp_path: Path) -> None:
+    recipe = {"name": "made-up", "format": 1, "grid": {"gsd_m": 10.0}}
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [made_up.sample(0)], recipe=recipe))
+    dataset = open_dataset(tmp_path / "d")
+    export_dataset(dataset, tmp_path / "out", ExportOptions("zarr"))
+    of_its_own = zarr.open_group(open_store(dataset.storage, dataset.version), mode="r")
+    exported = zarr.open_group(tmp_path / "out" / "dataset.zarr", mode="r")
+    for top in (of_its_own, exported):
+        left, _, right, _ = dataset.chips["bounds_xyxy"].iloc[0]
+        for name in ("label", "confidence", "label_worldcover"):
+            columns = int(np.asarray(top[f"{name}/columns"])[0])
+            assert top[name].attrs["gsd_m"] == (right - left) / columns
