@@ -2,7 +2,8 @@
 
 Form: published documentation of olmoearth_pretrain (every modality (H, W, T, C) over a common list of steps, of which a
 modality holds the present ones; ``missing_timesteps_masks/<modality>`` says which those are; ``timestamps`` are day,
-month counted from 0, year; ``latlon`` in degrees). A day on which a modality has several dates has as many steps.
+month counted from 0, year; ``latlon`` in degrees; ``sample_metadata.csv`` has ``sample_index`` and per modality 1 or 0;
+``latlon_distribution.npy``). A day on which a modality has several dates has as many steps.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ STEP = np.dtype([("day", "datetime64[D]"), ("number", np.int64)])
 
 
 class Hdf5Exporter:
-    """``sample_<n>.h5`` for each chip, and ``sample_metadata.csv``."""
+    """``sample_<n>.h5`` for each chip, ``sample_metadata.csv`` and ``latlon_distribution.npy``."""
 
     title = "HDF5 with masks of missing steps (OlmoEarth)"
     members = ("labels", "label", "confidence", "texts")
@@ -47,6 +48,7 @@ class Hdf5Exporter:
         modalities = dict.fromkeys(job.dataset.layer(group).modality for group in job.groups)
         self._tables = {modality: tables_of(job.dataset, job.groups, modality) for modality in modalities}
         self._rows: list[tuple[object, ...]] = []
+        self._places: list[tuple[float, float]] = []
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
@@ -69,8 +71,9 @@ class Hdf5Exporter:
             file.flush()
             content = file.id.get_file_image()
         (self._job.folder / name).write_bytes(content)
-        there = (modality in stacks for modality in self._tables)
-        self._rows.append((name, sample.chip_id, sample.split, *place, len(steps), *there))
+        there = (int(modality in stacks) for modality in self._tables)
+        self._rows.append((len(self._rows), name, sample.chip_id, sample.split, *place, len(steps), *there))
+        self._places.append(place)
 
     def _write(self, file: h5py.File, sample: Sample, modality: str, found: Stack) -> None:
         kept = _kept(found)
@@ -94,9 +97,11 @@ class Hdf5Exporter:
 
     def finish(self) -> None:
         """See `Exporter.finish`."""
+        np.save(self._job.folder / "latlon_distribution.npy", np.array(self._places, np.float32).reshape(-1, 2))
         with (self._job.folder / "sample_metadata.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(("file", "chip_id", "split", "latitude", "longitude", "steps", *self._tables))
+            columns = ("sample_index", "file", "chip_id", "split", "latitude", "longitude", "steps", *self._tables)
+            writer.writerow(columns)
             writer.writerows(self._rows)
 
     def abandon(self) -> None:

@@ -1,6 +1,7 @@
 """Parquet as Major TOM Core has it: a row is a cell (and a date), each band a GeoTIFF in a column; a row per row group.
 
-Form: published documentation and metadata of Major TOM Core: ``images/part_00000.parquet`` and ``metadata.parquet``
+Form: published documentation and metadata of Major TOM Core: ``images/part_00000.parquet`` with ``product_id``,
+``grid_cell``, ``product_datetime``, ``thumbnail``, the bands and ``cloud_mask``, and ``metadata.parquet``
 with ``grid_cell``, ``grid_row_u``, ``grid_col_r``, ``product_id``, ``timestamp``, ``cloud_cover``, ``nodata``,
 ``centre_lat``, ``centre_lon``, ``crs``, ``parquet_url``, ``parquet_row``, ``geometry``.
 """
@@ -111,7 +112,7 @@ class _Part:
         self._shown = shown_bands(tables)
         binary = [(name, pa.binary()) for name in (*self.columns, "cloud_mask", "thumbnail")]
         self._schema = pa.schema(
-            [("product_id", pa.string()), ("grid_cell", pa.string()), ("timestamp", pa.string()), *binary]
+            [("product_id", pa.string()), ("grid_cell", pa.string()), ("product_datetime", pa.string()), *binary]
         )
         (job.folder / self.name / "images").mkdir(parents=True)
         self._metadata: list[dict[str, Any]] = []
@@ -135,7 +136,7 @@ class _Part:
         row: dict[str, Any] = {
             "product_id": str((sample.row.get(f"{self._modality}.item_ids") or [""] * (date + 1))[date]),
             "grid_cell": sample.row.get("majortom_cell") or sample.chip_id,
-            "timestamp": timestamp,
+            "product_datetime": timestamp,
         }
         planes = {}
         for table in self._tables:
@@ -173,7 +174,7 @@ class _Part:
                 "grid_row_u": int(cell[1]) * (1 if cell[2] == "U" else -1) if cell else None,
                 "grid_col_r": int(cell[3]) * (1 if cell[4] == "R" else -1) if cell else None,
                 "product_id": row["product_id"],
-                "timestamp": row["timestamp"],
+                "timestamp": row["product_datetime"],
                 "cloud_cover": float(100 * np.isin(codes[seen], (1, 2, 3)).mean()) if seen.any() else None,
                 "nodata": float((valid == 0).mean()),
                 "centre_lat": latitude,

@@ -2,7 +2,8 @@
 
 Form: published documentation of TerraMesh: ``<split>/<MODALITY>/<name>_<split>_<number>.tar``, a member
 ``<key>.zarr.zip`` per sample: Zarr version 2 with consolidated metadata, array ``bands`` (time, band, y, x), its
-coordinates, ``center_lat``, ``center_lon``, ``crs``, ``cloud_mask`` of optical modalities.
+coordinates, ``time`` as nanoseconds in every modality, ``center_lat``, ``center_lon``, ``crs``, ``cloud_mask`` of
+optical modalities.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from shards.layout import canonical_json
 
 SAMPLES_PER_TAR = 1000
 CODEC = Blosc(cname="zstd", clevel=3, shuffle=Blosc.BITSHUFFLE)
-SECONDS = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+NANOSECONDS = {"units": "nanoseconds since 1970-01-01", "calendar": "proleptic_gregorian"}
 
 
 class TerraMeshExporter:
@@ -60,7 +61,8 @@ class TerraMeshExporter:
                 tars[modality.upper()], sample.chip_id, zarr_zip(_arrays(sample, stack(sample, tables), tables, place))
             )
         if "LULC" in tars and sample.label is not None:
-            arrays = {"bands": (sample.label[None, None], ("time", "band", "y", "x")), **place}
+            bands = sample.label[None, None]
+            arrays = {"bands": (bands, ("time", "band", "y", "x")), "time": _times(NO_TIME), **place}
             _append(tars["LULC"], sample.chip_id, zarr_zip(arrays))
 
     def _tars(self, split: str) -> dict[str, tarfile.TarFile]:
@@ -108,6 +110,12 @@ for sample in webdataset.WebDataset("{name}", shardshuffle=False):
 
 
 Array = tuple[NDArray[Any], tuple[str, ...]]
+NO_TIME = np.array(["NaT"], "datetime64[ns]")
+
+
+def _times(times: NDArray[np.datetime64]) -> Array:
+    """Nanoseconds since 1970: TerraMesh's readers take the numbers as such, whatever the units say."""
+    return times.astype("datetime64[ns]").astype(np.int64), ("time",)
 
 
 def _place(sample: Sample) -> dict[str, Array]:
@@ -124,16 +132,18 @@ def _place(sample: Sample) -> dict[str, Array]:
 def _arrays(sample: Sample, found: Stack | None, tables: list[LayerTable], place: dict[str, Array]) -> dict[str, Array]:
     """Arrays of one sample and modality, with their dimensions."""
     names = band_names(tables)
+    arrays: dict[str, Array]
     if found is None:
         empty = np.zeros((0, len(names), *tables[0].shape_yx), tables[0].dtype)
-        return {"bands": (empty, ("time", "band", "y", "x")), "band": (np.array(names), ("band",)), **place}
+        arrays = {"bands": (empty, ("time", "band", "y", "x")), "band": (np.array(names), ("band",))}
+        return arrays | {"time": _times(NO_TIME[:0])} | place
     layer = next(sample.layers[table.group] for table in tables if table.group in sample.layers)
     georef = found.georef
     rows, columns = georef.shape_yx
-    arrays: dict[str, Array] = {
+    arrays = {
         "bands": (found.data, ("time", "band", "y", "x")),
         "band": (np.array(names), ("band",)),
-        "time": (found.time_utc.astype("datetime64[s]").astype(np.int64), ("time",)),
+        "time": _times(found.time_utc),
         "y": (georef.y0 - georef.pixel_size * (np.arange(rows) + 0.5), ("y",)),
         "x": (georef.x0 + georef.pixel_size * (np.arange(columns) + 0.5), ("x",)),
         "scale": (layer.scale, ("time",)),
@@ -164,7 +174,7 @@ def zarr_zip(arrays: dict[str, Array], codec: Blosc = CODEC) -> bytes:
             "fill_value": None,
             "order": "C",
         }
-        metadata[f"{name}/.zattrs"] = {"_ARRAY_DIMENSIONS": list(dims), **(SECONDS if name == "time" else {})}
+        metadata[f"{name}/.zattrs"] = {"_ARRAY_DIMENSIONS": list(dims), **(NANOSECONDS if name == "time" else {})}
         if values.size:
             files[f"{name}/{'.'.join('0' * values.ndim)}"] = codec.encode(np.ascontiguousarray(values))
     consolidated = {"zarr_consolidated_format": 1, "metadata": metadata}

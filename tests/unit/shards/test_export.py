@@ -90,6 +90,8 @@ def test_major_tom_rows_hold_each_band_as_a_geotiff(dataset: Dataset, export: Ex
             file = pq.ParquetFile(root / row["parquet_url"])
             assert file.metadata.num_row_groups == file.metadata.num_rows
             cell = file.read_row_group(row["parquet_row"]).to_pylist()[0]
+            assert list(cell)[:3] == ["product_id", "grid_cell", "product_datetime"]  # as the parts of Core have them
+            assert cell["product_datetime"] == row["timestamp"]
             assert cell["product_id"] == sample.row["s2.item_ids"][date]
             for group, band, number in (("s2_10m", "B04", 1), ("s2_20m", "B11", 0)):
                 layer = sample.layers[group]
@@ -135,6 +137,9 @@ def test_terramesh_tars_zip_over_modalities_and_hold_zarr(dataset: Dataset, expo
                 else:
                     np.testing.assert_array_equal(pixels["bands"][0, 0], sample.label)
                 assert pixels["crs"][0] == made_up.EPSG
+                group = {"S2": "s2_10m", "S1": "s1"}.get(modality)
+                times = sample.layers[group].time_utc if group else np.array(["NaT"], "datetime64[ns]")
+                np.testing.assert_array_equal(pixels["time"][...], times.astype(np.int64))  # nanoseconds
                 found += 1
         assert keys[0] == keys[1] == keys[2]
     assert found == 3 * 6
@@ -269,8 +274,13 @@ def test_hdf5_holds_present_steps_and_says_which(dataset: Dataset, export: Expor
     root = export("hdf5")
     table = pandas.read_csv(root / "sample_metadata.csv")
     assert sorted(table["chip_id"]) == sorted(dataset.chip_ids())
+    assert table["sample_index"].tolist() == list(range(len(table)))
+    places = np.load(root / "latlon_distribution.npy")
+    np.testing.assert_allclose(places, table[["latitude", "longitude"]], rtol=1e-6)
     for _, row in table.iterrows():
         sample = dataset.sample(row["chip_id"])
+        assert row["file"] == f"sample_{row['sample_index']}.h5"
+        assert (row["s2"], row["s1"]) == (1, int(len(sample.layers["s1"].data) > 0))
         with h5py.File(root / row["file"]) as file:
             stamps = file["timestamps"][:]
             assert len(stamps) == row["steps"] == len(sample.layers["s2_10m"].data)
