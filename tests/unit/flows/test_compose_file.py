@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.settings import Settings
+from sqlalchemy.engine import make_url
 
 from flows.cluster import WORKER_ENVIRONMENT
 from flows.deployments import prefect_yaml
@@ -52,6 +54,20 @@ def test_without_passwords_nothing_starts() -> None:
     written = re.findall(r"PASSWORD: (.*)|SECRET\w*: (.*)", FILE.read_text())
     assert written
     assert all("${TERRAWEFT_" in (one or other) for one, other in written)
+
+
+def test_any_password_leads_prefect_to_its_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    secret = "a@b/c%41:+=#?"
+    known = {"TERRAWEFT_DB_PASSWORD": secret, "TERRAWEFT_S3_KEY": "key", "TERRAWEFT_S3_SECRET": "secret"}
+    service = interpolated(yaml.safe_load(FILE.read_text()), known)["services"]["prefect"]
+    for name, value in service["environment"].items():
+        if name.startswith("PREFECT_") and "DATABASE" in name:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    address = Settings().server.database.connection_url
+    assert address is not None
+    found = make_url(address.get_secret_value())
+    assert (found.password, found.host, found.database) == (secret, "postgres", "prefect")
 
 
 def test_the_prefect_file_is_the_region_table_s() -> None:
