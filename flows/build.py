@@ -18,13 +18,12 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.cluster import dask_client, quieten
 from flows.looking import Look, owner_of, unchanged
+from flows.patience import may_pass
 from flows.progress import current
 from flows.request import BuildRequest, BuildResult
 from flows.runs import spread
 from flows.stages import PlainStages, run_stages, sweep_scratch
-from schemas.errors import SourceError
 from shards.lock import dataset_lock
-from sources.retry import is_transient
 
 
 class OnCluster:
@@ -94,14 +93,14 @@ class PrefectStages:
                 persist_result=False,
                 retries=len(self.patience_s),
                 retry_delay_seconds=self.patience_s,
-                retry_condition_fn=may_pass,
+                retry_condition_fn=is_worth_a_retry,
             )(stage)()
 
         return as_task
 
 
-def may_pass(stage: Any, run: Any, state: Any) -> bool:
-    """Whether a stage ended for a reason that passes by itself: a source that is throttled, broken off or away.
+def is_worth_a_retry(stage: Any, run: Any, state: Any) -> bool:
+    """Whether a stage ended for a reason that passes by itself.
 
     What a unit of work meets is retried where it is read (`sources.retry`), and is an outcome in the end; this is for
     the stages themselves, which ask the catalogs.
@@ -109,8 +108,7 @@ def may_pass(stage: Any, run: Any, state: Any) -> bool:
     try:
         state.result()
     except Exception as error:
-        source = error if isinstance(error, SourceError) else error.__cause__  # told to a person, from its cause
-        return isinstance(source, SourceError) and is_transient(source)
+        return may_pass(error)
     return False
 
 

@@ -16,7 +16,8 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import get_current_settings
 
 BEAT = "prefect.flow-run.heartbeat"
-ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
+"""After which no sign of life is due: the last is of a run that gave its place back, and is started again later."""
 MISSED = 4
 """Signs of life in a row that a run may lack: an API that is restarted loses some."""
 BEAT_S = 180

@@ -21,6 +21,7 @@ from flows.build import build
 from flows.captioning import api_key as key_slot
 from flows.metrics import RunTotals, totals_of, write_metrics
 from flows.notify import Event, notify
+from flows.patience import PATIENCE_S, come_again, is_scheduled
 from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
@@ -32,9 +33,6 @@ from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
-
-PATIENCE_S = (30.0, 120.0, 600.0)
-"""Pauses before a night's run asks again a catalog that did not answer; by hand somebody sees the error at once."""
 
 
 def days_of(given: str | Sequence[str] | None) -> list[date]:
@@ -114,13 +112,16 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
 
     Raises:
         UserError: a mistake in the table, the recipe or the environment.
+        Abort: a source does not answer; Prefect's worker starts the run again later (`flows.patience`).
     """
     row = regions.row(region)
     try:
         result = _refreshed(regions, region, day, redo)
         became = let_in(result.storage, result.version) if result is not None and result.waits else ""
     except Exception as error:
-        notify(row.notify, Event("failed", region, *stand(regions, region), said_of(error)), os.environ)
+        said = said_of(error)
+        come_again(error, said)
+        notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)
         raise
     if result is None:
         log.info("%s: the current version holds what was there on %s", region, day)
@@ -176,7 +177,7 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
         workers=regions.row(region).workers,
         dask_address=regions.address(region, os.environ),
         redo=redo,
-        patience_s=PATIENCE_S,
+        patience_s=() if is_scheduled() else PATIENCE_S,
     )
     watcher.set(ArtifactProgress(recipe.name, Silent()))
     with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`

@@ -37,5 +37,5 @@ def test_a_run_may_lack_some_signs_of_life_and_its_end_is_one() -> None:
     assert pause_s
     assert trigger.within == timedelta(seconds=MISSED * pause_s)
     assert trigger.expect - {BEAT} == {
-        f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed")
-    }
+        f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
+    }, "a run that waits for its next start gives none either"

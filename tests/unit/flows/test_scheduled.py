@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TagsContext
+from prefect.exceptions import Abort
 from prefect.states import Crashed
 
 from flows import scheduled
@@ -17,7 +18,7 @@ from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region
 from flows.validating import WAITS
-from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError
+from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -173,3 +174,22 @@ def test_a_run_that_was_killed_is_told(tmp_path: Path, told: list[Event]) -> Non
     hook(flow=refresh_region, flow_run=run, state=Crashed())
     assert [(one.kind, one.region, one.dataset) for one in told] == [("failed", "inn", str(tmp_path / "data" / "inn"))]
     assert "crashed" in told[0].text
+
+
+def test_a_run_that_comes_again_tells_nobody(
+    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(request: BuildRequest) -> BuildResult:
+        assert request.patience_s == (), "a pause in the process holds a place of the pool"
+        raise ThrottledError("HTTP 503", "http://127.0.0.1:1")
+
+    def come_again(error: Exception, said: str) -> None:
+        raise Abort(said)
+
+    monkeypatch.setattr(scheduled, "build", build)
+    monkeypatch.setattr(scheduled, "is_scheduled", lambda: True)
+    monkeypatch.setattr(scheduled, "come_again", come_again)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    with pytest.raises(Abort, match="ThrottledError: HTTP 503"):
+        refresh_region.fn(str(tmp_path / "regions.yaml"), "inn")
+    assert told == []
