@@ -50,6 +50,8 @@ class Deployed:
     """Cron and time zone; empty where it runs by hand alone."""
     paused: bool
     """Whether its schedule rests."""
+    note: str = ""
+    """What a person should know of its schedule, in a line."""
 
 
 @contextmanager
@@ -154,7 +156,7 @@ def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
     )
     found = made.apply()
     said = f"{row.schedule.cron} {row.schedule.timezone}" if row.schedule else ""
-    return Deployed(row.name, UUID(str(found)), said, is_paused)
+    return Deployed(row.name, UUID(str(found)), said, is_paused, early_run(row, datetime.now(UTC).date()))
 
 
 def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
@@ -228,6 +230,26 @@ def due_days(row: Row, since: date, until: date) -> list[date]:
         if not days or days[-1] != day:
             days.append(day)
     return days
+
+
+def early_run(row: Row, since: date) -> str:
+    """The next year's first run that Prefect begins on the day before its own, in words; empty where there is none.
+
+    Where clocks are put forward at midnight the first hour of a day is skipped. Prefect begins a run of that hour by
+    the clock as it is afterwards, which is an hour before midnight; another one would begin it after the jump.
+    """
+    if row.schedule is None:
+        return ""
+    last = None
+    for moment in CronSim(row.schedule.cron, datetime.combine(since, datetime.min.time())):
+        if moment.date() == last or moment.date() > since + timedelta(days=366):
+            break  # where others of the same day make up for it there is nothing to be told
+        last = moment.date()
+        begins = moment.replace(tzinfo=row.schedule.zone, fold=1).astimezone(UTC).astimezone(row.schedule.zone)
+        if begins.date() < last:
+            where = row.schedule.timezone
+            return f"{where} skips {moment:%H:%M} on {last}: the run of that day begins on {begins:%Y-%m-%d at %H:%M}"
+    return ""
 
 
 def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date]:

@@ -28,7 +28,8 @@ class Freshness:
     region: str
     """Name of the row."""
     state: str
-    """``fresh``, ``stale``, ``never`` (no version yet), ``unreadable`` or ``no promise``."""
+    """``fresh``, ``stale``, ``never`` (no version yet), ``unreadable``, ``no promise``; ``paused`` where it would be
+    stale or never, and its schedule rests."""
     dataset: str
     """Where it lies."""
     version: str
@@ -63,7 +64,7 @@ def freshness(
 
 def _of(regions: Regions, name: str, environment: Mapping[str, str], now: datetime) -> Freshness:
     row = regions.row(name)
-    ended, last_state, due = _runs(regions, name, now)
+    ended, last_state, due, is_paused = _runs(regions, name, now)
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
@@ -76,9 +77,10 @@ def _of(regions: Regions, name: str, environment: Mapping[str, str], now: dateti
         problem = error.line()
     known = [moment for moment in (made, ended) if moment is not None and moment < now + SKEW]
     age = max(0.0, (now - max(known)).total_seconds() / 86400) if known else None
+    state = "unreadable" if problem else judge(age, row.fresh_within_days, is_made=made is not None)
     return Freshness(
         region=name,
-        state="unreadable" if problem else judge(age, row.fresh_within_days, is_made=made is not None),
+        state="paused" if is_paused and state in ("stale", "never") else state,
         dataset=dataset,
         version=version,
         made_utc=made,
@@ -121,23 +123,24 @@ def judge(age_days: float | None, promise_days: float | None, is_made: bool = Tr
     return "stale" if age_days is None or age_days > promise_days else "fresh"
 
 
-def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, str, datetime | None]:
+def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, str, datetime | None, bool]:
     """When a run last ended well that asked for all there is, the state of the newest that has begun or should have,
-    and when the next is due.
+    when the next is due, and whether the schedule rests.
     """
     try:
         with api() as client:
-            found = list(flow_runs(client, read_deployment(client, regions, name).id))
+            deployment = read_deployment(client, regions, name)
+            found = list(flow_runs(client, deployment.id))
     except UserError as error:
         if error.where == "PREFECT_API_URL":
             raise
-        return None, "", None
+        return None, "", None, regions.row(name).paused
     whole = [run for run in found if run.state and run.state.is_completed() and not run.parameters.get("as_of")]
     ended = [run.end_time for run in whole if run.end_time]
     due = {run.id: moment for run in found if (moment := _due(run)) is not None and moment >= now}
     begun = [run for run in found if run.state and run.id not in due]  # or should have: nobody took it up
     state = begun[0].state.name if begun and begun[0].state else ""
-    return max(ended, default=None), str(state or ""), min(due.values(), default=None)
+    return max(ended, default=None), str(state or ""), min(due.values(), default=None), deployment.paused
 
 
 def _due(run: FlowRun) -> datetime | None:

@@ -28,6 +28,7 @@ from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
 from flows.validating import let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
+from schemas.region_table import Row
 from shards.document import read_document
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
@@ -70,7 +71,15 @@ def tell_of_crash(flow: Any, flow_run: FlowRun, state: Any) -> None:
     """
     regions, region = load_regions(Path(flow_run.parameters["table"])), str(flow_run.parameters["region"])
     said = "the run crashed: its process was ended; the next one goes on with what is finished"
-    notify(regions.row(region).notify, Event("failed", region, *stand(regions, region), said), os.environ)
+    tell_of_failure(regions, region, said)
+
+
+def tell_of_failure(regions: Regions, region: str, said: str) -> None:
+    """Tell whom a row names, or the table where the row is gone, that a run failed."""
+    if region in regions.names():
+        notify(regions.row(region).notify, Event("failed", region, *stand(regions, region), said), os.environ)
+    else:
+        notify(regions.table.notify, Event("failed", region, "", "", said), os.environ)
 
 
 @flow(name="refresh", flow_run_name=run_name, persist_result=False, on_crashed=[tell_of_crash])
@@ -114,14 +123,14 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         UserError: a mistake in the table, the recipe or the environment.
         Abort: a source does not answer; Prefect's worker starts the run again later (`flows.patience`).
     """
-    row = regions.row(region)
     try:
+        row = _row(regions, region)
         result = _refreshed(regions, region, day, redo)
         became = let_in(result.storage, result.version) if result is not None and result.waits else ""
     except Exception as error:
         said = said_of(error)
         come_again(error, said)
-        notify(row.notify, Event("failed", region, *stand(regions, region), said), os.environ)
+        tell_of_failure(regions, region, said)
         raise
     if result is None:
         log.info("%s: the current version holds what was there on %s", region, day)
@@ -131,6 +140,18 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         text += f"; {became}" if became else ""
         notify(row.notify, Event("published", region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
+
+
+def _row(regions: Regions, region: str) -> Row:
+    """The row of a run.
+
+    Raises:
+        UserError: it was taken out of the table, and its deployment still runs.
+    """
+    if region not in regions.names():
+        mend = f"terraweft deploy {regions.path.name} --prune deletes its deployment"
+        raise UserError(f"there is no region {region!r} (any more)", where=regions.path.name, mend=mend)
+    return regions.row(region)
 
 
 def said_of(error: Exception) -> str:

@@ -56,6 +56,8 @@ def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path |
     for one in deploy(regions, wanted):
         how = f"{one.schedule}{' (paused)' if one.paused else ''}" if one.schedule else "by hand"
         out.print(f"deployed {name_of(regions, one.region)}: {how}", markup=False, soft_wrap=True)
+        if one.note:
+            out.print(f"note: {one.note}", style="yellow", markup=False, soft_wrap=True)
     left = strangers(regions)
     if prune:
         remove(left)
@@ -107,6 +109,7 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
     """`terraweft freshness`: True where every promise is kept."""
     with needs("build"):
         regions = _table(path)
+        from flows.deployments import strangers
         from flows.freshness import freshness
         from flows.notify import Event, notify
     found = freshness(regions, wanted, os.environ, datetime.now(UTC))
@@ -118,6 +121,9 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         for one in found:
             if one.problem:
                 out.print(f"{one.region}: {one.problem}", markup=False, soft_wrap=True)
+        for stranger in () if wanted else strangers(regions):
+            said = "is deployed, but not in the table any more: terraweft deploy --prune deletes it"
+            out.print(f"{stranger.name} {said}", markup=False, soft_wrap=True)
     for one in found if tell else ():
         if one.state in BAD:
             since = f"checked {one.checked_utc:%Y-%m-%d %H:%M} UTC" if one.checked_utc else "never checked"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import date
+import asyncio
+from datetime import UTC, date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from prefect.server.schemas.schedules import CronSchedule
 
-from flows.deployments import backfill, due_days
+from flows.deployments import backfill, due_days, early_run
 from flows.regions import load_regions
 from schemas.errors import UserError
 from schemas.region_table import Row, Schedule
@@ -32,6 +35,28 @@ def test_a_night_whose_hour_is_skipped_by_the_clock_is_not_lost() -> None:
     # 29 March 2026: 02:00 to 03:00 does not exist in Berlin
     found = due_days(_row("30 2 * * *", "Europe/Berlin"), date(2026, 3, 28), date(2026, 3, 30))
     assert found == [date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30)]
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "said"),
+    [
+        ("0 0 * * *", "Africa/Cairo", "skips 00:00 on 2027-04-30: the run of that day begins on 2027-04-29 at 23:00"),
+        ("30 0 * * 0", "Asia/Beirut", "skips 00:30 on 2027-03-28: the run of that day begins on 2027-03-27 at 23:30"),
+        ("0 0 * * 4", "Africa/Cairo", ""),
+        ("0 2 * * *", "Europe/Berlin", ""),
+        ("* * * * *", "Africa/Cairo", ""),
+        ("0 0 1 1 *", "UTC", ""),
+    ],
+    ids=["midnight", "after it", "another weekday", "on the same day", "others make up for it", "rare"],
+)
+def test_a_run_that_begins_on_the_day_before_is_told(cron: str, zone: str, said: str) -> None:
+    """Held to Prefect's own reading of the schedule."""
+    row = _row(cron, zone)
+    assert early_run(row, date(2026, 12, 1)).removeprefix(f"{zone} ") == said
+    if said:
+        days = asyncio.run(CronSchedule(cron=cron, timezone=zone).get_dates(400, datetime(2026, 12, 1, tzinfo=UTC)))
+        early = {f"{day.astimezone(ZoneInfo(zone)):%Y-%m-%d at %H:%M}" for day in days}
+        assert said.partition("begins on ")[2] in early
 
 
 def test_a_row_without_a_schedule_misses_nothing() -> None:

@@ -37,7 +37,7 @@ WHOLE = "2022-12-31"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site without runs; its folder."""
-    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None))
+    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None, False))
     (tmp_path / "regions.yaml").write_text(TABLE)
     return tmp_path
 
@@ -64,6 +64,18 @@ def _of(site: Path, region: str) -> Freshness:
 )
 def test_a_version_is_as_old_as_what_it_asked_for(site: Path, created: datetime, last_day: str, state: str) -> None:
     _publish(site / "data" / "inn", created, last_day)
+    assert _of(site, "inn").state == state
+
+
+@pytest.mark.parametrize(
+    ("days", "state"), [(1, "fresh"), (3, "paused"), (None, "paused")], ids=["fresh", "stale", "never"]
+)
+def test_a_row_whose_schedule_rests_breaks_no_promise(
+    days: int | None, state: str, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None, True))
+    if days is not None:
+        _publish(site / "data" / "inn", NOW - timedelta(days=days))
     assert _of(site, "inn").state == state
 
 
@@ -99,7 +111,7 @@ def test_a_run_that_nobody_began_is_the_last_one(
 ) -> None:
     """A worker that is gone shows: the run before it ended well, and the next one is due tomorrow."""
     monkeypatch.setattr(module, "api", lambda: nullcontext())
-    monkeypatch.setattr(module, "read_deployment", lambda client, regions, name: SimpleNamespace(id=name))
+    monkeypatch.setattr(module, "read_deployment", lambda client, regions, name: SimpleNamespace(id=name, paused=False))
     monkeypatch.setattr(module, "flow_runs", lambda client, deployment: iter(runs))
     (tmp_path / "regions.yaml").write_text(TABLE)
     found = _of(tmp_path, "inn")

@@ -18,7 +18,7 @@ from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region
 from flows.validating import WAITS
-from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError
+from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError, UserError
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -193,3 +193,13 @@ def test_a_run_that_comes_again_tells_nobody(
     with pytest.raises(Abort, match="ThrottledError: HTTP 503"):
         refresh_region.fn(str(tmp_path / "regions.yaml"), "inn")
     assert told == []
+
+
+def test_a_run_whose_row_is_gone_is_told_to_whom_the_table_names(tmp_path: Path, told: list[Event]) -> None:
+    with pytest.raises(UserError):
+        refresh_region.fn(str(tmp_path / "regions.yaml"), "etsch")
+    (hook,) = refresh_region.on_crashed_hooks
+    gone = {"table": str(tmp_path / "regions.yaml"), "region": "etsch"}
+    hook(flow=refresh_region, flow_run=FlowRun.model_construct(parameters=gone), state=Crashed())
+    assert [(one.kind, one.region) for one in told] == [("failed", "etsch")] * 2
+    assert "terraweft deploy regions.yaml --prune" in told[0].text

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from flows import freshness
+from flows import deployments, freshness
 from shards.storage import open_storage
 from shards.version import publish
 from terraweft.operate import run_freshness
@@ -32,7 +33,8 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-    monkeypatch.setattr(freshness, "_runs", lambda regions, name, now: (None, "AwaitingConcurrencySlot", due))
+    monkeypatch.setattr(freshness, "_runs", lambda regions, name, now: (None, "AwaitingConcurrencySlot", due, False))
+    monkeypatch.setattr(deployments, "strangers", lambda regions: [SimpleNamespace(name="s-etsch")])
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     path = tmp_path / "regions.yaml"
     path.write_text(TABLE)
@@ -42,8 +44,9 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
     publish(open_storage(root), made_up.draft(root, [made_up.sample(0)], created=created, recipe=recipe))
     console = Console(file=io.StringIO(), width=80)
     assert not run_freshness(path, (), False, False, console)
-    head, inn, long = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    head, inn, long, gone = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert head.split() == ["region", "state", "version", "checked", "age", "promise", "last", "run", "next", "run"]
     assert inn.split() == ["inn", "never", "-", "-", "-", "2", "d", "AwaitingConcurrencySlot", "2030-01-02", "03:04"]
     assert long.split()[:2] == [LONG, "fresh"]
     assert long.endswith("0.0 d      2 d  AwaitingConcurrencySlot  2030-01-02 03:04")
+    assert gone.startswith("s-etsch is deployed, but not in the table any more: terraweft deploy --prune")
