@@ -13,8 +13,7 @@ from flows.regions import Regions
 from flows.site import store_options
 from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
-from shards.document import read_document
-from shards.pointer import read_pointer
+from shards.document import current_document
 from shards.storage import open_storage
 
 SKEW = timedelta(days=1)
@@ -69,10 +68,10 @@ def _of(regions: Regions, name: str, environment: Mapping[str, str], now: dateti
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
         dataset = storage.uri
-        pointer = read_pointer(storage)
-        if pointer is not None:
-            version = pointer.current
-            made = made_utc(read_document(storage, version), regions.recipe(name)[0].time.end)
+        document = current_document(storage)
+        if document is not None:
+            version = document.version
+            made = made_utc(document, regions.recipe(name)[0].time.end)
     except UserError as error:
         problem = error.line()
     known = [moment for moment in (made, ended) if moment is not None and moment < now + SKEW]

@@ -29,7 +29,7 @@ from flows.site import api_key, store_options, variables
 from flows.validating import let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
 from schemas.region_table import Row
-from shards.document import read_document
+from shards.document import current_document
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 
@@ -227,10 +227,9 @@ def held_until(storage: Storage) -> date | None:
 
     The earlier of the day before it was made and its recipe's last day.
     """
-    version = _version(storage)
-    if not version:
+    document = current_document(storage)
+    if document is None:
         return None
-    document = read_document(storage, version)
     before = datetime.fromisoformat(str(document.created)).date() - timedelta(days=1)
     return min(before, date.fromisoformat(str(document.recipe["time"]["end"])))
 

@@ -36,11 +36,20 @@ SEAL = "document_sha256"
 def current_document(storage: Storage) -> DatasetDocument | None:
     """``dataset.json`` of the version that the pointer names, or None before the first publish.
 
+    A publish and a ``gc --keep`` between the reading of the two take the version away: the pointer is read anew then.
+
     Raises:
         DatasetError: it cannot be read.
     """
     pointer = read_pointer(storage)
-    return None if pointer is None else read_document(storage, pointer.current)
+    while pointer is not None:
+        try:
+            return read_document(storage, pointer.current)
+        except DatasetError:
+            before, pointer = pointer, read_pointer(storage)
+            if pointer == before:
+                raise
+    return None
 
 
 def read_document(storage: Storage, version: str) -> DatasetDocument:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
-from shards.document import parse_document, read_document
+from shards.document import current_document, parse_document, read_document
 from shards.filters import ChipFilter, is_cut
 from shards.layout import DOCUMENT, version_path
 from shards.places import COLUMNS, Places
@@ -45,12 +45,13 @@ def open_dataset(uri: str | Path | Storage, version: str | None = None, options:
         DatasetError: no dataset there, no such version, an unknown format, or an address that is not supported.
     """
     storage = open_storage(uri, options)
-    pointer = read_pointer(storage)
-    if version is None:
-        if pointer is None:
-            raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
-        version = pointer.current
-    return Dataset(storage, read_document(storage, version))
+    if version is not None:
+        read_pointer(storage)  # of an unknown format: its versions may be, too
+        return Dataset(storage, read_document(storage, version))
+    document = current_document(storage)
+    if document is None:
+        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+    return Dataset(storage, document)
 
 
 def open_staged(storage: Storage, folder: Path) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from shards.history import (
 from shards.pointer import list_versions
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
-from shards.storage import Storage, open_storage
+from shards.storage import FolderStorage, Storage, open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
 from tests.unit.shards.durability import files_of, synced_files
@@ -153,6 +154,36 @@ def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[
     assert check_dataset(root).problems == []
     publish_again(root, storage, 5, 5)
     assert check_dataset(root).problems == []
+
+
+class _Swept(FolderStorage):
+    """A storage in which another version is published, and the one before removed, once the pointer was read."""
+
+    def __init__(self, folder: Path, sweep: Callable[[], object]) -> None:
+        super().__init__(folder)
+        self.sweeps = [sweep]
+
+    def read_tagged(self, path: str) -> tuple[bytes, str] | None:
+        found = super().read_tagged(path)
+        while self.sweeps:
+            self.sweeps.pop()()
+        return found
+
+
+def test_reader_of_the_current_version_opens_the_one_that_took_its_place(
+    history: tuple[Path, Storage, list[str]],
+) -> None:
+    root, storage, names = history
+
+    def sweep() -> None:
+        names.append(publish_again(root, storage, 5, 5))
+        remove_garbage(storage, find_garbage(storage, keep=1))
+
+    assert open_dataset(_Swept(root, sweep)).version == names[3]
+    assert list_versions(storage) == names[3:]
+    storage.delete(f"versions/{names[3]}/dataset.json")
+    with pytest.raises(DatasetError, match=f"there is no version {names[3]}"):
+        open_dataset(root)
 
 
 @pytest.mark.parametrize("what", ["chips", "outcomes", "texts", "run", "places", "column_names"])
