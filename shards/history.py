@@ -346,7 +346,11 @@ def _remove_empty_folders(storage: FolderStorage) -> None:
 
 
 def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:
-    """Drop tags of no version, then every snapshot without a tag and the chunks that none of the others names."""
+    """Drop tags of no version, then every snapshot without a tag and the chunks that none of the others names.
+
+    Raises:
+        DatasetError: the object store did not delete them; Icechunk passes over that.
+    """
     if not has_repository(storage):
         return 0
     repository, changed = open_repository(storage), NewFiles(storage)
@@ -358,4 +362,12 @@ def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:
     now = datetime.now(UTC) + timedelta(seconds=1)
     repository.expire_snapshots(now)  # rewrites those that stay, without the ones before them
     changed.to_disk()
-    return int(repository.garbage_collect(now).bytes_deleted)
+    freed = int(repository.garbage_collect(now).bytes_deleted)
+    left = 0 if isinstance(storage, FolderStorage) else int(repository.garbage_collect(now, dry_run=True).bytes_deleted)
+    if left:
+        raise DatasetError(
+            f"the store did not delete {left} bytes that no version names, {freed} are freed",
+            where=f"{storage.uri}/{layout.ZARR}",
+            mend="see whether the credentials may delete there, and run the same command again",
+        )
+    return freed

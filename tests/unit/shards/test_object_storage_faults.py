@@ -192,6 +192,21 @@ def test_zarr_that_may_not_be_written_is_one_line(proxy: FaultyS3, storage: Stor
     assert check_dataset(storage).problems == []
 
 
+def test_zarr_that_may_not_be_deleted_is_one_line(proxy: FaultyS3, storage: Storage, tmp_path: Path) -> None:
+    """Icechunk passes over it, and says that it freed nothing."""
+    samples = [made_up.sample(n) for n in range(3)]
+    for hours in (0, 1):
+        made = made_up.draft(tmp_path / "s", samples[hours : hours + 2], storage=storage)
+        publish(storage, replace(made, created=made.created + timedelta(hours=hours)), scratch=tmp_path / "v")
+    remove_garbage(storage, replace(find_garbage(storage, keep=1), tags=()))
+    proxy.rule = lambda asked: "refused" if asked.method == "POST" and "delete" in asked.query else ""
+    with pytest.raises(DatasetError, match=r"/zarr: the store did not delete \d+ bytes .*, 0 are freed"):
+        remove_garbage(storage, find_garbage(storage))
+    proxy.rule = lambda asked: ""
+    assert remove_garbage(storage, find_garbage(storage)).zarr_bytes > 0
+    assert check_dataset(storage).problems == []
+
+
 def test_a_draft_of_another_parent_is_refused(storage: Storage, tmp_path: Path) -> None:
     first = publish(storage, draft_on(storage, tmp_path / "s", 3), scratch=tmp_path / "v").version
     stale = replace(draft_on(storage, tmp_path / "s", 4, hours=1), parent=first)
