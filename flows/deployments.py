@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.schedules import Cron
+from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
@@ -28,7 +31,7 @@ from flows.lost_runs import watch_for_lost_runs
 from flows.regions import Regions
 from flows.scheduled import days_of, refresh_region, span_of
 from schemas.errors import UserError
-from schemas.region_table import Row
+from schemas.region_table import Row, Schedule
 from sources.regions import read_regions
 
 FLOW = "refresh"
@@ -36,6 +39,8 @@ PATIENCE_S = 60.0
 """How long a server that was just started may take to answer."""
 PAGE = 200
 """Flow runs per question: the API's own limit."""
+FIRINGS = 366
+"""Runs of a schedule that are looked at ahead."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
     )
     found = made.apply()
     said = f"{row.schedule.cron} {row.schedule.timezone}" if row.schedule else ""
-    return Deployed(row.name, UUID(str(found)), said, is_paused, early_run(row, datetime.now(UTC).date()))
+    return Deployed(row.name, UUID(str(found)), said, is_paused, odd_day(row, datetime.now(UTC).date()))
 
 
 def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
@@ -219,11 +224,13 @@ def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> tuple
 
 def due_days(row: Row, since: date, until: date) -> list[date]:
     """Days from ``since`` to ``until``, both included, on which a row's schedule fires in its own time zone."""
-    if row.schedule is None:
-        return []
-    start = datetime.combine(since, datetime.min.time(), row.schedule.zone) - timedelta(minutes=1)
+    return _days_of(row.schedule, since, until) if row.schedule is not None else []
+
+
+def _days_of(schedule: Schedule, since: date, until: date) -> list[date]:
+    start = datetime.combine(since, datetime.min.time(), schedule.zone) - timedelta(minutes=1)
     days: list[date] = []
-    for moment in CronSim(row.schedule.cron, start):
+    for moment in CronSim(schedule.cron, start):
         day = moment.date()
         if day > until:
             break
@@ -232,24 +239,31 @@ def due_days(row: Row, since: date, until: date) -> list[date]:
     return days
 
 
-def early_run(row: Row, since: date) -> str:
-    """The next year's first run that Prefect begins on the day before its own, in words; empty where there is none.
+def odd_day(row: Row, since: date) -> str:
+    """The next year's first day on which a row's schedule and Prefect differ, in words; empty where there is none.
 
-    Where clocks are put forward at midnight the first hour of a day is skipped. Prefect begins a run of that hour by
-    the clock as it is afterwards, which is an hour before midnight; another one would begin it after the jump.
+    Where clocks are put forward at midnight Prefect begins the run of that hour on the day before; it passes over the
+    1 March of every tenth day, and takes a day of the month *or* of the week where cron takes both (``*/2 * 1``).
     """
-    if row.schedule is None:
+    return _odd_day(row.schedule, since) if row.schedule is not None else ""
+
+
+@cache
+def _odd_day(schedule: Schedule, since: date) -> str:
+    start = datetime.combine(since, datetime.min.time(), schedule.zone)
+    asked = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
+    found = asyncio.run(asked.get_dates(FIRINGS, start, start + timedelta(days=366)))
+    begun = [moment.astimezone(schedule.zone) for moment in found]
+    if not begun:
         return ""
-    last = None
-    for moment in CronSim(row.schedule.cron, datetime.combine(since, datetime.min.time())):
-        if moment.date() == last or moment.date() > since + timedelta(days=366):
-            break  # where others of the same day make up for it there is nothing to be told
-        last = moment.date()
-        begins = moment.replace(tzinfo=row.schedule.zone, fold=1).astimezone(UTC).astimezone(row.schedule.zone)
-        if begins.date() < last:
-            where = row.schedule.timezone
-            return f"{where} skips {moment:%H:%M} on {last}: the run of that day begins on {begins:%Y-%m-%d at %H:%M}"
-    return ""
+    days, last = {moment.date() for moment in begun}, begun[-1].date()
+    named = set(_days_of(schedule, since, last))
+    lost, more = min(named - days, default=None), min(days - named, default=None)
+    if lost is not None and (more is None or lost <= more + timedelta(days=1)):  # a run that was put forward
+        before = max((moment for moment in begun if moment.date() < lost), default=None)
+        nearest = f", the one before it on {before:%Y-%m-%d at %H:%M}" if before is not None else ""
+        return f"Prefect begins no run on {lost} ({schedule.timezone}), which the schedule names{nearest}"
+    return f"Prefect begins a run on {more} ({schedule.timezone}), which cron would not" if more is not None else ""
 
 
 def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date]:
