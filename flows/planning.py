@@ -312,8 +312,12 @@ def check_names(recipe: Recipe) -> None:
         if profile.kind == "classes" and modality.composite is not None and modality.composite.how != "best":
             what = f"a {modality.composite.how} of class codes is no class"
             raise RecipeError(what, where=f"modalities.{name}.composite.how", mend="take best, or no composite")
-    reference = recipe.register_shifts.reference
-    if reference is not None and recipe.register_shifts.mode != "off":
+    register = recipe.register_shifts
+    if register.mode == "correct" and register.correct_above_m >= register.max_shift_m:
+        what = f"no shift is above {register.correct_above_m:g} m and not above max_shift_m, {register.max_shift_m:g} m"
+        raise RecipeError(what, where="register.correct_above_m", mend="give it a smaller one")
+    reference = register.reference
+    if reference is not None and register.mode != "off":
         sensor = recipe.modalities[reference].sensor
         if load_sensor(sensor).kind != "optical":
             mend = "name an optical modality, or leave it out"

@@ -34,23 +34,33 @@ def with_dates(recipe: Recipe, folder: Path, cells: CellTable) -> CellTable:
         cells: where chips lie; a grid of points brings its table's columns.
 
     Raises:
-        RecipeError: a table that cannot be read or matched, a day that is none, two days for one chip.
+        RecipeError: a table that cannot be read or matched, a day that is none, two days for one chip; no day for any
+            chip, where no chip could then be kept.
     """
-    for where, wish in _times(recipe):
+    for where, wish, is_optional in _times(recipe):
         windows = wish.windows
         if isinstance(windows, Pair) and windows.event is None:
-            cells = cells.with_column(f"{COLUMN_PREFIX}{windows.key}", _events(windows, folder, cells, where))
+            found, table = {windows.key: _events(windows, folder, cells, where)}, windows.table
         elif isinstance(windows, Seasons) and windows.table is not None:
-            for key, days in _seasons(wish, windows.table, folder, cells, where).items():
-                cells = cells.with_column(f"{COLUMN_PREFIX}{key}", days)
+            found, table = _seasons(wish, windows.table, folder, cells, where), windows.table
+        else:
+            continue
+        if not is_optional and not any((days != "").any() for days in found.values()):
+            what = f"{table or 'the grid'} has a day for none of {len(cells)} chips"
+            mend = "its chip_id, region or places must be theirs" if table else "fill the column"
+            raise RecipeError(what, where=where, mend=mend)
+        for key, days in found.items():
+            cells = cells.with_column(f"{COLUMN_PREFIX}{key}", days)
     return cells
 
 
-def _times(recipe: Recipe) -> Iterator[tuple[str, Time]]:
-    yield "time.windows", recipe.time
+def _times(recipe: Recipe) -> Iterator[tuple[str, Time, bool]]:
+    """Where a time stands in the recipe, the time, and whether chips can do without all that go by it."""
+    shared = [modality.optional for modality in recipe.modalities.values() if modality.time is None]
+    yield "time.windows", recipe.time, all(shared)
     for name, modality in recipe.modalities.items():
         if modality.time is not None:
-            yield f"modalities.{name}.time.windows", modality.time
+            yield f"modalities.{name}.time.windows", modality.time, modality.optional
 
 
 def _events(pair: Pair, folder: Path, cells: CellTable, where: str) -> NDArray[np.str_]:

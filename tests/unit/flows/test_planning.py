@@ -184,6 +184,14 @@ def test_a_reference_that_shows_no_light_is_told_where_shifts_are_measured() -> 
     check_names(_recipe(modalities=layers, register={"reference": "s2"}))
 
 
+def test_limits_between_which_no_shift_lies_are_told() -> None:
+    limits = {"correct_above_m": 60.0, "max_shift_m": 60.0}
+    with pytest.raises(RecipeError, match=r"^register\.correct_above_m: no shift is above 60 m and not above"):
+        check_names(_recipe(register=limits | {"mode": "correct"}))
+    check_names(_recipe(register=limits))
+    check_names(_recipe(register={"mode": "correct", "correct_above_m": 59.0}))
+
+
 @pytest.mark.parametrize("what", UNKNOWN)
 def test_a_name_that_is_unknown_or_changes_nothing_is_told_with_its_place(what: str) -> None:
     change, said = UNKNOWN[what]

@@ -138,6 +138,19 @@ def test_a_year_that_is_none_is_one_line(tmp_path: Path, year: str) -> None:
         days(tmp_path, {"kind": "seasons", "calendar": "phenology", "table": "g.csv"})
 
 
+def test_a_table_that_speaks_of_no_chip_is_told_while_planning(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_text("chip_id,event\nC0,2021-05-03\n")
+    (tmp_path / "g.csv").write_text("region,start,peak,end\nA,100,150,200\n")
+    pair, growth = {"kind": "pair", "table": "e.csv"}, {"kind": "seasons", "calendar": "phenology", "table": "g.csv"}
+    for windows, table in ((pair, "e.csv"), (growth, "g.csv")):
+        with pytest.raises(RecipeError, match=f"time.windows: {table} has a day for none of 3 chips"):
+            days(tmp_path, windows)
+        time = {"start": "2021-01-01", "end": "2022-12-31", "windows": windows}
+        with_dates(recipe(time=time, optional=True), tmp_path, cells())
+    with pytest.raises(RecipeError, match="the grid has a day for none of 3 chips"):
+        days(tmp_path, {"kind": "pair", "column": "fire"}, cells(fire=np.array(["", "", ""])))
+
+
 def test_missing_files_and_columns_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no file none\.csv"):
         days(tmp_path, {"kind": "pair", "table": "none.csv"})
