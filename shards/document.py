@@ -252,7 +252,7 @@ def write_documents(
 
 def unwanted_in(storage: Storage, folder: Path) -> dict[str, list[str]]:
     """File of a version -> secrets and local paths in it."""
-    papers = sorted(path for pattern in PAPERS for path in folder.rglob(pattern))
+    papers = sorted(path for pattern in PAPERS for path in folder.rglob(pattern) if path.is_file())
     found = findings_in(papers, [str(storage.folder.resolve())] if isinstance(storage, FolderStorage) else [])
     return {path.relative_to(folder).as_posix(): what for path, what in found.items()}
 

@@ -121,12 +121,14 @@ class OpenFile:
     """A file that is open for reading for as long as somebody holds this: another thread cannot close it meanwhile.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: it cannot be opened, or is no plain file: a stranger's pipe or device never ends.
     """
 
     def __init__(self, path: Path) -> None:
         self.descriptor = -1
         self.descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in a file's place is an error, no wait
+        if not S_ISREG(os.fstat(self.descriptor).st_mode):
+            raise OSError(f"{path.name} is no plain file")
 
     def __del__(self) -> None:
         if self.descriptor >= 0:
@@ -167,7 +169,9 @@ class FolderStorage:
 
     def read(self, path: str) -> bytes:
         """See `Storage.read`."""
-        return (self.folder / path).read_bytes()
+        file = OpenFile(self.folder / path)
+        with os.fdopen(os.dup(file.descriptor), "rb") as content:
+            return content.read()
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """See `Storage.read_range`."""
@@ -175,11 +179,12 @@ class FolderStorage:
         return os.pread(file.descriptor, length, start)
 
     def size(self, path: str) -> int | None:
-        """See `Storage.size`."""
+        """See `Storage.size`; a pipe or a device is none."""
         try:
-            return (self.folder / path).stat().st_size
+            status = (self.folder / path).stat()
         except FileNotFoundError:
             return None
+        return status.st_size if S_ISREG(status.st_mode) else None
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """See `Storage.list`. What a publish moves or removes meanwhile is passed over.

@@ -19,7 +19,7 @@ from schemas.errors import UserError
 from terraweft.cli_export import add_export
 from terraweft.cli_operate import add_commands
 from terraweft.cli_texts import add_texts
-from terraweft.endings import Commands, guarded, out
+from terraweft.endings import Commands, Visible, guarded, out
 
 app = typer.Typer(
     name="terraweft",
@@ -379,4 +379,6 @@ def _log_at(level: str) -> None:
     known = ("debug", "info", "warning", "error")
     if level.lower() not in known:
         raise UserError(f"unknown level {level!r}", where="TERRAWEFT_LOG", mend=f"one of: {', '.join(known)}")
-    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Visible("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])

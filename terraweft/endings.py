@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 from typer.core import TyperGroup
 
 from schemas.errors import TerraweftError, UserError
@@ -64,8 +65,36 @@ def mistyped() -> Iterator[None]:
         raise UserError(said[:1].lower() + said[1:], mend=f"see {error.ctx.command_path} -h") from error
 
 
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+"""What steers a terminal, or is a line that nobody wrote, and what is shown in its place."""
+for _kept in map(ord, "\n\t"):
+    del CONTROLS[_kept]
+
+
+def visible(text: str) -> str:
+    r"""A text without what steers a terminal: catalogs and datasets of strangers say what they like.
+
+    >>> visible("S2A\x1b]0;you were here\x07")
+    'S2A\ufffd]0;you were here\ufffd'
+    """
+    return text.translate(CONTROLS)
+
+
+class Visible(logging.Formatter):
+    """Lines of a log as `visible` gives them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return visible(super().format(record))
+
+
 class Output(Console):
-    """A console; where its reader leaves, the command ends as other tools do."""
+    """A console that shows texts as `visible` gives them; where its reader leaves, the command ends as others do."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """See `rich.console.Console.render`; its own colours are no texts."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
     def on_broken_pipe(self) -> None:
         """Called by rich.

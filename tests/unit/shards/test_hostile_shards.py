@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import DatasetError, IntegrityError, TerraweftError
+from shards.check import check_dataset
 from shards.export import ExportOptions, export_dataset
 from shards.npy import HEADER_LIMIT, decode_npy
 from shards.npy_pieces import stored_array
@@ -281,6 +282,42 @@ def test_a_pipe_in_the_place_of_a_shard_is_refused_at_once(dataset_root: Path) -
         dataset.sample(chip_id)
     with pytest.raises(IntegrityError, match=path):
         ChipStream(dataset_root, StreamOptions(split=None)).sample(0)
+
+
+@pytest.mark.parametrize(
+    "name", ["terraweft.json", "dataset.json", "chips.parquet", "outcomes.parquet", "report/index.html", "x.json"]
+)
+def test_a_pipe_in_the_place_of_any_file_is_told_and_not_waited_for(dataset_root: Path, name: str) -> None:
+    version = dataset_root / "versions" / open_dataset(dataset_root).version
+    document = json.loads((version / "dataset.json").read_text())
+    if name in document["tables"]:
+        document["tables"][name]["bytes"] = 0  # as large as a pipe says that it is
+        (version / "dataset.json").write_text(json.dumps(document))
+    path = (dataset_root if name == "terraweft.json" else version) / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    if name == "terraweft.json":
+        with pytest.raises(DatasetError, match="no plain file"):
+            check_dataset(dataset_root)
+        return
+    report = check_dataset(dataset_root)
+    assert name == "x.json" or any(problem.where.endswith((name, version.name)) for problem in report.problems)
+    if name in ("dataset.json", "chips.parquet"):
+        with pytest.raises(DatasetError, match="no plain file"):
+            open_dataset(dataset_root).chips  # noqa: B018
+
+
+def test_a_device_in_the_place_of_a_shard_is_not_hashed_for_ever(dataset_root: Path) -> None:
+    dataset = open_dataset(dataset_root)
+    path = dataset_root / "versions" / dataset.version / "dataset.json"
+    document = json.loads(path.read_text())
+    shard = dataset_root / document["shards"][0]["path"]
+    document["shards"][0]["bytes"] = 0
+    path.write_text(json.dumps(document))
+    shard.unlink()
+    shard.symlink_to("/dev/zero")
+    problems = check_dataset(dataset_root).problems
+    assert any(problem.where == document["shards"][0]["path"] for problem in problems)
 
 
 def test_more_pixels_than_bytes_are_refused_before_memory_is_taken(dataset_root: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
@@ -15,6 +16,7 @@ import pytest
 
 from schemas.errors import UserError
 from terraweft.cli import main
+from terraweft.endings import Visible
 from terraweft.explain import MOST_BYTES, read_item
 from tests.loopback import serving
 from tests.unit.sources.test_explain import S2, item
@@ -59,6 +61,24 @@ def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert code == 0
     for words in ("sentinel-2-l2a", "EPSG:32632", "SCL, read as scl", "verdict   use", "492.3", "0.0001"):
         assert words in out
+
+
+EVIL = "S2A\x1b]52;c;eA==\x07\x9b31m\r\x00"
+
+
+def test_an_item_of_a_stranger_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, item(EVIL, {"B02": {}, f"SCL{EVIL}": {}}, platform=EVIL))
+    missing = written(tmp_path, {"type": f"Collection{EVIL}", "id": EVIL, "properties": EVIL}, f"{EVIL[:5]}.json")
+    said = [*run([path], capsys)[1:], *run([missing], capsys)[1:]]
+    assert any("S2A\N{REPLACEMENT CHARACTER}]52" in text for text in said)
+    assert not {character for text in said for character in text if character != "\n" and not character.isprintable()}
+
+
+def test_a_log_does_not_steer_the_terminal() -> None:
+    record = logging.LogRecord("sources", logging.WARNING, "", 0, "item %s: read", (EVIL,), None)
+    text = Visible("%(levelname)s %(name)s: %(message)s").format(record)
+    assert text.startswith("WARNING sources: item S2A\N{REPLACEMENT CHARACTER}]52")
+    assert text.isprintable()
 
 
 @pytest.mark.parametrize(
