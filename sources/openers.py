@@ -44,6 +44,8 @@ FORGET_OPTIONS: dict[str, str] = {"CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/
 
 _LOW_32_BITS = [ipaddress.IPv6Network(name) for name in ("::/96", "::ffff:0:0/96", "64:ff9b::/96")]
 """IPv6 addresses whose last four bytes are an IPv4 address (RFC 4291, RFC 6052)."""
+_TWO_WAYS = re.compile(r"[a-z+]+://[^/?#]*[\\\s]|[\x00-\x1f\x7f]", re.IGNORECASE)
+"""What libraries read in different ways: behind a backslash urlsplit goes on with the host, urllib3 with the path."""
 _JPEG_2000 = re.compile(r"\.jp2(?:\)/\$value)?$", re.IGNORECASE)
 
 MOST_FAILED = 4096
@@ -146,18 +148,25 @@ def refusal(href: str, allow_local: bool) -> str:
         parts = urlsplit(href)
         if parts.scheme in ("http", "https"):
             (parts.hostname or "").encode("idna")
+            if _TWO_WAYS.search(href):
+                return f"{_shown(href)} is no address"
     except ValueError:
-        return f"{href[:80]!r} is no address"
+        return f"{_shown(href)} is no address"
     scheme = parts.scheme.lower()
     has_prefix = ":" in href.split("/", 1)[0][2:]  # a drive letter is none
     if not href or href.startswith("/vsi") or "<" in href or (has_prefix and not _is_plain(scheme)):
-        return f"{href[:80]!r} is no address of a file or of object storage"
+        return f"{_shown(href)} is no address of a file or of object storage"
     if scheme in ("http", "https"):
         host = parts.hostname or ""
         return "" if allow_local or not is_private_host(host) else f"{host} is this machine or a private network"
     if scheme in REMOTE_SCHEMES:
         return ""
     return "" if allow_local else "a local file, named by a remote catalog"
+
+
+def _shown(href: str) -> str:
+    """The beginning of what is no address, without what could be a user, a password or a signature in it."""
+    return repr(re.split(r"[?#]", re.sub(r"(?<=//)[^/]*@", "", href))[0][:80])
 
 
 def refusal_now(href: str, allow_local: bool) -> str:

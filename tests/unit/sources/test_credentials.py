@@ -291,3 +291,10 @@ def test_nonsense_is_refused_in_one_line(fields: dict[str, Any], words: str) -> 
 
 def test_content_is_not_all_alike() -> None:
     assert np.unique(np.frombuffer(CONTENT[16:48], np.uint8)).size == 32
+
+
+def test_an_address_that_is_read_in_two_ways_is_shown_no_token(hosts: Gates) -> None:
+    opener = opener_of(Credential(kind="bearer", env=("TOKEN",), hosts=("files.example.org",)))
+    with pytest.raises(UnsupportedItemError, match="no address"):
+        fetch_range(f"{hosts.files}\\@files.example.org/open/a.tif", opener, 0, 16)
+    assert hosts.seen == []

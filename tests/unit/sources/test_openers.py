@@ -70,13 +70,25 @@ def test_public_addresses_are_opened_as_they_are(href: str) -> None:
     assert PlainOpener(allow_local=True).resolve(href) == href
 
 
-@pytest.mark.parametrize("href", ["http://u:secret@[bad/x?sig=secret", "http://a..b/x", f"https://{'a' * 70}.org/x"])
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://u:secret@[bad/x?sig=secret",
+        "http://a..b/x",
+        f"https://{'a' * 70}.org/x",
+        "https://evil.example.net\\@files.example.org/x",
+        "https://evil.example.net\t@files.example.org/x",
+        "https://evil.example.net @files.example.org/x",
+        "https://files.example.org/x\r\ny",
+    ],
+)
 def test_what_is_no_address_is_refused_and_not_repeated(href: str) -> None:
     for allow_local in (True, False):
         assert refusal(href, allow_local).endswith("is no address")
         with pytest.raises(UnsupportedItemError, match="is no address"):
             PlainOpener(allow_local).resolve(href)
     assert "secret" not in unsigned(href)
+    assert "secret" not in refusal(href, allow_local=True)
 
 
 def test_file_addresses_become_paths() -> None:
