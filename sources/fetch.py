@@ -140,12 +140,18 @@ def _over_http(href: str, url: str, opener: Opener, offset: int, length: int) ->
             finally:
                 answer.release_conn()
         further = redirected(url, location)
-        if urlsplit(further).hostname != urlsplit(url).hostname or is_in_clear(further):
+        if _server_of(further) != _server_of(url) or is_in_clear(further):
             secret = {}
         url = opener.resolve(further)
         if urlsplit(url).scheme not in ("http", "https"):
             raise SourceError("a redirect to something that is not HTTP", unsigned(href))
     raise SourceError(f"more than {REDIRECTS} redirects", unsigned(href))
+
+
+def _server_of(url: str) -> tuple[str | None, int | None]:
+    """Host and port: what listens at another port of a host is another server."""
+    parts = parse_url(url)
+    return parts.host, parts.port or {"http": 80, "https": 443}.get(parts.scheme or "")
 
 
 def _body(answer: urllib3.BaseHTTPResponse, href: str, offset: int, length: int) -> Bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,7 +14,7 @@ import pytest
 import rasterio
 from pydantic import ValidationError
 
-from schemas.errors import AccessDeniedError, TransientSourceError, UnsupportedItemError, UserError
+from schemas.errors import AccessDeniedError, AssetMissingError, TransientSourceError, UnsupportedItemError, UserError
 from schemas.recipe import Credential
 from sources.credentials import CredentialedOpener, Login, Reference, _signer_of, covers, is_host
 from sources.fetch import fetch_range
@@ -21,6 +22,7 @@ from sources.limits import HostLimits
 from sources.openers import PlainOpener, gdal_settings, unsigned
 from sources.signing_login import LoginSigner
 from sources.signing_sas import SasSigner
+from tests.loopback import serving
 from tests.unit.sources.gates import CONTENT, PASSWORD, USER, Gates, TestVault, gates, port_of
 
 VAULT = TestVault(
@@ -298,3 +300,31 @@ def test_an_address_that_is_read_in_two_ways_is_shown_no_token(hosts: Gates) -> 
     with pytest.raises(UnsupportedItemError, match="no address"):
         fetch_range(f"{hosts.files}\\@files.example.org/open/a.tif", opener, 0, 16)
     assert hosts.seen == []
+
+
+def test_a_redirect_to_another_port_carries_no_header(hosts: Gates) -> None:
+    shown: list[str | None] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            shown.append(self.headers["Authorization"])
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Other) as other:
+
+        class First(Other):
+            def do_GET(self) -> None:
+                shown.append(self.headers["Authorization"])
+                self.send_response(302)
+                self.send_header("Location", f"{other}/a.tif")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        with serving(First) as first:
+            opener = opener_of(Credential(kind="bearer", env=("TOKEN",), hosts=(port_of(first),)))
+            with pytest.raises(AssetMissingError):
+                fetch_range(f"{first}/a.tif", opener, 0, 16)
+    assert shown == ["Bearer canary-token-1", None]
