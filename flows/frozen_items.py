@@ -30,6 +30,7 @@ from sources.items import Item, content_hash, frozen_item
 from sources.labels_raster import choose_of, to_label_item
 from sources.openers import unsigned
 from sources.placing import placed_scene
+from sources.scenes import DEPRECATED
 from sources.search import Provider, providers_of, search_in_order
 from sources.sentinel1_grd import with_heights
 from sources.stac_index import IndexCatalog
@@ -214,6 +215,10 @@ class FrozenItems:
                 mend=f"another collection; for this machine's own files catalogs.{modality.catalog}.allow_local: true",
             )
         notes += [f"{name}: {reason}" for reason in reasons]
+        scenes = [self.scene(name, int(row)) for row in found.rows[looked[fits[looked]]]]
+        old = [scene.item_id for scene in scenes if scene is not None and DEPRECATED in dict(scene.extra)]
+        if old:
+            notes.append(f"{name}: its catalog calls {len(old)} of the items deprecated, the first: {old[0]}")
         notes += self._refuse_unwanted(name, modality, found, looked[fits[looked]])
         if len(found) > len(looked):
             notes.append(f"{name}: {len(looked)} of {len(found):,} items were looked at; the others when they are read")

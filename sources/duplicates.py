@@ -13,6 +13,7 @@ import shapely
 from numpy.typing import NDArray
 
 from schemas.scene import SceneItem
+from sources.scenes import DEPRECATED
 from sources.stac_index_columns import Selection
 
 SAME_GROUND = 0.8
@@ -62,8 +63,9 @@ def resolve_duplicates(items: Sequence[SceneItem]) -> tuple[list[SceneItem], lis
     """The items less older processings of the same acquisition, and one line for each that was dropped, naming both.
 
     The same acquisition: one modality, datatake and tile (where tiles are named), one CRS, and footprints that lie on
-    each other. Newest is: higher baseline, then later generation, then higher sequence, then the later id, so that
-    the choice does not hang on the order of the answer. Items and lines stand in time order, ties by id.
+    each other. Newest is: not deprecated by its catalog, then higher baseline, then later generation, then higher
+    sequence, then the later id, so that the choice does not hang on the order of the answer. Items and lines stand in
+    time order, ties by id.
     """
     kept: list[SceneItem] = []
     of_datatake: dict[str, list[SceneItem]] = defaultdict(list)
@@ -104,9 +106,10 @@ def _share_of_ground(one: SceneItem, other: SceneItem) -> float:
     return float(first.intersection(second).area / smaller) if smaller > 0 else 0.0
 
 
-def _age(item: SceneItem) -> tuple[tuple[int, ...], str, tuple[int, ...], str]:
+def _age(item: SceneItem) -> tuple[bool, tuple[int, ...], str, tuple[int, ...], str]:
     facts = dict(item.extra)
     return (
+        DEPRECATED not in facts,
         _numbers(item.baseline),
         facts.get("generation_time", ""),
         _numbers(facts.get("sequence", "")),
@@ -120,6 +123,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _why(item: SceneItem, winner: SceneItem) -> str:
+    if DEPRECATED in dict(item.extra) and DEPRECATED not in dict(winner.extra):
+        return "its catalog calls it deprecated"
     if _numbers(item.baseline) != _numbers(winner.baseline):
         return f"baseline {item.baseline or 'not stated'} is older than {winner.baseline}"
     made, remade = dict(item.extra).get("generation_time", ""), dict(winner.extra).get("generation_time", "")

@@ -98,6 +98,10 @@ def found_bands(item: Item, bands: Sequence[Band]) -> tuple[tuple[str, BandInfo]
     return tuple(found)
 
 
+DEPRECATED = "deprecated"
+"""Key of `SceneItem.extra` where the catalog says that an item is to be used no more (STAC's extension version)."""
+
+
 def make_scene(
     item: Item,
     modality_name: str,
@@ -151,7 +155,7 @@ def make_scene(
         cloud_cover=_real(properties.get("eo:cloud_cover")),
         datatake=product.datatake,
         content_hash=content_hash(item),
-        extra=product.extra,
+        extra=(*product.extra, *(((DEPRECATED, "true"),) if properties.get("deprecated") is True else ())),
     )
 
 

@@ -47,6 +47,16 @@ def test_items_belong_to_the_collection_in_which_they_were_found(tmp_path: Path,
     assert make_plan(Recipe.model_validate(again), tmp_path / "c", here, tmp_path / "again").offered == {"s2": 2}
 
 
+def test_items_that_their_catalog_calls_deprecated_are_told(tmp_path: Path) -> None:
+    items = [sentinel2_item(name, 0, 12, f"2021-06-0{day}") for day, name in enumerate("ab", 1)]
+    items[1]["properties"]["deprecated"] = True
+    write_catalog(tmp_path, items)
+    here = {"TERRAWEFT_CATALOG": str(tmp_path)}
+    plan = make_plan(Recipe.model_validate(recipe_data()), tmp_path, here, tmp_path / "plan")
+    assert "s2: its catalog calls 1 of the items deprecated, the first: b" in plan.notes
+    assert plan.offered == {"s2": 2}
+
+
 def test_an_index_of_such_a_catalog_is_searched_by_the_collection_that_was_asked(tmp_path: Path) -> None:
     odd_catalog(tmp_path / "c", None)
     assert index_catalog(str(tmp_path / "c" / "catalog.json"), tmp_path / "x.parquet", [COLLECTION], None) == (2, [])

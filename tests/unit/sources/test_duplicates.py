@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -69,6 +70,16 @@ def test_what_is_no_duplicate_is_kept() -> None:
     assert len(kept) == len(items)
     assert lines == []
     assert [item.item_id for item in kept][-1] == "later"
+
+
+def test_what_its_catalog_deprecates_wins_over_nothing() -> None:
+    bad = scene("b", "05.00")
+    bad = replace(bad, extra=(*bad.extra, ("deprecated", "true")))
+    for order in itertools.permutations([scene("a", "03.01"), bad]):
+        kept, lines = resolve_duplicates(order)
+        assert [item.item_id for item in kept] == ["a"]
+        assert lines == ["b is replaced by a: its catalog calls it deprecated"]
+    assert resolve_duplicates([bad])[0] == [bad]
 
 
 def found(times_s: list[int], west: list[float]) -> Selection:
