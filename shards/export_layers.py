@@ -43,7 +43,7 @@ class Stack:
     data: NDArray[np.generic]
     """(T, C, H, W) as stored."""
     valid: NDArray[np.uint8]
-    """(T, H, W) of the finest group."""
+    """(T, H, W) of the finest group; no data or defective where any group is."""
     time_utc: NDArray[np.datetime64]
     """(T,), NaT where there is no date."""
     georef: GeoRef
@@ -85,6 +85,7 @@ def stack(sample: Sample, tables: Sequence[LayerTable]) -> Stack | None:
     finest = layers[0][1]
     dtype = layers[0][0].dtype
     planes: dict[str, NDArray[np.generic]] = {}
+    valid = finest.valid
     for table, layer in layers:
         rows, columns = (
             fine / coarse for fine, coarse in zip(finest.data.shape[2:], layer.data.shape[2:], strict=True)
@@ -99,8 +100,16 @@ def stack(sample: Sample, tables: Sequence[LayerTable]) -> Stack | None:
         for number, band in enumerate(table.bands):
             plane = layer.data[:, number]
             planes[band.name] = plane if factor == 1 else plane.repeat(factor, 1).repeat(factor, 2)
+        if factor > 1:
+            valid = _with_lost(valid, layer.valid.repeat(factor, 1).repeat(factor, 2))
     data = np.stack([planes[name] for name in band_names([table for table, _ in layers])], axis=1)
-    return Stack(data, finest.valid, finest.time_utc, finest.georef)
+    return Stack(data, valid, finest.time_utc, finest.georef)
+
+
+def _with_lost(valid: NDArray[np.uint8], coarser: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask that speaks for the bands of a coarser group, too: what is lost there is lost; its clouds are its own."""
+    found = np.where((coarser == Valid.DEFECTIVE) & (valid != Valid.NODATA), np.uint8(Valid.DEFECTIVE), valid)
+    return np.where(coarser == Valid.NODATA, np.uint8(Valid.NODATA), found)
 
 
 def cloud_mask(valid: NDArray[np.uint8]) -> NDArray[np.uint8]:

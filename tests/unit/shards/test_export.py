@@ -25,12 +25,13 @@ import shapely
 import xarray
 import zarr
 
+from schemas.chip import Valid
 from schemas.dataset import SourceTable
 from schemas.errors import DatasetError, UserError
 from schemas.sample import Sample
 from shards.export import ExportOptions, export_dataset
 from shards.export_huggingface import rows_per_group
-from shards.export_layers import CLOUD_CODES, band_names, cloud_mask
+from shards.export_layers import CLOUD_CODES, band_names, cloud_mask, stack
 from shards.exporters import EXPORTERS, find_exporter
 from shards.filters import ChipFilter
 from shards.layout import sha256_of
@@ -71,6 +72,26 @@ def s2_of(sample: Sample) -> np.ndarray:
     coarse = sample.layers["s2_20m"].data
     nearest = np.kron(coarse, np.ones((1, 1, 2, 2), coarse.dtype))
     return np.concatenate([sample.layers["s2_10m"].data, nearest], axis=1)
+
+
+def valid_of(sample: Sample) -> np.ndarray:
+    """(T, H, W): the mask of 10 m, and no data where the bands of 20 m have none."""
+    coarse = np.kron(sample.layers["s2_20m"].valid, np.ones((1, 2, 2), np.uint8))
+    return np.where(coarse == 0, np.uint8(0), sample.layers["s2_10m"].valid)
+
+
+def test_a_mask_of_several_groups_says_what_is_lost_in_any() -> None:
+    sample = made_up.sample(0)
+    fine, coarse = (sample.layers[name] for name in ("s2_10m", "s2_20m"))
+    valid = np.full_like(coarse.valid, Valid.CLEAR)
+    valid[0, 5, 6], valid[0, 5, 7], valid[0, 5, 8] = Valid.NODATA, Valid.DEFECTIVE, Valid.CLOUD
+    layers = {
+        "s2_10m": replace(fine, valid=np.full_like(fine.valid, Valid.WATER)),
+        "s2_20m": replace(coarse, valid=valid),
+    }
+    found = stack(replace(sample, layers=layers), made_up.LAYERS[:2])
+    assert found is not None
+    assert found.valid[0, 10, 10:20].tolist() == [6, 6, 0, 0, 7, 7, 6, 6, 6, 6]
 
 
 def test_major_tom_rows_hold_each_band_as_a_geotiff(dataset: Dataset, export: Export) -> None:
@@ -168,7 +189,11 @@ def test_ssl4eo_files_hold_so_many_samples_each(dataset: Dataset, export: Export
             sample = dataset.sample(str(chip_id))
             dates = len(sample.layers["s2_10m"].data)
             np.testing.assert_array_equal(read["bands"][index, :dates], s2_of(sample))
-            np.testing.assert_array_equal(read["valid"][index, :dates], sample.layers["s2_10m"].valid)
+            np.testing.assert_array_equal(read["valid"][index, :dates], valid_of(sample))
+            lost = (read["bands"][index, :dates] == 0).any("band").values  # of any group
+            assert lost.any()
+            assert not read["valid"][index, :dates].values[lost].any()
+            assert (read["cloud_mask"][index, :dates].values[lost] == 255).all()
             assert not read["valid"][index, dates:].any()
             assert np.isnat(read["time_"].values[index, dates:]).all()
             np.testing.assert_array_equal(
