@@ -47,8 +47,7 @@ def open_dataset(uri: str | Path | Storage, version: str | None = None, options:
     storage = open_storage(uri, options)
     if version is not None:
         read_pointer(storage)  # of an unknown format: its versions may be, too
-        return Dataset(storage, read_document(storage, version))
-    document = current_document(storage)
+    document = current_document(storage) if version is None else read_document(storage, version)
     if document is None:
         raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
     return Dataset(storage, document)
