@@ -24,10 +24,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # as the peers have it, and as Dask's workers do
-    os.environ[_threads] = "1"
-
-import numpy as np  # noqa: E402
+import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -36,6 +33,7 @@ from bench.coregistration_cases import Case, featureless, moved, real_pair, sand
 from bench.record import record  # noqa: E402
 from chips.scene_shift import Acquisitions, Observation, combine  # noqa: E402
 from chips.shift import Estimate, Image, Kind, Reference, estimate_shift  # noqa: E402
+from flows.cluster import WORKER_ENVIRONMENT  # noqa: E402
 from schemas.recipe import Register  # noqa: E402
 
 RELIABLE = Register(mode="measure").min_reliability
@@ -295,7 +293,14 @@ def _in_chips(singles: Sequence[Case]) -> list[dict[str, float]]:
 
 
 def _alone() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": ""}
+
+
+def as_in_a_worker() -> None:
+    """Begin anew with the environment that Dask's workers have, as the peers will: one thread, memory that is kept."""
+    wanted = {name: str(value) for name, value in WORKER_ENVIRONMENT.items()}
+    if not wanted.items() <= os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
 
 
 def _round(value: Any) -> float:
@@ -382,4 +387,5 @@ def draw(distance: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    as_in_a_worker()
     sys.exit(main(sys.argv[1:]))
