@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.before import Before
 from flows.compare import Outlook
 from flows.fragments import record_of
-from flows.passes import Job
+from flows.job import Job
 from flows.second_pass import Member
 from schemas.dataset import ShardRecord
 from shards.buckets import bucket_count, bucket_of

@@ -17,8 +17,8 @@ from captioners.facts_scene import DatedBands
 from captioners.objects import object_of
 from captioners.views import render_views
 from flows.fragments import read_chip
+from flows.job import Job
 from flows.packing import unpack_features, unpack_layers
-from flows.passes import Job
 from schemas.facts import Fact, FactSheet
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend

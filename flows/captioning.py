@@ -8,9 +8,7 @@ write for want of budget or of a server are listed beside it, and asked by the n
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,9 @@ from captioners.costs import cost_report
 from captioners.ledger import Attempt, LedgerPlace, open_ledger
 from flows.caption_inputs import read_waiting
 from flows.fragments import read_json
-from flows.passes import Job
+from flows.job import Job
 from flows.progress import current
+from flows.run_marks import run_purse
 from schemas.errors import UserError
 from schemas.recipe import fill
 from shards.layout import replace_durably
@@ -32,10 +31,6 @@ TEXTS = "texts.json"
 """Name of a tile's file of texts."""
 OPEN = "texts_open.json"
 """Name of a tile's list of chips that may be asked again: chip id -> why."""
-RUN = "captions.json"
-"""Name of the file, in a run's folder, that holds the name of the purse until the run has ended."""
-READING = "reading.json"
-"""Name of the file, in a run's folder, that holds what `last_reading` says."""
 
 
 def caption_tiles(job: Job, second: Mapping[str, Path], ledger: LedgerPlace | None) -> dict[str, Any]:
@@ -65,40 +60,6 @@ def caption_tiles(job: Job, second: Mapping[str, Path], ledger: LedgerPlace | No
     spent = captioner.cost()
     limits = {"currency": captions.prices.currency, "max_cost": captions.max_cost}
     return {**paid, **limits, "reused": spent["reused"], "events": spent["events"]}
-
-
-def run_purse(job: Job) -> str:
-    """Name of this run's purse: the same over restarts, a new one once the run has ended."""
-    path = job.folder / RUN
-    with suppress(FileNotFoundError):
-        return str(read_json(path)["run"])
-    purse = f"{job.recipe.name}-{job.recipe.hash()[:8]}-{uuid.uuid4().hex[:12]}"
-    _write(path, {"run": purse})
-    return purse
-
-
-def last_reading(job: Job, parent: str, is_again: bool) -> str:
-    """Name of the run that last did again what was done already; empty where there was none.
-
-    Args:
-        job: the run.
-        parent: version that it starts from.
-        is_again: whether this run is one: restarted from the same version it goes by the same name.
-    """
-    path = job.folder / READING
-    if is_again:
-        job.folder.mkdir(parents=True, exist_ok=True)
-        name = f"{run_purse(job)} {parent}"
-        _write(path, {"run": name})
-        return name
-    with suppress(FileNotFoundError):
-        return str(read_json(path)["run"])
-    return ""
-
-
-def end_run(job: Job) -> None:
-    """The run's version is published, or nothing had changed: what is done from now on is another run's."""
-    (job.folder / RUN).unlink(missing_ok=True)
 
 
 class Waiting:

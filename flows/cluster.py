@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -165,8 +164,3 @@ def freeze_imports() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def default_workers() -> int:
-    """One per core of this machine, four at most."""
-    return max(1, min(4, os.cpu_count() or 1))

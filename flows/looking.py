@@ -15,16 +15,16 @@ from pathlib import Path
 import pyarrow as pa
 
 from flows.before import Before, load_before
-from flows.captioning import end_run, last_reading
 from flows.catalogs import opener_of
 from flows.compare import Outlook, compare
 from flows.estimates import Estimates
 from flows.frozen_items import ITEMS
-from flows.passes import Job
+from flows.job import Job
 from flows.plan_store import StoredPlan
 from flows.planning import make_plan, origin_of
 from flows.published_items import items_of_current
 from flows.request import BuildRequest, BuildResult, make_job, run_folder
+from flows.run_marks import end_run, last_reading
 from flows.steps import STEPS
 from schemas.errors import UserError
 from shards.lock import dataset_lock

@@ -6,11 +6,9 @@ Nothing large travels: a worker gets a `Job` and a `Tile`, leaves fragments on d
 from __future__ import annotations
 
 import logging
-import pickle
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +18,16 @@ import xarray as xr
 from chips import statistics
 from chips.decide import decide, screen_shifts
 from chips.fingerprint import Fingerprint, fingerprints
-from chips.inputs import input_hash, recipe_parts, tile_inputs
-from chips.plan import LayerPlan
+from chips.inputs import input_hash, tile_inputs
 from chips.register import measure_layers
 from chips.scene_shift import Observation, observe
 from chips.screen import screen
 from flows.cluster import cancellation, freeze_imports, quieten_rasters
 from flows.compare import Touched
-from flows.fragments import FORMAT, FragmentWriter, key_of, read_json
+from flows.fragments import FragmentWriter
+from flows.job import Job
 from flows.packing import pack_features, pack_layers, pack_source
 from flows.readback import DraftChip, read_tile, row_of_draft
-from flows.steps import FIRST_PASS, STEPS, versions
 from labelers import fuse
 from labelers.base import make_labeler
 from labelers.marks import FusionStatistics, added
@@ -42,9 +39,7 @@ from schemas.labels import LabelLayer
 from schemas.legend import load_legend
 from schemas.recipe import Recipe
 from schemas.sample import LayerArrays
-from schemas.scene import Opener
 from schemas.sensor import load_sensor
-from shards.storage import Storage
 from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
 from sources.retry import call_with_retries, is_garbled
@@ -54,87 +49,6 @@ log = logging.getLogger(__name__)
 
 UNFINISHED = ".failed"
 """Ending of a tile's folder in which a chip failed: good for this run, done again by the next."""
-_OF_CHIPS = tuple(name for name in ChipSpec.__slots__ if name != "footprint_wkb")
-"""What of a chip decides its fragment: its row holds all of it, read from files that the recipe only names. Its outline
-follows from its bounds."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every unit of a run needs. A process takes it apart once, however many units bring it."""
-
-    recipe: Recipe
-    """The recipe."""
-    layers: tuple[LayerPlan, ...]
-    """Modality groups."""
-    opener: Opener
-    """How hrefs are opened."""
-    storage: Storage
-    """Root of the dataset."""
-    work: Path
-    """Local folder, seen by all workers, for what is not finished."""
-    folder: Path
-    """Where this run's fragments lie."""
-    cache: Path
-    """Where whole files (OSM extracts) are kept, as `fetched` divides it."""
-    variables: Mapping[str, str]
-    """Values of ``${TERRAWEFT_...}``."""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """Label source -> hash of the file that it names."""
-    reading: str = ""
-    """Names the run that last did again what was done already: no fragment and no fetched file of before it counts."""
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Job], tuple[bytes]]:
-        return _unpacked, (self._packed,)
-
-    @cached_property
-    def _packed(self) -> bytes:
-        """Its fields, pickled: a recipe with a long list of cells takes longer to take apart than a tile to read."""
-        return pickle.dumps(tuple(getattr(self, one.name) for one in fields(self)))
-
-    @cached_property
-    def parts(self) -> dict[str, str]:
-        """`chips.inputs.recipe_parts`, made once."""
-        return recipe_parts(self.recipe, STEPS, self.files)
-
-    @property
-    def fetched(self) -> Path:
-        """Where whole files are kept for this run: when it is done again, an address may hold another file."""
-        return self.cache / key_of(self.reading) if self.reading else self.cache
-
-    @cached_property
-    def recipe_hash(self) -> str:
-        """`Recipe.hash`, made once."""
-        return self.recipe.hash()
-
-    @cached_property
-    def _key(self) -> str:
-        """What decides the first pass of every tile alike."""
-        layers = [astuple(layer) for layer in self.layers]
-        return key_of(FORMAT, self.recipe_hash, layers, versions(FIRST_PASS), dict(self.files), self.reading)
-
-    def first_folder(self, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
-        """Final path of a tile's fragments of the first pass.
-
-        Args:
-            tile: the tile.
-            touched: what is to be done, about which of its chips; None: all of all.
-        """
-        items = {name: [item.content_hash for item in found] for name, found in tile.items.items()}
-        chips = [[getattr(chip, name) for name in _OF_CHIPS] for chip in tile.chips]
-        taken = [chip.key(chip_id) for chip_id, chip in sorted((touched or {}).items())]
-        return self.folder / "first" / f"{tile.tile_id}-{key_of(self._key, chips, items, *taken)}"
-
-    def second_folder(self, first: Path, models: Mapping[str, str]) -> Path:
-        """Final path of a tile's fragments of the second pass."""
-        tile_id = first.name.partition("-")[0]
-        kept = read_json(first / "tile.json")["kept"]  # a tile in which chips failed has one name, whichever they are
-        return self.folder / "second" / f"{tile_id}-{key_of(first.name, kept, dict(models), STEPS)}"
-
-
-@lru_cache(maxsize=2)
-def _unpacked(packed: bytes) -> Job:
-    return Job(*pickle.loads(packed))
 
 
 @dataclass

@@ -18,8 +18,8 @@ from captioners.statistics import text_statistics
 from flows.contents import Finished, gather
 from flows.estimates import STALE_SHARE
 from flows.fragments import read_json
+from flows.job import Job
 from flows.looking import Look
-from flows.passes import Job
 from flows.published_items import write_published_items
 from flows.reduce import Estimated
 from flows.reporting import write_html

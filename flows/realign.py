@@ -29,9 +29,10 @@ from chips.scene_shift import (
 )
 from chips.screen import screen
 from flows.fragments import FragmentWriter, key_of, read_chip, read_facts, read_json
+from flows.job import Job
 from flows.layers import unpack_pixels
 from flows.packing import unpack_source
-from flows.passes import UNFINISHED, Job, acquisitions, outcome_dict, pack_pixels, read_again
+from flows.passes import UNFINISHED, acquisitions, outcome_dict, pack_pixels, read_again
 from flows.second_pass import labels_of
 from flows.steps import FIRST_PASS, versions
 from labelers import fuse

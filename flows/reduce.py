@@ -15,7 +15,7 @@ from chips.inputs import FUSE
 from chips.statistics import Summary
 from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from flows.fragments import read_json
-from flows.passes import Job
+from flows.job import Job
 from flows.realign import Findings, Known
 from labelers import fuse
 from labelers.marks import FusionStatistics, added

@@ -11,9 +11,8 @@ from typing import Any
 from captioners.ledger import LedgerPlace
 from chips.plan import LayerPlan
 from flows.catalogs import opener_of
-from flows.cluster import default_workers
+from flows.job import Job
 from flows.label_files import label_files
-from flows.passes import Job
 from flows.plan_store import WHOLE, Part
 from flows.site import ledger_place, limits_folder, require_publishable, require_variables, store_options, work_folder
 from flows.vault import MachineVault
@@ -138,3 +137,8 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
         variables=dict(request.variables),
         files=label_files(request.recipe, request.variables, request.work),
     )
+
+
+def default_workers() -> int:
+    """One per core of this machine, four at most."""
+    return max(1, min(4, os.cpu_count() or 1))

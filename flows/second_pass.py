@@ -20,8 +20,8 @@ from flows.caption_inputs import caption_input, view_arrays, waiting_input
 from flows.captioning import TEXTS
 from flows.cluster import freeze_imports
 from flows.fragments import FragmentWriter, read_chip, read_facts, read_json
+from flows.job import Job
 from flows.packing import unpack_features, unpack_layers
-from flows.passes import Job
 from labelers import derived, fuse
 from labelers.label_statistics import FUSED, layer_columns, pair_disagreement
 from labelers.pixel_features import to_pixel_geojson

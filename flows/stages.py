@@ -13,18 +13,20 @@ from typing import Any, Protocol
 
 from captioners.ledger import LedgerPlace
 from flows.bucketing import Layout, lay_out
-from flows.captioning import caption_tiles, end_run
+from flows.captioning import caption_tiles
 from flows.compare import Outlook
 from flows.contents import Finished
 from flows.fragments import finished, sweep
+from flows.job import Job
 from flows.looking import Look, look, owner_of
-from flows.passes import Job, first_pass
+from flows.passes import first_pass
 from flows.plan_store import StoredPlan
 from flows.progress import current
 from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run, frozen_findings
 from flows.request import BuildRequest, BuildResult
+from flows.run_marks import end_run
 from flows.second_pass import chip_places, has_second_pass, second_pass, write_bucket
 from shards.lock import Held, dataset_lock
 from shards.tar import WrittenShard

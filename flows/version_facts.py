@@ -15,7 +15,7 @@ from chips.convert import stored_form
 from chips.leakage import leakage_report
 from chips.plan import LayerPlan
 from chips.rows import licence_entry
-from flows.passes import Job
+from flows.job import Job
 from flows.plan_store import StoredPlan
 from flows.reduce import Estimated
 from labelers.label_statistics import FUSED, label_statistics

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,9 @@ from shards.pointer import read_pointer
 from shards.stac_collection import write_collection
 from shards.storage import FolderStorage, Storage
 from shards.stored_tables import read_places, table_of
-from shards.zarr_prepare import PreparedZarr
+
+if TYPE_CHECKING:
+    from shards.zarr_prepare import PreparedZarr
 
 PAPERS = ("*.json", "*.md", "*.html")
 """Files of a version that are searched for secrets and local paths."""

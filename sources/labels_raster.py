@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-import rioxarray
-import xarray as xr
 from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
@@ -22,6 +20,9 @@ from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
 from sources.label_licences import attribution_of_file, attribution_of_item, licence_of_file, licence_of_item
 from sources.label_pixels import opened, read_codes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 USUAL_ASSET = {"worldcover": "map", "corine": "clc", "osm": "pbf"}
 """Asset key by kind where the recipe names none."""
@@ -103,8 +104,10 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
     Raises:
         SourceError: the file cannot be opened.
     """
+    import rioxarray  # and all of dask with it, which whoever plans without such rasters need not wait for
+
     with opened(href, opener) as file:
-        raster = cast(xr.DataArray, rioxarray.open_rasterio(file, cache=False))
+        raster = cast("xr.DataArray", rioxarray.open_rasterio(file, cache=False))
         epsg, bounds, transform = raster.rio.crs.to_epsg(), raster.rio.transform_bounds(WGS84), raster.rio.transform()
         if not np.isfinite(bounds).all():
             raise DecodeError("the raster lies where its coordinate system has no place", href)

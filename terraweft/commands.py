@@ -297,8 +297,8 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
     require_variables(loaded, variables(loaded))
     with needs("build"):
         from captioners.estimate import estimate_calls
-        from flows.cluster import default_workers
         from flows.planning import make_plan
+        from flows.request import default_workers
     with tempfile.TemporaryDirectory(prefix="terraweft-plan-") as scratch:
         plan = make_plan(loaded, folder, variables(loaded), to or Path(scratch))
         cost, count = plan.estimate, workers or default_workers()

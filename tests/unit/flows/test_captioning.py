@@ -11,8 +11,9 @@ import pytest
 from captioners.base import Written
 from captioners.template import TemplateCaptioner
 from flows import captioning
-from flows.captioning import OPEN, TEXTS, Waiting, end_run, last_reading, run_purse
-from flows.passes import Job
+from flows.captioning import OPEN, TEXTS, Waiting
+from flows.job import Job
+from flows.run_marks import end_run, last_reading, run_purse
 from shards.layout import replace_durably
 from shards.stored_tables import read_unasked
 from shards.text_table import texts_table, write_texts

@@ -15,9 +15,10 @@ from chips.fingerprint import Fingerprint
 from chips.scene_shift import Observation, observe
 from flows.estimates import Estimates
 from flows.fragments import FragmentWriter, read_json, record_of
+from flows.job import Job
 from flows.layers import unpack_pixels
 from flows.packing import pack_source
-from flows.passes import Job, pack_pixels
+from flows.passes import pack_pixels
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.second_pass import has_second_pass
 from schemas.chip import Chip, ChipSpec, DateSource, Shift, Tile
