@@ -40,7 +40,7 @@ CONNECTIONS_PER_HOST = 32
 REDIRECTS = 5
 WHOLE_FILE_BYTES = 16 << 20
 """A server without ranges may send a file of at most this size whole."""
-PART_BYTES = 1 << 16
+PART_BYTES = 1 << 20
 """No more of a body is taken at once."""
 ERROR_BYTES = 4096
 """So much of an error's document is looked at."""
