@@ -20,6 +20,23 @@ PIXELS = 12 * 12
 HERE = bytes(shapely.to_wkb(shapely.box(11.95, 47.80, 12.05, 47.85)))
 
 
+def _recipe(time: dict[str, Any], modality: dict[str, Any], write: dict[str, Any], **changes: Any) -> Recipe:
+    """One modality over one region."""
+    return Recipe.model_validate(
+        {
+            "format": 1,
+            "name": "x",
+            "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
+            "regions": [{"name": "north", "bbox": [11.95, 47.80, 12.05, 47.85]}],
+            "grid": {"chip_m": 120},
+            "time": {"start": "2021-01-01", "end": "2021-12-31", **time},
+            "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s", **modality}},
+            "write": write,
+            **changes,
+        }
+    )
+
+
 def _estimate(
     pairs: Touched,
     *,
@@ -30,20 +47,7 @@ def _estimate(
     **changes: Any,
 ) -> Estimate:
     """Of chips of 12 by 12 pixels over items of one band."""
-    modality = {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s", **changes.pop("modality", {})}
-    recipe = Recipe.model_validate(
-        {
-            "format": 1,
-            "name": "x",
-            "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
-            "regions": [{"name": "north", "bbox": [11.95, 47.80, 12.05, 47.85]}],
-            "grid": {"chip_m": 120},
-            "time": {"start": "2021-01-01", "end": "2021-12-31", **(time or {})},
-            "modalities": {"s2": modality},
-            "write": {"kinds": ["webdataset"]},
-            **changes,
-        }
-    )
+    recipe = _recipe(time or {}, changes.pop("modality", {}), {"kinds": ["webdataset"]}, **changes)
     noon = datetime(2021, 6, 1, tzinfo=UTC)
     ref = SceneRef("i", "B02", "a.tif", "B02", 1, GeoRef(32632, 600_000.0, 5_300_040.0, 10.0, shape_yx), "uint16", 0)
     item = SceneItem("c", "s", "i", "s2", "sentinel-2-l2a", noon, None, HERE, (ref,), masks=masks)
@@ -150,18 +154,7 @@ def test_blocks_hold_all_bands_of_their_file_and_masks_are_read_too() -> None:
 
 def _told(chips: int, chip_bytes: int, **write: Any) -> list[str]:
     """What is told of the shards of so many chips of one split."""
-    recipe = Recipe.model_validate(
-        {
-            "format": 1,
-            "name": "x",
-            "catalogs": {"c": {"kind": "static", "href": "catalog.json"}},
-            "regions": [{"name": "north", "bbox": [11.95, 47.80, 12.05, 47.85]}],
-            "grid": {"chip_m": 120},
-            "time": {"start": "2021-01-01", "end": "2021-12-31"},
-            "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s"}},
-            "write": write,
-        }
-    )
+    recipe = _recipe({}, {}, write)
     disk = chips * chip_bytes * len(recipe.write.kinds)
     return shard_notes(recipe, Estimate(chips, 1, 1, 0, 0, disk), chips)
 
