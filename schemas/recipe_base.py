@@ -12,6 +12,9 @@ from schemas.sample import CHIP_ID
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+"""Years of a day: of the time of pictures from above, and of what nanoseconds in 64 bits can count."""
+
 
 def _check_name(value: str) -> str:
     if not NAME.fullmatch(value):
@@ -34,9 +37,8 @@ def _check_writing(value: object) -> object:
 
 
 def _check_day(value: date) -> date:
-    """Of the time of pictures from above, and of what nanoseconds in 64 bits can count."""
-    if not 1900 <= value.year < 2200:
-        raise ValueError("a day lies between 1900 and 2199")
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"a day lies between {FIRST_YEAR} and {LAST_YEAR}")
     return value
 
 

@@ -18,11 +18,10 @@ from chips.cell_table import CellTable
 from chips.windows import COLUMN_PREFIX
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe, Time
+from schemas.recipe_base import FIRST_YEAR, LAST_YEAR
 from schemas.recipe_windows import Pair, Seasons, date_key
 
 SEASON = ("start", "peak", "end")
-FIRST_YEAR, LAST_YEAR = 1900, 2199
-"""Years of a recipe's days."""
 
 
 def with_dates(recipe: Recipe, folder: Path, cells: CellTable) -> CellTable:

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import rasterio
 
 from schemas.scene import Opener
-from sources.openers import gdal_settings, note_success, refusal_now
+from sources.openers import Remembered, gdal_settings, note_success, refusal_now
 from sources.raster_limits import check_format
 
-MOST_LOOKED_AT = 4096
-_looked_at: dict[str, None] = {}
+_looked_at = Remembered()
 """Addresses whose beginning our own fetcher read in this process."""
 
 
@@ -29,9 +28,7 @@ def gdal_reads(opener: Opener, hrefs: Sequence[str]) -> Iterator[None]:
     for href in hrefs:
         if href not in _looked_at and not refusal_now(href, allow_local=False):
             check_format(href, opener)
-            if len(_looked_at) >= MOST_LOOKED_AT:
-                _looked_at.pop(next(iter(_looked_at)), None)
-            _looked_at[href] = None
+            _looked_at.add(href)
     with rasterio.Env(**gdal_settings(opener, hrefs)):
         yield
     note_success(hrefs)

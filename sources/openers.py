@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 from schemas.errors import UnsupportedItemError
@@ -48,8 +49,33 @@ _TWO_WAYS = re.compile(r"[a-z+]+://[^/?#]*[\\\s]|[\x00-\x1f\x7f]", re.IGNORECASE
 """What libraries read in different ways: behind a backslash urlsplit goes on with the host, urllib3 with the path."""
 _JPEG_2000 = re.compile(r"\.jp2(?:\)/\$value)?$", re.IGNORECASE)
 
-MOST_FAILED = 4096
-_failed: dict[str, None] = {}
+
+class Remembered:
+    """Addresses that this process has met, the oldest forgotten where there are many; for several threads."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, None] = {}
+        self._lock = Lock()
+
+    def __contains__(self, href: str) -> bool:
+        return href in self._addresses
+
+    def add(self, href: str) -> None:
+        """Remember an address."""
+        with self._lock:
+            if len(self._addresses) >= self.MOST:
+                self._addresses.pop(next(iter(self._addresses)))
+            self._addresses[href] = None
+
+    def discard(self, href: str) -> None:
+        """Forget an address, if it is known."""
+        with self._lock:
+            self._addresses.pop(href, None)
+
+
+_failed = Remembered()
 """Addresses whose last read by GDAL failed in this process: a worker of a standing cluster outlives the build that met
 them."""
 
@@ -114,14 +140,12 @@ def gdal_settings(opener: Opener, hrefs: Sequence[str]) -> dict[str, str]:
 def note_success(hrefs: Iterable[str]) -> None:
     """GDAL read these addresses: its memory of them is good again."""
     for href in hrefs:
-        _failed.pop(href, None)
+        _failed.discard(href)
 
 
 def note_failure(href: str) -> None:
     """GDAL failed at an address: until a read goes well it is read past GDAL's memory."""
-    if len(_failed) >= MOST_FAILED:
-        _failed.pop(next(iter(_failed)), None)
-    _failed[href] = None
+    _failed.add(href)
 
 
 def driver_of(href: str) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,7 @@ from sources.stac_index_columns import (
 from sources.window import NONSENSE, SearchWindow, found_item, name_of
 
 log = logging.getLogger(__name__)
+Read = TypeVar("Read")
 
 ITEM_COLUMN = "terraweft:item"
 """Column of the item's JSON."""
@@ -138,8 +140,7 @@ class IndexCatalog:
         """
         self._open()
         boxes = [part for box in boxes for part in SearchWindow(box).boxes()]
-        found: Selection = self._guarded(lambda: self._select(collection, boxes, start, end, dict(where or {})))
-        return found
+        return self._guarded(lambda: self._select(collection, boxes, start, end, dict(where or {})))
 
     def _select(
         self,
@@ -158,8 +159,8 @@ class IndexCatalog:
             if limits.rules_out(file.metadata.row_group(group.number)):
                 continue
             columns = [name for name in (*CORE, *wanted) if name in names]
-            table = self._guarded(lambda g=group, c=columns: self._read(g, c))
-            keep = self._guarded(lambda t=table: limits.mask(t))
+            table = self._read(group, columns)
+            keep = limits.mask(table)
             for name in [name for name in wanted if name in names]:
                 keep &= property_mask(table[name], name, wanted[name])
             index = np.flatnonzero(keep)
@@ -174,8 +175,7 @@ class IndexCatalog:
             self._need_collection(collection)
             return NOTHING
         table = pa.concat_tables(parts)
-        found: Selection = self._guarded(lambda: to_selection(table, np.concatenate(rows), boxes))
-        return found
+        return to_selection(table, np.concatenate(rows), boxes)
 
     def columns(self, rows: NDArray[np.int64]) -> Selection:
         """Items of some rows as columns, in time order."""
@@ -220,7 +220,7 @@ class IndexCatalog:
         for group in self._groups:
             low, high = np.searchsorted(rows, [group.first_row, group.first_row + group.rows])
             if high > low:
-                table = self._guarded(lambda g=group: self._read(g, None))
+                table = self._guarded(partial(self._read, group, None))
                 whole = high - low == group.rows
                 yield table if whole else table.take(pa.array(rows[low:high] - group.first_row))
 
@@ -276,13 +276,13 @@ class IndexCatalog:
         if any("collection" not in file.schema_arrow.names for file in self._files):
             return
         for group in self._groups:
-            table = self._guarded(lambda g=group: self._read(g, ["collection"]))
+            table = self._guarded(partial(self._read, group, ["collection"]))
             known |= set(table["collection"].unique().to_pylist())
         if collection not in known:
             have = ", ".join(sorted(filter(None, known))) or "none"
             raise CatalogError(f"no collection {collection!r}; the catalog has {have}", unsigned(self.href))
 
-    def _guarded(self, read: Any) -> Any:
+    def _guarded(self, read: Callable[[], Read]) -> Read:
         """What a read gives.
 
         Raises:
