@@ -7,7 +7,8 @@
 Errors are in pixels of the coarser native grid. Sandbox: places drawn with a shift of 0.1 to 3 pixels, each sensor's
 noise, another season, against an unshifted Sentinel-2 date. Real: how much the estimate changes when the moving picture
 is shifted further by resampling. Speed: the same pairs of one band, every method in five rounds in
-turn with ours; of each pair the median of the rounds.
+turn with ours, in each of which it goes over them five times, as it would go over the chips of a tile; of each pair the
+median of all.
 The peers live in build/peers/registration (bench/peers/registration.sh).
 """
 
@@ -47,7 +48,7 @@ METHODS = (
     "OpenCV findTransformECC",
 )
 TARGETS = {"sentinel-2": 0.1, "landsat": 0.3, "enmap": 0.3, "sentinel-1": 1.0}
-ROUNDS = 5
+ROUNDS, PASSES = 5, 5
 PLACES = 12
 """Places of the sandbox; a multiple of so many cases is one more date of each."""
 
@@ -238,27 +239,28 @@ def peers(cases: dict[str, list[Case]], rounds: int) -> tuple[list[dict[str, Any
     answers: dict[str, list[list[dict[str, float]]]] = {name: [] for name in ("terraweft", *METHODS)}
     versions: dict[str, str] = {}
     for _ in range(rounds):
-        answers["terraweft"].append(_in_chips(singles))
+        answers["terraweft"] += [_in_chips(singles) for _ in range(PASSES)]
         command = [str(PEER), str(ROOT / "bench/peers/registration.py"), "run"]
         results = FOLDER / "peers.json"
-        subprocess.run([*command, str(FOLDER / "pairs.npz"), str(results), *METHODS], check=True, env=_alone())
+        files = [str(FOLDER / "pairs.npz"), str(results), str(PASSES)]
+        subprocess.run([*command, *files, *METHODS], check=True, env=_alone())
         theirs = json.loads(results.read_text())
         versions = theirs["versions"]
         for name in METHODS:
-            answers[name].append(theirs["results"][name])
+            answers[name] += theirs["results"][name]
     rows = []
     for sensor in ("sentinel-2", "landsat"):
         members = [i for i, case in enumerate(singles) if case.kind.startswith(sensor)]
-        per_round = {
-            name: [sum(one[i]["s"] for i in members) / len(members) for one in all_rounds]
-            for name, all_rounds in answers.items()
+        per_pass = {
+            name: [sum(one[i]["s"] for i in members) / len(members) for one in all_passes]
+            for name, all_passes in answers.items()
         }
         per_pair = {
-            name: float(np.mean([np.median([one[i]["s"] for one in all_rounds]) for i in members]))
-            for name, all_rounds in answers.items()
+            name: float(np.mean([np.median([one[i]["s"] for one in all_passes]) for i in members]))
+            for name, all_passes in answers.items()
         }
-        for name, all_rounds in answers.items():
-            pairs = [(singles[i], all_rounds[-1][i]) for i in members]
+        for name, all_passes in answers.items():
+            pairs = [(singles[i], all_passes[-1][i]) for i in members]
             errors = [_error(case, a["dx_m"], a["dy_m"]) for case, a in pairs if "dx_m" in a]
             rows.append(
                 {
@@ -268,8 +270,11 @@ def peers(cases: dict[str, list[Case]], rounds: int) -> tuple[list[dict[str, Any
                     "median_px": _round(np.median(errors)) if errors else None,
                     "p90_px": _round(np.quantile(errors, 0.9)) if errors else None,
                     "ms_per_pair": _round(1000 * per_pair[name]),
-                    "cpu_ms_per_pair": _round(1000 * np.mean([one[i]["cpu_s"] for one in all_rounds for i in members])),
-                    "ms_rounds": [_round(1000 * value) for value in per_round[name]],
+                    "cpu_ms_per_pair": _round(1000 * np.mean([one[i]["cpu_s"] for one in all_passes for i in members])),
+                    "ms_rounds": [
+                        _round(1000 * np.median(per_pass[name][first : first + PASSES]))
+                        for first in range(0, len(all_passes), PASSES)
+                    ],
                     "times_ours": _round(per_pair[name] / per_pair["terraweft"]),
                 }
             )
@@ -277,7 +282,7 @@ def peers(cases: dict[str, list[Case]], rounds: int) -> tuple[list[dict[str, Any
 
 
 def _in_chips(singles: Sequence[Case]) -> list[dict[str, float]]:
-    """Answers and seconds; the dates of a place share its reference, as in a chip, and the first one pays for it."""
+    """One pass: the dates of a place share its reference, as in a chip, and the first one pays for it."""
     known: dict[tuple[float, float], Reference] = {}
     answers = []
     estimate_shift(singles[0].moving, singles[0].reference)  # first-time costs are left out for the peers too

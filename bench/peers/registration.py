@@ -1,6 +1,6 @@
 """What other registration libraries find for pairs of bench/p10_coregistration.py; runs in build/peers/registration.
 
-    python bench/peers/registration.py run CASES.npz RESULTS.json METHOD...
+    python bench/peers/registration.py run CASES.npz RESULTS.json PASSES METHOD...
     python bench/peers/registration.py draw FIGURES.json FOLDER
 
 Each pair is one near-infrared band on its own grid. AROSICS takes them as they are (it equalises grids itself); the
@@ -143,8 +143,16 @@ METHODS = {
 }
 
 
-def run(cases_path, results_path, names):
-    """Answers of the named methods for every pair, with seconds."""
+def timed(method, case):
+    """Answer of a method for a pair, with seconds."""
+    began = time.process_time()
+    found, seconds = method(case)
+    spent = {"s": seconds, "cpu_s": time.process_time() - began}
+    return {"dx_m": found[0], "dy_m": found[1], **spent} if found else spent
+
+
+def run(cases_path, results_path, passes, *names):
+    """Answers of the named methods for every pair, with seconds, as often as ``passes`` says."""
     stored = np.load(cases_path)
     count = int(stored["count"])
     fields = ("moving", "moving_valid", "moving_geo", "reference", "reference_valid", "reference_geo")
@@ -153,13 +161,7 @@ def run(cases_path, results_path, names):
     for name in names:
         method = METHODS[name]
         method(cases[0])  # imports and first-time costs
-        answers = []
-        for case in cases:
-            began = time.process_time()
-            found, seconds = method(case)
-            spent = {"s": seconds, "cpu_s": time.process_time() - began}
-            answers.append({"dx_m": found[0], "dy_m": found[1], **spent} if found else spent)
-        results[name] = answers
+        results[name] = [[timed(method, case) for case in cases] for _ in range(int(passes))]
     versions = {}
     for module in ("arosics", "cv2", "skimage", "numpy", "scipy"):
         versions[module] = str(__import__(module).__version__)
@@ -199,6 +201,6 @@ def draw(figures_path, folder):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     if sys.argv[1] == "run":
-        run(sys.argv[2], sys.argv[3], sys.argv[4:])
+        run(*sys.argv[2:])
     else:
         draw(sys.argv[2], sys.argv[3])
