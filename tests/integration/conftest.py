@@ -31,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment of the commands: one Prefect server for all of them."""
-    settings = {**os.environ, "COLUMNS": "200"}
+    settings = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}  # tests run side by side: threads would wait
     settings.pop("PREFECT_API_URL", None)
     with prefect_api(settings, tmp_path_factory.mktemp("prefect")):
         yield settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
@@ -14,6 +15,7 @@ import yaml
 from shards.storage import StoreOptions, open_storage
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
+from tests.integration.forked import dask_cluster
 from tests.integration.support import Terraweft, World
 from tests.s3_server import CREDENTIALS, s3_server
 
@@ -21,7 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
-    terraweft: Terraweft, world: World, sandbox_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    terraweft: Terraweft,
+    environment: dict[str, str],
+    world: World,
+    sandbox_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = yaml.safe_load(sandbox_recipe.read_text())
     recipe["modalities"] = {"s2": recipe["modalities"]["s2"]}
@@ -31,7 +38,7 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
     path.write_text(yaml.safe_dump(recipe))
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    with s3_server("terraweft-builds") as url:
+    with s3_server("terraweft-builds") as url, ExitStack() as until_the_end:
         root = "s3://terraweft-builds/sandbox"
         options = StoreOptions(endpoint_url=url, region="us-east-1")
         variables = {
@@ -40,23 +47,24 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
             "TERRAWEFT_SANDBOX_STAC": world.stac_url,
             "TERRAWEFT_WORK": str(tmp_path / "work"),
         }
-        done = terraweft("build", path, "--out", root, **variables)
+        cluster = until_the_end.enter_context(dask_cluster({**environment, **variables}, tmp_path))
+        done = terraweft("build", path, "--out", root, "--dask", cluster, **variables)
         assert done.returncode == 0, done.stderr
         assert "published" in done.stdout
         there = open_storage(root, options)
         here = open_storage(tmp_path / "here")
-        assert terraweft("build", path, "--out", here.uri, **variables).returncode == 0
+        assert terraweft("build", path, "--out", here.uri, "--dask", cluster, **variables).returncode == 0
         assert dict(there.list("shards")) == dict(here.list("shards")) != {}
         for name, _ in there.list("shards"):
             assert there.sha256(name) == here.sha256(name)
         checked = terraweft("check", root, **variables)
         assert checked.returncode == 0, checked.stdout
-        again = terraweft("build", path, "--out", root, **variables)
+        again = terraweft("build", path, "--out", root, "--dask", cluster, **variables)
         assert "unchanged" in again.stdout, again.stdout
         first = json.loads(there.read("terraweft.json"))["current"]
         recipe["modalities"]["s2"]["bands"] = ["B02", "B03", "B04"]
         path.write_text(yaml.safe_dump(recipe))
-        assert terraweft("build", path, "--out", root, **variables).returncode == 0
+        assert terraweft("build", path, "--out", root, "--dask", cluster, **variables).returncode == 0
         listed = terraweft("versions", root, **variables).stdout
         assert listed.count(first) == 1
         assert "bands" in terraweft("diff", root, first, **variables).stdout
@@ -64,7 +72,7 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
         assert json.loads(there.read("terraweft.json"))["current"] == first
         assert "forgotten" in terraweft("gc", root, "--dry-run", **variables).stdout
         shutil.rmtree(tmp_path / "work")
-        refreshed = terraweft("refresh", path, "--out", root, **variables)
+        refreshed = terraweft("refresh", path, "--out", root, "--dask", cluster, **variables)
         assert "s2" in refreshed.stdout, refreshed.stderr
         assert "published" in refreshed.stdout
         nothing = terraweft("refresh", path, "--out", root, **variables)

@@ -21,12 +21,12 @@ NAMES = ("real-wervik", "real-terramesh", "real-bigearthnet", "real-potsdam")
 
 
 @pytest.fixture(scope="module")
-def built(terraweft: Terraweft, realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def built(on_cluster: Terraweft, realdata: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """All four, built by the command line."""
     roots = {}
     for name in NAMES:
         roots[name] = tmp_path_factory.mktemp(name) / "dataset"
-        done = terraweft("build", name, "--out", roots[name], "--workers", 1, TERRAWEFT_REALDATA=str(realdata))
+        done = on_cluster("build", name, "--out", roots[name], TERRAWEFT_REALDATA=str(realdata))
         assert done.returncode == 0, done.stderr
     return roots
 

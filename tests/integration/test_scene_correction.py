@@ -30,22 +30,22 @@ def recipe(sandbox_recipe: Path) -> dict[str, Any]:
     return recipe
 
 
-def _build(terraweft: Terraweft, world: World, recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _build(on_cluster: Terraweft, world: World, recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    done = terraweft("build", path, "--out", folder / "data", "--workers", 2, TERRAWEFT_SANDBOX_STAC=world.stac_url)
+    done = on_cluster("build", path, "--out", folder / "data", TERRAWEFT_SANDBOX_STAC=world.stac_url)
     assert done.returncode == 0, done.stderr
     assert check_dataset(folder / "data").problems == []
     return current_document(folder / "data")
 
 
 def test_dates_move_with_their_acquisition_in_one_resampling(
-    terraweft: Terraweft, world: World, recipe: dict[str, Any], tmp_path: Path
+    on_cluster: Terraweft, world: World, recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe["register"] = {
         "mode": "correct", "correct_by": "scene", "correct_above_m": 1.0, "min_scene_chips": 3, "reference": "s2",
     }  # fmt: skip
-    document = _build(terraweft, world, recipe, tmp_path)
+    document = _build(on_cluster, world, recipe, tmp_path)
     truth = json.loads((world.index.root / "truth" / "truth.json").read_text())["items"]
     scenes = [row for row in document["registration"]["scene_shifts"] if row["agrees"]]
     assert scenes

@@ -95,7 +95,7 @@ def test_a_killed_build_goes_on_with_its_plan(killed: tuple[Path, str]) -> None:
 
 
 def test_the_published_items_make_the_same_bytes_again(
-    killed: tuple[Path, str], recipe: Path, terraweft: Terraweft
+    killed: tuple[Path, str], recipe: Path, terraweft: Terraweft, on_cluster: Terraweft
 ) -> None:
     """Built from the STAC API, then from the version's own items by another root and a plan made before."""
     root, _ = killed
@@ -105,20 +105,19 @@ def test_the_published_items_make_the_same_bytes_again(
     done = terraweft("plan", again, "--out", plan, TERRAWEFT_FROZEN=index)
     assert done.returncode == 0, done.stderr
     assert len(geopandas.read_parquet(plan / "chips.parquet")) > 4
-    arguments = ["--plan", plan, "--out", recipe.parent / "again", "--workers", 1]
-    done = terraweft("build", again, *arguments, TERRAWEFT_FROZEN=index)
+    done = on_cluster("build", again, "--plan", plan, "--out", recipe.parent / "again", TERRAWEFT_FROZEN=index)
     assert done.returncode == 0, done.stderr
     assert _bytes(recipe.parent / "again") == _bytes(root)
 
 
 def test_a_share_of_a_plan_builds_its_own_tiles_and_no_others(
-    killed: tuple[Path, str], recipe: Path, terraweft: Terraweft, world: World
+    killed: tuple[Path, str], recipe: Path, terraweft: Terraweft, on_cluster: Terraweft, world: World
 ) -> None:
     root, _ = killed
     (plan,) = root.glob("work/runs/*/plan")
     share = recipe.parent / "share"
-    arguments = ["--plan", plan, "--part", "1/3", "--out", share, "--workers", 1]
-    done = terraweft("build", recipe, *arguments, TERRAWEFT_SANDBOX_STAC=world.stac_url)
+    arguments = ["--plan", plan, "--part", "1/3", "--out", share]
+    done = on_cluster("build", recipe, *arguments, TERRAWEFT_SANDBOX_STAC=world.stac_url)
     assert done.returncode == 0, done.stderr
     chips = pd.read_parquet(plan / "chips.parquet", columns=["chip_id", "tile"])
     wanted = chips[chips["tile"] < (chips["tile"].max() + 1) // 3]

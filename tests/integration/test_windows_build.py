@@ -23,7 +23,7 @@ RECIPE = Path(__file__).parents[2] / "recipes" / "sandbox-windows.yaml"
 
 
 @pytest.fixture(scope="module")
-def root(world: World, terraweft: Terraweft, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(world: World, on_cluster: Terraweft, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped recipe over two small regions, with one composite of everything besides."""
     folder = tmp_path_factory.mktemp("windows")
     recipe = yaml.safe_load(RECIPE.read_text())
@@ -38,7 +38,7 @@ def root(world: World, terraweft: Terraweft, tmp_path_factory: pytest.TempPathFa
     path = folder / "windows.yaml"
     path.write_text(json.dumps(recipe, default=str))  # JSON is YAML, without aliases
     root = folder / "dataset"
-    done = terraweft("build", path, "--out", root, "--workers", 1, TERRAWEFT_SANDBOX_STAC=world.stac_url)
+    done = on_cluster("build", path, "--out", root, TERRAWEFT_SANDBOX_STAC=world.stac_url)
     assert done.returncode == 0, done.stderr + done.stdout
     return root
 
