@@ -33,6 +33,8 @@ SHAPES = {"tuple_type": "Input should be a list, as [a, b]"} | dict.fromkeys(
 )
 """Kind of Pydantic's error -> what is wanted, in YAML's terms."""
 NUMBERS = {2: "two", 3: "three", 4: "four"}
+OTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+0-9_]+(:[0-9_.]+)+")
+"""Numbers that YAML 1.1 reads to the base of 8 or 60: relative orbit 022 would be 18, and 12:30 be 750."""
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
 
@@ -63,6 +65,8 @@ class _NoValueError(yaml.MarkedYAMLError):
     def __init__(self, node: yaml.ScalarNode) -> None:
         tag = node.tag.rpartition(":")[2]
         kind, self.mend = KINDS.get(tag, (tag, "put it in quotes"))
+        if OTHER_BASE.fullmatch(node.value):
+            self.mend = "write it without leading zeros or colons, or in quotes where it is a name"
         self.node, self.line = node, node.start_mark.line + 1
         self.what = f"{node.value[:60]!r} is no {kind}"
         super().__init__(problem=self.what, problem_mark=node.start_mark)
@@ -72,6 +76,8 @@ class _Loader(yaml.SafeLoader):
     """Safe, without anchors (no YAML bombs) and without duplicate keys."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag.endswith((":int", ":float")) and OTHER_BASE.fullmatch(str(node.value)):
+            raise _NoValueError(node)  # type: ignore[arg-type]
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, AttributeError) as error:  # of 2021-02-30, 0b_, !!bool x, "\\ud800"

@@ -85,6 +85,13 @@ BROKEN = {
         "x.yaml:10: time.start: '2021-13-01' is no date (write a day of the calendar, as 2021-06-30)",
     ),
     "no such number": ("960", "0b_", "x.yaml:9: grid.chip_m: '0b_' is no whole number"),
+    "orbit to the base of 8": (
+        "collection: sentinel-2-l2a}",
+        "collection: sentinel-2-l2a, relative_orbits: [124, 022]}",
+        "x.yaml:12: modalities.s2.relative_orbits.1: '022' is no whole number (write it without leading zeros",
+    ),
+    "degrees and minutes": ("[11.9,", "[11:30,", "x.yaml:7: regions.0.bbox.0: '11:30' is no whole number (write it"),
+    "degrees and minutes with a point": ("[11.9,", "[0:30.5,", "regions.0.bbox.0: '0:30.5' is no number (write it"),
     "a day as a key": ("grid:\n", "2021-13-01: x\ngrid:\n", "x.yaml:8: '2021-13-01' is no date (write"),
     "a day alone": (GOOD, "2021-13-01", "x.yaml:1: '2021-13-01' is no date (write"),
     "no such tag's value": ("960", "!!bool maybe", "x.yaml:9: grid.chip_m: 'maybe' is no true or false"),
