@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 
 from pystac.errors import STACError
 from pystac_client import Client
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 
@@ -116,6 +117,10 @@ class ApiCatalog:
         try:
             self._need_collection(collection)
             items = [item for part in window.boxes() for item in self._search_box(collection, part, window)]
+        except ClientTypeError as error:
+            kind = str(error).rpartition("type=")[2]  # Collection, FeatureCollection; None of a list of collections
+            what = f"this is no root of a STAC API (its type is {kind}): give what stands before /collections or /search"
+            raise CatalogError(what, unsigned(self.href)) from error
         except APIError as error:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error
         except SourceError as error:

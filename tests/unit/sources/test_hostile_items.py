@@ -180,8 +180,21 @@ def test_paging_carries_nonsense_along_to_where_it_is_named(realdata: Path, nons
     assert sorted(map(str, found)) == sorted(map(str, [*sound, nonsense]))
 
 
-@pytest.mark.parametrize("document", ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000 + "1" + "}" * 100_000])
-def test_an_answer_that_is_nested_without_end_is_a_failure_by_name(document: str) -> None:
+NO_ANSWER, NO_ROOT = "did not answer as a STAC API", "this is no root of a STAC API"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("[" * 100_000 + "]" * 100_000, NO_ANSWER),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, NO_ANSWER),
+        ('{"type": "Collection", "id": "sentinel-2-l2a"}', f"{NO_ROOT} .its type is Collection.: give what stands"),
+        ('{"type": "FeatureCollection", "features": []}', f"{NO_ROOT} .its type is FeatureCollection."),
+        ('{"collections": []}', NO_ROOT),
+    ],
+    ids=["lists in lists", "keys in keys", "collection", "search", "collections"],
+)
+def test_an_answer_that_is_no_catalog_is_a_failure_by_name(document: str, said: str) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -194,7 +207,7 @@ def test_an_answer_that_is_nested_without_end_is_a_failure_by_name(document: str
 
     with serving(Handler) as url:
         catalog = ApiCatalog(Catalog(kind="stac-api", href=url), url, PlainOpener())
-        with pytest.raises(CatalogError, match="did not answer as a STAC API"):
+        with pytest.raises(CatalogError, match=said):
             catalog.search("sentinel-2-l2a", (9.0, 45.0, 10.0, 46.0))
 
 
