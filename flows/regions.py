@@ -59,7 +59,7 @@ class Regions:
             RecipeError: a variable in it is not set.
         """
         root = fill(self.table.root_of(name), environment, f"{self.path.name}: root")
-        return root if "://" in root else str(self.path.parent / root)
+        return root if "://" in root else str(self.path.parent / os.path.expanduser(root))
 
     def address(self, name: str, environment: Mapping[str, str]) -> str | None:
         """Address of the Dask scheduler of a region's refresh, or None: workers of its own.

@@ -323,10 +323,10 @@ OBJECT_SCHEMES = ("s3", "gs", "az")
 
 
 def open_storage(root: str | Path | Storage, options: StoreOptions | None = None) -> Storage:
-    """The storage behind a dataset's address: a path, ``file://``, ``s3://``, ``gs://`` or ``az://``.
+    """The storage behind a dataset's address: a path (``~`` is the home), ``file://``, ``s3://``, ``gs://`` or ``az://``.
 
     Raises:
-        DatasetError: no address, another scheme, or a file instead of a folder.
+        DatasetError: no address, another scheme, one that lacks a slash, or a file instead of a folder.
     """
     if not isinstance(root, (str, os.PathLike)):
         return root
@@ -343,7 +343,9 @@ def open_storage(root: str | Path | Storage, options: StoreOptions | None = None
     if scheme:
         known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
         raise DatasetError(f"{scheme}:// holds no dataset", where=text.split("?")[0], mend=f"a folder, or {known}")
-    return _folder(Path(text).absolute())
+    if (begin := text.split(":/")[0]) in OBJECT_SCHEMES and begin != text:
+        raise DatasetError(f"{begin}:/ lacks a slash", where=text, mend=f"{begin}://..., or ./{begin}:/... for a folder")
+    return _folder(Path(os.path.expanduser(text)).absolute())
 
 
 def _folder(path: Path) -> FolderStorage:

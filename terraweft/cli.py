@@ -19,7 +19,7 @@ from schemas.errors import UserError
 from terraweft.cli_export import add_export
 from terraweft.cli_operate import add_commands
 from terraweft.cli_texts import add_texts
-from terraweft.endings import Commands, Visible, guarded, out
+from terraweft.endings import Commands, Visible, guarded, open_closed, out
 
 app = typer.Typer(
     name="terraweft",
@@ -368,6 +368,7 @@ add_texts(app, out)
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the console script."""
+    open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop

@@ -13,6 +13,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -33,6 +34,13 @@ NO_READER = 128 + 13
 """Exit code of what a shell ends by SIGPIPE."""
 RESUMABLE = ("build", "refresh", "demo")
 """Commands that go on where they were stopped."""
+
+
+def open_closed() -> None:
+    """What was closed by who started us (``>&-``) leads nowhere: else the next file that is opened gets its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
 
 
 def has_no_reader() -> bool:

@@ -20,8 +20,10 @@ def require_local(to: Path | None, option: str = "--out") -> None:
     """See that a path lies on this machine.
 
     Raises:
-        UserError: it is an address.
+        UserError: it is an address, or begins with a ``~`` that no shell filled in (``--out=~/x``).
     """
+    if to is not None and to.parts[:1] == ("~",):
+        raise UserError(f"the shell left ~ in {to} as it is", where=option, mend=f"write {option} {to}, without =")
     if to is not None and (found := SCHEME.match(str(to))):
         what = f"{found.group()}/ is an address, and this is written to a path on this machine"
         raise UserError(what, where=option, mend="give a path; what lies there can be copied on")

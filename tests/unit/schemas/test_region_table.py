@@ -42,6 +42,8 @@ def test_rows_take_from_the_table_what_they_do_not_say(tmp_path: Path) -> None:
     assert etsch.schedule is not None
     assert (etsch.schedule.cron, etsch.schedule.timezone) == ("30 4 * * 1", "UTC")
     assert regions.root("inn", {}) == str(tmp_path / "data" / "inn")
+    at_home = load_regions(_write(tmp_path, TABLE.replace("data/{region}", "~/{region}")))
+    assert at_home.root("inn", {}) == str(Path.home() / "inn")
 
 
 def test_a_region_s_recipe_holds_that_region_alone(tmp_path: Path) -> None:

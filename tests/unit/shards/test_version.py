@@ -305,6 +305,17 @@ def test_another_scheme_is_one_line() -> None:
     assert open_storage("x").uri == str(Path.cwd() / "x")
 
 
+def test_an_address_that_lacks_a_slash_is_no_folder() -> None:
+    with pytest.raises(DatasetError, match=r"s3:/ lacks a slash"):
+        open_storage("s3:/bucket/dataset")
+    assert open_storage("./s3:/x").uri == str(Path.cwd() / "s3:/x")
+
+
+def test_a_tilde_that_no_shell_filled_in_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_storage("~/x").uri == open_storage(Path("~/x")).uri == str(tmp_path / "x")
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "name": "x", "current": "y"}', '{"format": 1}'])
 def test_an_unreadable_pointer_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "terraweft.json").write_text(content)

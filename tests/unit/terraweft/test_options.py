@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from io import StringIO
@@ -48,6 +49,25 @@ def test_what_is_written_to_this_machine_takes_no_address(
     monkeypatch.chdir(tmp_path)
     assert "is an address, and this is written to a path on this machine" in told(arguments, capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tilde_that_no_shell_filled_in_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = told(["plan", "sandbox", "--out=~/plan"], capsys)
+    assert "--out: the shell left ~ in ~/plan as it is (write --out ~/plan, without =)" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_closed_leads_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``terraweft ... >&-``: Python has no such stream then, and the command ended in a traceback once all was done."""
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert sys.stdout.name == os.devnull
+    sys.stdout.close()
 
 
 def test_paths_with_colons_are_paths() -> None:
