@@ -28,8 +28,11 @@ KINDS = {
     "str": ("text", "write its characters themselves, in UTF-8"),
 }
 """Type of a scalar in YAML -> what a message calls it, and the mend."""
-SHAPES = {"tuple_type": "Input should be a list, as [a, b]"} | dict.fromkeys(
-    ("dict_type", "model_type", "model_attributes_type"), "Input should be keys with values"
+SHAPES = (
+    {"tuple_type": "Input should be a list, as [a, b]"}
+    | {"string_type": "Input should be text: what looks like a number, a day, yes or no stands in quotes"}
+    | dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "Input should be keys with values")
+    | dict.fromkeys(("date_from_datetime_parsing", "date_from_datetime_inexact"), KINDS["timestamp"][1])
 )
 """Kind of Pydantic's error -> what is wanted, in YAML's terms."""
 NUMBERS = {2: "two", 3: "three", 4: "four"}
@@ -200,7 +203,8 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
         text = raw.decode("utf-8")
         root, data = _read_once(text)
     except UnicodeDecodeError as error:
-        raise RecipeError("not UTF-8 text", where=name, mend="save it as UTF-8") from error
+        line = raw[: error.start].count(b"\n") + 1
+        raise RecipeError("not UTF-8 text", where=f"{name}:{line}", mend="save it as UTF-8") from error
     except RecursionError as error:
         raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
     except _NoValueError as error:
@@ -208,6 +212,10 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise RecipeError(f"not valid YAML: {error.problem}", where=f"{name}:{line}", mend="mend the syntax") from error
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        what = f"not valid YAML: character U+{error.character:04X} is not allowed"
+        raise RecipeError(what, where=f"{name}:{line}", mend="take it out, or write it as an escape") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {error}", where=name, mend="mend the syntax") from error
     if not isinstance(data, dict):

@@ -207,6 +207,18 @@ BROKEN = {
         "captions: {backend: openai, api_key_env: sk-canary}\ngrid:\n",
         "x.yaml:8: captions: api_key_env takes the name of an environment variable, never the key itself",
     ),
+    "number for a name": ("name: small", "name: 2022", "x.yaml:2: name: Input should be text: what looks like a number,"),
+    "no for a name": ("name: north", "name: no", "regions.0.name: Input should be text: what looks like a number, a day,"),
+    "day as Europe writes it": (
+        "end: 2022-12-31",
+        "end: 31.12.2022",
+        "x.yaml:10: time.end: write a day of the calendar, as 2021-06-30, got '31.12.2022'",
+    ),
+    "no character of a text": (
+        "name: north",
+        "name: no\x00rth",
+        "x.yaml:6: not valid YAML: character U+0000 is not allowed",
+    ),
     "wrong choice": ("kind: stac-api", "kind: stac", "x.yaml:4: catalogs.main.kind: Input should be 'stac-api'"),
 }
 
@@ -220,6 +232,11 @@ def test_broken_recipe_gives_one_line(name: str) -> None:
     assert "\n" not in line
     assert expected in line
     assert "canary" not in line
+
+
+def test_what_is_no_utf8_names_its_line() -> None:
+    with pytest.raises(RecipeError, match=r"^x\.yaml:3: not UTF-8 text"):
+        parse_recipe(GOOD.replace("catalogs:", "title: Tälchen\ncatalogs:").encode("latin-1"), "x.yaml")
 
 
 @pytest.mark.parametrize("chip_id", ["32N_1508_11040", "A-1", "_a", "f" * 60])
