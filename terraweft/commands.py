@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 import tempfile
 import threading
@@ -92,7 +93,7 @@ def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) ->
     from shards.pointer import read_pointer
 
     if read_pointer(open_storage(root, store_options(os.environ))) is None:
-        raise UserError("there is no dataset to refresh", where=root, mend=f"terraweft build {recipe} --out {root}")
+        raise UserError("there is no dataset to refresh", where=root, mend=shlex.join(["terraweft", "build", str(recipe), "--out", root]))
     run_build(recipe, root, options, False, out)
 
 
@@ -202,8 +203,8 @@ def report_build(result: BuildResult, out: Console) -> None:
             "dataset": root,
             "report": f"{root}/versions/{result.version}/report/index.html",
             "card": f"{root}/versions/{result.version}/README.md",
-            "look": f"terraweft show {root}",
-            "check": f"terraweft check {root}",
+            "look": shlex.join(["terraweft", "show", root]),
+            "check": shlex.join(["terraweft", "check", root]),
         },
     )
 
@@ -319,7 +320,8 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
         print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} ({written})", rows)
         print_notes(out, plan.notes)
     if to is not None:
-        out.print(f"build it: terraweft build {recipe} --plan {to} --out FOLDER", markup=False, soft_wrap=True)
+        line = f"build it: {shlex.join(['terraweft', 'build', str(recipe), '--plan', str(to)])} --out FOLDER"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str | None, out: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -35,7 +36,7 @@ def show_dataset(uri: str, version: str | None, out: Console) -> None:
         out.print(describe(dataset.document.model_dump(mode="json")))
     if len(versions) > 1:
         out.print(f"versions: {', '.join(versions)}", markup=False, soft_wrap=True)
-    line = f"one chip: terraweft show {uri} {ids[0]}" if ids else "no chips"
+    line = f"one chip: {shlex.join(['terraweft', 'show', uri, ids[0]])}" if ids else "no chips"
     out.print(line, style="dim", markup=False, soft_wrap=True)
 
 
@@ -66,7 +67,7 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
             out.print(title, style="bold", markup=False)
             out.print(Text.from_ansi(half_blocks(picture, width)))
     else:
-        line = f"no colours here, so no pictures: terraweft show {uri} {chip_id} --png FILE"
+        line = f"no colours here, so no pictures: {shlex.join(['terraweft', 'show', uri, chip_id])} --png FILE"
         out.print(line, style="dim", markup=False, soft_wrap=True)
     _print_facts(sample, [title for title, _ in pictures], out)
 

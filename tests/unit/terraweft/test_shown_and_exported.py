@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from schemas.errors import DatasetError, UserError
 from shards.reader import open_dataset
 from shards.storage import open_storage
 from shards.version import publish
+from terraweft.commands import BuildOptions, run_refresh
 from terraweft.export import Conditions, run_export
 from terraweft.show import _print_facts, show_dataset
 from terraweft.versions import show_versions
@@ -48,6 +50,20 @@ def test_lines_of_a_chip_are_not_broken(published: Path) -> None:
     for text in sample.texts:
         assert f"  [{text['kind']}/{text['style']}] {text['text']}" in lines
     assert "  pictures: s2 2021-01-01, s2 2021-02-01" in lines
+
+
+def test_commands_that_are_named_can_be_copied(published: Path, tmp_path: Path) -> None:
+    """A folder's spaces ended in `missing argument`, and its quotes in the shell's own prompt."""
+    root = tmp_path / "my d'ata"
+    shutil.copytree(published, root)
+    out, file = narrow()
+    show_dataset(str(root), None, out)
+    _, _, command = file.getvalue().splitlines()[-1].partition("one chip: ")
+    assert shlex.split(command) == ["terraweft", "show", str(root), open_dataset(root).chips["chip_id"][0]]
+    with pytest.raises(UserError) as caught:
+        run_refresh(Path("my recipe.yaml"), str(tmp_path / "b c"), BuildOptions(), out)
+    told = caught.value.line().rpartition("(")[2].rstrip(")")
+    assert shlex.split(told) == ["terraweft", "build", "my recipe.yaml", "--out", str(tmp_path / "b c")]
 
 
 def test_the_current_version_s_star_stands_beside_its_name(published: Path) -> None:
