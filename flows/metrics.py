@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from flows.request import BuildResult
+from schemas.errors import DatasetError
 from shards import layout
 from shards.storage import Storage
+
+log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "TERRAWEFT_METRICS"
 """Folder for the files; without it nothing is written."""
@@ -105,3 +109,22 @@ def write_metrics(
     temporary.write_bytes(render_metrics(result, totals, dataset, region, time.time()))
     os.replace(temporary, path)
     return path
+
+
+def write_figures(result: BuildResult, dataset: str, region: str, environment: Mapping[str, str]) -> RunTotals:
+    """Sums of a run, in the file for the collector; where that fails the run is done all the same.
+
+    Args:
+        result: of the run.
+        dataset: its name.
+        region: its name; empty for a build by hand.
+        environment: where `FOLDER_VARIABLE` is looked up.
+    """
+    totals = RunTotals()
+    try:
+        if result.published:
+            totals = totals_of(result.storage, result.version)
+        write_metrics(result, totals, dataset, region, environment)
+    except (OSError, DatasetError) as error:
+        log.warning("%s: the figures of the run could not be written: %s", region or dataset, error)
+    return totals

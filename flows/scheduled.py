@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from flows.artifacts import ArtifactProgress, show_outcomes, show_result
 from flows.build import build
 from flows.captioning import api_key as key_slot
-from flows.metrics import RunTotals, totals_of, write_metrics
+from flows.metrics import write_figures
 from flows.notify import Event, notify
 from flows.patience import PATIENCE_S, come_again, is_scheduled
 from flows.progress import Silent, watcher
@@ -204,22 +204,10 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
     with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`
         result = build(request)
     show_outcomes(recipe.name, result.counts)
-    totals = _write_figures(result, recipe.name, region)
+    totals = write_figures(result, recipe.name, region, os.environ)
     paid = f"{totals.cost:.4f} {recipe.captions.prices.currency}" if recipe.captions and totals.cost else "0"
     show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, paid)
     return result
-
-
-def _write_figures(result: BuildResult, name: str, region: str) -> RunTotals:
-    """Sums of the run, in the file for the collector; where that fails the refresh is done all the same."""
-    totals = RunTotals()
-    try:
-        if result.published:
-            totals = totals_of(result.storage, result.version)
-        write_metrics(result, totals, name, region, os.environ)
-    except (OSError, DatasetError) as error:
-        log.warning("%s: the figures of the run could not be written: %s", region, error)
-    return totals
 
 
 def held_until(storage: Storage) -> date | None:

@@ -80,6 +80,10 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
         raise UserError("--part is a share of a stored plan", where="--part", mend="give --plan FOLDER too")
     loaded, folder = find_recipe(recipe)
     result = _build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out)
+    if os.environ.get("TERRAWEFT_METRICS"):
+        from flows.metrics import write_figures
+
+        write_figures(result, loaded.name, "", os.environ)
     report_build(result, out)
     if result.waits:
         from terraweft.learning import ValidateRequest, run_validate
@@ -93,7 +97,8 @@ def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) ->
     from shards.pointer import read_pointer
 
     if read_pointer(open_storage(root, store_options(os.environ))) is None:
-        raise UserError("there is no dataset to refresh", where=root, mend=shlex.join(["terraweft", "build", str(recipe), "--out", root]))
+        mend = shlex.join(["terraweft", "build", str(recipe), "--out", root])
+        raise UserError("there is no dataset to refresh", where=root, mend=mend)
     run_build(recipe, root, options, False, out)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from flows.metrics import RunTotals, render_metrics, write_metrics
 from flows.request import BuildResult
 from shards.storage import FolderStorage
+from terraweft import commands
 
 
 def _result(folder: Path) -> BuildResult:
@@ -39,3 +44,11 @@ def test_nothing_is_written_unasked_and_a_second_run_replaces_the_file(tmp_path:
         assert path is not None
         assert _values(path.read_text(), "terraweft_llm_cost") == {("", ""): cost}
     assert [entry.name for entry in (tmp_path / "m").iterdir()] == ["alps-inn.prom"]
+
+
+def test_a_build_by_hand_writes_its_figures_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "_build", lambda *_: replace(_result(tmp_path), published=False))
+    monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "m"))
+    commands.run_build(Path("sandbox"), str(tmp_path), commands.BuildOptions(), False, Console(file=StringIO()))
+    (path,) = (tmp_path / "m").iterdir()
+    assert 'terraweft_chips{dataset="sandbox",region="",state="planned",why=""} 10.0' in path.read_text()
