@@ -344,7 +344,7 @@ def open_storage(root: str | Path | Storage, options: StoreOptions | None = None
         known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
         raise DatasetError(f"{scheme}:// holds no dataset", where=text.split("?")[0], mend=f"a folder, or {known}")
     if (begin := text.split(":/")[0]) in OBJECT_SCHEMES and begin != text:
-        raise DatasetError(f"{begin}:/ lacks a slash", where=text, mend=f"{begin}://..., or ./{begin}:/... for a folder")
+        raise DatasetError(f"{begin}:/ lacks a slash", where=text, mend=f"{begin}://...; a folder is ./{begin}:/...")
     return _folder(Path(os.path.expanduser(text)).absolute())
 
 

@@ -119,7 +119,7 @@ class ApiCatalog:
             items = [item for part in window.boxes() for item in self._search_box(collection, part, window)]
         except ClientTypeError as error:
             kind = str(error).rpartition("type=")[2]  # Collection, FeatureCollection; None of a list of collections
-            what = f"this is no root of a STAC API (its type is {kind}): give what stands before /collections or /search"
+            what = f"this is no root of a STAC API (its type is {kind}): leave out /collections or /search and after"
             raise CatalogError(what, unsigned(self.href)) from error
         except APIError as error:
             raise CatalogError(f"did not answer as a STAC API: {str(error)[:200]}", unsigned(self.href)) from error

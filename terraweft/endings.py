@@ -40,7 +40,7 @@ def open_closed() -> None:
     """What was closed by who started us (``>&-``) leads nowhere: else the next file that is opened gets its number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the process's length
 
 
 def has_no_reader() -> bool:

@@ -188,7 +188,7 @@ NO_ANSWER, NO_ROOT = "did not answer as a STAC API", "this is no root of a STAC 
     [
         ("[" * 100_000 + "]" * 100_000, NO_ANSWER),
         ('{"a":' * 100_000 + "1" + "}" * 100_000, NO_ANSWER),
-        ('{"type": "Collection", "id": "sentinel-2-l2a"}', f"{NO_ROOT} .its type is Collection.: give what stands"),
+        ('{"type": "Collection", "id": "sentinel-2-l2a"}', f"{NO_ROOT} .its type is Collection.: leave out"),
         ('{"type": "FeatureCollection", "features": []}', f"{NO_ROOT} .its type is FeatureCollection."),
         ('{"collections": []}', NO_ROOT),
     ],
