@@ -59,14 +59,19 @@ def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str |
         wanted: module of the flow, imported while a private server starts: both take seconds.
 
     Raises:
-        UserError: a private server did not become healthy.
+        UserError: a private server did not become healthy, or has no folder.
     """
     configured = environment.get("PREFECT_API_URL")
     if configured:
         with _told_in_a_line(configured):
             yield configured
         return
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        mend = "set XDG_CACHE_HOME to a folder that can be, or PREFECT_API_URL"
+        what = f"the private Prefect server's folder cannot be made: {error.strerror}"
+        raise UserError(what, where=str(home), mend=mend) from error
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     for key, value in QUIET.items():

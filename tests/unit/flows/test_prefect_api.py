@@ -36,3 +36,10 @@ def test_errors_of_others_pass_through(tmp_path: Path) -> None:
         httpx.get("http://127.0.0.1:2/elsewhere")
     with pytest.raises(RuntimeError, match="mine"), prefect_api({"PREFECT_API_URL": NOBODY}, tmp_path):
         raise RuntimeError("mine")
+
+
+def test_a_home_that_cannot_be_written_to_is_one_line_with_the_mend(tmp_path: Path) -> None:
+    """A container's user without a home of its own was told `/.cache: Permission denied` alone."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set XDG_CACHE_HOME"), prefect_api({}, tmp_path / "file" / "prefect"):
+        pass
