@@ -157,7 +157,9 @@ def share_edge(said: Said, one: Mention, other: Mention) -> bool:
 
 _AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
 _SURROUNDS = re.compile(
-    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s(?!.*\bon (?:\w+ )?sides?\b)", re.I
+    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s"
+    r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
+    re.I,
 )
 
 

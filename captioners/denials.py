@@ -28,19 +28,33 @@ _SEPARATE = re.compile(
 )
 """The same said without a denial."""
 _NO_PART = re.compile(
-    r"\b(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
-    r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in) the "
+    r"\b(?:(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
+    r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in)|none of) the "
     r"(?!ground (?:moved|changed) by )",  # what changed has facts of its own
     re.I,
 )
+_OF_SCENE = r"(?: of (?:the )?(?:scene|image|chip|view|picture|area))?"
 _IS = re.compile(
-    r"\s+(?:(?:is|are|lies) (?:(?:under|covered (?:by|with)|taken up by) )?|(?:holds?|contains?|has|shows?) )(?:any )?",
+    _OF_SCENE + r"\s+(?:(?:is|are|lies) (?:(?:under|covered (?:by|with)|taken up by) )?"
+    r"|(?:holds?|contains?|has|shows?) )(?:any )?",
     re.I,
 )
 _NONE = re.compile(r"\b(?:there (?:is|are) )?no $", re.I)
 _LIES_IN = re.compile(
     r"\s+(?:(?:is|are|lies?|stands?|grows?|occurs?) )?(?:(?:found|seen|present|visible) )?(?:anywhere )?in the ", re.I
 )
+_NOWHERE_IN = re.compile(
+    r"\s+(?:is|are|lies?|stands?|grows?|occurs?) (?:(?:found|seen|present) )?nowhere "
+    r"(?:to be (?:found|seen) )?in the ",
+    re.I,
+)
+_PART_HEAD = re.compile(r"(?:^|[;:,]\s*|\b(?:and|but|while|whereas) )the $", re.I)
+_LACKS = re.compile(
+    _OF_SCENE + r"\s+(?:(?:holds?|has|contains?|shows?) no |(?:is|lies) (?:(?:entirely|completely|wholly) )?"
+    r"(?:(?:free|devoid|void) of |without )|lacks )(?:any )?",
+    re.I,
+)
+_IS_LESS = re.compile(_OF_SCENE + r"\s+(?:is|lies) ", re.I)
 _CLAUSE_END = re.compile(r"\s*(?:[.;:]|$|,\s*(?:but|while|whereas)\b)", re.I)
 _TURNED = re.compile(r"\b(?:no|not|never|neither|nor|without|false|untrue|hardly)\b|n't\b", re.I)
 """Before a denial, in its clause: the one denies the other."""
@@ -89,7 +103,11 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
 
 
 def _nowhere(said: Said) -> Iterable[tuple[int, int, Mention, Place]]:
-    """``no part of the north is A``, ``there is no A in the north``: first and last character, the cover, the part."""
+    """Denials of a cover in a part: first and last character, the cover, the part.
+
+    ``no part of the north is A``, ``none of the north is A``, ``there is no A in the north``, ``A lies nowhere in the
+    north``, ``the north has no A``, ``the north is free of A``, ``the north is A-less``.
+    """
     text = said.text
     for place in find_places(text):
         after = next((m for m in said.mentions if m.start >= place.end), None)
@@ -103,10 +121,20 @@ def _nowhere(said: Said) -> Iterable[tuple[int, int, Mention, Place]]:
             and _LIES_IN.fullmatch(text, before.end, place.start)
         ):
             one, start, end = before, none.start(), place.end
+        elif before and _NOWHERE_IN.fullmatch(text, before.end, place.start):
+            one, start, end = before, before.start, place.end
+        elif after and (head := _PART_HEAD.search(text[: place.start])) and _lacks(text, place, after):
+            one, start, end = after, head.end() - 4, after.end
         else:
             continue
         if _CLAUSE_END.match(text, end) and not _TURNED.search(re.split(r"[.;:]", text[:start])[-1]):
             yield start, end, one, place
+
+
+def _lacks(text: str, place: Place, after: Mention) -> bool:
+    """Whether what stands between a part and a cover says that the part has none of it."""
+    pattern = _IS_LESS if text[: after.end].lower().endswith(("less", "-free")) else _LACKS
+    return after.negated and pattern.fullmatch(text, place.end, after.start) is not None
 
 
 def is_missing_from(

@@ -26,8 +26,11 @@ _LEAST = (
         ),
         99.5,
     ),
+    (re.compile(r"\beverything (?:here |else )?(?:is|but|except|other than|apart from)\b|\ball (?:the )?ground\b",
+                re.I), 99.5),
     (re.compile(r"\b(?:vast|great|overwhelming) majority\b|\bthe lion's share\b", re.I), 65.0),
-    (re.compile(rf"\b(?:the majority of|most of|the bulk of|the greater part of) the {_GROUND}\b", re.I), 50.0),
+    (re.compile(rf"\b(?:the majority of|most of|the bulk of|the (?:greater|larger|bigger) part of) the {_GROUND}\b",
+                re.I), 50.0),
     (re.compile(r"\b(?:pre)?dominat(?:es?|ed by|ing)\b|\b(?:pre)?dominant\b(?! (?:land|cover|class|type))|"
                 r"\bprevails?\b", re.I), 35.0),
 )  # fmt: skip
@@ -39,6 +42,12 @@ _MAINLY = re.compile(
 )
 MAINLY_PERCENT = 50.0
 """``mainly A``, ``mostly A and B``: they make up so much."""
+_MAINLY_SCENE = re.compile(
+    r"\ban? (?:mainly|mostly|chiefly|predominantly|largely|primarily) "
+    r"(?=[\w-]+(?: and [\w-]+)? (?:scene|landscape|region|view|picture|image|area)\b)",
+    re.I,
+)
+"""``a largely wooded scene``"""
 _JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:and\s+)?")
 _EVERYWHERE = re.compile(r"\b(?:everywhere|ubiquitous|all over|every (?:part|corner))\b", re.I)
 EVERYWHERE_PERCENT = 75.0
@@ -63,7 +72,7 @@ REACH = 16
 def extents(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_least, _mainly, _everywhere, _scarce, _few, _scattered):
+    for rule in (_least, _mainly, _filled, _alone, _only_there, _lesser, _everywhere, _scarce, _few, _scattered):
         yield from rule(said, places)
 
 
@@ -103,7 +112,7 @@ def _least(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 
 def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``the scene is mainly A``."""
-    for match in _MAINLY.finditer(said.text):
+    for match in (*_MAINLY.finditer(said.text), *_MAINLY_SCENE.finditer(said.text)):
         named: list[Mention] = []
         end = match.end()
         for one in said.mentions:
@@ -117,6 +126,169 @@ def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 
 def _is_place(places: Sequence[Place], start: int, end: int) -> bool:
     return any(start <= place.start < end for place in places)
+
+
+_WHOLE = r"(?:all|entirely|wholly|completely|fully|solely|purely|exclusively)"
+_MOST = r"(?:most|the bulk|the greater part|the majority)"
+_FILLS = re.compile(
+    r"\b(?:covers?|covering|fills?|filling|(?P<lies>occup(?:y|ies|ying)|tak(?:es?|ing) up)|blankets?|cloaks?)\s+"
+    rf"(?:(?P<all>all (?:of )?|the whole (?:of )?|(?:the )?entire )|(?P<most>{_MOST} of ))?(?:the )?$",
+    re.I,
+)
+_IS_FILLED = re.compile(
+    rf"(?: of the {_GROUND})?\s+(?:is|are|lies?|remains?)\s+(?P<all>{_WHOLE} )?"
+    r"(?:(?:covered|filled|taken up|occupied) (?:by|with|in) |under )?(?P<more>all )?(?:an? |the )?",
+    re.I,
+)
+_HEAD = re.compile(
+    r"(?:^|[;:,.]\s*|\b(?:and|but|while|whereas)\s+)"
+    rf"(?P<all>all of |the whole of )?(?P<most>{_MOST} of )?the (?P<more>whole |entire )?$",
+    re.I,
+)
+_VAGUE_PARTS = ("part", "side", "edge", "border", "margin", "corner")
+"""Parts whose bounds nobody knows, or that are judged as places."""
+FILLED_PERCENT, MOST_PERCENT, WHOLE_PERCENT = 60.0, 50.0, 99.5
+"""What covers a part of the scene, most of it or all of it, has more than so much of it."""
+
+
+def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``A covers the southern half``, ``the south is all A``: how much of that part is A."""
+    for rank, place in enumerate(places):
+        if place.text.lower().endswith(_VAGUE_PARTS):
+            continue
+        fills, head = _FILLS.search(said.text[: place.start]), _HEAD.search(said.text[: place.start])
+        filled = _IS_FILLED.match(said.text, place.end)
+        if fills:
+            named = _listed_before(said, fills.start())
+            strong, most = bool(fills.group("all")), fills.group("most")
+            if fills.group("lies") and not (strong or most):
+                continue  # "trees occupy the north": they lie there
+            following = _joined_places(said.text, places[rank:])
+        elif head and filled:
+            named = _listed_after(said, filled.end())
+            strong = any(found.group(name) for found in (head, filled) for name in ("all", "more"))
+            most = head.group("most")
+            following = [place]
+        else:
+            continue
+        least = WHOLE_PERCENT if strong else MOST_PERCENT if most else FILLED_PERCENT
+        for part in following:
+            if any(said.classes_of(m.concept) for m in named) and _percent(said, named, part.region) <= least:
+                yield "number", f"{part.text!r} holds less of it than that"
+
+
+def _listed_after(said: Said, start: int) -> list[Mention]:
+    """The covers of a list that begins at a character: ``A, B and C``."""
+    named: list[Mention] = []
+    for one in said.mentions:
+        if one.start >= start and (_JOINED.fullmatch(said.text[start : one.start]) if named else one.start == start):
+            named.append(one)
+            start = one.end
+    return named
+
+
+def _listed_before(said: Said, end: int) -> list[Mention]:
+    """The covers of a list that ends at a verb, which may have a word or two before it: ``A and B largely cover``."""
+    named: list[Mention] = []
+    for one in reversed([m for m in said.mentions if m.end <= end]):
+        between = said.text[one.end : end]
+        if not (_JOINED.fullmatch(between) if named else not re.search(r"[,;.]", between)):
+            break
+        named.append(one)
+        end = one.start
+    return named
+
+
+def _joined_places(text: str, places: Sequence[Place]) -> list[Place]:
+    """The first of some places and those that a list adds to it: ``the north-east and the south``."""
+    found = list(places[:1])
+    for one in places[1:]:
+        if not re.fullmatch(r"\s*,?\s*(?:and|or|,)\s+(?:(?:in|along|to) )?(?:the )?", text[found[-1].end : one.start]):
+            break
+        found.append(one)
+    return found
+
+
+_HOLDS = r"(?:consists? of|(?:composed|made up) of|comprises?|holds?|contains?|shows?|has|is|are)"
+_ALONE = re.compile(
+    rf"\b{_HOLDS} (?:only|solely|nothing but|purely|exclusively|wholly|all) (?:of )?"
+    rf"|\bconsists? (?:only|solely|entirely|exclusively|purely) of ",
+    re.I,
+)
+_ONLY_FIRST = re.compile(r"\bonly ", re.I)
+_OCCUR = re.compile(r"\s+(?:occurs?|exists?|(?:is|are) (?:found|present|seen|there))\s*[.;,]", re.I)
+_ONLY_LAST = re.compile(r"\s+(?:only|alone)\s*[.;]", re.I)
+
+
+def _alone(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the scene is all A``, ``it consists of A and B only``, ``only A and B occur``: there is nothing else."""
+    for match in (*_ALONE.finditer(said.text), *_ONLY_FIRST.finditer(said.text)):
+        named = _listed_after(said, match.end())
+        if match.re is _ONLY_FIRST and not (named and _OCCUR.match(said.text, named[-1].end)):
+            continue
+        yield from _nothing_else(said, places, named, match.group(0))
+    for match in re.finditer(rf"\b{_HOLDS} ", said.text, re.I):
+        named = _listed_after(said, match.end())
+        if named and _ONLY_LAST.match(said.text, named[-1].end):
+            yield from _nothing_else(said, places, named, "only")
+
+
+def _nothing_else(said: Said, places: Sequence[Place], named: list[Mention], words: str) -> Iterable[Claim]:
+    if named and any(said.classes_of(m.concept) for m in named):
+        part = _part(said, places, named[0].start, named[-1].end)
+        if part is not None and part.form in ("edge", "corner"):
+            return
+        if _percent(said, named, "" if part is None else part.region) < WHOLE_PERCENT:
+            yield "number", f"{words.strip()!r}, but there is more"
+
+
+_ONLY_THERE = re.compile(
+    r"\b(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited)\s+"
+    r"(?:(?:found|seen|present) )?(?:in|along|at|to|around|near|within|on)\s+(?:the )?$",
+    re.I,
+)
+ALL_OF_IT = 0.95
+"""What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
+
+
+def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``A lies only in the north``, ``A is confined to the south-west``: none of it lies elsewhere."""
+    for rank, place in enumerate(places):
+        one = said.before(place.start)
+        if one is None or not _ONLY_THERE.search(said.text[one.end : place.start]):
+            continue
+        codes = [(c.code, c.share) for c in said.classes_of(one.concept) if c.share > 0]
+        inside = [
+            sum(_inside(said, code, share, p) for p in _joined_places(said.text, places[rank:]))
+            for code, share in codes
+        ]
+        if inside and max(inside) < ALL_OF_IT:
+            yield "place", f"{place.text!r} is not the only place where it lies"
+
+
+def _inside(said: Said, code: int, share: float, place: Place) -> float:
+    """Which part 0..1 of a class lies in a place; along an edge, in the outer third there."""
+    row = {"n": "r1c{}", "s": "r3c{}", "w": "r{}c1", "e": "r{}c3"}.get(place.region) if place.form == "edge" else None
+    if row:
+        cells, weight = [row.format(n) for n in (1, 2, 3)], 1 / 9
+    else:
+        cells = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
+        weight = 1 / 4
+    return sum(said.reading.region_share(code, cell) or 0.0 for cell in cells) * weight / share
+
+
+_LESSER = re.compile(
+    rf"\b(?:a|the) (?:small )?minority of the {_GROUND}\b|\bthe (?:smaller|lesser) (?:part|portion) of the {_GROUND}\b",
+    re.I,
+)
+
+
+def _lesser(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``a minority of the scene is A``."""
+    for match in _LESSER.finditer(said.text):
+        near = _described(said, match, 16) or said.before(match.start())
+        if near is not None and said.share(near)[0] > 50.0:
+            yield "number", f"{match.group(0)!r} says too little"
 
 
 def _everywhere(said: Said, places: Sequence[Place]) -> Iterable[Claim]:

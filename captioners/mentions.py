@@ -69,7 +69,7 @@ class Place:
 _NEGATION = re.compile(
     r"(?:\b(?:no|not any|zero|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|neither|nor|never|"
     r"not contain|no trace of|not a trace of|"
-    r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no)\b(?! quite)"
+    r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no|nowhere (?:is|are) there)\b(?! quite)"
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,
 )
@@ -184,7 +184,9 @@ _COUNTABLE = (
     r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
     r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
     r"covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|orchards?|"
-    r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests)"
+    r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests|"
+    r"water bod(?:y|ies)|bod(?:y|ies) of water|stands?|stretches|expanses?|plots?|parcels?|tracts?|strips?|copses?|"
+    r"groves?|reservoirs?|pools?)"
 )  # fmt: skip
 
 _DATE = re.compile(
@@ -202,7 +204,7 @@ LEADING = re.compile(r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|(?P<less>t
 """Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
-    r"(?!\s+(?:of neighbours|of the (?:north|south|east|west)))",
+    r"(?!\s+of neighbours)",
     re.IGNORECASE,
 )
 _HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
@@ -224,7 +226,8 @@ _VAGUE = {
 """Words for a count -> least and most that they may stand for."""
 _SEVERAL = (
     r"(?:(?:separate|distinct|individual|small|large|isolated|mapped) )*"
-    r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields)"
+    r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields|water bodies|bodies of water|stands|"
+    r"stretches|expanses|plots|parcels|tracts|strips|copses|groves|reservoirs|pools)"
 )
 _COUNT_WORD = re.compile(
     rf"{_HEDGED}(?:\b(?P<word>{_IN_WORDS})\s+(?={_COUNTABLE}\b)"

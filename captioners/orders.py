@@ -11,7 +11,7 @@ from captioners.mentions import LEADING, Mention, find_numbers, find_places
 
 def orders(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_comparison, _points, _verb, _equal, _times, _order, _rank, _place):
+    for rule in (_comparison, _higher, _points, _verb, _equal, _times, _order, _rank, _place):
         yield from rule(said)
 
 
@@ -39,6 +39,28 @@ def _comparison(said: Said) -> Iterable[Claim]:
 _FARTHER = re.compile(
     r"\s+(?:(?P<less>less|fewer|smaller|lower|behind|below)|more|larger|greater|higher|ahead of|above)\b", re.I
 )
+
+
+_HIGHER = re.compile(
+    r"\b(?:share|proportion|percentage|cover(?:age)?)\b[^.;,]*?\b(?:higher|(?P<less>lower))\b[^.;,]*?\bthan\b"
+    r"|\b(?:higher|(?P<lower>lower)) (?:share|proportion|percentage)\b[^.;,]*?\bthan\b",
+    re.I,
+)
+_RATIO = re.compile(r"\bratio\b", re.I)
+
+
+def _higher(said: Said) -> Iterable[Claim]:
+    """``the share of A is higher than that of B``; a ratio of two covers is read by no rule."""
+    for match in _HIGHER.finditer(said.text):
+        before = [m for m in said.mentions if match.start() <= m.start < match.end()]
+        one, other = (before[0] if before else said.before(match.start())), said.after(match.end())
+        if one is None or other is None or one.concept == other.concept:
+            continue
+        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        if not (low < other_high if match.group("less") or match.group("lower") else high > other_low):
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+    if _RATIO.search(said.text) and len(said.mentions) > 1:
+        yield "comparison", "'ratio' is read by no rule"
 
 
 def _points(said: Said) -> Iterable[Claim]:
@@ -89,9 +111,11 @@ _LARGEST = re.compile(
     r"\b(?:(?P<nth>second|third|fourth|fifth)[- ])?"
     r"(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|predominant|leading|"
     r"principal|smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
-    r"(?:cover|class|cover type|type of (?:land )?cover|share)\b",
+    r"(?:cover|class|cover type|type of (?:land )?cover|share|(?:part|portion) of (?:the )?"
+    r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
+_AFTER = re.compile(r"^(?:after|behind|next to)\s+$", re.I)
 
 
 def _rank(said: Said) -> Iterable[Claim]:
@@ -106,6 +130,13 @@ def _rank(said: Said) -> Iterable[Claim]:
         return
     if match.group("nth"):
         yield from _nth(said, one, match.group("nth"), match.group(0))
+        return
+    first = said.mentions[0]
+    if first is not one and _AFTER.match(said.text[: first.start]):  # "after A, B is the largest cover"
+        codes = {c.code for c in said.classes_of(first.concept)}
+        rest = [c.share for c in said.reading.classes if c.code not in codes]
+        if codes and rest and not said.share(first)[1] >= said.share(one)[1] >= max(rest) - 1e-6:
+            yield "comparison", f"{match.group(0)!r} is another"
         return
     last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
     low, high = said.share(one)
@@ -130,7 +161,7 @@ def _top(said: Said, region: str) -> float:
 _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 _RANKED = re.compile(
     r"\b(?:ranks?|ranked|comes?|stands?|is|are|in|takes?)\s+(?P<nth>first|second|third|fourth|fifth|last)"
-    r"(?: place| rank)?(?=\s*(?:[,.;(]|by\b|with\b|at\b|in\b|on\b))",
+    r"(?: place| rank)?(?=\s*(?:[,.;(]|by\b|with\b|at\b|in\b|on\b|after\b|behind\b))",
     re.I,
 )
 
@@ -141,6 +172,9 @@ def _place(said: Said) -> Iterable[Claim]:
         one = said.before(match.start()) or said.after(match.end())
         if one is not None:
             yield from _nth(said, one, match.group("nth"), match.group(0))
+        other = said.after(match.end()) if re.match(r"\s*(?:after|behind)\b", said.text[match.end() :], re.I) else None
+        if one is not None and other is not None and said.share(other)[1] < said.share(one)[0]:
+            yield "comparison", f"{match.group(0)!r} comes before it"
 
 
 def _nth(said: Said, one: Mention, nth: str, words: str) -> Iterable[Claim]:

@@ -15,7 +15,7 @@ from captioners.phrasing import phrases
 MAX_CHARACTERS = 400
 """Longer sentences are no sentences."""
 _MARKUP = re.compile(
-    r"[{}\[\]<>|`*#\\]|&#?\w+;|://|\bNone\b|\bnull\b|\bNaN\b|\w\.\w+\.\w|^\s*-\s|"
+    r"[{}\[\]<>|`*#\\]|&#?\w+;|://|(?<!^)\bNone\b|^None\b(?! of the\b)|\bnull\b|\bNaN\b|\w\.\w+\.\w|^\s*-\s|"
     r"\b(?:share|shares|patches|border|osm|object|element|index|place|relation|dominant|change|terrain)\.\w"
 )
 """Markup, placeholders and fact ids have no place in a sentence."""

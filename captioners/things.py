@@ -31,6 +31,7 @@ def told_words(reading: Reading, *, with_map: bool = True) -> str:
     words = [fact.subject for fact in facts if fact.subject not in absent]
     words += [meanings()[str(f.value)].words for f in facts if str(f.value) in meanings()]
     words += [str(f.value) for f in facts if f.unit == "tag"]
+    words += ["flooded" for f in facts if f.fact_id.endswith(".wetter") and float(f.value) > 0]
     return " ".join(words).lower()
 
 

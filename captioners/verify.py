@@ -42,7 +42,8 @@ _PLACE_UNITS = ("region", "edges", "position", "axis")
 _ABOUT_REGION = re.compile(
     r"(?:^In (?:the mapped ground of )?the |^The (?:mapped ground of the )?|\bof (?:the mapped ground of )?the )"
     r"(?:north|south|east|west|middle|centre|center|central|upper|lower)[\w-]*"
-    r"(?: (?:quarter|quadrant|part|of the scene|left|right))*(?: (?:holds|is|there|has|consists|,)|,|\.|$| with\b)",
+    r"(?: (?:quarter|quadrant|half|third|part|of the scene|left|right))*"
+    r"(?: (?:holds|is|there|has|consists|,)|,|\.|$| with\b)",
     re.I,
 )
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
@@ -238,6 +239,8 @@ class Verifier:
         if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:patch|patches|pieces)\b", text[number.end :]):
             able = [f for f in able if f.kind in ("patches", "object")]
             near = near or [m for m in mentions if m.end <= number.start][-1:]
+        if number.kind == "area" and not near:  # "the largest patch of water measures 3 ha, that of trees 5 ha"
+            near = _told_before(number, mentions, text)
         own = [f for f in able if any(self._is_about(f, m) for m in near)]
         values = [float(f.value) for f in (own if near and own else able)]
         values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
@@ -251,7 +254,7 @@ class Verifier:
             shares = [s for m in (near or mentions) for s in self._shares(m.concept, ())]
             values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
         if number.kind == "count" and re.match(r"\s*(?:kinds|types|classes|covers)", text[number.end :]):
-            values += [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
+            values = [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
         return any(number.allows(value) for value in values)
 
     def _is_about(self, fact: Fact, mention: Mention) -> bool:
@@ -347,6 +350,12 @@ def _beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Ment
             [] if re.search(r"\b(?:and|or|by|with|on|in|lies?|are|is)\b", text[number.end : after.start]) else [after]
         )
     return []
+
+
+def _told_before(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
+    """The covers that a figure's clause names before it, up to the figure before."""
+    clause = re.split(r"[;,]|\band\b(?=[^,;]*\d)", text[: number.start])[-1]
+    return [m for m in mentions if number.start - len(clause) <= m.start and m.end <= number.start]
 
 
 def _neighbours(number: Number, mentions: Sequence[Mention]) -> list[Mention]:
