@@ -225,23 +225,37 @@ class _Run:
         described = await self._patiently(partial(self.server.upload, errand.path))
         errand.file_id = str(described["id"])
         self._note(errand, "uploaded")
-        return await self._create(errand)
+        await self._create(errand)
+        return errand
 
-    async def _create(self, errand: Errand) -> Errand:
-        """Start the batch of an uploaded file, unless there is one already."""
+    async def _create(self, errand: Errand, *, may_lack: bool = False) -> bool:
+        """Start the batch of an uploaded file, unless there is one already.
+
+        Args:
+            errand: the batch.
+            may_lack: whether the result is False where the server no longer has the file.
+        """
         for attempt in range(CALLS):
             batch = await self._look_for(errand.name)
             if batch is None:
                 answer = await self.server.create_batch(errand.file_id, errand.name)
                 if isinstance(answer, Refused) and answer.status < 500 and answer.status != 429:
+                    if may_lack and answer.status in (400, 404) and await self._is_gone(errand.file_id):
+                        return False
                     raise self._hopeless(answer)
                 batch = answer if isinstance(answer, dict) else None
             if batch is not None:
                 errand.batch_id = str(batch["id"])
                 self._note(errand, "created")
-                return errand
+                return True
             await self.owner.sleep(pause_s(attempt))
         raise TextBackendError("no batch could be started", CALLS)
+
+    async def _is_gone(self, file_id: str) -> bool:
+        """Whether the server has a file no longer: it keeps them for some weeks."""
+        with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
+            fetched = partial(self._download, file_id, Path(folder) / "requests")
+            return await self._patiently(fetched, may_lack=True) is None
 
     async def _look_for(self, name: str) -> dict[str, Any] | None:
         """The server's batch of our name."""
@@ -274,7 +288,13 @@ class _Run:
                 self.ledger.apply([Ending(one.row, "refused", error="never sent") for one in rows.values()])
                 self._note(errand, "done")
                 continue
-            left.append(errand if note["state"] == "created" else await self._create(errand))
+            if note["state"] == "uploaded" and not await self._create(errand, may_lack=True):
+                log.warning("the server no longer has the requests of batch %s: they are in doubt", name)
+                rows = remaining(self.ledger, name)  # a batch of another key's account would not be seen
+                self.ledger.apply([Ending(one.row, "doubt", error="its file is gone") for one in rows.values()])
+                self._note(errand, "done")
+                continue
+            left.append(errand)
         if left:
             log.info("%d batch(es) of an earlier run are taken up", len(left))
         return left

@@ -216,6 +216,22 @@ def test_answers_of_a_batch_that_its_server_threw_away_are_in_doubt_and_asked_on
         assert all(one.cost_nano > 0 for one in ledger.attempts()), "it may have been billed"
 
 
+def test_an_upload_that_expired_before_its_batch_began_is_in_doubt_and_asked_once_more(tmp_path: Path) -> None:
+    chips = inputs(4)
+    with FakeOpenAI(answers(chips)) as server:
+        _killed_while_it_waits(tmp_path, server, chips)
+        with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
+            for name, note in ledger.notes("batch").items():
+                ledger.save("batch", name, {**note, "state": "uploaded", "batch_id": ""})
+        server.files.batches.clear()
+        server.files.files.clear()
+        server.files.files["another"] = b""  # so that no name comes twice
+        records = batches(server, tmp_path).write(chips)
+        assert server.answered == 4
+    assert {row.verification for rows in records for row in rows} == {"pass"}
+    assert states(tmp_path) == {"answered": 4, "doubt": 4}
+
+
 def test_a_batch_that_the_server_does_not_know_is_one_line_and_stays(tmp_path: Path) -> None:
     chips = inputs(4)
     with FakeOpenAI(answers(chips)) as server:
