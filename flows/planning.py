@@ -22,6 +22,7 @@ from chips.search_boxes import search_boxes
 from chips.split_scenes import scene_groups
 from chips.splits import SPLITS, split_counts
 from chips.tiling import TileTable, hulls_of, tile_cells, touches
+from chips.true_metres import check_true_metres
 from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
@@ -105,6 +106,9 @@ def make_plan(
     catalogs = Catalogs(recipe, variables, opener)
     sampled = planned_cells(recipe, folder, variables, catalogs)
     cells = with_dates(recipe, folder, sampled.cells)
+    has_map = recipe.labels is not None and any(source.kind == "osm" for source in recipe.labels.sources.values())
+    if recipe.captions is not None or has_map:
+        check_true_metres(cells, texts=recipe.captions is not None, where="grid.cells")
     chips = None if _waits_for_scenes(recipe, cells) else plan_cells(recipe, cells)
     boxes = search_boxes(cells if chips is None else chips.cells)
     with PlanWriter(out) as writer:

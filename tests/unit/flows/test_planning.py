@@ -312,3 +312,12 @@ def test_the_bands_of_a_file_that_nobody_asked_for_are_read_all_the_same(tmp_pat
         plan = make_plan(Recipe.model_validate(recipe_data()), tmp_path / name, here, tmp_path / name / "plan")
         read.append(plan.estimate.read_bytes)
     assert read[1] == 4 * read[0] > 0
+
+
+def test_texts_on_a_grid_whose_metres_are_others_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    cell = {"id": "a", "epsg": 3857, "bounds": [2_782_000, 8_437_000, 2_782_960, 8_437_960]}
+    labels = {"sources": {"wc": {"kind": "worldcover", "catalog": "c", "collection": "w"}}}
+    grid = {"kind": "list", "cells": [cell]}
+    recipe = _recipe(grid=grid, regions=[], labels=labels, captions={"backend": "template"})
+    with pytest.raises(RecipeError, match=r"^grid\.cells: a metre of EPSG:3857 at cell 'a' is 0\.50 m on the ground"):
+        make_plan(recipe, tmp_path, {}, tmp_path / "plan")
