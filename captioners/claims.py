@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from captioners.dated import seasons_then
 from captioners.lexicon import concepts_of
 from captioners.mentions import Mention, find_numbers
 from captioners.reading import ClassReading, Reading
@@ -254,11 +255,11 @@ _SEASON = re.compile(r"\b((?<!\ba )spring|summer|autumn|winter)(?:y|time)?\b|\b(
 
 
 def _season(said: Said) -> Iterable[Claim]:
-    """Seasons: those of the dates cited, or of any date where none is."""
+    """Seasons: that of the date named, else those of the dates cited, or of any date where none is."""
     tags = [f.fact_id.removeprefix("date.") for f in said.cited if f.fact_id.startswith("date.")]
     held = [f for f in said.reading.sheet.facts if f.kind == "season"]
     own = [f for f in held if any(f.fact_id.endswith(f".{tag}") for tag in tags)]
-    values = {str(f.value) for f in (own or held)}
+    values = seasons_then(said.text, said.reading) or {str(f.value) for f in (own or held)}
     for match in _SEASON.finditer(said.text):
         named = "winter" if match.group(2) else (match.group(1) or match.group(3)).lower()
         if named not in values:

@@ -50,6 +50,7 @@ _MAINLY_SCENE = re.compile(
 """``a largely wooded scene``"""
 _JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:and\s+)?")
 _EVERYWHERE = re.compile(r"\b(?:everywhere|ubiquitous|all over|every (?:part|corner))\b", re.I)
+_EVERY_QUARTER = re.compile(r"\b(?:every|each|all four|all) (?:of the )?(?:quarter|quadrant)s?\b", re.I)
 EVERYWHERE_PERCENT = 75.0
 """What covers so much is everywhere, whether or not each quadrant has its share."""
 _SCARCE = re.compile(
@@ -299,6 +300,13 @@ def _everywhere(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         classes = said.classes_of(one.concept)
         if classes and not any(c.place == "spread" or c.share >= EVERYWHERE_PERCENT for c in classes):
             yield "place", f"{match.group(0)!r} is not where it lies"
+    for match in _EVERY_QUARTER.finditer(said.text):
+        near = said.before(match.start())
+        codes = [c.code for c in said.classes_of(near.concept)] if near is not None else []
+        shares = [said.reading.region_share(code, part) for part in ("nw", "ne", "sw", "se") for code in codes]
+        by_part = [sum(s or 0.0 for s in shares[n : n + len(codes)]) for n in range(0, len(shares), len(codes) or 1)]
+        if codes and not all(by_part):
+            yield "place", f"{match.group(0)!r}, but one of them has none"
 
 
 def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from captioners import denials
+from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Said, claims, concepts_told
+from captioners.dated import told_then
 from captioners.extents import extents
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_day, is_synonym
@@ -196,13 +198,15 @@ class Verifier:
         whole = not _ABOUT_REGION.search(text)
         paired = len(percents) == len(asserted)
         for rank, number in enumerate(percents):
-            near = [asserted[rank]] if paired else _neighbours(number, asserted)
-            values = self._percent_values(near, regions, cited, text, paired) if whole else []
+            near = [asserted[rank]] if paired else neighbours(number, asserted)
+            then = told_then(cited, number, text, self.reading)
+            values = self._percent_values(near, regions, then, text, paired) if whole else []
             values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
             if not any(number.allows(v) for v in values):
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:
-            if number.kind not in ("percent", "points") and not self._is_borne_out(number, asserted, cited, text):
+            then = told_then(cited, number, text, self.reading)
+            if number.kind not in ("percent", "points") and not self._is_borne_out(number, asserted, then, text):
                 yield Violation("number", f"{number.text!r} fits no fact")
         read = [(n.start, n.end) for n in percents]
         for match in _SIGN_ALONE.finditer(text):
@@ -235,12 +239,15 @@ class Verifier:
         if number.kind == "count" and not number.text.strip()[-1].isdigit():
             units = ("count",)  # "several patches"
         able = [f for f in cited if f.unit in units]
-        near = _beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
+        near = beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
         if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:patch|patches|pieces)\b", text[number.end :]):
             able = [f for f in able if f.kind in ("patches", "object")]
             near = near or [m for m in mentions if m.end <= number.start][-1:]
         if number.kind == "area" and not near:  # "the largest patch of water measures 3 ha, that of trees 5 ha"
-            near = _told_before(number, mentions, text)
+            near = told_before(number, mentions, text)
+        if number.kind == "area" and not ONE_OF_THEM.search(text):  # "the water covers 3 ha": all of it, not one patch
+            parts = {code for m in near for code in self._scattered(m, text)}
+            able = [f for f in able if f.kind not in ("patches", "object") or f.fact_id.split(".")[1] not in parts]
         own = [f for f in able if any(self._is_about(f, m) for m in near)]
         values = [float(f.value) for f in (own if near and own else able)]
         values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
@@ -256,6 +263,15 @@ class Verifier:
         if number.kind == "count" and re.match(r"\s*(?:kinds|types|classes|covers)", text[number.end :]):
             values = [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
         return any(number.allows(value) for value in values)
+
+    def _scattered(self, mention: Mention, text: str) -> list[str]:
+        """Codes of the classes of several patches that a mention names by their own noun, as a whole."""
+        word = text[mention.start : mention.end].lower()
+        return [
+            str(one.code)
+            for one in self.classes_of(mention.concept)
+            if int(one.patches.get("count", 0)) > 1 and any(word == noun.text.lower() for noun in nouns_of(one.noun))
+        ]
 
     def _is_about(self, fact: Fact, mention: Mention) -> bool:
         """Whether a fact speaks of what a mention names; a border speaks of both its sides."""
@@ -340,29 +356,6 @@ def _asserting(text: str, mentions: Sequence[Mention]) -> str:
         if one.negated:
             text = text[: one.start] + "x" * (one.end - one.start) + text[one.end :]
     return text
-
-
-def _beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
-    """The cover that a figure belongs to by its words: ``two patches of water``, ``3 ha of woodland``."""
-    after = next((m for m in mentions if m.start >= number.end), None)
-    if after is not None and re.fullmatch(r"[^,;.()]{0,24}", text[number.end : after.start]):
-        return (
-            [] if re.search(r"\b(?:and|or|by|with|on|in|lies?|are|is)\b", text[number.end : after.start]) else [after]
-        )
-    return []
-
-
-def _told_before(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
-    """The covers that a figure's clause names before it, up to the figure before."""
-    clause = re.split(r"[;,]|\band\b(?=[^,;]*\d)", text[: number.start])[-1]
-    return [m for m in mentions if number.start - len(clause) <= m.start and m.end <= number.start]
-
-
-def _neighbours(number: Number, mentions: Sequence[Mention]) -> list[Mention]:
-    """The mention before and the one after a number."""
-    before = [m for m in mentions if m.end <= number.start]
-    after = [m for m in mentions if m.start >= number.end]
-    return before[-1:] + after[:1]
 
 
 def _tells(fact: Fact, place: Place) -> bool:

@@ -285,6 +285,62 @@ FALSE = [
 ]
 
 
+def twice(text: str, *cited: str) -> list[str]:
+    """Rules that a sentence breaks about a southern chip with two ponds, 0.6 and 0.4 ha, and two dates: mean NDVI was
+    0.71 in January (summer) and 0.64 in July.
+    """
+    label = np.full((20, 30), 40, dtype=np.uint8)
+    label[2:8, 2:12] = label[12:16, 18:28] = 80
+    red = np.full((20, 30), 0.05)
+    scenes = [
+        DatedBands("s2", day, {"red": red, "nir": np.full((20, 30), value)})
+        for day, value in (("2022-01-16", 0.30), ("2022-07-20", 0.23))
+    ]
+    georef = GeoRef(32733, 500_000.0, 6_000_000.0, 10.0, (20, 30))
+    sheet = fact_sheet("chip", label, load_legend("worldcover-11"), georef, by="code", scenes=scenes)
+    known = [fact.fact_id for fact in sheet.facts if fact.fact_id.startswith(cited)]
+    return [one.rule for one in Verifier(read_sheet(sheet)).sentence(text, known)]
+
+
+DATED = ("index.ndvi.s2", "date", "season", "change.s2.ndvi")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mean NDVI was 0.71 on 16 January 2022 and 0.64 on 20 July 2022.",
+        "On 20 July 2022 mean NDVI was 0.64, and on 16 January 2022 it was 0.71.",
+        "From 16 January to 20 July 2022 mean NDVI fell from 0.71 to 0.64.",
+        "By 20 July 2022 mean NDVI had fallen from 0.71 to 0.64.",
+        "In summer, on 16 January 2022, mean NDVI was 0.71.",
+        "In winter mean NDVI was 0.64.",
+    ],
+)
+def test_figures_and_seasons_of_the_dates_that_are_named_pass(text: str) -> None:
+    assert twice(text, *DATED) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("number", "Mean NDVI was 0.64 on 16 January 2022 and 0.71 on 20 July 2022."),
+        ("number", "On 16 January 2022 mean NDVI was 0.64."),
+        ("number", "In July 2022 mean NDVI was 0.71."),
+        ("number", "In winter mean NDVI was 0.71."),
+        ("season", "On 16 January 2022 it was winter."),
+    ],
+)
+def test_a_figure_or_season_of_the_other_date_is_found(rule: str, text: str) -> None:
+    assert rule in twice(text, *DATED)
+
+
+def test_the_area_of_one_patch_is_not_that_of_all() -> None:
+    for text in ("The water covers 1 ha.", "The largest patch of water covers 0.6 ha."):
+        assert twice(text, "object.80", "share.80") == []
+    assert twice("The water covers 0.6 ha.", "object.80", "share.80") == ["number"]
+    assert "place" in twice("Water is found in every quarter.", "share.80")
+
+
 @pytest.mark.parametrize(("text", "facts"), TRUE)
 def test_true_sentences_pass(text: str, facts: tuple[str, ...]) -> None:
     assert chip().sentence(text, facts) == []

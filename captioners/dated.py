@@ -1,0 +1,69 @@
+"""Which date a figure or a season of a sentence belongs to: what was measured on another one does not bear it out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from captioners.mentions import Number, find_numbers, is_day
+from captioners.reading import Reading
+from schemas.facts import Fact
+
+_DAY = re.compile(r"\.(\d{4}-\d\d-\d\d)$")
+"""Ending of the id of what was measured on a day."""
+_MOVED = re.compile(
+    r"\b(?:from|since|until|between|by|than|rose|risen|rises?|fell|fallen|falls?|grew|grown|gain(?:ed)?|lost|loss|"
+    r"increased?|decreased?|dropped|declined?|climbed|sank)\b",
+    re.I,
+)
+"""Words of a sentence that goes from one date to another: the one that it names need not be that of its figure."""
+_SEASON = re.compile(r"\b(?:in|that|during|mid-) ?(?:the )?(?P<season>spring|summer|autumn|winter)\b", re.I)
+
+Moment = tuple[int, frozenset[str]]
+"""First character of the words for a date or a season, and the ISO days that they may mean."""
+
+
+def moments(text: str, reading: Reading) -> list[Moment]:
+    """Dates and seasons that a sentence names and the facts know, in order; told twice in a row they count once."""
+    held = {str(f.value) for f in reading.sheet.facts if f.unit == "date"}
+    found: list[Moment] = [
+        (number.start, frozenset(day for day in held if is_day(number.text, day)))
+        for number in find_numbers(text)
+        if number.kind == "date"
+    ]
+    for match in _SEASON.finditer(text):
+        days = {d.day for d in reading.dates if d.values.get("season") == match.group("season").lower()}
+        found.append((match.start(), frozenset(days)))
+    ordered = sorted((moment for moment in found if moment[1]), key=lambda moment: moment[0])
+    return [one for rank, one in enumerate(ordered) if not rank or not one[1] & ordered[rank - 1][1]]
+
+
+def days_of(number: Number, text: str, reading: Reading) -> frozenset[str]:
+    """The days that a figure speaks of; empty where the sentence does not tell.
+
+    One date and one figure of its kind belong together, and as many figures as dates in their order, unless two figures
+    stand between the dates.
+    """
+    when = moments(text, reading)
+    alike = [n for n in find_numbers(text) if n.kind == number.kind]
+    if len(when) != len(alike) or not when or (len(when) == 1 and _MOVED.search(text)):
+        return frozenset()
+    order = "".join(kind for _, kind in sorted([*((at, "d") for at, _ in when), *((n.start, "n") for n in alike)]))
+    if re.fullmatch(r"(?:nd)+|(?:dn)+|n+d+|d+n+", order) is None:
+        return frozenset()
+    return next((days for n, (_, days) in zip(alike, when, strict=True) if n.start == number.start), frozenset())
+
+
+def told_then(cited: Sequence[Fact], number: Number, text: str, reading: Reading) -> list[Fact]:
+    """The cited facts without those that were measured on another day than the figure's."""
+    days = days_of(number, text, reading)
+    return [fact for fact in cited if not days or (day := _DAY.search(fact.fact_id)) is None or day.group(1) in days]
+
+
+def seasons_then(text: str, reading: Reading) -> set[str]:
+    """Seasons of the one day that a sentence names; empty where it names none, or several."""
+    named = [n for n in find_numbers(text) if n.kind == "date"]
+    if len(named) != 1:
+        return set()
+    days = [d for d in reading.dates if is_day(named[0].text, d.day)]
+    return {str(d.values["season"]) for d in days if "season" in d.values}
