@@ -313,6 +313,15 @@ def test_held_out_chips_without_a_label_are_no_failure_of_distance(dataset: Data
     assert near_gain(np.zeros(0), np.zeros(0)) == 0.0
 
 
+def test_the_leak_control_smuggles_no_more_chips_than_are_learned_from(dataset: Dataset) -> None:
+    study = Taught(Chips(dataset), Gates())
+    first, *others = study.split.train
+    study.split = replace(study.split, train=(first,), held_out=(*others, *study.split.held_out))  # a tenth of 29 is 3
+    found = leak(study)
+    assert found.holds
+    assert found.control.startswith("1 training chip")
+
+
 def test_captions_count_wherever_they_are_in_train(dataset: Dataset) -> None:
     chips = Chips(dataset)
     study = Taught(chips, Gates())
