@@ -77,7 +77,11 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
 
 
 def measure(dataset: Dataset) -> dict[tuple[str, str], tuple[int, float, float]]:
-    """(group, band) -> pixels, mean and deviation over clear pixels of the train split, in float64."""
+    """(group, band) -> pixels, mean and deviation over clear pixels of the train split, in float64. Sums are of
+    differences from a band's first value: squares of the values themselves lose the deviation of a band that is nearly
+    constant (a lake in a model of the ground) in rounding, and what the manifest says exactly was refused.
+    """
+    first: dict[tuple[str, str], float] = {}
     sums: dict[tuple[str, str], list[float]] = {}
     if "train" not in set(dataset.chips["split"]):
         return {}
@@ -94,14 +98,16 @@ def measure(dataset: Dataset) -> dict[tuple[str, str], tuple[int, float, float]]
                     if table.nodata is not None:
                         keep &= values != float(np.asarray(table.nodata).astype(stored.dtype))
                     values = values[keep] * layer.scale[date] + layer.offset[date]
+                    if not values.size:
+                        continue
                     at = sums.setdefault((table.group, band.name), [0.0, 0.0, 0.0])
+                    values -= first.setdefault((table.group, band.name), float(values[0]))
                     at[0] += values.size
                     at[1] += float(values.sum())
                     at[2] += float(np.square(values).sum())
     return {
-        key: (int(n), total / n, float(np.sqrt(max(0.0, squares / n - (total / n) ** 2))))
+        key: (int(n), first[key] + total / n, float(np.sqrt(max(0.0, squares / n - (total / n) ** 2))))
         for key, (n, total, squares) in sums.items()
-        if n
     }
 
 

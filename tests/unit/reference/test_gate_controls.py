@@ -228,6 +228,19 @@ def test_classes_do_not_drift_from_a_parent_without_labels(tmp_path: Path, monke
     assert found.holds
 
 
+def test_a_band_of_one_value_is_as_the_manifest_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flat(number: int, **more: Any) -> Sample:
+        one = varied(number, **more)
+        one.layers["s2"].data[:] = np.array([777, 1234, 3721, 511])[:, None, None]
+        return one
+
+    varied = made_dataset.sample
+    monkeypatch.setattr(made_dataset, "sample", flat)
+    found = statistics(made_dataset.write(tmp_path, 5), StatisticsGate())
+    assert found.measured["largest_error"] < 1e-6
+    assert found.holds
+
+
 def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: Dataset) -> None:
     wrong = without_a_mean(dataset)
     found = statistics(wrong, StatisticsGate())
