@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reference.findings import Figure, Finding, Series, rounded
+from reference.findings import Figure, Finding, Series, not_here, rounded
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.recipe_gates import StatisticsGate
 from shards.document import read_document
@@ -30,7 +30,11 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     measured = measure(dataset)
     error, worst = largest_error(document.modalities, measured)
     wrong, _ = largest_error(document.modalities, measured, off=CONTROL_OFF)
+    parent = _parent(dataset)
     lacking = unmatched(document.modalities, measured)
+    lacking += lost(document.modalities, parent.modalities) if parent is not None else []
+    if not measured and not lacking:
+        return not_here("statistics", "no chip of train has a clear pixel to be measured")
     found: dict[str, Any] = {"largest_error": float(f"{error:.3g}"), "bands": len(measured), "unmatched": lacking}
     said = f"{len(measured)} bands measured again: off by at most {error:.1e} deviations ({worst})"
     said += f"; {', '.join(lacking[:NAMED])}" if lacking else ""
@@ -38,7 +42,6 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     control: dict[str, Any] = {"largest_error": float(f"{wrong:.3g}")}
     spoilt = f"means {CONTROL_OFF:g} deviations off"
     figures: tuple[Figure, ...] = ()
-    parent = _parent(dataset)
     if parent is not None:
         drift = band_drift(document.modalities, parent.modalities)
         moved = class_drift(dataset, parent.version)
@@ -141,6 +144,13 @@ def unmatched(layers: Sequence[LayerTable], measured: Mapping[tuple[str, str], t
             elif not count and band.mean is not None:
                 found.append(f"{table.group} {band.name} has a mean and no pixel")
     return found
+
+
+def lost(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> list[str]:
+    """Bands that had pixels in the version before and have none any more, in words: no mean is left that could drift."""
+    had = {(table.group, band.name) for table in before for band in table.bands if band.mean is not None}
+    gone = ((t.group, band.name) for t in now for band in t.bands if band.mean is None)
+    return [f"{group} {name} has no pixel any more" for group, name in gone if (group, name) in had]
 
 
 def moved_means(layers: Sequence[LayerTable], deviations: float) -> tuple[LayerTable, ...]:

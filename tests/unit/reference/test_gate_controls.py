@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reference import gate_statistics
 from reference.bands import GroupTable
 from reference.data import ABSTAIN, Batch, Chips, Layer
 from reference.evaluate import confusions, counted_classes
@@ -23,7 +24,7 @@ from reference.gate_leak import leak, near_gain
 from reference.gate_learnable import hidden_share, learnable, registration
 from reference.gate_modalities import modalities
 from reference.gate_noise import LeftOut, folds_of, noise, noise_matrix, suspicions
-from reference.gate_statistics import statistics, unmatched
+from reference.gate_statistics import measure, statistics, unmatched
 from reference.gate_texts import texts
 from reference.gates import Validation, run_gates, write_validation
 from reference.lessons import Altered
@@ -253,6 +254,33 @@ def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: D
     document = dataset.document
     assert len(unmatched(document.modalities, {})) == 6
     assert "s1 VV has a mean and no pixel" in unmatched(document.modalities, {})
+
+
+def test_a_band_that_lost_its_pixels_since_the_parent_is_refused(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = without_a_mean(dataset)
+    monkeypatch.setattr(gate_statistics, "_parent", lambda child: dataset.document)
+    monkeypatch.setattr(gate_statistics, "class_drift", lambda child, version: 0.0)
+    measured = {key: found for key, found in measure(dataset).items() if key != ("s2", "B02")}
+    monkeypatch.setattr(gate_statistics, "measure", lambda child: measured)
+    found = statistics(bare, StatisticsGate())
+    assert found.passed is False
+    assert found.measured["unmatched"] == ["s2 B02 has no pixel any more"]
+
+
+def test_statistics_of_chips_that_are_all_held_out_do_not_apply(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = dataset.document.modalities
+    bare = [
+        table.model_copy(update={"bands": tuple(band.model_copy(update={"mean": None}) for band in table.bands)})
+        for table in layers
+    ]
+    monkeypatch.setattr(gate_statistics, "measure", lambda child: {})
+    document = dataset.document.model_copy(update={"modalities": tuple(bare)})
+    found = statistics(Dataset(dataset.storage, document), StatisticsGate())
+    assert (found.passed, found.control_failed) == (None, None)
 
 
 def test_a_number_that_is_not_finite_does_not_lose_the_validation(dataset: Dataset) -> None:
