@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,6 +118,9 @@ class Chips:
         self.classes, self._indices = _classes(document, target.source)
         self._cache: dict[str, Batch] = {}
         self._held = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cache": {}, "_held": 0}  # a worker reads for itself, and need not be sent 2 GB
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reference.bands import GroupTable
-from reference.data import ABSTAIN, Batch, Layer, stack
+from reference.data import ABSTAIN, Batch, Chips, Layer, stack
 from schemas.errors import DatasetError
+from shards.storage import FolderStorage
 
 Key = tuple[int, int]
 """(number of a chip, epoch)."""
@@ -144,9 +145,11 @@ def loader(
         start: first step.
         rank: this process, of ``world_size``.
         world_size: processes that share each step.
-        workers: processes that read ahead; 0 reads in this one.
+        workers: processes that read ahead; 0 reads in this one. From an object store they are started by a fork
+            server, for its connections cannot be forked.
         pin: into page-locked memory.
     """
+    forks = torch.multiprocessing.get_start_method() == "fork"
     return DataLoader(
         Exercises(chips, chip_ids, course),
         batch_sampler=Steps(len(chip_ids), course, start, rank, world_size),
@@ -155,7 +158,15 @@ def loader(
         pin_memory=pin,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers > 0 else None,
+        multiprocessing_context="forkserver" if workers > 0 and forks and not _is_local(chips) else None,
     )
+
+
+def _is_local(chips: ChipSource) -> bool:
+    """Whether chips are read from files, or from nowhere."""
+    while isinstance(chips, Altered):
+        chips = chips.chips
+    return not isinstance(chips, Chips) or isinstance(chips.dataset.storage, FolderStorage)
 
 
 def cropped(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ import pytest
 import torch
 
 from reference.data import ABSTAIN, Chips, Target
+from reference.lessons import Course, loader
+from reference.spoilt import Exchanged
 from schemas.errors import DatasetError, UserError
 from schemas.sample import Sample
+from shards.object_storage import ObjectStorage
 from shards.reader import Dataset
+from shards.storage import StoreOptions
 from terraweft.torch_data import ChipStream, StreamOptions
 from tests.unit.reference import made_dataset
 
@@ -82,3 +87,23 @@ def test_the_cache_counts_pixels_and_labels_and_ends_at_its_size(dataset: Datase
     kept = [small[chip_id] for chip_id in ("m31_0000", "m31_0001", "m31_0002")]
     again = [small[chip_id] for chip_id in ("m31_0000", "m31_0001", "m31_0002")]
     assert [a is b for a, b in zip(kept, again, strict=True)] == [True, True, False]
+
+
+def test_workers_of_a_training_from_an_object_store_are_not_forked(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, chips = Course(batch_size=2, steps=1), Chips(dataset)
+    assert loader(chips, ["m31_0000"], course, workers=1).multiprocessing_context is None
+    monkeypatch.setattr(dataset, "storage", ObjectStorage("s3://bucket/made-up", StoreOptions()))
+    for source in (chips, Exchanged(Exchanged(chips, {}), {})):
+        started = loader(source, ["m31_0000"], course, workers=1)
+        assert started.multiprocessing_context.get_start_method() == "forkserver"
+    assert loader(chips, ["m31_0000"], course).multiprocessing_context is None
+
+
+def test_a_worker_is_not_sent_the_chips_that_were_read(dataset: Dataset) -> None:
+    chips = Chips(dataset)
+    size = len(pickle.dumps(chips))
+    one = chips["m31_0000"]
+    assert len(pickle.dumps(chips)) == size
+    assert chips["m31_0000"] is one
