@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from reference.gate_texts import MOST_LUCK, gain, gains_by_chance, least_gain, partners, retrieval
+from reference import gate_texts
+from reference.gate_texts import MOST_LUCK, RANKS, gain, gains_by_chance, least_gain, partners, recall, retrieval
 from reference.spoilt import deranged
+from reference.study import Split
 from reference.train import Training, fit
 from reference.words import learn_words
+from schemas.recipe_gates import Gates
 from tests.unit.reference.lesson_chips import EDGE_M, MadeChips
 
 
@@ -95,6 +101,32 @@ def test_how_often_nothing_passes_is_known_and_of_few_chips_more_is_asked() -> N
     drawn = [gain(drawing.standard_normal((20, 20)), np.eye(20, dtype=bool)) for _ in range(300)]
     assert abs(float(np.mean(drawn))) < 0.02
     assert gain(np.eye(20), np.eye(20, dtype=bool)) == 1.0
+
+
+def test_a_model_passes_whether_a_dataset_holds_few_or_many_chips_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_good(model: str, chips: object, asked: Sequence[str]) -> dict[str, float]:
+        """Vectors that come about a third of the way to perfect where 50 are told apart; the control's say nothing."""
+        luck, meant = np.random.default_rng(7), 1.0 if model == "taught" else 0.0
+        common = meant * luck.standard_normal((len(asked), 16))
+        words, pictures = (common + 1.4 * luck.standard_normal((len(asked), 16)) for _ in range(2))
+        same = np.eye(len(asked), dtype=bool)
+        ways = {"text_to_picture": words @ pictures.T, "picture_to_text": pictures @ words.T}
+        recalls = {f"{way}_{k}": recall(scores, same, k) for way, scores in ways.items() for k in RANKS}
+        chances = {f"chance_{k}": k / len(asked) for k in RANKS}
+        return {**recalls, **chances, "gain": gain(words @ pictures.T, same)}
+
+    monkeypatch.setattr(gate_texts, "retrieval", as_good)
+    monkeypatch.setattr(gate_texts, "DRAWS", 100)
+    for count in (50, 1200):
+        names = tuple(f"chip_{number}" for number in range(count))
+        study: Any = SimpleNamespace(
+            has_captions=lambda: True, gates=Gates(), split=Split(names[:2], names, ""), with_texts=None,
+            training=Training(), chips={name: SimpleNamespace(captions=(name,)) for name in names},
+            model="taught", train=lambda *_: "mistaught",
+        )  # fmt: skip
+        found = gate_texts.texts(study)
+        assert found.holds
+        assert ("of 50 chips drawn of 1200, " in found.said) == (count == 1200)
 
 
 def test_exchanged_captions_are_never_the_same_words(chips: MadeChips) -> None:
