@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reference.bands import GroupTable, group_table, normalised
-from schemas.dataset import DatasetDocument
+from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError
 from schemas.georef import GeoRef
 from schemas.legend import Crosswalk, Legend
@@ -95,7 +95,8 @@ class Chips:
     Args:
         dataset: what `terraweft.open_dataset` gives.
         target: which label is learned.
-        modalities: modalities or groups; all where None.
+        modalities: modalities or groups; all where None, but for those of which no training chip has a clear pixel
+            (see ``unseen``).
         cache_bytes: keep prepared chips up to this size.
 
     Raises:
@@ -111,10 +112,16 @@ class Chips:
     ) -> None:
         self.dataset, self.target, self.cache_bytes = dataset, target, cache_bytes
         document = dataset.document
+        wanted = dataset.wanted_groups(modalities)
+        bare = {name for name in wanted if not _is_measured(dataset.layer(name))} if modalities is None else set()
+        bare = bare if len(bare) < len(wanted) else set()  # of nothing at all the first table says so
+        self.unseen = tuple(dict.fromkeys(dataset.layer(name).modality for name in wanted if name in bare))
+        """Modalities that nobody could learn, in whole or in some groups: left out."""
         self.groups: dict[str, GroupTable] = {
-            name: group_table(dataset.layer(name), _is_aligned(dataset, name))
-            for name in dataset.wanted_groups(modalities)
+            name: group_table(dataset.layer(name), _is_aligned(dataset, name)) for name in wanted if name not in bare
         }
+        if self.unseen:
+            log.warning("no training chip has a clear pixel of %s: left out", ", ".join(sorted(bare)))
         self.classes, self._indices = _classes(document, target.source)
         self._cache: dict[str, Batch] = {}
         self._held = 0
@@ -190,6 +197,11 @@ class Chips:
         """Rows and columns of a chip's labels, where the sample holds none itself."""
         known = [sample.label, *sample.labels.values()]
         return next((one.shape for one in known if one is not None), self.dataset.label_shape_yx)
+
+
+def _is_measured(layer: LayerTable) -> bool:
+    """Whether the manifest states a mean of any band, that is, whether a training chip has a clear pixel."""
+    return any(band.mean is not None for band in layer.bands)
 
 
 def _is_aligned(dataset: Dataset, group: str) -> bool:

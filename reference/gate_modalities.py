@@ -35,6 +35,8 @@ MOST_KEPT = 0.5
 def modalities(study: Study) -> Finding:
     """Scores of subsets, of each modality's part in them, and of failing sensors."""
     names = study.modalities
+    if unseen := study.whole.unseen:
+        return Finding("modalities", False, f"no training chip has a clear pixel of {', '.join(unseen)}")
     if len(names) < 2:
         return not_here("modalities", f"there is one modality, {names[0]}")
     rule, chips, held = study.gates.modalities, study.chips, study.split.held_out

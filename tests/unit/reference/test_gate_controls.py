@@ -283,6 +283,21 @@ def test_statistics_of_chips_that_are_all_held_out_do_not_apply(
     assert (found.passed, found.control_failed) == (None, None)
 
 
+def test_a_modality_that_no_training_chip_shows_is_left_out_and_refused_by_its_gate_alone(dataset: Dataset) -> None:
+    first, *others = dataset.document.modalities
+    bands = tuple(band.model_copy(update={"mean": None, "std": None, "count": 0}) for band in first.bands)
+    layers = (first.model_copy(update={"bands": bands}), *others)
+    bare = Dataset(dataset.storage, dataset.document.model_copy(update={"modalities": layers}))
+    chips = Chips(bare)
+    assert (chips.modalities, chips.unseen) == (("s1",), ("s2",))
+    assert set(chips["m31_0003"].layers) == {"s1"}
+    found = modalities(Taught(chips, Gates()))
+    assert (found.passed, found.said) == (False, "no training chip has a clear pixel of s2")
+    assert Chips(dataset).unseen == ()
+    with pytest.raises(DatasetError, match="no mean and deviation for s2"):
+        Chips(bare, modalities=("s2",))
+
+
 def test_a_number_that_is_not_finite_does_not_lose_the_validation(dataset: Dataset) -> None:
     found = Finding("learnable", False, "too bad", {"gain": float("inf"), "rows": [{"a": float("nan")}]})
     kept = Validation("made-up", dataset.version, "20260101T000001Z", True, False, "label", "", (found,), {}, 1.0)
