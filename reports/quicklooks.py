@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chips.render import fit, possible, render, render_labels, to_png
+from chips.render import INVALID_RGB, VIEWS, fit, possible, render, render_labels, to_png
 from reports.html import Quicklook
+from schemas.chip import Valid
 from schemas.dataset import LayerTable
 from schemas.legend import Legend
 from schemas.sample import LayerArrays, Sample
 from shards.samples import to_physical
 
 VIEWS_SHOWN = ("true_colour", "enmap_true_colour", "sar", "elevation")
-"""One view per date: the first of these that the sensor can show."""
+"""One view per date: the first of these that the sensor can show, if it can show one."""
 EDGE_PX = 192
 """Longest edge of a picture."""
 
@@ -45,28 +46,52 @@ def sample_pictures(
 def _modality_pictures(
     modality: str, sample: Sample, tables: Sequence[LayerTable]
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """One picture per date, from the bands of the finest group that can show a view."""
-    for table in tables:
-        layer = sample.layers[table.group]
-        names, wavelengths = _names(table)
-        physical = to_physical(layer)
-        shown = False
-        for t in range(physical.shape[0]):
-            bands = dict(zip(names, physical[t], strict=True))
-            views = [view for view in VIEWS_SHOWN if view in possible(bands, wavelengths)]
-            if views:
-                shown = True
-                picture = render(
-                    views[0],
-                    bands,
-                    layer.valid[t],
-                    wavelengths_nm=wavelengths,
-                    unit=table.unit,
-                    pixel_size_m=table.gsd_m,
-                )
-                yield f"{modality} {_day(sample, modality, layer, t)}", picture
-        if shown:
-            return
+    """One picture per date, from the bands of the finest group that can show a view: one of `VIEWS_SHOWN`, else any
+    (near infrared, red and green make no true colour); where there is none, the first band in grey.
+    """
+    for views in (VIEWS_SHOWN, tuple(VIEWS)):
+        for table in tables:
+            found = list(_in_view(modality, sample, table, views))
+            if found:
+                yield from found
+                return
+    yield from _in_grey(modality, sample, tables[0])
+
+
+def _in_view(
+    modality: str, sample: Sample, table: LayerTable, views: Sequence[str]
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """A group's dates, each in the first of the views that its bands can show."""
+    layer = sample.layers[table.group]
+    names, wavelengths = _names(table)
+    for t, physical in enumerate(to_physical(layer)):
+        bands = dict(zip(names, physical, strict=True))
+        view = next((view for view in views if view in possible(bands, wavelengths)), None)
+        if view is not None:
+            picture = render(
+                view,
+                bands,
+                layer.valid[t],
+                wavelengths_nm=wavelengths,
+                unit=table.unit,
+                pixel_size_m=table.gsd_m,
+            )
+            yield f"{modality} {_day(sample, modality, layer, t)}", picture
+
+
+def _in_grey(modality: str, sample: Sample, table: LayerTable) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The first band of each date, black at its second percentile and white at its ninety-eighth: of a sensor that no
+    view is made for (radar of one polarisation, heat) something is seen, though chips do not compare.
+    """
+    layer = sample.layers[table.group]
+    for t, physical in enumerate(to_physical(layer, table.nodata)):
+        plane = physical[0]
+        shown = np.isfinite(plane) & ~np.isin(layer.valid[t], (Valid.NODATA, Valid.DEFECTIVE))
+        low, high = np.percentile(plane[shown], (2, 98)) if shown.any() else (0.0, 1.0)
+        level = np.clip((np.where(shown, plane, low) - low) / max(high - low, 1e-12), 0.0, 1.0)
+        grey = np.repeat(np.rint(255 * level).astype(np.uint8)[..., None], 3, axis=-1)
+        grey[~shown] = INVALID_RGB
+        yield f"{modality} {_day(sample, modality, layer, t)}, {table.bands[0].name}", grey
 
 
 def _names(table: LayerTable) -> tuple[list[str], dict[str, float] | None]:

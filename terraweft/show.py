@@ -44,7 +44,7 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
     """Pictures of every date and label layer, then the chip's row and texts.
 
     Raises:
-        DatasetError: there is no such chip.
+        DatasetError: there is no such chip, or nothing of it for a file.
     """
     from reports.quicklooks import sample_pictures
     from reports.terminal import half_blocks
@@ -57,6 +57,8 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
         sample = dataset.sample(chip_id)
         pictures = list(sample_pictures(sample, dataset.document.modalities, dataset.document.legends))
     if png is not None:
+        if not pictures:
+            raise DatasetError("there is nothing to draw: no date of any layer, no label", where=f"{uri}, {chip_id}")
         png.parent.mkdir(parents=True, exist_ok=True)
         png.write_bytes(contact_sheet(pictures))
         out.print(str(png), markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chips.render import INVALID_RGB, render
 from reports.quicklooks import EDGE_PX, quicklooks, sample_pictures
 from schemas.dataset import BandTable, LayerTable
 from schemas.georef import GeoRef
@@ -107,3 +108,25 @@ def test_pictures_become_png_with_their_proportions(
 def test_a_modality_without_dates_has_no_picture(layers: list[LayerTable], legends: dict[str, object]) -> None:
     empty = Sample(chip_id="u32-0002", split="val", layers={"s2_10m": layer(3, (6, 8), dates=0)})
     assert list(sample_pictures(empty, layers, legends)) == []
+
+
+def test_a_sensor_that_shows_no_true_colour_is_shown_otherwise(legends: dict[str, object]) -> None:
+    bands = [*OPTICAL[1:], BandTable(name="B08", common_name="nir", centre_nm=832.8)]
+    infrared = Sample(chip_id="u32-0003", split="val", layers={"s2_10m": layer(3, (6, 8))})
+    ((title, picture), *_) = sample_pictures(infrared, [table("s2_10m", "s2", bands, 10.0, "reflectance")], legends)
+    values = infrared.layers["s2_10m"].data[0] * np.float32(1e-4)
+    assert title == "s2 2022-06-16"
+    assert np.array_equal(
+        picture, render("colour_infrared", dict(zip(("green", "red", "nir"), values, strict=True)), unit="reflectance")
+    )
+
+
+def test_a_single_band_that_no_view_is_made_for_is_shown_in_grey(legends: dict[str, object]) -> None:
+    one = Sample(chip_id="u32-0004", split="val", layers={"s1": layer(1, (6, 8), 1)})
+    one.layers["s1"].valid[0, 0, :3] = 0
+    ((title, picture),) = sample_pictures(one, [table("s1", "s1", SAR[:1], 10.0, "linear")], legends)
+    assert title == "s1 2022-06-16, VV"
+    assert (picture[0, :3] == INVALID_RGB).all()
+    shown = one.layers["s1"].data[0, 0].astype(float)
+    dark, bright = (np.unravel_index(place, shown.shape) for place in (shown.argmin(), shown.argmax()))
+    assert (tuple(picture[dark]), tuple(picture[bright])) == ((0, 0, 0), (255, 255, 255))

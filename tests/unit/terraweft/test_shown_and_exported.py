@@ -21,7 +21,7 @@ from shards.storage import open_storage
 from shards.version import publish
 from terraweft.commands import BuildOptions, run_refresh
 from terraweft.export import Conditions, run_export
-from terraweft.show import _print_facts, show_dataset
+from terraweft.show import _print_facts, show_chip, show_dataset
 from terraweft.versions import show_versions
 from tests.unit.shards import made_up
 
@@ -80,6 +80,16 @@ def test_of_a_damaged_dataset_nothing_is_shown_but_the_error(published: Path, tm
     with pytest.raises(DatasetError, match=r"chips\.parquet: the table is missing"):
         show_dataset(str(root), None, out)
     assert file.getvalue() == ""
+
+
+def test_a_chip_of_which_nothing_can_be_drawn_leaves_no_file(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reports.quicklooks.sample_pictures", lambda *_: iter(()))
+    out, _ = narrow()
+    with pytest.raises(DatasetError, match="there is nothing to draw"):
+        show_chip(str(published), made_up.chip_id(0), None, tmp_path / "chip.png", out)
+    assert not (tmp_path / "chip.png").exists()
 
 
 @pytest.mark.parametrize(
