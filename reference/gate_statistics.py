@@ -147,7 +147,7 @@ def unmatched(layers: Sequence[LayerTable], measured: Mapping[tuple[str, str], t
 
 
 def lost(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> list[str]:
-    """Bands that had pixels in the version before and have none any more, in words: no mean is left that could drift."""
+    """Bands that had pixels in the version before and have none any more, in words: no mean is left to drift."""
     had = {(table.group, band.name) for table in before for band in table.bands if band.mean is not None}
     gone = ((t.group, band.name) for t in now for band in t.bands if band.mean is None)
     return [f"{group} {name} has no pixel any more" for group, name in gone if (group, name) in had]

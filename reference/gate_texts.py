@@ -65,7 +65,8 @@ def texts(study: Study) -> Finding:
 
     of_more = f" drawn of {len(captioned)}" if len(captioned) > len(held) else ""
     said = (
-        f"of {len(held)} chips{of_more}, recall at {DECIDES}: caption to picture {measured[f'text_to_picture_{DECIDES}']:.2f}, "
+        f"of {len(held)} chips{of_more}, recall at {DECIDES}: "
+        f"caption to picture {measured[f'text_to_picture_{DECIDES}']:.2f}, "
         f"picture to caption {measured[f'picture_to_text_{DECIDES}']:.2f}; chance {measured[f'chance_{DECIDES}']:.2f}, "
         f"exchanged captions {control[f'text_to_picture_{DECIDES}']:.2f} and "
         f"{control[f'picture_to_text_{DECIDES}']:.2f}: {measured['gain']:.0%} of the way from chance to perfect, "

@@ -56,7 +56,7 @@ class ModalitiesGate(Model):
 
 
 class TextsGate(Model):
-    """Captions must find their pictures among the held-out chips, 50 drawn where there are more, and pictures theirs."""
+    """Captions must find their pictures among the held-out chips, 50 drawn of more, and pictures theirs."""
 
     min_gain: Fraction = 0.15
     """Recall at 5 (at 1 where chance finds half at 5), mean of both ways: share of the way from chance to perfect. Of
