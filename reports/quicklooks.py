@@ -87,7 +87,7 @@ def _in_grey(modality: str, sample: Sample, table: LayerTable) -> Iterator[tuple
     for t, physical in enumerate(to_physical(layer, table.nodata)):
         plane = physical[0]
         shown = np.isfinite(plane) & ~np.isin(layer.valid[t], (Valid.NODATA, Valid.DEFECTIVE))
-        low, high = np.percentile(plane[shown], (2, 98)) if shown.any() else (0.0, 1.0)
+        low, high = np.percentile(plane[shown] if shown.any() else (0.0, 1.0), (2, 98)).tolist()
         level = np.clip((np.where(shown, plane, low) - low) / max(high - low, 1e-12), 0.0, 1.0)
         grey = np.repeat(np.rint(255 * level).astype(np.uint8)[..., None], 3, axis=-1)
         grey[~shown] = INVALID_RGB
