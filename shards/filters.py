@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from schemas.errors import DatasetError
 from shards.columns import NO_TIME, list_column, sum_per_chip
 
-_OFFSET = re.compile(r"T.*[+-]\d\d:?\d\d$")
+_YEAR_OR_MONTH = re.compile(r"\d{4}(-\d\d)?")
+_DAY_OR_MOMENT = re.compile(r"\d{4}(-?)\d\d\1\d\d([T ].+)?")
 DATE_ENDINGS = ("datetimes", "clear_fraction", "shift_dx_m", "shift_dy_m", "applied_dx_m", "applied_dy_m", "registered")
 """Columns of a modality that a `DateFilter` looks at."""
 
@@ -184,19 +185,22 @@ def date_flags(table: pa.Table, modality: str, dates: DateFilter) -> tuple[NDArr
 def micros_of(text: str) -> int:
     """Microseconds since 1970 of an ISO time, in UTC where it names no other offset.
 
+    A year or a month is its first moment. NumPy is not asked: to it 20240501 is a year.
+
     Raises:
         DatasetError: it is none.
 
     Example:
-        >>> micros_of("1970-01-01T00:00:01Z")
-        1000000
+        >>> micros_of("1970-01-01T00:00:01Z"), micros_of("19700102") == micros_of("1970-01-02")
+        (1000000, True)
     """
     try:
-        if not text[:4].isdigit():  # NumPy takes words such as today, and NaT
+        day = f"{text}-01-01"[:10] if _YEAR_OR_MONTH.fullmatch(text) else text
+        if not _DAY_OR_MOMENT.fullmatch(day):  # Python takes any letter, even a digit, for the T
             raise ValueError(text)
-        if _OFFSET.search(text):
-            return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-        return int(np.datetime64(text.removesuffix("Z"), "us").astype(np.int64))
+        moment = datetime.fromisoformat(day)
+        since = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return since // timedelta(microseconds=1)
     except ValueError as error:
         raise DatasetError(f"{text!r} is no ISO time", mend="2024-05-01 or 2024-05-01T10:30:00Z") from error
 

@@ -142,7 +142,10 @@ def test_times_are_utc_and_what_is_none_is_refused() -> None:
     assert micros_of("1970-01-02") == 86_400_000_000
     assert micros_of("1970-01-01T00:00:00.5Z") == 500_000
     assert micros_of("1970-01-01T02:00:01+02:00") == micros_of("1970-01-01T00:00:01+00:00") == 1_000_000
-    for word in ("yesterday", "today", "now", "NaT", "", "1970-01-01T25:00:00+01:00"):
+    assert micros_of("1970") == micros_of("1970-01") == 0
+    assert micros_of("19700102") == micros_of("19700102T000000Z") == micros_of("1970-01-02 01:00:00+01:00")
+    assert micros_of("19700102") == 86_400_000_000
+    for word in ("yesterday", "today", "now", "NaT", "", "1970-01-01T25:00:00+01:00", "197001", "202405011030"):
         with pytest.raises(DatasetError, match="no ISO time"):
             micros_of(word)
 
