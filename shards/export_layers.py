@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ CLOUD_NOTE = (
     "cloud_mask: 0 clear (snow and clear water too), 1 cloud, 2 haze or cirrus, 3 cloud shadow, 255 no "
     "data or defective."
 )
+
+
+_NUMBERED = re.compile(r"([A-Za-z_]+)(\d+)(A?)")
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,11 @@ def band_names(tables: Sequence[LayerTable]) -> list[str]:
 
 
 def _band_order(name: str) -> tuple[str, float, str]:
-    """B8A stands between B08 and B09."""
-    letters, digits = name.rstrip("0123456789A"), name.strip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    return letters, float(digits or 0) + (0.5 if name.endswith("A") else 0.0), name
+    """B8A stands between B08 and B09; sensors of the user's own call their bands what they like (`red`, `pan_1`)."""
+    numbered = _NUMBERED.fullmatch(name)
+    if numbered is None:
+        return name, 0.0, name
+    return numbered[1], int(numbered[2]) + (0.5 if numbered[3] else 0.0), name
 
 
 def stack(sample: Sample, tables: Sequence[LayerTable]) -> Stack | None:

@@ -26,7 +26,7 @@ import xarray
 import zarr
 
 from schemas.chip import Valid
-from schemas.dataset import SourceTable
+from schemas.dataset import BandTable, SourceTable
 from schemas.errors import DatasetError, UserError
 from schemas.sample import Sample
 from shards.export import ExportOptions, export_dataset
@@ -577,6 +577,11 @@ def test_every_validity_code_has_a_cloud_code_and_bands_stand_in_the_sensors_ord
     assert cloud_mask(np.arange(8, dtype=np.uint8)).tolist() == [255, 0, 1, 3, 0, 2, 0, 255]
     assert len(CLOUD_CODES) == 8
     assert band_names(made_up.LAYERS[:2]) == ["B02", "B04", "B11"]
+    own = made_up.LAYERS[0].model_copy(  # a sensor of the user's own
+        update={"bands": tuple(BandTable(name=name) for name in ("B8A", "B11", "B9", "B8", "red", "nir08"))}
+    )
+    coarser = made_up.LAYERS[1].model_copy(update={"bands": (BandTable(name="pan"),)})
+    assert band_names([own, coarser]) == ["B8", "B8A", "B9", "B11", "nir08", "pan", "red"]
 
 
 def test_the_command_says_where(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
