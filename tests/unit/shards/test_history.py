@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import DatasetError
@@ -71,6 +74,35 @@ def test_two_versions_are_compared_chip_by_chip(history: tuple[Path, Storage, li
     assert (back.added, back.removed) == (diff.removed, diff.added)
     same = compare_versions(storage, names[2], names[2])
     assert (same.added, same.removed, dict(same.changed), same.bytes_new) == ((), (), {}, 0)
+
+
+def test_a_comparison_names_columns_and_holds_no_rows_of_chips_that_are_the_same(dataset_root: Path) -> None:
+    names = [open_dataset(dataset_root).version, "20261121T101500Z-00000000"]
+    folders = [dataset_root / "versions" / name for name in names]
+    folders[1].mkdir()
+    document = (folders[0] / "dataset.json").read_text().replace(names[0], names[1])
+    (folders[1] / "dataset.json").write_text(document)
+    ids = [f"c{number:04d}" for number in range(2000)]
+    same = pa.array([[0.5] * 100] * len(ids))
+    for folder, sha256, caption, more in (
+        (folders[0], "a", ["calm", "calm"], {"old": pa.array([7] * len(ids))}),
+        (folders[1], "b", ["calm", "wild"], {"new": pa.array([None, "x"] + [None] * (len(ids) - 2))}),
+    ):
+        columns = {"chip_id": ids[::-1] if more.keys() == {"new"} else ids, "same": same, **more}
+        hashes = dict.fromkeys(ids, "a") | dict.fromkeys(ids[-2:], sha256)
+        captions = dict.fromkeys(ids, "") | dict(zip(ids[-2:], caption, strict=True))
+        for name, values in (("sample_sha256", hashes), ("caption", captions)):
+            columns[name] = [values[chip_id] for chip_id in columns["chip_id"]]
+        pq.write_table(pa.table(columns), folder / "chips.parquet")
+    tracemalloc.start()
+    try:
+        diff = compare_versions(open_storage(dataset_root), *names)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert diff.changed == {"c1998": ("new", "old"), "c1999": ("caption", "old")}
+    assert diff.unchanged == 1998
+    assert peak < 2_000_000  # 2,000 lists of 100 numbers are 10 MB as Python objects
 
 
 def test_a_roll_back_moves_the_pointer_and_deletes_nothing(history: tuple[Path, Storage, list[str]]) -> None:
