@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import icechunk
 import obstore
@@ -189,7 +189,7 @@ class ObjectStorage:
             raise DatasetError(f"Zarr on {parts.scheme}:// is not supported", where=self._uri, mend="write.kinds")
         return icechunk.s3_storage(
             bucket=parts.netloc,
-            prefix="/".join(part for part in (parts.path.strip("/"), layout.ZARR) if part),
+            prefix="/".join(part for part in (unquote(parts.path).strip("/"), layout.ZARR) if part),  # as obstore does
             region=self.options.region or None,
             endpoint_url=self.options.endpoint_url or None,
             allow_http=self.options.endpoint_url.startswith("http://"),

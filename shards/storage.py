@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -326,20 +327,32 @@ def open_storage(root: str | Path | Storage, options: StoreOptions | None = None
     """The storage behind a dataset's address: a path (``~`` is the home), ``file://``, ``s3://``, ``gs://`` or ``az://``.
 
     Raises:
-        DatasetError: no address, another scheme, one that lacks a slash, or a file instead of a folder.
+        DatasetError: no address, another scheme, one that lacks a slash, a file instead of a folder, or an address of
+            which a part would be passed over, so that another dataset than the one that is meant would be opened.
     """
     if not isinstance(root, (str, os.PathLike)):
         return root
     text = os.fspath(root)
     if not text.strip():
         raise DatasetError("no dataset is named: its address is empty", mend="give its folder; . is this one")
-    scheme = urlsplit(text).scheme if "://" in text else ""
+    parts = urlsplit(text if "://" in text else "")
+    scheme = parts.scheme
+    if scheme in (*OBJECT_SCHEMES, "file") and (parts.query or parts.fragment or text[-1] in "?#"):
+        raise DatasetError(
+            "what follows ? or # is no part of a dataset's address",
+            where=re.split("[?#]", text, maxsplit=1)[0],
+            mend="leave it out; where the name itself has such a letter, write %3F or %23",
+        )
     if scheme in OBJECT_SCHEMES:
         from shards.object_storage import ObjectStorage
 
         return ObjectStorage(text, options or StoreOptions())
     if scheme == "file":
-        return _folder(Path(unquote(urlsplit(text).path)))
+        if parts.netloc not in ("", "localhost"):
+            raise DatasetError(
+                f"{parts.netloc} is no folder of this machine", where=text, mend="file:///, three strokes"
+            )
+        return _folder(Path(unquote(parts.path)))
     if scheme:
         known = ", ".join(f"{name}://" for name in OBJECT_SCHEMES)
         raise DatasetError(f"{scheme}:// holds no dataset", where=text.split("?")[0], mend=f"a folder, or {known}")

@@ -167,6 +167,12 @@ def test_a_storage_pickles_small_and_without_secrets(options: StoreOptions) -> N
     assert pickle.loads(content).read("x") == b"1"
 
 
+@pytest.mark.parametrize("name", ["a%20b", "a b", "%C3%9Cbung", "50%"])
+def test_zarr_lies_below_the_root_whatever_letters_it_has(name: str, options: StoreOptions) -> None:
+    root = ObjectStorage(f"s3://{BUCKET}/{name}", options)
+    assert f"prefix={root.store.prefix}/zarr," in repr(root.icechunk())
+
+
 def test_what_a_store_refuses_is_one_line(options: StoreOptions) -> None:
     with pytest.raises(DatasetError, match="s3://no-such-bucket-here") as caught:
         open_dataset("s3://no-such-bucket-here/x", options=options)

@@ -301,7 +301,7 @@ def test_another_scheme_is_one_line() -> None:
     with pytest.raises(DatasetError, match=r"ftp:// holds no dataset") as caught:
         open_dataset("ftp://host/dataset?token=1")
     assert "token" not in caught.value.line()
-    assert open_storage("file:///a%20b").uri == "/a b"
+    assert open_storage("file:///a%20b").uri == open_storage("file://localhost/a%20b").uri == "/a b"
     assert open_storage("x").uri == str(Path.cwd() / "x")
 
 
@@ -314,6 +314,15 @@ def test_an_address_that_lacks_a_slash_is_no_folder() -> None:
 def test_a_tilde_that_no_shell_filled_in_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_storage("~/x").uri == open_storage(Path("~/x")).uri == str(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/run#2", "s3://bucket/run?sig=1", "gs://bucket/run#", "file:///run#2", "file://run/2"]
+)
+def test_an_address_is_taken_whole_or_refused(address: str) -> None:
+    with pytest.raises(DatasetError) as caught:
+        open_storage(address)
+    assert "sig" not in caught.value.line()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "name": "x", "current": "y"}', '{"format": 1}'])
