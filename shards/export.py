@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Collection
@@ -189,12 +188,7 @@ def _finish(
     if found:
         file, what = next(iter(found.items()))
         raise DatasetError(f"{what[0]} must not be exported", where=file.name)
-    for path in [*job.folder.rglob("*"), job.folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    layout.sync_tree(job.folder)
     size = sum(int(entry["bytes"]) for entry in files.values())
     return ExportResult(job.folder, len(job.chip_ids) - missing, missing, len(files), size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -127,8 +128,20 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` durable."""
-    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Make a rename inside ``folder`` durable, where the file system knows how: many a shared folder (9p, VirtualBox,
+    SMB) brings files to the disk, and says of folders that they cannot be asked.
+    """
+    try:
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder with all that lies in it is on the disk."""
+    for entry in [*folder.rglob("*"), folder]:
+        (sync_folder if entry.is_dir() else sync_file)(entry)
 
 
 def _sync(path: Path, flags: int) -> None:

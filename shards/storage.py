@@ -233,12 +233,7 @@ class FolderStorage:
             shutil.copytree(folder, beside)
             shutil.rmtree(folder)
             folder = beside
-        for entry in [*folder.rglob("*"), folder]:
-            descriptor = os.open(entry, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        layout.sync_tree(folder)
         folder.rename(target)
         layout.sync_folder(target.parent)
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from schemas.chip import Outcome
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
 from shards.check import check_dataset
+from shards.export import ExportOptions, export_dataset
 from shards.history import find_garbage, remove_garbage
 from shards.layout import TABLES, version_path
 from shards.outcome_tables import run_table
@@ -314,6 +318,24 @@ def test_an_address_that_lacks_a_slash_is_no_folder() -> None:
 def test_a_tilde_that_no_shell_filled_in_is_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_storage("~/x").uri == open_storage(Path("~/x")).uri == str(tmp_path / "x")
+
+
+def test_a_file_system_that_brings_no_folder_to_the_disk_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to_disk = os.fsync
+
+    def as_on_a_shared_folder(file: int) -> None:
+        if S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        to_disk(file)
+
+    monkeypatch.setattr(os, "fsync", as_on_a_shared_folder)
+    root = tmp_path / "dataset"
+    publish(open_storage(root), made_up.draft(root, samples_of(1), zarr_shard_chips=None))
+    dataset = open_dataset(root)
+    export_dataset(dataset, tmp_path / "texts", ExportOptions("texts"))
+    assert len(dataset.texts) == len(samples_of(1)[0].texts)
 
 
 @pytest.mark.parametrize(
