@@ -393,7 +393,13 @@ def _place(match: re.Match[str], region: str, form: str | None) -> Place:
 
 
 def is_day(text: str, day: str) -> bool:
-    """Whether a date as written names an ISO day, or its month, or the day or month of any year."""
+    """Whether a date as written names an ISO day, or its month, or the day or month of any year.
+
+    Args:
+        text: the date.
+        day: the day; what follows it is passed over: map extracts have the time of day, too.
+    """
+    day = day[:10]
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         return text == day
     name = next(m for m in MONTHS if m in text)

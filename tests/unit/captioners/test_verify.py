@@ -297,7 +297,10 @@ def twice(text: str, *cited: str) -> list[str]:
         for day, value in (("2022-01-16", 0.30), ("2022-07-20", 0.23))
     ]
     georef = GeoRef(32733, 500_000.0, 6_000_000.0, 10.0, (20, 30))
-    sheet = fact_sheet("chip", label, load_legend("worldcover-11"), georef, by="code", scenes=scenes)
+    home = Feature("way/1", box(500_100, 5_999_900, 500_110, 5_999_910), {"building": "yes"})
+    extract = FeatureTable("osm", 32733, (home,), "2022-07-01T20:21:02Z")  # extracts tell the time of day
+    legend = load_legend("worldcover-11")
+    sheet = fact_sheet("chip", label, legend, georef, by="code", scenes=scenes, features=extract)
     known = [fact.fact_id for fact in sheet.facts if fact.fact_id.startswith(cited)]
     return [one.rule for one in Verifier(read_sheet(sheet)).sentence(text, known)]
 
