@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from captioners.lexicon import concepts
@@ -264,6 +264,12 @@ def value_of(figure: str) -> float:
 
 def find_numbers(sentence: str) -> list[Number]:
     """All quantities of a sentence in order; each stretch of text is read once, the most telling pattern first."""
+    return list(_numbers_in(sentence))
+
+
+@lru_cache(maxsize=64)
+def _numbers_in(sentence: str) -> tuple[Number, ...]:
+    """Rules ask one after the other, and looking is most of what judging a sentence takes."""
     found: list[Number] = []
     taken = [False] * len(sentence)
     for kind, pattern in (
@@ -278,7 +284,7 @@ def find_numbers(sentence: str) -> list[Number]:
                 continue
             found.append(_number(kind, match))
             taken[match.start() : match.end()] = [True] * (match.end() - match.start())
-    return sorted(found, key=lambda number: number.start)
+    return tuple(sorted(found, key=lambda number: number.start))
 
 
 def _is_place(sentence: str, match: re.Match[str]) -> bool:
