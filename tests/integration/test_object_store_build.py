@@ -31,7 +31,7 @@ def test_a_dataset_is_built_checked_and_gone_back_to_on_s3(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     recipe = yaml.safe_load(sandbox_recipe.read_text())
-    recipe["modalities"] = {"s2": recipe["modalities"]["s2"]}
+    recipe["regions"], recipe["modalities"] = recipe["regions"][:1], {"s2": recipe["modalities"]["s2"]}
     recipe["labels"] = {"sources": {"worldcover": recipe["labels"]["sources"]["worldcover"]}}
     recipe["captions"], recipe["register"] = None, {"mode": "off"}
     path = tmp_path / "small.yaml"
