@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from captioners.mentions import Mention, Number
+from captioners.mentions import Mention
+from captioners.quantities import Number
 
 ONE_OF_THEM = re.compile(
     r"\b(?:patch(?:es)?|piece|largest|biggest|larger|smaller|smallest|mean|average|typical|single|one|each|objects?|"

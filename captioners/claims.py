@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from captioners.dated import seasons_then
 from captioners.lexicon import concepts_of
-from captioners.mentions import Mention, find_numbers
+from captioners.mentions import Mention
+from captioners.quantities import find_numbers
 from captioners.reading import ClassReading, Reading
 from schemas.facts import Fact
 

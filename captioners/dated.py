@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from captioners.mentions import Number, find_numbers, is_day
+from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import Reading
 from schemas.facts import Fact
 

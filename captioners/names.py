@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 from captioners.lexicon import word_table
-from captioners.mentions import find_numbers
+from captioners.quantities import find_numbers
 from captioners.reading import Reading
 from captioners.style import known_words
 

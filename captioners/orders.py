@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.mentions import LEADING, Mention, find_numbers, find_places
+from captioners.mentions import Mention, find_places
+from captioners.quantities import LEADING, find_numbers
 
 
 def orders(said: Said) -> Iterable[Claim]:

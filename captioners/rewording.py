@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from captioners.mentions import find_mentions, find_numbers, find_places
+from captioners.mentions import find_mentions, find_places
+from captioners.quantities import find_numbers
 from captioners.question import Question
 from captioners.style import Violation
 from captioners.things import unknown_things

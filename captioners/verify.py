@@ -19,9 +19,10 @@ from captioners.claims import Said, claims, concepts_told
 from captioners.dated import told_then
 from captioners.extents import extents
 from captioners.lexicon import Noun, concepts_of, nouns_of
-from captioners.mentions import Mention, Number, Place, find_mentions, find_numbers, find_places, is_day, is_synonym
+from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
 from captioners.names import names_told
 from captioners.orders import orders
+from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import ClassReading, Reading
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things

@@ -14,10 +14,11 @@ from captioners.completion import read_usage
 from captioners.drafts import read_reply
 from captioners.facts import fact_sheet
 from captioners.facts_scene import DatedBands
-from captioners.mentions import find_mentions, find_numbers, find_places
+from captioners.mentions import find_mentions, find_places
 from captioners.number_words import Choice
 from captioners.phrasing import unmark
 from captioners.prompt import make_request
+from captioners.quantities import find_numbers
 from captioners.reading import read_sheet
 from captioners.records import Chip
 from captioners.sentences import Writer

@@ -1,0 +1,263 @@
+"""What numbers and dates a sentence states: shares, areas, lengths, counts. Reading only, no judgement."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from captioners.number_words import MONTHS
+
+NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain", "points"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A quantity, as the range of true values that its words allow."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    kind: NumberKind
+    """What it measures."""
+    low: float
+    """Least true value in percent, m2, m, 1, dB."""
+    high: float
+    """Greatest true value."""
+    text: str
+    """As written."""
+
+    def allows(self, value: float) -> bool:
+        """Whether a true value fits the words."""
+        return self.low - 1e-9 <= value <= self.high + 1e-9
+
+
+_FRACTION_WORDS = {
+    "a tenth": 10.0, "one tenth": 10.0, "an eighth": 12.5, "a sixth": 100 / 6, "a fifth": 20.0, "one fifth": 20.0,
+    "a quarter": 25.0, "one quarter": 25.0, "a fourth": 25.0, "one fourth": 25.0, "a third": 100 / 3,
+    "one third": 100 / 3, "two fifths": 40.0, "half": 50.0, "one half": 50.0, "three fifths": 60.0,
+    "two thirds": 200 / 3, "two-thirds": 200 / 3, "three quarters": 75.0, "three-quarters": 75.0,
+    "three fourths": 75.0, "four fifths": 80.0, "nine tenths": 90.0, "one-third": 100 / 3, "one-quarter": 25.0,
+    "one-fifth": 20.0,
+}  # fmt: skip
+_ABOVE = r"more than|over|above|at least|upwards of|in excess of"
+_BELOW = r"less than|under|below|at most|fewer than|up to"
+_JUST_ABOVE = r"just over|slightly (?:more than|over|above)|a little (?:more than|over)|a bit more than"
+_JUST_BELOW = (
+    r"just under|slightly (?:less than|under|below)|a little (?:less than|under)|not quite|nearly|almost|close to"
+)
+_ABOUT = r"about|roughly|approximately|around|some|circa|an estimated"
+_HEDGED = rf"(?:\b(?P<hedge>{_JUST_ABOVE}|{_JUST_BELOW}|{_ABOVE}|{_BELOW}|{_ABOUT})\s+)?"
+_ONES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_WORTH = {
+    **{word: value for value, word in enumerate(_ONES)},
+    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
+}
+_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_ONES[1:10])}))?|{'|'.join(reversed(_ONES))})"
+_IN_WORDS = (
+    rf"(?:(?:(?:an?|{_BELOW_HUNDRED}) (?:hundred|thousand|million)(?:,? (?:and )?{_BELOW_HUNDRED})?)|{_BELOW_HUNDRED})"
+    r"(?: point (?:" + "|".join(_ONES[:10]) + r"))?"
+)
+"""``ninety-five``, ``a hundred and three``, ``two thousand``, ``two point five``."""
+_DIGITS = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+"
+_SIGN = r"(?P<sign>[−-]|\bminus )?"
+_FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
+_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
+_MONTHS = "|".join(MONTHS)
+_COUNTABLE = (
+    r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
+    r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
+    r"covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|orchards?|"
+    r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests|"
+    r"water bod(?:y|ies)|bod(?:y|ies) of water|stands?|stretches|expanses?|plots?|parcels?|tracts?|strips?|copses?|"
+    r"groves?|reservoirs?|pools?)"
+)  # fmt: skip
+
+_DATE = re.compile(
+    rf"\b(?:(?P<d>\d{{1,2}}) )?(?P<m>{_MONTHS})(?: (?P<d2>\d{{1,2}}),)? (?P<y>\d{{4}})\b|\b\d{{4}}-\d\d-\d\d\b"
+)
+_PERCENT = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:%|per ?cent\b|pct\b|percentage points?\b)", re.IGNORECASE)
+_POINTS = re.compile(
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?(?=\s+(?:more|less|fewer|larger|smaller|greater|higher|"
+    r"lower|ahead of|behind|above|below)\b)",
+    re.IGNORECASE,
+)
+"""How far two shares are apart."""
+_BY_POINTS = re.compile(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
+LEADING = re.compile(r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|(?P<less>trails?|lags?))\b", re.IGNORECASE)
+"""Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
+_FRACTION = re.compile(
+    rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
+    r"(?!\s+of neighbours)",
+    re.IGNORECASE,
+)
+_HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
+_AREA = re.compile(
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
+    re.IGNORECASE,
+)
+_LENGTH = re.compile(
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
+)
+_DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?dB\b")
+_PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
+_VAGUE = {
+    "a single": (1, 1), "a lone": (1, 1), "a pair of": (2, 2), "a couple of": (2, 3), "a few": (2, 12),
+    "a handful of": (3, 8), "several": (3, 1e12), "many": (5, 1e12), "numerous": (5, 1e12), "a dozen": (12, 12),
+    "scores of": (40, 1e12), "dozens of": (24, 1e12), "hundreds of": (200, 1e12), "thousands of": (2000, 1e12),
+    "countless": (100, 1e12),
+}  # fmt: skip
+"""Words for a count -> least and most that they may stand for."""
+_SEVERAL = (
+    r"(?:(?:separate|distinct|individual|small|large|isolated|mapped) )*"
+    r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields|water bodies|bodies of water|stands|"
+    r"stretches|expanses|plots|parcels|tracts|strips|copses|groves|reservoirs|pools)"
+)
+_COUNT_WORD = re.compile(
+    rf"{_HEDGED}(?:\b(?P<word>{_IN_WORDS})\s+(?={_COUNTABLE}\b)"
+    rf"|(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b))",
+    re.IGNORECASE,
+)
+_RATIO = re.compile(
+    rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+) (?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
+    re.IGNORECASE,
+)
+"""``two in three``, ``nine out of ten``."""
+_MONTH = re.compile(rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?<=in )(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b(?: \d{{1,2}}\b)?")
+"""A month, or a day of it, without its year."""
+
+
+def value_of(figure: str) -> float:
+    """What a figure, in digits or in words, is worth.
+
+    >>> value_of("1,250"), value_of("ninety-five"), value_of("two hundred and three"), value_of("two point five")
+    (1250.0, 95.0, 203.0, 2.5)
+    """
+    if figure[0].isdigit() or figure[0] == ".":
+        return float(figure.replace(",", ""))
+    whole, _, tenths = figure.lower().replace(",", "").replace("-", " ").partition(" point ")
+    total = current = 0
+    for word in whole.split():
+        if word in ("hundred", "thousand", "million"):
+            total += max(1, current) * {"hundred": 100, "thousand": 1000, "million": 1_000_000}[word]
+            current = 0
+        else:
+            current += _WORTH.get(word, 0)
+    return total + current + (_WORTH[tenths] / 10.0 if tenths else 0.0)
+
+
+def find_numbers(sentence: str) -> list[Number]:
+    """All quantities of a sentence in order; each stretch of text is read once, the most telling pattern first."""
+    return list(_numbers_in(sentence))
+
+
+@lru_cache(maxsize=64)
+def _numbers_in(sentence: str) -> tuple[Number, ...]:
+    """Rules ask one after the other, and looking is most of what judging a sentence takes."""
+    found: list[Number] = []
+    taken = [False] * len(sentence)
+    for kind, pattern in (
+        ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("points", _BY_POINTS), ("percent", _PERCENT),
+        ("ratio", _RATIO), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL),
+        ("count", _COUNT_WORD), ("plain", _PLAIN),
+    ):  # fmt: skip
+        if pattern is _BY_POINTS and not LEADING.search(sentence):
+            continue
+        for match in pattern.finditer(sentence):
+            if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
+                continue
+            found.append(_number(kind, match))
+            taken[match.start() : match.end()] = [True] * (match.end() - match.start())
+    return tuple(sorted(found, key=lambda number: number.start))
+
+
+def _is_place(sentence: str, match: re.Match[str]) -> bool:
+    """Whether a fraction word is part of a place: ``the northern half``, ``the south-eastern quarter``."""
+    return bool(_HALF_PLACE.search(sentence[: match.start("word")]))
+
+
+def _number(kind: str, match: re.Match[str]) -> Number:
+    text, start, end = match.group(0), match.start(), match.end()
+    if kind == "date":
+        return Number(start, end, "date", 0.0, 0.0, text)
+    hedge = (match.group("hedge") or "").lower()
+    if kind == "fraction":
+        value = _FRACTION_WORDS[match.group("word").lower()]
+        low, high = _range(value, hedge, 4.0 if hedge else 2.0, 100.0)
+        return Number(start, end, "percent", low, high, text)
+    if kind == "ratio":
+        part, of = (value_of(match.group(name)) for name in ("part", "whole"))
+        value = 100.0 * part / max(1.0, of)
+        return Number(start, end, "percent", *_range(value, hedge, 4.0 if hedge else 2.0, 100.0), text)
+    if kind == "count":
+        if match.group("vague"):
+            low, high = _VAGUE[match.group("vague").lower()]
+            return Number(start, end, "count", low, high, text)
+        value = value_of(match.group("word"))
+        low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, 1e12)
+        return Number(start, end, "count", low, high, text)
+    amount = value_of(match.group("figure"))
+    value = amount * (-1.0 if match.group("sign") else 1.0)
+    figure = match.group("figure").replace(",", "") if match.group("figure")[-1].isdigit() else f"{amount:g}"
+    digits = len(figure.split(".")[1]) if "." in figure else 0
+    half_unit = 0.5 * 10.0**-digits
+    if kind in ("percent", "points"):
+        slack = (3.0 if value >= 10 else 1.0) if hedge else 0.1 if digits else 0.5
+        return Number(start, end, kind, *_range(value, hedge, slack, 100.0), text)  # type: ignore[arg-type]
+    if kind in ("area", "length"):
+        unit = match.group("unit").lower()
+        if kind == "area":
+            worth = 1.0 if unit.startswith(("m", "square m")) else 1e4 if unit.startswith("h") else 1e6
+        else:
+            worth = 1e3 if unit.startswith("k") else 1.0
+        trailing = 10.0 ** (len(figure) - len(figure.rstrip("0"))) / 2 if not digits and worth == 1.0 else half_unit
+        slack = max(trailing * worth, (0.1 if hedge else 0.02) * abs(value * worth))
+        return Number(start, end, kind, *_range(value * worth, hedge, slack, 1e12), text)  # type: ignore[arg-type]
+    if kind == "decibel":
+        return Number(start, end, "decibel", *_range(value, hedge, half_unit + (0.5 if hedge else 0.0), 100.0), text)
+    if digits:
+        return Number(start, end, "index", *_range(value, hedge, half_unit + (0.03 if hedge else 0.0), 1e3), text)
+    slack = 0.1 * value if hedge else 0.0
+    return Number(start, end, "count", *_range(value, hedge, slack, 1e12), text)
+
+
+OPEN_POINTS, NEAR_NONE = 40.0, 5.0
+"""``more than 30%`` is no word for what has 80: it may lie so many points further; ``less than 5%`` is any trace."""
+
+
+def _range(value: float, hedge: str, slack: float, most: float) -> tuple[float, float]:
+    """True values that a hedged figure allows."""
+    if re.fullmatch(_JUST_ABOVE, hedge):
+        return value, value + max(slack, 4.0)
+    if re.fullmatch(_JUST_BELOW, hedge):
+        return value - max(slack, 4.0), value
+    near = OPEN_POINTS if most == 100.0 and value > NEAR_NONE else most
+    if re.fullmatch(_ABOVE, hedge):
+        return value, min(most, value + near)
+    if re.fullmatch(_BELOW, hedge):
+        return max(0.0, value - near), value
+    return value - slack, value + slack
+
+
+def is_day(text: str, day: str) -> bool:
+    """Whether a date as written names an ISO day, or its month, or the day or month of any year.
+
+    Args:
+        text: the date.
+        day: the day; what follows it is passed over: map extracts have the time of day, too.
+    """
+    day = day[:10]
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return text == day
+    name = next(m for m in MONTHS if m in text)
+    figures = [int(f) for f in re.findall(r"\d+", text)]
+    year, month, number = (int(part) for part in day.split("-"))
+    days = [figure for figure in figures if figure < 100]
+    years = [figure for figure in figures if figure >= 100]
+    return MONTHS.index(name) + 1 == month and all(d == number for d in days) and all(y == year for y in years)
