@@ -106,7 +106,7 @@ class SensorProfile(BaseModel):
     nodata_rule: Literal["any", "all"] = "any"
     """A pixel is no data when any (or only when every) band holds the no-data value."""
     valid_range: tuple[float, float] | None = None
-    """Stored values outside are defective (Valid.DEFECTIVE)."""
+    """Stored values outside are defective (Valid.DEFECTIVE): numbers as `scale` and `offset` above mean them."""
     masks: dict[MaskKind, tuple[str, ...]] = Field(default_factory=dict)
     """Mask kind -> asset keys under which it may be found, in order of preference."""
     lattice_phase_m: float = 0.0

@@ -19,7 +19,7 @@ from schemas.errors import AssetMissingError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality
 from schemas.scene import SceneItem, SceneRef
-from schemas.sensor import Band, load_sensor
+from schemas.sensor import Band, SensorProfile, load_sensor
 from sources.lattice import coverage_anywhere
 from sources.masks import pixel_codes, worst_of
 
@@ -91,10 +91,21 @@ def validity(
     """
     profile = load_sensor(layer.sensor)
     nodata = layer.nodata if layer.nodata is not None else refs[0].nodata
-    codes = pixel_codes(pixels, nodata, profile.nodata_rule, profile.valid_range)
+    codes = pixel_codes(pixels, nodata, profile.nodata_rule, _valid_range(profile, refs[0]))
     if refs[0].nodata is None:
         codes[~coverage_anywhere(refs[0].georef, georef)] = Valid.NODATA
     return codes if mask is None else worst_of(mask, codes)
+
+
+def _valid_range(profile: SensorProfile, ref: SceneRef) -> tuple[float, float] | None:
+    """The profile's valid range in the item's own numbers, which need not be the product's (reflectance as floats)."""
+    if profile.valid_range is None or profile.scale is None or profile.offset is None:
+        return profile.valid_range
+    if (ref.scale, ref.offset) == (profile.scale, profile.offset):
+        return profile.valid_range
+    low, high = profile.valid_range
+    edges = [(n * profile.scale + profile.offset - ref.offset) / ref.scale for n in (low - 0.5, high + 0.5)]
+    return min(edges), max(edges)  # half a number beyond: rounding to floats puts no edge outside
 
 
 def in_terms_of(layer: LayerPlan, pixels: NDArray[Any], refs: Sequence[SceneRef]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import rasterio
 from pyproj import Transformer
 
 from chips.decide import decide
-from chips.plan import plan_layers
+from chips.plan import LayerPlan, plan_layers
 from chips.screen import screen
 from chips.statistics import measure_layer
 from schemas.chip import Shift, Valid
@@ -21,6 +21,7 @@ from schemas.georef import GeoRef
 from schemas.recipe import Screen
 from schemas.scene import SceneRef
 from sources.correction import corrected
+from sources.dates import validity
 from sources.lattice import coverage_anywhere, unions
 from sources.openers import PlainOpener
 from tests.unit.sources.scenes_made_up import LEFT, TOP, WHEN, chip, item, reading, recipe
@@ -161,6 +162,18 @@ def test_zero_without_mask_is_no_data(make_raster: MakeRaster) -> None:
     (found,) = reading(recipe(bands=["B02"]), s2(make_raster, "a", pixels, clear())).read(chip()).chips
     valid = found.layers["m"]["valid"].values[0]
     assert np.argwhere(valid == Valid.NODATA).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_the_valid_range_is_one_of_reflectance_whatever_numbers_hold_it(dtype: str) -> None:
+    """Landsat that its publisher brought to floats, or to ten thousandths: all of it was defective."""
+    scale, offset = {"uint16": (2.75e-5, -0.2), "int16": (1e-4, 0.0), "float32": (1.0, 0.0)}[dtype]
+    number = np.array([[[7273, 12_000, 43_636, 7000, 50_000]]])
+    pixels = ((number * 2.75e-5 - 0.2 - offset) / scale).round(0 if dtype != "float32" else 7).astype(dtype)
+    grid = GeoRef(32632, LEFT, TOP, 30.0, (1, 5))
+    ref = SceneRef("l", "red", "x", "red", 1, grid, dtype, -9999.0 if dtype != "uint16" else 0.0, scale, offset)
+    layer = LayerPlan("l", "l", "landsat-c2-l2-sr", 30.0, ("red",), dtype, ref.nodata, "reflectance")
+    assert validity(pixels, None, [ref], grid, layer).tolist() == [[1, 1, 1, 7, 7]]
 
 
 def test_no_power_has_no_decibel_and_is_no_data(make_raster: MakeRaster) -> None:
