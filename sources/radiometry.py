@@ -82,9 +82,11 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
             unit,
             f"scale and offset of the product's document ({profile.sensor})",
         )
-    if offset is None and profile.scale is not None and np.isclose(scale, profile.scale):
-        offset = profile.offset
-    if scale is None and is_scaled and not is_floating(infos):
+    if scale is not None and profile.scale is not None and np.isclose(scale, profile.scale):
+        offset = profile.offset if offset is None or _is_celsius(infos, offset, profile) else offset
+    if scale is None and is_scaled:
+        if is_floating(infos):
+            raise UnsupportedItemError(f"item {item_id}: {FLOATING}")
         if not any(np.isclose(offset, known) for known in (0.0, profile.offset or 0.0)):
             raise UnsupportedItemError(f"item {item_id}: an offset of {offset:g} is stated, and no scale")
         scale, offset = profile.scale, profile.offset
@@ -106,6 +108,14 @@ def says_nothing(infos: Sequence[BandInfo], scale: float | None, offset: float |
     """
     is_default = scale == 1.0 and offset in (None, 0.0)
     return is_default and not is_floating(infos) and not any(info.unit for info in infos)
+
+
+def _is_celsius(infos: Sequence[BandInfo], offset: float, profile: SensorProfile) -> bool:
+    """Whether temperatures of the product's scale count from 0 where the product's own do not, and no unit is stated.
+
+    Files of HLS, in hundredths of a degree Celsius, have no offset, for which tools that make items write 0.
+    """
+    return profile.kind == "thermal" and offset == 0.0 and not is_floating(infos) and not any(i.unit for i in infos)
 
 
 def is_floating(infos: Sequence[BandInfo]) -> bool:

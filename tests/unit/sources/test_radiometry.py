@@ -128,8 +128,9 @@ def test_floating_point_is_what_the_item_says_or_is_refused() -> None:
     assert decide_sentinel2(item(**{BASELINE: "05.11"}), [stated]).scale == 1.0
     profile = load_sensor("landsat-c2-l2-sr")
     assert from_item_or_document("x", [stated], profile, "reflectance").scale == 1.0
-    with pytest.raises(UnsupportedItemError, match="floating-point"):
-        from_item_or_document("x", [replace(stated, scale=None, offset=None)], profile, "reflectance")
+    for offset in (None, 0.0, -0.2):
+        with pytest.raises(UnsupportedItemError, match="floating-point"):
+            from_item_or_document("x", [replace(stated, scale=None, offset=offset)], profile, "reflectance")
 
 
 def test_an_offset_without_its_scale_is_the_products_or_is_refused() -> None:
@@ -140,6 +141,17 @@ def test_an_offset_without_its_scale_is_the_products_or_is_refused() -> None:
             assert (decided.scale, decided.offset) == (profile.scale, offset)
         with pytest.raises(UnsupportedItemError, match=r"item x: an offset of -0\.3 is stated, and no scale"):
             from_item_or_document("x", [replace(info(-0.3), dtype="int16")], profile, profile.unit)
+
+
+def test_a_temperature_of_the_products_scale_and_offset_0_is_the_products() -> None:
+    """HLS's files say a scale of 0.01 and no offset: items that tools make of them said 20 K for 20 degrees Celsius."""
+    for sensor in ("hls-bt", "landsat-c2-l2-st"):
+        profile = load_sensor(sensor)
+        default = replace(info(0.0, profile.scale), dtype="int16")
+        assert from_item_or_document("x", [default], profile, profile.unit).offset == profile.offset
+    profile = load_sensor("hls-bt")
+    own = replace(default, scale=0.01, unit="K")
+    assert from_item_or_document("x", [own], profile, "K").offset == 0.0  # hundredths of a kelvin
 
 
 def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
