@@ -6,6 +6,7 @@ is kept with the sample.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,8 +64,25 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
     """Scale and offset as the item states them, else as the product's document does; the reason names which.
 
     Raises:
-        UnsupportedItemError: neither says, the item has an offset of its own and no scale, or bands differ.
+        UnsupportedItemError: neither says, the item has an offset of its own and no scale, bands differ, or the item's
+            own numbers are in feet or degrees Celsius where a dataset holds metres or kelvin.
     """
+    found = _as_stated(item_id, infos, profile, unit)
+    said, is_scaled = str(stated(item_id, infos, "unit") or ""), profile.scale not in (None, 1.0)
+    is_products = is_scaled and np.allclose([found.scale, found.offset], [profile.scale, profile.offset or 0.0])
+    if not is_products and re.fullmatch(_OTHER_UNITS.get(unit, "(?!)"), re.sub(r"[\s_-]+", " ", said.strip().lower())):
+        raise UnsupportedItemError(f"item {item_id}: {profile.kind} in {said!r}, where a dataset holds {unit}")
+    return found
+
+
+_OTHER_UNITS = {
+    "m": r"(us |international )?(survey )?(ft|foot|feet)( us)?|us ?ft|ftus|[cdmk]m|(centi|deci|milli|kilo)met(re|er)s?",
+    "K": r"(deg|degrees?)? ?(c|celsius|f|fahrenheit)|[°º] ?[cf]",
+}
+"""Unit of a dataset -> ways in which items state another unit of the same quantity."""
+
+
+def _as_stated(item_id: str, infos: Sequence[BandInfo], profile: SensorProfile, unit: str) -> Radiometry:
     scale, offset = stated(item_id, infos, "scale"), stated(item_id, infos, "offset")
     is_scaled = profile.scale not in (None, 1.0)
     if is_scaled and says_nothing(infos, scale, offset):

@@ -154,6 +154,27 @@ def test_a_temperature_of_the_products_scale_and_offset_0_is_the_products() -> N
     assert from_item_or_document("x", [own], profile, "K").offset == 0.0  # hundredths of a kelvin
 
 
+@pytest.mark.parametrize(
+    ("sensor", "said"),
+    [("dem", "ft"), ("dem", "US survey foot"), ("dem", "feet"), ("dem", "cm"), ("dem", "decimeters"),
+     ("hls-bt", "degrees Celsius"), ("landsat-c2-l2-st", "°C"), ("hls-bt", "degC")],
+)  # fmt: skip
+def test_heights_in_feet_and_temperatures_in_celsius_are_refused(sensor: str, said: str) -> None:
+    profile = load_sensor(sensor)
+    own = replace(info(0.0, 1.0, unit=said), dtype="float32")
+    with pytest.raises(UnsupportedItemError, match=rf"in '{said}', where a dataset holds {profile.unit}"):
+        from_item_or_document("x", [own], profile, profile.unit)
+    products = replace(info(None, profile.scale, unit=said), dtype="int16")
+    if profile.scale != 1.0:  # the product's own numbers, in whose meaning its document is believed
+        assert from_item_or_document("x", [products], profile, profile.unit).offset == profile.offset
+
+
+@pytest.mark.parametrize(("sensor", "said"), [("dem", "meter"), ("dem", "metres"), ("dem", "1"), ("hls-bt", "Kelvin")])
+def test_units_that_are_the_datasets_or_say_nothing_pass(sensor: str, said: str) -> None:
+    profile, own = load_sensor(sensor), replace(info(0.0, 1.0, unit=said), dtype="float32")
+    assert from_item_or_document("x", [own], profile, profile.unit).scale == 1.0
+
+
 def test_an_item_that_contradicts_the_document_wins_and_says_so() -> None:
     profile = load_sensor("landsat-c2-l2-st")
     decided = from_item_or_document("x", [info(0.0, 1.0, unit="K")], profile, "K")
