@@ -40,6 +40,8 @@ _RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".cog", ".gtiff")
 _DECORATION = re.compile(r"([-_.]jp2|\.tiff?|_\d{2}m)$")
 _NAMED_PIXEL = re.compile(r"_(?:B\d[0-9A]|SCL|AOT|WVP)_([126]0)m(?:\.jp2|\.tiff?)?(?:\)/\$value)?$")
 _MICROMETRE_LIMIT = 30.0
+_OF_ASSET = ("raster:scale", "raster:offset")
+_OF_BAND = ("eo:common_name", "eo:center_wavelength", "eo:full_width_half_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +273,8 @@ def _as_row(row: Any) -> Mapping[str, Any]:
 def _band_info(
     asset_key: str, position: int, count: int, tables: list[list[Mapping[str, Any]]], asset: Mapping[str, Any]
 ) -> BandInfo:
-    # STAC 1.1: what holds for all bands stands with the asset
-    whole = {key: asset[key] for key in ("raster:scale", "raster:offset") if asset.get(key) is not None}
+    # STAC 1.1: what holds for all bands stands with the asset, and all of an asset of one band
+    whole = {key: asset[key] for key in _OF_ASSET + (_OF_BAND if count == 1 else ()) if asset.get(key) is not None}
     rows = [*(table[position] for table in tables if position < len(table)), whole]
 
     def first(*keys: str) -> Any:

@@ -158,6 +158,21 @@ def test_a_band_inside_a_file_of_many_is_found_by_name_and_pictures_are_not_data
     assert (found.asset_key, found.index, found.dtype, found.nodata) == ("image", 2, "int16", -1)
 
 
+def test_a_file_of_one_band_may_say_with_the_asset_which_it_is() -> None:
+    """STAC 1.1 puts what would stand in a list of one band with the asset."""
+    item = normalise_item(raw_item())
+    said = {"eo:common_name": "nir", "eo:center_wavelength": 0.8328, "data_type": "uint16", "nodata": 0}
+    item["assets"] = {
+        "layer-1": {"href": "a.tif", "type": "image/tiff", "eo:common_name": "red", "eo:center_wavelength": 0.6646},
+        "layer-2": {"href": "b.tif", "type": "image/tiff", **said},
+        "both": {"href": "c.tif", "type": "image/tiff", "eo:common_name": "nir", "bands": [{}, {}]},
+    }
+    found = find_band(item, load_sensor("sentinel-2-l2a").band("B08"))
+    assert (found.asset_key, found.centre_nm, found.dtype, found.nodata) == ("layer-2", 832.8, "uint16", 0)
+    item["assets"]["B08"] = item["assets"].pop("layer-1")  # a key that its own wavelength contradicts
+    assert find_band(item, load_sensor("sentinel-2-l2a").band("B08")).asset_key == "layer-2"
+
+
 def test_micrometres_and_nanometres_are_told_apart() -> None:
     for value in (0.6646, 664.6):
         asset = {"eo:bands": [{"name": 4, "center_wavelength": value, "full_width_half_max": value / 20}]}
