@@ -19,8 +19,8 @@ would do otherwise the direct engine does for them (`by_direct`), since there th
 - odc-stac moves ``nearest`` reads on half-shifted lattices of one zone by whole pixels (each is as near).
 - Neither reads several bands of one file here.
 
-One difference is left: a mask inside a file (``GDAL_TIFF_INTERNAL_MASK``) hides pixels in stackstac; the other two read
-what lies below it.
+One difference is left: a mask inside a file (``GDAL_TIFF_INTERNAL_MASK``) hides pixels in the direct engine and
+stackstac; odc-stac reads what lies below it.
 """
 
 from __future__ import annotations

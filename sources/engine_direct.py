@@ -1,7 +1,8 @@
 """The default engine: blocks of tiled GeoTIFFs, each fetched and decoded once for all that needs it.
 
-Files that are no tiled GeoTIFFs on a plain lattice (JPEG 2000, strips, rotated grids), and those in object stores that
-are addressed by bucket, are read by GDAL in whole windows, each file opened once and all its bands in one read.
+Files that are no tiled GeoTIFFs on a plain lattice (JPEG 2000, strips, rotated grids, masks inside), and those in
+object stores that are addressed by bucket, are read by GDAL in whole windows, each file opened once and all its bands
+in one read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
 from schemas.georef import GeoRef
@@ -28,7 +30,7 @@ from sources.fetch import is_fetchable
 from sources.gdal_reads import gdal_reads
 from sources.lattice import common_window, unions
 from sources.openers import driver_of, unsigned
-from sources.own_lattice import check_bands, file_georef, mark_missing, own_georef
+from sources.own_lattice import check_bands, file_georef, mark_masked, mark_missing, own_georef
 from sources.raster_limits import check_open_file
 from sources.tiff_header import NotBlocked, TiffHeader
 from sources.warp import hull, needed_window, warp_into
@@ -269,12 +271,16 @@ class DirectEngine:
                 check_bands(file.count, file.dtypes[0], refs)
                 pixels = file.read([ref.band_index for ref in refs], window=window)
                 tags = [file.nodatavals[ref.band_index - 1] for ref in refs]
+                is_masked = file.mask_flag_enums[0] == [MaskFlags.per_dataset]  # an alpha band may be infrared: NAIP
+                mask = file.read_masks(1, window=window) if is_masked else None
         except READ_ERRORS as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
         pixels = pixels.astype(refs[0].dtype, copy=False)
         for band, tag, ref in zip(pixels, tags, refs, strict=True):
             mark_missing(band, tag, ref, read.fill)
+            if mask is not None:
+                mark_masked(band, mask, ref, read.fill)
         return _Patch(pixels, near, window)
 
 

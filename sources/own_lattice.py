@@ -95,14 +95,29 @@ def mark_missing(pixels: NDArray[Any], own_nodata: float | None, ref: SceneRef, 
     """
     if own_nodata is None or not np.isfinite(own_nodata) or own_nodata == ref.nodata:
         return
-    missing = holds(pixels, own_nodata)
+    _hide(pixels, holds(pixels, own_nodata), ref, fill, f"{own_nodata:g}")
+
+
+def mark_masked(pixels: NDArray[Any], mask: NDArray[np.uint8], ref: SceneRef, fill: float | None) -> None:
+    """`mark_missing` for what a mask in the file hides.
+
+    Args:
+        pixels: (y, x) of one band, in the type of ``ref``; changed.
+        mask: (y, x) 0 where there is no data.
+        ref: the band.
+        fill: what stands outside the raster, where the reader says so.
+    """
+    _hide(pixels, mask == 0, ref, fill, "pixels by a mask")
+
+
+def _hide(pixels: NDArray[Any], missing: NDArray[np.bool_], ref: SceneRef, fill: float | None, what: str) -> None:
     wanted = ref.nodata if ref.nodata is not None else fill
     if wanted is None and pixels.dtype.kind == "f":
         wanted = float("nan")
     if wanted is not None:
         pixels[missing] = wanted
     elif missing.any():
-        _say_once(ref.item_id, ref.asset_key, own_nodata)
+        _say_once(ref.item_id, ref.asset_key, what)
 
 
 @lru_cache(maxsize=256)
@@ -115,11 +130,11 @@ def _is_given_out(epsg: int) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _say_once(item_id: str, asset_key: str, nodata: float) -> None:
+def _say_once(item_id: str, asset_key: str, what: str) -> None:
     log.warning(
-        "item %s: the file of asset %s marks %g as no data, and neither the item nor its sensor's table does:"
+        "item %s: the file of asset %s marks %s as no data, and neither the item nor its sensor's table does:"
         " these pixels count as data",
         item_id,
         asset_key,
-        nodata,
+        what,
     )

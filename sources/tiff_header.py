@@ -1,8 +1,8 @@
 """The first directory of a tiled GeoTIFF or COG: where its blocks lie, how they are stored, and where on Earth.
 
 `parse_header` reads TIFF and BigTIFF in both byte orders. What it does not take on (strips, grids that are given by
-matrices or control points, odd bit depths, coordinate systems without an EPSG code) it says by `NotBlocked`, and GDAL
-reads the file instead.
+matrices or control points, odd bit depths, masks, coordinate systems without an EPSG code) it says by `NotBlocked`, and
+GDAL reads the file instead.
 
 Sources: TIFF 6.0; TIFF Technical Notes 2 and 3; OGC 19-008r4 (GeoTIFF 1.1); OGC 21-026 (COG).
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from schemas.georef import GeoRef
 
+SUBFILE_TYPE, MASK = 254, 4
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR = 256, 257, 258, 259, 277, 284
 BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, EXTRA_SAMPLES, FORMAT = 322, 323, 324, 325, 338, 339
 PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA = 33550, 33922, 34264, 34735, 42113
@@ -124,8 +125,12 @@ def parse_header(head: bytes, more: More) -> TiffHeader:
         raise NotBlocked("not a TIFF")
     source = _Source(head, more, "<" if head[:2] == b"II" else ">")
     try:
-        entries = _entries(source, is_big=head[2:4] in (b"+\0", b"\0+"))
-        return _header(source, entries)
+        is_big = head[2:4] in (b"+\0", b"\0+")
+        entries, following = _entries(source, is_big)
+        header = _header(source, entries)
+        if following and _is_mask(source, following, is_big):
+            raise NotBlocked("a mask beside its pixels")
+        return header
     except (struct.error, IndexError, OverflowError) as error:
         raise BrokenHeader(f"its directory is torn: {error}") from error
 
@@ -156,26 +161,35 @@ class _Entry:
     raw: bytes
 
 
-def _entries(source: _Source, is_big: bool) -> dict[int, _Entry]:
-    """Tag -> entry of the first directory; long values are fetched, those that nobody needs are not."""
+def _entries(source: _Source, is_big: bool) -> tuple[dict[int, _Entry], int]:
+    """Tag -> entry of the first directory, and where the next one begins (0: nowhere); long values are fetched, those
+    that nobody needs are not.
+    """
     start = int(source.unpack("Q", 8)[0] if is_big else source.unpack("I", 4)[0])
     (number,) = source.unpack("Q" if is_big else "H", start)
     if not 0 < number <= MAX_ENTRIES:
         raise BrokenHeader(f"a directory of {number} entries")
     form, head = ("HHQ8s", 8) if is_big else ("HHI4s", 2)
-    table = source.bytes_at(start + head, number * struct.calcsize(source.order + form))
+    pointer, size = source.order + ("Q" if is_big else "I"), number * struct.calcsize(source.order + form)
+    table = source.bytes_at(start + head, size + struct.calcsize(pointer))
     entries = {}
-    for tag, kind, count, value in struct.iter_unpack(source.order + form, table):
+    for tag, kind, count, value in struct.iter_unpack(source.order + form, table[:size]):
         if tag not in _WANTED or kind not in _TYPES:
             continue
         length = count * _SIZES[kind]
         if length > MAX_BLOCKS * 8:
             raise BrokenHeader(f"tag {tag} of {length} bytes")
         if length > len(value):
-            (offset,) = struct.unpack(source.order + ("Q" if is_big else "I"), value)
+            (offset,) = struct.unpack(pointer, value)
             value = source.bytes_at(offset, length)
         entries[tag] = _Entry(kind, count, value[:length])
-    return entries
+    return entries, int(struct.unpack(pointer, table[size:])[0])
+
+
+def _is_mask(source: _Source, start: int, is_big: bool) -> bool:
+    """Whether a directory is that of a mask: by its first tag, the lowest. Files have their mask before overviews."""
+    _, tag, kind, _, value = source.unpack("QHHQI" if is_big else "HHHII", start)
+    return bool(tag == SUBFILE_TYPE and kind == 4 and value & MASK)
 
 
 def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:

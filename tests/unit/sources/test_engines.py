@@ -278,6 +278,22 @@ def test_no_data_of_the_file_alone_does_not_bleed(tmp_path: Path, layout: dict[s
         assert np.isnan(found[-1]).all()
 
 
+@pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}], ids=["blocks", "GDAL"])
+@pytest.mark.parametrize("engine", ["direct", "stackstac"])
+def test_what_a_mask_in_the_file_hides_is_no_data(tmp_path: Path, engine: str, layout: dict[str, Any]) -> None:
+    """Aerial pictures as JPEG hold a black collar that is not quite 0, below a mask."""
+    path, pixels = tmp_path / "masked.tif", numbers()
+    options = {"count": 1, "dtype": "uint16", "crs": "EPSG:32633", "transform": rasterio.Affine(*SOURCE.transform)}
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with rasterio.open(path, "w", height=90, width=70, **options, **layout) as file:
+            file.write(pixels, 1)
+            file.write_mask(np.arange(90)[:, np.newaxis] < np.full(70, 40))
+    ref = SceneRef("item", "a", str(path), "red", 1, SOURCE, "uint16", 0.0)
+    pixels[40:] = 0
+    answer = open_engine(engine).read([ref], ALIGNED["around"], "nearest", OPENER)[0]
+    np.testing.assert_array_equal(answer, expected_copy(pixels, ALIGNED["around"], 0))
+
+
 def test_whole_numbers_without_any_value_for_no_data_are_told_of(
     make_raster: MakeRaster, caplog: pytest.LogCaptureFixture
 ) -> None:
