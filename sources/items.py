@@ -21,6 +21,7 @@ from pyproj.exceptions import CRSError
 from shapely.geometry import shape
 
 from schemas.errors import UnsupportedItemError
+from sources.epsg import epsg_of
 from sources.footprint import box_parts, unfolded
 from sources.older_stac import modernise
 from sources.sound import as_number, make_sound
@@ -253,11 +254,11 @@ def _described_epsg(part: Mapping[str, Any]) -> int | None:
     for key, read in (("proj:projjson", CRS.from_json_dict), ("proj:wkt2", CRS.from_wkt)):
         if part.get(key):
             try:
-                code = read(part[key]).to_epsg(min_confidence=70)
+                code = epsg_of(read(part[key]))
             except (CRSError, TypeError, AttributeError):
                 continue
             if code is not None:
-                return int(code)
+                return code
     return None
 
 

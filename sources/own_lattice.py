@@ -19,6 +19,7 @@ from chips.convert import holds
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
+from sources.epsg import code_of_file
 from sources.openers import unsigned
 from sources.raster_limits import check_place
 
@@ -51,8 +52,7 @@ def file_georef(file: Any, ref: SceneRef) -> GeoRef:
         raise DecodeError(
             f"the file's grid is not square and north-up: {tuple(file.transform[:6])}", unsigned(ref.href)
         )
-    code = file.crs.to_epsg() if file.crs else None
-    found = GeoRef(int(code or 0), float(x0), float(y0), float(a), (file.height, file.width), height)
+    found = GeoRef(code_of_file(file) or 0, float(x0), float(y0), float(a), (file.height, file.width), height)
     return own_georef(found, ref)
 
 

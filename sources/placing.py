@@ -16,6 +16,7 @@ from schemas.recipe import Modality
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
 from sources.assets import is_pixel_asset, is_refused
+from sources.epsg import code_of_file
 from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_reads import gdal_reads
 from sources.items import Item
@@ -64,7 +65,7 @@ def _projection(item: Item, asset_key: str, opener: Opener) -> dict[str, Any]:
             gdal_reads(opener, [href]),
             rasterio.open(resolved, driver=driver_of(href)) as file,
         ):
-            code = file.crs.to_epsg() if file.crs else None
+            code = code_of_file(file)
             transform, shape = list(file.transform)[:6], [file.height, file.width]
     except READ_ERRORS as error:
         raise as_source_error(error, href, resolved) from error

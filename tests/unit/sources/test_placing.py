@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from pyproj import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
@@ -15,6 +16,7 @@ from schemas.errors import AssetMissingError
 from schemas.georef import GeoRef
 from schemas.recipe import Modality
 from sources.engine import open_engine
+from sources.epsg import epsg_of
 from sources.items import normalise_item
 from sources.openers import PlainOpener
 from sources.placing import placed_scene
@@ -57,6 +59,35 @@ def test_an_item_without_projection_is_placed_by_its_files(tmp_path: Path) -> No
     ]
     assert (scene.mask_kind, scene.masks[0].asset_key) == ("fmask_hls", "Fmask")
     assert "proj:transform" not in item["assets"]["B05"]
+
+
+HLS_WKT = (
+    'PROJCS["UTM Zone {zone}, Northern Hemisphere",GEOGCS["Unknown datum based upon the WGS 84 ellipsoid",'
+    'DATUM["Not specified (based on WGS 84 spheroid)",SPHEROID["WGS 84",6378137,{flat}]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],PARAMETER["latitude_of_origin",0],'
+    'PARAMETER["central_meridian",{middle}],PARAMETER["scale_factor",0.9996],PARAMETER["false_easting",500000],'
+    'PARAMETER["false_northing",{northing}],UNIT["metre",1]]'
+)
+"""As files of HLS say it, but for the numbers."""
+WGS_84, GRS_80 = 298.257223563, 298.257222101
+
+
+def test_a_zone_of_no_datum_on_the_ellipsoid_of_wgs_84_has_its_code(tmp_path: Path) -> None:
+    def text(zone: int, northing: float = 0, flat: float = WGS_84, turn: float = 0) -> str:
+        return HLS_WKT.format(zone=zone, middle=6 * zone - 183 + turn, northing=northing, flat=flat)
+
+    zones = [text(13), text(1), text(60), text(33, 10_000_000)]
+    assert [epsg_of(CRS.from_wkt(zone)) for zone in zones] == [32613, 32601, 32660, 32733]
+    others = [text(13, turn=1), text(13, 5), text(13, flat=GRS_80)]
+    assert [epsg_of(CRS.from_wkt(other)) for other in others] == [None] * 3
+    item = normalise_item(hls(tmp_path))
+    for asset in item["assets"].values():
+        with rasterio.open(asset["href"], "r+") as file:
+            file.crs = rasterio.CRS.from_wkt(text(33))
+    modality = Modality(sensor="hls", catalog="c", collection="x", bands=("nir08",))
+    (ref,) = placed_scene(item, "hls", modality, "c", PlainOpener()).refs
+    assert ref.georef == GeoRef(32633, 300000, 5800020, 30, (40, 30))
+    assert open_engine("direct").read([ref], ref.georef, "nearest", PlainOpener())[0].mean() == 20
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
