@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEPS: dict[str, str] = {
     "plan": "4",
-    "read": "5",
+    "read": "6",
     "register": "4",
     "screen": "3",
     "label": "10",

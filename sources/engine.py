@@ -4,7 +4,8 @@ Contract: the bands of ONE item on ONE target grid, as stored.
 
 - Aligned lattices (same zone, in either hemisphere's numbers, same pixel size, whole pixels apart): copied, bit for
   bit.
-- Others: one resampling, from the source window that is needed; no-data pixels never enter a weighted mean.
+- Others: one resampling, from the source window that is needed; no-data pixels never enter a weighted mean, and means
+  of decibel are those of power.
 - What the file itself marks as no data holds the item's no-data value, or what stands outside.
 - Outside the raster stands ``fill`` if given, else the ref's no-data value, else NaN for floats and 0 for integers:
   where a product has no no-data value, `sources.lattice.coverage` tells what lies outside.

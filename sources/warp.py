@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
+from chips.convert import is_missing
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources.lattice import TURN, common_window, is_geographic, turned
@@ -90,7 +92,7 @@ def warp_into(
     target: GeoRef,
     resampling: str,
 ) -> None:
-    """One resampling of all bands together; no-data pixels have no weight.
+    """One resampling of all bands together; no-data pixels have no weight, decibel are averaged as power.
 
     GDAL draws the transformation by straight lines through exact places, at most an eighth of a source pixel beside it:
     0.003 over 256 pixels of the neighbouring zone. rasterio hands it no smaller limit.
@@ -104,6 +106,9 @@ def warp_into(
         target: grid of the answer.
         resampling: nearest, bilinear, cubic or average.
     """
+    if resampling != "nearest" and any(ref.unit == "dB" for ref in refs):
+        _warp_power(answer, places, refs, pixels, source, target, resampling)
+        return
     nodata = {ref.nodata for ref in refs}
     outside = {float(answer[place, 0, 0]) for place in places}
     if len(nodata) > 1 or len({repr(value) for value in outside}) > 1:
@@ -133,6 +138,30 @@ def warp_into(
         **scales,
     )
     answer[list(places)] = moved
+
+
+def _warp_power(
+    answer: NDArray[Any],
+    places: Sequence[int],
+    refs: Sequence[SceneRef],
+    pixels: NDArray[Any],
+    source: GeoRef,
+    target: GeoRef,
+    resampling: str,
+) -> None:
+    """`warp_into` of decibel, whose means are means of power: half of the ground at -20 dB and half at 0 is -3 dB."""
+    power = np.empty(pixels.shape, np.float32)
+    moved = np.full((len(refs), *target.shape_yx), np.nan, np.float32)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        for layer, stored, ref in zip(power, pixels, refs, strict=True):
+            layer[...] = 10.0 ** ((stored.astype(np.float64) * ref.scale + ref.offset) / 10.0)
+            layer[is_missing(stored, ref.nodata)] = np.nan
+        linear = [replace(ref, unit="linear", nodata=None) for ref in refs]
+        warp_into(moved, range(len(refs)), linear, power, source, target, resampling)
+        for place, layer, ref in zip(places, moved, refs, strict=True):
+            stored = (10.0 * np.log10(layer.astype(np.float64)) - ref.offset) / ref.scale
+            seen = np.isfinite(stored)
+            answer[place][seen] = stored[seen] if answer.dtype.kind == "f" else np.rint(stored[seen])
 
 
 def kernel_stretch(source: GeoRef, target: GeoRef) -> tuple[float, float]:

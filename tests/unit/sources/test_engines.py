@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,24 @@ def test_warped_bands_keep_their_own_holes(make_raster: MakeRaster) -> None:
     assert (answer[0, :, 41:] == 100).all()
     assert (answer[1, :, 42:] == -32768).all()
     assert (answer[1, :, :38] == 100).all()
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1.0), ("int16", 0.01)])
+def test_decibel_are_averaged_as_power(make_raster: MakeRaster, dtype: str, scale: float) -> None:
+    decibel = np.where(np.arange(70) % 2, 0.0, -20.0) * np.ones((90, 1))
+    decibel[40:] = -9999 * scale
+    ref = make_raster((decibel / scale).astype(dtype), SOURCE, nodata=-9999.0)
+    ref = replace(ref, unit="dB", scale=scale)
+    for target, resampling in (
+        (GeoRef(32633, 400_105.0, 5_300_000.0, 10.0, (50, 30)), "bilinear"),
+        (GeoRef(32633, 400_100.0, 5_300_000.0, 20.0, (25, 15)), "average"),
+    ):
+        found = open_engine("direct").read([ref], target, resampling, OPENER)[0]
+        seen = round(400 / target.pixel_size)
+        np.testing.assert_allclose(found[:seen] * scale, 10 * np.log10((0.01 + 1) / 2), atol=6e-3)
+        assert set(found[seen:].ravel().tolist()) == {-9999}
+    nearest = open_engine("direct").read([ref], GeoRef(32633, 400_103.0, 5_300_000.0, 10.0, (9, 9)), "nearest", OPENER)
+    assert set((nearest * scale).ravel().tolist()) == {0.0, -20.0}
 
 
 def test_only_the_needed_window_is_read(make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch) -> None:
