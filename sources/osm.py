@@ -64,7 +64,7 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
 
     Raises:
         AssetMissingError: there is no such file.
-        DecodeError: it is no OSM file.
+        DecodeError: it is no OSM file, or its ways come before their nodes.
     """
     if not path.is_file():
         raise AssetMissingError("no such extract", path.name)
@@ -77,6 +77,10 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
         header_date = processor.header.get("osmosis_replication_timestamp")
     except RuntimeError as error:
         raise DecodeError(f"not an OSM file that can be read: {error}", path.name) from error
+    if collected.bare > collected.ways / 2:
+        what = f"no node of {collected.bare} of {collected.ways} ways is known when the way is read"
+        mend = "nodes must come before ways (osmium sort) and have positive ids (osmium renumber)"
+        raise DecodeError(f"{what}: {mend}", path.name)
     features = collected.finish()
     return FeatureTable(source, WGS84, features, header_date or collected.newest)
 
@@ -92,6 +96,7 @@ class _Collected:
         self.found: list[_Found] = []
         self.awaited: dict[str, _Found] = {}
         self.left_out = 0
+        self.ways = self.bare = 0  # all, and those of which no node is known: few in a sound extract
         self.wkb = osmium.geom.WKBFactory()
 
     def add(self, found: Any) -> None:
@@ -128,10 +133,12 @@ class _Collected:
         return tuple(sorted(self.features, key=lambda feature: id_order(feature.feature_id)))
 
     def _add_way(self, way: Any, tags: dict[str, str], timestamp: str) -> None:
+        self.ways += 1
         try:
             line = self.wkb.create_linestring(way, osmium.geom.use_nodes.ALL)
         except (RuntimeError, osmium.InvalidLocationError):  # nodes are missing, or there is only one
             line = ""
+            self.bare += not any(node.location.valid() for node in way.nodes)
         feature_id = f"way/{way.id}"
         if way.is_closed() and is_area(tags):
             self.awaited[feature_id] = _Found(feature_id, line, tags, timestamp)

@@ -174,6 +174,19 @@ def test_a_file_that_is_no_osm_is_named(tmp_path: Path) -> None:
         read_extract(tmp_path / "gone.osm.pbf", EVERYTHING, TAGS)
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_ways_whose_nodes_come_later_or_are_not_numbered_are_told_and_not_lost(tmp_path: Path, sign: str) -> None:
+    """As Overpass writes ``out body; >; out skel qt``, and JOSM what was never uploaded."""
+    world = osm_xml(way(1, RING, building="yes"), way(2, [5, 6], highway="path"))
+    head, nodes, ways = world.partition("<node id")[0], *world.split('version="0.6">')[1].split("<way", 1)
+    ways = "<way" + ways.removesuffix("</osm>")
+    numbered = [part.replace('id="', f'id="{sign}').replace('ref="', f'ref="{sign}') for part in (nodes, ways)]
+    path = tmp_path / "world.osm"
+    path.write_text(head + "".join(numbered if sign else reversed(numbered)) + "</osm>")
+    with pytest.raises(DecodeError, match="no node of 2 of 2 ways is known"):
+        read_extract(path, EVERYTHING, TAGS)
+
+
 @pytest.mark.realdata
 def test_helsinki_agrees_with_gdals_own_osm_reader(realdata: Path) -> None:
     path = realdata / "osm" / "Helsinki.osm.pbf"
