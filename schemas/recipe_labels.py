@@ -125,6 +125,9 @@ class Labels(Model):
                 raise ValueError(f"{name!r} is the fused layer: give the source another name")
             if len(name) > longest:
                 raise ValueError(f"{name!r} has {len(name)} characters: a label source's name has at most {longest}")
+        maps = [name for name, source in sources.items() if source.kind == "osm"]
+        if len(maps) > 1:  # a chip has one table of features: graphs, densities and texts speak of it too
+            raise ValueError(f"{maps[0]!r} and {maps[1]!r} are both of kind osm: merge their extracts, or keep one")
         return sources
 
     @model_validator(mode="after")

@@ -154,6 +154,12 @@ def test_a_target_that_cannot_be_is_refused(target: dict[str, Any], said: str) -
         labels_with(x=target)
 
 
+def test_a_second_map_is_refused_and_does_not_take_the_place_of_the_first() -> None:
+    sources = SOURCES | {"osm_2015": {"kind": "osm", "href": "e.osm.pbf"}}
+    with pytest.raises(ValidationError, match="'osm' and 'osm_2015' are both of kind osm"):
+        Labels.model_validate({"sources": sources})
+
+
 def test_the_fused_layer_has_to_be_asked_for() -> None:
     with pytest.raises(ValidationError, match="set fuse"):
         labels_with(None, x={"kind": "dominant"})
