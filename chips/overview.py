@@ -18,7 +18,7 @@ CELLS_AT_ONCE = 50_000
 
 @dataclass(frozen=True)
 class Overview:
-    """Class codes on a north-up lattice."""
+    """Class codes on a lattice along the axes."""
 
     codes: NDArray[np.integer]
     """(rows, columns) codes."""

@@ -9,7 +9,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 from rasterio.warp import transform_bounds
-from rasterio.windows import Window, from_bounds
+from rasterio.windows import Window
 
 from chips.cell_table import CellTable
 from chips.overview import POINTS_PER_EDGE, Overview
@@ -52,6 +52,8 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
                 raise RecipeError(f"{name} holds {raster.dtypes[0]}, no class codes", where=where)
             if raster.crs is None:
                 raise RecipeError(f"{name} does not say its coordinate system", where=where)
+            if max(abs(raster.transform.b), abs(raster.transform.d)) > 1e-6 * abs(raster.transform.a):
+                raise RecipeError(f"{name} is rotated, only grids along the axes are read", where=where)
             check_place(raster.bounds, [abs(side) for side in raster.res], href)
             window = _window_of(raster, cells)
             if window is None:
@@ -118,11 +120,12 @@ def _window_of(raster: Any, cells: CellTable) -> Window | None:
     )
     if any(box[0] > box[2] for box in boxes):  # over the antimeridian
         west, east = raster.bounds.left, raster.bounds.right
-    left, bottom, right, top = raster.bounds
-    if west >= right or east <= left or south >= top or north <= bottom:
+    transform = raster.transform
+    rows = sorted((y - transform.f) / transform.e for y in (south, north))  # rows may run from south to north
+    columns = sorted((x - transform.c) / transform.a for x in (west, east))
+    if rows[0] >= raster.height or rows[1] <= 0 or columns[0] >= raster.width or columns[1] <= 0:
         return None
-    box = from_bounds(max(west, left), max(south, bottom), min(east, right), min(north, top), raster.transform)
-    first_row, first_column = int(box.row_off), int(box.col_off)
-    end_row = min(int(np.ceil(box.row_off + box.height)) + 1, raster.height)
-    end_column = min(int(np.ceil(box.col_off + box.width)) + 1, raster.width)
+    first_row, first_column = max(int(rows[0]), 0), max(int(columns[0]), 0)
+    end_row = min(int(np.ceil(rows[1])) + 1, raster.height)
+    end_column = min(int(np.ceil(columns[1])) + 1, raster.width)
     return Window(first_column, first_row, end_column - first_column, end_row - first_row)

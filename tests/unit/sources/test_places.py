@@ -93,6 +93,28 @@ def test_overview_is_the_part_of_the_raster_under_the_cells(tmp_path: Path) -> N
             assert share.tolist() == pytest.approx([(seen == kind).mean() for kind in kinds])
 
 
+def test_a_raster_whose_rows_run_from_south_to_north_is_seen_and_a_rotated_one_refused(tmp_path: Path) -> None:
+    """As netCDF is often made into GeoTIFF: no class was seen anywhere."""
+    cells = to_table(np.array([600, 601]), np.array([5500, 5500]), 32632, 960.0, "r")
+    left, _, _, top = cells.bounds[0]
+    profile = {"driver": "GTiff", "width": 20, "height": 9, "count": 1, "dtype": "uint8", "crs": "EPSG:32632"}
+    places = {
+        "up": rasterio.Affine(120, 0, left, 0, -120, top + 60),
+        "down": rasterio.Affine(120, 0, left, 0, 120, top + 60 - 9 * 120),
+        "turned": rasterio.Affine(120, 9, left, 9, -120, top + 60),
+    }
+    codes = (np.arange(180, dtype=np.uint8) % 7).reshape(9, 20)
+    for name, place in places.items():
+        with rasterio.open(tmp_path / f"{name}.tif", "w", transform=place, **profile) as to:
+            to.write(codes[::-1] if name == "down" else codes, 1)
+    up, down = (read_overview(str(tmp_path / f"{name}.tif"), cells, "x", PlainOpener()) for name in ("up", "down"))
+    (kinds, shares), (others, same) = class_shares(cells, [up]), class_shares(cells, [down])
+    assert kinds.tolist() == others.tolist() == list(range(7))
+    np.testing.assert_array_equal(same, shares)
+    with pytest.raises(RecipeError, match="rotated"):
+        read_overview(str(tmp_path / "turned.tif"), cells, "x", PlainOpener())
+
+
 def test_what_is_no_raster_is_one_line(tmp_path: Path) -> None:
     cells = to_table(np.array([600]), np.array([5500]), 32632, 960.0, "r")
     (tmp_path / "c.tif").write_text("no raster")
