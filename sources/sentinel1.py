@@ -77,7 +77,8 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
     """Decibel or linear power as the item states its unit, else as the product's document does.
 
     Raises:
-        UnsupportedItemError: an unknown unit.
+        UnsupportedItemError: an unknown unit, or none of whole numbers (the product has floats; decibel times 10 or 100
+            and amplitudes are in circulation).
     """
     said = stated(item["id"], infos, "unit")
     unit = _UNITS.get(str(said).lower()) if said else None
@@ -88,6 +89,10 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
             "amplitude in ground range: backscatter is (amplitude^2 - noise) / A^2, with noise and A of the annotation"
         )
         return Radiometry(1.0, 0.0, AMPLITUDE, why)
+    if unit is None and any(info.dtype.startswith(("int", "uint")) for info in infos):
+        raise UnsupportedItemError(
+            f"item {item['id']}: backscatter in whole numbers of which the item states no unit; known: dB, linear power"
+        )
     why = f"{unit} as raster:bands states" if unit else "linear gamma0: the product's document, the item states no unit"
     scale, offset = stated(item["id"], infos, "scale"), stated(item["id"], infos, "offset")
     if (scale or 1.0, offset or 0.0) != (1.0, 0.0):

@@ -16,6 +16,7 @@ from sources.radiometry import (
     decide_sentinel2,
     from_item_or_document,
 )
+from sources.sentinel1 import radiometry_of
 
 
 def info(offset: float | None = None, scale: float | None = None, key: str = "B02", unit: str = "") -> BandInfo:
@@ -201,3 +202,14 @@ def test_dark_pixels_tell_the_offset_or_nothing(levels: dict[str, int], offset: 
         np.array(list(levels.values()))[:, None, None], spread, 0
     )
     assert dark_pixel_offset(dn.astype(np.uint16), list(levels)) == offset
+
+
+def test_radar_in_whole_numbers_says_its_unit_or_is_refused() -> None:
+    """Gamma0 as int16 holds decibel times 100, or amplitude: read as linear power it was -1234, or 350."""
+    profile, radar = load_sensor("sentinel-1-rtc"), {"id": "x", "properties": {}, "assets": {}}
+    assert radiometry_of(radar, [replace(info(), dtype="float32")], profile).unit == "linear"
+    stated = radiometry_of(radar, [replace(info(0.0, 0.01, unit="dB"), dtype="int16")], profile)
+    assert (stated.scale, stated.unit) == (0.01, "dB")
+    for scale in (None, 1.0, 0.01):
+        with pytest.raises(UnsupportedItemError, match="whole numbers of which the item states no unit"):
+            radiometry_of(radar, [replace(info(None, scale), dtype="int16")], profile)
