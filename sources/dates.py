@@ -90,9 +90,10 @@ def validity(
         layer: the group.
     """
     profile = load_sensor(layer.sensor)
-    nodata = layer.nodata if layer.nodata is not None else refs[0].nodata
+    own = [ref.nodata for ref in refs]  # an item may state a value for some of its bands alone
+    nodata = layer.nodata if layer.nodata is not None else own[0] if len(set(own)) == 1 else own
     codes = pixel_codes(pixels, nodata, profile.nodata_rule, _valid_range(profile, refs[0]))
-    if refs[0].nodata is None:
+    if None in own:
         codes[~coverage_anywhere(refs[0].georef, georef)] = Valid.NODATA
     return codes if mask is None else worst_of(mask, codes)
 

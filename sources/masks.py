@@ -5,7 +5,7 @@ Codes and their precedence are those of schemas/chip.py. Codes are never interpo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,7 +103,7 @@ def worst_of(*codes: Codes) -> Codes:
 
 def pixel_codes(
     data: NDArray[Any],
-    nodata: float | None,
+    nodata: float | Sequence[float | None] | None,
     rule: str = "any",
     valid_range: tuple[float, float] | None = None,
 ) -> Codes:
@@ -111,23 +111,28 @@ def pixel_codes(
 
     Args:
         data: (bands, y, x) as stored. What is not finite (the decibel of no power) counts as no data.
-        nodata: stored no-data value, None where there is none.
+        nodata: stored no-data value, None where there is none; or one for each band.
         rule: ``any`` or ``all`` bands must hold it (`SensorProfile.nodata_rule`).
         valid_range: stored values outside are defective; bands that are no data do not count.
     """
     codes = np.full(data.shape[-2:], int(Valid.CLEAR), np.uint8)
-    if data.dtype.kind == "f":
-        missing = ~np.isfinite(data) if nodata is None else ~np.isfinite(data) | (data == nodata)
-    elif nodata is not None:
-        missing = holds(data, nodata)
+    if isinstance(nodata, Sequence):
+        missing = np.stack([_missing(band, value) for band, value in zip(data, nodata, strict=True)])
     else:
-        missing = np.zeros(data.shape, bool)
+        missing = _missing(data, nodata)
     if valid_range is not None:
         low, high = valid_range
         codes[((data < low) | (data > high)).__and__(~missing).any(axis=0)] = Valid.DEFECTIVE
     if missing.any():
         codes[missing.all(axis=0) if rule == "all" else missing.any(axis=0)] = Valid.NODATA
     return codes
+
+
+def _missing(data: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    if data.dtype.kind != "f":
+        return np.zeros(data.shape, bool) if nodata is None else holds(data, nodata)
+    missing: NDArray[np.bool_] = ~np.isfinite(data)
+    return missing if nodata is None else missing | np.asarray(data == nodata)
 
 
 def resample_valid(valid: Codes, from_georef: GeoRef, to_georef: GeoRef) -> Codes:

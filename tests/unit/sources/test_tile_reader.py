@@ -21,7 +21,7 @@ from schemas.georef import GeoRef
 from schemas.recipe import Screen
 from schemas.scene import SceneRef
 from sources.correction import corrected
-from sources.dates import validity
+from sources.dates import in_terms_of, validity
 from sources.lattice import coverage_anywhere, unions
 from sources.openers import PlainOpener
 from tests.unit.sources.scenes_made_up import LEFT, TOP, WHEN, chip, item, reading, recipe
@@ -174,6 +174,19 @@ def test_the_valid_range_is_one_of_reflectance_whatever_numbers_hold_it(dtype: s
     ref = SceneRef("l", "red", "x", "red", 1, grid, dtype, -9999.0 if dtype != "uint16" else 0.0, scale, offset)
     layer = LayerPlan("l", "l", "landsat-c2-l2-sr", 30.0, ("red",), dtype, ref.nodata, "reflectance")
     assert validity(pixels, None, [ref], grid, layer).tolist() == [[1, 1, 1, 7, 7]]
+
+
+def test_no_data_that_an_item_states_for_some_bands_alone_is_no_data() -> None:
+    """Where the first band stated none, what the others marked was clear."""
+    grid = GeoRef(32632, LEFT, TOP, 10.0, (1, 4))
+    vv, vh = (
+        SceneRef("s", name, "x", name, 1, grid, "float32", nodata) for name, nodata in (("vv", None), ("vh", -9.0))
+    )
+    pixels = np.array([[[1, -9, 1, np.nan]], [[1, 1, -9, 1]]], np.float32)
+    for refs, wanted in (([vv, vh], [[1, 1, 0, 0]]), ([vv, replace(vh, nodata=None)], [[1, 1, 1, 0]])):
+        layer = LayerPlan("s", "s", "sentinel-1-grd", 10.0, ("vv", "vh"), "float32", None, "dB")
+        assert validity(in_terms_of(layer, pixels.copy(), refs), None, refs, grid, layer).tolist() == wanted
+    assert validity(pixels[::-1], None, [vh, vv], grid, layer).tolist() == [[1, 1, 0, 0]]
 
 
 def test_no_power_has_no_decibel_and_is_no_data(make_raster: MakeRaster) -> None:
