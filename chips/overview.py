@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 
 from chips.cell_table import CellTable
 
@@ -74,6 +74,8 @@ def _codes_in(cells: CellTable, overviews: Sequence[Overview]) -> NDArray[np.int
 
 def _look_up(view: Overview, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int64]:
     a, _, c, _, e, f = view.transform
+    if CRS.from_user_input(view.crs).is_geographic:
+        x = c + np.mod(x - c, 360.0)  # longitudes repeat after a turn
     with np.errstate(invalid="ignore"):
         column = np.where(np.isfinite(x), np.floor((x - c) / a), -1).astype(np.int64)
         row = np.where(np.isfinite(y), np.floor((y - f) / e), -1).astype(np.int64)

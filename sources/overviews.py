@@ -17,6 +17,7 @@ from schemas.errors import DecodeError, RecipeError
 from schemas.scene import Opener
 from sources.faults import READ_ERRORS
 from sources.gdal_reads import gdal_reads
+from sources.lattice import turned
 from sources.openers import driver_of
 from sources.raster_limits import check_place
 
@@ -120,6 +121,11 @@ def _window_of(raster: Any, cells: CellTable) -> Window | None:
     )
     if any(box[0] > box[2] for box in boxes):  # over the antimeridian
         west, east = raster.bounds.left, raster.bounds.right
+    elif raster.crs.is_geographic:  # whose longitudes may run from 0 to 360
+        stretches = turned(west, east, raster.bounds.left, raster.bounds.right)
+        if not stretches:
+            return None
+        west, east = stretches[0] if len(stretches) == 1 else (raster.bounds.left, raster.bounds.right)
     transform = raster.transform
     rows = sorted((y - transform.f) / transform.e for y in (south, north))  # rows may run from south to north
     columns = sorted((x - transform.c) / transform.a for x in (west, east))

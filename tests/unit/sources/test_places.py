@@ -13,6 +13,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 
+from chips.cell_table import CellTable
 from chips.grid_utm import to_table
 from chips.overview import class_shares
 from schemas.errors import RecipeError
@@ -113,6 +114,23 @@ def test_a_raster_whose_rows_run_from_south_to_north_is_seen_and_a_rotated_one_r
     np.testing.assert_array_equal(same, shares)
     with pytest.raises(RecipeError, match="rotated"):
         read_overview(str(tmp_path / "turned.tif"), cells, "x", PlainOpener())
+
+
+@pytest.mark.parametrize("west", [0.0, -180.0])
+def test_longitudes_may_run_from_0_to_360(tmp_path: Path, west: float) -> None:
+    """Of a raster from 0 no class was seen west of Greenwich."""
+    bounds = np.array([[600_000.0, 5_500_000, 600_960, 5_500_960]])
+    cell = to_table(np.array([600]), np.array([5500]), 32632, 960.0, "r")
+    zones = [np.array([code], np.int32) for code in (32622, 32632)]
+    cells = CellTable.concat([replace(cell, epsg=zone, bounds=bounds) for zone in zones])
+    codes = np.broadcast_to((np.arange(360) + west).astype(int) % 360 // 2, (180, 360)).astype(np.uint8)
+    profile = {"driver": "GTiff", "width": 360, "height": 180, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    with rasterio.open(tmp_path / "c.tif", "w", transform=rasterio.Affine(1, 0, west, 0, -1, 90), **profile) as to:
+        to.write(codes, 1)
+    for some in (cells, cells.take(np.array([0]))):
+        kinds, shares = class_shares(some, [read_overview(str(tmp_path / "c.tif"), some, "x", PlainOpener())])
+        assert [int(kinds[share.argmax()]) for share in shares] == [155, 5][: len(some)]  # 49.6 W and 10.4 E
+        assert shares.sum(axis=1).tolist() == [1.0] * len(some)
 
 
 def test_what_is_no_raster_is_one_line(tmp_path: Path) -> None:
