@@ -46,6 +46,15 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
 
 
 def _datatake(item: Item, profile: SensorProfile) -> str:
-    """Items of one platform in one minute are parts of one picture."""
-    platform = platform_of(item, product_names(item)) or profile.sensor
-    return f"{platform}_{item_times(item)[0]:%Y%m%dT%H%M}"
+    """Items of one platform in one minute are parts of one picture.
+
+    Tiles of HLS bear the time of the first of Landsat's scenes in them, 24 seconds apart, so that neighbours lie in
+    different minutes: of these, half an hour. No satellite sees a place twice in that, and two that share an orbit pass
+    50 minutes apart (items need not say which it was).
+    """
+    names, moment = product_names(item), item_times(item)[0]
+    platform = platform_of(item, names) or profile.sensor
+    if not profile.sensor.startswith("hls"):
+        return f"{platform}_{moment:%Y%m%dT%H%M}"
+    product = profile.variant("", names)
+    return f"{platform}_{product.name if product else ''}_{moment:%Y%m%dT%H}{moment.minute // 30 * 30:02d}"

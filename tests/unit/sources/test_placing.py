@@ -90,6 +90,19 @@ def test_a_zone_of_no_datum_on_the_ellipsoid_of_wgs_84_has_its_code(tmp_path: Pa
     assert open_engine("direct").read([ref], ref.georef, "nearest", PlainOpener())[0].mean() == 20
 
 
+def test_tiles_of_hls_of_one_pass_are_one_picture_whatever_minute_their_scene_began_in(tmp_path: Path) -> None:
+    """Times of a real item of two scenes; its neighbour bears the second, in the next minute: two dates of one pass."""
+    modality = Modality(sensor="hls", catalog="c", collection="x", bands=("blue",))
+    item = hls(tmp_path)
+
+    def datatake(time: str) -> str:
+        here = normalise_item(item | {"properties": {"datetime": f"2021-01-14T{time}Z"}})
+        return placed_scene(here, "hls", modality, "c", PlainOpener()).datatake
+
+    assert datatake("22:18:46.319") == datatake("22:19:10.219") != datatake("23:09:10")
+    assert "_L30_" in datatake("22:18:46.319")  # Sentinel-2 may pass in the same half hour
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     item = normalise_item(hls(tmp_path))
     item["assets"]["B05"]["href"] = str(tmp_path / "gone.tif")
