@@ -49,7 +49,7 @@ def _utm_code(crs: pyproj.CRS) -> int | None:
     if operation is None or ellipsoid is None or operation.method_name != "Transverse Mercator":
         return None
     shape = (ellipsoid.semi_major_metre, round(ellipsoid.inverse_flattening, 9))
-    said = {parameter.name: parameter.value for parameter in operation.params}
+    said = {value.name: float(value.value) for value in operation.params}
     zone = (said.get("Longitude of natural origin", 0.0) + 183.0) / 6.0
     base = _SOUTH.get(said.get("False northing", -1.0))
     is_utm = all(said.get(name) == value for name, value in _UTM.items()) and zone.is_integer() and 1 <= zone <= 60

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,19 +65,26 @@ def from_item_or_document(item_id: str, infos: Sequence[BandInfo], profile: Sens
 
     Raises:
         UnsupportedItemError: neither says, the item has an offset of its own and no scale, bands differ, or the item's
-            own numbers are in feet or degrees Celsius where a dataset holds metres or kelvin.
+            own numbers are in feet or the like where a dataset holds metres.
     """
     found = _as_stated(item_id, infos, profile, unit)
     said, is_scaled = str(stated(item_id, infos, "unit") or ""), profile.scale not in (None, 1.0)
-    is_products = is_scaled and np.allclose([found.scale, found.offset], [profile.scale, profile.offset or 0.0])
-    if not is_products and re.fullmatch(_OTHER_UNITS.get(unit, "(?!)"), re.sub(r"[\s_-]+", " ", said.strip().lower())):
+    if is_scaled and np.allclose([found.scale, found.offset], [profile.scale or 1.0, profile.offset or 0.0]):
+        return found  # the product's own numbers, in whose meaning its document is believed
+    plain = re.sub(r"[\s_-]+", " ", said.strip().lower())
+    if unit == "K" and re.fullmatch(_CELSIUS, plain):
+        return replace(found, offset=found.offset + ZERO_CELSIUS_K, why=f"{found.why}, in {said}")
+    if re.fullmatch(_OTHER_UNITS.get(unit, "(?!)"), plain):
         raise UnsupportedItemError(f"item {item_id}: {profile.kind} in {said!r}, where a dataset holds {unit}")
     return found
 
 
+ZERO_CELSIUS_K = 273.15
+"""By definition."""
+_CELSIUS = r"(deg|degrees?)? ?(c|celsius)|[°º] ?c"
 _OTHER_UNITS = {
     "m": r"(us |international )?(survey )?(ft|foot|feet)( us)?|us ?ft|ftus|[cdmk]m|(centi|deci|milli|kilo)met(re|er)s?",
-    "K": r"(deg|degrees?)? ?(c|celsius|f|fahrenheit)|[°º] ?[cf]",
+    "K": r"(deg|degrees?)? ?(f|fahrenheit)|[°º] ?f",
 }
 """Unit of a dataset -> ways in which items state another unit of the same quantity."""
 

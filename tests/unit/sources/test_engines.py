@@ -303,10 +303,12 @@ def test_what_a_mask_in_the_file_hides_is_no_data(tmp_path: Path, engine: str, l
     """Aerial pictures as JPEG hold a black collar that is not quite 0, below a mask."""
     path, pixels = tmp_path / "masked.tif", numbers()
     options = {"count": 1, "dtype": "uint16", "crs": "EPSG:32633", "transform": rasterio.Affine(*SOURCE.transform)}
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        with rasterio.open(path, "w", height=90, width=70, **options, **layout) as file:
-            file.write(pixels, 1)
-            file.write_mask(np.arange(90)[:, np.newaxis] < np.full(70, 40))
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", height=90, width=70, **options, **layout) as file,
+    ):
+        file.write(pixels, 1)
+        file.write_mask(np.arange(90)[:, np.newaxis] < np.full(70, 40))
     ref = SceneRef("item", "a", str(path), "red", 1, SOURCE, "uint16", 0.0)
     pixels[40:] = 0
     answer = open_engine(engine).read([ref], ALIGNED["around"], "nearest", OPENER)[0]

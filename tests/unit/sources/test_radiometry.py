@@ -155,19 +155,23 @@ def test_a_temperature_of_the_products_scale_and_offset_0_is_the_products() -> N
     assert from_item_or_document("x", [own], profile, "K").offset == 0.0  # hundredths of a kelvin
 
 
-@pytest.mark.parametrize(
-    ("sensor", "said"),
-    [("dem", "ft"), ("dem", "US survey foot"), ("dem", "feet"), ("dem", "cm"), ("dem", "decimeters"),
-     ("hls-bt", "degrees Celsius"), ("landsat-c2-l2-st", "°C"), ("hls-bt", "degC")],
-)  # fmt: skip
-def test_heights_in_feet_and_temperatures_in_celsius_are_refused(sensor: str, said: str) -> None:
-    profile = load_sensor(sensor)
+@pytest.mark.parametrize("said", ["ft", "US survey foot", "feet", "cm", "decimeters"])
+def test_heights_in_feet_are_refused(said: str) -> None:
     own = replace(info(0.0, 1.0, unit=said), dtype="float32")
-    with pytest.raises(UnsupportedItemError, match=rf"in '{said}', where a dataset holds {profile.unit}"):
-        from_item_or_document("x", [own], profile, profile.unit)
-    products = replace(info(None, profile.scale, unit=said), dtype="int16")
-    if profile.scale != 1.0:  # the product's own numbers, in whose meaning its document is believed
-        assert from_item_or_document("x", [products], profile, profile.unit).offset == profile.offset
+    with pytest.raises(UnsupportedItemError, match=rf"elevation in '{said}', where a dataset holds m"):
+        from_item_or_document("x", [own], load_sensor("dem"), "m")
+
+
+@pytest.mark.parametrize("said", ["degrees Celsius", "°C", "degC", "celsius"])
+def test_temperatures_in_celsius_are_made_kelvin(said: str) -> None:
+    profile = load_sensor("hls-bt")
+    own = replace(info(0.0, 1.0, unit=said), dtype="float32")
+    assert from_item_or_document("x", [own], profile, "K").offset == 273.15
+    for offset in (None, 0.0):
+        products = replace(info(offset, 0.01, unit=said), dtype="int16")
+        assert from_item_or_document("x", [products], profile, "K").offset == 273.15
+    with pytest.raises(UnsupportedItemError, match="thermal in '°F', where a dataset holds K"):
+        from_item_or_document("x", [replace(own, unit="°F")], profile, "K")
 
 
 @pytest.mark.parametrize(("sensor", "said"), [("dem", "meter"), ("dem", "metres"), ("dem", "1"), ("hls-bt", "Kelvin")])
