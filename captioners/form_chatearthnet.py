@@ -77,6 +77,7 @@ def texts(chip: Chip) -> Iterator[Told]:
             for share, one, _ in rows
         ]
         words = choice.one(f"chatearthnet/{region}/words", REGIONS[region])
+        words = words if chip.reading.is_complete else f"the mapped ground of {words}"
         row = choice.one(f"chatearthnet/{region}/row", _ROWS)
         text = row.format(region=words, Region=capital(words), parts=listing(parts))
         sentences.append(Sentence(text, tuple(fact_id for _, _, fact_id in rows)))
@@ -89,14 +90,14 @@ def _opening(chip: Chip, one: ClassReading) -> Sentence:
     """The main cover, and where most of it lies if a word fits."""
     named = chip.writer.named(one, "chatearthnet/opening")
     places = chip.writer.class_values([one], "chatearthnet/opening").get("pa", "")
-    verb = "are" if named.verbs["is_a"] == "are" else "is"
+    main = "The main land cover" + ("" if chip.reading.is_complete else " of the mapped ground") + " is"
     facts: tuple[str, ...] = (one.share_id, "dominant")
     if places:
-        text = f"The main land cover {verb} {named.full}, most of it {places}."
+        text = f"{main} {named.full}, most of it {places}."
         facts += (f"place.{one.code}", f"place.{one.code}.fraction")
     else:
-        text = f"The main land cover {verb} {named.full}."
-    return Sentence(text.replace("cover are", "cover is"), facts)
+        text = f"{main} {named.full}."
+    return Sentence(text, facts)
 
 
 def _sized(chip: Chip, region: str, percent: float, one: ClassReading) -> str:

@@ -84,11 +84,17 @@ def _of(question: Question, category: str) -> Question:
     )
 
 
+def _ground(chip: Chip) -> str:
+    """What has a class."""
+    return "the scene" if chip.reading.is_complete else "the mapped part of the scene"
+
+
 def _scene(chip: Chip) -> Iterator[Question]:
     first = chip.reading.classes[0]
     name = nouns_of(first.noun)[0].full
     facts = tuple(one.share_id for one in chip.reading.classes)
-    yield Question("main", "What is the main land cover of the scene?", capital(name), facts, category="scene")
+    text = f"What is the main land cover of {_ground(chip)}?"
+    yield Question("main", text, capital(name), facts, category="scene")
     sentence = theme_sentence(chip)
     if sentence is not None:
         text = unmark(sentence.text)[0]
@@ -129,5 +135,5 @@ def _more_shares(chip: Chip) -> Iterator[Question]:
         yield Question("share", text, f"{round(one.share)}%", (one.share_id,), category="quantity")
     if "classes.count" in chip.reading.by_id:
         count = str(chip.reading.by_id["classes.count"].value)
-        text = "How many different land covers does the scene hold?"
+        text = f"How many different land covers does {_ground(chip)} hold?"
         yield Question("count", text, count, ("classes.count",), category="quantity")

@@ -227,9 +227,14 @@ def theme(chip: Chip) -> Iterator[Told]:
 
 
 def theme_sentence(chip: Chip) -> Sentence | None:
-    """What sort of landscape it is: of one cover (60 % or more), of two (20 % each, together 60 %), or varied."""
+    """What sort of landscape it is: of one cover (60 % or more), of two (20 % each, together 60 %), or varied.
+
+    None where the covers that it would name are known of less than 60 % of the whole scene, which then may be another.
+    """
     writer, classes = chip.writer, chip.reading.classes
-    if not classes:
+    named = classes[:1] if classes and classes[0].share >= 60.0 else classes[:3]
+    unknown = not chip.reading.is_complete and sum(c.share for c in named) * chip.reading.labelled < 60.0 * 100.0
+    if not classes or unknown:
         return None
     facts = tuple(one.share_id for one in classes[:3])
     first = classes[0]

@@ -6,6 +6,7 @@ Multiple choice stands in `qa_choice`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from captioners import qa_choice
 from captioners.facts_osm import kinds
@@ -26,7 +27,18 @@ def questions(reading: Reading, choice: Choice) -> list[Question]:
     """At most twelve questions, of every style that the facts allow."""
     if not reading.classes:
         return []
-    return [question for maker in (*MAKERS, *qa_choice.MAKERS) for question in maker(reading, choice)]
+    asked = [question for maker in (*MAKERS, *qa_choice.MAKERS) for question in maker(reading, choice)]
+    return asked if reading.is_complete else [_of_what_is_mapped(question) for question in asked]
+
+
+def _of_what_is_mapped(question: Question) -> Question:
+    """The question asked of the ground that has a class alone: what covers most of a scene of which a tenth has one
+    nobody knows. What is there is there, and of OpenStreetMap its own count is asked.
+    """
+    text = question.question
+    if question.style == "bool" or not question.visible or "mapped part" in text:
+        return question
+    return replace(question, question=f"On the mapped part of the scene, {text[:1].lower()}{text[1:]}")
 
 
 def _noun(one: ClassReading | str, choice: Choice, slot: str) -> Noun:
@@ -34,6 +46,7 @@ def _noun(one: ClassReading | str, choice: Choice, slot: str) -> Noun:
 
 
 def _ground(reading: Reading) -> str:
+    """What shares are shares of."""
     return "the scene" if reading.is_complete else "the mapped part of the scene"
 
 

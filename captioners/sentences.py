@@ -115,6 +115,8 @@ class Writer:
         named = classes[:3] if slot != "whole" else classes[:1]
         values = self.class_values(named, prefix + slot)
         rows = [row for row in (*phrases()[prefix + slot], *extra) if needs(row) <= values.keys()]
+        if not self.reading.is_complete:  # "mainly trees" says too much where a tenth of the ground has a class
+            rows = [row for row in rows if "scene" in needs(row)]
         row = self.choice.one(prefix + slot, rows)
         used = _used(row, named)
         return Sentence(capital(row.format_map(values)), _share_facts(used, row, named)), len(used)

@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "3",
     "label": "10",
     "fuse": "8",
-    "caption": "6",
+    "caption": "7",
     "write": "1",
 }
 """Step -> version."""

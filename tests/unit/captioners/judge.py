@@ -300,7 +300,7 @@ def judge_caption(world: World, text: str) -> list[str]:
 
 REGION = re.compile(
     r"(?:\bthe (north|south)-?(west|east)(?:ern)? quarter|\bthe (top|bottom) (left|right)|\bthe (middle of the scene|"
-    r"central part|middle|centre)|(?:(?<=In )|^)the (north|south)-(west|east))\b",
+    r"central part|middle|centre)|(?:(?<=In )|(?<=mapped ground of )|^)the (north|south)-(west|east))\b",
     re.IGNORECASE,
 )
 SIZED = re.compile(

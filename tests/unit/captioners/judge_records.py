@@ -184,10 +184,24 @@ def judge_dialogue(world: World, row: TextRecord) -> list[str]:
     return wrong
 
 
+MAPPED = "On the mapped part of the scene, "
+
+
 def judge_answer(world: World, row: TextRecord) -> list[str]:
     """The answer recomputed from the raw label array, and from it alone."""
     nouns = [code for *_, code in find_nouns(world, row.question)]
     question, answer = row.question, row.answer
+    says_so = "mapped part" in question
+    if (
+        not says_so
+        and (world.label == 255).any()
+        and not re.match("(?:Is|Are|Does) ", question)
+        and row.visually_verifiable
+    ):
+        return [f"{question} of a scene that is not known as a whole"]
+    if question.startswith(MAPPED):
+        question = question.removeprefix(MAPPED)
+        question = question[:1].upper() + question[1:]
     wrong_text = [f"{question} {answer} {row.options}"]
     if row.options and (answer not in row.options or len(set(row.options)) != len(row.options)):
         return wrong_text
