@@ -10,7 +10,7 @@ STEPS: dict[str, str] = {
     "read": "6",
     "register": "4",
     "screen": "3",
-    "label": "10",
+    "label": "11",
     "fuse": "8",
     "caption": "7",
     "write": "1",

@@ -71,10 +71,12 @@ class AreaRule:
     """Class of legend ``osm``."""
     values: Mapping[str, tuple[str, ...]]
     """Key -> values, or ``any``."""
+    unless: Mapping[str, tuple[str, ...]]
+    """Key -> values with which the rule does not hold."""
 
     def holds(self, tags: Mapping[str, str]) -> bool:
         """Whether a feature with these tags falls under the rule."""
-        return any(matches(tags, key, values) for key, values in self.values.items())
+        return _has_one(tags, self.values) and not _has_one(tags, self.unless)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,13 @@ class LineRule:
     """Class of legend ``osm``."""
     width_m: Mapping[str, Mapping[str, float | None]]
     """Key -> value (or ``any``) -> width in metres; None of what is not this class."""
+    unless: Mapping[str, tuple[str, ...]]
+    """Key -> values with which a line is not painted; a network has it all the same."""
 
     def width_of(self, tags: Mapping[str, str]) -> float | None:
         """Width in metres of a line with these tags; None where the rule does not hold."""
+        if _has_one(tags, self.unless):
+            return None
         for key, widths in self.width_m.items():
             if tags.get(key, "no") != "no":
                 width = widths.get(tags[key], widths.get(ANY))
@@ -127,7 +133,7 @@ class OsmRules:
     def area_keys(self) -> frozenset[str]:
         """Keys that the rules of areas look at."""
         groups = (*self.areas, self.top)
-        return frozenset(key for group in groups for rule in group for key in rule.values)
+        return frozenset(key for group in groups for rule in group for key in (*rule.values, *rule.unless))
 
     def has_line(self, key: str, tags: Mapping[str, str]) -> bool:
         """Whether a line is one of a key's class: a dam, a platform, what is gone or planned is none."""
@@ -145,11 +151,19 @@ def load_rules() -> OsmRules:
     """The table of this version."""
     data: dict[str, Any] = yaml.safe_load((resources.files("labelers") / "osm_rules.yaml").read_text("utf-8"))
 
+    def tags_of(entry: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+        return {key: tuple(values) for key, values in entry.items()}
+
     def area_rule(entry: dict[str, Any]) -> AreaRule:
-        return AreaRule(entry.pop("class"), {key: tuple(values) for key, values in entry.items()})
+        name, unless = entry.pop("class"), tags_of(entry.pop("unless", {}))
+        return AreaRule(name, tags_of(entry), unless)
+
+    def line_rule(entry: dict[str, Any]) -> LineRule:
+        name, unless = entry.pop("class"), tags_of(entry.pop("unless", {}))
+        return LineRule(name, entry, unless)
 
     areas = tuple(tuple(area_rule(entry) for entry in group) for group in data["areas"])
-    lines = tuple(LineRule(entry.pop("class"), entry) for entry in data["lines"])
+    lines = tuple(line_rule(entry) for entry in data["lines"])
     top = tuple(area_rule(entry) for entry in data["top"])
     named = {rule.class_name for group in (*areas, top) for rule in group} | {rule.class_name for rule in lines}
     default = {key: data[key] for key in ("max_gsd_m", "min_area_m2")}
@@ -171,6 +185,11 @@ def tags_wanted() -> dict[str, bool]:
     keys = {key for group in (*rules.areas, rules.top) for rule in group for key in rule.values}
     keys |= {key for rule in rules.lines for key in rule.width_m}
     return dict.fromkeys(sorted(keys), True)
+
+
+def _has_one(tags: Mapping[str, str], wanted: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether one of some keys has one of its values."""
+    return any(matches(tags, key, values) for key, values in wanted.items())
 
 
 def _level(tags: Mapping[str, str]) -> float:

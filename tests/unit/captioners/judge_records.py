@@ -191,13 +191,8 @@ def judge_answer(world: World, row: TextRecord) -> list[str]:
     """The answer recomputed from the raw label array, and from it alone."""
     nouns = [code for *_, code in find_nouns(world, row.question)]
     question, answer = row.question, row.answer
-    says_so = "mapped part" in question
-    if (
-        not says_so
-        and (world.label == 255).any()
-        and not re.match("(?:Is|Are|Does) ", question)
-        and row.visually_verifiable
-    ):
+    may_be_silent = "mapped part" in question or re.match("(?:Is|Are|Does|What kind of landscape) ", question)
+    if not may_be_silent and row.visually_verifiable and (world.label == 255).any():
         return [f"{question} of a scene that is not known as a whole"]
     if question.startswith(MAPPED):
         question = question.removeprefix(MAPPED)

@@ -169,7 +169,8 @@ def test_map_features_are_clipped_counted_and_measured() -> None:
     "hidden",
     [
         {"end_date": "2019"}, {"start_date": "2025"}, {"disused": "yes"}, {"building": "roof"},
-        {"location": "underground"},
+        {"location": "underground"}, {"building": "construction"}, {"building": "proposed"}, {"building": "demolished"},
+        {"building": "collapsed"},
     ],
 )  # fmt: skip
 def test_what_labels_leave_out_is_no_fact_either(hidden: dict[str, str]) -> None:

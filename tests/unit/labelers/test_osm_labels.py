@@ -119,12 +119,26 @@ def test_a_railway_that_is_gone_or_planned_leaves_the_street_that_it_runs_in(oth
     [
         {"railway": "no"}, {"highway": "no"}, {"waterway": "no"}, {"waterway": "dam"},
         {"waterway": "weir", "width": "9"}, {"railway": "platform"}, {"highway": "platform"}, {"highway": "elevator"},
+        {"highway": "planned"}, {"highway": "abandoned"}, {"highway": "demolished"}, {"highway": "removed"},
+        {"railway": "planned"}, {"railway": "demolished"}, {"railway": "removed"},
+        {"waterway": "pressurised"}, {"waterway": "proposed"}, {"waterway": "construction"}, {"waterway": "abandoned"},
     ],
 )  # fmt: skip
 def test_a_line_that_is_none_of_its_key_s_class_is_not_painted(tags: dict[str, str]) -> None:
     fine = GeoRef(32632, GRID.x0, GRID.y0, 1.0, (120, 170))
     assert not painted((line((0, 6), (17, 6)), tags), grid=fine).any()
     assert painted((line((0, 6), (17, 6)), dict.fromkeys(tags, "9")), grid=fine).any()
+
+
+@pytest.mark.parametrize("dry", [{"intermittent": "yes"}, {"seasonal": "wet_season"}])
+def test_water_of_a_part_of_the_year_is_what_lies_under_it(dry: dict[str, str]) -> None:
+    pan = (pixels(3, 3, 6, 6), {"natural": "water"} | dry)
+    wadi = (line((0, 9), (17, 9)), {"waterway": "river"} | dry)
+    ground = (pixels(0, 0, 17, 12), {"natural": "sand"})
+    assert (painted(pan, wadi, ground) == CODE["Bare ground"]).all()
+    wet = dict.fromkeys(dry, "no")
+    lake = (pan[0], {"natural": "water"} | wet)
+    assert painted(lake, (wadi[0], {"waterway": "river"} | wet), ground)[[4, 9], 4].tolist() == [CODE["Water"]] * 2
 
 
 def test_what_lies_under_a_car_park_below_the_ground_is_seen() -> None:

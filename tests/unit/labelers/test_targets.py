@@ -271,7 +271,7 @@ def test_a_platform_is_no_railway_and_a_dam_no_waterway() -> None:
         ("way/1", line((0, 1), (8, 1)), {"railway": "platform"}),
         ("way/2", line((0, 2), (8, 2)), {"railway": "rail"}),
         ("way/3", line((0, 3), (8, 3)), {"waterway": "dam"}),
-        ("way/4", line((0, 4), (8, 4)), {"waterway": "stream"}),
+        ("way/4", line((0, 4), (8, 4)), {"waterway": "stream", "intermittent": "yes"}),
     )
     assert [edge["feature"] for edge in network(table, GRID, "railways")["edges"]] == ["way/2"]
     assert [edge["feature"] for edge in network(table, GRID, "waterways")["edges"]] == ["way/4"]
