@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,49 +51,74 @@ class _Part:
 
 
 def read_codes(
-    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any], resampling: str
+    item: SceneItem, target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any]
 ) -> NDArray[Any] | None:
     """(H, W) codes of one item on the target, or None where they do not meet."""
     found: NDArray[Any] | None = None
     for part in _parts(item, target, opener, nodata):
-        codes = _on_target(part, target, nodata, dtype, resampling)
+        codes = _checked(_at_centres(part, target, nodata), dtype, part.href)
         found = codes if found is None else np.where(found == nodata, codes, found)
     return found
 
 
-def _on_target(part: _Part, target: GeoRef, nodata: int, dtype: np.dtype[Any], resampling: str) -> NDArray[Any]:
-    """(H, W) codes of what was read, on the target.
-
-    Raises:
-        UnsupportedItemError: a code beyond the legend's, which its type does not hold.
-    """
-    found = _commonest(part, target, nodata) if resampling == "mode" else _at_centres(part, target, nodata)
-    highest = int(found.max(initial=0))
-    if highest > np.iinfo(dtype).max:
-        raise UnsupportedItemError(f"the legend has no code {highest}", part.href)
-    return found.astype(dtype)
-
-
-def _commonest(part: _Part, target: GeoRef, nodata: int) -> NDArray[np.uint16]:
-    """(H, W) the code that most of a target pixel has, the lower of two equal ones; no data where all of it has none.
+def read_commonest(
+    items: Sequence[SceneItem], target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], list[SceneItem]]:
+    """(H, W) the code that most of a target pixel has, the lower of two equal ones, no data where all of it has none;
+    and the items that gave some.
 
     By `SAMPLES` exact places along each side, not by a warp: what a chip gets does not hang on what is read with it.
+    The items are put together before anything is counted: a pixel may lie on the border of two tiles. The first one
+    that has data at a place gives it; those that nobody needs are not read.
     """
     rows, columns = target.shape_yx
     size = target.pixel_size / SAMPLES
-    found = np.full(target.shape_yx, nodata, dtype=np.uint16)
+    found = np.full(target.shape_yx, nodata, dtype=dtype)
+    read: list[list[_Part]] = []
+    gave: set[int] = set()
     for start in range(0, rows, ROWS):
         strip = found[start : start + ROWS]
         shape = (len(strip) * SAMPLES, columns * SAMPLES)
         fine = GeoRef(target.epsg, target.x0, target.y0 - start * target.pixel_size, size, shape)
-        codes = _at_centres(part, fine, nodata)
-        most = np.zeros(strip.shape, dtype=np.int64)
-        for code in np.flatnonzero(np.bincount(codes.ravel())):
-            if code != nodata:
-                count = (codes == code).reshape(len(strip), SAMPLES, columns, SAMPLES).sum(axis=(1, 3))
-                strip[count > most] = code
-                most = np.maximum(most, count)
+        codes = np.full(shape, nodata, dtype=dtype)
+        for number, item in enumerate(items):
+            missing = codes == nodata
+            if not missing.any():
+                break
+            if number == len(read):
+                read.append(_parts(item, target, opener, nodata))
+            for part in read[number]:
+                seen = _checked(_at_centres(part, fine, nodata), dtype, part.href)
+                np.copyto(codes, seen, where=codes == nodata)
+            if (codes[missing] != nodata).any():
+                gave.add(number)
+        strip[:] = _most(codes, nodata)
+    return found, [items[number] for number in sorted(gave)]
+
+
+def _most(fine: NDArray[Any], nodata: int) -> NDArray[Any]:
+    """(H, W) the code that most of `SAMPLES` times `SAMPLES` places have, of those that have data."""
+    rows, columns = fine.shape[0] // SAMPLES, fine.shape[1] // SAMPLES
+    found = np.full((rows, columns), nodata, dtype=fine.dtype)
+    most = np.zeros(found.shape, dtype=np.int64)
+    for code in np.flatnonzero(np.bincount(fine.ravel())):
+        if code != nodata:
+            count = (fine == code).reshape(rows, SAMPLES, columns, SAMPLES).sum(axis=(1, 3))
+            found[count > most] = code
+            most = np.maximum(most, count)
     return found
+
+
+def _checked(codes: NDArray[np.uint16], dtype: np.dtype[Any], href: str) -> NDArray[Any]:
+    """The codes in the legend's type.
+
+    Raises:
+        UnsupportedItemError: a code beyond the legend's, which its type does not hold.
+    """
+    highest = int(codes.max(initial=0))
+    if highest > np.iinfo(dtype).max:
+        raise UnsupportedItemError(f"the legend has no code {highest}", href)
+    return codes.astype(dtype)
 
 
 def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list[_Part]:
@@ -160,7 +185,7 @@ def _windows(raster: Any, target: GeoRef) -> list[Window]:
         return []
     stretches = [(left, right)]
     if raster.crs.is_geographic:
-        stretches = turned(left, right, raster.bounds.left, raster.bounds.right)
+        stretches = turned(left, right, *sorted((raster.bounds.left, raster.bounds.right)))
     rows = [(y - transform.f) / transform.e for y in (bottom, top)]
     first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
     last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)

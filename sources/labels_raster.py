@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import AssetMissingError, DecodeError, UnsupportedItemError
@@ -19,7 +20,7 @@ from sources.assets import is_refused
 from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
 from sources.label_licences import attribution_of_file, attribution_of_item, licence_of_file, licence_of_item
-from sources.label_pixels import opened, read_codes
+from sources.label_pixels import opened, read_codes, read_commonest
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -170,18 +171,10 @@ def read_label_raster(
         return None
     table = load_legend(legend)
     nodata = table.nodata[0]
-    codes = np.full(target.shape_yx, nodata, dtype=_dtype_of(table))
-    used = []
-    for item in in_order(items):
-        part = read_codes(item, target, opener, nodata, codes.dtype, resampling)
-        if part is None:
-            continue
-        fresh = (codes == nodata) & (part != nodata)
-        if fresh.any():
-            codes[fresh] = part[fresh]
-            used.append(item)
-        if not (codes == nodata).any():
-            break
+    if resampling == "mode":
+        codes, used = read_commonest(in_order(items), target, opener, nodata, _dtype_of(table))
+    else:
+        codes, used = _under_centres(in_order(items), target, opener, nodata, _dtype_of(table))
     if not used:
         return None
     extra = dict(used[0].extra)
@@ -197,6 +190,24 @@ def read_label_raster(
         native_gsd_m=float(extra.get("gsd_m") or 0.0),
         item_ids=tuple(item.item_id for item in used),
     )
+
+
+def _under_centres(
+    items: Sequence[SceneItem], target: GeoRef, opener: Opener, nodata: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], list[SceneItem]]:
+    """(H, W) codes under the centres, and the items that gave some."""
+    codes, used = np.full(target.shape_yx, nodata, dtype=dtype), []
+    for item in items:
+        part = read_codes(item, target, opener, nodata, dtype)
+        if part is None:
+            continue
+        fresh = (codes == nodata) & (part != nodata)
+        if fresh.any():
+            codes[fresh] = part[fresh]
+            used.append(item)
+        if not (codes == nodata).any():
+            break
+    return codes, used
 
 
 def in_order(items: Sequence[SceneItem]) -> list[SceneItem]:

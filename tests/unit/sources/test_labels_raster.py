@@ -269,6 +269,38 @@ def test_mode_takes_the_most_frequent_code_under_a_coarse_pixel(tmp_path: Path) 
     assert mode.codes[0, 0] == 10
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_mode_counts_all_of_a_pixel_on_the_border_of_two_tiles(tmp_path: Path, turned: bool) -> None:
+    """The border lies 3 m from the left of the second pixel of 10 m."""
+    first, second = np.full((10, 13), 10, np.uint8), np.full((10, 27), 20, np.uint8)
+    paths = [
+        write_raster(tmp_path / "a.tif", first, 32632, 500_000.0, 5_000_000.0, 1.0, 0),
+        write_raster(tmp_path / "b.tif", second, 32632, 500_013.0, 5_000_000.0, 1.0, 0),
+    ]
+    target = GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (1, 5))
+    items = [item_of(path) for path in (reversed(paths) if turned else paths)]
+    layer = read_label_raster(items, target, OPENER, legend="worldcover", resampling="mode")
+    assert layer is not None
+    assert layer.codes.tolist() == [[10, 20, 20, 20, 0]]
+
+
+def test_a_raster_that_runs_from_east_to_west_is_read_as_it_lies(tmp_path: Path) -> None:
+    codes = np.arange(12, dtype=np.uint8).reshape(1, 12).repeat(3, axis=0) % 3 * 10 + 10
+    path = tmp_path / "mirrored.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=12, height=3, count=1, dtype="uint8", crs="EPSG:4326",
+        transform=Affine(-1e-3, 0, 9.006, 0, -1e-3, 45.15),
+    ) as file:  # fmt: skip
+        file.write(codes, 1)
+    target = GeoRef(32632, 499_800.0, 4_999_600.0, 30.0, (3, 14))
+    layer = read_label_raster([item_of(path)], target, OPENER, legend="worldcover")
+    assert layer is not None
+    x, y = np.meshgrid(target.x_centres(), target.y_centres())
+    lon, _ = pyproj.Transformer.from_crs(32632, 4326, always_xy=True).transform(x, y)
+    column = np.floor((9.006 - lon) / 1e-3).astype(np.intp)
+    np.testing.assert_array_equal(layer.codes, np.where((column >= 0) & (column < 12), codes[0].take(column % 12), 0))
+
+
 @pytest.mark.parametrize("ratio", [2, 3, 6])
 def test_mode_is_gdals_own_where_pixels_nest(tmp_path: Path, ratio: int) -> None:
     rng = np.random.default_rng(ratio)
