@@ -84,6 +84,8 @@ class Evidence:
     """Optical and radar dates, each with physical values."""
     elevation: NDArray[Any] | None = None
     """(h, w) metres over the same ground, NaN where missing."""
+    elevation_pixel_m: float = 0.0
+    """Size of its pixels; 0: they fill the ground exactly. On its sensor's own lattice it overhangs the chip."""
     elevation_source: str = "dem"
     """Name of the elevation layer."""
     with_names: bool = False
@@ -120,7 +122,8 @@ def describe(chip_id: str, given: Evidence) -> tuple[FactSheet, tuple[SceneObjec
     facts += facts_scene.scene_facts(given.scenes, georef)
     facts += facts_change.change_facts(given.scenes)
     if given.elevation is not None:
-        pixel_m = (georef.bounds_xyxy[3] - georef.bounds_xyxy[1]) / given.elevation.shape[0]
+        filled_m = (georef.bounds_xyxy[3] - georef.bounds_xyxy[1]) / given.elevation.shape[0]
+        pixel_m = given.elevation_pixel_m or filled_m
         facts += facts_scene.terrain_facts(given.elevation, given.elevation_source, pixel_m)
     if given.features is not None:
         facts += facts_osm.feature_facts(given.features, georef, with_names=given.with_names)

@@ -46,7 +46,7 @@ def caption_input(
     spoken = fused if fused is not None else next(iter(labels.values()), None)
     legend = load_legend(spoken.legend) if spoken is not None else None
     layers = unpack_layers(arrays, facts["georefs"])
-    scenes, elevation = _scenes(job, facts, layers), _elevation(job, facts, layers)
+    scenes, (elevation, elevation_m) = _scenes(job, facts, layers), _elevation(job, facts, layers)
     table = unpack_features(facts["features"])
     georef = spoken.georef if spoken is not None else next(iter(layers.values())).georef
     by: Any = "index" if fused is not None else "code"
@@ -59,6 +59,7 @@ def caption_input(
         features=table,
         scenes=scenes,
         elevation=elevation,
+        elevation_pixel_m=elevation_m,
         with_names=captions.names,
     )
     sheet, objects = describe(chip_id, evidence)
@@ -148,15 +149,17 @@ def _joined(fine: DatedBands, coarse: DatedBands) -> DatedBands:
     return replace(fine, bands={**fine.bands, **more}, wavelengths_nm=wavelengths or None)
 
 
-def _elevation(job: Job, facts: Mapping[str, Any], layers: Mapping[str, LayerArrays]) -> NDArray[np.float32] | None:
-    """(h, w) metres of the first elevation layer, or None."""
+def _elevation(
+    job: Job, facts: Mapping[str, Any], layers: Mapping[str, LayerArrays]
+) -> tuple[NDArray[np.float32] | None, float]:
+    """(h, w) metres of the first elevation layer, or None, and the size of its pixels in metres."""
     for plan in job.layers:
         if plan.group in layers and facts["layer_attrs"][plan.group]["kind"] == "elevation":
             dates = to_physical(layers[plan.group])
             if len(dates):
                 height: NDArray[np.float32] = dates[-1, 0]
-                return height
-    return None
+                return height, layers[plan.group].georef.pixel_size
+    return None, 0.0
 
 
 def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], group: str) -> list[DatedBands]:

@@ -276,6 +276,13 @@ def test_terrain_ignores_missing_heights() -> None:
     assert float(str(value(facts, "terrain.relief"))) == pytest.approx(40.0, abs=0.3)
 
 
+def test_a_slope_is_that_of_the_pixels_as_large_as_they_are() -> None:
+    """On its own lattice elevation of 30 m overhangs a chip of 12 rows of 10 m: 5 rows, which are 150 m."""
+    height = np.tan(np.radians(10)) * 30 * np.arange(5.0)[:, None] + np.zeros(6)
+    facts = sheet(np.zeros(SHAPE, np.uint8), elevation=height, elevation_pixel_m=30.0)
+    assert value(facts, "terrain.slope") == 10.0
+
+
 @pytest.mark.parametrize(
     ("day", "latitude", "season"),
     [
