@@ -115,12 +115,23 @@ class Crosswalk(BaseModel):
     """Legend of the indices' codes."""
     version: str
     """Version of this table; part of the fusion's inputs."""
-    maps: dict[int, tuple[int, ...]]
+    maps: dict[Code, tuple[Code, ...]]
     """Source code -> codes of the target legend it admits, the likeliest first."""
-    unmapped: tuple[int, ...] = ()
+    unmapped: tuple[Code, ...] = ()
     """Source codes that say nothing about the target, on purpose."""
     note: str = ""
     """Where the judgement comes from."""
+
+    @model_validator(mode="after")
+    def _each_code_says_one_thing(self) -> Crosswalk:
+        for code, admitted in self.maps.items():
+            if not admitted:
+                raise ValueError(f"maps: code {code} admits no class: name it under unmapped")
+            if len(set(admitted)) < len(admitted):
+                raise ValueError(f"maps: code {code} admits a class twice: {list(admitted)}")
+            if code in self.unmapped:
+                raise ValueError(f"maps: code {code} stands under unmapped too")
+        return self
 
 
 def known_tables(prefix: str) -> list[str]:

@@ -113,6 +113,21 @@ def test_a_crosswalk_that_forgets_a_code_is_refused_and_a_new_one_takes_its_plac
 
 
 @pytest.mark.parametrize(
+    ("maps", "said"),
+    [
+        ({1: [10], 2: []}, "2 admits no class: name it under unmapped"),  # a vote of 0 / 0
+        ({1: [10, 30, 10], 2: [30]}, "1 admits a class twice"),  # the likeliest came last
+        ({1: [10], 2: [30], 3: [40]}, "3 stands under unmapped too"),
+        ({1: [10], 2: [30], -1: [40]}, "greater than or equal to 0"),  # counted from the end: code 65535
+        ({1: [10], 2: [30], 70_000: [40]}, "less than or equal to 65535"),
+    ],
+)
+def test_a_crosswalk_of_which_a_line_makes_no_sense_is_refused(maps: dict[int, list[int]], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Crosswalk.model_validate({"source": "a", "target": "b", "version": "1", "maps": maps, "unmapped": [3]})
+
+
+@pytest.mark.parametrize(
     "classes",
     [
         [{"code": 1, "name": "a", "colour": "#000000", "members": [10]}, {"code": 2, "name": "b", "colour": "#000000"}],
