@@ -182,6 +182,9 @@ def _shapes(path: Path, column: str, layer: str | None, url: str, _state: tuple[
         begin = file.read(64)
     if not begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(wanted) and not begin.startswith(wanted):
         raise DecodeError(f"is no {path.suffix} file", url)
+    if missing := _missing_parts(path):
+        mend = "what is fetched comes alone, take a GeoPackage there"
+        raise DecodeError(f"a shapefile needs its {' and '.join(missing)} beside it; {mend}", url)
     frame = _frame(path, layer, url)
     if column not in frame.columns:
         have = ", ".join(str(name) for name in frame.columns if name != "geometry")
@@ -200,6 +203,12 @@ def _shapes(path: Path, column: str, layer: str | None, url: str, _state: tuple[
     )
     kinds = frozenset(KINDS[dimension] for dimension in np.unique(shapely.get_dimensions(shapes)).tolist())
     return _Shapes(frame.crs.to_wkt(), shapely.STRtree(shapes), numbers.astype(np.uint16)[whose], kinds)
+
+
+def _missing_parts(path: Path) -> list[str]:
+    """Endings of what a shapefile is not read without and that does not lie beside it, in small or capital letters."""
+    needed = (".shx", ".dbf") if path.suffix.lower() == ".shp" else ()
+    return [e for e in needed if not any(path.with_suffix(one).is_file() for one in (e, e.upper()))]
 
 
 def _frame(path: Path, layer: str | None, url: str) -> geopandas.GeoDataFrame:

@@ -170,6 +170,15 @@ def test_every_format_that_is_named_is_read(tmp_path: Path, ending: str) -> None
     assert layer.codes[5:15:9, 0].tolist() == [311, 111]
 
 
+def test_a_shapefile_without_its_other_parts_says_which(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame({"CODE_18": [311]}, geometry=[shapely.box(*GRID.bounds_xyxy)], crs=32631)
+    frame.to_file(tmp_path / "a.shp")
+    (tmp_path / "a.shx").rename(tmp_path / "a.SHX")
+    (tmp_path / "a.dbf").unlink()
+    with pytest.raises(DecodeError, match=r"needs its \.dbf beside it"):
+        read_label_vector(tmp_path / "a.shp", GRID, "c", source())
+
+
 def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a.gpkg"
     for code in (111, 311):
