@@ -125,8 +125,7 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     """
     try:
         row = _row(regions, region)
-        result = _refreshed(regions, region, day, redo)
-        became = let_in(result.storage, result.version) if result is not None and result.waits else ""
+        result, became = _refreshed(regions, region, day, redo)
     except Exception as error:
         said = said_of(error)
         come_again(error, said)
@@ -177,17 +176,23 @@ def stand(regions: Regions, region: str) -> tuple[str, str]:
     return storage.uri, _version(storage)
 
 
-def _refreshed(regions: Regions, region: str, day: date | None, redo: tuple[str, ...]) -> BuildResult | None:
-    """What a refresh ends in; None where the current version holds its day already."""
+def _refreshed(
+    regions: Regions, region: str, day: date | None, redo: tuple[str, ...]
+) -> tuple[BuildResult | None, str]:
+    """What a refresh ends in, None where the current version holds its day already; and what became of a version that
+    waits for its validation.
+    """
     root = regions.root(region, os.environ)
     reached = held_until(open_storage(root, store_options(os.environ))) if day is not None else None
     if day is not None and reached is not None and reached >= day:
-        return None
+        return None, ""
     return _build(regions, region, root, day, redo)
 
 
-def _build(regions: Regions, region: str, root: str, day: date | None, redo: tuple[str, ...]) -> BuildResult:
-    """Build, watched by Prefect's pages."""
+def _build(
+    regions: Regions, region: str, root: str, day: date | None, redo: tuple[str, ...]
+) -> tuple[BuildResult, str]:
+    """Build and judge, watched by Prefect's pages. Only what ended well is shown as a result and counted as one."""
     recipe, folder = regions.recipe(region, day)
     key_slot.set(api_key(recipe, os.environ))
     request = request_of(
@@ -204,10 +209,12 @@ def _build(regions: Regions, region: str, root: str, day: date | None, redo: tup
     with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`
         result = build(request)
     show_outcomes(recipe.name, result.counts)
+    became = let_in(result.storage, result.version) if result.waits else ""
     totals = write_figures(result, recipe.name, region, os.environ)
     paid = f"{totals.cost:.4f} {recipe.captions.prices.currency}" if recipe.captions and totals.cost else "0"
-    show_result(recipe.name, result.storage.uri, result.version, result.published, result.notes, paid)
-    return result
+    notes = (became, *result.notes) if became else result.notes
+    show_result(recipe.name, result.storage.uri, result.version, result.published, notes, paid)
+    return result, became
 
 
 def held_until(storage: Storage) -> date | None:

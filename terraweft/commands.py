@@ -80,16 +80,16 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
         raise UserError("--part is a share of a stored plan", where="--part", mend="give --plan FOLDER too")
     loaded, folder = find_recipe(recipe)
     result = _build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out)
-    if os.environ.get("TERRAWEFT_METRICS"):
-        from flows.metrics import write_figures
-
-        write_figures(result, loaded.name, "", os.environ)
     report_build(result, out)
     if result.waits:
         from terraweft.learning import ValidateRequest, run_validate
 
         if not run_validate(ValidateRequest(root, version=result.version), out):
             sys.exit(1)
+    if os.environ.get("TERRAWEFT_METRICS"):
+        from flows.metrics import write_figures
+
+        write_figures(result, loaded.name, "", os.environ)
 
 
 def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) -> None:

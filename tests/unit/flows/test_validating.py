@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -111,15 +112,21 @@ def test_a_refresh_says_what_became_of_its_version(
 
     monkeypatch.setattr(scheduled, "build", build)
     monkeypatch.setattr(scheduled, "notify", lambda rule, event, environment: told.append(event))
-    for name in ("show_outcomes", "show_result"):
-        monkeypatch.setattr(scheduled, name, lambda *_: None)
+    shown: list[Sequence[str]] = []
+    monkeypatch.setattr(scheduled, "show_outcomes", lambda *_: None)
+    monkeypatch.setattr(scheduled, "show_result", lambda *said: shown.append(said[4]))
+    monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "metrics"))
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
     _judged(monkeypatch, REFUSED)
     with pytest.raises(UserError):
         refresh(load_regions(table), "inn")
+    assert not list((tmp_path / "metrics").glob("*"))  # by which a watch would take the night for a good one
+    assert shown == []
     _judged(monkeypatch, None)
     assert refresh(load_regions(table), "inn")["published"]
     assert [(one.kind, one.text) for one in told] == [
         ("failed", REFUSED.line()),
         ("published", "1 chips of 1 planned; its gates pass"),
     ]
+    assert "terraweft_published" in (tmp_path / "metrics" / "alps-inn.prom").read_text()
+    assert shown == [("its gates pass",)]
