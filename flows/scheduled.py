@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,19 @@ def run_name() -> str:
     """Name of a run: its region, and the days as of which it is made."""
     given = flow_run.parameters
     start: datetime = flow_run.scheduled_start_time or datetime.now(UTC)
-    return f"{given['region']} {span_of(days_of(given.get('as_of')) or [start.date()])}"
+    today = start.astimezone(zone_of(given["table"], given["region"])).date()
+    return f"{given['region']} {span_of(days_of(given.get('as_of')) or [today])}"
+
+
+def zone_of(table: str, region: str) -> tzinfo:
+    """Time zone in which the days of a region's runs are counted: its schedule's, else UTC. A table that cannot be read
+    ends the run later, where it is told.
+    """
+    try:
+        schedule = load_regions(Path(table)).row(region).schedule
+    except UserError:
+        return UTC
+    return schedule.zone if schedule is not None else UTC
 
 
 def span_of(days: Sequence[date]) -> str:

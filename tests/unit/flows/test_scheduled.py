@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -203,3 +204,16 @@ def test_a_run_whose_row_is_gone_is_told_to_whom_the_table_names(tmp_path: Path,
     hook(flow=refresh_region, flow_run=FlowRun.model_construct(parameters=gone), state=Crashed())
     assert [(one.kind, one.region) for one in told] == [("failed", "etsch")] * 2
     assert "terraweft deploy regions.yaml --prune" in told[0].text
+
+
+def test_a_run_is_named_by_the_day_of_its_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As back-fills are: a run of six in the morning in Tokyo begins on the day before in UTC."""
+    table = tmp_path / "regions.yaml"
+    given = {"table": str(table), "region": "inn"}
+    fired = SimpleNamespace(parameters=given, scheduled_start_time=datetime(2026, 3, 9, 21, tzinfo=UTC))
+    monkeypatch.setattr(scheduled, "flow_run", fired)
+    table.write_text(TABLE + 'schedule: {cron: "0 6 * * *", timezone: Asia/Tokyo}\n')
+    assert scheduled.run_name() == "inn 2026-03-10"
+    for text in (TABLE, "format: 2"):
+        table.write_text(text)
+        assert scheduled.run_name() == "inn 2026-03-09"
