@@ -112,7 +112,13 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         from flows.deployments import strangers
         from flows.freshness import freshness
         from flows.notify import Event, notify
-    found = freshness(regions, wanted, os.environ, datetime.now(UTC))
+    try:
+        found = freshness(regions, wanted, os.environ, datetime.now(UTC))
+    except UserError as error:
+        for rule in dict.fromkeys(regions.row(name).notify for name in regions.names(wanted)) if tell else ():
+            text = f"nobody knows how old the datasets are: {error.line()}"
+            notify(rule, Event("stale", regions.table.name, "", "", text), os.environ)
+        raise
     if as_json:
         out.print_json(json.dumps([asdict(one) for one in found], default=str))
     else:

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from flows import deployments, freshness
+from flows import deployments, freshness, notify
+from schemas.errors import UserError
 from shards.storage import open_storage
 from shards.version import publish
 from terraweft.operate import run_freshness
@@ -50,3 +51,25 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
     assert long.split()[:2] == [LONG, "fresh"]
     assert long.endswith("0.0 d      2 d  AwaitingConcurrencySlot  2030-01-02 03:04")
     assert gone.startswith("s-etsch is deployed, but not in the table any more: terraweft deploy --prune")
+
+
+def test_who_waits_for_news_of_staleness_hears_of_a_prefect_server_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins no run and tells of none: else the night in which it died passes in silence."""
+
+    def away(*_: object) -> list[object]:
+        raise UserError("the Prefect API does not answer: ConnectError", where="PREFECT_API_URL", mend="start it")
+
+    told: list[notify.Event] = []
+    monkeypatch.setattr(freshness, "freshness", away)
+    monkeypatch.setattr(notify, "notify", lambda rule, event, environment: told.append(event))
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    path = tmp_path / "regions.yaml"
+    path.write_text(TABLE)
+    for tell in (False, True):
+        with pytest.raises(UserError, match="does not answer"):
+            run_freshness(path, (), False, tell, Console(file=io.StringIO()))
+    (event,) = told
+    assert (event.kind, event.region) == ("stale", "s")
+    assert "the Prefect API does not answer" in event.text
