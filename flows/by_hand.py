@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from captioners.estimate import estimate_calls
 from flows.artifacts import key_of, quietly, show_table
 from flows.planning import make_plan
 from flows.regions import load_regions
@@ -30,7 +31,8 @@ def run_name() -> str:
 def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
     """What a region's dataset costs afresh, read and asked, as tables in a folder and on Prefect's page.
 
-    A refresh costs no more: what it finds unchanged it takes from the dataset, of which a plan knows nothing.
+    A refresh costs no more: what it finds unchanged it takes from the dataset, of which a plan knows nothing. What a
+    model is asked and paid for texts is a range, from ``[least, most]``.
 
     Args:
         table: path of the region table, as the worker sees it.
@@ -39,7 +41,7 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
     """
     recipe, folder = load_regions(Path(table)).recipe(region)
     cost = make_plan(recipe, folder, variables(recipe), Path(to)).estimate
-    found = {
+    found: dict[str, Any] = {
         "chips": cost.chips,
         "tiles": cost.tiles,
         "items": cost.items,
@@ -47,7 +49,11 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
         "requests_about": cost.requests,
         "disk_bytes_about": cost.disk_bytes,
     }
-    rows = [{"what": name, "how much": value} for name, value in found.items()]
+    if recipe.captions is not None:
+        calls = estimate_calls(recipe.captions, cost.chips)
+        found |= {f"llm_{name}": calls[name] for name in ("calls", "tokens_in", "tokens_out", "cost")}
+        found["llm_currency"] = recipe.captions.prices.currency
+    rows = [{"what": name, "how much": _words(value)} for name, value in found.items()]
     quietly(show_table, key_of(recipe.name, "plan"), rows)
     return found
 
@@ -73,6 +79,11 @@ def validate_region(table: str, region: str, version: str | None = None, short: 
 def publish_region(table: str, region: str, version: str) -> dict[str, Any]:
     """Make a version that waits for its validation the one that readers open."""
     return {"before": let_readers_in(_storage(table, region), version), "version": version}
+
+
+def _words(value: Any) -> Any:
+    """A value as the page shows it: of a range, its least and its most."""
+    return " to ".join(f"{end:,.10g}" for end in value) if isinstance(value, list) else value
 
 
 def _storage(table: str, region: str) -> Storage:
