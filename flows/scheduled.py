@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -147,10 +147,23 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         log.info("%s: the current version holds what was there on %s", region, day)
         return {"region": region, "published": False, "skipped": True}
     if result.published:
-        text = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
-        text += f"; {became}" if became else ""
-        notify(row.notify, Event("published", region, result.storage.uri, result.version, text), os.environ)
+        kept = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
+        lost = lost_of(result.counts)
+        kind = "failed" if lost and "published" not in row.notify.when else "published"
+        text = "; ".join(part for part in (kept, lost, became) if part)
+        notify(row.notify, Event(kind, region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
+
+
+def lost_of(counts: Mapping[str, Any]) -> str:
+    """What a version lacks because it could not be read, in words; empty where nothing failed.
+
+    >>> lost_of({"planned": 9, "kept": 6, "failed": {"AssetMissingError": 2, "DecodeError": 1}})
+    '3 failed (AssetMissingError 2, DecodeError 1), and are tried again by the next run'
+    """
+    failed: Mapping[str, int] = counts.get("failed") or {}
+    classes = ", ".join(f"{name} {number}" for name, number in sorted(failed.items()))
+    return f"{sum(failed.values())} failed ({classes}), and are tried again by the next run" if failed else ""
 
 
 def _row(regions: Regions, region: str) -> Row:
@@ -224,7 +237,7 @@ def _build(
     became = let_in(result.storage, result.version) if result.waits else ""
     totals = write_figures(result, recipe.name, region, os.environ)
     paid = f"{totals.cost:.4f} {recipe.captions.prices.currency}" if recipe.captions and totals.cost else "0"
-    notes = (became, *result.notes) if became else result.notes
+    notes = (*filter(None, (lost_of(result.counts), became)), *result.notes)
     show_result(recipe.name, result.storage.uri, result.version, result.published, notes, paid)
     return result, became
 

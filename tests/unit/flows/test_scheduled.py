@@ -61,6 +61,7 @@ def test_a_day_that_the_current_version_holds_builds_nothing(tmp_path: Path) -> 
     assert done == {"region": "inn", "published": False, "skipped": True}
 
 
+AGAIN = "and are tried again by the next run"
 TELLING = TABLE + "notify: {when: [failed, published], webhook_env: HOOK}\n"
 
 
@@ -131,17 +132,47 @@ def test_figures_that_cannot_be_written_fail_no_run(
         return BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=True)
 
     monkeypatch.setattr(scheduled, "build", build)
-    for name in ("show_outcomes", "show_result"):
-        monkeypatch.setattr(scheduled, name, lambda *_: None)
+    shown: list[tuple[str, ...]] = []
+    monkeypatch.setattr(scheduled, "show_outcomes", lambda *_: None)
+    monkeypatch.setattr(scheduled, "show_result", lambda *said: shown.append(said[4]))
     monkeypatch.setattr(scheduled, "let_in", lambda storage, version: WAITS)
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "file" / "metrics"))
     assert refresh(load_regions(tmp_path / "regions.yaml"), "inn")["published"]
     assert [(one.kind, one.text) for one in told] == [
-        ("published", "1 chips of 2 planned; it waits for its validation")
+        ("published", f"1 chips of 2 planned; 1 failed (DecodeError 1), {AGAIN}; it waits for its validation")
     ]
+    assert shown == [(f"1 failed (DecodeError 1), {AGAIN}", WAITS)]
     assert tagged == [{"site:alps", "region:inn"}]  # by which the run of the build is found when its machine is lost
+
+
+@pytest.mark.parametrize(
+    ("when", "failed", "kinds"),
+    [
+        ("[failed, stale]", {"AccessDeniedError": 7}, ["failed"]),
+        ("[failed, published]", {"AccessDeniedError": 7}, ["published"]),
+        ("[failed, stale]", {}, ["published"]),
+    ],
+)
+def test_who_asked_to_hear_of_failures_hears_of_a_version_that_lost_chips(
+    when: str,
+    failed: dict[str, int],
+    kinds: list[str],
+    tmp_path: Path,
+    told: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run has ended well: no page and no state says that a third of the dataset could not be read."""
+    counts = {"planned": 21, "kept": 14, "rejected": {}, "failed": failed}
+    result = BuildResult(open_storage(tmp_path / "data" / "inn"), "v", True, counts, (), 1.0, 1, 0)
+    monkeypatch.setattr(scheduled, "_refreshed", lambda *_: (result, ""))
+    (tmp_path / "regions.yaml").write_text(TELLING.replace("[failed, published]", when))
+    refresh(load_regions(tmp_path / "regions.yaml"), "inn")
+    assert [one.kind for one in told] == kinds
+    assert [one.text for one in told] == [
+        "14 chips of 21 planned" + (f"; 7 failed (AccessDeniedError 7), {AGAIN}" if failed else "")
+    ]
 
 
 def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
