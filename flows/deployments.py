@@ -17,8 +17,14 @@ from cronsim import CronSim, CronSimError
 from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
-from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -39,6 +45,11 @@ PATIENCE_S = 60.0
 """How long a server that was just started may take to answer."""
 PAGE = 200
 """Flow runs per question: the API's own limit."""
+UNFINISHED = FlowRunFilter(
+    state=FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
+    )
+)
 FIRINGS = 366
 """Runs of a schedule that are looked at ahead."""
 
@@ -209,17 +220,21 @@ def read_deployment(client: SyncPrefectClient, regions: Regions, region: str) ->
         ) from None
 
 
-def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> tuple[str, ...]:
-    """Let schedules rest, or go on, of all or of none; the names of the regions.
+def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> dict[str, list[str]]:
+    """Let schedules rest, or go on, of all or of none; region -> its runs that go on all the same: who runs, who waits
+    for its turn or its next start, and what was started by hand.
 
     Raises:
         UserError: one of them was never deployed.
     """
     names = regions.names(wanted)
+    going_on: dict[str, list[str]] = {}
     with api() as client:
-        for one in [read_deployment(client, regions, name) for name in names]:
+        for name, one in [(name, read_deployment(client, regions, name)) for name in names]:
             (client.pause_deployment if paused else client.resume_deployment)(one.id)
-    return names
+            runs = flow_runs(client, one.id, UNFINISHED) if paused else ()
+            going_on[name] = [f"{run.name} ({run.state_name})" for run in runs]
+    return going_on
 
 
 def due_days(row: Row, since: date, until: date) -> list[date]:
@@ -282,12 +297,12 @@ def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date
     return days
 
 
-def flow_runs(client: SyncPrefectClient, deployment: UUID) -> Iterator[FlowRun]:
-    """All runs of a deployment, the newest first."""
+def flow_runs(client: SyncPrefectClient, deployment: UUID, wanted: FlowRunFilter | None = None) -> Iterator[FlowRun]:
+    """The runs of a deployment, all where no filter is given, the newest first."""
     seen = 0
     while page := client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
-        flow_run_filter=FlowRunFilter(),
+        flow_run_filter=wanted or FlowRunFilter(),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=PAGE,
         offset=seen,

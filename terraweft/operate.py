@@ -72,8 +72,9 @@ def run_pause(path: Path, wanted: tuple[str, ...], paused: bool, out: Console) -
     with needs("build"):
         regions = _table(path)
         from flows.deployments import set_paused
-    for name in set_paused(regions, wanted, paused):
-        out.print(f"{name}: {'paused' if paused else 'goes on'}", markup=False)
+    for name, runs in set_paused(regions, wanted, paused).items():
+        left = f"; what began or waits goes on: {', '.join(runs)}" if runs else ""
+        out.print(f"{name}: {'paused' if paused else 'goes on'}{left}", markup=False, soft_wrap=True)
 
 
 def run_backfill(path: Path, region: str, since: date, until: date | None, out: Console) -> None:

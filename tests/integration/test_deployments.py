@@ -72,6 +72,11 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     runs = _ask(environment, "/flow_runs/filter", {"flow_runs": {"tags": {"all_": ["back-fill", "region:etsch"]}}})
     assert [run["parameters"]["as_of"] for run in runs] == [["2026-10-05", "2026-10-12"]], "runs have no order"
 
+    paused = terraweft("pause", table, "etsch")
+    waits = "etsch 2026-10-05 to 2026-10-12 (back-fill) (Scheduled)"
+    assert paused.stdout == f"etsch: paused; what began or waits goes on: {waits}\n", paused.stderr
+    assert terraweft("resume", table, "etsch").stdout == "etsch: goes on\n"
+
     stale = terraweft("freshness", table, "--json")
     assert stale.returncode == 1
     assert {one["region"]: one["state"] for one in json.loads(stale.stdout)} == {"inn": "never", "etsch": "never"}
