@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
-    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
@@ -139,5 +138,5 @@ def show_result(dataset: str, uri: str, version: str, is_new: bool, notes: Seque
     lines = [f"**{dataset}**: {word} `{version}`", "", f"paid so far in this run: {paid}", ""]
     lines += [f"- {note}" for note in notes]
     quietly(create_markdown_artifact, "\n".join(lines), key_of(dataset, "result"), f"result of {dataset}")
-    report = f"{uri}/versions/{version}/report/index.html"
-    quietly(create_link_artifact, report, "the report", key_of(dataset, "report"), f"report of {dataset}")
+    report = f"`{uri}/versions/{version}/report/index.html`"  # a folder or a bucket: a link would lead into the server
+    quietly(create_markdown_artifact, report, key_of(dataset, "report"), f"report of {dataset}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from flows import artifacts
 from flows.artifacts import ArtifactProgress, key_of, outcome_rows, quietly
 from flows.progress import Silent
 
@@ -54,3 +55,14 @@ def test_what_an_api_refuses_is_none() -> None:
         raise RuntimeError("no")
 
     assert quietly(refused) is None
+
+
+@pytest.mark.parametrize("uri", ["/data/inn", "s3://datasets/inn"])
+def test_the_report_of_a_folder_or_a_bucket_is_an_address_and_no_link(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser takes a link to a path for one on Prefect's server, and opens no s3:// at all."""
+    shown: dict[str, str] = {}
+    monkeypatch.setattr(artifacts, "quietly", lambda make, text, key, *_: shown.update({key: text}))
+    artifacts.show_result("alps-inn", uri, "v1", True, (), "0")
+    assert shown["alps-inn-report"] == f"`{uri}/versions/v1/report/index.html`"
