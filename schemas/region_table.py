@@ -115,7 +115,7 @@ class RegionTable(Settings):
     pool: Name = "terraweft"
     """Prefect work pool whose workers run the refreshes."""
     runs_at_once: PositiveInt = Field(default=2, le=1000)
-    """Refreshes of this table that run at the same time."""
+    """Refreshes that run at the same time in the pool: of tables that share one, the last one deployed decides."""
     regions: tuple[Row, ...]
     """The rows."""
 
