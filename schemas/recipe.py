@@ -31,7 +31,7 @@ from schemas.recipe_samples import Sample, SampleClasses
 from schemas.recipe_texts import Captions
 from schemas.recipe_writer import CANNOT_CHANGE_A_WORD
 from schemas.sample import why_no_group
-from schemas.sensor import SensorProfile, known_sensors, use_profiles
+from schemas.sensor import SensorProfile, known_sensors, load_sensor, use_profiles
 
 __all__ = [
     "Captions", "Catalog", "Cell", "Composite", "Credential", "Fallback", "Fuse", "Gates", "Grid", "GroundRange",
@@ -212,6 +212,7 @@ class Recipe(Model):
         Which items a catalog gave is hashed with each chip, by content: the same items from an API, a folder or a
         frozen index make the same dataset. Keys at their default are left out, so that a key added to the format later
         changes no hash of a recipe that does not use it; a default that is changed needs a step's version raised.
+        What the order of modalities or label sources decides is written out: hashes are of sorted keys.
         """
         data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data["catalogs"] = sorted(data["catalogs"])
@@ -223,7 +224,23 @@ class Recipe(Model):
             modality.pop("engine", None), modality.pop("fallbacks", None)
         for key in CANNOT_CHANGE_A_WORD:
             data.get("captions", {}).pop(key, None)
+        self._say_what_order_decides(data)
         return data
+
+    def _say_what_order_decides(self, data: dict[str, Any]) -> None:
+        """Put what stands first, where that decides, into what `hashed` gives."""
+        register, optical = self.register_shifts, [n for n, m in self.modalities.items() if _is_optical(m.sensor)]
+        if register.mode != "off" and register.reference is None and len(optical) > 1:
+            data.setdefault("register", {})["reference"] = optical
+        if self.split.by == "scene" and not self.split.scenes_of and len(self.modalities) > 1:
+            data["split"]["scenes_of"] = list(self.modalities)[:1]
+        if self.labels is None or len(self.labels.sources) < 2:
+            return
+        fuse = self.labels.fuse
+        if fuse is None and self.captions is not None:
+            data["captions"]["of"] = next(iter(self.labels.sources))
+        elif fuse is not None and fuse.method == "priority":
+            data["labels"]["fuse"]["priority"] = list(dict.fromkeys([*fuse.priority, *self.labels.sources]))
 
     def hash(self) -> str:
         """sha256 of `hashed`, canonical JSON."""
@@ -245,6 +262,14 @@ class Recipe(Model):
             modality["select"]["max_dates"] = 1
             modality["select"]["min_dates"] = min(modality["select"]["min_dates"], 1)
         return Recipe.model_validate(data)
+
+
+def _is_optical(sensor: str) -> bool:
+    """Whether a sensor is known, and optical; planning tells of one that is not known."""
+    try:
+        return load_sensor(sensor).kind == "optical"
+    except RecipeError:
+        return False
 
 
 def _corner(bbox: LonLatBox, chip_m: float) -> LonLatBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
@@ -100,6 +101,37 @@ def test_an_edit_touches_its_component_alone(edit: dict[str, Any], touches: set[
     before, after = inputs(recipe()), inputs(recipe(**edit))
     assert changed(before["c0"], after["c0"]) == touches
     assert (input_hash(before["c0"]) == input_hash(after["c0"])) == (not touches)
+
+
+SOURCES = {name: {"kind": "worldcover", "catalog": "c", "collection": name} for name in ("one", "two")}
+
+
+@pytest.mark.parametrize(
+    ("of", "given", "touches"),
+    [
+        ("modalities", {}, {"register"}),
+        ("modalities", {"register__reference": "s2"}, set()),
+        ("modalities", {"register__mode": "off"}, set()),
+        ("modalities", {"register__mode": "correct"}, {"register", "s2", "landsat"}),
+        ("sources", {"labels__fuse__method": "priority"}, {"fuse"}),
+        ("sources", {"labels__fuse": {"method": "priority", "priority": ["two", "one"]}}, set()),
+        ("sources", {}, set()),
+        ("sources", {"labels__fuse": None}, {"captions"}),
+    ],
+)
+def test_names_in_another_order_touch_what_the_first_of_them_decides(
+    of: str, given: dict[str, Any], touches: set[str]
+) -> None:
+    """The reference of shifts, the strongest source, the label that sentences speak of: JSON's keys are sorted."""
+    one = recipe(labels__sources=SOURCES, **given).model_dump(mode="json", by_alias=True)
+    other = copy.deepcopy(one)
+    place = other["modalities"] if of == "modalities" else other["labels"]["sources"]
+    turned = dict(reversed(place.items()))
+    place.clear()
+    place.update(turned)
+    both = [Recipe.model_validate(content) for content in (one, other)]
+    assert changed(*(inputs(wanted, {**ITEMS, "one": (), "two": ()})["c0"] for wanted in both)) == touches
+    assert (both[0].hash() == both[1].hash()) == (not touches)
 
 
 ANCHOR = {"start": "2021-01-01", "end": "2021-12-31", "reference": "2021-07-01"}
