@@ -91,9 +91,13 @@ class ChipDataModule(LightningDataModule):
             world_size=trainer.world_size if trainer is not None else 1,
         )
         stream = ChipStream(self.dataset, options)
-        if trainer is not None and shuffle:
+        loader = ChipLoader(stream, self.batch_size, num_workers=self.num_workers, **self._loader)
+        if trainer is not None and shuffle and not trainer.overfit_batches:  # type: ignore[attr-defined]
             stream.set_epoch(trainer.current_epoch)
-        return ChipLoader(stream, self.batch_size, num_workers=self.num_workers, **self._loader)
+            # Lightning tells a loader's sampler alone which epoch begins. A pass that it breaks off
+            # (limit_train_batches) moves on to no other, and the same batches would come in every epoch.
+            loader.sampler.set_epoch = loader.set_epoch  # type: ignore[attr-defined]
+        return loader
 
     def state_dict(self) -> dict[str, Any]:
         """The version, for the checkpoint."""

@@ -76,6 +76,20 @@ def test_every_chip_of_train_comes_once_an_epoch_in_another_order(published: Pat
     assert set(model.validated) == set(open_dataset(published).chip_ids("val"))
 
 
+@pytest.mark.parametrize(("limit", "other"), [({"limit_train_batches": 2}, 1), ({"overfit_batches": 2}, 0)])
+def test_epochs_that_lightning_cuts_short_are_the_beginnings_of_different_ones(
+    published: Path, tmp_path: Path, limit: dict[str, int], other: int
+) -> None:
+    """But where it is asked to see the same batches again and again."""
+    model, loader = Recorder(), data_of(published).train_dataloader()
+    trainer_of(tmp_path, **limit).fit(model, datamodule=data_of(published))
+    orders = []
+    for epoch in (0, other):
+        loader.set_epoch(epoch)
+        orders += [list(batch["chip_id"]) for batch in loader][:2]
+    assert model.seen == orders
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_checkpoint_in_mid_epoch_goes_on_with_the_batches_that_would_have_come(
     published: Path, tmp_path: Path, workers: int
