@@ -115,6 +115,10 @@ class Dataset:
         """
         return Dataset(self.storage, read_document(self.storage, version))
 
+    def require_version(self) -> None:
+        """See `VersionTables.require_version`."""
+        self._tables.require_version()
+
     def versions(self) -> list[str]:
         """All finished versions, oldest first."""
         return list_versions(self.storage)
@@ -245,7 +249,7 @@ class Dataset:
                 all where None.
 
         Raises:
-            DatasetError: no such chip or modality.
+            DatasetError: no such chip or modality; or the version was removed since it was opened.
             IntegrityError: the shard does not hold what the table says.
         """
         number = self.places.number(chip_id)
@@ -256,6 +260,7 @@ class Dataset:
         try:
             return decode_sample(chip_id, self.files.read(path, offset, length, chip_id, wanted), self._modality_of)
         except IntegrityError as error:
+            self.require_version()
             said = str(error).removeprefix(f"{path}: ").removeprefix(f"{chip_id}: ")
             raise IntegrityError(f"{path}: {chip_id}: {said}") from error
 

@@ -114,6 +114,7 @@ class SampleReader:
             draw: what a random choice of dates follows from, with the chip.
 
         Raises:
+            DatasetError: the version was removed since it was opened.
             IntegrityError: the shard does not hold what the table says.
         """
         chip_id, path, offset, length = self.places.of(number)
@@ -141,12 +142,15 @@ class SampleReader:
 
     def _source(self, path: str, offset: int, length: int) -> SegmentSource:
         storage = self.dataset.storage
-        if isinstance(storage, FolderStorage):
-            try:
+        try:
+            if isinstance(storage, FolderStorage):
                 return FileSegment(storage.open_file(path))
-            except OSError as error:
-                raise IntegrityError(f"{path}: {error.strerror or error}") from error
-        return MemorySegment(self.dataset.files.segment(path, offset, length), offset)
+            return MemorySegment(self.dataset.files.segment(path, offset, length), offset)
+        except (OSError, IntegrityError) as error:
+            self.dataset.require_version()
+            if isinstance(error, IntegrityError):
+                raise
+            raise IntegrityError(f"{path}: {error.strerror or error}") from error
 
     def _dates(self, number: int, chip_id: str, draw: int) -> dict[str, NDArray[np.int64]]:
         """Modality -> positions of the dates that are read; groups of a modality share them."""

@@ -120,11 +120,19 @@ class VersionTables:
             with told_of_damage(f"{folder}/{name}"):
                 yield
         except DatasetError as error:
-            is_gone = isinstance(error.__cause__, FileNotFoundError) and self.staged is None
-            if is_gone and self.storage.size(f"{self._folder}/{DOCUMENT}") is None:
-                raise DatasetError(
-                    f"version {self.document.version} is not there any more",
-                    where=self.storage.uri,
-                    mend="open the current one",
-                ) from error
+            if isinstance(error.__cause__, FileNotFoundError):
+                self.require_version()
             raise
+
+    def require_version(self) -> None:
+        """Ask whether the version is still there: to be done before a file that is gone is called damage.
+
+        Raises:
+            DatasetError: it was removed since it was opened.
+        """
+        if self.staged is None and self.storage.size(f"{self._folder}/{DOCUMENT}") is None:
+            raise DatasetError(
+                f"version {self.document.version} is not there any more",
+                where=self.storage.uri,
+                mend="open the current one",
+            )

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, IntegrityError
 from shards.check import check_dataset
 from shards.history import (
     compare_versions,
@@ -25,6 +26,8 @@ from shards.history import (
 from shards.pointer import list_versions
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
+from shards.sample_reader import SampleReader
+from shards.sample_request import SampleRequest
 from shards.storage import FolderStorage, Storage, open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -228,6 +231,24 @@ def test_reader_of_a_version_that_was_removed_is_told_so(history: tuple[Path, St
         with pytest.raises(DatasetError, match=f"{names[0]} is not there any more .open the current one"):
             getattr(reader, what)
     assert len(small.at(names[2]).outcomes) == len(open_dataset(root).outcomes)
+
+
+def test_samples_of_a_version_that_was_removed_are_not_called_damaged(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    opened = open_dataset(root, names[0])
+    reader = SampleReader(opened, SampleRequest(groups=("s2_10m",)))
+    arrays = {name: np.empty(one.shape, one.dtype) for name, one in reader.fields().items()}
+    shard = root / opened.places.of(0)[1]
+    away = shard.rename(root / "away.tar")
+    for read in (lambda: opened.sample(opened.places.of(0)[0]), lambda: reader.read(0, arrays)):
+        with pytest.raises(IntegrityError, match="No such file"):
+            read()
+    away.rename(shard)
+    remove_garbage(storage, find_garbage(storage, keep=1))
+    shard.unlink(missing_ok=True)
+    for read in (lambda: opened.sample(opened.places.of(0)[0]), lambda: reader.read(0, arrays)):
+        with pytest.raises(DatasetError, match=f"{names[0]} is not there any more"):
+            read()
 
 
 def test_table_that_a_version_lacks_is_not_taken_for_a_version_that_was_removed(
