@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.dataset import DatasetDocument
@@ -292,17 +293,30 @@ def _taken_over(storage: Storage, draft: Draft, rows: pa.Table, parent: DatasetD
     """The parent's label groups, for samples that came from its shards unseen: less those that no chip has any more.
 
     Which chips have a layer is told by the column that counts its pixels; where neither version has that column,
-    nobody knows, and the group stays.
+    nobody knows, and the group stays. A shape is no larger than the largest chip of now.
     """
     groups = {f"label_{name}" for name in draft.legends if name != "label"}
     groups |= {"label", "confidence"} if "label" in draft.legends else set()
     stored = parent.zarr.get("labels", {}) if parent is not None else {}
-    taken = {name: (t["dtype"], tuple(t["shape_yx"])) for name, t in stored.items() if name in groups}
+    there = {name: table for name, table in stored.items() if name in groups}
+    taken = {name: (t["dtype"], _held(t["shape_yx"], draft, rows, name)) for name, t in there.items()}
     uncounted = {name for name in taken if _counted_in(name) not in rows.column_names}
     if parent is None or not uncounted:
         return taken
     before = pq.read_schema(io.BytesIO(table_of(storage, parent.version, "chips"))).names
     return {name: table for name, table in taken.items() if name not in uncounted or _counted_in(name) not in before}
+
+
+def _held(shape: Sequence[int], draft: Draft, rows: pa.Table, group: str) -> tuple[int, int]:
+    """A shape of the parent's, cut to the largest chip that holds the group: larger ones may be gone."""
+    gsd_m, column = label_gsd_m(draft.recipe), _counted_in(group)
+    bounds = rows["bounds_xyxy"]
+    if column in rows.column_names:
+        bounds = bounds.filter(pc.is_valid(rows[column]))
+    if gsd_m is None or not len(bounds):
+        return shape[0], shape[1]
+    left, bottom, right, top = pc.list_flatten(bounds).to_numpy().reshape(-1, 4).T
+    return min(shape[0], round((top - bottom).max() / gsd_m)), min(shape[1], round((right - left).max() / gsd_m))
 
 
 def _counted_in(group: str) -> str:

@@ -202,6 +202,27 @@ def test_a_product_of_samples_that_were_taken_over_keeps_its_group(tmp_path: Pat
     assert check_dataset(root).problems == []
 
 
+def test_labels_are_no_larger_than_the_largest_chip_that_is_left(tmp_path: Path) -> None:
+    """A refresh onto a smaller grid kept the arrays of the larger chips before, and was not a build afresh."""
+    recipe = {"name": "made-up", "format": 1, "grid": {"gsd_m": 10.0}}
+    whole, small = made_up.sample(0), made_up.sample(1)
+    left, bottom, _, top = small.row["bounds_xyxy"]
+    cut = {name: codes[:, :30] for name, codes in small.labels.items()}
+    small = replace(small, labels=cut, label=small.label[:, :30], confidence=small.confidence[:, :30],
+                    row={**small.row, "bounds_xyxy": [left, bottom, left + 300.0, top]})  # fmt: skip
+    stored = []
+    for folder, series in (("refreshed", ([whole, small], [small])), ("afresh", ([small],))):
+        for hours, samples in enumerate(series):
+            created = made_up.CREATED + timedelta(hours=hours)
+            made = made_up.draft(tmp_path / folder, samples, recipe=recipe, created=created)
+            taken = [replace(one, labels={}) for one in made.shards] if hours else made.shards
+            publish(open_storage(tmp_path / folder), replace(made, shards=taken))
+        stored.append(open_dataset(tmp_path / folder).document.zarr)
+    assert stored[0]["labels"] == stored[1]["labels"]
+    assert stored[0]["labels"]["label"]["shape_yx"] == [24, 30]
+    assert stored[0]["digest"] == stored[1]["digest"]
+
+
 def test_label_groups_say_their_pixel_size_as_groups_of_pixels_do(tmp_path: Path) -> None:
     recipe = {"name": "made-up", "format": 1, "grid": {"gsd_m": 10.0}}
     publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [made_up.sample(0)], recipe=recipe))
