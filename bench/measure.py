@@ -3,7 +3,7 @@
     python bench/measure.py demo -- make demo        writes bench/results/demo.json
 
 Peak memory is the largest sum of the resident sets (PSS where the kernel tells it) of the whole process tree, sampled
-five times a second.
+once a second: more often, the meter itself took a seventh of two cores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
-SAMPLES_PER_SECOND = 5
+SAMPLES_PER_SECOND = 1
 
 
 def tree_bytes(process: psutil.Process) -> int:
