@@ -269,6 +269,12 @@ class _Run:
                 return None
             after = str(page["data"][-1]["id"])
 
+    def _end(self, errand: Errand, state: State, error: str) -> None:
+        """End all that is left of a batch that nobody will answer."""
+        rows = remaining(self.ledger, errand.name)
+        self.ledger.apply([Ending(one.row, state, error=error) for one in rows.values()])
+        self._note(errand, "done")
+
     async def _take_up(self) -> list[Errand]:
         """Batches that an earlier process left behind on this server, whosever they were.
 
@@ -284,17 +290,12 @@ class _Run:
                 continue
             errand = Errand(name, None, note.get("file_id", ""), note.get("batch_id", ""))
             if note["state"] == "made":
-                rows = remaining(self.ledger, name)
-                self.ledger.apply([Ending(one.row, "refused", error="never sent") for one in rows.values()])
-                self._note(errand, "done")
-                continue
-            if note["state"] == "uploaded" and not await self._create(errand, may_lack=True):
+                self._end(errand, "refused", "never sent")
+            elif note["state"] == "uploaded" and not await self._create(errand, may_lack=True):
                 log.warning("the server no longer has the requests of batch %s: they are in doubt", name)
-                rows = remaining(self.ledger, name)  # a batch of another key's account would not be seen
-                self.ledger.apply([Ending(one.row, "doubt", error="its file is gone") for one in rows.values()])
-                self._note(errand, "done")
-                continue
-            left.append(errand)
+                self._end(errand, "doubt", "its file is gone")  # a batch of another key's account would not be seen
+            else:
+                left.append(errand)
         if left:
             log.info("%d batch(es) of an earlier run are taken up", len(left))
         return left

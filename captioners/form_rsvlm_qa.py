@@ -84,16 +84,11 @@ def _of(question: Question, category: str) -> Question:
     )
 
 
-def _ground(chip: Chip) -> str:
-    """What has a class."""
-    return "the scene" if chip.reading.is_complete else "the mapped part of the scene"
-
-
 def _scene(chip: Chip) -> Iterator[Question]:
     first = chip.reading.classes[0]
     name = nouns_of(first.noun)[0].full
     facts = tuple(one.share_id for one in chip.reading.classes)
-    text = f"What is the main land cover of {_ground(chip)}?"
+    text = f"What is the main land cover of {chip.reading.ground}?"
     yield Question("main", text, capital(name), facts, category="scene")
     sentence = theme_sentence(chip)
     if sentence is not None:
@@ -135,5 +130,5 @@ def _more_shares(chip: Chip) -> Iterator[Question]:
         yield Question("share", text, f"{round(one.share)}%", (one.share_id,), category="quantity")
     if "classes.count" in chip.reading.by_id:
         count = str(chip.reading.by_id["classes.count"].value)
-        text = f"How many different land covers does {_ground(chip)} hold?"
+        text = f"How many different land covers does {chip.reading.ground} hold?"
         yield Question("count", text, count, ("classes.count",), category="quantity")

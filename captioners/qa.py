@@ -45,11 +45,6 @@ def _noun(one: ClassReading | str, choice: Choice, slot: str) -> Noun:
     return choice.one(f"qa/{slot}", nouns_of(one if isinstance(one, str) else one.noun))
 
 
-def _ground(reading: Reading) -> str:
-    """What shares are shares of."""
-    return "the scene" if reading.is_complete else "the mapped part of the scene"
-
-
 def _presence(reading: Reading, choice: Choice) -> Iterator[Question]:
     """Is there any ...? A class of at least 1 %, or one that is surely absent: as the chip's own coin falls.
 
@@ -75,7 +70,7 @@ def _presence(reading: Reading, choice: Choice) -> Iterator[Question]:
 def _share(reading: Reading, choice: Choice) -> Iterator[Question]:
     """What share ...? Answered to the nearest percent."""
     one = choice.one("qa/share", [c for c in reading.classes if c.share >= 1.0])
-    name, ground = _noun(one, choice, "share"), _ground(reading)
+    name, ground = _noun(one, choice, "share"), reading.ground
     rows = (
         f"What percentage of {ground} is covered by {name.full}?",
         f"How much of {ground} is {name.full}, in percent?",
@@ -92,7 +87,7 @@ def _threshold(reading: Reading, choice: Choice) -> Iterator[Question]:
     one, threshold = choice.one("qa/threshold", fitting)
     name = _noun(one, choice, "threshold")
     quantity = "half" if threshold == 50 else f"{threshold}%"
-    text = f"Is more than {quantity} of {_ground(reading)} covered by {name.full}?"
+    text = f"Is more than {quantity} of {reading.ground} covered by {name.full}?"
     yield Question("bool", text, "Yes" if one.share > threshold else "No", (one.share_id,))
 
 
@@ -107,7 +102,7 @@ def _comparison(reading: Reading, choice: Choice) -> Iterator[Question]:
     first, second = names if choice.number("qa/comparison/order") % 2 else names[::-1]
     rows = (
         f"Which covers more ground, {first} or {second}?",
-        f"Of {first} and {second}, which takes up more of {_ground(reading)}?",
+        f"Of {first} and {second}, which takes up more of {reading.ground}?",
     )
     text, facts = choice.one("qa/comparison/row", rows), (larger.share_id, smaller.share_id)
     yield Question("comparison", text, capital(names[0]), facts, (capital(first), capital(second)))

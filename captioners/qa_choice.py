@@ -83,8 +83,7 @@ def _share(reading: Reading, choice: Choice) -> Iterator[Question]:
         return
     options = placed(f"{right}%", [f"{value}%" for value in wrong], choice, "choice/share/options")
     noun = choice.one("choice/share/noun", nouns_of(one.noun))
-    ground = "the scene" if reading.is_complete else "the mapped part of the scene"
-    text = f"Which figure is nearest to the share of {ground} under {noun.full}?"
+    text = f"Which figure is nearest to the share of {reading.ground} under {noun.full}?"
     yield Question("choice", text, f"{right}%", (one.share_id,), tuple(options), category="quantity")
 
 

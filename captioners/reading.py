@@ -81,6 +81,11 @@ class Reading:
         """Whether every pixel has a class, so that shares speak of the whole chip and absence is certain."""
         return self.labelled >= 100.0
 
+    @property
+    def ground(self) -> str:
+        """What shares are shares of, in words."""
+        return "the scene" if self.is_complete else "the mapped part of the scene"
+
     def region_share(self, code: int, region: str) -> float | None:
         """Percent of a class in a region, None where the sheet does not say."""
         fact = self.by_id.get(f"share.{code}.{region}")
