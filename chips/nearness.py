@@ -95,6 +95,20 @@ class Squares:
             smallest = min(smallest, float(gaps.min(initial=np.inf)))
         return smallest
 
+    def nearest_gaps_m(self, some: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.float64]:
+        """(len(some),) metres from each square to the nearest of the others; infinite where there is none."""
+        gaps = np.full(some.size, np.inf)
+        if not some.size or not others.size:
+            return gaps
+        tree = cKDTree(self.centres[others])
+        nearest, _ = tree.query(self.centres[some])
+        bound = np.maximum(nearest - self.inner_m[some] - self.inner_m[others].min(), 0.0)
+        reach = (bound + self.outer_m[some] + self.outer_m[others].max()) * (1 + SLACK)
+        for part in _chunks(np.arange(some.size)):
+            pair, other = _neighbours(tree, self.centres[some[part]], reach[part])
+            np.minimum.at(gaps, part[pair], self.gaps_m(some[part][pair], others[other]))
+        return gaps
+
     def overlaps(
         self, some: NDArray[np.intp], others: NDArray[np.intp], least_m2: float = 1.0
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:

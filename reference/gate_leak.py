@@ -33,7 +33,7 @@ def leak(study: Study) -> Finding:
     rule, train, held = study.gates.leak, list(study.split.train), list(study.split.held_out)
     squares = squares_of(study.whole.dataset, [*train, *held])
     learned, asked = np.arange(len(train)), np.arange(len(train), len(train) + len(held))
-    distance = nearest_m(squares, asked, learned)
+    distance = squares.nearest_gaps_m(asked, learned)
     labelled = study.labelled_held_out  # (held,): the others have no accuracy
     if not labelled.any():
         return _unscored(overlapping(squares, asked, learned), float(distance.min()), rule.max_overlapping_pairs)
@@ -98,11 +98,6 @@ def squares_of(dataset: Dataset, chip_ids: Sequence[str]) -> Squares:
             rows["majortom_cell"].to_numpy(np.str_),
         )
     )
-
-
-def nearest_m(squares: Squares, asked: NDArray[np.intp], learned: NDArray[np.intp]) -> NDArray[np.float64]:
-    """(asked,) metres from each chip to the nearest of the learned ones."""
-    return np.array([squares.smallest_gap_m(np.array([i]), learned) or 0.0 for i in asked.tolist()], dtype=np.float64)
 
 
 def overlapping(squares: Squares, asked: NDArray[np.intp], learned: NDArray[np.intp]) -> int:

@@ -35,9 +35,11 @@ def test_within_is_what_every_pair_says(held: list[bool], distance: float) -> No
     others = np.flatnonzero(~np.resize(held, len(cells)))
     squares = Squares.of(cells)
     found = squares.within(some, others, distance)
-    for index, near in zip(some, found, strict=True):
+    nearest = squares.nearest_gaps_m(some, others)
+    for index, near, gap in zip(some, found, nearest, strict=True):
         gaps = squares.gaps_m(np.full(others.size, index), others)
         assert near == (others.size > 0 and gaps.min() <= distance)
+        assert gap == pytest.approx(gaps.min(initial=np.inf))
     if some.size and others.size:
         smallest = min(squares.gaps_m(np.full(others.size, i), others).min() for i in some)
         assert squares.smallest_gap_m(some, others) == pytest.approx(smallest)
