@@ -11,6 +11,7 @@ Shifts here are in samples, rows downwards: (dy, dx). `chips.shift` turns them i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -90,7 +91,7 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
     product = theirs[:, :, 0] * ours[:, :, 0].conj()
     for channel in range(1, ours.shape[2]):
         product += theirs[:, :, channel] * ours[:, :, channel].conj()
-    matched = (_inverse(shape[0], reach) @ product @ _half_inverse(shape[1], reach).T).real
+    matched = _at_shifts(product, shape, reach)
     if moving.extent is not None and reference.extent is not None:
         seen = _seen_in_rectangles(moving, reference, (ours_step, theirs_step), reach)
     else:
@@ -123,11 +124,19 @@ def _inverse(size: int, reach: int) -> NDArray[np.complex64]:
 
 
 @lru_cache(maxsize=32)
-def _half_inverse(size: int, reach: int) -> NDArray[np.complex64]:
-    """(2 * reach + 1, size // 2 + 1) inverse of a real transform at shifts -reach to reach; its real part counts."""
+def _half_inverse(size: int, reach: int) -> NDArray[np.float32]:
+    """(2 * (size // 2 + 1), 2 * reach + 1) inverse of a real transform at shifts -reach to reach: what the real and the
+    imaginary part of each frequency, one after the other, give to the real sum.
+    """
     half = _inverse(size, reach)[:, : size // 2 + 1].copy()
     half[:, 1 : (size + 1) // 2] *= 2  # the frequencies that a real transform leaves out
-    return half
+    return np.ascontiguousarray(half.conj().view(np.float32).T)
+
+
+def _at_shifts(spectrum: NDArray[np.complex64], shape: tuple[int, int], reach: int) -> NDArray[np.float32]:
+    """(..., 2 * reach + 1, 2 * reach + 1) inverse of real transforms of a shape at the shifts of the search."""
+    rows = _inverse(shape[0], reach) @ spectrum
+    return np.asarray(rows.view(np.float32) @ _half_inverse(shape[1], reach))
 
 
 def _seen_in_rectangles(
@@ -154,8 +163,7 @@ def _seen_under_masks(
     """Overlap and energies at every shift under masks of any form."""
     ours, theirs = moving.mask_spectrum(steps[0], shape).conj(), reference.mask_spectrum(steps[1], shape)
     overlap, seen_moving, seen_reference = (
-        (_inverse(shape[0], reach) @ (theirs[:, :, a] * ours[:, :, b]) @ _half_inverse(shape[1], reach).T).real
-        for a, b in ((0, 0), (0, 1), (1, 0))
+        _at_shifts(theirs[:, :, a] * ours[:, :, b], shape, reach) for a, b in ((0, 0), (0, 1), (1, 0))
     )
     return overlap, seen_moving, seen_reference
 
@@ -178,7 +186,7 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
     y, x = _climb(correlation, row, column, max(PEAK_BLUR[0], PEAK_BLUR[1] * step))
     far = _far(size, PEAK_RADIUS * step)[size - row : 2 * size - row, size - column : 2 * size - column]
     rest = correlation[far]
-    mean = float(rest.mean())
+    mean = float(rest.sum()) / rest.size
     spread = max(max(float(rest @ rest) / rest.size - mean * mean, 0.0) ** 0.5, 1e-6)
     return Match(
         dy=y - radius,
@@ -203,17 +211,25 @@ def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.
     A slope laid over the peak moves it by slope / curvature; what slopes the noise of this surface has is seen
     far from the peak.
     """
-    p = surface[row - 1 : row + 2, column - 1 : column + 2]
-    cross = (p[2, 2] - p[2, 0] - p[0, 2] + p[0, 0]) / 4
-    bend_x, bend_y = p[1, 0] - 2 * p[1, 1] + p[1, 2], p[0, 1] - 2 * p[1, 1] + p[2, 1]
+    p = surface[row - 1 : row + 2, column - 1 : column + 2].tolist()
+    cross = (p[2][2] - p[2][0] - p[0][2] + p[0][0]) / 4
+    bend_x, bend_y = p[1][0] - 2 * p[1][1] + p[1][2], p[0][1] - 2 * p[1][1] + p[2][1]
     determinant = bend_x * bend_y - cross**2
     if determinant <= 0 or bend_x >= 0:
         return float("inf")
     away = far[1:-1, 1:-1]
-    slopes = np.stack([(surface[2:, 1:-1] - surface[:-2, 1:-1])[away], (surface[1:-1, 2:] - surface[1:-1, :-2])[away]])
-    inverse = np.array([[bend_x, -cross], [-cross, bend_y]]) / determinant
-    (a, b), (_, d) = inverse @ (slopes @ slopes.T / (4 * slopes.shape[1])) @ inverse
-    return float(np.sqrt((a + d) / 2 + np.hypot((a - d) / 2, b)))
+    down, right = (surface[2:, 1:-1] - surface[:-2, 1:-1])[away], (surface[1:-1, 2:] - surface[1:-1, :-2])[away]
+    of_noise = [float(one @ other) / (4 * down.size) for one, other in ((down, down), (down, right), (right, right))]
+    by_y, by_x = (bend_x / determinant, -cross / determinant), (-cross / determinant, bend_y / determinant)
+    a, b, d = (_spread(one, other, of_noise) for one, other in ((by_y, by_y), (by_y, by_x), (by_x, by_x)))
+    return math.sqrt((a + d) / 2 + math.hypot((a - d) / 2, b))
+
+
+def _spread(one: tuple[float, float], other: tuple[float, float], noise: Sequence[float]) -> float:
+    """Covariance of two sums of slopes (down, right) with these weights, by the slopes' (dd, dr, rr)."""
+    return (
+        one[0] * other[0] * noise[0] + (one[0] * other[1] + one[1] * other[0]) * noise[1] + one[1] * other[1] * noise[2]
+    )
 
 
 def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> tuple[float, float]:
@@ -229,12 +245,12 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
     y, x = 0.0, 0.0
     for _ in range(8):
         bells = _bells(np.array([[y], [x]]) - around, blur)
-        at = bells[:, 0] @ patch @ bells[:, 1].T
-        determinant = at[2, 0] * at[0, 2] - at[1, 1] ** 2
-        if at[2, 0] >= 0 or determinant <= 0:
+        (_, slope_x, bend_x), (slope_y, cross, _), (bend_y, _, _) = (bells[:, 0] @ patch @ bells[:, 1].T).tolist()
+        determinant = bend_y * bend_x - cross**2
+        if bend_y >= 0 or determinant <= 0:
             break
-        move_y = float(at[1, 1] * at[0, 1] - at[0, 2] * at[1, 0]) / float(determinant)
-        move_x = float(at[1, 1] * at[1, 0] - at[2, 0] * at[0, 1]) / float(determinant)
+        move_y = (cross * slope_x - bend_x * slope_y) / determinant
+        move_x = (cross * slope_y - bend_y * slope_x) / determinant
         y, x = min(max(y + move_y, -1.0), 1.0), min(max(x + move_x, -1.0), 1.0)
         if max(abs(move_y), abs(move_x)) < 3e-3:  # what is left is its square
             break

@@ -121,16 +121,17 @@ def find_edges(pixels: NDArray[np.float32], valid: Flags, *, step: int = 1, smoo
     Returns:
         Gradients up to the outer border; those next to an invalid pixel have no weight.
     """
-    weight = valid if valid.all() else ndimage.binary_erosion(valid, iterations=step, border_value=1)
+    whole = bool(valid.all())
+    weight = valid if whole else ndimage.binary_erosion(valid, iterations=step, border_value=1)
     values = np.empty((2 * pixels.shape[0], *valid.shape), np.float32)
-    if not weight.any():
+    if not whole and not weight.any():
         values[:] = 0
         return Edges(values, weight)
     margin = (smoothing + 1) * step
     rows, columns = valid.shape
     inner = slice(margin, margin + rows), slice(margin, margin + columns)
     wide = np.empty((rows + 2 * margin, columns + 2 * margin), np.float32)
-    for channel, plane in enumerate(_filled(pixels, valid, step)):
+    for channel, plane in enumerate(pixels if whole else _filled(pixels, valid, step)):
         wide[inner] = plane
         wide[:margin, inner[1]], wide[margin + rows :, inner[1]] = plane[0], plane[-1]
         wide[:, :margin], wide[:, margin + columns :] = wide[:, margin, None], wide[:, margin + columns - 1, None]
@@ -142,7 +143,7 @@ def find_edges(pixels: NDArray[np.float32], valid: Flags, *, step: int = 1, smoo
         smooth = smooth[:, : columns + 2 * step]
         right = smooth[step:-step, 2 * step :] - smooth[step:-step, : -2 * step]
         down = smooth[2 * step :, step:-step] - smooth[: -2 * step, step:-step]
-        _soften(right, down, weight, values[2 * channel : 2 * channel + 2])
+        _soften(right, down, None if whole else weight, values[2 * channel : 2 * channel + 2])
     return Edges(values, weight)
 
 
@@ -159,8 +160,6 @@ def _with_right(plane: NDArray[np.float32], step: int) -> NDArray[np.float32]:
 
 def _filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_], step: int) -> NDArray[np.float32]:
     """Pixels with the mean of their valid surroundings where they are invalid, less the overall mean."""
-    if valid.all():
-        return np.asarray(pixels - pixels.mean(axis=(1, 2), keepdims=True), np.float32)
     weight = valid.astype(np.float32)
     kept = np.where(valid, pixels, np.float32(0))
     means = kept.sum(axis=(1, 2), keepdims=True) / weight.sum()
@@ -171,15 +170,16 @@ def _filled(pixels: NDArray[np.float32], valid: NDArray[np.bool_], step: int) ->
     return np.asarray(np.where(valid, kept, around), np.float32)
 
 
-def _soften(right: NDArray[np.float32], down: NDArray[np.float32], weight: Flags, out: NDArray[np.float32]) -> None:
-    """g**2 / |g| for weak gradients, of unit length for strong ones; 0 without weight or any gradient."""
+def _soften(
+    right: NDArray[np.float32], down: NDArray[np.float32], weight: Flags | None, out: NDArray[np.float32]
+) -> None:
+    """g**2 / |g| for weak gradients, of unit length for strong ones; 0 without weight (None: all has it) or any."""
     real, imaginary = out
     np.multiply(right, right, out=imaginary)
     squared = down * down
     np.subtract(imaginary, squared, out=real)
     squared += imaginary
-    whole = bool(weight.all())
-    typical = float(squared.mean() if whole else squared[weight].mean())
+    typical = float(squared.sum()) / squared.size if weight is None else float(squared[weight].mean())
     if typical <= 0.0:
         out[:] = 0
         return
@@ -190,6 +190,6 @@ def _soften(right: NDArray[np.float32], down: NDArray[np.float32], weight: Flags
     scale += np.float32(max(1e-12 * typical * typical, 1e-36))  # nothing is divided by 0
     np.sqrt(scale, out=scale)
     np.divide(np.float32(1), scale, out=scale)
-    if not whole:
+    if weight is not None:
         scale *= weight
     out *= scale

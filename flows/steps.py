@@ -8,7 +8,7 @@ from __future__ import annotations
 STEPS: dict[str, str] = {
     "plan": "4",
     "read": "6",
-    "register": "4",
+    "register": "5",
     "screen": "3",
     "label": "11",
     "fuse": "8",
