@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from schemas.errors import DecodeError
+from sources.block_sums import holds
 from sources.tiff_header import (
     BITS,
     BLOCK_HEIGHT,
@@ -54,7 +55,7 @@ def decode_blocks(
         For each block (bands, rows, columns) of the full block's size.
 
     Raises:
-        DecodeError: GDAL cannot decode one of them.
+        DecodeError: GDAL cannot decode one of them, or it is not what was stored (`sources.block_sums`).
     """
     height, width = header.block_yx
     try:
@@ -68,7 +69,10 @@ def decode_blocks(
         raise DecodeError(f"not readable as a raster: a block does not decode ({str(error)[:120]})", name) from error
     if pixels.dtype != np.dtype(header.dtype) or pixels.shape != (len(bands), height * len(blocks), width):
         raise DecodeError(f"not readable as a raster: blocks of {pixels.dtype} {pixels.shape}", name)
-    return [pixels[:, row : row + height] for row in range(0, height * len(blocks), height)]
+    found = [pixels[:, row : row + height] for row in range(0, height * len(blocks), height)]
+    if not all(holds(header, block, part) for block, part in zip(blocks, found, strict=True)):
+        raise DecodeError("not readable as a raster: a block is not what its checksum says", name)
+    return found
 
 
 def _small_tiff(header: TiffHeader, blocks: Sequence[bytes | memoryview]) -> bytes:

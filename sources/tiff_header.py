@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from schemas.georef import GeoRef
 
 SUBFILE_TYPE, MASK = 254, 4
-WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR = 256, 257, 258, 259, 277, 284
+WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR, PREDICTOR = 256, 257, 258, 259, 277, 284, 317
 BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, EXTRA_SAMPLES, FORMAT = 322, 323, 324, 325, 338, 339
 PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA = 33550, 33922, 34264, 34735, 42113
-DECODING_TAGS = (BITS, COMPRESSION, FORMAT, EXTRA_SAMPLES, 262, 317, 320, 347, 530, 531, 532, 50674)
-"""The last: photometric, predictor, colour map, JPEG tables, YCbCr sampling, positioning, reference, LERC version."""
+DECODING_TAGS = (BITS, COMPRESSION, FORMAT, EXTRA_SAMPLES, PREDICTOR, 262, 320, 347, 530, 531, 532, 50674)
+"""The last: photometric, colour map, JPEG tables, YCbCr sampling, positioning, reference, LERC version."""
 RASTER_TYPE, MODEL_TYPE, GEOGRAPHIC_CRS, PROJECTED_CRS, VERTICAL_CRS = 1025, 1024, 2048, 3072, 4096
 POINT = 2
 MAX_BLOCKS = 4_000_000
@@ -84,6 +84,13 @@ class TiffHeader:
     def storage(self) -> tuple[Any, ...]:
         """Equal where blocks of two files can be decoded together."""
         return self.block_yx, self.bands, self.dtype, self.planar, self.order, self.decoding
+
+    def decoding_value(self, tag: int) -> int | None:
+        """First value of one of `DECODING_TAGS`; None where the file does not have it."""
+        for name, kind, _, raw in self.decoding:
+            if name == tag and kind in _NUMPY and len(raw):
+                return int(np.frombuffer(raw, self.order + _NUMPY[kind], 1)[0])
+        return None
 
     def block_bytes(self, bands: int) -> int:
         """Bytes of so many decoded bands of a block."""

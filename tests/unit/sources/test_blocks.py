@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from rasterio.transform import Affine
 from schemas.errors import DecodeError, TransientSourceError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
+from sources import block_sums
 from sources.block_store import GAP_BYTES, IN_USE_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
+from sources.blocks import decode_blocks
 from sources.engine_direct import DirectEngine
 from sources.fetch import Bytes, fetch_range
 from sources.openers import PlainOpener
@@ -66,6 +69,41 @@ def whole(path: Path, bands: tuple[int, ...]) -> np.ndarray[Any, Any]:
             block = future.result()[0 if header.planar else place]
             answer[place, r * height : (r + 1) * height, c * width : (c + 1) * width] = block
     return answer[:, : SHAPE[0], : SHAPE[1]]
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("interleave", ["band", "pixel"])
+@pytest.mark.parametrize(("dtype", "predictor"), [("uint8", 1), ("int16", 2), ("uint16", 2), ("float32", 3)])
+def test_a_damaged_block_never_comes_back_as_pixels(
+    dtype: str, predictor: int, interleave: str, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL alone gives wrong pixels for half of them, and no error."""
+    more = {"compress": "deflate", "predictor": predictor, "interleave": interleave, "endianness": order}
+    data = write(tmp_path / "a.tif", numbers(dtype, 3), **more).read_bytes()
+    header = parse_header(data, lambda at, length: data[at : at + length])
+    block = data[int(header.offsets[0]) :][: int(header.counts[0])]
+    bands = (1,) if header.planar else (1, 2, 3)
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        damaged = np.frombuffer(block, np.uint8).copy()
+        damaged[random.integers(2, len(block), 2)] ^= 0x5A
+        with pytest.raises(DecodeError):
+            decode_blocks(header, [block, damaged.tobytes()], bands, "a.tif")
+        if interleave == "pixel":
+            with pytest.raises(DecodeError):
+                decode_blocks(header, [damaged.tobytes()], (2,), "a.tif")
+    monkeypatch.setattr(block_sums, "_inflates", lambda *_: False)  # twice the time: for what is damaged alone
+    assert len(decode_blocks(header, [block, block], bands, "a.tif")) == 2
+
+
+def test_a_block_that_holds_more_than_it_should_is_read_as_gdal_reads_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", numbers("uint16"), compress="deflate", predictor=2)
+    data = path.read_bytes()
+    header = parse_header(data, lambda at, length: data[at : at + length])
+    block = data[int(header.offsets[0]) :][: int(header.counts[0])]
+    longer = zlib.compress(zlib.decompress(block) + bytes(64))
+    (pixels,) = decode_blocks(header, [longer], (1,), "a.tif")
+    assert (pixels == decode_blocks(header, [block], (1,), "a.tif")[0]).all()
 
 
 @pytest.mark.parametrize(
