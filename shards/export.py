@@ -175,6 +175,7 @@ def _finish(
         "options": {**options_of(job), "split": options.split},
         "private": private,
         "sources": [source.model_dump(mode="json", exclude={"items"}) for source in sources],
+        "legends": _legends(job, writer),
         "files": files,
     }
     for name, text in (
@@ -223,8 +224,35 @@ def _card(
     lines += ["", "## Reading it", "", writer.card().strip(), ""]
     if writer.notes:
         lines += ["## What to know", "", *(f"- {note}" for note in writer.notes), ""]
+    if legends := _legends(job, writer):
+        lines += ["## Classes", "", *(_legend_line(name, classes) for name, classes in legends.items())]
+        lines += ["", "Other values are no class. Colours stand in `export.json`.", ""]
     lines += ["## Sources and licences", "", *(_licence_line(source) for source in sources), ""]
     return "\n".join(lines)
+
+
+def _legends(job: ExportJob, writer: Exporter) -> dict[str, list[dict[str, Any]]]:
+    """Label -> its classes with the value that stands for each: the fused label's position, a product's own code."""
+    known = job.dataset.document.legends
+    wanted = {"label": "label"} if "label" in writer.members and job.dataset.has_label else {}
+    if "labels" in writer.members:
+        wanted |= {f"label_{source}": source for source in job.dataset.label_sources()}
+    return {
+        name: [
+            {
+                "value": position if name == "label" else int(entry.get("code", position)),
+                "name": str(entry.get("name", "")),
+                "colour": str(entry.get("colour", "")),
+            }
+            for position, entry in enumerate(known[legend].get("classes", []))
+        ]
+        for name, legend in wanted.items()
+    }
+
+
+def _legend_line(name: str, classes: Collection[dict[str, Any]]) -> str:
+    listed = ", ".join(f"{entry['value']} {_plain(entry['name'])}" for entry in classes)
+    return f"- `{name}`: {listed or 'no classes are known'}"
 
 
 def _licences(sources: Collection[SourceTable]) -> str:
@@ -238,5 +266,9 @@ def _licence_line(source: SourceTable) -> str:
         *([] if source.redistributable else ["may not be given on"]),
     ]
     more = f" ({', '.join(terms)})" if terms else ""
-    text = " ".join(source.attribution.split()).replace("<", "&lt;")
-    return f"- `{source.layer}` ({source.collection}): {source.licence}{more}. {text}"
+    return f"- `{source.layer}` ({source.collection}): {source.licence}{more}. {_plain(source.attribution)}"
+
+
+def _plain(text: str) -> str:
+    """Words of others on one line of Markdown."""
+    return " ".join(text.split()).replace("<", "&lt;")

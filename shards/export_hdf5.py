@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.sample import Sample
-from shards.export_layers import Stack, band_names, centre_of, stack, tables_of
+from shards.export_layers import VALID_NOTE, Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 from shards.samples import label_arrays
@@ -41,6 +41,7 @@ class Hdf5Exporter:
         "timestamps are (day, month from 0, year). Bands of coarser groups are repeated onto the finest grid "
         "of a modality.",
         "<modality>_valid holds the validity codes, <modality>_scale and _offset turn numbers into physical values.",
+        VALID_NOTE,
     )
 
     def __init__(self, job: ExportJob) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import LayerArrays, Sample
-from shards.export_layers import iso
+from shards.export_layers import VALID_NOTE, iso
 from shards.exporters import ExportJob
 
 ROWS_PER_FILE = 500
@@ -39,6 +39,7 @@ class HuggingFaceExporter:
         "0 there.",
         "Values are as stored; <group>.scale and <group>.offset per date turn them into physical values.",
         "<group>.transform is the layer's affine (a, b, c, d, e, f) in epsg; labels fill bounds_xyxy.",
+        VALID_NOTE,
     )
 
     def __init__(self, job: ExportJob) -> None:

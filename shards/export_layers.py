@@ -35,6 +35,10 @@ CLOUD_NOTE = (
     "cloud_mask: 0 clear (snow and clear water too), 1 cloud, 2 haze or cirrus, 3 cloud shadow, 255 no "
     "data or defective."
 )
+VALID_NOTE = (
+    "Validity codes: 0 no data, 1 clear, 2 cloud, 3 cloud shadow, 4 snow, 5 haze or cirrus, 6 clear water, "
+    "7 saturated or defective."
+)
 
 
 _NUMBERED = re.compile(r"([A-Za-z_]+)(\d+)(A?)")

@@ -20,7 +20,18 @@ import xarray
 from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, iso, no_data, stack, tables_of
+from shards.export_layers import (
+    CLOUD_NOTE,
+    VALID_NOTE,
+    Stack,
+    band_names,
+    centre_of,
+    cloud_mask,
+    iso,
+    no_data,
+    stack,
+    tables_of,
+)
 from shards.exporters import ExportJob
 
 SAMPLES_PER_FILE = 64
@@ -51,6 +62,7 @@ class Ssl4eoExporter:
         "Bands of coarser groups are repeated onto the finest grid of their modality. Values are as stored; scale_ and "
         "offset_ (sample, time) turn them into physical values.",
         CLOUD_NOTE,
+        VALID_NOTE,
     )
 
     def __init__(self, job: ExportJob) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from schemas.dataset import LayerTable
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, Stack, band_names, centre_of, cloud_mask, stack, tables_of
+from shards.export_layers import CLOUD_NOTE, VALID_NOTE, Stack, band_names, centre_of, cloud_mask, stack, tables_of
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
@@ -40,7 +40,9 @@ class TerraMeshExporter:
         "Bands of coarser groups are repeated onto the finest grid of their modality. Values are as stored; "
         "`scale` and "
         "`offset` per date turn them into physical values.",
+        "LULC is the fused label: positions in its legend, 255 where it abstains.",
         CLOUD_NOTE,
+        VALID_NOTE,
     )
 
     def __init__(self, job: ExportJob) -> None:

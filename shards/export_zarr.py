@@ -7,6 +7,7 @@ from typing import Any
 import zarr
 
 from schemas.sample import Sample
+from shards.export_layers import VALID_NOTE
 from shards.exporters import ExportJob
 from shards.reader import Dataset
 from shards.zarr_arrays import Vectors
@@ -24,6 +25,7 @@ class ZarrExporter:
     notes = (
         "Chips with fewer dates or pixels than the group's largest are padded: times NaT, validity 0.",
         "Values are as stored; physical = data * scale + offset, both arrays (chip, time).",
+        VALID_NOTE,
     )
 
     def __init__(self, job: ExportJob) -> None:

@@ -90,9 +90,10 @@ SOURCES = (
         share_alike=True,
     ),
 )
+WOOD = {"code": 10, "name": "Tree <cover>", "colour": "#006400"}
 LEGENDS: dict[str, Any] = {
     "label": {"name": "two", "title": "Two classes", "nodata": [255], "classes": [{"name": "Tree"}, {"name": "Water"}]},
-    "worldcover": {"name": "worldcover", "title": "ESA WorldCover", "nodata": [0], "classes": [{"name": "Tree"}]},
+    "worldcover": {"name": "worldcover", "title": "ESA WorldCover", "nodata": [0], "classes": [WOOD]},
 }
 
 

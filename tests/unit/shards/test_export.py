@@ -460,7 +460,10 @@ def test_an_export_says_what_it_is_lists_its_files_and_shows_how_to_read_it(
             assert entry == {"bytes": (root / name).stat().st_size, "sha256": sha256_of(root / name)}
     assert "Made up for a test" in (root / "LICENCES.md").read_text()
     assert "s1" not in {source["layer"] for source in manifest["sources"]}
-    (code,) = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    card = (root / "README.md").read_text()
+    assert ("- `label`: 0 Tree, 1 Water" in card) == ("label" in find_exporter(form).members)
+    assert ("7 saturated or defective" in card) == (form not in ("geotiff", "majortom"))  # these hold no validity
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     monkeypatch.chdir(root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -475,6 +478,16 @@ CLOSED = SourceTable(
     attribution="Somebody",
     redistributable=False,
 )
+
+
+def test_an_export_tells_the_classes_of_its_labels(dataset: Dataset, export: Export) -> None:
+    root = export("hdf5", split="val", modalities=("s2",))
+    legends = json.loads((root / "export.json").read_text())["legends"]
+    assert legends == {
+        "label": [{"value": 0, "name": "Tree", "colour": ""}, {"value": 1, "name": "Water", "colour": ""}],
+        "label_worldcover": [{"value": 10, "name": "Tree <cover>", "colour": "#006400"}],
+    }
+    assert "- `label_worldcover`: 10 Tree &lt;cover>\n" in (root / "README.md").read_text()
 
 
 @pytest.fixture(scope="module")
