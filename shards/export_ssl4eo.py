@@ -54,7 +54,7 @@ class Ssl4eoExporter:
     """``<split>/<MODALITY>/<name>_<split>_<number>.zarr.zip``."""
 
     title = ".zarr.zip of 64 samples (SSL4EO-S12 v1.1)"
-    members = ("label",)
+    members = ()
     order = "shards"
     notes = (
         "v1.1 has four dates for every sample. Here samples may have fewer: time_ is NaT and valid is 0 for those that "

@@ -490,6 +490,12 @@ def test_an_export_tells_the_classes_of_its_labels(dataset: Dataset, export: Exp
     assert "- `label_worldcover`: 10 Tree &lt;cover>\n" in (root / "README.md").read_text()
 
 
+@pytest.mark.parametrize(("form", "layers"), [("ssl4eo", {"s2"}), ("majortom", {"s2"}), ("geotiff", {"s2", "osm"})])
+def test_licences_of_labels_bind_only_forms_that_hold_labels(export: Export, form: str, layers: set[str]) -> None:
+    manifest = json.loads((export(form, split="val", modalities=("s2",)) / "export.json").read_text())
+    assert {source["layer"] for source in manifest["sources"]} == layers
+
+
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A private dataset whose Sentinel-1 may not be given on."""
