@@ -2,7 +2,7 @@
 as they lie.
 
 Record sets: ``chips`` and ``texts`` (the tables), ``samples`` (key and row) over every shard; file sets name
-the pixels of each modality group.
+the pixels and the mask of each modality group, the labels and the texts.
 """
 
 from __future__ import annotations
@@ -132,9 +132,12 @@ def _shard(path: str, sha256: str, size: int) -> dict[str, Any]:
 
 
 def _members(document: DatasetDocument) -> list[tuple[str, str]]:
-    """(file set, glob) of what every sample holds: its row, and the pixels of each group."""
-    groups = [(layer.group, f"*.{layer.group}.npy") for layer in document.modalities]
-    return [("meta", "*.meta.json"), *groups]
+    """(file set, glob) of what samples hold: their row, pixels and mask of each group, labels, texts."""
+    arrays = [f"{layer.group}{ending}" for layer in document.modalities for ending in ("", "_valid")]
+    arrays += [f"label_{source}" for source in document.legends if source != "label"]
+    arrays += ["label", "confidence"] if "label" in document.legends else []
+    texts = [("texts", "*.texts.json")] if document.texts else []
+    return [("meta", "*.meta.json"), *((name, f"*.{name}.npy") for name in arrays), *texts]
 
 
 def _file_set(document: DatasetDocument, name: str, pattern: str) -> dict[str, Any]:
