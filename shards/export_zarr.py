@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import zarr
@@ -37,8 +38,8 @@ class ZarrExporter:
         shard = max(1, min(job.samples_per_file or SHARD_CHIPS, len(job.chip_ids)))
         self._plan = ZarrPlan(layers, _label_tables(dataset), job.chip_ids, shard)
         attributes: dict[str, Any] = {"Conventions": "CF-1.11", "dataset": dataset.name, "version": dataset.version}
-        store = zarr.storage.LocalStore(job.folder / "dataset.zarr")
-        top = zarr.group(store=store, zarr_format=3, attributes=attributes)
+        self._store = zarr.storage.LocalStore(job.folder / "dataset.zarr")
+        top = zarr.group(store=self._store, zarr_format=3, attributes=attributes)
         self._specs = self._plan.specs()
         self._groups: dict[str, Any] = {}
         self._vectors: dict[str, Vectors] = {}
@@ -65,6 +66,11 @@ class ZarrExporter:
             self._write()
         for spec in self._specs:
             spec.close(self._groups[spec.name], self._job.chip_ids, self._vectors[spec.name])
+        with warnings.catch_warnings():
+            # Zarr 3 has no word on it yet; xarray and zarr-python read it. A web server that lists no folders shows
+            # nothing of a store without it: xarray opens a dataset of no variables there, and says nothing.
+            warnings.simplefilter("ignore", UserWarning)
+            zarr.consolidate_metadata(self._store)
 
     def abandon(self) -> None:
         """See `Exporter.abandon`: no file stays open between samples."""
@@ -75,7 +81,7 @@ class ZarrExporter:
         return f"""```python
 import xarray
 
-layer = xarray.open_zarr("dataset.zarr", group="{group}", consolidated=False)
+layer = xarray.open_zarr("dataset.zarr", group="{group}")
 print(layer["data"].dims)  # (chip, time, band, y, x)
 ```"""
 

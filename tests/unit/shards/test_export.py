@@ -9,7 +9,7 @@ import shutil
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -431,6 +431,22 @@ def test_row_groups_of_large_chips_hold_few_of_them() -> None:
     assert rows_per_group([table]) == 16
     assert rows_per_group([table, table.model_copy(update={"max_dates": 24, "shape_yx": (1024, 1024)})]) == 2
     assert rows_per_group([table.model_copy(update={"max_dates": 99, "shape_yx": (9000, 9000)})]) == 1
+
+
+class Unlisted(zarr.storage.LocalStore):
+    """A folder as a web server shows it: what is asked for by name, and no list of what is there."""
+
+    supports_listing = False
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        for name in ():
+            yield name
+
+
+def test_plain_zarr_opens_where_nothing_lists_its_folders(dataset: Dataset, export: Export) -> None:
+    store = Unlisted(export("zarr", split="val", modalities=("s2",)) / "dataset.zarr", read_only=True)
+    assert xarray.open_zarr(store, group="s2_10m")["data"].sizes["chip"] == len(dataset.chip_ids("val"))
+    assert "label" in zarr.open_group(store, mode="r")
 
 
 def test_plain_zarr_equals_the_repository(dataset: Dataset, export: Export) -> None:
