@@ -339,6 +339,8 @@ class ParquetTextsExporter(TextExporter):
     notes = (
         "One file per tar of the dataset, under the name of the tar; rows in the order of its samples, so that texts "
         "and pixels are read side by side.",
+        "Geometries lie in pixels of the label grid: a box is x0, y0, x1, y1 (edges), an oriented box cx, cy, w, h and "
+        "degrees clockwise; a mask's run lengths go row by row (COCO's: column by column), zeros first.",
     )
 
     def __init__(self, job: ExportJob) -> None:

@@ -260,6 +260,7 @@ def test_parquet_of_a_shard_holds_its_texts_in_the_order_of_its_samples(dataset:
     root = export("texts")
     tables = [pandas.read_parquet(path) for path in sorted(root.glob("texts-*.parquet"))]
     assert sum(map(len, tables)) == len(texts(dataset))
+    assert "run lengths go row by row" in (root / "README.md").read_text()
     order = dict(zip(dataset.chips["chip_id"], dataset.chips["shard_index"], strict=True))
     for table in tables:
         assert set(table.columns) >= {"text_id", "chip_id", "kind", "spans", "geometries", "turns", "facts"}
