@@ -115,6 +115,11 @@ def show_table(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
     create_table_artifact([dict(row) for row in rows], key)
 
 
+def in_words(value: Any) -> Any:
+    """A value as the page shows it: of a range, its least and its most."""
+    return " to ".join(f"{end:,.10g}" for end in value) if isinstance(value, list) else value
+
+
 def show_outcomes(dataset: str, counts: Mapping[str, Any]) -> None:
     """A table: planned = kept + rejected + failed, with reasons and classes."""
     quietly(create_table_artifact, outcome_rows(counts), key_of(dataset, "outcomes"), f"outcomes of {dataset}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,13 @@ class Layout:
     """Split -> number of its buckets."""
 
 
-def lay_out(job: Job, places: Mapping[str, tuple[str, Path, Path]], outlook: Outlook, before: Before | None) -> Layout:
+def lay_out(
+    job: Job,
+    places: Mapping[str, tuple[str, Path, Path]],
+    outlook: Outlook,
+    before: Before | None,
+    size_of: Callable[[str], int] | None = None,
+) -> Layout:
     """The buckets of a run.
 
     The number of a split's buckets is the parent's, or follows from the bytes (or the number) of its chips.
@@ -41,12 +47,14 @@ def lay_out(job: Job, places: Mapping[str, tuple[str, Path, Path]], outlook: Out
         places: chip that was made -> split and the folders of its fragments.
         outlook: what stays.
         before: the parent.
+        size_of: bytes of a chip whose fragments are not made yet; None: they are, and are measured.
     """
     stored = {}
     if before is not None:
         stored = {c: before.places[c] for c in outlook.untouched if c in before.places}
     splits = {chip_id: place[0] for chip_id, place in places.items()} | {c: s.split for c, s in stored.items()}
-    counts = {**{split: _count(job, split, places) for split in sorted(set(splits.values()))}, **outlook.frozen.buckets}
+    frozen = outlook.frozen.buckets
+    counts = {s: frozen[s] if s in frozen else _count(job, s, places, size_of) for s in sorted(set(splits.values()))}
     members: dict[Bucket, list[Member]] = {}
     for chip_id, split in sorted(splits.items()):
         bucket = (split, bucket_of(chip_id, counts[split]))
@@ -71,10 +79,14 @@ def _as_written(record: ShardRecord, stored: Mapping[str, StoredSample]) -> Writ
     return WrittenShard(record, {chip_id: stored[chip_id].segment for chip_id in record.chip_ids}, written=False)
 
 
-def _count(job: Job, split: str, places: Mapping[str, tuple[str, Path, Path]]) -> int:
+def _count(
+    job: Job, split: str, places: Mapping[str, tuple[str, Path, Path]], size_of: Callable[[str], int] | None
+) -> int:
     members = {chip_id: place for chip_id, place in places.items() if place[0] == split}
     if job.recipe.write.shard_chips is not None:
         return bucket_count(max(1, len(members)), job.recipe.write.shard_chips)
+    if size_of is not None:
+        return bucket_count(max(1, sum(map(size_of, members))), job.recipe.write.shard_bytes)
     folders = [(chip_id, folder) for chip_id, place in members.items() for folder in dict.fromkeys(place[1:])]
     size = sum(record_of(folder, chip_id).length for chip_id, folder in folders)
     return bucket_count(max(1, size), job.recipe.write.shard_bytes)

@@ -16,7 +16,9 @@ from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.artifacts import in_words, key_of, quietly, show_table
 from flows.cluster import dask_client, quieten
+from flows.forecast import forecast
 from flows.looking import Look, owner_of, unchanged
 from flows.patience import may_pass
 from flows.progress import current
@@ -112,6 +114,13 @@ def is_worth_a_retry(stage: Any, run: Any, state: Any) -> bool:
     return False
 
 
+def show_ahead(request: BuildRequest, found: Look) -> None:
+    """What a refresh will do and cost, on the run's page before it does it."""
+    figures = forecast(request.storage, found).figures()
+    rows = [{"what": name, "how much": in_words(value)} for name, value in figures.items()]
+    show_table(key_of(request.recipe.name, "refresh"), rows)
+
+
 @flow(name="build", validate_parameters=False, persist_result=False)
 def build(request: BuildRequest) -> BuildResult:
     """A dataset from a recipe: built, resumed or refreshed, and published.
@@ -131,6 +140,8 @@ def build(request: BuildRequest) -> BuildResult:
         done = unchanged(request, found, began)
         if done is not None:
             return done
+        if found.before is not None:
+            quietly(show_ahead, request, found)
         scratch = request.work / "dask"
         with dask_client(request.dask_address, request.workers, scratch) as client:
             stages: Any = PrefectStages(PlainStages(OnCluster(client)))

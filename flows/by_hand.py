@@ -13,12 +13,15 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from captioners.estimate import estimate_calls
-from flows.artifacts import key_of, quietly, show_table
+from flows.artifacts import in_words, key_of, quietly, show_table
+from flows.forecast import look_ahead
 from flows.planning import make_plan
 from flows.regions import load_regions
+from flows.request import request_of
 from flows.scheduled import refresh
 from flows.site import store_options, variables
 from flows.validating import judge, let_readers_in
+from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 
 
@@ -31,8 +34,8 @@ def run_name() -> str:
 def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
     """What a region's dataset costs afresh, read and asked, as tables in a folder and on Prefect's page.
 
-    A refresh costs no more: what it finds unchanged it takes from the dataset, of which a plan knows nothing. What a
-    model is asked and paid for texts is a range, from ``[least, most]``.
+    Where there is a version, also what its refresh would do and cost now (``refresh_...``): what it finds unchanged it
+    takes from the dataset. What a model is asked and paid for texts is a range, from ``[least, most]``.
 
     Args:
         table: path of the region table, as the worker sees it.
@@ -53,7 +56,11 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
         calls = estimate_calls(recipe.captions, cost.chips)
         found |= {f"llm_{name}": calls[name] for name in ("calls", "tokens_in", "tokens_out", "cost")}
         found["llm_currency"] = recipe.captions.prices.currency
-    rows = [{"what": name, "how much": _words(value)} for name, value in found.items()]
+    if read_pointer(_storage(table, region)) is not None:
+        root = load_regions(Path(table)).root(region, os.environ)
+        ahead = look_ahead(request_of(recipe, folder, root, variables(recipe), plan=Path(to)))
+        found |= {f"refresh_{name}": value for name, value in ahead.figures().items()} if ahead is not None else {}
+    rows = [{"what": name, "how much": in_words(value)} for name, value in found.items()]
     quietly(show_table, key_of(recipe.name, "plan"), rows)
     return found
 
@@ -79,11 +86,6 @@ def validate_region(table: str, region: str, version: str | None = None, short: 
 def publish_region(table: str, region: str, version: str) -> dict[str, Any]:
     """Make a version that waits for its validation the one that readers open."""
     return {"before": let_readers_in(_storage(table, region), version), "version": version}
-
-
-def _words(value: Any) -> Any:
-    """A value as the page shows it: of a range, its least and its most."""
-    return " to ".join(f"{end:,.10g}" for end in value) if isinstance(value, list) else value
 
 
 def _storage(table: str, region: str) -> Storage:

@@ -23,7 +23,7 @@ from flows.catalogs import Catalogs, opener_of
 from schemas.errors import RecipeError, SourceError, UserError
 from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
 from schemas.scene import Opener, SceneItem
-from sources.assets import is_refused
+from sources.assets import asset_bands, is_refused
 from sources.choose import why_none_is_wanted
 from sources.duplicates import near_twins, resolve_duplicates
 from sources.items import Item, content_hash, frozen_item
@@ -125,6 +125,14 @@ class FrozenItems:
         if len(self._scenes) > KEPT_SCENES:
             self._scenes.popitem(last=False)
         return scene
+
+    def file_bands(self, name: str, row: int) -> dict[str, int]:
+        """Address of an item's files -> bands that they hold, wanted or not; no entry where the item does not say."""
+        scene = self.scene(name, row)
+        assets = next(self.index(self.catalog_of(row)).delivered([row]))["assets"]
+        refs = scene.refs if scene is not None else ()
+        listed = {ref.href: asset_bands(ref.asset_key, assets.get(ref.asset_key, {})) for ref in refs}
+        return {href: len(bands) for href, bands in listed.items() if bands}
 
     def _made(self, name: str, row: int) -> SceneItem:
         catalog = self.catalog_of(row)

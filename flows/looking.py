@@ -65,17 +65,24 @@ def find_plan(request: BuildRequest) -> StoredPlan:
     if request.plan is not None:
         return StoredPlan(request.plan, request.recipe, request.variables, request.part)
     folder = run_folder(request) / "plan"
-    try:
-        stored = StoredPlan(folder, request.recipe, request.variables)
-        is_same = stored.origin == origin_of(request.recipe, request.recipe_folder, request.variables)
-        if is_same and not request.replan and not stored.is_used_up:
-            log.info("going on with the plan in %s", folder)
-            return stored
-    except UserError as error:
-        log.debug("no plan to go on with: %s", error)
+    stored = plan_to_go_on_with(request)
+    if stored is not None:
+        log.info("going on with the plan in %s", folder)
+        return stored
     opener = opener_of(request.recipe, request.limits or request.work / "limits")
     before = _items_before(folder / ITEMS) + items_of_current(request.storage)
     return make_plan(request.recipe, request.recipe_folder, request.variables, folder, opener, before)
+
+
+def plan_to_go_on_with(request: BuildRequest) -> StoredPlan | None:
+    """The plan that a stopped run left, where the next one goes on with it."""
+    try:
+        stored = StoredPlan(run_folder(request) / "plan", request.recipe, request.variables)
+    except UserError as error:
+        log.debug("no plan to go on with: %s", error)
+        return None
+    is_same = stored.origin == origin_of(request.recipe, request.recipe_folder, request.variables)
+    return stored if is_same and not request.replan and not stored.is_used_up else None
 
 
 def _items_before(path: Path) -> list[UsedItem]:

@@ -224,7 +224,7 @@ class StoredPlan:
         """Bytes, requests, disk."""
         self.items = FrozenItems(folder / ITEMS, recipe, variables)
         self.items.take_heights(document["heights"])
-        self._examples: Mapping[str, int] = document["examples"]
+        self.examples: Mapping[str, int] = document["examples"]
         try:
             table = pq.read_table(folder / TILES, columns=["tile_id", "epsg", "chips", "pairs"])
             self._chips, self._pairs = RowReader(folder / CHIPS), RowReader(folder / PAIRS)
@@ -286,7 +286,7 @@ class StoredPlan:
         Raises:
             DatasetError: the plan has none of it.
         """
-        scene = self.items.scene(name, self._examples[name]) if name in self._examples else None
+        scene = self.items.scene(name, self.examples[name]) if name in self.examples else None
         if scene is None:
             raise DatasetError(f"the plan has no item of {name}", where=str(self.folder), mend="plan again")
         return scene

@@ -37,7 +37,6 @@ from schemas.legend import load_legend
 from schemas.recipe import LonLatBox, Modality, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
-from sources.assets import asset_bands
 from sources.date_tables import with_dates
 from sources.engine import open_engine
 from sources.modality_reader import layer_bands
@@ -127,7 +126,7 @@ def make_plan(
         touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
         sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
         specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
-        bands = {href: number for name, row in rows.items() for href, number in _file_bands(frozen, name, row).items()}
+        bands = {href: number for name, row in rows.items() for href, number in frozen.file_bands(name, row).items()}
         costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
         leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
@@ -185,16 +184,6 @@ def _first(frozen: FrozenItems, name: str, found: Selection) -> int | None:
     """Row of the first item that can be read."""
     rows = (row for row in found.rows.tolist() if frozen.scene(name, row) is not None)
     return next(rows, None)
-
-
-def _file_bands(frozen: FrozenItems, name: str, row: int) -> dict[str, int]:
-    """Address of an item's files -> bands that they hold, wanted or not; no entry where the item does not say."""
-    scene = frozen.scene(name, row)
-    assets = next(frozen.index(frozen.catalog_of(row)).delivered([row]))["assets"]
-    listed = [
-        (ref.href, asset_bands(ref.asset_key, assets.get(ref.asset_key, {}))) for ref in (scene.refs if scene else ())
-    ]
-    return {href: len(bands) for href, bands in listed if bands}
 
 
 def _size(recipe: Recipe, cells: CellTable) -> float:

@@ -86,7 +86,7 @@ def plan(
     workers: WorkersOption = None,
 ) -> None:
     """Say what a recipe would do and cost. Reads no pixel; writes the plan's tables where --out says."""
-    from terraweft.commands import show_plan
+    from terraweft.ahead import show_plan
 
     show_plan(recipe, to, workers, out)
 
@@ -171,11 +171,23 @@ def refresh(
     replan: Annotated[
         bool, typer.Option("--replan", help="Ask the catalogs again, though a stopped build left a plan.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would do and cost. Reads no pixel, writes nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: as JSON, chip by chip.")] = False,
 ) -> None:
     """Make the next version of a dataset: what changed since the current one, and nothing else."""
     from terraweft.commands import BuildOptions, run_refresh
 
-    run_refresh(recipe, to, BuildOptions(workers, dask, None, None, replan, refit, tuple(redo or ())), out)
+    options = BuildOptions(workers, dask, None, None, replan, refit, tuple(redo or ()))
+    if dry_run:
+        from terraweft.ahead import show_refresh
+
+        show_refresh(recipe, to, options, as_json, out)
+        return
+    if as_json:
+        raise UserError("says what a refresh would do", where="--json", mend="give --dry-run too")
+    run_refresh(recipe, to, options, out)
 
 
 @app.command()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shlex
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -31,9 +30,7 @@ from shards.storage import open_storage
 from terraweft.console import (
     Bars,
     account,
-    calls_rows,
     human_bytes,
-    human_seconds,
     print_notes,
     print_pairs,
     texts_line,
@@ -94,12 +91,21 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
 
 def run_refresh(recipe: Path, root: str, options: BuildOptions, out: Console) -> None:
     """`terraweft refresh`: as `build`, of a dataset that is there."""
+    require_dataset(recipe, root)
+    run_build(recipe, root, options, False, out)
+
+
+def require_dataset(recipe: Path, root: str) -> None:
+    """See that there is a version to start from.
+
+    Raises:
+        UserError: there is none.
+    """
     from shards.pointer import read_pointer
 
     if read_pointer(open_storage(root, store_options(os.environ))) is None:
         mend = shlex.join(["terraweft", "build", str(recipe), "--out", root])
         raise UserError("there is no dataset to refresh", where=root, mend=mend)
-    run_build(recipe, root, options, False, out)
 
 
 def _build(
@@ -296,39 +302,6 @@ def _fitting_recipe(regions: Mapping[str, Any], size: str) -> str:
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
-def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) -> None:
-    """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
-    require_local(to)
-    loaded, folder = find_recipe(recipe)
-    require_variables(loaded, variables(loaded))
-    with needs("build"):
-        from captioners.estimate import estimate_calls
-        from flows.planning import make_plan
-        from flows.request import default_workers
-    with tempfile.TemporaryDirectory(prefix="terraweft-plan-") as scratch:
-        plan = make_plan(loaded, folder, variables(loaded), to or Path(scratch))
-        cost, count = plan.estimate, workers or default_workers()
-        splits = ", ".join(f"{name} {number}" for name, number in plan.splits.items() if number)
-        rows = {
-            "chips": f"{cost.chips} ({splits})",
-            "tiles": str(cost.tiles),
-            "scenes": f"{cost.items} items",
-            **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
-            "to read": f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests",
-            "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
-            "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
-        }
-        if loaded.captions is not None:
-            calls = estimate_calls(loaded.captions, cost.chips)
-            rows |= calls_rows(calls, loaded.captions.prices.currency)
-        written = f"written to {to}" if to else "nothing was written"
-        print_pairs(out, f"{loaded.name}: plan of recipe {loaded.hash()[:12]} ({written})", rows)
-        print_notes(out, plan.notes)
-    if to is not None:
-        line = f"build it: {shlex.join(['terraweft', 'build', str(recipe), '--plan', str(to)])} --out FOLDER"
-        out.print(line, markup=False, soft_wrap=True)
-
-
 def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str | None, out: Console) -> None:
     """`terraweft index`: items of a recipe's catalogs over its regions, or of one catalog, as stac-geoparquet.
 
@@ -354,11 +327,6 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
         count, notes = index_recipe(loaded, folder, variables(loaded), to)
     print_notes(out, notes)
     out.print(f"{count} items in {to} ({human_bytes(to.stat().st_size)})", markup=False, soft_wrap=True)
-
-
-def _layer_line(layer: Any, items: int) -> str:
-    bands = ", ".join(layer.bands[:6]) + (f", ... ({len(layer.bands)})" if len(layer.bands) > 6 else "")
-    return f"{items} items of {layer.sensor} at {layer.gsd_m:g} m: {bands}"
 
 
 def run_check(dataset: str, out: Console) -> bool:

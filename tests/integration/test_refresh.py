@@ -15,6 +15,8 @@ import rasterio
 import shapely
 
 from flows import looking
+from flows.changed_items import ItemChanges
+from flows.forecast import look_ahead
 from flows.looking import nothing_new
 from flows.planning import make_plan
 from flows.stages import PlainStages, build_plainly, in_process
@@ -75,6 +77,12 @@ def equals_a_fresh_one(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path)
     assert check_dataset(dataset.storage).problems == []
 
 
+def build_of(dataset: Dataset, recipe: dict[str, Any]) -> int:
+    """Bytes that a build afresh would read."""
+    plan = looking.find_plan(dataset.request(recipe))
+    return plan.estimate.read_bytes
+
+
 def test_nothing_new_writes_nothing_and_publishes_nothing(dataset: Dataset, recipe: dict[str, Any]) -> None:
     def files() -> dict[str, int]:
         root = Path(dataset.storage.uri)
@@ -83,6 +91,10 @@ def test_nothing_new_writes_nothing_and_publishes_nothing(dataset: Dataset, reci
 
     before = files()
     dataset.catalog.write(first_catalog)  # its files are others, its items are not
+    told = look_ahead(dataset.request(recipe))
+    assert told is not None
+    assert (told.is_nothing_new, told.items, told.cost.read_bytes, told.shards_written) == (True, {}, 0, 0)
+    assert not dataset.work.exists(), "a dry run leaves nothing"
     result = nothing_new(dataset.request(recipe))
     assert result is not None
     assert (result.published, result.changes) == (False, f"0 of {result.counts['planned']} chips touched")
@@ -130,6 +142,7 @@ def test_a_new_date_touches_the_chips_that_it_covers(dataset: Dataset, recipe: d
     before = open_dataset(dataset.storage)
     old = {chip_id: row["sample_sha256"] for chip_id, row in dataset.table("chips").iterrows()}
     dataset.catalog.write(lambda item: first_catalog(item) or item["id"] == new)
+    told = look_ahead(dataset.request(recipe))
     result = dataset.build(recipe)
     assert result.published
     chips, diff = dataset.table("chips"), dataset.document.diff
@@ -146,6 +159,13 @@ def test_a_new_date_touches_the_chips_that_it_covers(dataset: Dataset, recipe: d
     rewritten = {r.path for r in dataset.document.shards} - {r.path for r in before.document.shards}
     assert rewritten == {chips.loc[chip_id, "shard"] for chip_id in touched}
     assert diff["shards_kept"] + len(rewritten) == len(dataset.document.shards)
+    assert told is not None
+    assert set(told.changed) == touched, "what was told beforehand is what was done"
+    assert told.items == {"s2": ItemChanges((new,))}
+    assert (told.shards_written, told.shards) == (len(rewritten), len(dataset.document.shards))
+    assert told.shard_bytes == pytest.approx(diff["shard_bytes_written"], rel=0.3)
+    assert told.cost.items == dataset.table("chips").loc[sorted(touched), "s2.item_ids"].explode().nunique()
+    assert 0 < dataset.table("run")["bytes"].sum() <= told.cost.read_bytes < build_of(dataset, recipe)
     equals_a_fresh_one(dataset, recipe, tmp_path)
 
 

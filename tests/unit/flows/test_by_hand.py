@@ -41,3 +41,13 @@ def test_a_region_s_plan_says_what_its_texts_cost(tmp_path: Path, monkeypatch: p
     rows = {row["what"]: row["how much"] for row in shown[0]}
     assert rows["llm_calls"] == "10 to 20"
     assert rows["llm_currency"] == "USD"
+    assert not any(name.startswith("refresh_") for name in rows), "there is no dataset yet"
+    given: list[Any] = []
+    ahead = SimpleNamespace(figures=lambda: {"chips_changed": 3})
+    monkeypatch.setattr(by_hand, "read_pointer", lambda storage: "v1")
+    monkeypatch.setattr(by_hand, "look_ahead", lambda request: given.append(request) or ahead)
+    variables = {"TERRAWEFT_SANDBOX_STAC": "http://127.0.0.1:9"}
+    monkeypatch.setattr(by_hand, "variables", lambda recipe: variables)
+    found = by_hand.plan_region.fn(str(tmp_path / "regions.yaml"), "inn", str(tmp_path / "plan"))
+    assert found["refresh_chips_changed"] == 3
+    assert given[0].plan == tmp_path / "plan", "the catalogs are asked once"

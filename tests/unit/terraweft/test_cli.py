@@ -61,6 +61,17 @@ def test_a_catalog_that_does_not_answer_is_one_line_and_exit_code_1(capsys: pyte
     assert "no answer at all" in err
 
 
+def test_a_refresh_is_told_as_json_before_it_is_done_and_not_instead(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = ended(lambda: main(["refresh", "sandbox", "--out", str(tmp_path), "--json"]), capsys)
+    assert (code, err.strip()) == (2, "terraweft: --json: says what a refresh would do (give --dry-run too)")
+    code, err = ended(lambda: main(["refresh", "sandbox", "--out", str(tmp_path), "--dry-run"]), capsys)
+    assert code == 2
+    assert "there is no dataset to refresh" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_of_the_program_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         guarded(lambda: 1 // 0)
