@@ -34,7 +34,7 @@ class Region(Model):
     bbox: LonLatBox | None = None
     """West, south, east, north in degrees."""
     geojson: str | None = None
-    """Path of a GeoJSON file (geopandas reads it), beside the recipe or absolute."""
+    """Path of a file of polygons (GeoJSON, GeoPackage, GeoParquet, shapefile), beside the recipe or absolute."""
     feature: str | None = None
     """The one feature of that file with this ``id``; all together where absent."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import geopandas
@@ -11,6 +12,13 @@ from shapely.geometry.base import BaseGeometry
 
 from schemas.errors import RecipeError
 from schemas.recipe import LonLatBox, Recipe
+from sources.footprint import unfolded
+
+PIECES = 256
+"""An edge as long as a region in metres is cut into so many before it becomes degrees: 1,000 km keep to 2 m."""
+
+WHOLE = 359.999
+"""Degrees from which something goes all the way around."""
 
 
 def read_regions(recipe: Recipe, folder: Path) -> dict[str, BaseGeometry]:
@@ -45,21 +53,14 @@ def box_of(bbox: LonLatBox) -> BaseGeometry:
     return shapely.multipolygons([shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)])
 
 
-def _wrapped(area: BaseGeometry) -> BaseGeometry:
-    """An area whose longitudes run past 180 (or before -180), as parts within."""
-    parts = []
-    for turn in (-360.0, 0.0, 360.0):
-        moved = shapely.transform(area, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
-        parts.append(shapely.intersection(moved, shapely.box(-180.0, -90.0, 180.0, 90.0)))
-    return shapely.union_all(parts)
-
-
 def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometry:
     where = f"regions.{name}.geojson"
     if not path.is_file():
         raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
     try:
-        table = geopandas.read_file(path)
+        table = _table(path, where)
+    except RecipeError:
+        raise
     except Exception as error:  # pyogrio raises errors of many classes for a file it cannot parse
         raise RecipeError(
             f"{path.name} cannot be read as a vector file", where=where, mend="save it as GeoJSON"
@@ -72,8 +73,65 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
         table = table[[value == feature for value in ids]]
     if table.crs is None:
         table = table.set_crs(4326)
-    area = shapely.union_all(table.to_crs(4326).geometry.values)
+    if not table.crs.is_geographic:  # a straight edge of a map is none in degrees: 1,000 km lie up to 25 km aside
+        table = table.set_geometry(table.geometry.segmentize(max(np.ptp(table.total_bounds.reshape(2, 2), 0)) / PIECES))
+    area = _area(table.to_crs(4326).geometry.values, path.name, where)
     if area.is_empty or area.area == 0.0:
         raise RecipeError(f"{path.name} holds no area", where=where, mend="give polygons")
-    west, _, east, _ = area.bounds
-    return area if west >= -180.0 and east <= 180.0 else _wrapped(area)
+    return area
+
+
+def _table(path: Path, where: str) -> geopandas.GeoDataFrame:
+    """The file's one table.
+
+    Raises:
+        RecipeError: it has several, of which GDAL would take the first.
+    """
+    if path.suffix.lower() in (".parquet", ".geoparquet"):
+        return geopandas.read_parquet(path)
+    layers = geopandas.list_layers(path)
+    drawn = layers.name[layers.geometry_type.notna()].tolist()  # styles that QGIS keeps in a GeoPackage draw nothing
+    if len(drawn) > 1:
+        raise RecipeError(f"{path.name} has layers {', '.join(drawn)}", where=where, mend="save the one meant alone")
+    return geopandas.read_file(path, layer=drawn[0] if drawn else None)
+
+
+def _area(geometries: Iterable[BaseGeometry | None], name: str, where: str) -> BaseGeometry:
+    """Polygons of EPSG:4326 as one, within [-180, 180]: sound where rings cross themselves, cut at the antimeridian.
+
+    Raises:
+        RecipeError: they are no degrees, hold a pole within, or lie nobody can tell which way around the Earth.
+    """
+    parts: list[BaseGeometry] = []
+    for geometry in geometries:
+        if geometry is None or geometry.is_empty:
+            continue
+        west, south, east, north = geometry.bounds
+        if not (np.isfinite(geometry.bounds).all() and south >= -90.0 and north <= 90.0 and east - west <= 360.0):
+            mend = "save it as GeoJSON in EPSG:4326; a shapefile says with its .prj what it is in"
+            raise RecipeError(f"{name}: {west:.9g}, {south:.9g} are no degrees", where=where, mend=mend)
+        if any(_is_around_a_pole(part) for part in _polygons(geometry)):
+            mend = "cut it into parts of fewer than 180 degrees"
+            raise RecipeError(f"{name}: a polygon goes around a pole", where=where, mend=mend)
+        sound = shapely.make_valid(shapely.force_2d(geometry))
+        parts += [part for part in _polygons(sound) for part in _polygons(unfolded(part))]
+    for part in parts:
+        west, _, east, _ = part.bounds
+        steps = np.abs(np.diff(shapely.get_coordinates(part.exterior)[:, 0]))
+        if steps.max() > 180.0 and east - west < WHOLE:
+            mend = "cut it at the antimeridian, or let its longitudes run past 180"
+            raise RecipeError(f"{name}: a polygon is {east - west:.6g} degrees wide", where=where, mend=mend)
+    return shapely.union_all(parts)
+
+
+def _is_around_a_pole(part: BaseGeometry) -> bool:
+    """Whether a ring, followed the short way from point to point, comes back a turn further on."""
+    steps = np.diff(shapely.get_coordinates(part.exterior)[:, 0])
+    jumps = (np.abs(steps) > 180.0) & (np.abs(steps) < WHOLE)  # along a pole, rings go all the way on purpose
+    return bool(abs(steps[~jumps].sum() + (steps[jumps] - 360.0 * np.sign(steps[jumps])).sum()) > 180.0)
+
+
+def _polygons(geometry: BaseGeometry) -> list[BaseGeometry]:
+    """Its polygons; a stray point or line is no area, and chips under it were none that anybody asked for."""
+    parts = [piece for part in shapely.get_parts(geometry) for piece in shapely.get_parts(part)]
+    return [part for part in parts if part.geom_type == "Polygon"]
