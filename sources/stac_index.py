@@ -30,6 +30,7 @@ from sources.items import Item, matches
 from sources.openers import PlainOpener, unsigned
 from sources.parquet_files import open_files
 from sources.stac_index_columns import (
+    BBOX,
     CORE,
     NOTHING,
     Limits,
@@ -190,7 +191,8 @@ class IndexCatalog:
         self._open()
         for row in rows:
             number = int(np.searchsorted(self._starts, row, side="right")) - 1
-            yield self._filled(_document(self._group_table(number), int(row) - self._groups[number].first_row))
+            table, place = self._group_table(number), int(row) - self._groups[number].first_row
+            yield self._filled(self._guarded(partial(_document, table, place)))
 
     def _filled(self, item: Item) -> Item:
         """The item with addresses on this machine."""
@@ -310,8 +312,22 @@ def _document(table: pa.Table, row: int) -> Item:
     from stac_geoparquet.arrow import stac_table_to_items
 
     drop = [name for name in table.column_names if name.startswith("terraweft:")]
-    (item,) = stac_table_to_items(table.slice(row, 1).drop_columns(drop))
+    (item,) = stac_table_to_items(_with_flat_box(table.slice(row, 1).drop_columns(drop)))
     return _without_nulls(item)
+
+
+def _with_flat_box(table: pa.Table) -> pa.Table:
+    """One item as columns, its box without heights where it has none: where others of the index have some, they are
+    null, and stac-geoparquet cannot read them.
+    """
+    kind = table.schema.field("bbox").type
+    if not pa.types.is_struct(kind) or kind.get_field_index("zmin") < 0:
+        return table
+    box = table["bbox"].combine_chunks()
+    if box.field("zmin").null_count == 0:
+        return table
+    flat = pa.StructArray.from_arrays([box.field(side) for side in BBOX], names=list(BBOX), mask=box.is_null())
+    return table.set_column(table.column_names.index("bbox"), "bbox", flat)
 
 
 def _without_nulls(item: Item) -> Item:

@@ -184,6 +184,26 @@ def test_rows_of_one_index_are_copied_to_another_with_the_name_of_their_catalog(
     assert len(IndexCatalog(str(tmp_path / "b.parquet"), frozen="south").select("other", [EARTH])) == 1
 
 
+def test_boxes_with_heights_beside_boxes_without_are_read(tmp_path: Path) -> None:
+    """As rustac writes them, one column for both; reading the items without ended in a traceback of pyarrow's."""
+    items = [_item(n) for n in range(3)]
+    west, south, east, north = items[1]["bbox"]
+    items[1]["bbox"] = [west, south, 90.0, east, north, 110.0]
+
+    async def write() -> None:
+        await rustac.write(str(tmp_path / "theirs.parquet"), items)
+
+    asyncio.run(write())
+    theirs = IndexCatalog(str(tmp_path / "theirs.parquet"))
+    with IndexWriter(tmp_path / "mine.parquet") as writer:
+        writer.add_rows(theirs, theirs.select("s2", [EARTH]).rows, "c")
+        writer.close()
+    found = {item["id"]: item["bbox"] for item in theirs.delivered(range(3))}
+    assert found == {item["id"]: item["bbox"] for item in items}
+    copied = {item["id"]: item["bbox"] for item in IndexCatalog(str(tmp_path / "mine.parquet")).delivered(range(3))}
+    assert copied == found | {items[1]["id"]: [west, south, east, north]}
+
+
 def test_an_index_of_other_software_is_copied_without_loss(tmp_path: Path) -> None:
     items = [_item(n, deep={"a": [{"b": n}]}) for n in range(5)]
     table = parse_stac_items_to_arrow(items)
