@@ -37,6 +37,7 @@ from schemas.legend import load_legend
 from schemas.recipe import LonLatBox, Modality, Recipe, fill
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import load_sensor
+from sources.credentials import billed_by
 from sources.date_tables import with_dates
 from sources.engine import open_engine
 from sources.modality_reader import layer_bands
@@ -131,6 +132,7 @@ def make_plan(
         leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
         notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
+        notes += _billed(recipe, examples)
         notes += _withdrawn(recipe, writer.making / ITEMS, boxes, before)
         writer.finish(
             {
@@ -154,6 +156,16 @@ def freeze_recipe(recipe: Recipe, folder: Path, variables: Mapping[str, str], pa
     sampled = planned_cells(recipe, folder, variables, catalogs)
     _, notes = freeze(recipe, path, search_boxes(sampled.cells), catalogs, sampled.asked)
     return notes
+
+
+def _billed(recipe: Recipe, examples: Mapping[str, SceneItem]) -> list[str]:
+    """What is paid for beside texts: files in buckets whose owner lets the reader pay."""
+    return [
+        f"{name}: who reads its files pays for them (credentials.{paying[0]}, requester_pays): requests and bytes are "
+        f"billed at the bucket's prices, and what is transferred is what is to read, compressed"
+        for name, scene in examples.items()
+        if (paying := billed_by(recipe, [ref.href for ref in scene.refs]))
+    ]
 
 
 def _waits_for_scenes(recipe: Recipe, cells: CellTable) -> bool:

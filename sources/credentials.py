@@ -216,6 +216,14 @@ def require_credentials(recipe: Recipe, vault: Vault) -> None:
         Reference(name, recipe.credentials[name], vault).values()
 
 
+def billed_by(recipe: Recipe, hrefs: Iterable[str]) -> list[str]:
+    """Credentials in use by which the reader of some addresses agrees to pay for requests and transfer."""
+    used = {name for catalog in recipe.catalogs.values() for name in catalog.credentials}
+    paying = [name for name in sorted(used) if recipe.credentials[name].requester_pays]
+    addresses = list(hrefs)
+    return [name for name in paying if any(covers(recipe.credentials[name], href) for href in addresses)]
+
+
 def covers(credential: Credential, href: str) -> bool:
     """Whether a credential is for an address: by host, for object storage by bucket."""
     parts = urlsplit(href)

@@ -314,6 +314,24 @@ def test_the_bands_of_a_file_that_nobody_asked_for_are_read_all_the_same(tmp_pat
     assert read[1] == 4 * read[0] > 0
 
 
+def test_files_that_their_reader_pays_for_are_told_with_the_credential(tmp_path: Path) -> None:
+    """Plans said what texts cost, and nothing of a bucket that bills each request."""
+    item = sentinel2_item("a", 0, 12, "2021-06-01")
+    for key, asset in item["assets"].items():
+        asset["href"] = f"s3://paid-scenes/{key}.tif"
+    write_catalog(tmp_path, [item])
+    recipe = recipe_data()
+    name = next(iter(recipe["catalogs"]))
+    keys = {"kind": "s3", "env": ["PAID_KEY", "PAID_SECRET"], "hosts": "paid-scenes"}
+    for requester_pays in (True, False):
+        recipe["credentials"] = {"bucket": keys | {"requester_pays": requester_pays}}
+        recipe["catalogs"][name]["credentials"] = "bucket"
+        here = {"TERRAWEFT_CATALOG": str(tmp_path)}
+        notes = make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "plan").notes
+        told = [note for note in notes if note.startswith("s2: who reads its files pays for them (credentials.bucket")]
+        assert len(told) == requester_pays
+
+
 def test_texts_on_a_grid_whose_metres_are_others_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
     cell = {"id": "a", "epsg": 3857, "bounds": [2_782_000, 8_437_000, 2_782_960, 8_437_960]}
     labels = {"sources": {"wc": {"kind": "worldcover", "catalog": "c", "collection": "w"}}}
