@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chips.places import Places
 from schemas.errors import RecipeError
+from sources.regions import vector_table
 
 LON, LAT = ("lon", "longitude", "lng", "x"), ("lat", "latitude", "y")
 """Columns of a CSV that place its rows."""
@@ -39,7 +40,7 @@ def read_places(path: Path, where: str) -> Places:
         elif path.suffix.lower() in (".parquet", ".geoparquet"):
             table, geometry = _read_parquet(path)
         else:
-            table, geometry = _split(geopandas.read_file(path))
+            table, geometry = _split(vector_table(path, where))
     except RecipeError:
         raise
     except Exception as error:  # pandas, pyarrow and pyogrio raise errors of many classes for what they cannot parse

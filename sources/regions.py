@@ -58,7 +58,7 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     if not path.is_file():
         raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
     try:
-        table = _table(path, where)
+        table = vector_table(path, where)
     except RecipeError:
         raise
     except Exception as error:  # pyogrio raises errors of many classes for a file it cannot parse
@@ -81,7 +81,7 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     return area
 
 
-def _table(path: Path, where: str) -> geopandas.GeoDataFrame:
+def vector_table(path: Path, where: str) -> geopandas.GeoDataFrame:
     """The file's one table.
 
     Raises:

@@ -58,7 +58,11 @@ def _told(reasons: Counter[str]) -> str:
 def _is_whole(records: list[list[TextRecord]]) -> bool:
     """Whether every chip has its texts, those that a model wrote among them held to the facts."""
     rows = [row for one in records for row in one]
-    return all(records) and all(row.text for row in rows) and {row.verification for row in rows} <= {"pass", "repaired", "fallback"}
+    return (
+        all(records)
+        and all(row.text for row in rows)
+        and {row.verification for row in rows} <= {"pass", "repaired", "fallback"}
+    )
 
 
 @pytest.mark.parametrize("kind", AT_RATES)

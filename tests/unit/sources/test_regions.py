@@ -13,6 +13,7 @@ from shapely.geometry import box
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from sources.places import read_places
 from sources.regions import read_regions
 from tests.unit.terraweft.support import RECIPE
 
@@ -99,3 +100,5 @@ def test_geoparquet_is_read_and_several_layers_are_not_guessed(tmp_path: Path) -
         table.to_file(tmp_path / "two.gpkg", layer=layer)
     with pytest.raises(RecipeError, match=r"two.gpkg has layers north, south"):
         region_of(tmp_path / "two.gpkg")
+    with pytest.raises(RecipeError, match=r"^grid\.file: two.gpkg has layers north, south"):
+        read_places(tmp_path / "two.gpkg", "grid.file")
