@@ -31,6 +31,9 @@ PRELOAD = ["flows.dask_interrupt", "flows.dask_clock", "flows.realign"]
 MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
 
+SELDOM = {"distributed.admin.tick.interval": "1s", "distributed.admin.system-monitor.interval": "5s"}
+"""How often every process of a cluster measures whether its loop is late, and its machine, for pages that nobody sees.
+Dask does so every 20 and 500 ms, which took 8 % of a core while nothing was to be done."""
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": 1,
@@ -63,6 +66,7 @@ def dask_client(
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.daemon": True,
         "distributed.worker.profile.enabled": False,  # a look at stacks every 10 ms that nobody sees
+        **SELDOM,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "temporary-directory": str(scratch),
     }

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,15 +39,30 @@ def wait_until_cancelled(begun: Path, ended: Path) -> None:
     ended.touch()
 
 
-def test_results_come_by_name_and_a_cancelled_task_knows_it(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """Of a cluster of one worker."""
+    with dask_client(None, 1, tmp_path_factory.mktemp("scratch")) as client:
+        yield client
+
+
+def test_results_come_by_name_and_a_cancelled_task_knows_it(client: Client, tmp_path: Path) -> None:
     begun, ended, pause = tmp_path / "begun", tmp_path / "ended", threading.Event()
-    with dask_client(None, 1, tmp_path / "scratch") as client:
-        done = spread(client, "s", lambda n, **where: client.submit(abs, n, pure=False, **where), [-3, -1], str, 0)
-        assert done == {"-3": 3, "-1": 1}
-        future = client.submit(wait_until_cancelled, begun, ended)
-        while not begun.exists():
-            pause.wait(0.01)
-        future.cancel()
-        while not ended.exists():
-            pause.wait(0.01)
+    done = spread(client, "s", lambda n, **where: client.submit(abs, n, pure=False, **where), [-3, -1], str, 0)
+    assert done == {"-3": 3, "-1": 1}
+    future = client.submit(wait_until_cancelled, begun, ended)
+    while not begun.exists():
+        pause.wait(0.01)
+    future.cancel()
+    while not ended.exists():
+        pause.wait(0.01)
     assert not cancellation()()
+
+
+def test_processes_that_have_nothing_to_do_look_at_themselves_seldom(client: Client) -> None:
+    def every_ms(server: Any) -> list[float]:
+        return [server.periodic_callbacks[name].callback_time for name in ("tick", "monitor")]
+
+    workers = client.run(lambda dask_worker: every_ms(dask_worker))
+    scheduler = client.run_on_scheduler(lambda dask_scheduler: every_ms(dask_scheduler))
+    assert [*workers.values(), scheduler] == [[1000.0, 5000.0]] * 2
