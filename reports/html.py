@@ -10,6 +10,7 @@ import base64
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,16 @@ def render_report(inputs: ReportInputs) -> str:
     Returns:
         One HTML document: CSS and pictures inline, nothing fetched, no script. Same inputs, same text.
     """
+    return _template().render(page=_page(inputs))
+
+
+@cache
+def _template() -> jinja2.Template:
+    """``page.html.jinja``, compiled once in a process."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    source = (resources.files("reports") / "page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(page=_page(inputs))
+    return environment.from_string((resources.files("reports") / "page.html.jinja").read_text(encoding="utf-8"))
 
 
 def write_report(version_dir: Path, inputs: ReportInputs) -> Path:

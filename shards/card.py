@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from schemas.dataset import DatasetDocument
 from shards.stac_collection import bbox_of, interval_of
@@ -32,12 +33,8 @@ def write_card(
 
 def render_card(document: DatasetDocument, rows: pa.Table, description: str, limits: Sequence[str]) -> str:
     """The card as Markdown. Values are escaped where they could break a table."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters["cell"] = _cell
-    environment.filters["size"] = _size
-    template = environment.from_string((resources.files("shards") / "card.md.j2").read_text(encoding="utf-8"))
     first, last = interval_of(rows, document)
-    return template.render(
+    return _template().render(
         document=document,
         description=description,
         limits=[*limits, *STANDING_LIMITS],
@@ -48,6 +45,15 @@ def render_card(document: DatasetDocument, rows: pa.Table, description: str, lim
         shard_bytes=sum(record.bytes for record in document.shards),
         licences=_licences(document),
     )
+
+
+@cache
+def _template() -> Template:
+    """``card.md.j2``, compiled once: that takes longer than to publish a small version's tables."""
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    environment.filters["cell"] = _cell
+    environment.filters["size"] = _size
+    return environment.from_string((resources.files("shards") / "card.md.j2").read_text(encoding="utf-8"))
 
 
 def _licences(document: DatasetDocument) -> list[dict[str, Any]]:

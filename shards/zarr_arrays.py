@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -50,9 +51,15 @@ def signature_of(
         "fill": fill,
         "shard_chips": shard_chips,
         "codec": compressor(codec, dtype).to_dict(),
-        "software": {name: installed(name) for name in ("zarr", "numcodecs")},
+        "software": _software(),
     }
     return hashlib.sha256(canonical_json(content)).hexdigest()[:16]
+
+
+@cache
+def _software() -> dict[str, str]:
+    """What encodes chunks, and its versions: looked up once, as each look reads a file of the distribution's."""
+    return {name: installed(name) for name in ("zarr", "numcodecs")}
 
 
 def make_pixels(
