@@ -98,7 +98,7 @@ def test_services_that_restart_in_mid_run_cost_no_chip(
     right, seen = False, ""
     try:
         run = _fire(services)
-        until("tile that is read", lambda: list(work.glob("*/runs/*/first/*/tile.json")))
+        until("tile that is read", lambda: list(work.glob("*/runs/*/first/*/tile.json")), every_s=0.3)
         assert not versions(services)
         _restart(services, *names)
         ended = until("end of the run", lambda: _state(services, run))

@@ -266,7 +266,7 @@ class Stack:
         while not is_done():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} was not ready in {PATIENCE_S:.0f} s")
-            time.sleep(0.2)
+            time.sleep(0.5)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -62,12 +63,12 @@ def site_stack(site: Path, postgres: Path, stac: Path) -> Iterator[Stack]:
         yield running
 
 
-def until(what: str, found: Callable[[], Any]) -> Any:
-    """Wait for something; its value."""
+def until(what: str, found: Callable[[], Any], every_s: float = 1.0) -> Any:
+    """Wait for something, and ask for it so often; its value."""
     deadline = time.monotonic() + PATIENCE_S
     while not (value := found()):
         assert time.monotonic() < deadline, f"no {what} within {PATIENCE_S:.0f} s"
-        time.sleep(0.3)
+        time.sleep(every_s)
     return value
 
 
@@ -89,13 +90,14 @@ def artifacts(services: Stack) -> list[dict[str, Any]]:
 
 
 def versions(services: Stack) -> list[str]:
-    """Versions of the region's dataset in the bucket."""
-    script = (
-        "import boto3; page = boto3.client('s3').list_objects_v2(Bucket='datasets', Prefix='north/versions/');"
-        "print('\\n'.join(o['Key'] for o in page.get('Contents', []) if o['Key'].endswith('/dataset.json')))"
-    )
-    keys = services.run(["python", "-c", script], "bucket").split()
-    return [key.split("/")[2] for key in keys]
+    """Versions of the region's dataset in the bucket.
+
+    By curl: an interpreter with boto3 in it would take half a core from whatever is waited for.
+    """
+    url = f"{services.environment('bucket')['AWS_ENDPOINT_URL']}/datasets?list-type=2&prefix={REGION}/versions/"
+    page = services.run(["curl", "-sf", url])
+    assert "<IsTruncated>false" in page, "a page of objects holds not all of them"
+    return sorted(re.findall(rf"<Key>{REGION}/versions/([^/<]+)/dataset\.json</Key>", page))
 
 
 def document(services: Stack, version: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _later(items: Path) -> Path:
 
 def test_a_schedule_fires_a_killed_build_goes_on_and_only_news_is_done(services: Stack) -> None:
     work = services.folder / "data" / "work"
-    until("tile that is read", lambda: list(work.glob("*/runs/*/first/*/tile.json")))
+    until("tile that is read", lambda: list(work.glob("*/runs/*/first/*/tile.json")), every_s=0.3)
     for process in psutil.Process(services.running["worker"][0].pid).children(recursive=True):
         os.kill(process.pid, signal.SIGKILL)
     until("run that crashed", lambda: runs(services, "CRASHED"))
