@@ -16,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -97,6 +98,25 @@ def _missing(item: pytest.Item) -> list[str]:
             if SERVICES[name]() is None:
                 lacks.append(f"service {name} (make services)")
     return lacks
+
+
+SHARERS = ("test_pages.py", "test_sandbox_build.py", "test_texts_build.py")
+"""Files whose tests look at one build of the whole sandbox: one process runs them all, and builds it once."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadfile``, all tests of a file in one process, and of `SHARERS` together."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByWhatTheyShare(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "sharers" if file.endswith(SHARERS) else file
+
+    return ByWhatTheyShare(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

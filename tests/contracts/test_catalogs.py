@@ -19,7 +19,6 @@ import pytest
 import rasterio
 import shapely
 
-from sandbox.products import write_sandbox
 from sandbox.serve import SandboxServer
 from schemas.errors import CatalogError, SourceError, TransientSourceError, UnsupportedItemError
 from schemas.recipe import Catalog, Modality
@@ -31,6 +30,7 @@ from sources.openers import PlainOpener, unsigned
 from sources.sensors import to_scene_item
 from sources.stac_index_write import IndexWriter
 from tests.loopback import serving
+from tests.made_once import tiny_world
 
 EARTH = (-180.0, -90.0, 180.0, 90.0)
 
@@ -74,7 +74,7 @@ SANDBOX: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def sandbox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sandbox(tmp_path_factory.mktemp("catalogs") / "tiny", size="tiny").root
+    return tiny_world(tmp_path_factory).root
 
 
 @pytest.fixture(scope="module")

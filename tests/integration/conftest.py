@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from flows.prefect_api import prefect_api
-from sandbox.products import write_sandbox
 from sandbox.serve import SandboxServer
 from tests.integration.forked import Forker, dask_cluster
 from tests.integration.support import Build, Terraweft, World
+from tests.made_once import prefect_home, tiny_world
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -23,7 +23,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The tiny world, written and served once."""
-    index = write_sandbox(tmp_path_factory.mktemp("world"), size="tiny", seed=7)
+    index = tiny_world(tmp_path_factory)
     with SandboxServer(index.root) as server:
         yield World(index, server.stac_url, server.files_url)
 
@@ -33,7 +33,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """Environment of the commands: one Prefect server for all of them."""
     settings = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}  # tests run side by side: threads would wait
     settings.pop("PREFECT_API_URL", None)
-    with prefect_api(settings, tmp_path_factory.mktemp("prefect")):
+    with prefect_api(settings, prefect_home(tmp_path_factory)):
         yield settings
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from sandbox.products import SandboxIndex, write_sandbox
+from sandbox.products import SandboxIndex
+from tests.made_once import tiny_world
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> SandboxIndex:
-    """The smallest sandbox, written once per session."""
-    return write_sandbox(tmp_path_factory.mktemp("sandbox") / "tiny", size="tiny", seed=7)
+    """The smallest sandbox, written once per run."""
+    return tiny_world(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
