@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import osmnx
 import requests
 import shapely
 from shapely.geometry import LineString, Polygon
@@ -49,6 +48,8 @@ def query_area(
         TransientSourceError: any other failure of the server or the connection, or an answer with a remark that
             data is missing.
     """
+    import osmnx  # with networkx a tenth of what a worker imports, and few recipes ask Overpass
+
     root = overpass_url.rstrip("/").removesuffix("/interpreter")
     answers = _Answers(root)
     with _lock, _settings(root, answers):
@@ -100,7 +101,8 @@ def _settings(root: str, answers: _Answers) -> Iterator[None]:
 
     It also replaces `socket.getaddrinfo`, which is put back.
     """
-    settings = osmnx.settings
+    from osmnx import settings
+
     wanted = {
         "overpass_url": root,
         "overpass_rate_limit": False,

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,13 @@ def test_constraints_name_versions_and_no_place() -> None:
 
 def imported(path: Path) -> set[str]:
     """Top-level names that a module imports, wherever in the module the import stands."""
+    return imported_by(ast.walk(ast.parse(path.read_text())))
+
+
+def imported_by(nodes: Iterable[ast.AST]) -> set[str]:
+    """Top-level names that statements import."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -78,6 +84,15 @@ def test_whatever_a_room_imports_is_declared(project: dict[str, Any]) -> None:
         for path in (ROOT / room).rglob("*.py"):
             unknown = imported(path) - known
             assert not unknown, f"{path.relative_to(ROOT)} imports {unknown}, which pyproject.toml does not name"
+
+
+def test_what_few_need_and_takes_long_is_imported_where_it_is_used() -> None:
+    """Every command and every worker of a cluster pays for what a module imports when it is imported itself."""
+    few = {"osmnx", "networkx"}
+    for room in ROOMS:
+        for path in (ROOT / room).glob("*.py"):
+            found = few & imported_by(ast.parse(path.read_text()).body)
+            assert not found, f"{path.relative_to(ROOT)} imports {found} at once"
 
 
 def test_lint_type_check_contracts_and_wheel_cover_every_room(project: dict[str, Any]) -> None:
