@@ -13,7 +13,7 @@ import yaml
 from prefect.settings import Settings
 from sqlalchemy.engine import make_url
 
-from flows.cluster import WORKER_ENVIRONMENT
+from flows.cluster import SELDOM, WORKER_ENVIRONMENT
 from flows.deployments import prefect_yaml
 from flows.regions import load_regions
 from tests.integration.stack import interpolated
@@ -89,6 +89,13 @@ def test_workers_keep_freed_memory_as_those_of_a_run_do(services: dict[str, dict
     assert wanted
     assert services["dask-worker"]["environment"].items() >= wanted.items()
     assert all(f"{name}={value}" in page for name, value in wanted.items())
+
+
+def test_a_cluster_without_work_looks_at_itself_as_seldom_as_that_of_a_run(services: dict[str, dict[str, Any]]) -> None:
+    name, every = "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL", SELDOM["distributed.admin.tick.interval"]
+    assert f"{name}={every}" in (ROOT / "docs" / "operating.md").read_text()
+    for service in ("dask", "dask-worker"):
+        assert services[service]["environment"][name] == every
 
 
 def test_what_a_site_s_recipes_and_notices_name_reaches_those_who_read_and_tell(
