@@ -201,8 +201,13 @@ def dask_cluster(environment: Mapping[str, str], folder: Path, workers: int = 2)
         f"with dask_client(None, {workers}, Path({str(folder)!r})) as client:\n"
         "    print(client.scheduler.address, flush=True); sys.stdin.read()"
     )
+    idle = {"DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "1s"}  # not ten times a second, to the session's end
     with subprocess.Popen(
-        [sys.executable, "-c", program], env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        env={**environment, **idle},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdin is not None
