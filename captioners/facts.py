@@ -81,7 +81,7 @@ class Evidence:
     features: FeatureTable | None = None
     """OSM features in the same CRS."""
     scenes: Sequence[DatedBands] = ()
-    """Optical and radar dates, each with physical values."""
+    """Optical and radar dates, each with physical values; of composites there are pictures and no facts."""
     elevation: NDArray[Any] | None = None
     """(h, w) metres over the same ground, NaN where missing."""
     elevation_pixel_m: float = 0.0
@@ -119,8 +119,9 @@ def describe(chip_id: str, given: Evidence) -> tuple[FactSheet, tuple[SceneObjec
         cover = to_cover(given.label, given.legend, georef, given.label_source, given.by)
         objects, about_objects = find_objects(cover.index, cover.legend, cover.pixel_m2, cover.source)
         facts += [*cover_facts(cover), *about_objects, *relation_facts(objects, cover.index, cover.legend)]
-    facts += facts_scene.scene_facts(given.scenes, georef)
-    facts += facts_change.change_facts(given.scenes)
+    dated = [scene for scene in given.scenes if not scene.is_composite]
+    facts += facts_scene.scene_facts(dated, georef)
+    facts += facts_change.change_facts(dated)
     if given.elevation is not None:
         filled_m = (georef.bounds_xyxy[3] - georef.bounds_xyxy[1]) / given.elevation.shape[0]
         pixel_m = given.elevation_pixel_m or filled_m

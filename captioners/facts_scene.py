@@ -52,6 +52,8 @@ class DatedBands:
     """reflectance, linear or dB."""
     wavelengths_nm: Mapping[str, float] | None = None
     """Centre wavelengths where names do not tell."""
+    is_composite: bool = False
+    """Made of several acquisitions: it shows no day, so that no fact is of one."""
 
 
 def scene_facts(scenes: Sequence[DatedBands], georef: GeoRef) -> list[Fact]:

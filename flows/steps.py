@@ -12,7 +12,7 @@ STEPS: dict[str, str] = {
     "screen": "3",
     "label": "11",
     "fuse": "8",
-    "caption": "7",
+    "caption": "8",
     "write": "1",
 }
 """Step -> version."""

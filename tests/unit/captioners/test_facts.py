@@ -268,6 +268,18 @@ def test_two_scenes_of_one_day_keep_their_own_facts() -> None:
     assert value(facts, "index.ndvi.l8.2018-06-06") == value(facts, "index.ndvi.l8.2018-06-06.2")
 
 
+def test_nothing_is_said_of_the_day_of_a_composite() -> None:
+    """Its pixels are of many days: ``mean NDVI was 0.56 on 4 October`` was said of a median of February and October."""
+    bands = {"red": np.full(SHAPE, 0.1), "nir": np.full(SHAPE, 0.3)}
+    days = ("2021-10-04", "2022-10-04")
+    single, composed = (
+        sheet(np.zeros(SHAPE, np.uint8), scenes=[DatedBands("s2", day, bands, is_composite=how) for day in days])
+        for how in (False, True)
+    )
+    assert value(single, "change.s2.ndvi") == 0.0
+    assert not [fact.fact_id for fact in composed.facts if "s2" in fact.fact_id]
+
+
 def test_terrain_ignores_missing_heights() -> None:
     height = np.linspace(10, 50, 12 * 16).reshape(SHAPE)
     height[0, 0] = np.nan

@@ -6,14 +6,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from captioners.base import Written
 from captioners.template import TemplateCaptioner
 from flows import captioning
+from flows.caption_inputs import dated_bands
 from flows.captioning import OPEN, TEXTS, Waiting
 from flows.job import Job
 from flows.run_marks import end_run, last_reading, run_purse
+from schemas.georef import GeoRef
+from schemas.sample import LayerArrays
 from shards.layout import replace_durably
 from shards.stored_tables import read_unasked
 from shards.text_table import texts_table, write_texts
@@ -118,3 +122,22 @@ def test_chips_that_no_model_could_be_asked_about_are_read_back(tmp_path: Path) 
         rows.append({**record, "verification": status, "checks": {"fallback": reason} if reason else {}})
     write_texts(tmp_path / "texts.parquet", texts_table(rows))
     assert read_unasked((tmp_path / "texts.parquet").read_bytes()) == {"u31-0000", "u31-0002"}
+
+
+@pytest.mark.parametrize(("row", "composed"), [({}, [False] * 2), ({"s2.dates_used": [1, 3, 0]}, [False, True])])
+def test_a_picture_of_several_dates_is_told_from_one(row: dict[str, Any], composed: list[bool]) -> None:
+    days = np.array(["2021-08-15", "2022-02-16", "NaT"], "datetime64[ns]")
+    grid = GeoRef(32632, 0.0, 0.0, 10.0, (1, 2))
+    layer = LayerArrays(
+        np.ones((3, 1, 1, 2), np.uint16), np.ones((3, 1, 2), np.uint8), days, np.ones(3), np.zeros(3), grid
+    )
+    facts = {
+        "row": row,
+        "layer_attrs": {"s2": {"kind": "optical", "unit": "reflectance", "nodata": 0}},
+        "common_names": {"s2": ["red"]},
+        "bands": {"s2": ["B04"]},
+        "wavelengths_nm": {"s2": [664.6]},
+    }
+    dates = dated_bands("s2", layer, facts, "s2")
+    assert [date.day for date in dates] == ["2021-08-15", "2022-02-16"]
+    assert [date.is_composite for date in dates] == composed
