@@ -52,7 +52,8 @@ class Quicklook:
 
 CHIP_COLUMNS = ("chip_id", "geometry", "bbox", "region", "split", "label.fractions", "label.agreement", "caption")
 LAYER_ENDINGS = (
-    ".item_ids", ".clear_fraction", ".gap_days", ".registered", ".shift_dx_m", ".shift_dy_m", ".shift_reference",
+    ".item_ids", ".clear_fraction", ".gap_days", ".registered", ".shift_dx_m", ".shift_dy_m", ".shift_sigma_m",
+    ".shift_reference",
 )  # fmt: skip
 OUTCOME_COLUMNS = ("state", "reason", "error_class")
 

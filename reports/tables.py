@@ -214,7 +214,10 @@ def _counts(values: pa.Array | pa.ChunkedArray) -> dict[str, int]:
 
 
 def shift_histograms(chips: pa.Table) -> list[Histogram]:
-    """Lengths of the shifts that were measured or corrected, per modality, in metres."""
+    """Lengths of the shifts that were measured or corrected, per modality, in metres.
+
+    The reference dates are left out: against themselves they have shift 0 and deviation 0, which nobody measured.
+    """
     drawn = []
     for name in modalities_of(chips.column_names):
         dx = flat_numbers(chips, f"{name}.shift_dx_m")
@@ -225,6 +228,9 @@ def shift_histograms(chips: pa.Table) -> list[Histogram]:
         trusted = np.isfinite(dx)
         if len(status) == dx.size:
             trusted = pc.is_in(status, pa.array(["measured", "corrected"])).to_numpy(zero_copy_only=False)
+        sigma = flat_numbers(chips, f"{name}.shift_sigma_m")
+        if sigma.size == dx.size:
+            trusted = trusted & ((dx != 0) | (dy != 0) | (sigma != 0))
         lengths = np.hypot(dx, dy)[trusted]
         top = float(np.nanmax(lengths)) if np.isfinite(lengths).any() else 0.0
         drawn.append(histogram(name, "m", lengths, limits=(0.0, max(top, 1.0))))

@@ -54,6 +54,21 @@ def test_unreliable_shifts_stay_out_of_the_histogram() -> None:
     assert chart.median == pytest.approx(3.0)  # of 5 and 1
 
 
+def test_the_reference_against_itself_is_no_shift_of_zero() -> None:
+    chips = pa.table(
+        {
+            "s2.shift_dx_m": [[0.0, 3.0], [0.0, 0.0]],
+            "s2.shift_dy_m": [[0.0, 4.0], [1.0, 0.0]],
+            "s2.shift_sigma_m": [[0.0, 0.5], [0.4, 0.0]],
+            "s2.registered": [["measured"] * 2] * 2,
+        }
+    )
+    (chart,) = tables.shift_histograms(chips)
+    assert chart.count == 2
+    assert chart.median == pytest.approx(3.0)  # of 5 and 1
+    assert tables.shift_histograms(chips.slice(0, 0)) == []
+
+
 def test_modality_rows_count_chips_without_the_modality(inputs: ReportInputs) -> None:
     rows = {row.modality: row for row in tables.modality_rows(inputs.chips)}
     assert rows["landsat"].chips == 25
