@@ -7,7 +7,7 @@ from __future__ import annotations
 
 STEPS: dict[str, str] = {
     "plan": "4",
-    "read": "6",
+    "read": "7",
     "register": "5",
     "screen": "3",
     "label": "11",

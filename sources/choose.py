@@ -90,9 +90,22 @@ class Chooser:
         return found, behind
 
     def needed(self, chip: ChipSpec, items: Parts) -> Parts:
-        """Items of a date that the chip needs: one where its mask covers the chip, else all parts."""
-        view = self.view_of(chip, items[0]) if items[0].masks else None
-        return items[:1] if view is not None and nodata_fraction(view.valid) == 0.0 else items
+        """Items of a date that the chip needs: the first ones whose masks together cover it, else all parts.
+
+        Masks of one zone lie on one grid; what those of another would add is not known before they are warped. Parts
+        of another scale or offset fill no hole (`sources.dates.fill_holes`).
+        """
+        seen: list[NDArray[np.uint8]] = []
+        first = items[0].refs[0]
+        for item in items:
+            view, ref = self.view_of(chip, item) if item.masks else None, item.refs[0]
+            is_alike = (ref.scale, ref.offset) == (first.scale, first.offset)
+            if view is None or not is_alike or not is_same_zone(ref.georef.epsg, first.georef.epsg):
+                break
+            seen.append(view.valid)
+            if nodata_fraction(merged(seen)) == 0.0:
+                return items[: len(seen)]
+        return items
 
     def unseen(self, chip: ChipSpec, items: Parts) -> Parts:
         """Needed items of a date that were only glanced at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,21 @@ def test_two_parts_of_one_datatake_make_one_date_at_the_seam(make_raster: MakeRa
         wanted = cut(east, SCENE).copy()
         wanted[:, :3] = cut(west, SCENE)[:, :3]
         np.testing.assert_array_equal(layer["data"].values[0, 0], wanted)
+
+
+def test_a_part_that_adds_nothing_is_not_behind_the_date(make_raster: MakeRaster) -> None:
+    """Where four tiles meet two cover a chip: the others were read and named, and a broken one failed the chip."""
+    column = round((LEFT + 50 - SCENE.x0) / 10)
+    parts = []
+    for name, seen in (("west", slice(column)), ("east", slice(column - 2, None)), ("more", slice(column, column + 2))):
+        scl = np.zeros_like(clear())
+        scl[:, seen] = 4
+        parts.append(s2(make_raster, name, numbers(), scl, datatake="d"))
+    Path(parts[-1].refs[0].href).unlink()
+    (found,) = reading(recipe(bands=["B02"]), *parts).read(chip()).chips
+    assert [[part.item_id for part in date.items] for date in found.provenance["m"]] == [["east", "west"]]
+    (failure,) = reading(recipe(bands=["B02"]), *parts[1:]).read(chip()).outcomes  # with a hole every part is needed
+    assert failure.state == "failed"
 
 
 def test_parts_without_a_common_datatake_stay_two_dates(make_raster: MakeRaster) -> None:
