@@ -118,8 +118,13 @@ def bbox_of(rows: pa.Table) -> tuple[float, float, float, float]:
 
 
 def interval_of(rows: pa.Table, document: DatasetDocument) -> tuple[str | None, str | None]:
-    """First and last acquisition, ISO; (None, None) where no layer has a date."""
-    names = {f"{name}.datetimes" for layer in document.modalities for name in (layer.modality, layer.group)}
+    """First and last acquisition, ISO, those that went into a composite too; (None, None) where no layer has a date."""
+    names = {
+        f"{name}.{ending}"
+        for layer in document.modalities
+        for name in (layer.modality, layer.group)
+        for ending in ("datetimes", "first_datetimes", "last_datetimes")
+    }
     ends = [pc.min_max(pc.list_flatten(rows[name])).as_py() for name in sorted(names & {*rows.column_names})]
     firsts, lasts = ([end[which] for end in ends if end[which] is not None] for which in ("min", "max"))
     return (_rfc3339(min(firsts)), _rfc3339(max(lasts))) if firsts else (None, None)

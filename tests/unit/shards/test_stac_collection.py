@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from schemas.dataset import BandTable, DatasetDocument
-from shards.stac_collection import EO, bbox_of, collection_of
+from shards.stac_collection import EO, bbox_of, collection_of, interval_of
 from tests.unit.shards import made_up
 
 CUT = shapely.MultiPolygon([shapely.box(179.9, -17.0, 180.0, -16.9), shapely.box(-180.0, -17.0, -179.9, -16.9)])
@@ -59,3 +60,15 @@ def test_the_extension_of_optical_bands_is_named_where_a_band_is_optical() -> No
 def test_a_common_name_that_stac_does_not_know_stays_out() -> None:
     own = collection(BandTable(name="T1", common_name="thermal", centre_nm=10900.0))
     assert own["item_assets"]["s2_10m"]["bands"] == [{"name": "T1", "eo:center_wavelength": 10.9}]
+
+
+def test_the_interval_holds_all_that_a_composite_was_made_of() -> None:
+    """Its own date is that of the middle acquisition."""
+    document = DatasetDocument.model_construct(modalities=(made_up.LAYERS[0],))
+    modality = made_up.LAYERS[0].modality
+    middle, first, last = (datetime(2021, month, 1) for month in (8, 7, 12))
+    rows = pa.table({f"{modality}.datetimes": [[middle, None]]})
+    assert interval_of(rows, document) == ("2021-08-01T00:00:00.000000Z",) * 2
+    for ending, when in (("first_datetimes", first), ("last_datetimes", last)):
+        rows = rows.append_column(f"{modality}.{ending}", pa.array([[when, None]]))
+    assert interval_of(rows, document) == ("2021-07-01T00:00:00.000000Z", "2021-12-01T00:00:00.000000Z")
