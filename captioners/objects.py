@@ -211,13 +211,15 @@ _ROSE: tuple[Direction, ...] = (
     "north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west",
 )  # fmt: skip
 MIN_DISTANCE = 0.15
-"""Centres closer than this part of the chip's edge have no direction."""
+"""Centres closer than this part of the chip's longer edge have no direction."""
 DEAD_DEGREES = 7.5
 """Directions this near to the border of two sectors have no word."""
 
 
 def direction_word(dx: float, dy: float) -> Direction | Literal[""]:
-    """Word for a step of dx to the east and dy to the south, in parts of the chip; empty where none is sure."""
+    """Word for a step of dx to the east and dy to the south, in parts of the chip's longer edge; empty where none is
+    sure.
+    """
     if float(np.hypot(dx, dy)) < MIN_DISTANCE:
         return ""
     degrees = float(np.degrees(np.arctan2(dx, -dy))) % 360.0
@@ -246,7 +248,8 @@ def relation_facts(objects: Iterable[SceneObject], index: NDArray[Any], legend: 
     for one in firsts:
         mask = mask_of(one.rle, one.shape_yx)
         rows, columns = np.nonzero(mask)
-        centres[one.code] = ((columns.mean() + 0.5) / mask.shape[1], (rows.mean() + 0.5) / mask.shape[0])
+        edge = max(mask.shape)  # one length for both axes: a listed cell need not be square
+        centres[one.code] = ((columns.mean() + 0.5) / edge, (rows.mean() + 0.5) / edge)
         around = ndimage.binary_dilation(mask, structure=EIGHT) & ~mask
         if one.edges or not around.any():
             continue

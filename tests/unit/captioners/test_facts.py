@@ -268,6 +268,18 @@ def test_two_scenes_of_one_day_keep_their_own_facts() -> None:
     assert value(facts, "index.ndvi.l8.2018-06-06") == value(facts, "index.ndvi.l8.2018-06-06.2")
 
 
+def test_directions_are_those_of_the_ground_in_a_chip_that_is_not_square() -> None:
+    """Four times as wide as high: 12 pixels north and 28 east is north-east by the chip's parts, east on the ground."""
+    label = np.zeros((24, 96), np.uint8)
+    label[15:21, 28:34], label[3:9, 56:62] = 1, 3
+    facts = sheet(label)
+    assert value(facts, "bearing.80.40") == 66.8
+    assert facts.get("relation.80.40") is None  # on the border of two directions
+    label[3:9] = 0
+    label[9:15, 56:62] = 3
+    assert value(sheet(label), "relation.80.40") == "east"
+
+
 def test_nothing_is_said_of_the_day_of_a_composite() -> None:
     """Its pixels are of many days: ``mean NDVI was 0.56 on 4 October`` was said of a median of February and October."""
     bands = {"red": np.full(SHAPE, 0.1), "nir": np.full(SHAPE, 0.3)}
