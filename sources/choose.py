@@ -55,6 +55,8 @@ class Chooser:
         covering: chip id -> ids of the items that may serve it.
         view_of: what is known of an item over a chip; None where nothing is.
         snow_is_clear: whether snow counts as clear.
+        is_harmonised: whether the recipe brings all numbers to one scale and offset. Else parts of a picture that have
+            another than its first one fill no hole (`sources.dates.fill_holes`), and are left out.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Chooser:
         covering: Mapping[str, frozenset[str]],
         view_of: Callable[[ChipSpec, SceneItem], View | None],
         snow_is_clear: bool,
+        is_harmonised: bool = False,
     ) -> None:
         self.covering, self.view_of, self.snow_is_clear = covering, view_of, snow_is_clear
+        self.is_harmonised = is_harmonised
         self.acquisitions = acquisitions(items)
 
     def candidates(self, chip: ChipSpec) -> tuple[list[DateCandidate], list[Parts]]:
@@ -92,15 +96,12 @@ class Chooser:
     def needed(self, chip: ChipSpec, items: Parts) -> Parts:
         """Items of a date that the chip needs: the first ones whose masks together cover it, else all parts.
 
-        Masks of one zone lie on one grid; what those of another would add is not known before they are warped. Parts
-        of another scale or offset fill no hole (`sources.dates.fill_holes`).
+        Masks of one zone lie on one grid; what those of another would add is not known before they are warped.
         """
         seen: list[NDArray[np.uint8]] = []
-        first = items[0].refs[0]
         for item in items:
-            view, ref = self.view_of(chip, item) if item.masks else None, item.refs[0]
-            is_alike = (ref.scale, ref.offset) == (first.scale, first.offset)
-            if view is None or not is_alike or not is_same_zone(ref.georef.epsg, first.georef.epsg):
+            view = self.view_of(chip, item) if item.masks else None
+            if view is None or not is_same_zone(item.refs[0].georef.epsg, items[0].refs[0].georef.epsg):
                 break
             seen.append(view.valid)
             if nodata_fraction(merged(seen)) == 0.0:
@@ -124,7 +125,11 @@ class Chooser:
             )
 
         usable = [item for item in acquisition.items if item.item_id in self.covering[chip.chip_id]]
-        return tuple(sorted(usable, key=rank) if len(usable) > 1 else usable)
+        ordered = sorted(usable, key=rank) if len(usable) > 1 else usable
+        if self.is_harmonised:
+            return tuple(ordered)
+        forms = [(item.refs[0].scale, item.refs[0].offset) for item in ordered]
+        return tuple(item for item, form in zip(ordered, forms, strict=True) if form == forms[0])
 
 
 def is_wanted(item: SceneItem, modality: Modality) -> bool:

@@ -111,7 +111,10 @@ class ModalityReader:
             for chip in chips
         }
         self._covering = covering(chips, items, {chip_id: wish.spans for chip_id, wish in self.wishes.items()})
-        self._chooser = Chooser(items, self._covering, self._view, self.modality.select.snow_is_clear)
+        as_delivered = self.modality.offset == self.modality.store == "as_delivered"
+        self._chooser = Chooser(
+            items, self._covering, self._view, self.modality.select.snow_is_clear, is_harmonised=not as_delivered
+        )
         self._views: dict[tuple[str, str], View] = {}
         self._masks: dict[tuple[str, str], Mask] = {}
         self._pixels: dict[tuple[str, str, str], NDArray[Any]] = {}

@@ -87,6 +87,24 @@ def test_a_part_that_adds_nothing_is_not_behind_the_date(make_raster: MakeRaster
     assert failure.state == "failed"
 
 
+@pytest.mark.parametrize(("offset", "items"), [("as_delivered", ["whole"]), ("pre04", ["east", "west"])])
+def test_a_part_that_cannot_fill_a_hole_makes_no_date_fuller(
+    make_raster: MakeRaster, offset: str, items: list[str]
+) -> None:
+    """Of a picture half reprocessed a chip over the seam got one half and the choice believed it whole."""
+    west, east, later = clear(), clear(), clear()
+    column = round((LEFT + 50 - SCENE.x0) / 10)
+    west[:, column:], east[:, :column] = 0, 0
+    later[:35, column:] = 8  # some cloud: the picture in two halves is the clearer one
+    halves = [s2(make_raster, name, numbers(), scl, datatake="d") for name, scl in (("west", west), ("east", east))]
+    refs = tuple(replace(ref, offset=-0.1) for ref in halves[1].refs)
+    whole = s2(make_raster, "whole", numbers(), later, when=WHEN + timedelta(days=1))
+    rules = recipe(bands=["B02"], offset=offset, select={"how": "least_cloudy", "max_dates": 1})
+    (found,) = reading(rules, halves[0], replace(halves[1], refs=refs), whole).read(chip()).chips
+    assert [sorted(part.item_id for part in date.items) for date in found.provenance["m"]] == [items]
+    assert not (found.layers["m"]["valid"].values == Valid.NODATA).any()
+
+
 def test_parts_without_a_common_datatake_stay_two_dates(make_raster: MakeRaster) -> None:
     items = [s2(make_raster, name, numbers(), clear()) for name in ("a", "b")]
     (found,) = reading(recipe(bands=["B02"]), *items).read(chip()).chips
