@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.windows import COLUMN_PREFIX
-from schemas.errors import RecipeError
+from schemas.errors import DecodeError, RecipeError
 from schemas.recipe import Recipe, Time
 from schemas.recipe_base import FIRST_YEAR, LAST_YEAR
 from schemas.recipe_windows import Pair, Seasons, date_key
+from sources.vector_files import read_vector
 
 SEASON = ("start", "peak", "end")
 
@@ -197,8 +198,11 @@ def _read(path: Path, where: str) -> pd.DataFrame:
             places = geopandas.read_parquet(path)
             frame: pd.DataFrame = places if places.crs is None else places.to_crs(4326)
             return frame
-        features: pd.DataFrame = geopandas.read_file(path).to_crs(4326)
+        features: pd.DataFrame = read_vector(path).to_crs(4326)
         return features
+    except DecodeError as error:
+        mend = "save it as CSV, Parquet or GeoJSON"
+        raise RecipeError(f"{path.name}: {error.what}", where=where, mend=mend) from error
     except Exception as error:  # pandas and pyogrio raise errors of many classes for a file they cannot parse
         raise RecipeError(
             f"{path.name} cannot be read", where=where, mend="save it as CSV, Parquet or GeoJSON"

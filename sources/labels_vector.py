@@ -6,9 +6,6 @@ A pixel takes the code of the polygon in which its centre lies, as a raster of t
 
 from __future__ import annotations
 
-import json
-import mmap
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,24 +29,7 @@ from sources.centres import projection
 from sources.footprint import box_parts
 from sources.label_licences import attribution_of_file, licence_of_file
 from sources.labels_raster import NATIVE_GSD_M
-
-MAGIC = {
-    ".gpkg": b"SQLite format 3\0",
-    ".geojson": b"{",
-    ".json": b"{",
-    ".fgb": b"fgb",
-    ".parquet": b"PAR1",
-    ".shp": b"\0\0\x27\x0a",
-}
-"""Ending -> how such a file begins: a virtual format under another's name could open other files."""
-
-GEOJSON = (".geojson", ".json")
-"""Endings of files that GDAL is told to open as GeoJSON alone: one of its other formats that are JSON (GDALG) names any
-file or address to read instead."""
-_CRS_MEMBER = re.compile(rb"""["'](?:c|\\u00[46]3)(?:r|\\u00[57]2)(?:s|\\u00[57]3)["']\s*""", re.IGNORECASE)
-"""A member or a text ``crs``, however its letters are written; what stands behind it tells which."""
-LONGEST_CRS = 1 << 16
-"""Bytes: the member ``crs`` of a GeoJSON file is a name, in JSON-FG a definition of some kilobytes."""
+from sources.vector_files import gdal_name
 
 KINDS = {-1: "nothing", 0: "points", 1: "lines", 2: "areas"}
 """Dimensions of a geometry -> what it is."""
@@ -175,17 +155,11 @@ def _windows(shapes: _Shapes, target: GeoRef, window_px: int) -> Hits:
 @lru_cache(maxsize=4)
 def _shapes(path: Path, column: str, layer: str | None, url: str, _state: tuple[int, int]) -> _Shapes:
     """Coordinate system, geometries and their codes, as long as the file's size and time stay."""
-    wanted = MAGIC.get(path.suffix.lower())
-    if wanted is None:
-        raise DecodeError(f"vector files of {path.suffix or 'no ending'} are not read: {', '.join(MAGIC)}", url)
-    with path.open("rb") as file:
-        begin = file.read(64)
-    if not begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(wanted) and not begin.startswith(wanted):
-        raise DecodeError(f"is no {path.suffix} file", url)
+    opened = gdal_name(path, url)
     if missing := _missing_parts(path):
         mend = "what is fetched comes alone, take a GeoPackage there"
         raise DecodeError(f"a shapefile needs its {' and '.join(missing)} beside it; {mend}", url)
-    frame = _frame(path, layer, url)
+    frame = _frame(path, opened, layer, url)
     if column not in frame.columns:
         have = ", ".join(str(name) for name in frame.columns if name != "geometry")
         raise DecodeError(f"has no column {column!r}; it has {have}", url)
@@ -211,50 +185,14 @@ def _missing_parts(path: Path) -> list[str]:
     return [e for e in needed if not any(path.with_suffix(one).is_file() for one in (e, e.upper()))]
 
 
-def _frame(path: Path, layer: str | None, url: str) -> geopandas.GeoDataFrame:
+def _frame(path: Path, opened: str, layer: str | None, url: str) -> geopandas.GeoDataFrame:
     """The file's table. GeoParquet, which pyogrio's GDAL has no driver for, is read by pyarrow."""
     try:
         if path.suffix.lower() == ".parquet":
             return geopandas.read_parquet(path).reset_index(drop=True)
-        name = str(path)
-        if path.suffix.lower() in GEOJSON:
-            _check_crs(path, url)
-            name = f"GeoJSON:{path.absolute()}"
-        known = [str(row[0]) for row in pyogrio.list_layers(name) if row[1] is not None]
+        known = [str(row[0]) for row in pyogrio.list_layers(opened) if row[1] is not None]
         if layer is None and len(known) != 1:
             raise DecodeError(f"name one of its layers: {', '.join(known) or 'none holds polygons'}", url)
-        return pyogrio.read_dataframe(name, layer=layer or known[0], fid_as_index=True)
+        return pyogrio.read_dataframe(opened, layer=layer or known[0], fid_as_index=True)
     except (DataSourceError, DataLayerError, ProjError, ValueError, pyarrow.ArrowException) as error:
         raise DecodeError(f"is not read as a vector file: {str(error)[:120]}", url) from error
-
-
-def _check_crs(path: Path, url: str) -> None:
-    """Refuse a GeoJSON file whose coordinate system is a link: GDAL would ask the address, of this machine too.
-
-    GDAL looks for ``crs`` in either case and through escapes, and takes comments; so whatever may be one is looked at.
-
-    Raises:
-        DecodeError: it has one.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        for found in _CRS_MEMBER.finditer(text):
-            behind = text[found.end() : found.end() + LONGEST_CRS]
-            if behind[:1] in (b",", b"}", b"]"):  # a text, no member
-                continue
-            try:
-                value, _ = _PAIRS.raw_decode(behind.removeprefix(b":").decode("utf-8", "replace").lstrip())
-            except (ValueError, RecursionError) as error:
-                raise DecodeError("its coordinate system (crs) cannot be read", url) from error
-            if isinstance(value, _Pairs) and value.is_link():
-                raise DecodeError("its coordinate system (crs) is a link, which is not followed", url)
-
-
-class _Pairs(list[tuple[str, object]]):
-    """An object's members, those of one name too."""
-
-    def is_link(self) -> bool:
-        """Whether a ``crs`` is one that GDAL follows."""
-        return any(key.lower() == "type" and str(value).lower().startswith(("link", "url")) for key, value in self)
-
-
-_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs)

@@ -13,8 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from chips.places import Places
-from schemas.errors import RecipeError
-from sources.regions import vector_table
+from schemas.errors import DecodeError, RecipeError
+from sources.vector_files import read_vector
 
 LON, LAT = ("lon", "longitude", "lng", "x"), ("lat", "latitude", "y")
 """Columns of a CSV that place its rows."""
@@ -40,9 +40,12 @@ def read_places(path: Path, where: str) -> Places:
         elif path.suffix.lower() in (".parquet", ".geoparquet"):
             table, geometry = _read_parquet(path)
         else:
-            table, geometry = _split(vector_table(path, where))
+            table, geometry = _split(read_vector(path))
     except RecipeError:
         raise
+    except DecodeError as error:
+        mend = "save it as CSV, GeoJSON or GeoParquet"
+        raise RecipeError(f"{path.name}: {error.what}", where=where, mend=mend) from error
     except Exception as error:  # pandas, pyarrow and pyogrio raise errors of many classes for what they cannot parse
         raise RecipeError(
             f"{path.name} cannot be read as a table", where=where, mend="save it as CSV, GeoJSON or GeoParquet"

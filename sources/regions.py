@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from schemas.errors import RecipeError
+from schemas.errors import DecodeError, RecipeError
 from schemas.recipe import LonLatBox, Recipe
 from sources.footprint import unfolded
+from sources.vector_files import read_vector
 
 PIECES = 256
 """An edge as long as a region in metres is cut into so many before it becomes degrees: 1,000 km keep to 2 m."""
@@ -58,9 +58,9 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     if not path.is_file():
         raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
     try:
-        table = vector_table(path, where)
-    except RecipeError:
-        raise
+        table = read_vector(path)
+    except DecodeError as error:
+        raise RecipeError(f"{path.name}: {error.what}", where=where, mend="save it as GeoJSON") from error
     except Exception as error:  # pyogrio raises errors of many classes for a file it cannot parse
         raise RecipeError(
             f"{path.name} cannot be read as a vector file", where=where, mend="save it as GeoJSON"
@@ -79,21 +79,6 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     if area.is_empty or area.area == 0.0:
         raise RecipeError(f"{path.name} holds no area", where=where, mend="give polygons")
     return area
-
-
-def vector_table(path: Path, where: str) -> geopandas.GeoDataFrame:
-    """The file's one table.
-
-    Raises:
-        RecipeError: it has several, of which GDAL would take the first.
-    """
-    if path.suffix.lower() in (".parquet", ".geoparquet"):
-        return geopandas.read_parquet(path)
-    layers = geopandas.list_layers(path)
-    drawn = layers.name[layers.geometry_type.notna()].tolist()  # styles that QGIS keeps in a GeoPackage draw nothing
-    if len(drawn) > 1:
-        raise RecipeError(f"{path.name} has layers {', '.join(drawn)}", where=where, mend="save the one meant alone")
-    return geopandas.read_file(path, layer=drawn[0] if drawn else None)
 
 
 def _area(geometries: Iterable[BaseGeometry | None], name: str, where: str) -> BaseGeometry:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas
@@ -17,10 +19,11 @@ from chips.cell_table import CellTable
 from chips.grid_utm import to_table
 from chips.overview import class_shares
 from schemas.errors import RecipeError
+from sources.date_tables import _read as read_dates
 from sources.openers import PlainOpener
 from sources.overviews import read_overview
 from sources.places import read_places
-from sources.regions import box_of
+from sources.regions import box_of, read_regions
 
 POINTS = [shapely.Point(3.02, 50.81), shapely.Point(-71.5, -33.25)]
 
@@ -70,6 +73,52 @@ def test_broken_files_are_one_line(tmp_path: Path, name: str, content: str, mess
     with pytest.raises(RecipeError, match=message) as caught:
         read_places(tmp_path / name, "grid.file")
     assert "\n" not in caught.value.line()
+
+
+def _region(path: Path) -> Any:
+    region = SimpleNamespace(name="r", bbox=None, geojson=path.name, feature=None)
+    return read_regions(SimpleNamespace(regions=[region]), path.parent)["r"]  # type: ignore[arg-type]
+
+
+def _places(path: Path) -> Any:
+    return read_places(path, "grid.file")
+
+
+def _dates(path: Path) -> Any:
+    return read_dates(path, "time.windows")
+
+
+READS = [_region, _places, _dates]
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>SECRET</SrcDataSource></OGRVRTLayer>'
+        "</OGRVRTDataSource>",
+        '{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read SECRET"}',
+        '{"type": "FeatureCollection", "crs": {"type": "link", "properties": {"href": "http://127.0.0.1:9/"}}, '
+        '"features": [{"type": "Feature", "properties": {}, '
+        '"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}}]}',
+    ],
+    ids=["vrt", "gdalg", "crs"],
+)
+def test_a_file_of_a_recipe_names_no_other_file_and_no_address(
+    tmp_path: Path, read: Callable[[Path], Any], content: str
+) -> None:
+    secret, path = tmp_path / "secret.geojson", tmp_path / "a.geojson"
+    geopandas.GeoDataFrame(geometry=[shapely.box(3, 50, 4, 51)], crs=4326).to_file(secret)
+    path.write_text(content.replace("SECRET", str(secret)))
+    with pytest.raises(RecipeError, match=r"a\.geojson"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", READS)
+def test_a_file_of_another_ending_names_those_that_are_read(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    (tmp_path / "a.kml").write_text("<kml/>")
+    with pytest.raises(RecipeError, match=r"a\.kml: vector files of \.kml are not read: \.gpkg, \.geojson"):
+        read(tmp_path / "a.kml")
 
 
 def test_absent_file_is_one_line(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_geoparquet_is_read_and_several_layers_are_not_guessed(tmp_path: Path) -
     assert region_of(tmp_path / "a.parquet").bounds == (11.0, 47.0, 11.2, 47.3)
     for layer in ("north", "south"):
         table.to_file(tmp_path / "two.gpkg", layer=layer)
-    with pytest.raises(RecipeError, match=r"two.gpkg has layers north, south"):
+    with pytest.raises(RecipeError, match=r"two.gpkg: has layers north, south"):
         region_of(tmp_path / "two.gpkg")
-    with pytest.raises(RecipeError, match=r"^grid\.file: two.gpkg has layers north, south"):
+    with pytest.raises(RecipeError, match=r"^grid\.file: two.gpkg: has layers north, south"):
         read_places(tmp_path / "two.gpkg", "grid.file")
