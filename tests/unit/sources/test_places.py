@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,32 @@ def test_a_file_of_another_ending_names_those_that_are_read(tmp_path: Path, read
     (tmp_path / "a.kml").write_text("<kml/>")
     with pytest.raises(RecipeError, match=r"a\.kml: vector files of \.kml are not read: \.gpkg, \.geojson"):
         read(tmp_path / "a.kml")
+
+
+RING = [[3, 51], [3.2, 51.2], [3.2, 51], [3, 51.1], [3, 51]]
+
+
+@pytest.mark.parametrize("wrong", ["[500000, 51]", "[1e999, 51]", "[3, 120]"])
+def test_a_region_that_is_not_in_degrees_is_one_line(tmp_path: Path, wrong: str) -> None:
+    ring = json.dumps(RING).replace("[3.2, 51]", wrong)
+    (tmp_path / "a.geojson").write_text(f'{{"type": "Polygon", "coordinates": [{ring}]}}')
+    with pytest.raises(RecipeError, match="are no degrees"):
+        _region(tmp_path / "a.geojson")
+
+
+def test_a_region_is_its_areas_however_they_are_drawn(tmp_path: Path) -> None:
+    shapes = [{"type": "Polygon", "coordinates": [RING]}, {"type": "Point", "coordinates": [1, 1]}]
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": {"type": "GeometryCollection", "geometries": shapes}},
+        {"type": "Feature", "properties": {}, "geometry": None},
+    ]
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    area = _region(tmp_path / "a.geojson")
+    assert area.is_valid
+    assert area.bounds == (3.0, 51.0, 3.2, 51.2)
+    assert area.area == pytest.approx(
+        0.1 * 1 / 15 / 2 + 0.2 * 2 / 15 / 2
+    )  # both sides of where the outline crosses itself
 
 
 def test_absent_file_is_one_line(tmp_path: Path) -> None:
