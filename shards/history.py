@@ -236,8 +236,11 @@ def find_garbage(
 
     Raises:
         DatasetError: there is no dataset, or a version cannot be read: then nothing is certain, and nothing is named.
+            Or a folder of the dataset is a link: what lies behind it is perhaps others'.
     """
     current = current_version(storage)
+    if isinstance(storage, FolderStorage):
+        _refuse_links(storage.folder, work)
     versions = list_versions(storage)
     kept = versions if keep is None else sorted({*versions[len(versions) - min(keep, len(versions)) :], current})
     documents = {version: read_document(storage, version) for version in kept}
@@ -336,6 +339,22 @@ def _columns_that_differ(tables: Sequence[VersionTables], changed: Sequence[str]
             if one != other:
                 names.append(name)
     return {chip_id: tuple(names) or ("pixels or texts",) for chip_id, names in found.items()}
+
+
+def _refuse_links(root: Path, work: bool) -> None:
+    """A stranger's dataset whose ``shards`` is a link would have all removed that lies there, a home for example.
+
+    Raises:
+        DatasetError: a folder in which something could be removed is a link.
+    """
+    names = (layout.SHARDS, layout.VERSIONS, layout.ZARR, *((layout.WORK,) if work else ()))
+    for folder in (*(root / name for name in names), *(root / layout.VERSIONS).glob("*")):
+        if folder.is_symlink():
+            raise DatasetError(
+                "this is a link: nothing is removed where others may keep files",
+                where=str(folder),
+                mend="put the folder itself in its place, or link the whole dataset",
+            )
 
 
 def _leftovers(storage: Storage) -> Iterator[tuple[str, int]]:

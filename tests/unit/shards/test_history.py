@@ -173,6 +173,18 @@ def test_leftovers_are_found_and_removed(history: tuple[Path, Storage, list[str]
     assert check_dataset(root).problems == []
 
 
+@pytest.mark.parametrize("name", ["shards", "versions", "zarr", "work", "versions/20200101T000000Z-aaaaaaaa"])
+def test_nothing_is_removed_behind_a_link(dataset_root: Path, tmp_path: Path, name: str) -> None:
+    folder, home = dataset_root / name, tmp_path / "home"
+    if folder.exists():
+        folder.rename(home)
+    home.mkdir(exist_ok=True)
+    (home / "thesis.txt").write_text("years")
+    folder.symlink_to(home)
+    with pytest.raises(DatasetError, match=f"{name}: this is a link"):
+        find_garbage(open_storage(dataset_root), keep=1, work=True)
+
+
 def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[Path, Storage, list[str]]) -> None:
     root, storage, names = history
     roll_back(storage, names[0])
