@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from flows.vault import MachineVault
-from schemas.errors import RecipeError
+from schemas.errors import RecipeError, UserError
 from schemas.recipe import VARIABLE, Catalog, Recipe, fill
 from schemas.scene import Opener
 from sources.base import CatalogClient
@@ -28,9 +29,32 @@ def opener_of(recipe: Recipe, limits: Path | None = None) -> CredentialedOpener:
         recipe: credentials, limits and permissions.
         limits: folder in which places of hosts are counted (`flows.site.limits_folder`); None where nothing is built:
             this user's runs on this machine share one.
+
+    Raises:
+        UserError: see `shared_limits`.
     """
-    shared = Path(tempfile.gettempdir()) / f"terraweft-limits-{os.getuid()}"
-    return make_opener(recipe, MachineVault(), HostLimits(recipe.limits, limits or shared))
+    return make_opener(
+        recipe, MachineVault(), HostLimits(recipe.limits, limits or shared_limits(tempfile.gettempdir()))
+    )
+
+
+def shared_limits(temporary: str) -> Path:
+    """The folder in which this user's runs on this machine count together.
+
+    Its name is known to all users of the machine: who made it before us could lead what we write elsewhere by links.
+
+    Raises:
+        UserError: it is not ours.
+    """
+    folder = Path(temporary) / f"terraweft-limits-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise UserError(
+            "this folder is not yours", where=str(folder), mend="remove it, or set TMPDIR to one of your own"
+        )
+    folder.chmod(0o700)
+    return folder
 
 
 class Catalogs:

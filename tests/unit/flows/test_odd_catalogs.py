@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from flows.catalogs import shared_limits
 from flows.frozen_items import ITEMS, FrozenItems
 from flows.indexing import index_catalog
 from flows.planning import make_plan
@@ -88,3 +90,14 @@ def test_a_folder_of_an_index_is_indexed_as_one(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     index_catalog(str(tmp_path / "c"), tmp_path / "parts" / "x.parquet", [COLLECTION], None)
     assert index_catalog(str(tmp_path / "parts"), tmp_path / "y.parquet", [COLLECTION], None) == (2, [])
+
+
+def test_a_folder_that_others_may_have_made_first_leads_nowhere(tmp_path: Path) -> None:
+    """All users of a machine know its name: a link in it had a file of ours overwritten by the time of a pause."""
+    assert shared_limits(str(tmp_path)) == shared_limits(str(tmp_path))
+    folder = shared_limits(str(tmp_path))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rename(tmp_path / "elsewhere")
+    (tmp_path / f"terraweft-limits-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not yours"):
+        shared_limits(str(tmp_path))
