@@ -248,12 +248,17 @@ def _first_band(asset: Mapping[str, Any]) -> Mapping[str, Any]:
     """Raster properties of the first band, whichever extension states them."""
     merged: dict[str, Any] = {}
     for key in ("bands", "raster:bands"):
-        merged |= (asset.get(key) or [{}])[0]
+        first = (asset.get(key) or [{}])[0]
+        merged |= first if isinstance(first, Mapping) else {}  # a bare name (``["map"]``) states nothing more
     return merged
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    """A no-data value, NaN too; what is no number counts as not stated."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _stated_georef(item: dict[str, Any], asset: Mapping[str, Any]) -> GeoRef:

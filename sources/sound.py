@@ -16,7 +16,17 @@ BAND_LISTS = ("bands", "eo:bands", "raster:bands")
 NUMBERS = {"proj:transform": (6, 9), "proj:bbox": (4, 6), "proj:shape": (2,)}
 """Field -> how many numbers it may hold."""
 TEXTS = ("href", "type", "title", "proj:code", "proj:wkt2")
-TIMES = ("datetime", "start_datetime", "end_datetime", "platform", "constellation", "title", "license", "proj:code")
+TIMES = (
+    "datetime",
+    "start_datetime",
+    "end_datetime",
+    "platform",
+    "constellation",
+    "title",
+    "license",
+    "attribution",
+    "proj:code",
+)
 
 
 def make_sound(item: dict[str, Any]) -> None:
@@ -24,8 +34,8 @@ def make_sound(item: dict[str, Any]) -> None:
     properties = item.get("properties")
     item["properties"] = dict(properties) if isinstance(properties, Mapping) else {}
     assets = item.get("assets")
-    named = assets.items() if isinstance(assets, Mapping) else ()
-    item["assets"] = {str(key): dict(asset) for key, asset in named if isinstance(asset, Mapping)}
+    pairs = assets.items() if isinstance(assets, Mapping) else ()
+    item["assets"] = {str(key): dict(asset) for key, asset in pairs if isinstance(asset, Mapping)}
     item["id"] = str(item.get("id"))
     for part in (item["properties"], *item["assets"].values()):
         _numbers(part)
@@ -33,15 +43,16 @@ def make_sound(item: dict[str, Any]) -> None:
         _only(item["properties"], name, str)
     _only(item["properties"], "providers", list)
     if isinstance(item["properties"].get("providers"), list):
-        item["properties"]["providers"] = [p for p in item["properties"]["providers"] if isinstance(p, Mapping)]
+        listed = item["properties"]["providers"]
+        named = [p for p in listed if isinstance(p, Mapping) and isinstance(p.get("name"), str)]
+        item["properties"]["providers"] = [{**p, "roles": _texts(p["roles"])} if "roles" in p else p for p in named]
     for asset in item["assets"].values():
         for name in TEXTS:
             _only(asset, name, str)
         for name in BAND_LISTS:
             _only(asset, name, list)
         if "roles" in asset:
-            roles = asset["roles"] if isinstance(asset["roles"], (list, tuple)) else [asset["roles"]]
-            asset["roles"] = [role for role in roles if isinstance(role, str)]
+            asset["roles"] = _texts(asset["roles"])
 
 
 def as_number(value: Any) -> float | None:
@@ -90,6 +101,11 @@ def _numbers(part: dict[str, Any]) -> None:
 def _is_possible(name: str, numbers: list[float | None]) -> bool:
     """A shape is of whole pixels, at least one."""
     return name != "proj:shape" or all(n is not None and n >= 1 and n.is_integer() for n in numbers)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a list; of one that stands alone, too."""
+    return [one for one in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(one, str)]
 
 
 def _only(part: dict[str, Any], name: str, kind: type) -> None:

@@ -25,10 +25,14 @@ from schemas.errors import AssetMissingError, DecodeError, RecipeError, SourceEr
 from schemas.georef import GeoRef
 from schemas.recipe import LabelSource
 from schemas.scene import SceneItem
+from schemas.sensor import load_sensor
 from sources.centres import source_pixels
+from sources.items import normalise_item
+from sources.label_licences import attribution_of_item
 from sources.labels_raster import choose_of, read_label_raster, to_label_item, to_label_item_of_file
 from sources.openers import PlainOpener
 from sources.overviews import read_overview
+from sources.scenes import licence_of
 
 OPENER = PlainOpener(allow_local=True)
 
@@ -455,6 +459,30 @@ def test_the_year_of_a_product_is_the_last_that_it_saw(start: str, end: str, yea
 def test_an_item_without_the_asset_is_refused_by_name() -> None:
     with pytest.raises(AssetMissingError, match=r"'landcover'.*input_quality"):
         to_label_item(worldcover_item(2021, "v200"), "wc", source_of("worldcover", asset="landcover"), "pc")
+
+
+@pytest.mark.parametrize(
+    ("asset", "properties"),
+    [
+        ({"bands": ["map"]}, {}),
+        ({"raster:bands": [None]}, {}),
+        ({"raster:bands": [{"nodata": "none"}]}, {}),
+        ({"raster:bands": [{"nodata": [0]}]}, {}),
+        ({}, {"providers": [{"roles": ["licensor"]}, {"name": "a", "roles": None}, {"name": "b", "roles": [{}]}]}),
+    ],
+)
+def test_what_an_item_says_wrongly_of_bands_and_providers_counts_as_not_said(
+    asset: dict[str, Any], properties: dict[str, Any]
+) -> None:
+    item = {
+        "id": "a", "bbox": [3, 50, 4, 51], "collection": "x",
+        "properties": {"datetime": "2021-01-01T00:00:00Z", "license": "CC0-1.0", **properties},
+        "assets": {"map": {"href": "https://a.example.org/x.tif", **asset}},
+    }  # fmt: skip
+    sound = normalise_item(item)
+    assert to_label_item(sound, "w", source_of("worldcover"), "c").refs[0].nodata is None
+    assert attribution_of_item(sound, source_of("raster", legend="worldcover"), "2021") in ("", "a; b")
+    assert licence_of(sound, load_sensor("sentinel-2-l2a"), 2021)[0] == "CC0-1.0"
 
 
 def test_an_item_without_time_is_refused() -> None:
