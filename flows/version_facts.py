@@ -23,6 +23,7 @@ from schemas.dataset import BandTable, LayerTable, SourceTable
 from schemas.recipe import Modality
 from schemas.sample import split_ids
 from schemas.sensor import load_sensor
+from shards.guard import publishable
 from shards.tables import ROWS_AT_ONCE, TIME
 from sources.scenes import scene_bands
 
@@ -94,12 +95,13 @@ def source_tables(plan: StoredPlan, chips: pa.Table) -> Iterator[SourceTable]:
             members = [item for item in items if (item.catalog, item.collection, item.licence) == key]
             redistributable = load_sensor(modality.sensor).may_be_given_on(key[2]) if modality else True
             entry = licence_entry(layer, key[2], "; ".join(sorted({i.attribution for i in members})), redistributable)
+            attribution, licence = publishable(entry["attribution"]), publishable(key[2])
             yield SourceTable(
                 layer=layer,
                 catalog=key[0],
                 collection=key[1],
-                licence=key[2],
-                attribution=entry["attribution"],
+                licence=licence,
+                attribution=attribution,
                 share_alike=entry["share_alike"],
                 non_commercial=entry["non_commercial"],
                 redistributable=redistributable,

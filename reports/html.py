@@ -23,6 +23,7 @@ from reports import label_tables, tables
 from reports.charts import place_text
 from reports.validation import validation_section
 from schemas.antimeridian import centre
+from shards.guard import publishable
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +249,7 @@ def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card]
                 chip_id=chip_id,
                 split=str(row.get("split", "")),
                 place=_place(row),
-                caption=row.get("caption") or "",
+                caption=publishable(row.get("caption") or ""),
                 pictures=tuple(pictures),
                 shares=tuple((name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0),
             )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from reports.charts import Histogram, RegionMap, histogram, numbers_drawn, region_map
 from schemas.antimeridian import join_at_antimeridian
+from shards.guard import publishable
 
 SPLITS = ("train", "val", "test")
 
@@ -333,7 +334,7 @@ def text_samples(texts: pa.Table, per_kind: int = 3) -> list[dict[str, str]]:
     numbers = np.sort(np.concatenate([found.to_numpy() for found in first]))
     held = [name for name in TEXT_COLUMNS if name in texts.column_names]
     rows = texts.select(held).take(pa.array(numbers)).to_pylist()
-    return [{name: "" if row.get(name) is None else str(row[name]) for name in TEXT_COLUMNS} for row in rows]
+    return [{n: "" if row.get(n) is None else publishable(str(row[n])) for n in TEXT_COLUMNS} for row in rows]
 
 
 def counted(table: pa.Table, column: str) -> list[tuple[str, int]]:

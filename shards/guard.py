@@ -51,6 +51,20 @@ def redact(text: str) -> str:
     return text
 
 
+def publishable(text: str) -> str:
+    """Words of strangers (an attribution, a name on the map) as they may be published; most are as they were.
+
+    A catalog's "see https://host/terms?key=2021" would else stop a finished build, and nobody could mend it.
+
+    >>> publishable("(c) ESA, see https://host/terms?key=2021"), publishable("Rue a?key=1")
+    ('(c) ESA, see https://host/terms', '<left out>')
+    """
+    if not findings(text):
+        return text
+    left = redact(text)
+    return "<left out>" if findings(left) else left
+
+
 def findings(text: str, forbidden: Iterable[str] = ()) -> list[str]:
     """What stands in ``text`` that may not; empty when it is clean. Secrets themselves are not repeated.
 

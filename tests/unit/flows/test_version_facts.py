@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pyarrow as pa
 
 from chips.rows import licence_entry
-from flows.version_facts import tables_of_file
+from flows.version_facts import source_tables, tables_of_file
+from shards.guard import findings
 from shards.tables import LICENCE
 
 
@@ -21,3 +24,15 @@ def test_a_label_source_that_is_a_file_is_cited_like_one_of_a_catalog() -> None:
     (untold,) = tables_of_file("parcels", "raster", chips)
     assert (untold.licence, untold.share_alike) == ("", False)
     assert list(tables_of_file("corine", "corine", chips)) == []
+
+
+def test_what_a_catalog_says_of_its_licence_never_stops_a_finished_build() -> None:
+    """It stands in the version's papers, which are searched for secrets and paths once all is read and paid for."""
+    said = "(c) ESA, see https://a.example.org/terms?key=2021, from /data/archive"
+    scene = SimpleNamespace(catalog="c", collection="s2", licence="CC-BY-4.0", attribution=said, item_id="a")
+    recipe = SimpleNamespace(labels=None, modalities={"s2": SimpleNamespace(sensor="sentinel-2-l2a")})
+    plan = SimpleNamespace(recipe=recipe, offered={"s2": 1}, scenes=lambda layer, used: [scene])
+    (entry,) = source_tables(plan, pa.table({"s2.item_ids": [["a"]]}))  # type: ignore[arg-type]
+    assert entry.attribution == "(c) ESA, see https://a.example.org/terms from <path>"
+    assert entry.items == ("a",)
+    assert findings(entry.model_dump_json()) == []

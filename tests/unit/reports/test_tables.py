@@ -144,6 +144,13 @@ def test_the_first_texts_of_each_kind_are_shown_in_their_order() -> None:
     assert shown[3]["kind"] == ""
 
 
+def test_a_name_on_the_map_that_looks_like_a_secret_is_not_shown() -> None:
+    """The page is searched for such before it is published: one name would stop a finished build."""
+    texts = pa.table({"kind": ["qa"] * 3, "text": ["A road, /home/u, runs.", "Called a?key=1.", "A road runs."]})
+    shown = [row["text"] for row in tables.text_samples(texts)]
+    assert shown == ["A road, <path>, runs.", "<left out>", "A road runs."]
+
+
 def test_rows_are_found_by_id_and_absent_chips_have_none(inputs: ReportInputs) -> None:
     rows = tables.rows_of(inputs.chips, ["u32-0007", "none", "u32-0002"], ["region", "s2.item_ids", "no such column"])
     assert list(rows) == ["u32-0007", "u32-0002"]
