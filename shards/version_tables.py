@@ -18,6 +18,7 @@ from shards.storage import Storage
 from shards.storage_file import StorageFile
 
 CHIPS = "chips.parquet"
+MEND = "see terraweft check; another version may be whole: terraweft versions"
 
 
 @contextmanager
@@ -30,17 +31,36 @@ def told_of_damage(where: str) -> Iterator[None]:
     Raises:
         DatasetError: the table cannot be read.
     """
-    mend = "see terraweft check; another version may be whole: terraweft versions"
     try:
         yield
     except FileNotFoundError as error:
-        raise DatasetError("the table is missing", where=where, mend=mend) from error
+        raise DatasetError("the table is missing", where=where, mend=MEND) from error
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk or the network, not of Arrow
             raise
         what = (str(error).splitlines() or [type(error).__name__])[0]
         what = what.removeprefix("Could not open Parquet input source '<Buffer>': ").rstrip(".")
-        raise DatasetError(f"the table cannot be read: {what}", where=where, mend=mend) from error
+        raise DatasetError(f"the table cannot be read: {what}", where=where, mend=MEND) from error
+
+
+def check_rows(document: DatasetDocument, name: str, rows: int, where: str) -> None:
+    """Refuse a table of more rows than ``dataset.json`` says: a megabyte of Parquet holds as many equal rows as its
+    author likes, and takes gigabytes when it is read.
+
+    Args:
+        document: ``dataset.json``; of chips.parquet the chips in its shards count, too.
+        name: ``chips.parquet``.
+        rows: by the table's footer.
+        where: the table's address.
+
+    Raises:
+        DatasetError: it has more.
+    """
+    told = document.tables.get(name, {}).get("rows", rows)
+    if name == CHIPS and document.shards:
+        told = min(told, sum(len(record.chip_ids) for record in document.shards))
+    if rows > told:
+        raise DatasetError(f"the table has {rows} rows, dataset.json says {told}", where=where, mend=MEND)
 
 
 class VersionTables:
@@ -69,7 +89,10 @@ class VersionTables:
             DatasetError: it is missing or damaged, or the version was removed since it was opened.
         """
         with self._told(name):
-            yield self._file(name)
+            file = self._file(name)
+            self._check_rows(name, pq.read_metadata(file))
+            file.seek(0)
+            yield file
 
     @property
     def chip_columns(self) -> list[str]:
@@ -100,9 +123,16 @@ class VersionTables:
         size = int(self.document.tables.get(CHIPS, {}).get("bytes", 0))
         with self._told(CHIPS):
             if self.staged is not None or not size or size <= self.whole_bytes:
-                return pq.ParquetFile(self._file(CHIPS))
-            file = StorageFile(self.storage, f"{self._folder}/{CHIPS}", size)
-            return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
+                found = pq.ParquetFile(self._file(CHIPS))
+            else:
+                file = StorageFile(self.storage, f"{self._folder}/{CHIPS}", size)
+                found = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=True)
+            self._check_rows(CHIPS, found.metadata)
+            return found
+
+    def _check_rows(self, name: str, footer: pq.FileMetaData) -> None:
+        if self.staged is None:  # a table that is staged is one of a version to come
+            check_rows(self.document, name, footer.num_rows, f"{self.storage.uri}/{self._folder}/{name}")
 
     @property
     def _folder(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -83,9 +84,11 @@ def test_a_comparison_names_columns_and_holds_no_rows_of_chips_that_are_the_same
     names = [open_dataset(dataset_root).version, "20261121T101500Z-00000000"]
     folders = [dataset_root / "versions" / name for name in names]
     folders[1].mkdir()
-    document = (folders[0] / "dataset.json").read_text().replace(names[0], names[1])
-    (folders[1] / "dataset.json").write_text(document)
     ids = [f"c{number:04d}" for number in range(2000)]
+    document = json.loads((folders[0] / "dataset.json").read_text())
+    document["tables"]["chips.parquet"]["rows"], document["shards"][0]["chip_ids"] = len(ids), ids
+    for folder, name in zip(folders, names, strict=True):
+        (folder / "dataset.json").write_text(json.dumps(document | {"version": name}))
     same = pa.array([[0.5] * 100] * len(ids))
     for folder, sha256, caption, more in (
         (folders[0], "a", ["calm", "calm"], {"old": pa.array([7] * len(ids))}),

@@ -327,6 +327,17 @@ def test_more_pixels_than_bytes_are_refused_before_memory_is_taken(dataset_root:
     shutil.rmtree(dataset_root / "work", ignore_errors=True)
 
 
+def test_a_table_of_more_rows_than_chips_is_not_read(dataset_root: Path) -> None:
+    """Two megabytes of equal rows took gigabytes, in ``check`` too."""
+    dataset = rewritten(dataset_root, lambda table: table.take(pa.array([0] * 1000)))
+    said = "1000 rows, dataset.json says 10"
+    with pytest.raises(DatasetError, match=said):
+        dataset.chips  # noqa: B018
+    with pytest.raises(DatasetError, match=said):
+        dataset.chip_ids()
+    assert any(said in problem.what for problem in check_dataset(dataset_root).problems)
+
+
 @pytest.mark.parametrize("form", ["huggingface", "ssl4eo", "terramesh", "texts"])
 def test_a_split_that_leads_out_of_a_folder_is_not_exported(dataset_root: Path, tmp_path: Path, form: str) -> None:
     for path in (dataset_root / "shards").rglob("*.tar"):
