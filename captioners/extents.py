@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
+from captioners.listed import GROUND, JOINED, joined_places, listed_after, listed_before, part_of, percent_of, region_of
 from captioners.mentions import Mention, Place, find_places
 
-_GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
 _LEAST = (
     (
@@ -21,7 +21,7 @@ _LEAST = (
         re.compile(
             rf"(?<!almost )(?<!nearly )(?<!virtually )(?<!practically )(?:\b(?:entirely|completely|exclusively|"
             rf"the whole of|the entire|nothing but|from edge to edge|the lot) ?\b|"
-            rf"\ball of the (?:mapped )?{_GROUND}\b)",
+            rf"\ball of the (?:mapped )?{GROUND}\b)",
             re.I,
         ),
         99.5,
@@ -29,7 +29,7 @@ _LEAST = (
     (re.compile(r"\beverything (?:here |else )?(?:is|but|except|other than|apart from)\b|\ball (?:the )?ground\b",
                 re.I), 99.5),
     (re.compile(r"\b(?:vast|great|overwhelming) majority\b|\bthe lion's share\b", re.I), 65.0),
-    (re.compile(rf"\b(?:the majority of|most of|the bulk of|the (?:greater|larger|bigger) part of) the {_GROUND}\b",
+    (re.compile(rf"\b(?:the majority of|most of|the bulk of|the (?:greater|larger|bigger) part of) the {GROUND}\b",
                 re.I), 50.0),
     (re.compile(r"\b(?:pre)?dominat(?:es?|ed by|ing)\b|\b(?:pre)?dominant\b(?! (?:land|cover|class|type))|"
                 r"\bprevails?\b", re.I), 35.0),
@@ -42,13 +42,13 @@ _MAINLY = re.compile(
 )
 MAINLY_PERCENT = 50.0
 """``mainly A``, ``mostly A and B``: they make up so much."""
+_OF_THE_REST = re.compile(r"\b(?:rest|remainder|remains|left|else)\s*$", re.I)
 _MAINLY_SCENE = re.compile(
     r"\ban? (?:mainly|mostly|chiefly|predominantly|largely|primarily) "
     r"(?=[\w-]+(?: and [\w-]+)? (?:scene|landscape|region|view|picture|image|area)\b)",
     re.I,
 )
 """``a largely wooded scene``"""
-_JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:and\s+)?")
 _EVERYWHERE = re.compile(r"\b(?:everywhere|ubiquitous|all over|every (?:part|corner))\b", re.I)
 _EVERY_QUARTER = re.compile(r"\b(?:every|each|all four|all) (?:of the )?(?:quarter|quadrant)s?\b", re.I)
 EVERYWHERE_PERCENT = 75.0
@@ -60,14 +60,6 @@ _SCARCE = re.compile(
 )
 SCARCE_PERCENT = 10.0
 """More than this is not scarce."""
-_ONE_PART = re.compile(
-    r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
-    r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom)",
-    re.I,
-)
-"""A sentence that begins so speaks of one part of the scene."""
-REACH = 16
-"""A place within so many characters is the one that a word speaks of."""
 
 
 def extents(said: Said) -> Iterable[Claim]:
@@ -77,51 +69,34 @@ def extents(said: Said) -> Iterable[Claim]:
         yield from rule(said, places)
 
 
-def _part(said: Said, places: Sequence[Place], start: int, end: int) -> Place | None:
-    """The part of the scene that a word which stands here speaks of; None: the whole."""
-    near = next((place for place in places if 0 <= place.start - end <= REACH), None)
-    near = near or next((place for place in places if 0 <= start - place.end <= REACH), None)
-    return next(iter(places), None) if near is None and _ONE_PART.search(said.text) else near
-
-
-def _region(said: Said, places: Sequence[Place], end: int) -> str:
-    part = _part(said, places, end, end)
-    return "" if part is None else part.region
-
-
-def _percent(said: Said, mentions: Sequence[Mention], region: str) -> float:
-    """What some covers make up together, in the scene or a part of it (for a half, the mean of its quadrants)."""
-    shares = {c.code: c.share for m in mentions for c in said.classes_of(m.concept)}
-    if not region:
-        return sum(shares.values())
-    parts = [q for q in ("nw", "ne", "sw", "se") if region in q] if len(region) == 1 else [region]
-    return sum((said.reading.region_share(code, part) or 0.0) / len(parts) for code in shares for part in parts)
-
-
 def _least(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``almost all of the scene is A``."""
     if not said.mentions or not said.reading.classes:
         return
     for pattern, least in _LEAST:
         match = pattern.search(said.text)
-        part = _part(said, places, match.start(), match.end()) if match else None
+        if match and any(m.start < match.end() < m.end for m in said.mentions):
+            continue  # "most of the land without crops" speaks of that class, not of the land
+        part = part_of(said, places, match.start(), match.end()) if match else None
         if match is None or (part is not None and part.form in ("edge", "corner")):
             continue  # what lies along an edge is judged as a place
-        if _percent(said, said.mentions, "" if part is None else part.region) < least:
+        if percent_of(said, said.mentions, "" if part is None else part.region) < least:
             yield "number", f"{match.group(0).strip()!r} says too much"
 
 
 def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``the scene is mainly A``."""
     for match in (*_MAINLY.finditer(said.text), *_MAINLY_SCENE.finditer(said.text)):
+        if _OF_THE_REST.search(said.text[: match.start()]):
+            continue  # what the rest is has a rule of its own
         named: list[Mention] = []
         end = match.end()
         for one in said.mentions:
-            joins = _JOINED.fullmatch(said.text[end : one.start]) if named else one.start - end <= 12
+            joins = JOINED.fullmatch(said.text[end : one.start]) if named else one.start - end <= 12
             if one.start >= match.end() and joins and not _is_place(places, end, one.start):
                 named.append(one)
                 end = one.end
-        if named and _percent(said, named, _region(said, places, end)) < MAINLY_PERCENT:
+        if named and percent_of(said, named, region_of(said, places, end)) < MAINLY_PERCENT:
             yield "number", f"{match.group(0).strip()!r} says too much"
 
 
@@ -137,7 +112,7 @@ _FILLS = re.compile(
     re.I,
 )
 _IS_FILLED = re.compile(
-    rf"(?: of the {_GROUND})?\s+(?:is|are|lies?|remains?)\s+(?P<all>{_WHOLE} )?"
+    rf"(?: of the {GROUND})?\s+(?:is|are|lies?|remains?)\s+(?P<all>{_WHOLE} )?"
     r"(?:(?:covered|filled|taken up|occupied) (?:by|with|in) |under )?(?P<more>all )?(?:an? |the )?",
     re.I,
 )
@@ -160,13 +135,13 @@ def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         fills, head = _FILLS.search(said.text[: place.start]), _HEAD.search(said.text[: place.start])
         filled = _IS_FILLED.match(said.text, place.end)
         if fills:
-            named = _listed_before(said, fills.start())
+            named = listed_before(said, fills.start())
             strong, most = bool(fills.group("all")), fills.group("most")
             if fills.group("lies") and not (strong or most):
                 continue  # "trees occupy the north": they lie there
-            following = _joined_places(said.text, places[rank:])
+            following = joined_places(said.text, places[rank:])
         elif head and filled:
-            named = _listed_after(said, filled.end())
+            named = listed_after(said, filled.end())
             strong = any(found.group(name) for found in (head, filled) for name in ("all", "more"))
             most = head.group("most")
             following = [place]
@@ -174,40 +149,8 @@ def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             continue
         least = WHOLE_PERCENT if strong else MOST_PERCENT if most else FILLED_PERCENT
         for part in following:
-            if any(said.classes_of(m.concept) for m in named) and _percent(said, named, part.region) <= least:
+            if any(said.classes_of(m.concept) for m in named) and percent_of(said, named, part.region) <= least:
                 yield "number", f"{part.text!r} holds less of it than that"
-
-
-def _listed_after(said: Said, start: int) -> list[Mention]:
-    """The covers of a list that begins at a character: ``A, B and C``."""
-    named: list[Mention] = []
-    for one in said.mentions:
-        if one.start >= start and (_JOINED.fullmatch(said.text[start : one.start]) if named else one.start == start):
-            named.append(one)
-            start = one.end
-    return named
-
-
-def _listed_before(said: Said, end: int) -> list[Mention]:
-    """The covers of a list that ends at a verb, which may have a word or two before it: ``A and B largely cover``."""
-    named: list[Mention] = []
-    for one in reversed([m for m in said.mentions if m.end <= end]):
-        between = said.text[one.end : end]
-        if not (_JOINED.fullmatch(between) if named else not re.search(r"[,;.]", between)):
-            break
-        named.append(one)
-        end = one.start
-    return named
-
-
-def _joined_places(text: str, places: Sequence[Place]) -> list[Place]:
-    """The first of some places and those that a list adds to it: ``the north-east and the south``."""
-    found = list(places[:1])
-    for one in places[1:]:
-        if not re.fullmatch(r"\s*,?\s*(?:and|or|,)\s+(?:(?:in|along|to) )?(?:the )?", text[found[-1].end : one.start]):
-            break
-        found.append(one)
-    return found
 
 
 _HOLDS = r"(?:consists? of|(?:composed|made up) of|comprises?|holds?|contains?|shows?|has|is|are)"
@@ -224,22 +167,22 @@ _ONLY_LAST = re.compile(r"\s+(?:only|alone)\s*[.;]", re.I)
 def _alone(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``the scene is all A``, ``it consists of A and B only``, ``only A and B occur``: there is nothing else."""
     for match in (*_ALONE.finditer(said.text), *_ONLY_FIRST.finditer(said.text)):
-        named = _listed_after(said, match.end())
+        named = listed_after(said, match.end())
         if match.re is _ONLY_FIRST and not (named and _OCCUR.match(said.text, named[-1].end)):
             continue
         yield from _nothing_else(said, places, named, match.group(0))
     for match in re.finditer(rf"\b{_HOLDS} ", said.text, re.I):
-        named = _listed_after(said, match.end())
+        named = listed_after(said, match.end())
         if named and _ONLY_LAST.match(said.text, named[-1].end):
             yield from _nothing_else(said, places, named, "only")
 
 
 def _nothing_else(said: Said, places: Sequence[Place], named: list[Mention], words: str) -> Iterable[Claim]:
     if named and any(said.classes_of(m.concept) for m in named):
-        part = _part(said, places, named[0].start, named[-1].end)
+        part = part_of(said, places, named[0].start, named[-1].end)
         if part is not None and part.form in ("edge", "corner"):
             return
-        if _percent(said, named, "" if part is None else part.region) < WHOLE_PERCENT:
+        if percent_of(said, named, "" if part is None else part.region) < WHOLE_PERCENT:
             yield "number", f"{words.strip()!r}, but there is more"
 
 
@@ -260,8 +203,7 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             continue
         codes = [(c.code, c.share) for c in said.classes_of(one.concept) if c.share > 0]
         inside = [
-            sum(_inside(said, code, share, p) for p in _joined_places(said.text, places[rank:]))
-            for code, share in codes
+            sum(_inside(said, code, share, p) for p in joined_places(said.text, places[rank:])) for code, share in codes
         ]
         if inside and max(inside) < ALL_OF_IT:
             yield "place", f"{place.text!r} is not the only place where it lies"
@@ -279,7 +221,7 @@ def _inside(said: Said, code: int, share: float, place: Place) -> float:
 
 
 _LESSER = re.compile(
-    rf"\b(?:a|the) (?:small )?minority of the {_GROUND}\b|\bthe (?:smaller|lesser) (?:part|portion) of the {_GROUND}\b",
+    rf"\b(?:a|the) (?:small )?minority of the {GROUND}\b|\bthe (?:smaller|lesser) (?:part|portion) of the {GROUND}\b",
     re.I,
 )
 
@@ -314,7 +256,7 @@ def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     for match in _SCARCE.finditer(said.text):
         after = said.after(match.end())
         near = after if after is not None and after.start - match.end() <= 12 else said.before(match.start())
-        if near is not None and _percent(said, [near], _region(said, places, near.end)) > SCARCE_PERCENT:
+        if near is not None and percent_of(said, [near], region_of(said, places, near.end)) > SCARCE_PERCENT:
             yield "number", f"{match.group(0)!r} says too little"
 
 
@@ -332,7 +274,7 @@ def _few(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``few trees``, ``a few trees``, ``little water``, ``the tree cover is sparse``."""
     for match in _FEW.finditer(said.text):
         near = _described(said, match, 2 if match.group(0).lower() == "little" else 12)
-        if near is not None and _percent(said, [near], _region(said, places, near.end)) > SCARCE_PERCENT:
+        if near is not None and percent_of(said, [near], region_of(said, places, near.end)) > SCARCE_PERCENT:
             yield "number", f"{match.group(0)!r} says too little"
 
 

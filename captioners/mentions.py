@@ -41,8 +41,8 @@ class Place:
 
 
 _NEGATION = re.compile(
-    r"(?:\b(?:no|not any|zero|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|neither|nor|never|"
-    r"not contain|no trace of|not a trace of|"
+    r"(?:\b(?:no(?! longer\b)|not any|zero|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|"
+    r"neither|nor|never|not contain|no trace of|not a trace of|"
     r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no|nowhere (?:is|are) there)\b(?! quite)"
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,

@@ -26,6 +26,7 @@ from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import ClassReading, Reading
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
+from captioners.whole import whole
 from schemas.facts import Fact
 
 STRONG = re.compile(
@@ -123,7 +124,9 @@ class Verifier:
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
         said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
-        found += [Violation(rule, detail) for rule, detail in (*claims(said), *orders(said), *extents(said))]
+        found += [
+            Violation(rule, detail) for rule, detail in (*claims(said), *orders(said), *extents(said), *whole(said))
+        ]
         found += [
             Violation("class", f"mentions {word!r}, which no fact names")
             for word in unknown_things(_asserting(plain, mentions), self.told)
@@ -307,6 +310,11 @@ class Verifier:
                 nouns = {one.noun for one in classes}
                 holds = any(_tells(fact, place) for fact in cited if fact.subject in nouns)
                 holds = holds or any(self._lies(one, place, strong) for one in classes)
+                if (
+                    text[near[0].start : near[0].end].lower().endswith("water")
+                ):  # where the sensor saw it come or go, whatever the label says
+                    moved = [f for f in cited if f.fact_id.endswith((".wetter.place", ".drier.place"))]
+                    holds = holds or any(_tells(fact, place) for fact in moved)
                 if told and not strong:  # "2% of the north-west is water" says that little of it lies there
                     holds = holds or any(
                         f.kind == "share" and f.region == place.region and f.subject in nouns and float(f.value) > 0

@@ -1,0 +1,74 @@
+"""What a word of a sentence belongs to: the covers of a list, the part of the scene, and what they make up there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from captioners.claims import Said
+from captioners.mentions import Mention, Place
+
+GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
+JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:and\s+)?(?:an?\s+|the\s+|some\s+)?")
+ONE_PART = re.compile(
+    r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
+    r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom)",
+    re.I,
+)
+"""A sentence that begins so speaks of one part of the scene."""
+REACH = 16
+"""A place within so many characters is the one that a word speaks of."""
+
+
+def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place | None:
+    """The part of the scene that a word which stands here speaks of; None: the whole."""
+    near = next((place for place in places if 0 <= place.start - end <= REACH), None)
+    near = near or next((place for place in places if 0 <= start - place.end <= REACH), None)
+    return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
+
+
+def region_of(said: Said, places: Sequence[Place], end: int) -> str:
+    """The region that a word which ends here speaks of; empty: the whole scene."""
+    part = part_of(said, places, end, end)
+    return "" if part is None else part.region
+
+
+def percent_of(said: Said, mentions: Sequence[Mention], region: str) -> float:
+    """What some covers make up together, in the scene or a part of it (for a half, the mean of its quadrants)."""
+    shares = {c.code: c.share for m in mentions for c in said.classes_of(m.concept)}
+    if not region:
+        return sum(shares.values())
+    parts = [q for q in ("nw", "ne", "sw", "se") if region in q] if len(region) == 1 else [region]
+    return sum((said.reading.region_share(code, part) or 0.0) / len(parts) for code in shares for part in parts)
+
+
+def listed_after(said: Said, start: int) -> list[Mention]:
+    """The covers of a list that begins at a character: ``A, B and C``."""
+    named: list[Mention] = []
+    for one in said.mentions:
+        if one.start >= start and (JOINED.fullmatch(said.text[start : one.start]) if named else one.start == start):
+            named.append(one)
+            start = one.end
+    return named
+
+
+def listed_before(said: Said, end: int) -> list[Mention]:
+    """The covers of a list that ends at a verb, which may have a word or two before it: ``A and B largely cover``."""
+    named: list[Mention] = []
+    for one in reversed([m for m in said.mentions if m.end <= end]):
+        between = said.text[one.end : end]
+        if not (JOINED.fullmatch(between) if named else not re.search(r"[,;.]", between)):
+            break
+        named.append(one)
+        end = one.start
+    return named
+
+
+def joined_places(text: str, places: Sequence[Place]) -> list[Place]:
+    """The first of some places and those that a list adds to it: ``the north-east and the south``."""
+    found = list(places[:1])
+    for one in places[1:]:
+        if not re.fullmatch(r"\s*,?\s*(?:and|or|,)\s+(?:(?:in|along|to) )?(?:the )?", text[found[-1].end : one.start]):
+            break
+        found.append(one)
+    return found

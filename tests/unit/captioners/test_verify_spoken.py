@@ -1,0 +1,139 @@
+"""Sentences as a language model phrases them, about a meadow: what each says is so or not, and the verifier knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from shapely.geometry import LineString, box
+
+from captioners.facts import Evidence, describe
+from captioners.facts_scene import DatedBands
+from captioners.reading import read_sheet
+from captioners.verify import Verifier
+from schemas.facts import Fact
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable
+from schemas.legend import load_legend
+
+SHAPE = (40, 60)
+
+
+@cache
+def meadow() -> tuple[Verifier, tuple[str, ...]]:
+    """The verifier of a meadow of 600 m by 400 m, and the ids of its facts but those of the 3x3 grid.
+
+    Grassland 74.75 %; three woods, 9.75 %: 1.6 ha in the north-west, 0.5 ha in the north-east, 0.24 ha in the
+    south-west; water 8 %, all in the south-east, away from the edges; built-up land 5 % along the western edge;
+    cropland 2.5 % in the middle, 0.6 ha. A road from north to south in the west, a railway from west to east
+    along the southern edge, six buildings along the western edge. Mean NDVI 0.35 on 11 March, 0.62 on 16 July 2022. The north is
+    higher by 120 m.
+    """
+    codes = np.full(SHAPE, 30, np.uint8)
+    codes[2:12, 4:20] = codes[4:9, 40:50] = codes[30:36, 6:10] = 10
+    codes[24:36, 40:56], codes[:, :3], codes[16:22, 24:34] = 80, 50, 40
+    georef = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, SHAPE)
+    left, bottom, right, top = georef.bounds_xyxy
+    rows = [
+        Feature("way/1", LineString([(left + 230, top + 5), (left + 230, bottom - 5)]), {"highway": "secondary"}),
+        Feature("way/2", LineString([(left - 5, top - 380), (right + 5, top - 380)]), {"railway": "rail"}),
+        *(
+            Feature(f"way/{n}", box(left + 5, bottom + 25 * n, left + 15, bottom + 25 * n + 15), {"building": "yes"})
+            for n in range(3, 9)
+        ),
+    ]
+    red = np.full(SHAPE, 0.08)
+    scenes = [
+        DatedBands("s2", day, {"red": red, "nir": red * (1 + value) / (1 - value)})
+        for day, value in (("2022-03-11", 0.35), ("2022-07-16", 0.62))
+    ]
+    evidence = Evidence(
+        codes, load_legend("worldcover-11"), georef, by="code", scenes=scenes,
+        features=FeatureTable("osm", 32631, tuple(rows), "2022-07-01"),
+        elevation=np.linspace(220, 100, SHAPE[0])[:, None].repeat(SHAPE[1], 1),
+    )  # fmt: skip
+    sheet, _ = describe("meadow", evidence)
+    return Verifier(read_sheet(sheet)), tuple(f.fact_id for f in sheet.facts if ".r" not in f.fact_id)
+
+
+def broken(text: str) -> set[str]:
+    """Rules that a sentence about the meadow breaks, whatever of its facts it cites."""
+    verifier, facts = meadow()
+    return {one.rule for one in verifier.sentence(text, facts)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Grassland covers three quarters of the scene; the rest is trees, water, built-up land and cropland.",
+        "The rest is trees, water, built-up land and cropland.",
+        "Apart from trees, water, built-up land and cropland, the scene is grassland.",
+        "The rest is mostly trees and water, beside the grassland.",
+        "Small amounts of built-up land and cropland make up the rest.",
+        "A grassy landscape with patches of trees.",
+        "The landscape is grassy.",
+        "This is a landscape of grassland and trees.",
+        "A sparsely wooded landscape of grassland.",
+    ],
+)
+def test_the_rest_and_the_kind_of_landscape_pass_where_they_are_so(text: str) -> None:
+    assert "number" not in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The rest is trees.",
+        "Grassland covers three quarters; the remaining quarter is water.",
+        "Grassland covers three quarters of the scene, the rest being woodland.",
+        "Grassland dominates, with cropland covering most of the rest.",
+        "Grassland dominates, while most of the remainder is built-up.",
+        "Grassland covers most of the scene, and what remains is forest.",
+        "Apart from the water in the south-east, the scene is grassland.",
+        "Otherwise the scene is built-up.",
+        "Grassland and woodland leave little, and water makes up the remainder.",
+        "A forested landscape.",
+        "A wooded landscape with some meadows.",
+        "A scene of water and forest.",
+        "An urban landscape.",
+        "A cultivated plain.",
+        "The landscape is wooded.",
+        "The scene is essentially a forest.",
+        "The whole scene is grassy.",
+    ],
+)
+def test_the_rest_and_the_kind_of_landscape_are_doubted_where_they_are_not(text: str) -> None:
+    assert "number" in broken(text)
+
+
+@pytest.mark.parametrize(
+    ("legend", "text", "facts"),
+    [
+        ("lc-label", "Most of the land without crops lies in the east.", ("share.99", "place.99")),
+        ("lc-label", "A single patch of 900 m² holds all of the land without crops.", ("patches.99",)),
+        ("worldcover-11", "22% of the ground is no longer under open water.", ("change.s2.drier",)),
+        (
+            "worldcover-11",
+            "Open water withdrew from 22% of the ground, mostly in the north-eastern part.",
+            ("change.s2.drier", "change.s2.drier.place"),
+        ),
+    ],
+)
+def test_what_the_template_says_of_a_class_and_of_water_that_withdrew_passes(
+    legend: str, text: str, facts: tuple[str, ...]
+) -> None:
+    table = load_legend(legend)
+    codes = np.full((10, 10), 13 if legend == "lc-label" else 30, np.uint8)
+    if legend == "lc-label":
+        codes[1:4, 6:9] = 99
+    sheet, _ = describe("one", Evidence(codes, table, GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, (10, 10)), by="code"))
+    known = {fact.fact_id for fact in sheet.facts}
+    moved = (
+        Fact("change.s2.drier", "change", "ndwi", 22.0, "percent", "chip", "s2"),
+        Fact("change.s2.drier.place", "change", "ndwi", "ne", "region", "chip", "s2"),
+    )
+    told = replace(sheet, facts=(*sheet.facts, *(fact for fact in moved if fact.fact_id not in known)))
+    cited = [fact.fact_id for fact in told.facts if fact.fact_id.startswith(facts)]
+    assert Verifier(read_sheet(told)).sentence(text, cited) == []
