@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from captioners.claims import Claim, Said, share_edge
 from captioners.lexicon import concepts_of, nouns_of
@@ -58,6 +59,8 @@ _IS_LESS = re.compile(_OF_SCENE + r"\s+(?:is|lies) ", re.I)
 _CLAUSE_END = re.compile(r"\s*(?:[.;:]|$|,\s*(?:but|while|whereas)\b)", re.I)
 _TURNED = re.compile(r"\b(?:no|not|never|neither|nor|without|false|untrue|hardly)\b|n't\b", re.I)
 """Before a denial, in its clause: the one denies the other."""
+Denial = tuple[int, int, Mention, list[Place]]
+"""First and last character of a denial, the cover, and the parts of the scene that have none of it."""
 REACH = 30
 """A cover within so many characters is the one that is spoken of."""
 
@@ -87,11 +90,11 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
-    for start, end, one, place in _nowhere(said):
-        missing = is_missing_from(said.reading, said.classes_of, one.concept, place)
-        if missing:
+    for start, end, one, where in (*_nowhere(said), *_neither(said), *_none_of(said)):
+        missing = [is_missing_from(said.reading, said.classes_of, one.concept, place) for place in where]
+        if all(missing):
             text = text[:start] + " " * (end - start) + text[end:]
-        elif missing is False:
+        elif False in missing:
             found.append(("absence", f"{said.text[start:end]!r}, but it is there"))
     for match in _NO_PART.finditer(text):
         found.append(("absence", f"{match.group(0).strip()!r} is borne out by no fact"))
@@ -102,8 +105,8 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
     return text, found
 
 
-def _nowhere(said: Said) -> Iterable[tuple[int, int, Mention, Place]]:
-    """Denials of a cover in a part: first and last character, the cover, the part.
+def _nowhere(said: Said) -> Iterable[Denial]:
+    """Denials of a cover in a part.
 
     ``no part of the north is A``, ``none of the north is A``, ``there is no A in the north``, ``A lies nowhere in the
     north``, ``the north has no A``, ``the north is free of A``, ``the north is A-less``.
@@ -128,7 +131,54 @@ def _nowhere(said: Said) -> Iterable[tuple[int, int, Mention, Place]]:
         else:
             continue
         if _CLAUSE_END.match(text, end) and not _TURNED.search(re.split(r"[.;:]", text[:start])[-1]):
-            yield start, end, one, place
+            yield start, end, one, [place]
+
+
+_NEITHER = re.compile(r"\b(?:neither|none) (?:of )?the $", re.I)
+_NOR = re.compile(r"(?: of (?:the )?\w+)?,?\s+n?or\s+(?:in )?(?:the )?", re.I)
+_HOLDS_ANY = re.compile(
+    r"(?:s|quarters?|quadrants?|halves|parts?)?"
+    + _OF_SCENE
+    + r"\s+(?:holds?|has|have|contains?|shows?|is|are) (?:any )?",
+    re.I,
+)
+_NONE_OF = re.compile(r"\b(?:none|not any|no part) of (?:the |its )?$", re.I)
+
+
+def _neither(said: Said) -> Iterable[Denial]:
+    """``neither the north nor the east holds any A``, ``neither of the eastern quarters has A``."""
+    places = find_places(said.text)
+    for rank, place in enumerate(places):
+        head = _NEITHER.search(said.text[: place.start])
+        if head is None:
+            continue
+        where = [place]
+        for other in places[rank + 1 :]:
+            if _NOR.fullmatch(said.text, where[-1].end, other.start):
+                where.append(other)
+        one = next((m for m in said.mentions if m.start >= where[-1].end), None)
+        if one is None or not _HOLDS_ANY.fullmatch(said.text, where[-1].end, one.start):
+            continue
+        if len(where) == 1 and len(place.region) == 1:  # "the eastern quarters": both of them
+            where = [replace(place, region=q, form="") for q in ("nw", "ne", "sw", "se") if place.region in q]
+        if _CLAUSE_END.match(said.text, one.end):
+            yield head.start(), one.end, one, where
+
+
+def _none_of(said: Said) -> Iterable[Denial]:
+    """``none of the A lies in the north or the east``."""
+    places = find_places(said.text)
+    for one in said.mentions:
+        head = _NONE_OF.search(said.text[: one.start])
+        first = next((rank for rank, place in enumerate(places) if place.start >= one.end), None)
+        if head is None or first is None or not _LIES_IN.fullmatch(said.text, one.end, places[first].start):
+            continue
+        where = [places[first]]
+        for other in places[first + 1 :]:
+            if _NOR.fullmatch(said.text, where[-1].end, other.start):
+                where.append(other)
+        if _CLAUSE_END.match(said.text, where[-1].end):
+            yield head.start(), where[-1].end, one, where
 
 
 def _lacks(text: str, place: Place, after: Mention) -> bool:

@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, JOINED, joined_places, listed_after, listed_before, part_of, percent_of, region_of
+from captioners.listed import (
+    ALL_OF_IT,
+    GROUND,
+    JOINED,
+    inside_of,
+    joined_places,
+    listed_after,
+    listed_before,
+    part_of,
+    percent_of,
+    region_of,
+)
 from captioners.mentions import Mention, Place, find_places
 
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
@@ -191,8 +202,6 @@ _ONLY_THERE = re.compile(
     r"(?:(?:found|seen|present) )?(?:in|along|at|to|around|near|within|on)\s+(?:the )?$",
     re.I,
 )
-ALL_OF_IT = 0.95
-"""What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
 
 
 def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
@@ -203,21 +212,11 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             continue
         codes = [(c.code, c.share) for c in said.classes_of(one.concept) if c.share > 0]
         inside = [
-            sum(_inside(said, code, share, p) for p in joined_places(said.text, places[rank:])) for code, share in codes
+            sum(inside_of(said, code, share, p) for p in joined_places(said.text, places[rank:]))
+            for code, share in codes
         ]
         if inside and max(inside) < ALL_OF_IT:
             yield "place", f"{place.text!r} is not the only place where it lies"
-
-
-def _inside(said: Said, code: int, share: float, place: Place) -> float:
-    """Which part 0..1 of a class lies in a place; along an edge, in the outer third there."""
-    row = {"n": "r1c{}", "s": "r3c{}", "w": "r{}c1", "e": "r{}c3"}.get(place.region) if place.form == "edge" else None
-    if row:
-        cells, weight = [row.format(n) for n in (1, 2, 3)], 1 / 9
-    else:
-        cells = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
-        weight = 1 / 4
-    return sum(said.reading.region_share(code, cell) or 0.0 for cell in cells) * weight / share
 
 
 _LESSER = re.compile(

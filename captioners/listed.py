@@ -16,6 +16,8 @@ ONE_PART = re.compile(
     re.I,
 )
 """A sentence that begins so speaks of one part of the scene."""
+ALL_OF_IT = 0.95
+"""What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
 REACH = 16
 """A place within so many characters is the one that a word speaks of."""
 
@@ -72,3 +74,14 @@ def joined_places(text: str, places: Sequence[Place]) -> list[Place]:
             break
         found.append(one)
     return found
+
+
+def inside_of(said: Said, code: int, share: float, place: Place) -> float:
+    """Which part 0..1 of a class lies in a place; along an edge, in the outer third there."""
+    row = {"n": "r1c{}", "s": "r3c{}", "w": "r{}c1", "e": "r{}c3"}.get(place.region) if place.form == "edge" else None
+    if row:
+        cells, weight = [row.format(n) for n in (1, 2, 3)], 1 / 9
+    else:
+        cells = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
+        weight = 1 / 4
+    return sum(said.reading.region_share(code, cell) or 0.0 for cell in cells) * weight / share

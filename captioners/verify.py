@@ -22,8 +22,10 @@ from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
 from captioners.names import names_told
 from captioners.orders import orders
+from captioners.placed import lies, tells
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import ClassReading, Reading
+from captioners.spread import spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.whole import whole
@@ -51,11 +53,6 @@ _ABOUT_REGION = re.compile(
     re.I,
 )
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
-_EDGE_CELLS: dict[str, tuple[str, ...]] = {
-    "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
-    "e": ("r1c3", "r2c3", "r3c3"),
-}  # fmt: skip
-"""Cells of the 3x3 grid along an edge."""
 _TERMS = re.compile(r"\b(?:water|vegetation|built-up) index\b", re.I)
 """Terms in which a cover's name names none."""
 _STEP = re.compile(r"\bmore than 0\.2\b")
@@ -77,6 +74,9 @@ _OUTSIDE = re.compile(
     re.I,
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
+
+RULES = (claims, orders, extents, whole, spread)
+"""What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 
 class Verifier:
@@ -124,9 +124,7 @@ class Verifier:
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
         said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
-        found += [
-            Violation(rule, detail) for rule, detail in (*claims(said), *orders(said), *extents(said), *whole(said))
-        ]
+        found += [Violation(rule, detail) for rules in RULES for rule, detail in rules(said)]
         found += [
             Violation("class", f"mentions {word!r}, which no fact names")
             for word in unknown_things(_asserting(plain, mentions), self.told)
@@ -223,6 +221,7 @@ class Verifier:
         values = [v for m in near for v in self._shares(m.concept, regions)]
         sensed = not near or bool(_SENSED.search(text))
         told = [f for f in cited if f.unit == "percent" and f.kind != "share" and (sensed or f.kind not in _MEASURED)]
+        told = [f for f in told if not f.fact_id.endswith(".fraction") or self._is_named(f, regions)]
         values += [float(f.value) for f in told]
         values += [100.0 - float(f.value) for f in told if f.kind in ("labelled", "clear")]
         shares = [float(f.value) for f in cited if f.kind == "share" and f.region == "chip"]
@@ -235,6 +234,13 @@ class Verifier:
             named = {c.code: c.share for m in find_mentions(text, self.nouns) for c in self.classes_of(m.concept)}
             values.append(sum(named.values()))
         return values
+
+    def _is_named(self, fraction: Fact, regions: Sequence[str]) -> bool:
+        """Whether the place of which a fact tells the part that lies there is one of those named."""
+        place = self.reading.by_id.get(fraction.fact_id.removesuffix(".fraction"))
+        return (
+            place is not None and ("middle" if place.value == "middle" else str(place.value).split("-")[0]) in regions
+        )
 
     def _is_borne_out(self, number: Number, mentions: Sequence[Mention], cited: Sequence[Fact], text: str) -> bool:
         if number.kind == "date":
@@ -304,17 +310,18 @@ class Verifier:
                 and (not near or near[0].concept in concepts_told([f], self.nouns) | concepts_of(f.subject))
             ]
             if not near or any(f.unit in _PLACE_UNITS for f in mapped):
-                holds = any(_tells(fact, place) for fact in (mapped if near else cited))
+                holds = any(tells(fact, place) for fact in (mapped if near else cited))
             else:
                 classes = [c for m in near for c in self.classes_of(m.concept)]
                 nouns = {one.noun for one in classes}
-                holds = any(_tells(fact, place) for fact in cited if fact.subject in nouns)
-                holds = holds or any(self._lies(one, place, strong) for one in classes)
+                told_by = [f for f in cited if f.subject in nouns and not (strong and f.unit == "position")]
+                holds = any(tells(fact, place) for fact in told_by)
+                holds = holds or any(lies(self.reading, one, place, strong) for one in classes)
                 if (
                     text[near[0].start : near[0].end].lower().endswith("water")
                 ):  # where the sensor saw it come or go, whatever the label says
                     moved = [f for f in cited if f.fact_id.endswith((".wetter.place", ".drier.place"))]
-                    holds = holds or any(_tells(fact, place) for fact in moved)
+                    holds = holds or any(tells(fact, place) for fact in moved)
                 if told and not strong:  # "2% of the north-west is water" says that little of it lies there
                     holds = holds or any(
                         f.kind == "share" and f.region == place.region and f.subject in nouns and float(f.value) > 0
@@ -323,41 +330,6 @@ class Verifier:
             if not holds:
                 yield Violation("place", f"{place.text!r} is not borne out")
 
-    def _lies(self, one: ClassReading, place: Place, strong: bool) -> bool:
-        """Whether a class lies in a place: its greater part for strong words, its fair share for others."""
-        if _compatible(one.place, place):
-            return True
-        part = self._part(one, place)
-        if part is None:
-            return False
-        inside, area = part
-        if place.form == "edge":
-            return inside >= 0.5 or min(self._cells(one, _EDGE_CELLS[place.region])) >= 40.0
-        top = self.reading.by_id.get(f"dominant.{place.region}")
-        if strong:
-            return inside >= 0.49 or (top is not None and top.subject == one.noun)
-        return inside >= 0.8 * area
-
-    def _cells(self, one: ClassReading, cells: Sequence[str]) -> list[float]:
-        return [self.reading.region_share(one.code, cell) or 0.0 for cell in cells]
-
-    def _part(self, one: ClassReading, place: Place) -> tuple[float, float] | None:
-        """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
-        cells: tuple[str, ...] | None
-        if place.form == "edge":
-            cells = _EDGE_CELLS.get(place.region)
-            weight = 1 / 9
-        else:
-            quadrants = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}
-            cells = quadrants.get(place.region, (place.region,))
-            weight = 0.25
-        if cells is None or one.share <= 0:
-            return None
-        shares = [self.reading.region_share(one.code, cell) for cell in cells]
-        if any(share is None for share in shares):
-            return None
-        return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
-
 
 def _asserting(text: str, mentions: Sequence[Mention]) -> str:
     """The text with the covers that it denies blanked: "no lake" names none."""
@@ -365,31 +337,6 @@ def _asserting(text: str, mentions: Sequence[Mention]) -> str:
         if one.negated:
             text = text[: one.start] + "x" * (one.end - one.start) + text[one.end :]
     return text
-
-
-def _tells(fact: Fact, place: Place) -> bool:
-    """Whether a cited fact names this place in its own words."""
-    value = str(fact.value)
-    if fact.unit == "region":
-        return _compatible(value, place)
-    if fact.unit == "position":
-        short = "middle" if value == "centre" else "".join(part[0] for part in value.split("-"))
-        return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")
-    if fact.unit == "edges":
-        return place.region in value
-    return fact.unit == "axis" and place.text.lower().split()[0] in value
-
-
-def _compatible(stored: str, place: Place) -> bool:
-    """Whether a place that is a fact bears out a place that is named."""
-    if not stored or stored == "spread":
-        return False
-    short = stored.split("-")[0]
-    if place.form == "edge":
-        return stored == f"{place.region}-edge"
-    if place.form == "corner":
-        return False
-    return short == place.region or (len(place.region) == 1 and place.region in short and short != "middle")
 
 
 def as_checks(violations: Iterable[Violation]) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def meadow() -> tuple[Verifier, tuple[str, ...]]:
     Grassland 74.75 %; three woods, 9.75 %: 1.6 ha in the north-west, 0.5 ha in the north-east, 0.24 ha in the
     south-west; water 8 %, all in the south-east, away from the edges; built-up land 5 % along the western edge;
     cropland 2.5 % in the middle, 0.6 ha. A road from north to south in the west, a railway from west to east
-    along the southern edge, six buildings along the western edge. Mean NDVI 0.35 on 11 March, 0.62 on 16 July 2022. The north is
-    higher by 120 m.
+    along the southern edge, six buildings along the western edge. Mean NDVI 0.35 on 11 March, 0.62 on 16 July 2022. The
+    north is higher by 120 m.
     """
     codes = np.full(SHAPE, 30, np.uint8)
     codes[2:12, 4:20] = codes[4:9, 40:50] = codes[30:36, 6:10] = 10
@@ -137,3 +137,52 @@ def test_what_the_template_says_of_a_class_and_of_water_that_withdrew_passes(
     told = replace(sheet, facts=(*sheet.facts, *(fact for fact in moved if fact.fact_id not in known)))
     cited = [fact.fact_id for fact in told.facts if fact.fact_id.startswith(facts)]
     assert Verifier(read_sheet(told)).sentence(text, cited) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The three patches of trees lie in the north-west, the north-east and the south-west.",
+        "All of the water lies in the south-east.",
+        "All of the built-up land lies along the western edge.",
+        "Both the water and the railway lie in the south.",
+        "Every quarter is mostly grassland.",
+        "Each quarter holds grassland.",
+        "There are more trees in the west than in the east.",
+        "The north-west is more wooded than the north-east.",
+        "The north-west is the most wooded quarter.",
+        "Neither the north-west nor the north-east holds any water.",
+        "None of the water lies in the west or the north.",
+        "Neither of the western quarters holds any water.",
+        "About two thirds of the trees grow in the north-west.",
+        "Two of the three patches of trees lie in the north.",
+    ],
+)
+def test_how_a_cover_is_dealt_out_passes_where_it_is_so(text: str) -> None:
+    assert broken(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("place", "All patches of trees lie in the north."),
+        ("place", "The three patches of trees lie in the west."),
+        ("place", "Every wood lies in the north-west."),
+        ("place", "Both woods lie in the south."),
+        ("place", "Both the trees and the water lie in the south."),
+        ("place", "Most of the trees lie in the east."),
+        ("place", "Each quarter holds a patch of trees."),
+        ("place", "All four corners are grassland."),
+        ("place", "The trees are divided evenly between east and west."),
+        ("comparison", "More trees grow in the east than in the west."),
+        ("comparison", "The north-east is more wooded than the north-west."),
+        ("comparison", "The north-west is the least wooded quarter."),
+        ("absence", "Neither the north-east nor the south-west holds any trees."),
+        ("absence", "Neither the south-east nor the south-west holds any water."),
+        ("absence", "None of the water lies in the north or the south."),
+        ("number", "More than half of the trees grow in the north-east."),
+        ("number", "Grassland covers 68% of the scene."),
+    ],
+)
+def test_how_a_cover_is_dealt_out_is_doubted_where_it_is_not(rule: str, text: str) -> None:
+    assert rule in broken(text)

@@ -1,0 +1,78 @@
+"""Whether a cover lies in a part of the scene, and whether a fact says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from captioners.mentions import Place
+from captioners.reading import ClassReading, Reading
+from schemas.facts import Fact
+
+_EDGE_CELLS: dict[str, tuple[str, ...]] = {
+    "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
+    "e": ("r1c3", "r2c3", "r3c3"),
+}  # fmt: skip
+"""Cells of the 3x3 grid along an edge."""
+
+
+def lies(reading: Reading, one: ClassReading, place: Place, strong: bool) -> bool:
+    """Whether a class lies in a place: its greater part for strong words, its fair share for others."""
+    if _compatible(one.place, place):
+        return True
+    part = _part(reading, one, place)
+    if part is None:
+        return False
+    inside, area = part
+    if place.form == "edge":
+        return inside >= 0.5 or min(_cells(reading, one, _EDGE_CELLS[place.region])) >= 40.0
+    top = reading.by_id.get(f"dominant.{place.region}")
+    if strong:
+        return inside >= 0.49 or (top is not None and top.subject == one.noun)
+    return inside >= 0.8 * area
+
+
+def _cells(reading: Reading, one: ClassReading, cells: Sequence[str]) -> list[float]:
+    return [reading.region_share(one.code, cell) or 0.0 for cell in cells]
+
+
+def _part(reading: Reading, one: ClassReading, place: Place) -> tuple[float, float] | None:
+    """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
+    cells: tuple[str, ...] | None
+    if place.form == "edge":
+        cells = _EDGE_CELLS.get(place.region)
+        weight = 1 / 9
+    else:
+        quadrants = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}
+        cells = quadrants.get(place.region, (place.region,))
+        weight = 0.25
+    if cells is None or one.share <= 0:
+        return None
+    shares = [reading.region_share(one.code, cell) for cell in cells]
+    if any(share is None for share in shares):
+        return None
+    return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
+
+
+def tells(fact: Fact, place: Place) -> bool:
+    """Whether a cited fact names this place in its own words."""
+    value = str(fact.value)
+    if fact.unit == "region":
+        return _compatible(value, place)
+    if fact.unit == "position":
+        short = "middle" if value == "centre" else "".join(part[0] for part in value.split("-"))
+        return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")
+    if fact.unit == "edges":
+        return place.region in value
+    return fact.unit == "axis" and place.text.lower().split()[0] in value
+
+
+def _compatible(stored: str, place: Place) -> bool:
+    """Whether a place that is a fact bears out a place that is named."""
+    if not stored or stored == "spread":
+        return False
+    short = stored.split("-")[0]
+    if place.form == "edge":
+        return stored == f"{place.region}-edge"
+    if place.form == "corner":
+        return False
+    return short == place.region or (len(place.region) == 1 and place.region in short and short != "middle")
