@@ -231,7 +231,9 @@ def _quality(said: Said) -> Iterable[Claim]:
 
 
 _SIZE = re.compile(
-    r"\b(tiny|small|medium-sized|large|vast|huge)\s+(?:single )?(?:patch|area|block|expanse|stretch)\s+of\s", re.I
+    r"\b(tiny|small|medium-sized|large|vast|huge)\s+(?:single |compact )?"
+    r"(?:(?:patch|area|block|expanse|stretch|pocket|piece|clump|body|strip)\s+of\s|(?=(?:wood|forest|lake|pond)\b))",
+    re.I,
 )
 _SIZE_AS = {"huge": "vast"}
 
@@ -241,7 +243,7 @@ def _size(said: Said) -> Iterable[Claim]:
     from captioners.geometry_words import size_word
 
     for match in _SIZE.finditer(said.text):
-        one = said.after(match.end() - 1)
+        one = said.after(match.end() - 1 if match.group(0)[-1] == " " else match.end())
         if one is None or one.start > match.end() + 12:
             continue
         word = _SIZE_AS.get(match.group(1).lower(), match.group(1).lower())

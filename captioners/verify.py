@@ -22,6 +22,7 @@ from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
 from captioners.names import names_told
 from captioners.orders import orders
+from captioners.patches import patches
 from captioners.placed import lies, tells
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import ClassReading, Reading
@@ -75,7 +76,7 @@ _OUTSIDE = re.compile(
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, extents, whole, spread)
+RULES = (claims, orders, extents, whole, spread, patches)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 

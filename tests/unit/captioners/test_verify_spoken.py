@@ -186,3 +186,48 @@ def test_how_a_cover_is_dealt_out_passes_where_it_is_so(text: str) -> None:
 )
 def test_how_a_cover_is_dealt_out_is_doubted_where_it_is_not(rule: str, text: str) -> None:
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The largest patch of trees lies in the north-west and covers 1.6 ha, the mean one 0.78 ha.",
+        "The second largest patch of trees lies in the north-east, covers 0.5 ha and is small.",
+        "The smallest patch of trees covers 0.24 ha and lies in the south-west.",
+        "The wood in the north-east covers 5,000 m².",
+        "The two largest patches of trees lie in the north.",
+        "The trees form three patches of 0.78 ha on average, the largest of 1.6 ha.",
+        "The built-up land reaches the southern edge.",
+        "The largest patch in the scene is grassland.",
+        "A medium-sized wood lies in the north-west.",
+    ],
+)
+def test_what_is_said_of_single_patches_passes_where_it_is_so(text: str) -> None:
+    assert broken(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("number", "The largest patch of trees covers 2.34 ha."),
+        ("number", "The second largest patch of trees covers 0.24 ha."),
+        ("number", "The smallest patch of trees covers 0.5 ha."),
+        ("number", "The average patch of trees covers 1.6 ha."),
+        ("number", "The trees form three patches of 1.6 ha on average."),
+        ("number", "The wood in the north-east covers 1.6 ha."),
+        ("place", "The largest patch of trees lies in the north-east."),
+        ("place", "The second largest patch of trees lies in the south-west."),
+        ("place", "The two largest patches of trees lie in the west."),
+        ("place", "Two of the three woods lie in the south."),
+        ("place", "The water reaches the southern edge."),
+        ("place", "The wood in the north-west touches the northern edge."),
+        ("place", "The cropland reaches the edge of the scene."),
+        ("size", "The largest patch of trees is small."),
+        ("size", "The wood in the north-east is large."),
+        ("size", "A vast wood lies in the north-west."),
+        ("comparison", "The largest patch in the scene is wooded."),
+        ("comparison", "The patch of trees in the north-west is the largest in the scene."),
+    ],
+)
+def test_what_is_said_of_single_patches_is_doubted_where_it_is_not(rule: str, text: str) -> None:
+    assert rule in broken(text)

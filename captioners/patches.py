@@ -1,0 +1,229 @@
+"""What is said of single patches of a cover, by rank, by place or on average: their area, place, size and edges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captioners.claims import Claim, Said
+from captioners.listed import joined_places
+from captioners.mentions import Mention, Place, find_places
+from captioners.quantities import find_numbers
+from captioners.reading import Reading
+
+_PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps?|areas?)"
+_NTH = {"second": 2, "third": 3, "fourth": 4}
+_COUNTS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six"), 1)}
+_RANK = re.compile(
+    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest)\s+(?:single )?(?:{_PATCH} of (?:the )?)?$",
+    re.I,
+)
+_FIRST = re.compile(
+    rf"\b(?:(?P<count>two|three|four)|(?P<both>both)) (?:larger|largest|bigger|biggest)\s+(?:{_PATCH} of (?:the )?)?$",
+    re.I,
+)
+_SOME = re.compile(
+    rf"\b(?P<count>{'|'.join(_COUNTS)}) of the (?:\w+ )?(?:{_PATCH} of (?:the )?)?$",
+    re.I,
+)
+_CLAUSE = re.compile(r"\.(?!\d)|;|,? (?:while|whereas|but)\b|(?:,| and) (?:the|that|those)\b|, and\b")
+_LIES = re.compile(
+    r"[^,;.]{0,24}\b(?:lies?|stands?|grows?|is|are|centred|located|found)(?: (?:located|found|centred))?"
+    r" (?:in|at|near|along) (?:the )?|,? (?:in|centred in) the ",
+    re.I,
+)
+_HERE = re.compile(r"\s+(?:lying |standing )?(?:in|at) the ", re.I)
+_MEASURES = re.compile(r"\s+(?:\w+ )?(?:covers?|measures?|has|spans?|extends? over|is|takes? up)\b[^,;.]{0,20}$", re.I)
+_IS_SIZE = re.compile(
+    r"\s+(?:is|are) (?:very |quite |rather )?(?P<size>tiny|small|medium-sized|large|vast|huge)\b", re.I
+)
+_REACHES = re.compile(
+    r"(?:\s[^,;.]*?)?\b(?:reach(?:es)?|touch(?:es)?|extends? to|meets?|abuts?)\s+(?:down to |up to )?(?:the |an )?$",
+    re.I,
+)
+_ANY_EDGE = re.compile(r"(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b", re.I)
+_MEAN = re.compile(rf"\b(?:average|mean|typical)\s+(?:size of the )?(?:{_PATCH} of (?:the )?)?$", re.I)
+_ON_AVERAGE = re.compile(r"\s+on average\b", re.I)
+_BIGGEST = re.compile(
+    r"\b(?:largest|biggest) (?:single )?(?:patch|block)(?: of (?:ground|land))?"
+    r"(?: (?:in|of) the (?:scene|image|picture|view))? is (?:the |an? )?$",
+    re.I,
+)
+_IS_BIGGEST = re.compile(
+    r"[^,;.]{0,30}? is the (?:largest|biggest)(?: (?:single )?(?:patch|block))? (?:in|of) the "
+    r"(?:scene|image|picture|view)\b",
+    re.I,
+)
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """What the facts tell of one patch; empty or None where they tell nothing."""
+
+    area: float
+    """m2."""
+    position: str
+    size: str
+    edges: str
+
+
+def patches(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    places = find_places(said.text)
+    for one in said.mentions:
+        classes = [c for c in said.classes_of(one.concept) if c.patches]
+        if len(classes) != 1:
+            continue
+        code = classes[0].code
+        yield from _ranked(said, one, code, places)
+        yield from _several(said, one, code, places)
+        yield from _here(said, one, code, places)
+        yield from _mean(said, one, code)
+        yield from _reached(said, one, code, places)
+        yield from _biggest(said, one, code)
+
+
+def _patch(reading: Reading, code: int, rank: int) -> _Patch | None:
+    """A patch by its rank among those of its class, 1: the largest."""
+    head = f"patches.{code}.largest" if rank == 1 else f"object.{code}.{rank}"
+    values = {i.removeprefix(head): f.value for i, f in reading.by_id.items() if i.startswith(head)}
+    return _of(values, "" if rank == 1 else ".area")
+
+
+def _of(values: Mapping[str, float | int | str | bool], area: str) -> _Patch | None:
+    if area not in values:
+        return None
+    return _Patch(float(values[area]), *(str(values.get(name, "")) for name in (".position", ".size", ".edges")))
+
+
+def _all_of(reading: Reading, code: int) -> list[_Patch]:
+    """All patches of a class; empty where some are too small to have facts."""
+    count = int(_value(reading, f"patches.{code}.count"))
+    found = [_patch(reading, code, rank) for rank in range(1, min(count, 40) + 1)]
+    return [one for one in found if one is not None] if count <= 40 and None not in found else []
+
+
+def _value(reading: Reading, fact_id: str) -> float:
+    fact = reading.by_id.get(fact_id)
+    return 0.0 if fact is None else float(fact.value)
+
+
+def _lies_in(patch: _Patch, place: Place) -> bool:
+    """Whether a patch's ninth is not at odds with a place: what is centred in the north may lie in the north-west."""
+    short = "middle" if patch.position == "centre" else "".join(part[0] for part in patch.position.split("-"))
+    if place.form == "edge":
+        return place.region in patch.edges or place.region in short
+    if len(place.region) == 1:
+        return place.region in short and short != "middle"
+    return short == place.region or (len(short) == 1 and short in place.region) or (short + place.region == "middle")
+
+
+def _clause(said: Said, start: int) -> int:
+    end = _CLAUSE.search(said.text, start)
+    return end.start() if end else len(said.text)
+
+
+def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the second largest patch of A lies in the north, covers 2 ha, is small``."""
+    match = _RANK.search(said.text[: one.start])
+    if match is None:
+        return
+    every = _all_of(said.reading, code)
+    rank = len(every) if match.group("top").lower() == "smallest" else _NTH.get((match.group("nth") or "").lower(), 1)
+    patch = _patch(said.reading, code, rank) if rank else None
+    end = _clause(said, one.end)
+    areas = [n for n in find_numbers(said.text) if n.kind == "area" and one.end <= n.start < end]
+    where = next((p for p in places if one.end <= p.start < end and _LIES.fullmatch(said.text, one.end, p.start)), None)
+    words = match.group(0).strip()
+    if patch is None:
+        if areas or where:
+            yield "number", f"{words!r} has no facts of its own"
+        return
+    if areas and not areas[0].allows(patch.area):
+        yield "number", f"{areas[0].text!r} is not the area of the {words}"
+    if where is not None and patch.position and not _lies_in(patch, where):
+        yield "place", f"{where.text!r} is not where the {words} lies"
+    yield from _sized(said, one.end, [patch])
+
+
+def _sized(said: Said, start: int, found: Sequence[_Patch]) -> Iterable[Claim]:
+    match = _IS_SIZE.match(said.text, start)
+    word = match.group("size").lower().replace("huge", "vast") if match else ""
+    if match and found and not any(patch.size == word for patch in found):
+        yield "size", f"{match.group(0).strip()!r} is not its size"
+
+
+def _several(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the two largest patches of A lie in the west``, ``two of the three patches of A lie in the south``."""
+    first, some = (pattern.search(said.text[: one.start]) for pattern in (_FIRST, _SOME))
+    rank = next((n for n, p in enumerate(places) if p.start >= one.end), None)
+    if rank is None or not (first or some) or not _LIES.fullmatch(said.text, one.end, places[rank].start):
+        return
+    where = joined_places(said.text, places[rank:])
+    if first:
+        count = _COUNTS.get((first.group("count") or "two").lower(), 2)
+        chosen = [_patch(said.reading, code, n) for n in range(1, count + 1)]
+        holds = all(patch is not None and any(_lies_in(patch, place) for place in where) for patch in chosen)
+    else:
+        every = _all_of(said.reading, code)
+        there = sum(any(_lies_in(patch, place) for place in where) for patch in every)
+        holds = not every or some is None or there == _COUNTS[some.group("count").lower()]
+    if not holds:
+        yield "place", f"{where[0].text!r} is not where so many of them lie"
+
+
+def _here(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the wood in the north-east covers 1.6 ha``: the area and size of a patch there, or of all that lies there."""
+    place = next((p for p in places if _HERE.fullmatch(said.text, one.end, p.start)), None)
+    every = _all_of(said.reading, code)
+    if place is None or len(every) < 2:
+        return
+    found = [patch for patch in every if _lies_in(patch, place)]
+    if not found:
+        return
+    for number in find_numbers(said.text):
+        if number.kind == "area" and _MEASURES.fullmatch(said.text, place.end, number.start):
+            ground = _value(said.reading, "ground.width") * _value(said.reading, "ground.height")
+            share = said.reading.region_share(code, place.region) or 0.0
+            if not any(number.allows(area) for area in (*(p.area for p in found), share / 400.0 * ground)):
+                yield "number", f"{number.text!r} is not the area of what lies there"
+    yield from _sized(said, place.end, found)
+
+
+def _mean(said: Said, one: Mention, code: int) -> Iterable[Claim]:
+    """``the average patch of A covers 2 ha``, ``A lies in patches of 2 ha on average``."""
+    mean = _value(said.reading, f"patches.{code}.mean")
+    head, end = _MEAN.search(said.text[: one.start]), _clause(said, one.end)
+    for number in find_numbers(said.text):
+        is_mean = _ON_AVERAGE.match(said.text, number.end) and said.before(number.start) is one
+        if number.kind == "area" and (is_mean or (head and one.end <= number.start < end)):
+            if mean and not number.allows(mean):
+                yield "number", f"{number.text!r} is not the mean of its patches"
+            return
+
+
+def _reached(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
+    """``A reaches the southern edge``: one of its patches does."""
+    every = _all_of(said.reading, code)
+    if not every:
+        return
+    edges = "".join(patch.edges for patch in every)
+    end = next((m.start for m in said.mentions if m.start >= one.end), len(said.text))
+    for place in places:
+        is_told = place.form == "edge" and one.end <= place.start < end
+        if is_told and _REACHES.fullmatch(said.text, one.end, place.start) and place.region not in edges:
+            yield "place", f"{place.text!r} is not reached"
+    for match in _ANY_EDGE.finditer(said.text, one.end, end):
+        if _REACHES.fullmatch(said.text, one.end, match.start()) and not edges:
+            yield "place", f"{match.group(0)!r} is not reached"
+
+
+def _biggest(said: Said, one: Mention, code: int) -> Iterable[Claim]:
+    """``the largest patch in the scene is A``, ``the patch of A in the north is the largest in the scene``."""
+    is_patch = re.search(rf"\b{_PATCH} of (?:the )?$", said.text[: one.start], re.I)
+    if not (_BIGGEST.search(said.text[: one.start]) or (is_patch and _IS_BIGGEST.match(said.text, one.end))):
+        return
+    largest = {c.code: float(c.patches.get("largest", 0.0)) for c in said.reading.classes if c.patches}
+    if largest.get(code, 0.0) < max(largest.values()):
+        yield "comparison", "the largest patch of the scene is one of another cover"
