@@ -9,7 +9,7 @@ from typing import Literal
 
 from captioners.number_words import MONTHS
 
-NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "date", "plain", "points"]
+NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "degrees", "date", "plain", "points"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Number:
     kind: NumberKind
     """What it measures."""
     low: float
-    """Least true value in percent, m2, m, 1, dB."""
+    """Least true value in percent, m2, m, 1, dB, degrees."""
     high: float
     """Greatest true value."""
     text: str
@@ -73,7 +73,8 @@ _MONTHS = "|".join(MONTHS)
 _COUNTABLE = (
     r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
     r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
-    r"covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|orchards?|"
+    r"(?:land )?covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|"
+    r"orchards?|"
     r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests|"
     r"water bod(?:y|ies)|bod(?:y|ies) of water|stands?|stretches|expanses?|plots?|parcels?|tracts?|strips?|copses?|"
     r"groves?|reservoirs?|pools?)"
@@ -92,6 +93,12 @@ _POINTS = re.compile(
 _BY_POINTS = re.compile(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
 LEADING = re.compile(r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|(?P<less>trails?|lags?))\b", re.IGNORECASE)
 """Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
+_HALF_AREA = re.compile(
+    rf"{_HEDGED}(?:(?P<figure>{_BELOW_HUNDRED}|an?) and a half|(?P<half>half)(?: an?)?) "
+    r"(?P<unit>hectares?|acres?|square kilomet(?:re|er)s?)\b",
+    re.IGNORECASE,
+)
+"""``half a hectare``, ``one and a half hectares``."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
     r"(?!\s+of neighbours)",
@@ -99,13 +106,16 @@ _FRACTION = re.compile(
 )
 _HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
 _AREA = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
     re.IGNORECASE,
 )
+_AREA_WORTH = {"ha": 1e4, "hectare": 1e4, "acre": 4046.8564, "m": 1.0, "square m": 1.0, "km": 1e6, "square k": 1e6}
+"""First letters of a unit of area -> m2."""
 _LENGTH = re.compile(
     rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
 )
 _DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?dB\b")
+_DEGREES = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:degrees?\b|°)", re.IGNORECASE)
 _PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
 _VAGUE = {
     "a single": (1, 1), "a lone": (1, 1), "a pair of": (2, 2), "a couple of": (2, 3), "a few": (2, 12),
@@ -125,7 +135,8 @@ _COUNT_WORD = re.compile(
     re.IGNORECASE,
 )
 _RATIO = re.compile(
-    rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+) (?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
+    rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+)(?: pixels?)? "
+    rf"(?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
     re.IGNORECASE,
 )
 """``two in three``, ``nine out of ten``."""
@@ -164,8 +175,8 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     taken = [False] * len(sentence)
     for kind, pattern in (
         ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("points", _BY_POINTS), ("percent", _PERCENT),
-        ("ratio", _RATIO), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH), ("decibel", _DECIBEL),
-        ("count", _COUNT_WORD), ("plain", _PLAIN),
+        ("ratio", _RATIO), ("half area", _HALF_AREA), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
+        ("decibel", _DECIBEL), ("degrees", _DEGREES), ("count", _COUNT_WORD), ("plain", _PLAIN),
     ):  # fmt: skip
         if pattern is _BY_POINTS and not LEADING.search(sentence):
             continue
@@ -202,6 +213,11 @@ def _number(kind: str, match: re.Match[str]) -> Number:
         value = value_of(match.group("word"))
         low, high = _range(value, hedge, 0.2 * value if hedge else 0.0, 1e12)
         return Number(start, end, "count", low, high, text)
+    if kind == "half area":
+        whole = match.group("figure") or "zero"
+        worth = next(worth for name, worth in _AREA_WORTH.items() if match.group("unit").lower().startswith(name))
+        value = ((1.0 if whole.lower() in ("a", "an") else value_of(whole)) + 0.5) * worth
+        return Number(start, end, "area", *_range(value, hedge, 0.1 * value, 1e12), text)
     amount = value_of(match.group("figure"))
     value = amount * (-1.0 if match.group("sign") else 1.0)
     figure = match.group("figure").replace(",", "") if match.group("figure")[-1].isdigit() else f"{amount:g}"
@@ -213,7 +229,7 @@ def _number(kind: str, match: re.Match[str]) -> Number:
     if kind in ("area", "length"):
         unit = match.group("unit").lower()
         if kind == "area":
-            worth = 1.0 if unit.startswith(("m", "square m")) else 1e4 if unit.startswith("h") else 1e6
+            worth = next(worth for name, worth in _AREA_WORTH.items() if unit.startswith(name))
         else:
             worth = 1e3 if unit.startswith("k") else 1.0
         trailing = 10.0 ** (len(figure) - len(figure.rstrip("0"))) / 2 if not digits and worth == 1.0 else half_unit
@@ -221,6 +237,8 @@ def _number(kind: str, match: re.Match[str]) -> Number:
         return Number(start, end, kind, *_range(value * worth, hedge, slack, 1e12), text)  # type: ignore[arg-type]
     if kind == "decibel":
         return Number(start, end, "decibel", *_range(value, hedge, half_unit + (0.5 if hedge else 0.0), 100.0), text)
+    if kind == "degrees":
+        return Number(start, end, "degrees", *_range(value, hedge, half_unit + (1.0 if hedge else 0.0), 360.0), text)
     if digits:
         return Number(start, end, "index", *_range(value, hedge, half_unit + (0.03 if hedge else 0.0), 1e3), text)
     slack = 0.1 * value if hedge else 0.0

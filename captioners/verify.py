@@ -18,6 +18,7 @@ from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Said, claims, concepts_told
 from captioners.dated import told_then
 from captioners.extents import extents
+from captioners.levels import levels
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
 from captioners.names import names_told
@@ -40,8 +41,9 @@ _UNITS = {
     "area": ("m2",),
     "length": ("m",),
     "decibel": ("dB",),
-    "index": ("1", "m", "dB", "count", "degrees"),
-    "count": ("count", "m", "degrees"),
+    "degrees": ("degrees",),
+    "index": ("1", "m", "dB", "count"),
+    "count": ("count", "m"),
 }
 """Kind of number -> units of the facts that may bear it out."""
 _PLACE_UNITS = ("region", "edges", "position", "axis")
@@ -76,7 +78,7 @@ _OUTSIDE = re.compile(
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, extents, whole, spread, patches)
+RULES = (claims, orders, extents, whole, spread, patches, levels)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 
@@ -271,7 +273,7 @@ class Verifier:
             whole = float(ground[0].value) * float(ground[1].value) if ground[0] and ground[1] else 0.0
             shares = [s for m in (near or mentions) for s in self._shares(m.concept, ())]
             values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
-        if number.kind == "count" and re.match(r"\s*(?:kinds|types|classes|covers)", text[number.end :]):
+        if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:kinds|types|classes|covers)", text[number.end :]):
             values = [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
         return any(number.allows(value) for value in values)
 

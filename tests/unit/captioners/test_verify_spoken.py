@@ -231,3 +231,49 @@ def test_what_is_said_of_single_patches_passes_where_it_is_so(text: str) -> None
 )
 def test_what_is_said_of_single_patches_is_doubted_where_it_is_not(rule: str, text: str) -> None:
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NDVI was higher in July than in March.",
+        "The scene was greener in summer than in spring.",
+        "Mean NDVI rose by 0.27 between March and July 2022.",
+        "The mean slope is 17 degrees.",
+        "The ground rises from 100 m in the south to 220 m in the north.",
+        "The highest ground lies in the north.",
+        "The ground falls to the south.",
+        "The land is lower in the south-east than in the north-west.",
+        "The trees cover about 5.8 acres, and the wood in the north-east half a hectare.",
+        "The largest patch of trees covers about one and a half hectares.",
+        "One in ten pixels is wooded.",
+        "The scene holds five land covers.",
+    ],
+)
+def test_dates_heights_and_units_pass_where_they_are_so(text: str) -> None:
+    assert broken(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("trend", "NDVI was higher in March than in July."),
+        ("trend", "The scene was greener in spring than in summer."),
+        ("trend", "Vegetation grew greener between July and March 2022."),
+        ("trend", "Mean NDVI more than doubled."),
+        ("trend", "Mean NDVI remained the same between March and July."),
+        ("trend", "The cropland has expanded."),
+        ("trend", "Woodland was replaced by grassland."),
+        ("number", "The mean slope is 5 degrees."),
+        ("number", "The terrain rises to 400 m."),
+        ("terrain", "The south lies higher than the north."),
+        ("terrain", "The ground rises from 100 m in the north to 220 m in the south."),
+        ("terrain", "A gentle slope falls to the south."),
+        ("number", "The trees cover about 9 acres."),
+        ("number", "The water covers half a hectare."),
+        ("number", "One pixel in two is wooded."),
+        ("number", "The scene holds three land covers."),
+    ],
+)
+def test_dates_heights_and_units_are_doubted_where_they_are_not_so(rule: str, text: str) -> None:
+    assert rule in broken(text)

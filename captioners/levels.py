@@ -1,0 +1,170 @@
+"""Which of two is higher where no cover is spoken of: measured on one date or another, ground here or there; and what
+no fact tells: that a cover came or went.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from captioners.claims import Claim, Said
+from captioners.dated import moments
+from captioners.mentions import find_places
+from captioners.quantities import find_numbers
+
+
+def levels(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for rule in (_dates, _multiple, _order, _steady, _heights, _higher, _gentle, _came_or_went):
+        yield from rule(said)
+
+
+_INDEX = re.compile(r"\b(?P<name>NDVI|NDWI|NDBI)\b|\b(?:green\w*|vegetation)\b", re.I)
+_HIGHER = re.compile(
+    r"\b(?:(?P<up>higher|more|greater|greener|denser|stronger)|lower|less(?: green)?|sparser|weaker)\b"
+    r"[^.;]*?\bthan\b",
+    re.I,
+)
+
+
+def _levels(said: Said) -> list[tuple[str, float]]:
+    """(ISO day, mean) of the index that a sentence speaks of, in order of time; NDVI where it speaks of green."""
+    match = _INDEX.search(said.text)
+    if match is None:
+        return []
+    name = f"index.{(match.group('name') or 'ndvi').lower()}"
+    return [(d.day, float(d.values[name])) for d in said.reading.dates if name in d.values]
+
+
+def _dates(said: Said) -> Iterable[Claim]:
+    """``NDVI was higher in March than in July``, ``greener in spring than in summer``."""
+    match, known = _HIGHER.search(said.text), dict(_levels(said))
+    when = moments(said.text, said.reading) if match and known else []
+    if match is None or len(when) != 2 or not match.start() <= when[1][0] or when[1][0] < match.end():
+        return
+    first, second = ([known[day] for day in days if day in known] for _, days in when)
+    if len(first) == len(second) == 1 and ((first <= second) if match.group("up") else (first >= second)):
+        yield "trend", f"{match.group(0)!r} is the wrong way round"
+
+
+_MULTIPLE = re.compile(
+    r"\b(?:(?P<more>more than|over) )?(?:(?P<two>doubled?)|(?P<three>tripled?|trebled?)|(?P<half>halved?))\b", re.I
+)
+NEAR = 1.2
+"""A multiple may be off by this ratio."""
+
+
+def _multiple(said: Said) -> Iterable[Claim]:
+    """``mean NDVI doubled``."""
+    match, known = _MULTIPLE.search(said.text), _levels(said)
+    if match is None or len(known) < 2 or not known[0][1] > 0:
+        return
+    ratio = known[-1][1] / known[0][1]
+    wanted = 2.0 if match.group("two") else 3.0 if match.group("three") else 0.5
+    holds = ratio > wanted if match.group("more") else wanted / NEAR <= ratio <= wanted * NEAR
+    if not holds:
+        yield "trend", f"{match.group(0)!r} is not by how much it changed"
+
+
+_BETWEEN = re.compile(r"\b(?:between|from)\b[^.;]*\b(?:and|to|until)\b", re.I)
+_GREW = re.compile(r"\b(?:rose|fell|grew|greened|thinned|increased|decreased|dropped|declined|gained|lost)\b", re.I)
+
+
+def _order(said: Said) -> Iterable[Claim]:
+    """``between July and March``, where March was first: what rose would have fallen."""
+    if not (_BETWEEN.search(said.text) and _GREW.search(said.text)):
+        return
+    seen = {d.day for d in said.reading.dates}
+    when = [days & seen for _, days in moments(said.text, said.reading)]
+    if len(when) == 2 and all(len(days) == 1 for days in when) and min(when[0]) > min(when[1]):
+        yield "trend", "the later date is named first"
+
+
+_STEADY = re.compile(
+    r"\b(?:remained|stayed|was|were|is|are) (?:\w+ )?(?:the same|unchanged|stable|constant|steady)\b", re.I
+)
+HARDLY = 0.05
+"""An index that moved by less may be called unchanged."""
+
+
+def _steady(said: Said) -> Iterable[Claim]:
+    """``mean NDVI remained the same``."""
+    match, known = _STEADY.search(said.text), _levels(said)
+    if match and len(known) > 1 and abs(known[-1][1] - known[0][1]) > HARDLY and "nearly" not in match.group(0):
+        yield "trend", f"{match.group(0)!r}, but it moved by {abs(known[-1][1] - known[0][1]):.2f}"
+
+
+_GROUND_HEIGHT = re.compile(
+    r"\b(?:terrain|elevations?|altitudes?|relief|above sea level|metres high|m high)\b"
+    r"|\b(?:ground|land) (?:rises|falls|slopes|lies (?:at|between)|climbs|drops)\b",
+    re.I,
+)
+
+
+def _heights(said: Said) -> Iterable[Claim]:
+    """``the terrain rises to 300 m``: heights are those of the ground, not the sides of the scene."""
+    match = _GROUND_HEIGHT.search(said.text)
+    facts = [said.reading.by_id.get(f"terrain.{name}") for name in ("low", "high", "mean", "relief")]
+    values = [float(fact.value) for fact in facts if fact is not None]
+    if match is None or not values or said.mentions or re.search(r"\b(?:wide|long|length|size)\b", said.text, re.I):
+        return
+    for number in find_numbers(said.text):
+        if number.kind == "length" and not any(number.allows(value) for value in values):
+            yield "number", f"{number.text!r} is no height of the ground"
+
+
+_LIES_HIGH = re.compile(
+    r"\b(?:(?P<up>high(?:er|est)|rises|climbs|ascends|uphill)"
+    r"|(?P<down>low(?:er|est)|falls|slopes down|drops|descends))\b(?! (?:half|part|quarter|edge|third|left|right))",
+    re.I,
+)
+_OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|relief)\b|\bthan the\b", re.I)
+_OF_SHARES = re.compile(r"\b(?:shares?|proportions?|percentage|coverage|ND[VWB]I|index|backscatter)\b", re.I)
+_OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
+
+
+def _higher(said: Said) -> Iterable[Claim]:
+    """``the south lies higher than the north``, ``the ground falls to the south``."""
+    match, places = _LIES_HIGH.search(said.text), find_places(said.text)
+    relief, side = (said.reading.by_id.get(f"terrain.{name}") for name in ("relief", "higher"))
+    if not match or not places or said.mentions or relief is None:
+        return
+    if _OF_SHARES.search(said.text) or not _OF_GROUND.search(said.text):
+        return
+    high = "" if side is None else str(side.value).split("-")[0]
+    told = places[0]
+    if len(places) == 2 and re.search(r"\bfrom\b", said.text, re.I):  # "rises from the south to the north"
+        told = places[1]
+    low = "".join(_OPPOSITE.get(letter, "") for letter in high)
+    wrong = low if match.group("up") else high
+    if float(relief.value) < 1.0 or (wrong and wrong in told.region):
+        why = f"the higher ground lies in the {high!r}" if high else "the ground is level"
+        yield "terrain", f"{match.group(0)!r}, but {why}"
+
+
+_GENTLE = re.compile(r"\bgentle slopes?\b|\bslopes? (?:is|are) (?:\w+ )?gentle\b|\bgently (?:sloping|rolling)\b", re.I)
+GENTLE_DEGREES = 8.0
+"""Steeper ground is not called gentle."""
+
+
+def _gentle(said: Said) -> Iterable[Claim]:
+    """``a gentle slope``."""
+    match, slope = _GENTLE.search(said.text), said.reading.by_id.get("terrain.slope")
+    if match and slope is not None and float(slope.value) > GENTLE_DEGREES:
+        yield "terrain", f"{match.group(0)!r}, but it slopes by {float(slope.value):.0f} degrees"
+
+
+_CHANGED = re.compile(
+    r"\s+(?:(?:has|have|had) (?:been )?|was |were |is |are )(?:\w+ly )?(?:being )?"
+    r"(?:expanded|grown|shrunk|shrunken|receded|retreated|advanced|spread|cleared|felled|replaced|converted|disappeared|"
+    r"vanished|lost|reclaimed|drained|abandoned|planted|encroached)\b(?! (?:over|across|throughout|out|in|along)\b)",
+    re.I,
+)
+
+
+def _came_or_went(said: Said) -> Iterable[Claim]:
+    """``the forest was cleared``: covers are known of one time alone."""
+    for one in said.mentions:
+        match = _CHANGED.match(said.text, one.end)
+        if match and said.classes_of(one.concept):
+            yield "trend", f"{match.group(0).strip()!r} is told by no fact"
