@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
+from captioners.listed import percent_of
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
@@ -116,6 +117,7 @@ _LARGEST = re.compile(
     r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
+_IN_PART = re.compile(r"\s+(?:in|of|across) the ", re.I)
 _AFTER = re.compile(r"^(?:after|behind|next to)\s+$", re.I)
 
 
@@ -127,6 +129,8 @@ def _rank(said: Said) -> Iterable[Claim]:
     tail = said.text[match.end() :]
     copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
     one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
+    if tail.startswith(",") and re.search(r",\s*the\s+$", said.text[: match.start()], re.I):
+        one = said.before(match.start())  # "A, the largest cover, borders on B"
     if one is None:
         return
     if match.group("nth"):
@@ -141,9 +145,16 @@ def _rank(said: Said) -> Iterable[Claim]:
         return
     last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
     low, high = said.share(one)
-    shares = [c.share for c in said.reading.classes]
+    classes = said.reading.classes
+    shares = [c.share for c in classes]
     regions = _regions(said)
     best = any(_in(said, one, region) >= _top(said, region) - 1e-6 for region in regions)
+    where = next((p for p in find_places(said.text) if _IN_PART.fullmatch(tail, 0, p.start - match.end())), None)
+    if where is not None and not last and where.form not in ("edge", "corner"):  # "the largest cover in the north"
+        shares_there = [percent_of(said, [Mention(0, 0, f"class:{c.code}", False)], where.region) for c in classes]
+        if any(shares_there) and percent_of(said, [one], where.region) < max(shares_there) - 1e-6:
+            yield "comparison", f"{match.group(0)!r} is another there"
+        return
     if (last and low > min(shares) + 1e-6) or (not last and high < max(shares) - 1e-6 and not best):
         yield "comparison", f"{match.group(0)!r} is another"
 

@@ -26,6 +26,7 @@ from captioners.orders import orders
 from captioners.patches import patches
 from captioners.placed import lies, tells
 from captioners.quantities import Number, find_numbers, is_day
+from captioners.ranks import ranks
 from captioners.reading import ClassReading, Reading
 from captioners.spread import spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
@@ -37,6 +38,7 @@ STRONG = re.compile(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
 )
 SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
+_TOGETHER = re.compile(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
 _UNITS = {
     "area": ("m2",),
     "length": ("m",),
@@ -78,7 +80,7 @@ _OUTSIDE = re.compile(
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, extents, whole, spread, patches, levels)
+RULES = (claims, orders, ranks, extents, whole, spread, patches, levels)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 
@@ -185,6 +187,12 @@ class Verifier:
             values += [*part, sum(part)]
         return values
 
+    def _sums(self, mentions: Sequence[Mention], regions: Iterable[str]) -> list[float]:
+        """What covers make up together, in the scene and in parts of it."""
+        shares = {c.code: c.share for m in mentions for c in self.classes_of(m.concept)}
+        parts = [sum(self._region_share(code, region) or 0.0 for code in shares) for region in regions]
+        return [sum(shares.values()), *parts]
+
     def _region_share(self, code: int, region: str) -> float | None:
         """Percent of a class in a part; for a half, the mean of its quadrants."""
         quadrants = [
@@ -207,6 +215,8 @@ class Verifier:
             then = told_then(cited, number, text, self.reading)
             values = self._percent_values(near, regions, then, text, paired) if whole else []
             values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
+            if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
+                values = self._sums(asserted, regions)
             if not any(number.allows(v) for v in values):
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:

@@ -277,3 +277,43 @@ def test_dates_heights_and_units_pass_where_they_are_so(text: str) -> None:
 )
 def test_dates_heights_and_units_are_doubted_where_they_are_not_so(rule: str, text: str) -> None:
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "In descending order the covers are grassland, trees, water, built-up land and cropland.",
+        "From smallest to largest, the covers are cropland, built-up land and water.",
+        "Grassland leads, followed by trees, water and built-up land.",
+        "Trees are second only to grassland, and cropland is the least widespread.",
+        "The largest cover after grassland is trees.",
+        "Water ranks behind trees.",
+        "Trees, the second largest cover, border on grassland.",
+        "Water and trees together make up about 18% of the scene.",
+        "Grassland is the largest cover in the south-east.",
+    ],
+)
+def test_ranks_pass_where_they_are_so(text: str) -> None:
+    assert broken(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("comparison", "In descending order the covers are grassland, water, trees and cropland."),
+        ("comparison", "The covers rank as follows: trees, grassland and water."),
+        ("comparison", "Grassland leads, followed by water, trees and built-up land."),
+        ("comparison", "Water is second only to grassland."),
+        ("comparison", "Second place goes to water."),
+        ("comparison", "Built-up land is the least widespread."),
+        ("comparison", "Woodland tops the list."),
+        ("comparison", "Trees rank behind water."),
+        ("comparison", "The largest cover after grassland is water."),
+        ("comparison", "Water, the second largest cover, borders on grassland."),
+        ("comparison", "Water is the largest cover in the south-east."),
+        ("number", "Grassland is in the minority."),
+        ("number", "Trees and water together make up 10% of the scene."),
+    ],
+)
+def test_ranks_are_doubted_where_they_are_not_so(rule: str, text: str) -> None:
+    assert rule in broken(text)

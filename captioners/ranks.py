@@ -1,0 +1,136 @@
+"""Which place a cover is given among all: lists by falling share, what comes before what, first and last."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from captioners.claims import Claim, Said
+from captioners.listed import listed_after
+from captioners.mentions import Mention, find_places
+
+
+def ranks(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    if said.reading.classes and said.mentions:
+        for rule in (_ordered, _before, _ends, _after_another, _half):
+            yield from rule(said)
+
+
+_FALLING = re.compile(
+    r"\b(?:in (?:descending|decreasing|falling) order|from (?:the )?(?:largest|most) to (?:the )?(?:smallest|least)|"
+    r"in order of (?:share|area|size|extent)|ranks? as follows|ranked by (?:share|area|size))\b",
+    re.I,
+)
+_RISING = re.compile(
+    r"\b(?:in (?:ascending|increasing|rising) order|from (?:the )?(?:smallest|least) to (?:the )?(?:largest|most))\b",
+    re.I,
+)
+_THAT_ORDER = re.compile(r"\bin (?:that|this) order\b", re.I)
+_THEN = re.compile(r"\b(?:followed by|then comes?|next comes?|ahead of)\s+", re.I)
+SLACK = 0.5
+"""Shares so near to each other may be told in either order."""
+
+
+def _ordered(said: Said) -> Iterable[Claim]:
+    """``in descending order: A, B and C``; ``A leads, followed by B and C``."""
+    falling, rising = _FALLING.search(said.text), _RISING.search(said.text)
+    match = falling or rising or _THAT_ORDER.search(said.text)
+    named: Sequence[Mention] = ()
+    if match:
+        after = [m for m in said.mentions if m.start >= match.end()]
+        named = after if len(after) > 1 else said.mentions
+    elif (match := _THEN.search(said.text)) and not find_places(said.text):
+        named = listed_after(said, match.end())
+    shares = [said.share(one) for one in (reversed(named) if rising else named) if said.classes_of(one.concept)]
+    if match and any(high < low - SLACK for (_, high), (low, _) in pairwise(shares)):
+        yield "comparison", f"{match.group(0).strip()!r} is not the order of their shares"
+
+
+_BEFORE = re.compile(
+    r"\b(?:ranks?|ranked|comes?|is placed|are placed)\s+(?:\w+\s+)?"
+    r"(?:(?P<ahead>before|ahead of|above)|behind|after|below)\s+",
+    re.I,
+)
+_SECOND_TO = re.compile(r"\bsecond only to\s+", re.I)
+
+
+def _before(said: Said) -> Iterable[Claim]:
+    """``A ranks behind B``, ``A is second only to B``."""
+    for match in (*_BEFORE.finditer(said.text), *_SECOND_TO.finditer(said.text)):
+        one, other = said.before(match.start()), said.after(match.end())
+        if one is None or other is None or one.concept == other.concept or other.start > match.end() + 4:
+            continue
+        ahead = match.re is _BEFORE and match.group("ahead") is not None
+        more, less = (one, other) if ahead else (other, one)
+        if said.share(more)[1] < said.share(less)[0] - SLACK or (match.re is _SECOND_TO and _place(said, one) != 2):
+            yield "comparison", f"{match.group(0).strip()!r} is not so by their shares"
+
+
+def _place(said: Said, one: Mention) -> int:
+    """Place of a cover by its share, 1: the largest; the best of several classes; 0: it is not there."""
+    shares = [c.share for c in said.classes_of(one.concept)]
+    return 1 + sum(c.share > max(shares) + SLACK for c in said.reading.classes) if shares else 0
+
+
+_TOPS = re.compile(r"\b(?:tops|heads|leads) the (?:list|ranking|table|field)\b|\btakes? first place\b", re.I)
+_GOES_TO = re.compile(r"\b(?P<nth>first|second|third|fourth) place (?:goes|belongs|falls) to (?:the )?", re.I)
+_IS_END = re.compile(
+    r"\s+(?:is|are) the (?:(?P<most>most)|least) (?:widespread|common|extensive|abundant)"
+    r"(?: of (?:all|the \w+(?: covers)?|them))?\s*[.,;]",
+    re.I,
+)
+_PLACES = {"first": 1, "second": 2, "third": 3, "fourth": 4}
+
+
+def _ends(said: Said) -> Iterable[Claim]:
+    """``A tops the list``, ``second place goes to A``, ``A is the least widespread``."""
+    for match in _TOPS.finditer(said.text):
+        one = said.before(match.start())
+        if one is not None and _place(said, one) > 1:
+            yield "comparison", f"{match.group(0)!r}, but another cover does"
+    for match in _GOES_TO.finditer(said.text):
+        one = said.after(match.end())
+        if one is not None and _place(said, one) not in (0, _PLACES[match.group("nth").lower()]):
+            yield "comparison", f"{match.group(0)!r} another cover"
+    for one in said.mentions:
+        found = _IS_END.match(said.text, one.end)
+        if found and said.classes_of(one.concept) and not find_places(said.text):
+            low, high = said.share(one)
+            shares = [c.share for c in said.reading.classes]
+            if (high < max(shares) - SLACK) if found.group("most") else (low > min(shares) + SLACK):
+                yield "comparison", f"{found.group(0).strip()!r} is another"
+
+
+_AFTER_ANOTHER = re.compile(
+    r"\b(?:largest|biggest|main|most (?:common|extensive|widespread)) (?:land )?(?:cover|class) "
+    r"(?:after|behind|next to|besides|apart from) (?:the )?",
+    re.I,
+)
+
+
+def _after_another(said: Said) -> Iterable[Claim]:
+    """``the largest cover after A is B``."""
+    for match in _AFTER_ANOTHER.finditer(said.text):
+        other = said.after(match.end())
+        one = said.after(other.end) if other is not None and other.start == match.end() else None
+        if one is None or other is None or not re.fullmatch(r" is (?:the )?", said.text[other.end : one.start], re.I):
+            continue
+        codes = {c.code for c in said.classes_of(other.concept)}
+        rest = [c.share for c in said.reading.classes if c.code not in codes]
+        if rest and said.share(one)[1] < max(rest) - SLACK:
+            yield "comparison", f"{match.group(0).strip()!r} is another"
+
+
+_HALF = re.compile(r"\s+(?:is|are) in (?:the|a) (?:(?P<more>majority)|minority)\b", re.I)
+
+
+def _half(said: Said) -> Iterable[Claim]:
+    """``A is in the minority``."""
+    for one in said.mentions:
+        match = _HALF.match(said.text, one.end)
+        if match and said.classes_of(one.concept):
+            low, high = said.share(one)
+            if high < 50.0 if match.group("more") else low > 50.0:
+                yield "number", f"{match.group(0).strip()!r} does not fit its share"
