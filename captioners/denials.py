@@ -209,7 +209,7 @@ def is_missing_from(
         return None
     mapped = [one.values for one in reading.features if ideas & concepts_of(one.noun)]
     placed = [str(values.get("place", "")) for values in mapped if float(values.get("place.fraction", 0.0)) >= 100.0]
-    is_elsewhere = len(placed) == len(mapped) and all(_are_disjoint(stored, place) for stored in placed)
+    is_elsewhere = len(placed) == len(mapped) and all(are_disjoint(stored, place) for stored in placed)
     return True if is_elsewhere else None
 
 
@@ -226,7 +226,7 @@ def is_local(
     return bool(near) and all(is_missing_from(reading, classes_of, one.concept, place) for place in near)
 
 
-def _are_disjoint(stored: str, place: Place) -> bool:
+def are_disjoint(stored: str, place: Place) -> bool:
     """Whether a place that is a fact shares no ground with one that is named."""
     if stored not in PLACE_REGIONS:
         return False

@@ -20,6 +20,7 @@ from captioners.dated import told_then
 from captioners.extents import extents
 from captioners.levels import levels
 from captioners.lexicon import Noun, concepts_of, nouns_of
+from captioners.mapped import mapped
 from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
 from captioners.names import names_told
 from captioners.orders import orders
@@ -80,7 +81,7 @@ _OUTSIDE = re.compile(
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, ranks, extents, whole, spread, patches, levels)
+RULES = (claims, orders, ranks, extents, whole, spread, patches, levels, mapped)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 

@@ -317,3 +317,36 @@ def test_ranks_pass_where_they_are_so(text: str) -> None:
 )
 def test_ranks_are_doubted_where_they_are_not_so(rule: str, text: str) -> None:
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Six buildings stand along the western edge.",
+        "A straight main road crosses the western half from north to south.",
+        "The main road is 400 m long and the railway line 600 m.",
+        "The railway runs along the southern edge from west to east.",
+        "There are no roads in the east.",
+    ],
+)
+def test_map_features_pass_where_their_own_facts_bear_them_out(text: str) -> None:
+    assert broken(text) == set()
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("place", "Six buildings stand along the eastern edge."),
+        ("place", "Buildings are spread over the whole scene."),
+        ("place", "The railway runs along the northern edge."),
+        ("place", "A railway line runs from north to south."),
+        ("place", "The main road runs through the east of the scene."),
+        ("number", "The road is 600 m long."),
+        ("absence", "There is no railway."),
+        ("absence", "There are no roads in the west."),
+        ("relation", "The road passes through the wood."),
+        ("relation", "The trees follow the railway."),
+    ],
+)
+def test_map_features_are_doubted_where_only_those_of_another_would_do(rule: str, text: str) -> None:
+    assert rule in broken(text)

@@ -1,0 +1,175 @@
+"""What is said of map features: each is judged by its own facts, not by those of another feature that is cited too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captioners.claims import Claim, Said
+from captioners.denials import are_disjoint
+from captioners.mentions import Place, find_places
+from captioners.placed import tells
+from captioners.quantities import find_numbers
+from schemas.facts import Fact
+
+_PLAIN = (
+    "main", "line", "lines", "small", "large", "area", "areas", "of", "and", "or", "other", "minor", "land", "water",
+)  # fmt: skip
+"""Words of a feature's noun that alone do not name it."""
+_MAP_ALONE = ("building", "river", "stream", "canal")
+"""Words that mean the map even where a class of the label goes by them too: "farmland" means the class."""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A map feature that a sentence names."""
+
+    start: int
+    """First character."""
+    end: int
+    """One past the last."""
+    facts: tuple[Mapping[str, Fact], ...]
+    """Of every kind of feature that goes by this word: name of a fact (``place``, ``length``) -> fact."""
+
+    def known(self, name: str) -> list[Fact]:
+        """The facts of a name."""
+        return [facts[name] for facts in self.facts if name in facts]
+
+
+def mapped(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    named = _named(said)
+    if named:
+        places = find_places(said.text)
+        for rule in (_places, _course, _lengths, _denied, _crossed):
+            yield from rule(said, named, places)
+
+
+def _named(said: Said) -> list[_Named]:
+    """Map features in the order in which a sentence names them."""
+    by_word: dict[str, list[dict[str, Fact]]] = {}
+    for feature in said.reading.features:
+        head = f"osm.{feature.kind}."
+        facts = {i.removeprefix(head): f for i, f in said.reading.by_id.items() if i.startswith(head)}
+        for word in feature.noun.lower().split():
+            if word not in _PLAIN:
+                by_word.setdefault(re.sub(r"(?<=\w{3})s$", "", word), []).append(facts)
+    if not by_word:
+        return []
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, by_word))})s?\b", re.I)
+    covers = [m for m in said.mentions if said.classes_of(m.concept)]
+    return [
+        _Named(found.start(), found.end(), tuple(by_word[word]))
+        for found in pattern.finditer(said.text)
+        for word in (found.group(1).lower(),)
+        if word in _MAP_ALONE or not any(m.start <= found.start() < m.end for m in covers)
+    ]
+
+
+def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
+    """Where the words that speak of a feature end: at the next feature, cover or clause."""
+    starts = [other.start for other in named if other.start >= one.end]
+    starts += [m.start for m in said.mentions if m.start >= one.end]
+    end = re.compile(r"[;,]|\b(?:and|while|but)\b").search(said.text, one.end)
+    return min([len(said.text), *starts, *([end.start()] if end else [])])
+
+
+_NO = re.compile(r"\b(?:no|without(?: an?y?)?|lacks?(?: an?y?)?|free of|neither|nor) (?:main |major )?$", re.I)
+_LIES = re.compile(r"[^,;.]{0,40}\b(?:in|along|through|across|over|at|near|within)\s+(?:the )?(?:far |extreme )?", re.I)
+_ALL_OVER = re.compile(
+    r"[^,;.]{0,24}\b(?:spread|scattered|distributed|dotted)\s+(?:over|across|throughout|all over)\s+(?:the )?"
+    r"(?:whole |entire )?(?:scene|area|image|picture)\b",
+    re.I,
+)
+
+
+def _places(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``buildings stand along the eastern edge``."""
+    for one in named:
+        end, stored = _own(said, named, one), one.known("place")
+        if not stored or _NO.search(said.text[: one.start]):
+            continue
+        if _ALL_OVER.match(said.text, one.end) and not any(fact.value == "spread" for fact in stored):
+            yield "place", "it is not spread over all of the scene"
+        for place in places:
+            if not one.end <= place.start < end or not _LIES.fullmatch(said.text, one.end, place.start):
+                continue
+            facts = [*stored, *one.known("course")]
+            spread = any(fact.value == "spread" for fact in stored)
+            if not spread and not any(tells(fact, place) for fact in facts) and _is_apart(stored, place):
+                yield "place", f"{place.text!r} is not where it lies"
+
+
+def _is_apart(stored: Sequence[Fact], place: Place) -> bool:
+    """Whether no place that is a fact shares ground with one that is named; an edge is at odds with any other place."""
+    return all(place.form == "edge" or are_disjoint(str(fact.value), place) for fact in stored)
+
+
+_FROM_TO = re.compile(
+    r"[^,;.]{0,40}\bfrom (?:the )?(?P<a>north|south|east|west)\w* to (?:the )?(?P<b>north|south|east|west)\w*"
+    r"(?![\w-])",
+    re.I,
+)
+
+
+def _course(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``a railway line runs from north to south``."""
+    for one in named:
+        match, courses = _FROM_TO.match(said.text, one.end), one.known("course")
+        if match and courses and match.end() <= _own(said, named, one):
+            told = {match.group("a")[0].lower(), match.group("b")[0].lower()}
+            if not any(told <= set(str(fact.value)) for fact in courses):
+                yield "place", f"{match.group(0).strip()!r} is not its course"
+
+
+_LONG = re.compile(r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length)\b[^,;.]{0,16}$", re.I)
+
+
+def _lengths(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``the road is 600 m long``."""
+    for number in find_numbers(said.text):
+        one = next((each for each in reversed(named) if each.end <= number.start), None)
+        if number.kind != "length" or one is None or not _LONG.fullmatch(said.text, one.end, number.start):
+            continue
+        lengths = [float(fact.value) for fact in one.known("length")]
+        if lengths and not any(number.allows(value) for value in (*lengths, sum(lengths))):
+            yield "number", f"{number.text!r} is not its length"
+
+
+def _denied(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``there is no railway``: what the map has is there, but for a part where none of it lies."""
+    for one in named:
+        if not _NO.search(said.text[: one.start]) or any(m.start <= one.start < m.end for m in said.mentions):
+            continue
+        near = [place for place in places if place.start >= one.end]
+        stored, whole = one.known("place"), one.known("place.fraction")
+        is_elsewhere = (
+            bool(near)
+            and len(stored) == len(one.facts) == len(whole)
+            and all(float(fact.value) >= 100.0 for fact in whole)
+            and all(are_disjoint(str(fact.value), place) for fact in stored for place in near)
+        )
+        if not is_elsewhere and not re.match(r" (?:longer|other)\b", said.text[one.end :]):
+            yield "absence", f"denies {said.text[one.start : one.end]!r}, which is on the map"
+
+
+_THROUGH = re.compile(
+    r"(?:\s[^,;.]{0,30})?\s(?:through|across|past|into|crosses|crossing|divides|skirts|follows|lines?|among|amid|amidst|"
+    r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|runs? (?:along|beside|by))\s+(?:the |an? )?$",
+    re.I,
+)
+_FOLLOWS = re.compile(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)
+
+
+def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``the river flows through the wood``: no fact tells which cover a map feature crosses, but where all is one."""
+    for one in named:
+        for cover in said.mentions:
+            classes = said.classes_of(cover.concept)
+            if not classes or cover.start <= one.start < cover.end or sum(c.share for c in classes) >= 99.5:
+                continue
+            crosses = cover.start >= one.end and _THROUGH.fullmatch(said.text, one.end, cover.start)
+            follows = cover.end <= one.start and _FOLLOWS.fullmatch(said.text, cover.end, one.start)
+            if crosses or follows:
+                yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"
