@@ -103,7 +103,12 @@ def _patches(chip: Chip, code: int) -> int:
 def expressions(
     objects: list[SceneObject], noun: str, patches: int
 ) -> Iterator[tuple[SceneObject, str, tuple[str, ...]]]:
-    """(object, expression, names of the facts it uses) for every object that some attribute sets apart."""
+    """(object, expression, names of the facts it uses) for every object that some attribute sets apart.
+
+    Where the class has patches too small to be objects, one of them may have the same attribute: the object is the
+    largest that has it.
+    """
+    most = "largest " if patches > len(objects) else ""
     if len(objects) == 1 and patches == 1:
         yield objects[0], f"the only patch of {noun}", ("area",)
         return
@@ -114,12 +119,12 @@ def expressions(
     for one in objects:
         others = [other for other in objects if other is not one]
         if all(other.position != one.position for other in others):
-            yield one, f"the patch of {noun} {_in(one.position)}", ("area", "position")
+            yield one, f"the {most}patch of {noun} {_in(one.position)}", ("area", "position")
         elif one.shape and all(other.shape != one.shape for other in others):
-            yield one, f"the {one.shape} patch of {noun}", ("area", "shape")
+            yield one, f"the {most}{one.shape} patch of {noun}", ("area", "shape")
         for edge in one.edges:
             if len(one.edges) == 1 and all(edge not in other.edges for other in others):
-                yield one, f"the patch of {noun} at the {EDGE_NAMES[edge]} edge", ("area", "edges")
+                yield one, f"the {most}patch of {noun} at the {EDGE_NAMES[edge]} edge", ("area", "edges")
 
 
 def negative(chip: Chip) -> Iterator[Told]:

@@ -136,6 +136,10 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
     areas = [n for n in find_numbers(said.text) if n.kind == "area" and one.end <= n.start < end]
     where = next((p for p in places if one.end <= p.start < end and _LIES.fullmatch(said.text, one.end, p.start)), None)
     words = match.group(0).strip()
+    here = next((p for p in places if _HERE.fullmatch(said.text, one.end, p.start)), None)
+    if here is not None:  # "the largest patch of A in the south": of those there
+        found = [each for n in range(1, 41) if (each := _patch(said.reading, code, n)) and _lies_in(each, here)]
+        patch, where = (found[0] if found and rank == 1 else None), None
     if patch is None:
         if areas or where:
             yield "number", f"{words!r} has no facts of its own"

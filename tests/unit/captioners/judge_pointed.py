@@ -78,7 +78,6 @@ def judge_spans(world: World, row: TextRecord) -> list[str]:
 def judge_phrase(world: World, phrase: str, patches: list[Patch], masks: list[np.ndarray]) -> list[str]:
     """Whether a phrase fits what it points to: how many, the largest, where, of what shape."""
     pointed = [{(int(r), int(c)) for r, c in np.argwhere(mask)} for mask in masks]
-    large = [patch for patch in patches if len(patch) >= LEAST]
     shape = world.label.shape
     text = phrase.lower()
     counted = re.match(r"(?:the )?(\w+) (?:largest )?(?:[\w-]+ )?patch(?:es)?\b", text)
@@ -90,7 +89,8 @@ def judge_phrase(world: World, phrase: str, patches: list[Patch], masks: list[np
         wrong.append(f"{phrase!r} points to {len(pointed)}")
     if word in NUMBER and "largest" not in text and len(patches) != NUMBER[word]:
         wrong.append(f"{phrase!r}, but there are {len(patches)}")
-    if "largest" in text and pointed:
+    there = re.search(r"\blargest (?:[\w-]+ )?patch of [^,]* (?:in|at) the ", text)  # the largest of those there
+    if "largest" in text and pointed and not there:
         sizes = sorted((len(p) for p in patches), reverse=True)
         if sorted((len(p) for p in pointed), reverse=True) != sizes[: len(pointed)] or (
             len(sizes) > len(pointed) and sizes[len(pointed) - 1] == sizes[len(pointed)]
@@ -101,11 +101,15 @@ def judge_phrase(world: World, phrase: str, patches: list[Patch], masks: list[np
         wanted = NINTHS[place.group(1)]
         if any(ninth_of(sorted(p), shape) != wanted for p in pointed):
             wrong.append(f"{phrase!r} lies elsewhere")
-        if "the patch of" in text and sum(ninth_of(p, shape) == wanted for p in large) != 1:
+        same = [len(p) for p in patches if ninth_of(p, shape) == wanted]
+        if "the patch of" in text and len(same) != 1:
             wrong.append(f"{phrase!r} fits several")
+        if there and [n for n in same if n >= max(same)] != [len(p) for p in pointed]:
+            wrong.append(f"{phrase!r} is not the largest there")
     edge = re.search(r"at the (northern|southern|eastern|western) edge", text)
     if edge:
-        reach = [p for p in large if _reaches(p, edge.group(1), shape)]
+        reach = [p for p in patches if _reaches(p, edge.group(1), shape)]
+        reach = [p for p in reach if not there or len(p) == max(map(len, reach))]
         if len(reach) != 1 or not pointed or set(reach[0]) != pointed[0]:
             wrong.append(f"{phrase!r} fits {len(reach)}")
     return wrong

@@ -195,6 +195,7 @@ def test_how_a_cover_is_dealt_out_is_doubted_where_it_is_not(rule: str, text: st
         "The second largest patch of trees lies in the north-east, covers 0.5 ha and is small.",
         "The smallest patch of trees covers 0.24 ha and lies in the south-west.",
         "The wood in the north-east covers 5,000 m².",
+        "The largest patch of trees in the south-west covers 0.24 ha.",
         "The two largest patches of trees lie in the north.",
         "The trees form three patches of 0.78 ha on average, the largest of 1.6 ha.",
         "The built-up land reaches the southern edge.",
