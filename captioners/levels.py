@@ -133,6 +133,8 @@ def _higher(said: Said) -> Iterable[Claim]:
         return
     high = "" if side is None else str(side.value).split("-")[0]
     told = places[0]
+    if re.search(r"\bthan\b", said.text[: told.start], re.I):
+        return  # only what it is compared with is named as a place
     if len(places) == 2 and re.search(r"\bfrom\b", said.text, re.I):  # "rises from the south to the north"
         told = places[1]
     low = "".join(_OPPOSITE.get(letter, "") for letter in high)

@@ -75,7 +75,9 @@ def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
     return min([len(said.text), *starts, *([end.start()] if end else [])])
 
 
-_NO = re.compile(r"\b(?:no|without(?: an?y?)?|lacks?(?: an?y?)?|free of|neither|nor) (?:main |major )?$", re.I)
+_NO = re.compile(
+    r"\b(?:no|without(?: an?y?)?|lacks?(?: an?y?)?|free of|neither|nor) (?:an? |any )?(?:main |major )?$", re.I
+)
 _LIES = re.compile(r"[^,;.]{0,40}\b(?:in|along|through|across|over|at|near|within)\s+(?:the )?(?:far |extreme )?", re.I)
 _ALL_OVER = re.compile(
     r"[^,;.]{0,24}\b(?:spread|scattered|distributed|dotted)\s+(?:over|across|throughout|all over)\s+(?:the )?"

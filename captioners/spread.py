@@ -19,7 +19,8 @@ _ALL = re.compile(
 )
 _BOTH = re.compile(r"\bboth (?:the )?$", re.I)
 _LIES = re.compile(
-    r"\s+(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: all)?(?: (?:found|located|seen))?)\s+"
+    r"(?P<all>\s+all)?\s+"
+    r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: all)?(?: (?:found|located|seen))?)\s+"
     r"(?:only |entirely |mostly )?(?:in|along|at|within|on)\s+(?:the )?",
     re.I,
 )
@@ -38,11 +39,12 @@ def _all(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``all patches of A lie in the north``, ``every A stands in the east``, ``both A and B lie in the south``."""
     for rank, place in enumerate(places):
         one = said.before(place.start)
-        if one is None or not _LIES.fullmatch(said.text, one.end, place.start):
+        lies = _LIES.fullmatch(said.text, one.end, place.start) if one else None
+        if one is None or lies is None:
             continue
         where = joined_places(said.text, places[rank:])
         other = said.before(one.start)
-        if _ALL.search(said.text[: one.start]):
+        if lies.group("all") or _ALL.search(said.text[: one.start]):
             named, least = [one], ALL_OF_IT
         elif (
             other is not None
@@ -95,15 +97,21 @@ _MORE = re.compile(
 _THAN = re.compile(r"\bthan\b(?P<like> (?:in|along|at|that of|those of|it is in|they are in)?)? ?(?:the )?$", re.I)
 
 
+def are_compared(text: str, first: Place, second: Place) -> bool:
+    """Whether two places are those of a comparison: ``more A in the east than in the west``."""
+    than = _THAN.search(text[: second.start])
+    return than is not None and first.end <= than.start() and _MORE.search(text, 0, than.start()) is not None
+
+
 def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``more A in the east than in the west``, ``the north is more wooded than the south``."""
     for first, second in pairwise(places):
         than = _THAN.search(said.text[: second.start])
-        if than is None or first.end > than.start() or second.form in ("edge", "corner"):
+        if than is None or not are_compared(said.text, first, second) or second.form in ("edge", "corner"):
             continue
         words = list(_MORE.finditer(said.text, 0, than.start()))
         near = [m for m in said.mentions if m.end <= than.start()]
-        if not words or not near or any(not said.classes_of(m.concept) for m in near[-1:]):
+        if not near or any(not said.classes_of(m.concept) for m in near[-1:]):
             continue
         after = said.after(second.end)
         if after is not None and after.start - second.end < 12:

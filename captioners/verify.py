@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from captioners import denials
@@ -29,7 +30,7 @@ from captioners.placed import lies, tells
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.ranks import ranks
 from captioners.reading import ClassReading, Reading
-from captioners.spread import spread
+from captioners.spread import are_compared, spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.whole import whole
@@ -40,6 +41,7 @@ STRONG = re.compile(
 )
 SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
 _TOGETHER = re.compile(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
+_REMAINING = re.compile(r"\b(?:remaining|other)\s*$", re.I)
 _UNITS = {
     "area": ("m2",),
     "length": ("m",),
@@ -218,6 +220,8 @@ class Verifier:
             values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
             if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
                 values = self._sums(asserted, regions)
+            if _REMAINING.search(text[: number.start]):  # all that is told after it; `whole` asks whether that is all
+                values += self._sums([m for m in asserted if m.start >= number.end], regions)
             if not any(number.allows(v) for v in values):
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:
@@ -309,7 +313,10 @@ class Verifier:
         paired = len(places) == len(asserted)
         strong = bool(STRONG.search(text))
         told = bool(_SIZED.search(text)) or any(n.kind == "percent" for n in find_numbers(text))
+        compared = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
         for rank, place in enumerate(places):
+            if place in compared and asserted:
+                continue  # "more trees in the east than in the west": `spread` knows
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
             if _OUTSIDE.search(text[: place.start]):
