@@ -3,7 +3,8 @@
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``,
 ``comparison`` (in `orders`), ``relation``, ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (these six in
-`claims`), quantities in words (in `extents`), ``visibility``, ``leak``, ``hedge``,
+`claims`), quantities in words (in `extents`, `whole`, `spread`, `ranks`), single patches (`patches`), dates and heights
+(`levels`), map features (`mapped`), ``visibility``, ``leak``, ``hedge``,
 ``name``, ``echo``, ``subjective``, ``form``.
 """
 
