@@ -1,7 +1,7 @@
 """Whether a Deflate-coded block is what its writer stored, by the checksum at its end: `holds`.
 
 libtiff asks libdeflate for no more bytes than a block has, and takes a stream that would give more: its checksum is
-then never looked at. Of blocks with a few damaged bytes half come back as wrong pixels, without an error.
+then never looked at. Many damaged blocks come back as wrong pixels, without an error.
 
 The checksum (Adler-32, RFC 1950) is of the bytes before their predictor was undone (TIFF 6.0, section 14; TIFF
 Technical Note 3), so pixels are predicted again, and what that cannot tell, an inflation does.

@@ -77,7 +77,7 @@ def whole(path: Path, bands: tuple[int, ...]) -> np.ndarray[Any, Any]:
 def test_a_damaged_block_never_comes_back_as_pixels(
     dtype: str, predictor: int, interleave: str, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """GDAL alone gives wrong pixels for half of them, and no error."""
+    """GDAL alone gives wrong pixels for many of them, and no error."""
     more = {"compress": "deflate", "predictor": predictor, "interleave": interleave, "endianness": order}
     data = write(tmp_path / "a.tif", numbers(dtype, 3), **more).read_bytes()
     header = parse_header(data, lambda at, length: data[at : at + length])
