@@ -42,7 +42,8 @@ def mapped(said: Said) -> Iterable[Claim]:
     named = _named(said)
     if named:
         places = find_places(said.text)
-        for rule in (_places, _course, _lengths, _denied, _crossed):
+        is_of_one = any(fact.kind == "element" for fact in said.cited)  # one road, not all: `verify` asks its own facts
+        for rule in (_denied, _crossed) if is_of_one else (_places, _course, _lengths, _denied, _crossed):
             yield from rule(said, named, places)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_rsteller_tells_one_feature_with_its_meaning_and_other_words_in_its_revi
         assert meanings()[str(element.value)].words in caption.text
         kinds["area" if any(f.endswith(".area") for f in caption.facts) else "line"] += 1
     assert min(kinds["area"], kinds["line"]) >= 6
+
+
+def test_a_road_among_others_of_its_kind_is_as_long_as_it_is_itself() -> None:
+    world = make_world(3, shape=(40, 40))
+    left, bottom, right, top = world.georef.bounds_xyxy
+    roads = tuple(
+        Feature(f"way/{n}", LineString([(left - 9, y), (right + 9, y)]), {"highway": "secondary"})
+        for n, y in ((1, bottom + 90.0), (2, top - 90.0))
+    )
+    alone = replace(world, features=replace(world.features, features=roads))
+    rows = records(alone, "rsteller")
+    assert {row.verification for row in rows} == {"pass"}, [row.checks for row in rows]
 
 
 def test_skyscript_names_what_can_be_made_out_at_the_gsd() -> None:
