@@ -90,7 +90,8 @@ def judge_phrase(world: World, phrase: str, patches: list[Patch], masks: list[np
     if word in NUMBER and "largest" not in text and len(patches) != NUMBER[word]:
         wrong.append(f"{phrase!r}, but there are {len(patches)}")
     there = re.search(r"\blargest (?:[\w-]+ )?patch of [^,]* (?:in|at) the ", text)  # the largest of those there
-    if "largest" in text and pointed and not there:
+    of_shape = re.search(r"\blargest [\w-]+ patch of ", text)  # the largest elongated one, say
+    if "largest" in text and pointed and not (there or of_shape):
         sizes = sorted((len(p) for p in patches), reverse=True)
         if sorted((len(p) for p in pointed), reverse=True) != sizes[: len(pointed)] or (
             len(sizes) > len(pointed) and sizes[len(pointed) - 1] == sizes[len(pointed)]
