@@ -92,11 +92,13 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
     for channel in range(1, ours.shape[2]):
         product += theirs[:, :, channel] * ours[:, :, channel].conj()
     matched = _at_shifts(product, shape, reach)
+    products = _woven(matched, ours_step, radius)
     if moving.extent is not None and reference.extent is not None:
-        seen = _seen_in_rectangles(moving, reference, (ours_step, theirs_step), reach)
+        found = _seen_in_rectangles(moving, reference, (ours_step, theirs_step), reach, radius)
     else:
         seen = _seen_under_masks(moving, reference, (ours_step, theirs_step), shape, reach)
-    products, overlap, seen_moving, seen_reference = (_woven(plane, ours_step, radius) for plane in (matched, *seen))
+        found = tuple(_woven(plane, ours_step, radius) for plane in seen)
+    overlap, seen_moving, seen_reference = found
     energy = np.sqrt(np.maximum(seen_moving, 0.0) * np.maximum(seen_reference, 0.0))
     enough = (overlap >= MIN_OVERLAP * overlap.max()) & (energy > 1e-3 * energy.max())
     return np.where(enough, products / np.where(enough, energy, 1.0), 0.0), np.round(overlap)
@@ -140,21 +142,21 @@ def _at_shifts(spectrum: NDArray[np.complex64], shape: tuple[int, int], reach: i
 
 
 def _seen_in_rectangles(
-    moving: Edges, reference: Edges, steps: tuple[int, int], reach: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    moving: Edges, reference: Edges, steps: tuple[int, int], reach: int, radius: int
+) -> tuple[NDArray[Any], ...]:
     """Overlap and energies at every shift where the weight of both is a rectangle: sums under rectangles."""
     rows_moving, columns_moving = moving.covers(steps[0], reach)
     rows_reference, columns_reference = reference.covers(steps[1], reach)
     seen_moving = rows_reference[:, None] @ moving.energies(steps[0]) @ columns_reference[None].transpose(0, 1, 3, 2)
-    window = steps, reach, *(flags.tobytes() for flags in moving.extent or ())
+    window = steps, radius, *(flags.tobytes() for flags in moving.extent or ())
     if ("overlap", window) not in reference.kept:  # the dates of a chip have one window, as a rule
         back = columns_moving[:, ::-1].transpose(0, 2, 1)
         under = (rows_moving[:, None] @ reference.energies(steps[1]) @ back[None])[:, :, ::-1]
         down = rows_reference @ rows_moving[:, reach, :, None]
         right = columns_reference @ columns_moving[:, reach, :, None]
-        reference.kept["under", window] = under
-        reference.kept["overlap", window] = down[:, None] * right[None, :, None, :, 0]
-    return reference.kept["overlap", window], seen_moving, reference.kept["under", window]
+        reference.kept["under", window] = _woven(under, steps[0], radius)
+        reference.kept["overlap", window] = _woven(down[:, None] * right[None, :, None, :, 0], steps[0], radius)
+    return reference.kept["overlap", window], _woven(seen_moving, steps[0], radius), reference.kept["under", window]
 
 
 def _seen_under_masks(
@@ -240,8 +242,11 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
     """
     reach = math.ceil(4 * blur) + 1
     around = np.arange(-reach, reach + 1)
-    rows, columns = (np.minimum(np.maximum(around + middle, 0), surface.shape[0] - 1) for middle in (row, column))
-    patch = surface[rows[:, None], columns]
+    if reach <= min(row, column) and max(row, column) < surface.shape[0] - reach:
+        patch = surface[row - reach : row + reach + 1, column - reach : column + reach + 1]
+    else:
+        rows, columns = (np.minimum(np.maximum(around + middle, 0), surface.shape[0] - 1) for middle in (row, column))
+        patch = surface[rows[:, None], columns]
     y, x = 0.0, 0.0
     for _ in range(8):
         bells = _bells(np.array([[y], [x]]) - around, blur)
