@@ -145,6 +145,15 @@ _HOLDS_ANY = re.compile(
 _NONE_OF = re.compile(r"\b(?:none|not any|no part) of (?:the |its )?$", re.I)
 
 
+def _with_nor(text: str, places: Sequence[Place]) -> list[Place]:
+    """The first of some places and those that ``nor`` or ``or`` adds to it."""
+    found = list(places[:1])
+    for other in places[1:]:
+        if _NOR.fullmatch(text, found[-1].end, other.start):
+            found.append(other)
+    return found
+
+
 def _neither(said: Said) -> Iterable[Denial]:
     """``neither the north nor the east holds any A``, ``neither of the eastern quarters has A``."""
     places = find_places(said.text)
@@ -152,10 +161,7 @@ def _neither(said: Said) -> Iterable[Denial]:
         head = _NEITHER.search(said.text[: place.start])
         if head is None:
             continue
-        where = [place]
-        for other in places[rank + 1 :]:
-            if _NOR.fullmatch(said.text, where[-1].end, other.start):
-                where.append(other)
+        where = _with_nor(said.text, places[rank:])
         one = next((m for m in said.mentions if m.start >= where[-1].end), None)
         if one is None or not _HOLDS_ANY.fullmatch(said.text, where[-1].end, one.start):
             continue
@@ -173,10 +179,7 @@ def _none_of(said: Said) -> Iterable[Denial]:
         first = next((rank for rank, place in enumerate(places) if place.start >= one.end), None)
         if head is None or first is None or not _LIES_IN.fullmatch(said.text, one.end, places[first].start):
             continue
-        where = [places[first]]
-        for other in places[first + 1 :]:
-            if _NOR.fullmatch(said.text, where[-1].end, other.start):
-                where.append(other)
+        where = _with_nor(said.text, places[first:])
         if _CLAUSE_END.match(said.text, where[-1].end):
             yield head.start(), where[-1].end, one, where
 

@@ -33,7 +33,7 @@ MEMORY_PER_WORKER = "1500MB"
 
 SELDOM = {"distributed.admin.tick.interval": "1s", "distributed.admin.system-monitor.interval": "5s"}
 """How often every process of a cluster measures whether its loop is late, and its machine, for pages that nobody sees.
-Dask does so every 20 and 500 ms, which took 8 % of a core while nothing was to be done."""
+Dask does so every 20 and 500 ms, which keeps a cluster busy that has nothing to do."""
 
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": 1,
