@@ -46,9 +46,7 @@ def _predicted(stored: NDArray[Any], predictor: int, order: str) -> NDArray[Any]
     """The bytes that were compressed, of (rows, columns, samples) pixels."""
     rows, columns, samples = stored.shape
     size = stored.dtype.itemsize
-    if (
-        predictor == FLOATS
-    ):  # of each row the first bytes of all numbers, then the second ones: each less the one before
+    if predictor == FLOATS:  # of each row the first bytes of all numbers, then the second: each less the one before
         planes = stored.astype(stored.dtype.newbyteorder(">")).view(np.uint8).reshape(rows, columns * samples, size)
         line = np.ascontiguousarray(planes.transpose(0, 2, 1)).reshape(rows, -1)
         found = line.copy()

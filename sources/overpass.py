@@ -48,7 +48,7 @@ def query_area(
         TransientSourceError: any other failure of the server or the connection, or an answer with a remark that
             data is missing.
     """
-    import osmnx  # with networkx a tenth of what a worker imports, and few recipes ask Overpass
+    import osmnx  # with networkx much of what a worker imports, and few recipes ask Overpass
 
     root = overpass_url.rstrip("/").removesuffix("/interpreter")
     answers = _Answers(root)

@@ -73,7 +73,7 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
         table = table[[value == feature for value in ids]]
     if table.crs is None:
         table = table.set_crs(4326)
-    if not table.crs.is_geographic:  # a straight edge of a map is none in degrees: 1,000 km lie up to 25 km aside
+    if not table.crs.is_geographic:  # a straight edge of a map is none in degrees, by kilometres where it is long
         table = table.set_geometry(table.geometry.segmentize(max(np.ptp(table.total_bounds.reshape(2, 2), 0)) / PIECES))
     area = _area(table.to_crs(4326).geometry.values, path.name, where)
     if area.is_empty or area.area == 0.0:

@@ -104,6 +104,8 @@ def test_a_block_that_holds_more_than_it_should_is_read_as_gdal_reads_it(tmp_pat
     longer = zlib.compress(zlib.decompress(block) + bytes(64))
     (pixels,) = decode_blocks(header, [longer], (1,), "a.tif")
     assert (pixels == decode_blocks(header, [block], (1,), "a.tif")[0]).all()
+    with pytest.raises(DecodeError, match="checksum"):
+        decode_blocks(header, [longer[:-4]], (1,), "a.tif")
 
 
 @pytest.mark.parametrize(
