@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from flows.cluster import SELDOM, WORKER_ENVIRONMENT
 from flows.deployments import prefect_yaml
 from flows.regions import load_regions
 from tests.integration.stack import interpolated
+from tests.s3_server import CREDENTIALS, s3_server
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "docker-compose.yml"
@@ -68,6 +70,34 @@ def test_any_password_leads_prefect_to_its_database(monkeypatch: pytest.MonkeyPa
     assert address is not None
     found = make_url(address.get_secret_value())
     assert (found.password, found.host, found.database) == (secret, "postgres", "prefect")
+
+
+def test_the_pages_of_prefect_need_no_folder_of_the_image(
+    services: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect copies its pages to where it is installed, which is root's in an image; without them it answers 404."""
+    for name, value in services["prefect"]["environment"].items():
+        if name.startswith("PREFECT_SERVER_UI_"):
+            monkeypatch.setenv(name, value)
+    ui = Settings().server.ui
+    assert ui.static_directory is not None
+    assert ui.static_directory.startswith(("/tmp/", "/data/"))
+    assert ui.api_url == "/api"  # whatever name or port the pages were opened under
+    (port,) = services["prefect"]["ports"]
+    assert services["worker"]["environment"]["PREFECT_UI_URL"] == f"http://{port.rpartition(':')[0]}"
+
+
+def test_the_bucket_is_there_after_each_start(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    """Every `up` runs it again: where it fails, the worker that waits for it never starts."""
+    program, *rest = services["bucket"]["command"]
+    assert program == "python"
+    with s3_server("other") as url:
+        here = {**os.environ, **CREDENTIALS, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_ENDPOINT_URL": url}
+        for _ in range(2):
+            done = subprocess.run([sys.executable, *rest], env=here, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
 
 
 def test_the_prefect_file_is_the_region_table_s() -> None:
