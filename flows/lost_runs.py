@@ -7,6 +7,7 @@ that fell silent crashed.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
@@ -49,10 +50,21 @@ def automation_of(site: str) -> AutomationCore:
 
 
 def watch_for_lost_runs(client: SyncPrefectClient, site: str) -> None:
-    """Make or renew the automation of a site."""
+    """Make the automation of a site, or renew it where it is another by now.
+
+    A renewed one forgets whom it waits for, and runs whose machine died give no sign of life to be remembered by.
+    """
     wanted = automation_of(site)
     there = client.read_automations_by_name(wanted.name)
-    if there:
-        client.update_automation(there[0].id, wanted)
-    else:
+    if not there:
         client.create_automation(wanted)
+    elif _content(there[0]) != _content(wanted):
+        client.update_automation(there[0].id, wanted)
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What an automation does, without the id that the server gave it."""
+    found = automation.model_dump(mode="json", include=set(AutomationCore.model_fields))
+    for name in ("after", "expect"):
+        found["trigger"][name].sort()
+    return found

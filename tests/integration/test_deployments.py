@@ -58,12 +58,13 @@ def test_rows_become_deployments_that_can_be_paused_filled_in_and_taken_away(
     assert inn["global_concurrency_limit"]["limit"] == 1
     assert inn["schedules"][0]["schedule"] == {"cron": "0 2 * * *", "timezone": "Europe/Berlin", "day_or": True}
     assert (inn["paused"], etsch["paused"]) == (False, True)
+    (watch,) = _ask(environment, "/automations/filter", {})
 
     assert terraweft("pause", table, "inn").returncode == 0
     assert terraweft("deploy", table).returncode == 0, "whose row does not say whether it rests"
     assert _deployments(environment)["alps-inn"]["paused"]
-    watches = [one["name"] for one in _ask(environment, "/automations/filter", {})]
-    assert watches == ["alps: lost runs"], "one, however often the table is deployed"
+    watches = [(one["name"], one["trigger"]["id"]) for one in _ask(environment, "/automations/filter", {})]
+    assert watches == [("alps: lost runs", watch["trigger"]["id"])], "one, which remembers whom it waits for"
     assert terraweft("resume", table).returncode == 0
     assert not any(one["paused"] for one in _deployments(environment).values())
 
