@@ -108,7 +108,7 @@ def needed(scenes: SceneSet) -> tuple[int, int]:
         header = BlockStore().header(ref.href, PlainOpener()).result().header
         cells = set()
         for chip in chips:
-            common = common_window(header.georef, chip)
+            common = common_window(header.placed(), chip)
             if common is not None:
                 cells |= set(header.blocks_under(common.source_rows, common.source_columns))
         blocks += len(cells)

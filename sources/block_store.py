@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -251,11 +252,10 @@ class BlockStore:
             for number in wanted:
                 promised[number].set_exception(error)
             return
-        kind = (file.header.storage, run.bands)
+        blocks = [_Encoded(file, number, data, promised[number]) for number, data in zip(wanted, encoded, strict=True)]
         with self._lock:
-            self._waiting.setdefault(kind, deque()).extend(
-                _Encoded(file, number, data, promised[number]) for number, data in zip(wanted, encoded, strict=True)
-            )
+            for rows, alike in groupby(blocks, lambda block: file.header.rows_of(block.number)):
+                self._waiting.setdefault((file.header.storage, rows, run.bands), deque()).extend(alike)
             further = min(self._at_once - self._decoding, len(wanted))
             self._decoding += further
         for _ in range(further):
@@ -288,16 +288,16 @@ class BlockStore:
                     return
                 kind = next(iter(self._waiting))
                 waiting = self._waiting.pop(kind)
-                room = max(1, SLAB_BYTES // waiting[0].file.header.block_bytes(len(kind[1])))
+                room = max(1, SLAB_BYTES // waiting[0].file.header.block_bytes(len(kind[-1])))
                 taken = [waiting.popleft() for _ in range(min(room, -(-len(waiting) // self._at_once)))]
                 if waiting:
                     self._waiting[kind] = waiting  # behind the others
-            self._decode(taken, kind[1])
+            self._decode(taken, kind[-1])
 
     def _decode(self, taken: Sequence[_Encoded], bands: tuple[int, ...]) -> None:
-        first = taken[0].file
+        first, rows = taken[0].file, taken[0].file.header.rows_of(taken[0].number)
         try:
-            decoded = decode_blocks(first.header, [block.data for block in taken], bands, unsigned(first.href))
+            decoded = decode_blocks(first.header, [block.data for block in taken], bands, unsigned(first.href), rows)
             self._keep([(block.file.href, block.file.stamp, block.number, bands) for block in taken], decoded)
         except BaseException as error:
             if len(taken) == 1:

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.tiff_header import COMPRESSION, PREDICTOR, TiffHeader
+from sources.tiff_header import COMPRESSION, DEFLATE, PREDICTOR, TiffHeader
 
-DEFLATE = (8, 32946)
-"""Values of the tag: the registered one, and that of before."""
 NONE, DIFFERENCES, FLOATS = 1, 2, 3
 """Predictors."""
 

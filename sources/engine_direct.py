@@ -1,8 +1,9 @@
-"""The default engine: blocks of tiled GeoTIFFs, each fetched and decoded once for all that needs it.
+"""The default engine: blocks of GeoTIFFs, each fetched and decoded once for all that needs it.
 
-Files that are no tiled GeoTIFFs on a plain lattice (JPEG 2000, strips, rotated grids, masks inside), and those in
-object stores that are addressed by bucket, are read by GDAL in whole windows, each file opened once and all its bands
-in one read.
+Files of which GDAL alone knows where their pixels lie and which of them count (no EPSG code, masks inside) are opened
+by it and read in whole windows, by their blocks all the same (`sources.block_window`). Those that are not read by
+blocks (JPEG 2000, strips without a checksum), and those in object stores that are addressed by bucket, it reads itself,
+each file opened once and all its bands in one read.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.block_cuts import Piece, cut_of
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
+from sources.block_window import read_window
 from sources.engine import blank, outside_values
 from sources.faults import READ_ERRORS, as_source_error
 from sources.fetch import is_fetchable
@@ -246,7 +248,9 @@ class DirectEngine:
         known: dict[str, KnownFile | None] = dict.fromkeys(files)
         for href, future in asked.items():
             try:
-                known[href] = future.result()
+                file = future.result()
+                file.header.placed()
+                known[href] = file
             except NotBlocked as reason:
                 log.debug("%s is read by GDAL: %s", unsigned(href), reason)
         return known
@@ -256,12 +260,7 @@ class DirectEngine:
         opener = read.opener
         resolved = opener.resolve(href)
         try:
-            with (
-                self._windows,
-                gdal_reads(opener, [href]),
-                opener.slot(href),
-                rasterio.open(resolved, driver=driver_of(href)) as file,
-            ):
+            with self._windows, gdal_reads(opener, [href]), _opened(resolved, href, opener) as file:
                 check_open_file(file, href)
                 source = file_georef(file, refs[0])
                 near = _near(source, group.union)
@@ -269,10 +268,11 @@ class DirectEngine:
                 if window is None:
                     return None
                 check_bands(file.count, file.dtypes[0], refs)
-                pixels = file.read([ref.band_index for ref in refs], window=window)
+                pixels = read_window(file, href, [ref.band_index for ref in refs], window, opener, self._store)
                 tags = [file.nodatavals[ref.band_index - 1] for ref in refs]
                 is_masked = file.mask_flag_enums[0] == [MaskFlags.per_dataset]  # an alpha band may be infrared: NAIP
-                mask = file.read_masks(1, window=window) if is_masked else None
+                with opener.slot(href):
+                    mask = file.read_masks(1, window=window) if is_masked else None
         except READ_ERRORS as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)
@@ -282,6 +282,12 @@ class DirectEngine:
             if mask is not None:
                 mark_masked(band, mask, ref, read.fill)
         return _Patch(pixels, near, window)
+
+
+def _opened(resolved: str, href: str, opener: Opener) -> Any:
+    """The file, open in rasterio; the host's slot is free again, since `read_window` takes one for each range."""
+    with opener.slot(href):
+        return rasterio.open(resolved, driver=driver_of(href))
 
 
 def _empty(bands: int, targets: Sequence[GeoRef], dtype: np.dtype[Any]) -> list[NDArray[Any]]:
@@ -309,7 +315,7 @@ def _wanted(file: KnownFile, refs: Sequence[SceneRef], read: _Read) -> _Wanted:
     """The blocks that the targets need of a file."""
     header = file.header
     check_bands(header.bands, header.dtype, refs)
-    source = own_georef(header.georef, refs[0])
+    source = own_georef(header.placed(), refs[0])
     cells = _cells(source, header, read)
     planes = {header.block_of(0, 0, ref.band_index) for ref in refs}
     bands = (1,) if header.planar else tuple(sorted({ref.band_index for ref in refs}))

@@ -18,10 +18,10 @@ from rasterio.windows import Window
 from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem
-from sources.centres import projection, source_pixels
+from sources.block_window import read_window, windows_over
+from sources.centres import source_pixels
 from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_reads import gdal_reads
-from sources.lattice import turned
 from sources.openers import driver_of
 from sources.raster_limits import check_open_file, check_place
 
@@ -31,9 +31,6 @@ product make one."""
 
 ROWS = 16
 """Rows of the target whose places are looked up together: a tile's would not fit into a worker's memory."""
-
-MARGIN_PIXELS = 2
-"""Source pixels read beyond the target's edge, so that the nearest one is always there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +125,8 @@ def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list
         wkt = raster.crs.to_wkt()
         stored = ref.nodata if raster.nodata is None else float(raster.nodata)
         read = [
-            (raster.read(1, window=w), _mask(raster, w), raster.window_transform(w)) for w in _windows(raster, target)
+            (read_window(raster, ref.href, [1], w, opener)[0], _mask(raster, w), raster.window_transform(w))
+            for w in windows_over(raster, target)
         ]
     return [
         _Part(_as_codes(values, masked, stored, nodata, ref.href), transform, wkt, ref.href)
@@ -170,33 +168,6 @@ def _at_centres(part: _Part, target: GeoRef, nodata: int) -> NDArray[np.uint16]:
     """
     codes = np.append(part.codes, part.codes.dtype.type(nodata))  # the last one lies beyond the raster
     return codes.take(source_pixels(target, part.wkt, part.transform, part.codes.shape))
-
-
-def _windows(raster: Any, target: GeoRef) -> list[Window]:
-    """The parts of an open raster that the target needs: two where it crosses the antimeridian and the raster goes
-    around the Earth, none where they do not meet.
-
-    The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
-    first while every raster's transform is easting first.
-    """
-    to_source, transform = projection(target.epsg, raster.crs.to_wkt()), raster.transform
-    left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
-    if not np.isfinite([left, bottom, right, top]).all():
-        return []
-    stretches = [(left, right)]
-    if raster.crs.is_geographic:
-        stretches = turned(left, right, *sorted((raster.bounds.left, raster.bounds.right)))
-    rows = [(y - transform.f) / transform.e for y in (bottom, top)]
-    first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
-    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
-    windows = []
-    for stretch in stretches:
-        columns = [(x - transform.c) / transform.a for x in stretch]
-        first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
-        last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
-        if first_column < last_column and first_row < last_row:
-            windows.append(Window(first_column, first_row, last_column - first_column, last_row - first_row))
-    return windows
 
 
 def _as_codes(

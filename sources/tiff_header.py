@@ -1,8 +1,9 @@
-"""The first directory of a tiled GeoTIFF or COG: where its blocks lie, how they are stored, and where on Earth.
+"""The first directory of a GeoTIFF or COG: where its blocks lie, how they are stored, and where on Earth.
 
-`parse_header` reads TIFF and BigTIFF in both byte orders. What it does not take on (strips, grids that are given by
-matrices or control points, odd bit depths, masks, coordinate systems without an EPSG code) it says by `NotBlocked`, and
-GDAL reads the file instead.
+`parse_header` reads TIFF and BigTIFF in both byte orders. What it does not take on (odd bit depths, strips that are not
+coded by Deflate) it says by `NotBlocked`, and GDAL reads the file instead. Of grids that are given by matrices or
+control points, of files with a mask and of coordinate systems without an EPSG code it knows the blocks, and not where
+they lie: `TiffHeader.placed` says so.
 
 Sources: TIFF 6.0; TIFF Technical Notes 2 and 3; OGC 19-008r4 (GeoTIFF 1.1); OGC 21-026 (COG).
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from schemas.georef import GeoRef
 SUBFILE_TYPE, MASK = 254, 4
 WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR, PREDICTOR = 256, 257, 258, 259, 277, 284, 317
 BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, EXTRA_SAMPLES, FORMAT = 322, 323, 324, 325, 338, 339
+STRIP_OFFSETS, STRIP_HEIGHT, STRIP_COUNTS = 273, 278, 279
+DEFLATE = (8, 32946)
+"""Values of `COMPRESSION`: the registered one, and that of before."""
 PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA = 33550, 33922, 34264, 34735, 42113
 DECODING_TAGS = (BITS, COMPRESSION, FORMAT, EXTRA_SAMPLES, PREDICTOR, 262, 320, 347, 530, 531, 532, 50674)
 """The last: photometric, colour map, JPEG tables, YCbCr sampling, positioning, reference, LERC version."""
@@ -39,7 +43,8 @@ _SIZES = {kind: struct.calcsize(f"<{form}") for kind, form in _TYPES.items()}
 _NUMPY = {kind: np.dtype(form).str[1:] for kind, form in _TYPES.items() if kind not in (2, 5)}
 _WANTED = {
     WIDTH, HEIGHT, BITS, COMPRESSION, SAMPLES, PLANAR, BLOCK_WIDTH, BLOCK_HEIGHT, OFFSETS, COUNTS, FORMAT,
-    EXTRA_SAMPLES, PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA, *DECODING_TAGS,
+    STRIP_OFFSETS, STRIP_HEIGHT, STRIP_COUNTS, EXTRA_SAMPLES, PIXEL_SCALE, TIEPOINT, MATRIX, GEOKEYS, NODATA,
+    *DECODING_TAGS,
 }  # fmt: skip
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
@@ -59,10 +64,12 @@ class BrokenHeader(Exception):
 class TiffHeader:
     """One raster's layout."""
 
-    georef: GeoRef
-    """Lattice; ``epsg`` 0 where the file names none."""
+    georef: GeoRef | str
+    """Lattice, or why it is not known: see `placed`."""
+    shape_yx: tuple[int, int]
+    """Rows and columns."""
     block_yx: tuple[int, int]
-    """Rows and columns of a block; those at the edges are padded."""
+    """Rows and columns of a block; those at the edges are padded, but the last strip is short."""
     bands: int
     """Samples per pixel."""
     dtype: str
@@ -79,11 +86,30 @@ class TiffHeader:
     """``<`` or ``>``: byte order of the file, and of its blocks."""
     decoding: tuple[tuple[int, int, int, bytes], ...]
     """(tag, type, count, value as stored): what a decoder must know."""
+    in_strips: bool = False
+    """Whether blocks are strips."""
+
+    def placed(self) -> GeoRef:
+        """Where the pixels lie.
+
+        Raises:
+            NotBlocked: this header does not tell it, or a mask says which of them count: GDAL must be asked.
+        """
+        if isinstance(self.georef, str):
+            raise NotBlocked(self.georef)
+        return self.georef
 
     @property
     def storage(self) -> tuple[Any, ...]:
-        """Equal where blocks of two files can be decoded together."""
-        return self.block_yx, self.bands, self.dtype, self.planar, self.order, self.decoding
+        """Equal where blocks of two files, of so many rows each, can be decoded together."""
+        return self.block_yx, self.bands, self.dtype, self.planar, self.order, self.decoding, self.in_strips
+
+    def rows_of(self, number: int) -> int:
+        """Rows that a block holds."""
+        height = self.block_yx[0]
+        if not self.in_strips:
+            return height
+        return min(height, self.shape_yx[0] - number % self.grid_yx[0] * height)
 
     def decoding_value(self, tag: int) -> int | None:
         """First value of one of `DECODING_TAGS`; None where the file does not have it."""
@@ -99,7 +125,7 @@ class TiffHeader:
     @property
     def grid_yx(self) -> tuple[int, int]:
         """Rows and columns of blocks."""
-        rows, columns = self.georef.shape_yx
+        rows, columns = self.shape_yx
         return math.ceil(rows / self.block_yx[0]), math.ceil(columns / self.block_yx[1])
 
     def block_of(self, row: int, column: int, band: int) -> int:
@@ -136,7 +162,7 @@ def parse_header(head: bytes, more: More) -> TiffHeader:
         entries, following = _entries(source, is_big)
         header = _header(source, entries)
         if following and _is_mask(source, following, is_big):
-            raise NotBlocked("a mask beside its pixels")
+            return replace(header, georef="a mask beside its pixels")
         return header
     except (struct.error, IndexError, OverflowError) as error:
         raise BrokenHeader(f"its directory is torn: {error}") from error
@@ -214,9 +240,14 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
             return default
         return int(found[0])
 
-    if OFFSETS not in entries or BLOCK_WIDTH not in entries:
-        raise NotBlocked("no tiles")
-    shape_yx, block_yx = (number(HEIGHT), number(WIDTH)), (number(BLOCK_HEIGHT), number(BLOCK_WIDTH))
+    in_strips = OFFSETS not in entries or BLOCK_WIDTH not in entries
+    if in_strips and number(COMPRESSION, 1) not in DEFLATE:
+        raise NotBlocked("no tiles")  # nor a checksum, for which alone strips are read here
+    shape_yx = number(HEIGHT), number(WIDTH)
+    if in_strips:
+        block_yx = min(number(STRIP_HEIGHT, shape_yx[0]), shape_yx[0]), shape_yx[1]
+    else:
+        block_yx = number(BLOCK_HEIGHT), number(BLOCK_WIDTH)
     bands, planar = number(SAMPLES, 1), number(PLANAR, 1) == 2
     if min(*shape_yx, *block_yx, bands) < 1:
         raise BrokenHeader(f"a raster of {shape_yx} pixels in blocks of {block_yx}, {bands} bands")
@@ -226,8 +257,11 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
         raise BrokenHeader(f"{across} blocks are more than {MAX_BLOCKS}")
     if math.prod(block_yx) * (1 if planar else bands) * np.dtype(dtype).itemsize > MAX_BLOCK_BYTES:
         raise BrokenHeader(f"a block of {block_yx} pixels and {bands} bands is more than {MAX_BLOCK_BYTES >> 20} MiB")
-    offsets, counts = numbers(OFFSETS), numbers(COUNTS)
+    offsets = numbers(STRIP_OFFSETS if in_strips else OFFSETS)
+    counts = numbers(STRIP_COUNTS if in_strips else COUNTS)
     if offsets is None or counts is None or len(offsets) != across or len(counts) != across:
+        if in_strips:
+            raise NotBlocked("strips whose lists do not fit")  # libtiff helps itself
         raise BrokenHeader(f"the lists of blocks do not hold {across} entries")
     if int(counts.max()) > MAX_BLOCK_BYTES:
         raise BrokenHeader(f"a block of {counts.max()} bytes is more than {MAX_BLOCK_BYTES >> 20} MiB")
@@ -235,6 +269,7 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
     decoding = [(tag, entries[tag]) for tag in DECODING_TAGS if tag in entries]
     return TiffHeader(
         georef=_georef(numbers(PIXEL_SCALE), numbers(TIEPOINT), MATRIX in entries, numbers(GEOKEYS), shape_yx),
+        shape_yx=shape_yx,
         block_yx=block_yx,
         bands=bands,
         dtype=dtype,
@@ -244,6 +279,7 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
         counts=counts.astype(np.uint64),
         order=source.order,
         decoding=tuple((tag, entry.kind, entry.count, entry.raw) for tag, entry in decoding),
+        in_strips=in_strips,
     )
 
 
@@ -276,17 +312,18 @@ def _georef(
     has_matrix: bool,
     keys: NDArray[Any] | None,
     shape_yx: tuple[int, int],
-) -> GeoRef:
+) -> GeoRef | str:
+    """The lattice, or why this header does not tell it."""
     if has_matrix or scale is None or tiepoints is None or len(scale) < 2 or len(tiepoints) != 6:
-        raise NotBlocked("its grid is not one tie point and a pixel size")
+        return "its grid is not one tie point and a pixel size"
     if scale[0] <= 0 or abs(scale[0] - scale[1]) > 1e-6 * scale[0]:
-        raise NotBlocked("pixels that are not square")
+        return "pixels that are not square"
     known = _geokeys(keys)
     if VERTICAL_CRS in known or keys is None:
-        raise NotBlocked("a coordinate system of another kind")
+        return "a coordinate system of another kind"
     code = known.get(PROJECTED_CRS) or (known.get(GEOGRAPHIC_CRS) if known.get(MODEL_TYPE) == 2 else None)
     if code is None or not 1024 <= code < 32767:
-        raise NotBlocked("no EPSG code")
+        return "no EPSG code"
     size = float(scale[0])
     shift = 0.5 if known.get(RASTER_TYPE) == POINT else 0.0
     x0 = float(tiepoints[3]) - (float(tiepoints[0]) + shift) * size

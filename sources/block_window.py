@@ -1,0 +1,130 @@
+"""A window of a file, by its blocks where these are read here: `read_window`; and which one a grid needs.
+
+GDAL says where the pixels lie; the pixels come through `sources.block_store`, which fetches each block once and notices
+those that were damaged (`sources.block_sums`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from schemas.errors import DecodeError
+from schemas.georef import GeoRef
+from schemas.scene import Opener
+from sources.block_store import BlockStore, KnownFile, shared_store
+from sources.centres import projection
+from sources.fetch import is_fetchable
+from sources.lattice import turned
+from sources.openers import unsigned
+from sources.tiff_header import NotBlocked
+
+MARGIN_PIXELS = 2
+"""Source pixels read beyond the target's edge, so that the nearest one is always there."""
+MOST_BLOCKS = 1 << 20
+"""GDAL, which looks up single entries of a file's lists of blocks, reads files of more: these take 16 MB."""
+
+
+def read_window(
+    file: Any, href: str, bands: Sequence[int], window: Window, opener: Opener, store: BlockStore | None = None
+) -> NDArray[Any]:
+    """(bands, rows, columns) as stored, what rasterio reads: by itself only where `parse_header` leaves the file to it.
+
+    No slot of the opener may be held: each range takes one. The blocks do not count in `BlockStore.room`.
+
+    Args:
+        file: the file, open in rasterio.
+        href: its unsigned address.
+        bands: 1-based.
+        window: inside the raster.
+        opener: signs the address.
+        store: headers and blocks; this process's where absent.
+
+    Raises:
+        SourceError: as `sources.fetch.fetch_range` and `sources.blocks.decode_blocks` say.
+        RasterioError: where rasterio reads.
+    """
+    store = store or shared_store()
+    known = _known(file, href, opener, store)
+    if known is None:
+        with opener.slot(href):
+            return np.asarray(file.read(list(bands), window=window))
+    header = known.header
+    if (*header.shape_yx, header.bands, header.dtype) != (*file.shape, file.count, file.dtypes[0]):
+        store.forget(href)
+        raise DecodeError("not readable as a raster: its header is not what it was", unsigned(href))
+    rows, columns = window.toslices()
+    height, width = header.block_yx
+    wanted = tuple(sorted(set(bands)))
+    held, planes = ((1,), wanted) if header.planar else (wanted, (1,))
+    places = {
+        header.block_of(row, column, plane): (row * height - rows.start, column * width - columns.start, plane)
+        for row, column in header.blocks_under(rows, columns)
+        for plane in planes
+    }
+    found = np.empty((len(bands), rows.stop - rows.start, columns.stop - columns.start), header.dtype)
+    coming = store.blocks(known, places, held, opener)
+    try:
+        for number, (top, left, plane) in places.items():
+            block = coming.pop(number).result()  # and no longer held: a window may be much larger than the store
+            for layer, band in zip(found, bands, strict=True):
+                if not header.planar:
+                    _paste(layer, block[held.index(band)], top, left)
+                elif band == plane:
+                    _paste(layer, block[0], top, left)
+    except BaseException:
+        for future in coming.values():
+            future.cancel()
+        raise
+    return found
+
+
+def _known(file: Any, href: str, opener: Opener, store: BlockStore) -> KnownFile | None:
+    """What is known of a file whose blocks are read here, else None."""
+    blocks = math.prod(-(-size // block) for size, block in zip(file.shape, file.block_shapes[0], strict=True))
+    if blocks > MOST_BLOCKS or not is_fetchable(opener.resolve(href)):
+        return None
+    try:
+        return store.header(href, opener).result()
+    except NotBlocked:
+        return None
+
+
+def _paste(layer: NDArray[Any], block: NDArray[Any], top: int, left: int) -> None:
+    """Copy a block whose first pixel lies at a row and column of the layer, which may be beyond it."""
+    (height, width), (rows, columns) = block.shape, layer.shape
+    first, last = max(top, 0), min(top + height, rows)
+    begin, end = max(left, 0), min(left + width, columns)
+    layer[first:last, begin:end] = block[first - top : last - top, begin - left : end - left]
+
+
+def windows_over(raster: Any, target: GeoRef) -> list[Window]:
+    """The parts of an open raster that the target needs: two where it crosses the antimeridian and the raster goes
+    around the Earth, none where they do not meet.
+
+    The target's outline is densified; in ``always_xy`` order, because EPSG:3035 and EPSG:3042 name northing
+    first while every raster's transform is easting first.
+    """
+    to_source, transform = projection(target.epsg, raster.crs.to_wkt()), raster.transform
+    left, bottom, right, top = to_source.transform_bounds(*target.bounds_xyxy, densify_pts=21)
+    if not np.isfinite([left, bottom, right, top]).all():
+        return []
+    stretches = [(left, right)]
+    if raster.crs.is_geographic:
+        stretches = turned(left, right, *sorted((raster.bounds.left, raster.bounds.right)))
+    rows = [(y - transform.f) / transform.e for y in (bottom, top)]
+    first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
+    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
+    windows = []
+    for stretch in stretches:
+        columns = [(x - transform.c) / transform.a for x in stretch]
+        first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
+        last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
+        if first_column < last_column and first_row < last_row:
+            windows.append(Window(first_column, first_row, last_column - first_column, last_row - first_row))
+    return windows
