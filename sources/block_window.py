@@ -84,6 +84,12 @@ def read_window(
     return found
 
 
+def check_window(file: Any, href: str, bands: Sequence[int], window: Window, opener: Opener) -> None:
+    """Stop before GDAL itself reads damaged blocks, as in a warp: as `read_window`, for nothing but its errors."""
+    if _known(file, href, opener, shared_store()) is not None:
+        read_window(file, href, bands, window, opener)
+
+
 def _known(file: Any, href: str, opener: Opener, store: BlockStore) -> KnownFile | None:
     """What is known of a file whose blocks are read here, else None."""
     blocks = math.prod(-(-size // block) for size, block in zip(file.shape, file.block_shapes[0], strict=True))
@@ -103,7 +109,7 @@ def _paste(layer: NDArray[Any], block: NDArray[Any], top: int, left: int) -> Non
     layer[first:last, begin:end] = block[first - top : last - top, begin - left : end - left]
 
 
-def windows_over(raster: Any, target: GeoRef) -> list[Window]:
+def windows_over(raster: Any, target: GeoRef, margin: int = MARGIN_PIXELS) -> list[Window]:
     """The parts of an open raster that the target needs: two where it crosses the antimeridian and the raster goes
     around the Earth, none where they do not meet.
 
@@ -118,13 +124,13 @@ def windows_over(raster: Any, target: GeoRef) -> list[Window]:
     if raster.crs.is_geographic:
         stretches = turned(left, right, *sorted((raster.bounds.left, raster.bounds.right)))
     rows = [(y - transform.f) / transform.e for y in (bottom, top)]
-    first_row = max(int(np.floor(min(rows))) - MARGIN_PIXELS, 0)
-    last_row = min(int(np.ceil(max(rows))) + MARGIN_PIXELS, raster.height)
+    first_row = max(int(np.floor(min(rows))) - margin, 0)
+    last_row = min(int(np.ceil(max(rows))) + margin, raster.height)
     windows = []
     for stretch in stretches:
         columns = [(x - transform.c) / transform.a for x in stretch]
-        first_column = max(int(np.floor(min(columns))) - MARGIN_PIXELS, 0)
-        last_column = min(int(np.ceil(max(columns))) + MARGIN_PIXELS, raster.width)
+        first_column = max(int(np.floor(min(columns))) - margin, 0)
+        last_column = min(int(np.ceil(max(columns))) + margin, raster.width)
         if first_column < last_column and first_row < last_row:
             windows.append(Window(first_column, first_row, last_column - first_column, last_row - first_row))
     return windows

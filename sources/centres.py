@@ -112,5 +112,5 @@ def _fitted(x: Floats, y: Floats, exactly: Callable[..., Floats]) -> Callable[[s
 
 @lru_cache(maxsize=64)
 def projection(epsg: int, wkt: str) -> pyproj.Transformer:
-    """x before y; making one costs more than projecting a chip."""
-    return pyproj.Transformer.from_crs(epsg, wkt, always_xy=True)
+    """x before y, whatever heights the system counts; making one costs more than projecting a chip."""
+    return pyproj.Transformer.from_crs(epsg, pyproj.CRS(wkt).to_2d(), always_xy=True)

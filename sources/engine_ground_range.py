@@ -20,6 +20,7 @@ from scipy import ndimage
 from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
+from sources.block_window import read_window
 from sources.documents import read_document
 from sources.engine import blank
 from sources.faults import READ_ERRORS, as_source_error
@@ -166,7 +167,8 @@ class GroundRangeEngine:
                     )
                 if np.dtype(file.dtypes[0]).kind != "u":
                     raise DecodeError(f"the file holds {file.dtypes[0]}, no amplitude", unsigned(ref.href))
-                pixels = file.read(1, window=Window(columns.start, rows.start, shape[1], shape[0]))
+                window = Window(columns.start, rows.start, shape[1], shape[0])
+                pixels = read_window(file, ref.href, [1], window, opener)[0]
         except READ_ERRORS as error:
             raise as_source_error(error, ref.href, resolved) from error
         return cast(NDArray[np.integer[Any]], pixels)

@@ -20,6 +20,7 @@ from rasterio.warp import reproject
 from schemas.errors import DecodeError, RecipeError
 from schemas.georef import GeoRef
 from schemas.scene import Opener
+from sources.block_window import check_window, windows_over
 from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_reads import gdal_reads
 from sources.openers import driver_of, unsigned
@@ -29,6 +30,8 @@ Floats = NDArray[np.float64]
 GEOIDS = {"egm2008": "us_nga_egm08_25.tif", "egm96": "us_nga_egm96_15.tif"}
 """Model in the recipe -> grid of PROJ-data (``projsync --file``)."""
 ELLIPSOID = "ellipsoid"
+KERNEL_PIXELS = 32
+"""So many heights lie under a pixel, on each side of it, where they are ten times as fine and finer still."""
 
 
 def read_heights(
@@ -114,6 +117,9 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
             check_open_file(file, href)
             if file.crs is None:  # GDAL would take it for that of the target
                 raise DecodeError("the file does not say its coordinate system", unsigned(href))
+            if not (file.transform.b or file.transform.d):
+                for window in windows_over(file, target, KERNEL_PIXELS):
+                    check_window(file, href, [1], window, opener)
             reproject(
                 rasterio.band(file, 1),
                 found,
@@ -125,6 +131,6 @@ def _read_one(href: str, target: GeoRef, opener: Opener) -> Floats:
                 init_dest_nodata=True,
                 num_threads=1,
             )
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, ProjError) as error:
         raise as_source_error(error, href, resolved) from error
     return found

@@ -25,6 +25,7 @@ from sources.block_store import BlockStore
 from sources.block_window import read_window
 from sources.engine_direct import DirectEngine
 from sources.fetch import Bytes, fetch_range
+from sources.heights import ELLIPSOID, read_heights
 from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.openers import PlainOpener
 from sources.tiff_header import parse_header
@@ -152,9 +153,13 @@ def read_band(path: Path) -> np.ndarray[Any, Any]:
     return DirectEngine().read([ref], GeoRef(32633, GRID.x0, GRID.y0, 10.0, (20, 30)), "nearest", OPENER, 0.0)[0]
 
 
+def read_dem(path: Path) -> np.ndarray[Any, Any]:
+    return read_heights([str(path)], GeoRef(32633, GRID.x0 + 3, GRID.y0 - 4, 10.0, (20, 30)), OPENER, ELLIPSOID)
+
+
 @pytest.mark.parametrize("layout", ["tiles", "strips", "tiles below a mask"])
-@pytest.mark.parametrize("read", [read_label, read_band])
-def test_a_damaged_block_is_no_label_and_no_band(
+@pytest.mark.parametrize("read", [read_label, read_band, read_dem])
+def test_a_damaged_block_is_no_label_no_band_and_no_height(
     tmp_path: Path, layout: str, read: Callable[[Path], np.ndarray[Any, Any]]
 ) -> None:
     """GDAL alone takes many of them and says nothing."""
@@ -164,6 +169,17 @@ def test_a_damaged_block_is_no_label_and_no_band(
         with pytest.raises(DecodeError):
             read(path)
     np.testing.assert_array_equal(read(path), whole)
+
+
+def test_heights_in_a_system_that_counts_heights_too_are_read(tmp_path: Path) -> None:
+    """PROJ draws no box around such a system."""
+    degrees: dict[str, Any] = TILES | {"transform": Affine(1e-4, 0, 13.66, 0, -1e-4, 47.85)}
+    plain, both = (
+        read_dem(write(tmp_path / f"{crs[-4:]}.tif", classes(), crs=crs, **degrees))
+        for crs in ("EPSG:4326", "EPSG:4326+5773")
+    )
+    assert np.isfinite(plain).all()
+    np.testing.assert_array_equal(plain, both)
 
 
 class OneAtATime(PlainOpener):
