@@ -37,7 +37,7 @@ def holds(header: TiffHeader, block: bytes | memoryview, pixels: NDArray[Any]) -
         stored = np.ascontiguousarray(pixels.transpose(1, 2, 0))
         if zlib.adler32(_predicted(stored, predictor, header.order).data) == int.from_bytes(block[-4:], "big"):
             return True
-    return _inflates(block, samples * pixels[0].nbytes)
+    return inflates(block, samples * pixels[0].nbytes)
 
 
 def _predicted(stored: NDArray[Any], predictor: int, order: str) -> NDArray[Any]:
@@ -59,7 +59,7 @@ def _predicted(stored: NDArray[Any], predictor: int, order: str) -> NDArray[Any]
     return whole.astype(f"{order}u{size}", copy=False)
 
 
-def _inflates(block: bytes | memoryview, size: int) -> bool:
+def inflates(block: bytes | memoryview, size: int) -> bool:
     """Whether a stream ends in its own checksum; some writers store more than a block has, which GDAL leaves away."""
     stream = zlib.decompressobj()
     try:

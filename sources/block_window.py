@@ -20,6 +20,7 @@ from schemas.scene import Opener
 from sources.block_store import BlockStore, KnownFile, shared_store
 from sources.centres import projection
 from sources.fetch import is_fetchable
+from sources.gdal_blocks import check_stored, stored_blocks
 from sources.lattice import turned
 from sources.openers import unsigned
 from sources.tiff_header import NotBlocked
@@ -33,7 +34,8 @@ MOST_BLOCKS = 1 << 20
 def read_window(
     file: Any, href: str, bands: Sequence[int], window: Window, opener: Opener, store: BlockStore | None = None
 ) -> NDArray[Any]:
-    """(bands, rows, columns) as stored, what rasterio reads: by itself only where `parse_header` leaves the file to it.
+    """(bands, rows, columns) as stored, what rasterio reads: by itself only where `parse_header` leaves the file to it,
+    and then blocks with a checksum are fetched once more.
 
     No slot of the opener may be held: each range takes one. The blocks do not count in `BlockStore.room`.
 
@@ -53,7 +55,10 @@ def read_window(
     known = _known(file, href, opener, store)
     if known is None:
         with opener.slot(href):
-            return np.asarray(file.read(list(bands), window=window))
+            pixels = np.asarray(file.read(list(bands), window=window))
+            blocks = stored_blocks(file, bands, window)
+        check_stored(blocks, href, opener)
+        return pixels
     header = known.header
     if (*header.shape_yx, header.bands, header.dtype) != (*file.shape, file.count, file.dtypes[0]):
         store.forget(href)
@@ -86,7 +91,9 @@ def read_window(
 
 def check_window(file: Any, href: str, bands: Sequence[int], window: Window, opener: Opener) -> None:
     """Stop before GDAL itself reads damaged blocks, as in a warp: as `read_window`, for nothing but its errors."""
-    if _known(file, href, opener, shared_store()) is not None:
+    if _known(file, href, opener, shared_store()) is None:
+        check_stored(stored_blocks(file, bands, window), href, opener)
+    else:
         read_window(file, href, bands, window, opener)
 
 

@@ -20,6 +20,7 @@ from schemas.georef import GeoRef, is_same_zone
 from schemas.scene import Opener, SceneRef
 from sources.engine import outside_value
 from sources.faults import READ_ERRORS, as_source_error
+from sources.gdal_blocks import check_stored, stored_blocks
 from sources.gdal_reads import gdal_reads
 from sources.openers import driver_of
 from sources.own_lattice import check_bands, mark_missing
@@ -67,13 +68,25 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
             factors = [factor for factor in file.overviews(ref.band_index) if 2 <= factor <= limit]
             if not factors or (is_mask and how not in HARMLESS):
                 return None
-            return _thinned(file, ref, grids, max(factors))
+            factor = max(factors)
+            found, window = _thinned(file, ref, grids, factor)
+            if window is None:
+                return found
+            level = file.overviews(ref.band_index).index(factor)
+            with rasterio.open(resolved, driver=driver_of(ref.href), OVERVIEW_LEVEL=level) as overview:
+                blocks = stored_blocks(overview, [ref.band_index], window)
     except READ_ERRORS as error:
         raise as_source_error(error, ref.href, resolved) from error
+    check_stored(blocks, ref.href, opener)
+    return found
 
 
-def _thinned(file: Any, ref: SceneRef, grids: Mapping[str, GeoRef], factor: int) -> dict[str, NDArray[Any]]:
-    """One read of the overview under all grids; of each grid every ``factor``-th pixel."""
+def _thinned(
+    file: Any, ref: SceneRef, grids: Mapping[str, GeoRef], factor: int
+) -> tuple[dict[str, NDArray[Any]], Window | None]:
+    """One read of the overview under all grids, of each grid every ``factor``-th pixel; and the overview's window, with
+    a pixel around it.
+    """
     rows, columns = {}, {}
     for name, grid in grids.items():
         near = ref.georef.in_zone(grid.epsg) or ref.georef
@@ -84,10 +97,12 @@ def _thinned(file: Any, ref: SceneRef, grids: Mapping[str, GeoRef], factor: int)
     left, right = _extent(list(columns.values()), factor, file.width)
     empty = outside_value(ref, ref.nodata)
     coarse: NDArray[Any] = np.empty((0, 0), ref.dtype)
+    window = None
     if top < bottom and left < right:
         shape = (math.ceil((bottom - top) / factor), math.ceil((right - left) / factor))
         read = file.read(ref.band_index, window=Window(left, top, right - left, bottom - top), out_shape=shape)
         coarse = read.astype(ref.dtype, copy=False)
+        window = Window(left // factor - 1, top // factor - 1, shape[1] + 2, shape[0] + 2)
         mark_missing(coarse, file.nodatavals[ref.band_index - 1], ref, ref.nodata)
     found = {}
     for name in grids:
@@ -98,7 +113,7 @@ def _thinned(file: Any, ref: SceneRef, grids: Mapping[str, GeoRef], factor: int)
             block = coarse[(rows[name][inside_y] - top) // factor][:, (columns[name][inside_x] - left) // factor]
             here[np.ix_(inside_y, inside_x)] = block
         found[name] = here
-    return found
+    return found, window
 
 
 def _extent(places: Sequence[NDArray[np.int_]], factor: int, size: int) -> tuple[int, int]:

@@ -28,7 +28,6 @@ from sources.fetch import Bytes, fetch_range
 from sources.heights import ELLIPSOID, read_heights
 from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.openers import PlainOpener
-from sources.tiff_header import parse_header
 
 OPENER = PlainOpener()
 SHAPE = (150, 210)
@@ -128,8 +127,8 @@ def below_a_mask(folder: Path) -> Path:
 def damaged(path: Path, count: int) -> Iterator[None]:
     """The file with two bytes of its first block changed, in several ways one after the other."""
     good = path.read_bytes()
-    header = parse_header(good, lambda at, length: good[at : at + length])
-    first, length = int(header.offsets[0]), int(header.counts[0])
+    with rasterio.open(path) as file:
+        first, length = (int(file.get_tag_item(f"BLOCK_{what}_0_0", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
     random = np.random.default_rng(5)
     for _ in range(count):
         data = bytearray(good)
@@ -157,7 +156,7 @@ def read_dem(path: Path) -> np.ndarray[Any, Any]:
     return read_heights([str(path)], GeoRef(32633, GRID.x0 + 3, GRID.y0 - 4, 10.0, (20, 30)), OPENER, ELLIPSOID)
 
 
-@pytest.mark.parametrize("layout", ["tiles", "strips", "tiles below a mask"])
+@pytest.mark.parametrize("layout", ["tiles", "strips", "tiles below a mask", "four bits"])
 @pytest.mark.parametrize("read", [read_label, read_band, read_dem])
 def test_a_damaged_block_is_no_label_no_band_and_no_height(
     tmp_path: Path, layout: str, read: Callable[[Path], np.ndarray[Any, Any]]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from rasterio.errors import RasterioIOError
 
 from schemas.errors import DecodeError
 from schemas.georef import GeoRef
@@ -36,6 +40,32 @@ def test_what_the_file_marks_as_no_data_is_none_from_afar(heights: SceneRef) -> 
     assert found["chip"].shape == (32, 48)
     assert np.isnan(found["chip"][:, :24]).all()
     assert (found["chip"][:, 24:] == 2).all()
+
+
+def test_a_damaged_overview_is_not_looked_at(make_raster: Callable[..., SceneRef], tmp_path: Path) -> None:
+    """One that GDAL alone takes, and says nothing: other dates would be chosen."""
+    grid = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (256, 256))
+    pixels = np.random.default_rng(2).choice(np.array([4, 8, 9], np.uint8), grid.shape_yx)
+    ref, path = make_raster(pixels, grid), tmp_path / "b04.tif"
+    rasterio.shutil.copy(
+        ref.href, path, driver="COG", blocksize=128, compress="deflate", overview_resampling="nearest", overview_count=2
+    )
+    ref, good = replace(ref, href=str(path)), path.read_bytes()
+    found = glance(ref, {"chip": grid}, PlainOpener(), is_mask=True)
+    assert found is not None
+    with rasterio.open(path, OVERVIEW_LEVEL=1) as overview:
+        first, length = (int(overview.get_tag_item(f"BLOCK_{what}_0_0", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+        shape = overview.shape
+    assert shape == (64, 64)
+    for place in np.random.default_rng(5).integers(2, length, 60):
+        data = bytearray(good)
+        data[first + place] ^= 0x5A
+        path.write_bytes(data)
+        with suppress(RasterioIOError), rasterio.open(path, OVERVIEW_LEVEL=1) as overview:
+            overview.read(1)
+            break
+    with pytest.raises(DecodeError, match="checksum"):
+        glance(ref, {"chip": grid}, PlainOpener(), is_mask=True)
 
 
 def test_a_band_or_a_type_that_the_file_does_not_have_is_named(heights: SceneRef) -> None:
