@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from schemas.errors import DecodeError
 from schemas.scene import Opener
+from sources.block_store import GAP_BYTES, RANGE_BYTES
 from sources.block_sums import inflates
 from sources.fetch import fetch_range, is_fetchable
 from sources.openers import unsigned
@@ -49,7 +50,7 @@ def stored_blocks(file: Any, bands: Sequence[int], window: Window) -> list[Store
         for part, size in zip(window.toslices(), file.shape, strict=True)
     )
     is_interleaved = file.interleaving is not None and file.interleaving.value == "PIXEL"
-    found = {}
+    found: dict[int, Stored] = {}
     for band in bands:
         height, width = file.block_shapes[band - 1]
         size = height * width * np.dtype(file.dtypes[band - 1]).itemsize * (file.count if is_interleaved else 1)
@@ -72,7 +73,21 @@ def check_stored(blocks: Sequence[Stored], href: str, opener: Opener) -> None:
     """
     if not is_fetchable(opener.resolve(href)):
         return
-    for block in blocks:
-        data = fetch_range(href, opener, block.offset, block.length).data
-        if not inflates(data, block.size):
+    for run in _runs(blocks):
+        start = run[0].offset
+        data = memoryview(fetch_range(href, opener, start, run[-1].offset + run[-1].length - start).data)
+        if not all(inflates(data[block.offset - start :][: block.length], block.size) for block in run):
             raise DecodeError("not readable as a raster: a block is not what its checksum says", unsigned(href))
+
+
+def _runs(blocks: Sequence[Stored]) -> list[list[Stored]]:
+    """Blocks that are fetched as one range each, those that lie side by side."""
+    runs: list[list[Stored]] = []
+    for block in sorted(blocks, key=lambda block: block.offset):
+        end = block.offset + block.length
+        is_near = runs and block.offset - runs[-1][-1].offset - runs[-1][-1].length <= GAP_BYTES
+        if is_near and end - runs[-1][0].offset <= RANGE_BYTES:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chips.overview import POINTS_PER_EDGE, Overview
 from schemas.errors import DecodeError, RecipeError
 from schemas.scene import Opener
 from sources.faults import READ_ERRORS
+from sources.gdal_blocks import Stored, check_stored, stored_blocks
 from sources.gdal_reads import gdal_reads
 from sources.lattice import turned
 from sources.openers import driver_of
@@ -23,6 +25,8 @@ from sources.raster_limits import check_place
 
 MAX_PIXELS = 1 << 26
 """An overview is read no finer than this many pixels allow."""
+COARSER = 1.2
+"""GDAL takes an overview that is so much coarser than what is asked for, and a tenth of a pixel."""
 MIN_PIXELS = 1 << 20
 """What has no more pixels than this is read whole."""
 CHECKED_PX = 512
@@ -42,12 +46,12 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
     Raises:
         RecipeError: the raster cannot be read, or its values are no classes.
     """
-    name = Path(href).name
+    name, resolved = Path(href).name, opener.resolve(href)
     try:
         with (
             gdal_reads(opener, [href]),
             opener.slot(href),
-            rasterio.open(opener.resolve(href), driver=driver_of(href)) as raster,
+            rasterio.open(resolved, driver=driver_of(href)) as raster,
         ):
             if not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
                 raise RecipeError(f"{name} holds {raster.dtypes[0]}, no class codes", where=where)
@@ -64,12 +68,33 @@ def read_overview(href: str, cells: CellTable, where: str, opener: Opener) -> Ov
                 _check_codes(raster, window, name, where)
             shape = max(int(window.height / shrink), 1), max(int(window.width / shrink), 1)
             codes = raster.read(1, window=window, out_shape=shape, resampling=Resampling.nearest)
+            blocks = _blocks_read(raster, resolved, window, shape)
             a, b, c, d, e, f = tuple(raster.window_transform(window))[:6]
             sides = window.width / shape[1], window.height / shape[0]
             nodata = None if raster.nodata is None else int(raster.nodata)
-            return Overview(codes, raster.crs.to_wkt(), (a * sides[0], b, c, d, e * sides[1], f), nodata)
+            view = Overview(codes, raster.crs.to_wkt(), (a * sides[0], b, c, d, e * sides[1], f), nodata)
     except (*READ_ERRORS, DecodeError) as error:
         raise RecipeError(f"{name} cannot be read as a raster", where=where, mend="give a COG") from error
+    try:
+        check_stored(blocks, href, opener)
+    except DecodeError as error:
+        raise RecipeError(f"{name} is damaged: {error.what}", where=where, mend="fetch it anew") from error
+    return view
+
+
+def _blocks_read(raster: Any, resolved: str, window: Window, shape_yx: tuple[int, int]) -> list[Stored]:
+    """The blocks that GDAL reads for a window in so many pixels: of the coarsest overview that is fine enough."""
+    most = COARSER * min(window.height / shape_yx[0], window.width / shape_yx[1]) + 0.1
+    factors = raster.overviews(1)
+    fitting = [f for f in factors if min(size / math.ceil(size / f) for size in raster.shape) < most]
+    if not fitting:
+        return stored_blocks(raster, [1], window)
+    level = factors.index(max(fitting))
+    with rasterio.open(resolved, driver=raster.driver, OVERVIEW_LEVEL=level) as overview:
+        down, right = raster.height / overview.height, raster.width / overview.width
+        top, left = int(window.row_off / down) - 1, int(window.col_off / right) - 1
+        part = Window(left, top, int(window.width / right) + 4, int(window.height / down) + 4)
+        return stored_blocks(overview, [1], part)
 
 
 def _check_codes(raster: Any, window: Window, name: str, where: str) -> None:

@@ -25,6 +25,7 @@ from sources.openers import PlainOpener
 from sources.overviews import read_overview
 from sources.places import read_places
 from sources.regions import box_of, read_regions
+from tests.unit.sources.damage import spoil
 
 POINTS = [shapely.Point(3.02, 50.81), shapely.Point(-71.5, -33.25)]
 
@@ -234,7 +235,7 @@ def test_large_rasters_are_read_by_their_overviews_if_these_hold_codes(tmp_path:
         codes = np.full((3072, 4096), 10, np.uint8)
         codes[::2, ::2], codes[:, :96] = 30, 80
         file.write(codes, 1)
-    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="COG", overview_resampling=how)
+    rasterio.shutil.copy(tmp_path / "plain.tif", path, driver="COG", compress="deflate", overview_resampling=how)
     cells = to_table(np.array([625, 660]), np.array([5540, 5560]), 32632, 960.0, "r")
     cells = replace(cells, bounds=np.array([[600000.0, 5310000, 600960, 5310960], [640000, 5339000, 640960, 5339960]]))
     if how == "average":
@@ -246,3 +247,6 @@ def test_large_rasters_are_read_by_their_overviews_if_these_hold_codes(tmp_path:
     found, shares = class_shares(cells, [view])
     assert found.tolist() == [10, 80]  # every fourth pixel is 30, in no overview the most frequent
     assert shares.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    spoil(path, OVERVIEW_LEVEL=1)
+    with pytest.raises(RecipeError, match=r"large.tif is damaged: .* checksum"):
+        read_overview(str(path), cells, "sample.0", PlainOpener())
