@@ -20,7 +20,7 @@ from schemas.scene import Opener
 from sources.block_store import BlockStore, KnownFile, shared_store
 from sources.centres import projection
 from sources.fetch import is_fetchable
-from sources.gdal_blocks import check_stored, stored_blocks
+from sources.gdal_blocks import Stored, check_stored, stored_blocks
 from sources.lattice import turned
 from sources.openers import unsigned
 from sources.tiff_header import NotBlocked
@@ -87,6 +87,28 @@ def read_window(
             future.cancel()
         raise
     return found
+
+
+def read_mask(file: Any, href: str, window: Window, opener: Opener) -> NDArray[np.uint8]:
+    """(rows, columns) 0 where a mask hides the first band, as rasterio reads it, which does not notice damaged blocks.
+
+    No slot of the opener may be held.
+
+    Raises:
+        DecodeError: one is damaged.
+        SourceError: as `sources.fetch.fetch_range` says.
+        RasterioError: where rasterio fails.
+    """
+    with opener.slot(href):
+        shown: NDArray[np.uint8] = file.read_masks(1, window=window)
+    known = _known(file, href, opener, shared_store())
+    mask = known.header.mask if known is not None else None
+    if mask is not None:
+        under = [mask.block_of(row, column, 1) for row, column in mask.blocks_under(*window.toslices())]
+        size = mask.block_bytes(1)
+        blocks = [Stored(int(mask.offsets[n]), int(mask.counts[n]), size) for n in under if mask.counts[n]]
+        check_stored(blocks, href, opener)
+    return shown
 
 
 def check_window(file: Any, href: str, bands: Sequence[int], window: Window, opener: Opener) -> None:

@@ -25,7 +25,7 @@ from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources.block_cuts import Piece, cut_of
 from sources.block_store import BlockStore, KnownFile, gather, shared_store
-from sources.block_window import read_window
+from sources.block_window import read_mask, read_window
 from sources.engine import blank, outside_values
 from sources.faults import READ_ERRORS, as_source_error
 from sources.fetch import is_fetchable
@@ -271,8 +271,7 @@ class DirectEngine:
                 pixels = read_window(file, href, [ref.band_index for ref in refs], window, opener, self._store)
                 tags = [file.nodatavals[ref.band_index - 1] for ref in refs]
                 is_masked = file.mask_flag_enums[0] == [MaskFlags.per_dataset]  # an alpha band may be infrared: NAIP
-                with opener.slot(href):
-                    mask = file.read_masks(1, window=window) if is_masked else None
+                mask = read_mask(file, href, window, opener) if is_masked else None
         except READ_ERRORS as error:
             raise as_source_error(error, href, resolved) from error
         check_bands(max(ref.band_index for ref in refs), pixels.dtype.name, refs)

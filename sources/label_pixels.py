@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from schemas.errors import DecodeError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneItem
-from sources.block_window import read_window, windows_over
+from sources.block_window import read_mask, read_window, windows_over
 from sources.centres import source_pixels
 from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_reads import gdal_reads
@@ -125,7 +125,11 @@ def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list
         wkt = raster.crs.to_wkt()
         stored = ref.nodata if raster.nodata is None else float(raster.nodata)
         read = [
-            (read_window(raster, ref.href, [1], w, opener)[0], _mask(raster, w), raster.window_transform(w))
+            (
+                read_window(raster, ref.href, [1], w, opener)[0],
+                _mask(raster, ref.href, w, opener),
+                raster.window_transform(w),
+            )
             for w in windows_over(raster, target)
         ]
     return [
@@ -134,11 +138,11 @@ def _parts(item: SceneItem, target: GeoRef, opener: Opener, nodata: int) -> list
     ]
 
 
-def _mask(raster: Any, window: Window) -> NDArray[np.bool_] | None:
+def _mask(raster: Any, href: str, window: Window, opener: Opener) -> NDArray[np.bool_] | None:
     """(H, W) where a mask beside the band says that there is no data; None where the file has none."""
     if MaskFlags.per_dataset not in raster.mask_flag_enums[0]:
         return None
-    return np.asarray(raster.read_masks(1, window=window) == 0)
+    return np.asarray(read_mask(raster, href, window, opener) == 0)
 
 
 @contextmanager

@@ -88,6 +88,8 @@ class TiffHeader:
     """(tag, type, count, value as stored): what a decoder must know."""
     in_strips: bool = False
     """Whether blocks are strips."""
+    mask: TiffHeader | None = None
+    """Of a mask beside the pixels that has a checksum; its samples are single bits, whatever its `dtype` says."""
 
     def placed(self) -> GeoRef:
         """Where the pixels lie.
@@ -159,10 +161,11 @@ def parse_header(head: bytes, more: More) -> TiffHeader:
     source = _Source(head, more, "<" if head[:2] == b"II" else ">")
     try:
         is_big = head[2:4] in (b"+\0", b"\0+")
-        entries, following = _entries(source, is_big)
+        start = int(source.unpack("Q", 8)[0] if is_big else source.unpack("I", 4)[0])
+        entries, following = _entries(source, is_big, start)
         header = _header(source, entries)
         if following and _is_mask(source, following, is_big):
-            return replace(header, georef="a mask beside its pixels")
+            return replace(header, georef="a mask beside its pixels", mask=_mask(source, is_big, following))
         return header
     except (struct.error, IndexError, OverflowError) as error:
         raise BrokenHeader(f"its directory is torn: {error}") from error
@@ -194,11 +197,10 @@ class _Entry:
     raw: bytes
 
 
-def _entries(source: _Source, is_big: bool) -> tuple[dict[int, _Entry], int]:
-    """Tag -> entry of the first directory, and where the next one begins (0: nowhere); long values are fetched, those
-    that nobody needs are not.
+def _entries(source: _Source, is_big: bool, start: int) -> tuple[dict[int, _Entry], int]:
+    """Tag -> entry of a directory, and where the next one begins (0: nowhere); long values are fetched, those that
+    nobody needs are not.
     """
-    start = int(source.unpack("Q", 8)[0] if is_big else source.unpack("I", 4)[0])
     (number,) = source.unpack("Q" if is_big else "H", start)
     if not 0 < number <= MAX_ENTRIES:
         raise BrokenHeader(f"a directory of {number} entries")
@@ -225,7 +227,16 @@ def _is_mask(source: _Source, start: int, is_big: bool) -> bool:
     return bool(tag == SUBFILE_TYPE and kind == 4 and value & MASK)
 
 
-def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
+def _mask(source: _Source, is_big: bool, start: int) -> TiffHeader | None:
+    """Where the blocks of a mask lie; None where it has no checksum, or is left to GDAL."""
+    try:
+        mask = _header(source, _entries(source, is_big, start)[0], is_mask=True)
+    except (NotBlocked, BrokenHeader):
+        return None
+    return mask if mask.decoding_value(COMPRESSION) in DEFLATE else None
+
+
+def _header(source: _Source, entries: dict[int, _Entry], is_mask: bool = False) -> TiffHeader:
     def numbers(tag: int) -> NDArray[Any] | None:
         entry = entries.get(tag)
         if entry is None or entry.kind in (2, 5):
@@ -251,7 +262,7 @@ def _header(source: _Source, entries: dict[int, _Entry]) -> TiffHeader:
     bands, planar = number(SAMPLES, 1), number(PLANAR, 1) == 2
     if min(*shape_yx, *block_yx, bands) < 1:
         raise BrokenHeader(f"a raster of {shape_yx} pixels in blocks of {block_yx}, {bands} bands")
-    dtype = _dtype(numbers(BITS), numbers(FORMAT), bands)
+    dtype = "uint8" if is_mask else _dtype(numbers(BITS), numbers(FORMAT), bands)
     across = math.ceil(shape_yx[0] / block_yx[0]) * math.ceil(shape_yx[1] / block_yx[1]) * (bands if planar else 1)
     if across > MAX_BLOCKS:
         raise BrokenHeader(f"{across} blocks are more than {MAX_BLOCKS}")

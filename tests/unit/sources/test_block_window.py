@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 from rasterio.windows import Window
 
@@ -28,6 +29,7 @@ from sources.fetch import Bytes, fetch_range
 from sources.heights import ELLIPSOID, read_heights
 from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.openers import PlainOpener
+from sources.tiff_header import parse_header
 
 OPENER = PlainOpener()
 SHAPE = (150, 210)
@@ -35,6 +37,7 @@ GRID = GeoRef(32633, 399_960.0, 5_300_040.0, 10.0, SHAPE)
 TILES: dict[str, Any] = {"tiled": True, "blockxsize": 64, "blockysize": 32, "compress": "deflate"}
 STRIPS: dict[str, Any] = {"blockysize": 32, "compress": "deflate"}
 """The last of them has 22 rows."""
+SHOWN = np.full(SHAPE, 255, np.uint8)
 ALBERS = "+proj=aea +lat_0=23 +lon_0=15 +lat_1=29.5 +lat_2=45.5 +datum=WGS84 +units=m"
 LAYOUTS: dict[str, dict[str, Any]] = {
     "tiles": TILES | {"interleave": "pixel"},
@@ -116,11 +119,11 @@ def test_a_file_of_very_many_blocks_is_left_to_gdal(tmp_path: Path, monkeypatch:
     assert store.counters.requests == 0
 
 
-def below_a_mask(folder: Path) -> Path:
+def below_a_mask(folder: Path, layout: dict[str, Any] = TILES, shown: Any = SHOWN) -> Path:
     """A file that the direct engine leaves to GDAL, but for its blocks."""
-    path = write(folder / "masked.tif", classes(), **TILES)
+    path = write(folder / "masked.tif", classes(), **layout)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
-        file.write_mask(np.full(SHAPE, 255, np.uint8))
+        file.write_mask(shown)
     return path
 
 
@@ -168,6 +171,31 @@ def test_a_damaged_block_is_no_label_no_band_and_no_height(
         with pytest.raises(DecodeError):
             read(path)
     np.testing.assert_array_equal(read(path), whole)
+
+
+@pytest.mark.parametrize("layout", [TILES, TILES | {"compress": "lzw"}, STRIPS], ids=["tiles", "LZW below", "strips"])
+@pytest.mark.parametrize("read", [read_label, read_band])
+def test_a_damaged_mask_hides_nothing(
+    tmp_path: Path, layout: dict[str, Any], read: Callable[[Path], np.ndarray[Any, Any]]
+) -> None:
+    """One that GDAL alone takes, and says nothing."""
+    path = below_a_mask(tmp_path, layout, np.where(np.random.default_rng(3).random(SHAPE) < 0.1, 0, 255))
+    with rasterio.open(path) as file:
+        shown = file.read_masks(1, window=Window(0, 0, 30, 20)) > 0
+    whole = read(path)
+    np.testing.assert_array_equal(whole[shown], classes()[0, :20, :30][shown])
+    good = path.read_bytes()
+    mask = parse_header(good, lambda at, length: good[at : at + length]).mask
+    assert mask is not None
+    for place in range(2, int(mask.counts[0])):
+        data = bytearray(good)
+        data[int(mask.offsets[0]) + place] ^= 0x5A
+        path.write_bytes(data)
+        with suppress(RasterioIOError), rasterio.open(path) as file:
+            if ((file.read_masks(1, window=Window(0, 0, 30, 20)) > 0) != shown).any():
+                break
+    with pytest.raises(DecodeError, match="checksum"):
+        read(path)
 
 
 def test_heights_in_a_system_that_counts_heights_too_are_read(tmp_path: Path) -> None:
