@@ -26,6 +26,9 @@ PEAK_RADIUS = 3.5
 """Values closer to the maximum than this (in pixels of the coarser picture) belong to the peak itself."""
 MIN_OVERLAP = 0.4
 """Shifts that leave less than this share of the largest overlap are not searched."""
+MIN_REST = 20
+"""Fewer searched shifts (by whole pixels) away from the peak do not tell how high chance reaches. A shift that was not
+searched counts as none: taken for one without any likeness, it made a few clear pixels of two places a match."""
 PEAK_BLUR = (1.0, 0.5)
 """Gaussian laid over the correlation before its maximum is placed between samples: at least so many samples, and so
 many pixels of the coarser picture. Squaring a gradient folds high frequencies back, which pulls the maximum towards
@@ -80,8 +83,8 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
         radius: shifts from -radius to +radius samples of the denser one are tried.
 
     Returns:
-        Two arrays of (2 * radius + 1, 2 * radius + 1): correlation -1..1, and overlap in samples; row and
-        column ``radius`` are shift 0.
+        Two arrays of (2 * radius + 1, 2 * radius + 1): correlation -1..1, NaN at shifts that are not searched
+        (`MIN_OVERLAP`, or nothing to be seen), and overlap in samples; row and column ``radius`` are shift 0.
     """
     rows, columns = (min(sizes) for sizes in zip(moving.weight.shape, reference.weight.shape, strict=True))
     ours_step, theirs_step = moving.weight.shape[0] // rows, reference.weight.shape[0] // rows
@@ -101,7 +104,7 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
     overlap, seen_moving, seen_reference = found
     energy = np.sqrt(np.maximum(seen_moving, 0.0) * np.maximum(seen_reference, 0.0))
     enough = (overlap >= MIN_OVERLAP * overlap.max()) & (energy > 1e-3 * energy.max())
-    return np.where(enough, products / np.where(enough, energy, 1.0), 0.0), np.round(overlap)
+    return np.where(enough, products / np.where(enough, energy, 1.0), np.nan), np.round(overlap)
 
 
 def _woven(planes: NDArray[Any], ours_step: int, radius: int) -> NDArray[np.float64]:
@@ -178,16 +181,23 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
         step: samples per pixel of the coarser picture.
 
     Returns:
-        `NO_MATCH` where the maximum lies at the border of the search or is no proper peak.
+        `NO_MATCH` where the maximum lies at the border of the search or is no proper peak, or where too few other
+        shifts were searched to say what stands out.
     """
     size, radius = correlation.shape[0], correlation.shape[0] // 2
-    row, column = (int(i) for i in np.unravel_index(int(np.argmax(correlation)), correlation.shape))
-    height = float(correlation[row, column])
+    searched = ~np.isnan(correlation)
+    surface = correlation if searched.all() else np.where(searched, correlation, 0.0)
+    row, column = (int(i) for i in np.unravel_index(int(np.argmax(surface)), surface.shape))
+    height = float(surface[row, column])
     if height <= 0 or min(row, column) < 2 or max(row, column) > size - 3:
         return NO_MATCH
-    y, x = _climb(correlation, row, column, max(PEAK_BLUR[0], PEAK_BLUR[1] * step))
-    far = _far(size, PEAK_RADIUS * step)[size - row : 2 * size - row, size - column : 2 * size - column]
-    rest = correlation[far]
+    if not searched[row - 2 : row + 3, column - 2 : column + 3].all():
+        return NO_MATCH
+    y, x = _climb(surface, row, column, max(PEAK_BLUR[0], PEAK_BLUR[1] * step))
+    far = _far(size, PEAK_RADIUS * step)[size - row : 2 * size - row, size - column : 2 * size - column] & searched
+    rest = surface[far]
+    if rest.size < MIN_REST * step * step:
+        return NO_MATCH
     mean = float(rest.sum()) / rest.size
     spread = max(max(float(rest @ rest) / rest.size - mean * mean, 0.0) ** 0.5, 1e-6)
     return Match(
@@ -211,7 +221,7 @@ def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.
     """Standard deviation of a maximum's place in its worst direction, in samples.
 
     A slope laid over the peak moves it by slope / curvature; what slopes the noise of this surface has is seen
-    far from the peak.
+    far from the peak, between shifts that were searched.
     """
     p = surface[row - 1 : row + 2, column - 1 : column + 2].tolist()
     cross = (p[2][2] - p[2][0] - p[0][2] + p[0][0]) / 4
@@ -219,8 +229,11 @@ def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.
     determinant = bend_x * bend_y - cross**2
     if determinant <= 0 or bend_x >= 0:
         return float("inf")
-    away = far[1:-1, 1:-1]
-    down, right = (surface[2:, 1:-1] - surface[:-2, 1:-1])[away], (surface[1:-1, 2:] - surface[1:-1, :-2])[away]
+    down, right = surface[2:, 1:-1] - surface[:-2, 1:-1], surface[1:-1, 2:] - surface[1:-1, :-2]
+    away = far[1:-1, 1:-1] & ~np.isnan(down + right)
+    if not away.any():
+        return float("inf")
+    down, right = down[away], right[away]
     of_noise = [float(one @ other) / (4 * down.size) for one, other in ((down, down), (down, right), (right, right))]
     by_y, by_x = (bend_x / determinant, -cross / determinant), (-cross / determinant, bend_y / determinant)
     a, b, d = (_spread(one, other, of_noise) for one, other in ((by_y, by_y), (by_y, by_x), (by_x, by_x)))

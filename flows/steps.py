@@ -8,7 +8,7 @@ from __future__ import annotations
 STEPS: dict[str, str] = {
     "plan": "4",
     "read": "7",
-    "register": "5",
+    "register": "6",
     "screen": "3",
     "label": "11",
     "fuse": "8",

@@ -105,7 +105,30 @@ def test_shifts_with_little_overlap_are_not_searched() -> None:
     left = np.zeros((30, 40), bool)
     left[:, :8] = True
     correlation, overlap = correlate(edges(picture, left), edges(picture, left), 7)
-    assert (correlation[overlap < 0.4 * overlap.max()] == 0).all()
+    assert (np.isnan(correlation) == (overlap < 0.4 * overlap.max())).all()
+
+
+def test_a_few_clear_pixels_of_two_places_are_never_a_reliable_match() -> None:
+    """Holes in the clouds that are the same on both dates: most shifts leave too little overlap to be searched."""
+    for seed in range(12):
+        clear = blobs(900 + seed, (48, 56), 6.0)
+        clear = clear > np.quantile(clear, 0.9)
+        pair = edges(blobs(seed, (48, 56)), clear), edges(blobs(300 + seed, (48, 56)), clear)
+        assert find_match(correlate(*pair, 10)[0]).reliability(0.3) < 0.3
+
+
+def test_a_shift_that_was_not_searched_is_no_rival_and_no_noise() -> None:
+    rows, columns = np.mgrid[-10:11, -10:11]
+    noise = 0.05 * ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(21, 21)), 1.0) / 0.28
+    surface = noise + np.exp(-(rows**2 + columns**2) / 3)
+    whole = find_match(surface)
+    searched = np.hypot(rows, columns) < 7
+    part = find_match(np.where(searched, surface, np.nan))
+    assert (part.dy, part.dx, part.correlation) == pytest.approx((whole.dy, whole.dx, whole.correlation))
+    assert part.significance == pytest.approx(whole.significance, rel=0.25)
+    assert part.sigma == pytest.approx(whole.sigma, rel=0.25)
+    assert find_match(np.where(np.hypot(rows, columns) < 4.0, surface, np.nan)) is NO_MATCH
+    assert find_match(np.where(columns < 2, surface, np.nan)) is NO_MATCH  # at the border of what was searched
 
 
 def test_a_maximum_at_the_border_of_the_search_is_no_match() -> None:
