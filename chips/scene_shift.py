@@ -31,7 +31,7 @@ Ronchetti, Robust Statistics, 2nd edition, 2009)."""
 NORMAL_MAD = 1.4826
 """Standard deviation of a Gaussian over its median absolute deviation."""
 AGREE_PIXELS = 0.5
-"""Chips whose robust scatter per axis is larger than this, in pixels of the coarser picture, do not agree."""
+"""Chips whose robust scatter along an axis is larger than this, in pixels of the coarser picture, do not agree."""
 AGREE_SHARE = 0.6
 """Least share of the chips that must lie inside the cut."""
 ROUNDS = 30
@@ -80,7 +80,7 @@ class SceneShift:
     sigma_m: float
     """Standard error of dx_m and dy_m, from the scatter of the chips."""
     spread_m: float | None
-    """Robust standard deviation of a single chip around it, per axis; None of a single chip."""
+    """Robust standard deviation of a single chip around it, along its worse axis; None of a single chip."""
     pixel_m: float
     """Pixel of the coarser picture."""
     chips: int
@@ -214,11 +214,11 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
 
 def _scale(residuals: NDArray[np.float64], own: NDArray[np.float64]) -> float:
     """How many times their own standard deviation the chips scatter; at least once."""
-    if len(residuals) < 2:
-        return 1.0
-    return max(1.0, NORMAL_MAD * float(np.median(np.abs(residuals / own[:, None]))))
+    return max(1.0, _mad(residuals / own[:, None])) if len(residuals) > 1 else 1.0
 
 
 def _mad(residuals: NDArray[np.float64]) -> float:
-    """Robust standard deviation per axis, both axes taken together."""
-    return NORMAL_MAD * float(np.median(np.abs(residuals)))
+    """Robust standard deviation along the worse axis: relief moves a radar picture in one direction alone, and in the
+    median over both axes the quiet one hides that.
+    """
+    return NORMAL_MAD * float(np.median(np.abs(residuals), axis=0).max())

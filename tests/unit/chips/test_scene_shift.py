@@ -59,6 +59,20 @@ def test_chips_that_do_not_agree_have_no_common_shift() -> None:
     assert not combine(halves, min_chips=5).agrees
 
 
+@pytest.mark.parametrize("along", [0, 1])
+def test_chips_that_scatter_along_one_axis_alone_do_not_agree(along: int) -> None:
+    """Relief under a radar's slant view: east and west by more than a pixel, north and south as exact as any."""
+    rng = np.random.default_rng(8)
+    for _ in range(10):
+        places = rng.normal(0.0, 1.0, (60, 2))
+        places[:, along] = rng.uniform(-15.0, 15.0, 60)
+        found = combine(
+            [Observation(PAIR, f"c{i:02d}", x, y, 1.0, 10.0) for i, (x, y) in enumerate(places)], min_chips=5
+        )
+        assert not found.agrees
+        assert max(abs(found.dx_m), abs(found.dy_m)) < 4.0 * found.sigma_m
+
+
 def test_few_chips_are_not_a_scene() -> None:
     assert not combine(chips(7, 4), min_chips=5).agrees
     assert combine(chips(7, 5), min_chips=5).agrees
