@@ -1,7 +1,8 @@
 """How far chips lie from each other: gaps between their squares in metres, over seams of zones and the antimeridian.
 
 Candidates come from a tree over the centres on the WGS 84 ellipsoid; what the centres leave open is measured on the
-squares themselves: within a zone in its own coordinates, across zones on the plane that touches the Earth between them.
+squares themselves: within a UTM zone in its own coordinates, else (across zones, and in projections whose metres need
+not be the ground's) on the plane that touches the Earth between them.
 """
 
 from __future__ import annotations
@@ -41,20 +42,28 @@ class Squares:
         """The squares of some cells."""
         edges = cells.bounds[:, 2:] - cells.bounds[:, :2]
         centres = to_geocentric(*cells.centres_lonlat())
-        return cls(cells, centres, edges.min(axis=1, initial=np.inf) / 2, np.hypot(edges[:, 0], edges[:, 1]) / 2)
+        inner_m, outer_m = edges.min(axis=1, initial=np.inf) / 2, np.hypot(edges[:, 0], edges[:, 1]) / 2
+        listed = np.flatnonzero(~_is_utm(cells.epsg))
+        if listed.size:
+            corners = _corners(cells, listed) - centres[listed, None]  # (L, 4, 3)
+            sides = np.roll(corners, -1, axis=1) - corners
+            heights = np.linalg.norm(np.cross(corners, sides), axis=2) / np.linalg.norm(sides, axis=2)
+            inner_m[listed], outer_m[listed] = heights.min(axis=1), np.linalg.norm(corners, axis=2).max(axis=1)
+        return cls(cells, centres, inner_m, outer_m)
 
     def gaps_m(self, one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.float64]:
         """(P,) metres between the edges of pairs of squares; 0 where they touch or overlap."""
         a, b = self.cells.bounds[one], self.cells.bounds[other]
         aside = np.maximum(np.maximum(a[:, :2] - b[:, 2:], b[:, :2] - a[:, 2:]), 0.0)
         gaps = np.hypot(aside[:, 0], aside[:, 1])
-        across = self.cells.epsg[one] != self.cells.epsg[other]
-        if across.any():
-            gaps[across] = shapely.distance(*self._on_a_plane(one[across], other[across]))
+        codes = self.cells.epsg[one]
+        open_ones = (codes != self.cells.epsg[other]) | (~_is_utm(codes) & (gaps > 0.0))
+        if open_ones.any():
+            gaps[open_ones] = shapely.distance(*self._on_a_plane(one[open_ones], other[open_ones]))
         return np.asarray(gaps, dtype=np.float64)
 
     def shared_m2(self, one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.float64]:
-        """(P,) area that pairs of squares share."""
+        """(P,) area that pairs of squares share, in their own system's square metres where they have one."""
         a, b = self.cells.bounds[one], self.cells.bounds[other]
         both = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0.0)
         areas: NDArray[np.float64] = both[:, 0] * both[:, 1]
@@ -140,11 +149,19 @@ class Squares:
         axes = np.stack([east, np.cross(up, east)], axis=1)  # (P, 2, 3)
         both = []
         for index in (one, other):
-            bounds, codes = self.cells.bounds[index], self.cells.epsg[index]
-            lon, lat = to_lonlat(bounds[:, [0, 2, 2, 0]], bounds[:, [1, 1, 3, 3]], codes)
-            corners = to_geocentric(lon, lat) - middle[:, None, :]  # (P, 4, 3)
+            corners = _corners(self.cells, index) - middle[:, None, :]  # (P, 4, 3)
             both.append(shapely.polygons(np.einsum("pij,pkj->pki", axes, corners)))
         return both[0], both[1]
+
+
+def _is_utm(epsg: NDArray[np.int32]) -> NDArray[np.bool_]:
+    return np.isin(epsg // 100, (326, 327))
+
+
+def _corners(cells: CellTable, index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(P, 4, 3) geocentric corners of squares, counter-clockwise from the lower left."""
+    bounds = cells.bounds[index]
+    return to_geocentric(*to_lonlat(bounds[:, [0, 2, 2, 0]], bounds[:, [1, 1, 3, 3]], cells.epsg[index]))
 
 
 def _chunks(index: NDArray[np.intp]) -> list[NDArray[np.intp]]:

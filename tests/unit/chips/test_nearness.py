@@ -66,6 +66,26 @@ def test_neighbours_across_the_antimeridian_are_near() -> None:
     assert Squares.of(cells).smallest_gap_m(west, east) < 1200
 
 
+@pytest.mark.parametrize(("epsg", "y"), [(3857, 8_400_000.0), (6933, 7_000_000.0), (3035, 3_200_000.0)])
+def test_gaps_of_listed_cells_are_metres_of_the_ground(epsg: int, y: float) -> None:
+    """A metre of Web Mercator is half a metre at 60 N; equal areas are narrow and tall up there."""
+    lefts = 4_300_000.0 + np.array([0.0, 4060.0, 6620.0, 5340.0])
+    bottoms = y + np.array([0.0, 0.0, 0.0, 2560.0])
+    bounds = np.column_stack([lefts, bottoms, lefts + 2560.0, bottoms + 2560.0])
+    plain = np.array(["a", "b", "c", "d"])
+    squares = Squares.of(CellTable(plain, np.full(4, epsg, np.int32), bounds, plain, plain))
+    up = y + np.linspace(0.0, 2560.0, 6)
+    a, b = (transformer(epsg, 4326).transform(np.full(6, x), up) for x in (lefts[0] + 2560.0, lefts[1]))
+    true = float(np.min(Geod(ellps="WGS84").inv(*a, *b)[2]))
+    first, rest = np.array([0]), np.array([1, 2])
+    assert squares.gaps_m(first, rest[:1])[0] == pytest.approx(true, rel=1e-3)
+    assert squares.smallest_gap_m(first, rest) == pytest.approx(true, rel=1e-3)
+    for distance in (0.99 * true, 1.01 * true):
+        assert squares.within(first, rest, distance).tolist() == [distance > true]
+    assert squares.gaps_m(np.array([1, 1]), np.array([2, 3])).tolist() == [0.0, 0.0]  # that touch, one by half an edge
+    assert squares.overlaps(np.array([1]), np.array([3]))[0].size == 0
+
+
 def test_overlap_is_the_shared_area() -> None:
     cells = to_table(np.array([600, 600]), np.array([5500, 5500]), 32632, 960.0, "r")
     moved = cells.bounds.copy()
