@@ -20,6 +20,7 @@ from schemas.errors import DecodeError, RecipeError
 from schemas.recipe import Recipe, Time
 from schemas.recipe_base import FIRST_YEAR, LAST_YEAR
 from schemas.recipe_windows import Pair, Seasons, date_key
+from sources.footprint import all_unfolded
 from sources.vector_files import read_vector
 
 SEASON = ("start", "peak", "end")
@@ -246,7 +247,7 @@ def _by_name(names: NDArray[Any], own: NDArray[np.str_]) -> Iterator[tuple[int, 
 
 def _points(table: pd.DataFrame, where: str) -> NDArray[np.object_] | None:
     if isinstance(table, geopandas.GeoDataFrame):
-        return np.asarray(table.geometry.values)
+        return all_unfolded(np.asarray(table.geometry.values, dtype=object))
     if not {"lon", "lat"} <= set(table.columns):
         return None
     lon, lat = (pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64) for name in ("lon", "lat"))

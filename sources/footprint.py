@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from chips.cell_table import split_at_antimeridian
 from sources.lattice import TURN
@@ -43,10 +44,23 @@ def unfolded(footprint: Any) -> Any:
     return cut[0] if len(cut) == 1 else shapely.union_all(cut)
 
 
+def all_unfolded(geometry: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The places of a table `unfolded`, of whatever kind.
+
+    Chips lie within [-180, 180]. What is no degrees stays as it is, and touches no chip.
+    """
+    found = geometry.copy()
+    west, _, east, _ = shapely.bounds(geometry).T  # NaN where there is none
+    over = (west < -TURN / 2) | (east > TURN / 2) | (east - west > TURN / 2)
+    for row in np.flatnonzero(over & (west >= -TURN) & (east <= 1.5 * TURN)):
+        found[row] = unfolded(found[row])
+    return found
+
+
 def _unfolded_part(part: Any) -> Any:
-    """One polygon of a footprint; anything else as it is."""
+    """One polygon, line or point of a footprint."""
     if part.geom_type != "Polygon":
-        return part
+        return _turned_back(part)
     ring = shapely.get_coordinates(part.exterior)
     if np.abs(np.diff(ring[:, 0])).max() > TURN / 2:
         whole = shapely.transform(part, lambda xy: np.column_stack([xy[:, 0] + TURN * (xy[:, 0] < 0), xy[:, 1]]))
@@ -59,3 +73,13 @@ def _unfolded_part(part: Any) -> Any:
     elif east <= TURN / 2:
         return part
     return split_at_antimeridian(part)
+
+
+def _turned_back(part: Any) -> Any:
+    """A line or a point within [-180, 180], in pieces where it runs past them."""
+    pieces = []
+    for turns in (-1, 0, 1):
+        middle = turns * TURN
+        inside = shapely.intersection(part, shapely.box(middle - TURN / 2, -90.0, middle + TURN / 2, 90.0))
+        pieces.append(shapely.transform(inside, lambda xy, by=middle: xy - np.array([by, 0.0])))
+    return shapely.union_all(pieces)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from chips.places import Places
 from schemas.errors import DecodeError, RecipeError
+from sources.footprint import all_unfolded
 from sources.vector_files import read_vector
 
 LON, LAT = ("lon", "longitude", "lng", "x"), ("lat", "latitude", "y")
@@ -50,7 +51,7 @@ def read_places(path: Path, where: str) -> Places:
         raise RecipeError(
             f"{path.name} cannot be read as a table", where=where, mend="save it as CSV, GeoJSON or GeoParquet"
         ) from error
-    return Places(geometry, _columns(table), f"{where}: {path.name}")
+    return Places(all_unfolded(geometry), _columns(table), f"{where}: {path.name}")
 
 
 def _read_csv(path: Path) -> tuple[pandas.DataFrame, NDArray[np.object_]]:

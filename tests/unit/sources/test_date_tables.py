@@ -95,6 +95,8 @@ def test_places_of_geoparquet_are_in_its_own_projection(tmp_path: Path) -> None:
     for epsg in (4326, 32632):
         place.to_crs(epsg).rename_geometry("where").to_parquet(tmp_path / "p.parquet")
         assert days(tmp_path, {"kind": "pair", "table": "p.parquet"}) == [[], ["p.parquet:event 2021-07-01"], []]
+    place.translate(360.0).to_frame("where").assign(event="2021-07-01").to_parquet(tmp_path / "p.parquet")
+    assert days(tmp_path, {"kind": "pair", "table": "p.parquet"}) == [[], ["p.parquet:event 2021-07-01"], []]
 
 
 @pytest.mark.parametrize("written", ["2021-07-14", "20210714", "2021-07-14T23:30:00-05:00", "2021-07-14 10:00:00.5Z"])

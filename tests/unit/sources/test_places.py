@@ -55,6 +55,29 @@ def test_other_coordinate_systems_become_degrees(tmp_path: Path) -> None:
     assert point.distance(POINTS[0]) < 1e-9
 
 
+@pytest.mark.parametrize(("west", "east"), [(179.5, 180.5), (-180.5, -179.5), (179.5, -179.5)])
+def test_a_footprint_over_the_antimeridian_lies_on_both_sides_however_it_is_drawn(
+    tmp_path: Path, west: float, east: float
+) -> None:
+    """Sampling by areas saw the chips of one side alone, or of the rest of the parallel."""
+    area = shapely.Polygon([(west, -17.2), (east, -17.2), (east, -16.8), (west, -16.8)])
+    path = tmp_path / "areas.geojson"
+    geopandas.GeoDataFrame({"k": ["a"]}, geometry=[area], crs=4326).to_file(path)
+    found = read_places(path, "sample.0")
+    seen = shapely.intersects(found.geometry[0], shapely.points([179.8, -179.8, 179.2, 0.0, -179.2], -17.0))
+    assert seen.tolist() == [True, True, False, False, False]
+    assert found.centres_lonlat()[0] == pytest.approx([180.0])
+
+
+def test_lines_and_points_past_180_lie_where_chips_lie(tmp_path: Path) -> None:
+    path = tmp_path / "ways.geojson"
+    geometry = [shapely.LineString([(179.5, 0.0), (180.5, 1.0)]), shapely.Point(290.0, 3.0), shapely.Point(7.0, 3.0)]
+    geopandas.GeoDataFrame({"k": ["a", "b", "c"]}, geometry=geometry, crs=4326).to_file(path)
+    line, point, other = read_places(path, "sample.0").geometry
+    assert sorted(part.bounds for part in line.geoms) == [(-180.0, 0.5, -179.5, 1.0), (179.5, 0.0, 180.0, 0.5)]
+    assert (point.coords[0], other.coords[0]) == ((-70.0, 3.0), (7.0, 3.0))
+
+
 def test_well_known_text_in_a_csv_is_a_footprint(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text('id,wkt\na,"POLYGON ((0 0, 1 0, 1 1, 0 0))"\n')
     (area,) = read_places(tmp_path / "p.csv", "grid.file").geometry
