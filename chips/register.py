@@ -206,7 +206,8 @@ def _optical_image(
             share = weight[chosen][kept] / weight[chosen][kept].sum()
             picture = bands[0] if kept.size == 1 else np.tensordot(share, bands[kept], axes=1)
         pictures.append(picture)
-    return Image(np.stack(pictures), clear, layer.attrs["georef"], _resolved_m(layer, profile))
+    seen = np.any(weights, axis=0)
+    return Image(np.stack(pictures), clear, layer.attrs["georef"], _resolved_m(layer, profile, seen))
 
 
 def _radar_image(layer: xr.Dataset, date: int, profile: SensorProfile, copies: int) -> Image:
@@ -218,13 +219,17 @@ def _radar_image(layer: xr.Dataset, date: int, profile: SensorProfile, copies: i
     physical = np.where(clear, stored * np.float32(scale) + np.float32(offset), np.float32(1))
     decibel = physical if layer.attrs["unit"] == "dB" else 10 * np.log10(np.maximum(physical, MIN_POWER))
     picture = np.repeat(decibel.mean(axis=0, keepdims=True), copies, axis=0)
-    return Image(picture.astype(np.float32), clear, layer.attrs["georef"], _resolved_m(layer, profile))
+    seen = np.ones(len(stored), np.bool_)
+    return Image(picture.astype(np.float32), clear, layer.attrs["georef"], _resolved_m(layer, profile, seen))
 
 
-def _resolved_m(layer: xr.Dataset, profile: SensorProfile) -> float:
-    """What the layer's bands resolve: the sensor's GSD, also where they were put on a finer grid."""
+def _resolved_m(layer: xr.Dataset, profile: SensorProfile, seen: NDArray[np.bool_]) -> float:
+    """What the bands of a picture resolve: the sensor's GSD, also where they were put on a finer grid.
+
+    With ``grid: common`` bands of 10 m lie beside those of 60 m, which are not looked at.
+    """
     native = {band.name: band.gsd_m for band in profile.bands}
-    return max(float(layer.attrs["gsd_m"]), *(native.get(str(name), 0.0) for name in layer["band"].values))
+    return max(float(layer.attrs["gsd_m"]), *(native.get(str(name), 0.0) for name in layer["band"].values[seen]))
 
 
 def _known(stored: NDArray[np.float32], nodata: float | None) -> NDArray[np.bool_]:

@@ -98,6 +98,16 @@ def test_dates_of_the_reference_modality_are_measured_against_its_clearest() -> 
     assert first.method == "edges nir+red s2_10m on s2_10m"
 
 
+def test_a_layer_of_bands_of_several_resolutions_is_compared_at_that_of_the_bands_compared() -> None:
+    """As ``grid: common`` makes it: aerosols of 60 m beside red and near infrared of 10 m."""
+    fine = sentinel2([(0, 0), (0.8, -1.2)])
+    coarse = fine.isel(band=[0]).assign_coords(band=["B01"])
+    whole = xr.concat([coarse, fine], dim="band", data_vars="minimal", combine_attrs="override")
+    alone, beside = (measure_layers({"s2_10m": found}, Register(), {"s2": OPTICAL})["s2"][1] for found in (fine, whole))
+    assert beside.pixel_m == 10.0
+    assert beside == alone
+
+
 def test_equally_clear_dates_take_the_first_as_reference() -> None:
     shifts = measure_layers({"s2_10m": sentinel2([(0, 0), (0, 1)])}, Register(), {"s2": OPTICAL})["s2"]
     assert [shift.method == "reference" for shift in shifts] == [True, False]
