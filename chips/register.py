@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chips.matched_bands import Light, Pairing, pair_bands
 from chips.scene_shift import REFERENCE
-from chips.screen import clear_fraction, is_clear
+from chips.screen import SNOW_IS_CLEAR, clear_fraction, is_clear
 from chips.shift import Image, Kind, Reference, estimate_shift
 from schemas.chip import Shift, Valid
 from schemas.recipe import Register
@@ -107,8 +107,8 @@ def _reference(
     for modality in wanted:
         if modality not in groups or profiles[modality].kind != "optical":
             continue
-        valid = layers[groups[modality][0]]["valid"].values
-        clear = [clear_fraction(date) for date in valid]
+        finest = layers[groups[modality][0]]
+        clear = [clear_fraction(date, _takes_snow(finest)) for date in finest["valid"].values]
         if clear and max(clear) > 0:
             return modality, int(np.argmax(clear))
     return None
@@ -193,7 +193,7 @@ def _optical_image(
 ) -> Image:
     """One picture per row of weights, less the bands that hold nothing on this date."""
     data, valid = layer["data"].values[date], layer["valid"].values[date]
-    clear = is_clear(valid)
+    clear = is_clear(valid, _takes_snow(layer))
     pictures = []
     for weight in weights:
         chosen = np.flatnonzero(weight)
@@ -230,6 +230,10 @@ def _resolved_m(layer: xr.Dataset, profile: SensorProfile, seen: NDArray[np.bool
     """
     native = {band.name: band.gsd_m for band in profile.bands}
     return max(float(layer.attrs["gsd_m"]), *(native.get(str(name), 0.0) for name in layer["band"].values[seen]))
+
+
+def _takes_snow(layer: xr.Dataset) -> bool:
+    return bool(layer.attrs.get(SNOW_IS_CLEAR))
 
 
 def _known(stored: NDArray[np.float32], nodata: float | None) -> NDArray[np.bool_]:

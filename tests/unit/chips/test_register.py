@@ -15,6 +15,7 @@ from scipy import fft, ndimage
 
 from chips.decide import decide, shifted_georef
 from chips.register import measure_layers
+from chips.screen import SNOW_IS_CLEAR
 from chips.shift import Image, estimate_shift
 from schemas.chip import Shift, Valid, check_layer
 from schemas.georef import GeoRef
@@ -176,6 +177,17 @@ def test_what_cannot_be_measured_says_so() -> None:
     assert [shift.status for shift in shifts["st"]] == ["not_applicable"]
     off = measure_layers(layers, Register(mode="off"), {"s2": OPTICAL, "st": thermal})
     assert {shift.status for dates in off.values() for shift in dates} == {"not_applicable"}
+
+
+def test_snow_is_ground_to_match_where_the_recipe_takes_it_for_clear() -> None:
+    snow = np.full(SHAPE, Valid.SNOW)
+    layers = {"s2_10m": sentinel2([(0, 0), (0.8, -1.2)], [snow, snow])}
+    shifts = measure_layers(layers, Register(), {"s2": OPTICAL})["s2"]
+    assert [shift.status for shift in shifts] == ["not_applicable", "not_applicable"]
+    layers["s2_10m"].attrs[SNOW_IS_CLEAR] = True
+    shifts = measure_layers(layers, Register(), {"s2": OPTICAL})["s2"]
+    assert (shifts[0].method, shifts[1].status) == ("reference", "measured")
+    assert (shifts[1].dx_m, shifts[1].dy_m) == pytest.approx((12.0, 8.0), abs=1.5)
 
 
 def test_an_estimate_below_the_limit_is_unreliable() -> None:
