@@ -60,10 +60,10 @@ def measure_layers(
         profiles: modality -> sensor profile, in the recipe's order.
 
     Returns:
-        Every modality that has a layer. ``measured`` or ``unreliable`` against the reference;
-        ``not_applicable`` where the mode is off, the sensor sees no edges of the ground (thermal, elevation),
-        the geocoding is approximate, or too few pixels are clear on both dates. The reference date itself has
-        shift 0 and reliability 1.
+        Every modality that has a layer. ``measured`` or ``unreliable`` against the reference, the latter too where
+        too few pixels are clear on both dates; ``not_applicable`` where the mode is off, no date can be the
+        reference, the sensor sees no edges of the ground (thermal, elevation), the geocoding is approximate, or a
+        step of a series is empty. The reference date itself has shift 0 and reliability 1.
     """
     groups = _groups_by_modality(layers, profiles)
     reference = None if register.mode == "off" else _reference(groups, layers, register, profiles)
@@ -159,7 +159,7 @@ def _measure(
     known: dict[Hashable, Reference],
 ) -> Shift:
     """The shift of one date against the reference date, to the centimetre: what lies below differs by machine."""
-    if pair is None:
+    if pair is None or np.isnat(layers[pair.moving]["time"].values[index]):
         return _not_applicable()
     kind: Kind = "optical" if profiles[0].kind == "optical" else "optical-sar"
     reference = known.get(pair.key)
@@ -174,7 +174,7 @@ def _measure(
         moving = _radar_image(layers[pair.moving], index, profiles[0], len(pair.pictures))
     estimate = estimate_shift(moving, reference, kind=kind)
     if estimate is None:
-        return _not_applicable()
+        return Shift(0.0, 0.0, 0.0, "unreliable", label)
     reliability = round(estimate.reliability, 3)
     return Shift(
         dx_m=round(estimate.dx_m, 2) + 0.0,

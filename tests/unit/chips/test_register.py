@@ -173,8 +173,11 @@ def test_what_cannot_be_measured_says_so() -> None:
         "st_30m": layer("st", "st_30m", {thermal.bands[0].name: [picture]}, unit="K"),
     }
     shifts = measure_layers(layers, Register(), {"s2": OPTICAL, "st": thermal})
-    assert [shift.status for shift in shifts["s2"]] == ["measured", "not_applicable"]
+    assert [shift.status for shift in shifts["s2"]] == ["measured", "unreliable"]
     assert [shift.status for shift in shifts["st"]] == ["not_applicable"]
+    empty = layers["s2_10m"].assign_coords(time=[layers["s2_10m"]["time"].values[0], np.datetime64("NaT")])
+    series = measure_layers({"s2_10m": empty}, Register(), {"s2": OPTICAL})["s2"]
+    assert series[1].status == "not_applicable", "an empty step of a series"
     off = measure_layers(layers, Register(mode="off"), {"s2": OPTICAL, "st": thermal})
     assert {shift.status for dates in off.values() for shift in dates} == {"not_applicable"}
 
