@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.marks import blocks
+from labelers.marks import blocks, symbols_of_marks
 from labelers.places import Lookup
+from labelers.unanimous import let_stand, said_alike
 from labelers.voters import FusionSetup, VoteTable
 
 Floats = NDArray[np.float64]
@@ -150,7 +151,7 @@ class Estimate:
 
 
 def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], region: str = WHOLE) -> Floats:
-    """(rows, classes) probability of each class given (rows, voters + 1) marks."""
+    """(rows, classes) probability of each class given (rows, voters + 1) marks. What the sources say alike stands."""
     at, lookup = found.place_of(region), Lookup(setup, len(found.regions) + 1, found.cells)
     rings, places = lookup.strata_places(marks, at), lookup.table_places(marks, at)
     strata, tables = found.logs
@@ -164,6 +165,8 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
         shares = np.exp(np.maximum(log, LEAST_LOG, out=log))
         tempered = (shares / shares.sum(axis=1, keepdims=True)) ** BELIEF
         np.divide(tempered, tempered.sum(axis=1, keepdims=True), out=posterior[part])
+    symbols = symbols_of_marks(marks, setup)
+    let_stand(posterior, said_alike(symbols, setup, found.weights))
     return posterior
 
 
