@@ -23,6 +23,9 @@ LEAST_TRUST_CONTEXT = 0.35
 LEAST_PIXELS = 1000
 """Pixels at which two sources must both speak before their agreement says anything."""
 
+LEAST_GAP = 0.01
+"""So much must lie between what chance and what accuracies let expect."""
+
 
 def trust_of(
     symbols: NDArray[np.int64], counts: NDArray[np.float64], setup: FusionSetup
@@ -40,6 +43,7 @@ def trust_of(
     """
     tables, voters = setup.tables(), setup.voters
     pairs = np.full((len(voters), len(voters)), np.nan)
+    said = [_said(table.shares, symbols[:, position], counts) for position, table in enumerate(tables)]
     for a in range(len(voters)):
         for b in range(a + 1, len(voters)):
             both = (symbols[:, a] != SILENT) & (symbols[:, b] != SILENT)
@@ -51,8 +55,11 @@ def trust_of(
             chance = float(_mean_rows(first, n) @ _mean_rows(second, n))
             # where one is right, the other's vote for it has the size that its set leaves
             right = min(_mean((first**2).sum(axis=1), n), _mean((second**2).sum(axis=1), n))
+            most = float(np.minimum(_mean_rows(first, n), _mean_rows(second, n)).sum())
+            if most - chance <= LEAST_GAP:  # a mask, which has one class alone to say: is the other's more frequent there?
+                chance = float(said[a] @ said[b])
             expected = chance + voters[a].accuracy * voters[b].accuracy * (right - chance)
-            if expected - chance > 0.01:  # of a single class everywhere, agreement says nothing
+            if expected - chance > LEAST_GAP:  # of a single class everywhere, agreement says nothing
                 pairs[a, b] = pairs[b, a] = (observed - chance) / (expected - chance)
     trust = []
     for row in pairs:
@@ -72,6 +79,14 @@ def weights_of(trust: tuple[float, ...], pairs: NDArray[np.float64], setup: Fusi
     )
     agreed = pairs[~np.isnan(pairs)]
     return heard if sum(heard) > 1 and agreed.max(initial=0.0) >= LEAST_TRUST else (1.0,) * len(trust)
+
+
+def _said(
+    shares: NDArray[np.float64], symbols: NDArray[np.int64], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(classes,) mean vote of a source where it speaks; 0 of one that never does."""
+    pixels = np.bincount(symbols - SILENT, counts, len(shares) + 1)[1:]
+    return np.asarray(pixels @ shares / max(pixels.sum(), 1.0))
 
 
 def _mean(values: NDArray[np.float64], counts: NDArray[np.float64]) -> float:

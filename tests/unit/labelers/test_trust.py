@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -67,3 +69,14 @@ def test_sources_that_hardly_meet_are_not_judged() -> None:
     old[:] = SILENT
     clc[900:] = SILENT
     assert weights(SETUP, new, old, clc) == (1.0, 1.0, 1.0)
+
+
+def test_a_mask_that_has_one_class_to_say_is_listened_to_where_the_others_say_so_too() -> None:
+    new, old, _ = world()
+    setup = replace(SETUP, voters=(*SETUP.voters[:2], replace(SETUP.voters[0], source="mask")))
+    rng = np.random.default_rng(5)
+    water = SETUP.tables()[0].codes.index(80)
+    mask = np.where((new == water) & (rng.random(new.size) < 0.9), water, SILENT)
+    elsewhere = rng.permutation(mask)
+    assert weights(setup, new, old, mask) == (1.0, 1.0, 1.0)
+    assert weights(setup, new, old, elsewhere) == (1.0, 1.0, 0.0)
