@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelers.marks import blocks, symbols_of_marks
 from labelers.places import Lookup
+from labelers.trust import credit_of
 from labelers.unanimous import let_stand, said_alike
 from labelers.voters import FusionSetup, VoteTable
 
@@ -166,6 +167,9 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
         tempered = (shares / shares.sum(axis=1, keepdims=True)) ** BELIEF
         np.divide(tempered, tempered.sum(axis=1, keepdims=True), out=posterior[part])
     symbols = symbols_of_marks(marks, setup)
+    credit = credit_of(symbols, found.trust, found.weights, setup)[:, None]
+    posterior *= credit
+    posterior += (1.0 - credit) * found.shares[at]
     let_stand(posterior, said_alike(symbols, setup, found.weights))
     return posterior
 

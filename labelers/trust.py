@@ -20,6 +20,10 @@ the published one; a WorldCover that was turned and drawn by lot has 0, one that
 LEAST_TRUST_CONTEXT = 0.35
 """The same of context sources: over a few square kilometres CORINE's coarse classes may agree no better than 0.5."""
 
+LEAST_AT_ALL = 0.25
+"""Where the best agreement of all sources of their own is less, the estimate is believed the less. Maps of other places
+have 0, one beside its mirror image 0.1; two that read half of the land apart have more."""
+
 LEAST_PIXELS = 1000
 """Pixels at which two sources must both speak before their agreement says anything."""
 
@@ -56,7 +60,7 @@ def trust_of(
             # where one is right, the other's vote for it has the size that its set leaves
             right = min(_mean((first**2).sum(axis=1), n), _mean((second**2).sum(axis=1), n))
             most = float(np.minimum(_mean_rows(first, n), _mean_rows(second, n)).sum())
-            if most - chance <= LEAST_GAP:  # a mask, which has one class alone to say: is the other's more frequent there?
+            if most - chance <= LEAST_GAP:  # a mask: does the other say its one class more often there?
                 chance = float(said[a] @ said[b])
             expected = chance + voters[a].accuracy * voters[b].accuracy * (right - chance)
             if expected - chance > LEAST_GAP:  # of a single class everywhere, agreement says nothing
@@ -81,9 +85,27 @@ def weights_of(trust: tuple[float, ...], pairs: NDArray[np.float64], setup: Fusi
     return heard if sum(heard) > 1 and agreed.max(initial=0.0) >= LEAST_TRUST else (1.0,) * len(trust)
 
 
-def _said(
-    shares: NDArray[np.float64], symbols: NDArray[np.int64], counts: NDArray[np.float64]
+def credit_of(
+    symbols: NDArray[np.int64], trust: tuple[float, ...], weights: tuple[float, ...], setup: FusionSetup
 ) -> NDArray[np.float64]:
+    """(rows,) part (0..1) of an estimate that is to be believed; the rest falls to the class shares.
+
+    Of two maps that agree no better than chance one has the wrong place or legend, or both have: nothing tells which,
+    and what an estimate makes of the two is sure of itself and wrong. Where one speaks alone it is as good as alone.
+
+    Args:
+        symbols: (rows, voters), `SILENT` where a voter says nothing.
+        trust: of each voter, see `trust_of`.
+        weights: of each voter.
+        setup: who votes.
+    """
+    own = [i for i, voter in enumerate(setup.voters) if weights[i] > 0 and not voter.is_context]
+    several = (symbols[:, own] != SILENT).sum(axis=1) > 1
+    best = max((trust[i] for i in own), default=1.0)
+    return np.where(several, min(best / LEAST_AT_ALL, 1.0), 1.0)
+
+
+def _said(shares: NDArray[np.float64], symbols: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """(classes,) mean vote of a source where it speaks; 0 of one that never does."""
     pixels = np.bincount(symbols - SILENT, counts, len(shares) + 1)[1:]
     return np.asarray(pixels @ shares / max(pixels.sum(), 1.0))

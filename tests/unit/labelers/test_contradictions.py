@@ -75,6 +75,17 @@ def test_a_part_of_the_land_that_two_maps_read_apart_is_unsure_and_the_rest_as_s
     assert abs(confidence[~steppe].mean() - right) < 0.08
 
 
+def test_maps_of_two_other_places_are_not_sure_of_anything() -> None:
+    codes = np.array([TREES, CROPS, GRASS, SHRUBS], np.uint8)
+    votes = [
+        layer(name, codes[np.stack([field(seed + k, 3) for k in range(4)]).argmax(axis=0)])
+        for name, seed in (("old", 10), ("new", 20))
+    ]
+    _, confidence = fused(*votes)
+    assert (confidence < 0.5).mean() > 0.5
+    assert (confidence < 0.8).all()
+
+
 def test_what_a_third_source_settles_is_sure() -> None:
     steppe, truth, votes = landscape()
     known = np.where(truth == TREES, OSM["Forest"], OSM["Farmland"])

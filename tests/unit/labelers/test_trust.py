@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labelers.trust import trust_of, weights_of
+from labelers.trust import LEAST_AT_ALL, credit_of, trust_of, weights_of
 from labelers.voters import SILENT, FusionSetup, setup_of
 from schemas.recipe import Labels
 
@@ -80,3 +80,12 @@ def test_a_mask_that_has_one_class_to_say_is_listened_to_where_the_others_say_so
     elsewhere = rng.permutation(mask)
     assert weights(setup, new, old, mask) == (1.0, 1.0, 1.0)
     assert weights(setup, new, old, elsewhere) == (1.0, 1.0, 0.0)
+
+
+def test_an_estimate_of_maps_that_agree_with_nobody_is_believed_the_less_where_two_of_them_speak() -> None:
+    rows = np.array([[0, 1, SILENT], [0, SILENT, 1], [0, 1, 1]])
+    assert credit_of(rows, (0.0, 0.0, 1.0), (1.0, 1.0, 1.0), SETUP).tolist() == [0.0, 1.0, 0.0]
+    half = LEAST_AT_ALL / 2
+    assert credit_of(rows, (half, 0.0, 0.0), (1.0, 1.0, 1.0), SETUP).tolist() == [0.5, 1.0, 0.5]
+    assert credit_of(rows, (0.4, 0.4, 0.0), (1.0, 1.0, 1.0), SETUP).tolist() == [1.0, 1.0, 1.0]
+    assert credit_of(rows, (1.0, 0.0, 1.0), (1.0, 0.0, 1.0), SETUP).tolist() == [1.0, 1.0, 1.0]
