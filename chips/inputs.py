@@ -92,7 +92,8 @@ def recipe_parts(recipe: Recipe, steps: Mapping[str, str], files: Mapping[str, s
     parts[WRITE] = digest(versions["write"])
     labels = said.get("labels")
     if labels is not None:
-        sources = {n: {k: v for k, v in s.items() if k != "weight"} for n, s in labels["sources"].items()}
+        fused_by = ("weight", "accuracy")
+        sources = {n: {k: v for k, v in s.items() if k not in fused_by} for n, s in labels["sources"].items()}
         legends = [said.get("legends"), *([said["crosswalks"]] if said.get("crosswalks") else [])]
         parts[LABELS] = digest([sources, dict(files or {}), legends, recipe.grid.gsd_m, versions["labels"]])
         if labels.get("fuse") is not None or labels.get("targets"):

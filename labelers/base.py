@@ -71,7 +71,9 @@ def make_labeler(source: LabelSource) -> Labeler[Any]:
 
 
 def start_accuracy(source: LabelSource) -> float:
-    """Overall accuracy (0..1) that an estimate starts from: published where it is, judged elsewhere."""
+    """Overall accuracy (0..1) that an estimate starts from: the recipe's, else published, else judged."""
+    if source.accuracy is not None:
+        return source.accuracy
     if source.year is not None and (source.kind, source.year) in PUBLISHED_ACCURACY:
         return PUBLISHED_ACCURACY[source.kind, source.year]
     return JUDGED_ACCURACY[source.kind]

@@ -60,6 +60,8 @@ class LabelSource(Model):
     """Text that is to be shown, of a file, or where a catalog names another."""
     weight: PositiveFloat = 1.0
     """Vote of this source in ``vote`` fusion."""
+    accuracy: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Share of its pixels that are right, by a validation report; what is published or judged where absent."""
     column: str | None = None
     """A vector file instead of a raster: the column that holds the class code (``CODE_18``)."""
     layer: str | None = None

@@ -92,6 +92,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
         ({"captions__kinds": ["long"]}, {"captions"}),
         ({"labels__fuse__abstain_below": 0.6}, {"fuse"}),
         ({"labels__sources__cover__weight": 2.0}, {"fuse"}),
+        ({"labels__sources__cover__accuracy": 0.95}, {"fuse"}),
         ({"labels__sources__cover__year": 2021}, {"labels", "fuse"}),
         ({"time__end": "2021-11-30"}, {"s2", "landsat"}),
         ({"register__mode": "correct"}, {"s2", "landsat", "register"}),

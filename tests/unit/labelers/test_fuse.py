@@ -460,6 +460,18 @@ def test_the_start_is_the_published_accuracy() -> None:
     assert isinstance(setup.voters[0], Voter)
 
 
+def test_a_lone_map_is_changed_no_more_than_the_accuracy_that_the_recipe_tells_of_it() -> None:
+    truth, _ = simulated(1)
+    kept = []
+    for told in ({}, {"accuracy": 0.98}):
+        source = {"kind": "raster", "legend": "worldcover", "href": "a"} | told
+        setup = setup_of(Labels.model_validate({"sources": {"mine": source}, "fuse": {}}))
+        votes = [layer("mine", CODES[truth], "worldcover", 0)]
+        classes, _ = fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes)
+        kept.append((classes == truth).mean())
+    assert kept[0] < 0.95 < 0.99 < kept[1]
+
+
 # Derived
 
 
