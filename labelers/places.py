@@ -3,8 +3,9 @@
 - Class shares: by region, ring and steadiness (the levels of all sources of their own, added).
 - A source of its own: P(symbol | class) by region, its level, and the class of the ring. A map errs in patches: where
   it says the same around a pixel, and where its error reaches into the ring, its mark is worth less.
-- A context source: by ring and by what the first context source says, over all regions: inside one village both say
-  "residential" of the same garden, and both hang together with what lies around. Only cells that were counted are kept.
+- A context source: by ring and by what the first context source (the coarsest) says, over all regions: inside one
+  village both say "residential" of the same garden, and both hang together with what lies around. Only cells that were
+  counted are kept.
 """
 
 from __future__ import annotations
@@ -98,11 +99,17 @@ def _context_keys(
 ) -> NDArray[np.int64]:
     """(rows,) cell of a context source: the ring, and what the first context source says where it is not that one."""
     ring = np.where(marks[:, -1] < 0, _classes(setup) * RING_LEVELS, marks[:, -1])
-    parent = next(i for i, voter in enumerate(setup.voters) if voter.is_context)
+    parent = _first_context(setup)
     if parent == position:
         return ring
     size = len(setup.tables()[parent].codes)
     return np.asarray(ring * (size + 1) + np.where(symbols[:, parent] == SILENT, size, symbols[:, parent]))
+
+
+def _first_context(setup: FusionSetup) -> int:
+    """The coarsest context source, of equal ones the first by name: the recipe's order decides nothing."""
+    context = [i for i, voter in enumerate(setup.voters) if voter.is_context]
+    return min(context, key=lambda i: (-setup.voters[i].gsd_m, setup.voters[i].source))
 
 
 def _classes(setup: FusionSetup) -> int:

@@ -366,6 +366,17 @@ def test_the_same_counts_give_the_same_model_through_json_too() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_what_is_fused_does_not_hang_on_the_order_of_the_sources() -> None:
+    _, votes = simulated(1)
+    made = []
+    for names in (tuple(SOURCES), tuple(reversed(SOURCES))):
+        setup = setup_of(labels_of(names=names))
+        made.append(fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes))
+    (classes, confidence), (again, sure) = made
+    np.testing.assert_array_equal(again, classes)
+    np.testing.assert_allclose(sure, confidence, atol=1)  # sums of another order
+
+
 def test_marks_that_were_never_counted_speak_through_the_crosswalk() -> None:
     model = estimated(1)
     fresh = [
