@@ -27,6 +27,7 @@ from flows.software import SOFTWARE, versions_of
 from flows.steps import STEPS
 from flows.version_facts import fused_facts, layer_tables, source_tables, split_facts
 from labelers.fuse import FusionModel
+from labelers.trust import LEAST_AT_ALL
 from schemas.chip import Outcome
 from schemas.legend import load_crosswalk, load_legend
 from shards.draft import Draft
@@ -120,7 +121,7 @@ def publish_run(
     waits = recipe.publish.after_validation
     scratch = job.work / "versions"
     result = publish(job.storage, draft, scratch=scratch, held=held, current=not waits, spread=spread)
-    notes = _stale(draft.estimated)
+    notes = (*_stale(draft.estimated), *_unheard(draft.fusion))
     if not result.published:
         notes = ("nothing had changed: the current version stays", *notes)
     return Published(result.version, result.published, draft.counts(), notes, waits and result.published)
@@ -150,6 +151,25 @@ def _stale(estimated: Mapping[str, Any]) -> tuple[str, ...]:
         f"fusion, shifts of acquisitions and band statistics are those of {estimated['version']}, over "
         f"{estimated['chips']} chips; {estimated['touched_since']} were touched since: --refit estimates them anew",
     )
+
+
+def _unheard(fusion: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a person should know of the label sources: which ones the fused label does not rest on."""
+    trust, weights = fusion.get("trust") or {}, fusion.get("weights") or {}
+    notes = [
+        f"label source {name} agrees with no other beyond chance and has no part in the fused label: "
+        "look at its legend and its place"
+        for name in weights
+        if weights[name] == 0
+    ]
+    own = [voter["source"] for voter in fusion.get("sources", ()) if not voter["is_context"] and weights]
+    heard = [name for name in own if weights[name] > 0]
+    if len(heard) > 1 and max(trust[name] for name in heard) < LEAST_AT_ALL:
+        notes.append(
+            f"of {', '.join(heard)} none agrees with another beyond chance: where two of them speak the fused label "
+            "mostly abstains; look at their legends and places"
+        )
+    return tuple(notes)
 
 
 def code_version() -> str:
