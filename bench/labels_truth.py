@@ -7,9 +7,10 @@
 
 The worlds are drawn from seeds that no choice in the estimator was made on; sources err as their published accuracies
 say (`sandbox/landcover.py`, `corine.py`, `osm.py`, all older than the fusion). Cases: all four sources; each of them
-missing in turn; one source replaced by a bad one (drawn by lot and turned, or mirrored); WorldCover's errors at other
-rates and shared by both editions to some part; one edition alone that errs more or less often than is published; grass
-and shrubs that one edition calls grass and the other shrubs.
+missing in turn; one edition of WorldCover with OSM, as there is no more outside Europe, and alone; one source replaced
+by a bad one (drawn by lot and turned, or mirrored); WorldCover's errors at other rates and shared by both editions to
+some part; one edition alone that errs more or less often than is published; grass and shrubs that one edition calls
+grass and the other shrubs.
 Single sources are WorldCover's editions, which speak everywhere at the target's own classes; CORINE and OSM do not.
 """
 
@@ -151,6 +152,8 @@ def cases(world: World) -> Iterator[tuple[str, World, list[str], bool]]:
     yield "all four sources", world, names, True
     for name in names:
         yield f"without {name}", world, [other for other in names if other != name], True
+    yield "worldcover and osm alone", world, ["worldcover", "osm"], False
+    yield "worldcover alone", world, ["worldcover"], False
     yield "worldcover bad: by lot and turned", adversarial(world, world.seed), names, True
     yield "worldcover bad: mirrored", mirrored(world), names, True
     for accuracy in ACCURACIES:
