@@ -22,7 +22,7 @@ LEAST_TRUST_CONTEXT = 0.35
 
 LEAST_AT_ALL = 0.25
 """Where the best agreement of all sources of their own is less, the estimate is believed the less. Maps of other places
-have 0, one beside its mirror image 0.1; two that read half of the land apart have more."""
+have about 0, one beside its mirror image little more; two that read half of the land apart have more."""
 
 LEAST_PIXELS = 1000
 """Pixels at which two sources must both speak before their agreement says anything."""
