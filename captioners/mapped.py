@@ -91,7 +91,7 @@ def _places(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Ite
     """``buildings stand along the eastern edge``."""
     for one in named:
         end, stored = _own(said, named, one), one.known("place")
-        if not stored or _NO.search(said.text[: one.start]):
+        if not stored or _NO.search(said.text[: one.start]) or _is_of_label(said, one):
             continue
         if _ALL_OVER.match(said.text, one.end) and not any(fact.value == "spread" for fact in stored):
             yield "place", "it is not spread over all of the scene"
@@ -102,6 +102,13 @@ def _places(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Ite
             spread = any(fact.value == "spread" for fact in stored)
             if not spread and not any(tells(fact, place) for fact in facts) and _is_apart(stored, place):
                 yield "place", f"{place.text!r} is not where it lies"
+
+
+def _is_of_label(said: Said, one: _Named) -> bool:
+    """Whether a word means a class of the label: one goes by it, and facts of that class are cited, none of the map."""
+    covers = [m for m in said.mentions if m.start <= one.start < m.end and said.classes_of(m.concept)]
+    cited = [fact for fact in said.cited if any(said.is_about(fact, cover) for cover in covers)]
+    return bool(cited) and all(fact.kind != "osm" for fact in cited)
 
 
 def _is_apart(stored: Sequence[Fact], place: Place) -> bool:

@@ -1,0 +1,93 @@
+"""Phrases that models of vision write about satellite scenes, true and false, about a shore and a mountainside."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from shapely.geometry import LineString, box
+
+from bench.verifier_chip import Chip
+from captioners.facts import Evidence, describe
+from captioners.facts_scene import DatedBands
+from captioners.reading import read_sheet
+from captioners.verify import Verifier
+from schemas.georef import GeoRef
+from schemas.labels import Feature, FeatureTable
+from schemas.legend import load_legend
+
+Told = tuple[Verifier, tuple[str, ...]]
+
+
+@cache
+def shore() -> Told:
+    """The verifier of a shore of 600 m by 600 m, and the ids of its facts but those of the 3x3 grid.
+
+    Water on the western third; a strip of wetland beside it, 5 %, from north to south; cropland 32.5 %, a block in the
+    north (4.5 ha) and one in the south-east (7.2 ha); built-up land 18.3 % in the north-east, reaching the northern and
+    eastern edges; a strip of grassland, 6.2 %, from the wetland to the eastern edge; trees 4.7 %, three patches in the
+    south-east amid cropland. Twenty buildings in the north-east, a road from north to south. Mean NDVI 0.48 on
+    10 April, 0.31 on 20 September 2021. Nearly level.
+    """
+    shape = (60, 60)
+    codes = np.full(shape, 40, np.uint8)
+    codes[:, :20], codes[:, 20:23], codes[:30, 38:] = 80, 90, 50
+    codes[45:55, 45:57] = codes[38:43, 28:34] = codes[56:59, 30:36] = 10
+    codes[30:36, 23:] = 30
+    left, bottom, _, top = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, shape).bounds_xyxy
+    homes = [(left + 400 + 30 * (n % 6), top - 250 + 50 * (n // 6)) for n in range(20)]
+    rows = (
+        Feature("way/1", LineString([(left + 355, top + 5), (left + 355, bottom - 5)]), {"highway": "primary"}),
+        *(Feature(f"way/{n}", box(x, y, x + 12, y + 12), {"building": "yes"}) for n, (x, y) in enumerate(homes, 2)),
+    )
+    days = (("2021-04-10", 0.48), ("2021-09-20", 0.31))
+    return _told("shore", codes, rows, days, np.linspace(8, 2, 60))
+
+
+@cache
+def mountain() -> Told:
+    """The verifier of a mountainside of 800 m by 500 m, and the ids of its facts but those of the 3x3 grid.
+
+    From north to south: snow 20 %, bare ground 19.4 % around a tiny pond, a strip of shrubland 10 %, trees 47 % on the
+    southern half with two clearings of grassland, 0.6 ha each. A stream of 340 m. 2 August 2023, mean NDVI 0.41. Steep,
+    1,500 m in the south to 1,700 m in the north.
+    """
+    shape = (50, 80)
+    codes = np.full(shape, 10, np.uint8)
+    codes[:10], codes[10:20], codes[20:25] = 70, 60, 20
+    codes[12:16, 38:44] = 80
+    codes[30:36, 10:20] = codes[40:46, 60:70] = 30
+    left, bottom, _, top = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, shape).bounds_xyxy
+    stream = LineString([(left + 405, top - 160), (left + 405, bottom - 5)])
+    rows = (Feature("way/1", stream, {"waterway": "stream"}),)
+    return _told("mountain", codes, rows, (("2023-08-02", 0.41),), np.linspace(1700, 1500, 50))
+
+
+def _told(
+    name: str, codes: np.ndarray, rows: tuple[Feature, ...], days: tuple[tuple[str, float], ...], heights: np.ndarray
+) -> Told:
+    georef = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, codes.shape)
+    red = np.full(codes.shape, 0.08)
+    scenes = [DatedBands("s2", day, {"red": red, "nir": red * (1 + value) / (1 - value)}) for day, value in days]
+    evidence = Evidence(
+        codes, load_legend("worldcover-11"), georef, by="code", scenes=scenes,
+        features=FeatureTable("osm", 32631, rows, "2022-07-01"),
+        elevation=heights[:, None].repeat(codes.shape[1], 1),
+    )  # fmt: skip
+    sheet, _ = describe(name, evidence)
+    return Verifier(read_sheet(sheet)), tuple(f.fact_id for f in sheet.facts if ".r" not in f.fact_id)
+
+
+def broken(told: Told, text: str) -> set[str]:
+    """Rules that a sentence breaks, whatever of the facts it cites."""
+    verifier, facts = told
+    return {one.rule for one in verifier.sentence(text, facts)}
+
+
+def test_buildings_are_those_of_the_label_where_its_facts_alone_are_cited() -> None:
+    verifier = Chip(9_000_055).verifier  # built-up land in the south-east, buildings of the map in the south-west
+    text = "Buildings are concentrated in the south-east."
+    assert verifier.sentence(text, ("share.50", "place.50")) == []
+    assert {one.rule for one in verifier.sentence(text, ("share.50", "osm.building.place"))} == {"place"}
+    wrong = verifier.sentence("Buildings are concentrated in the north-west.", ("share.50", "place.50"))
+    assert {one.rule for one in wrong} == {"place"}
