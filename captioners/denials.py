@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from captioners.claims import Claim, Said, share_edge
 from captioners.lexicon import concepts_of, nouns_of
+from captioners.listed import ONE_PART
 from captioners.mentions import Mention, Place, find_places
 from captioners.reading import ClassReading, Reading
 from captioners.regions import PLACE_REGIONS, region_bounds
@@ -222,10 +223,13 @@ def is_local(
     one: Mention,
     mentions: Sequence[Mention],
     places: Sequence[Place],
+    text: str,
 ) -> bool:
     """Whether a denial speaks of parts of the scene, up to the next cover that is there, and the cover lies in none."""
     end = next((m.start for m in mentions if m.start >= one.end and not m.negated), None)
     near = [place for place in places if one.end <= place.start and (end is None or place.start < end)]
+    if not near and len(places) == 1 and ONE_PART.search(text[: places[0].end]):
+        near = list(places)  # "the north holds A and B, but no C"
     return bool(near) and all(is_missing_from(reading, classes_of, one.concept, place) for place in near)
 
 
@@ -249,8 +253,8 @@ def _blanked(text: str, match: re.Match[str]) -> str:
 
 
 def _pair(mentions: Sequence[Mention], match: re.Match[str]) -> tuple[Mention, Mention] | None:
-    """The covers before and after, or the last two before: "trees and water do not touch"."""
-    before = [m for m in mentions if m.end <= match.start()]
+    """The covers before (or inside: "separates A from") and after, or the last two before: "A and B do not touch"."""
+    before = [m for m in mentions if m.end <= match.end()]
     after = next((m for m in mentions if 0 <= m.start - match.end() <= REACH), None)
     if before and after is not None:
         return before[-1], after

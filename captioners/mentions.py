@@ -47,6 +47,24 @@ _NEGATION = re.compile(
     r"(?:\s+[\w-]+){0,2}\s*(?:,|or|and)?\s*)$",
     re.IGNORECASE,
 )
+_HEAD = r"(?: (?:land|ground|cover|areas?))?"
+_ALL_ABSENT = re.compile(
+    rf"^{_HEAD}(?:(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:any\s+)?x{{2,}}{_HEAD})+\s+are\s+"
+    r"(?:all\s+|both\s+|\w+ly\s+)?(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)\b",
+    re.IGNORECASE,
+)
+"""After a cover, covers blanked to x: "snow, shrubs and wetlands are absent" denies all three."""
+_CLAUSE_START = re.compile(
+    r"(?:^|[,;:]|\b(?:and|or|but|while|whereas|with|both))\s*(?:(?:the|any|all|other|natural|significant|larger?)\s+){0,2}$",
+    re.IGNORECASE,
+)
+_LACKED = re.compile(
+    r"\b(?:no(?! longer\b)|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|no trace of)\s+"
+    rf"(?:any\s+|of\s+)?(?P<list>x{{2,}}{_HEAD}(?:(?:,\s*x{{2,}}{_HEAD})+,?)?\s+and\s+x{{2,}}{_HEAD})"
+    r"(?=\s*(?:[.;:]|$|\b(?:in|within|on|at|from|anywhere|here)\b))",
+    re.IGNORECASE,
+)
+"""A list of covers joined by and that is denied: "free of snow, shrubs and wetland"."""
 _LISTED = re.compile(r"\bx{2,}(?:,\s*|\s*,?\s*(?:or|nor)\s+(?:any\s+|of\s+)?)$")
 
 
@@ -107,10 +125,14 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
     pattern, owner = _pattern(nouns)
     found = []
     blanked = pattern.sub(lambda match: "x" * len(match.group(0)), sentence)  # "land without crops" denies nothing
+    lacked = [match.span("list") for match in _LACKED.finditer(blanked)]
     for match in pattern.finditer(sentence):
         before = _list_head(re.split(r"[.;:]", blanked[: match.start()])[-1], blanked[match.end() :])
         denied = bool(_NEGATION.search(before)) and not _DOUBLE.search(before)
         denied = denied or bool(_ABSENT_AFTER.match(sentence[match.end() :]))
+        denied = denied or any(start <= match.start() < end for start, end in lacked)
+        all_absent = _ALL_ABSENT.match(blanked[match.end() :]) is not None
+        denied = denied or (all_absent and _CLAUSE_START.search(blanked[: match.start()]) is not None)
         found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], denied))
     for match in _LESS.finditer(sentence):
         if match.group(1).lower() in owner:

@@ -129,7 +129,7 @@ class Verifier:
         mentions = find_mentions(plain, self.nouns)
         told = concepts_told(known, self.nouns)
         asserted = tuple(m for m in mentions if not m.negated and m.concept not in told)
-        found += self._classes(mentions, told, find_places(plain))
+        found += self._classes(plain, mentions, told)
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
         said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
@@ -140,19 +140,22 @@ class Verifier:
         ]
         return found
 
-    def _classes(
-        self, mentions: Sequence[Mention], told: frozenset[str], places: Sequence[Place]
-    ) -> Iterable[Violation]:
+    def _classes(self, text: str, mentions: Sequence[Mention], told: frozenset[str]) -> Iterable[Violation]:
         """Classes that are not there, and absences that are not so.
 
         Args:
-            mentions: covers that the sentence names.
+            text: the sentence.
+            mentions: covers that it names.
             told: concepts that cited map features bring with them.
-            places: parts of the scene that it names.
         """
+        places = find_places(text)
         for one in mentions:
             there = bool(self.classes_of(one.concept)) or one.concept in self.mapped or one.concept in told
-            if one.negated and there and not denials.is_local(self.reading, self.classes_of, one, mentions, places):
+            if (
+                one.negated
+                and there
+                and not denials.is_local(self.reading, self.classes_of, one, mentions, places, text)
+            ):
                 yield Violation("absence", f"denies {one.concept}, which is there")
             elif one.negated and not self.reading.is_complete:
                 yield Violation("absence", f"denies {one.concept}, but part of the ground has no class")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import pytest
 from shapely.geometry import LineString, box
 
 from bench.verifier_chip import Chip
@@ -91,3 +92,35 @@ def test_buildings_are_those_of_the_label_where_its_facts_alone_are_cited() -> N
     assert {one.rule for one in verifier.sentence(text, ("share.50", "osm.building.place"))} == {"place"}
     wrong = verifier.sentence("Buildings are concentrated in the north-west.", ("share.50", "place.50"))
     assert {one.rule for one in wrong} == {"place"}
+
+
+WORLDS = {"shore": shore, "mountain": mountain}
+
+
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        ("shore", "Snow, shrubs and mangroves are absent."),
+        ("shore", "Shrubs and snow are absent from the scene."),
+        ("mountain", "Cropland, wetland and built-up land are not found here."),
+        ("mountain", "The scene is devoid of wetland, cropland and mangroves."),
+        ("mountain", "The northern half holds snow, bare ground and shrubland, but no trees."),
+        ("mountain", "Trees border shrubland, and wetland and moss are absent."),
+        ("mountain", "The scene is free of cropland, and trees cover the southern half."),
+    ],
+)
+def test_lists_of_what_is_absent_pass_where_it_is(world: str, text: str) -> None:
+    assert broken(WORLDS[world](), text) == set()
+
+
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        ("shore", "Wetlands and trees are absent from the scene."),
+        ("shore", "Snow, trees and shrubs are not found here."),
+        ("mountain", "The scene is devoid of wetland, cropland and snow."),
+        ("mountain", "The southern half holds snow and bare ground, but no trees."),
+    ],
+)
+def test_lists_of_what_is_absent_are_doubted_where_it_is_there(world: str, text: str) -> None:
+    assert "absence" in broken(WORLDS[world](), text)
