@@ -34,6 +34,8 @@ class Said:
     """All facts."""
     classes_of: Callable[[str], list[ClassReading]]
     """Concept -> classes of the chip that a mention of it may mean."""
+    earlier: tuple[Mention, ...] = ()
+    """Covers that the text before this sentence asserts; their characters are those of other sentences."""
 
     def share(self, mention: Mention) -> tuple[float, float]:
         """Least and most percent that a mention may stand for: of one of its classes, or of all together."""

@@ -157,9 +157,12 @@ def judge(draft: Draft, request: Request, verifier: Verifier) -> Judged:
                 judged.missing.append(f"question {slot}")
         elif slot:
             sentences = given.get(slot) or []
-            judged.captions[slot] = [
-                (s, [*verifier.sentence(s.text, s.facts), *form_violations(told.style, s.text)]) for s in sentences
-            ]
+            judged.captions[slot] = []
+            before: list[str] = []
+            for s in sentences:
+                found = [*verifier.sentence(s.text, s.facts, before), *form_violations(told.style, s.text)]
+                judged.captions[slot].append((s, found))
+                before += [] if found else [s.text]  # what is dropped tells nothing to those after it
             if not sentences:
                 judged.missing.append(slot if slot in ("short", "long") else f"text {slot}")
     short = judged.captions.get("short", [])

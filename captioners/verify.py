@@ -110,8 +110,14 @@ class Verifier:
         gsd = reading.by_id.get("ground.gsd")
         self.gsd_m = 10.0 if gsd is None else float(gsd.value)
 
-    def sentence(self, text: str, fact_ids: Sequence[str]) -> list[Violation]:
-        """Everything that is wrong with one sentence; empty where it holds."""
+    def sentence(self, text: str, fact_ids: Sequence[str], before: Sequence[str] = ()) -> list[Violation]:
+        """Everything that is wrong with one sentence; empty where it holds.
+
+        Args:
+            text: the sentence.
+            fact_ids: the facts that it cites.
+            before: the sentences of its text that stand before it.
+        """
         if len(text) > MAX_CHARACTERS:  # the rules' patterns are made for sentences
             return [Violation("form", "is not one finished sentence")]
         known = [self.reading.by_id[fact_id] for fact_id in fact_ids if fact_id in self.reading.by_id]
@@ -132,7 +138,8 @@ class Verifier:
         found += self._classes(plain, mentions, told)
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
-        said = Said(plain, asserted, tuple(known), self.reading, self.classes_of)
+        earlier = [m for each in before for m in find_mentions(each[:MAX_CHARACTERS], self.nouns) if not m.negated]
+        said = Said(plain, asserted, tuple(known), self.reading, self.classes_of, tuple(earlier))
         found += [Violation(rule, detail) for rules in RULES for rule, detail in rules(said)]
         found += [
             Violation("class", f"mentions {word!r}, which no fact names")

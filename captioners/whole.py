@@ -98,12 +98,14 @@ def _left(
 ) -> Iterable[Claim]:
     """Whether some covers are all that is left beside others, or most of it.
 
-    Where no others are told, sentences before this one may have told them, the larger covers first: with figures the
-    rest is judged by these, without them it has to be the smallest covers.
+    Where no others are told, the text before has told them; where there is none, sentences may have been left out, the
+    larger covers first: with figures the rest is judged by these, without them it has to be the smallest covers.
     """
     codes = {c.code for m in named for c in said.classes_of(m.concept)}
     if not codes:
         return
+    concepts = {m.concept for m in named}
+    told = told or [m for m in said.earlier if m.concept not in concepts]
     if not told:
         smallest = {c.code for c in said.reading.classes[-len(codes) :]}
         if not is_most and codes != smallest and not find_numbers(said.text) and not _FIGURE.search(words):

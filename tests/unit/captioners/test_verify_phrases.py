@@ -124,3 +124,13 @@ def test_lists_of_what_is_absent_pass_where_it_is(world: str, text: str) -> None
 )
 def test_lists_of_what_is_absent_are_doubted_where_it_is_there(world: str, text: str) -> None:
     assert "absence" in broken(WORLDS[world](), text)
+
+
+def test_the_rest_is_what_the_text_before_leaves() -> None:
+    verifier, facts = mountain()
+    named = ["Trees cover nearly half of the scene.", "Snow and bare ground each cover about a fifth."]
+    true, false = "The rest is shrubland, grassland and water.", "The rest is water."
+    assert verifier.sentence(true, facts, named) == []
+    assert verifier.sentence(false, facts) == []  # alone: sentences may have been left out before it
+    assert {one.rule for one in verifier.sentence(false, facts, named)} == {"number"}
+    assert {one.rule for one in verifier.sentence(true, facts, named[:1])} == {"number"}
