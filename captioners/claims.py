@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from captioners.dated import seasons_then
 from captioners.lexicon import concepts_of
 from captioners.mentions import Mention
+from captioners.placed import bearing_of
 from captioners.quantities import find_numbers
 from captioners.reading import ClassReading, Reading
 from schemas.facts import Fact
@@ -102,12 +103,10 @@ def _direction(said: Said) -> Iterable[Claim]:
 
 def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim]:
     told = re.sub(r"^(north|south)-?(west|east)$", r"\1-\2", way.lower())
-    bearings = [
-        float(fact.value)
-        for a in said.classes_of(one.concept)
-        for b in said.classes_of(other.concept)
-        if (fact := said.reading.by_id.get(f"bearing.{a.code}.{b.code}")) is not None
-    ]
+    pairs = [(a.code, b.code) for a in said.classes_of(one.concept) for b in said.classes_of(other.concept)]
+    bearings = [float(fact.value) for a, b in pairs if (fact := said.reading.by_id.get(f"bearing.{a}.{b}")) is not None]
+    if not bearings and "patch" not in said.text:  # told of the largest objects; else by what the parts hold
+        bearings = [bearing for a, b in pairs if (bearing := bearing_of(said.reading, a, b)) is not None]
     if not any(abs((bearing - _BEARINGS[told] + 180.0) % 360.0 - 180.0) <= WITHIN_DEGREES for bearing in bearings):
         yield "relation", f"{told!r} is not where the one lies of the other"
 
@@ -115,7 +114,7 @@ def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim
 _BESIDE = re.compile(
     r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
     r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
-    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|(?:along|at) the (?:edge|margin|bank|shore)s? of)\s",
+    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|(?:along|at|on) the (?:edge|margin|bank|shore)s? of)\s",
     re.I,
 )
 
@@ -183,9 +182,22 @@ def _enclosure(said: Said) -> Iterable[Claim]:
 
 def _is_enclosed(said: Said, one: Mention, other: Mention) -> bool:
     """Whether a fact says that the first cover lies within the second."""
-    nouns = {c.noun for c in said.classes_of(other.concept)}
-    facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in said.classes_of(one.concept)]
-    return any(fact is not None and fact.value in nouns for fact in facts)
+    others = said.classes_of(other.concept)
+    nouns = {c.noun for c in others}
+    classes = said.classes_of(one.concept)
+    facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in classes]
+    if any(fact is not None and fact.value in nouns for fact in facts):
+        return True
+    return any(_meets_only(said.reading, a.code, {b.code for b in others}) for a in classes)
+
+
+def _meets_only(reading: Reading, code: int, others: set[int]) -> bool:
+    """Whether a class that has no relations of its own borders on some others alone, away from the scene's edges."""
+    known = [f for f in reading.by_id if f.startswith((f"relation.{code}.", f"bearing.{code}.", f"enclosed.{code}"))]
+    edges = [f for f in reading.by_id if f.startswith((f"object.{code}.", f"patches.{code}.")) and f.endswith(".edges")]
+    pairs = [{int(part) for part in f.split(".")[1:]} for f in reading.by_id if f.startswith("border.")]
+    met = {other for pair in pairs if code in pair for other in pair - {code}}
+    return not known and not edges and bool(met) and met <= others
 
 
 SHAPES = {
@@ -204,12 +216,22 @@ _SHAPE_WORD = re.compile(
 )  # fmt: skip
 
 
+_BEFORE_IT = re.compile(
+    r" (?:and \w+ )?(?:[\w-]+ )?(?:strip|band|belt|ribbon|patch|block|piece|body|stand|stretch)(?:es|s)? of (?:the )?",
+    re.I,
+)
+"""Between a shape and the cover that has it: "between A and B lies a narrow strip of C"."""
+
+
 def _shape(said: Said) -> Iterable[Claim]:
     """Words for a shape or a course: a cited fact has them."""
     shapes = [f for f in said.cited if f.unit == "word"]
     for match in _SHAPE_WORD.finditer(said.text):
         word = match.group(1).lower()
-        near = said.before(match.start()) or said.after(match.end())
+        after = said.after(match.end())
+        if after is not None and not _BEFORE_IT.fullmatch(said.text, match.end(), after.start):
+            after = said.before(match.start()) or after
+        near = after or said.before(match.start())
         own = [f for f in shapes if near is not None and said.is_about(f, near)]
         values = {str(f.value) for f in (own if near is not None and said.classes_of(near.concept) else shapes)}
         if not any(word in SHAPES.get(value, ()) for value in values):

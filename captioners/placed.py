@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import atan2, degrees, hypot
 
 from captioners.mentions import Place
 from captioners.reading import ClassReading, Reading
@@ -13,6 +14,8 @@ _EDGE_CELLS: dict[str, tuple[str, ...]] = {
     "e": ("r1c3", "r2c3", "r3c3"),
 }  # fmt: skip
 """Cells of the 3x3 grid along an edge."""
+APART = 0.08
+"""Covers whose centres, told by a 3x3 grid, lie nearer in parts of the scene have no direction."""
 
 
 def lies(reading: Reading, one: ClassReading, place: Place, strong: bool) -> bool:
@@ -76,3 +79,26 @@ def _compatible(stored: str, place: Place) -> bool:
     if place.form == "corner":
         return False
     return short == place.region or (len(place.region) == 1 and place.region in short and short != "middle")
+
+
+def centre_of(reading: Reading, code: int) -> tuple[float, float] | None:
+    """(x, y) of a class in parts of the scene, x to the east, y to the south, by its shares of a 3x3 grid.
+
+    None where these are no facts.
+    """
+    shares = {(x, y): reading.region_share(code, f"r{y + 1}c{x + 1}") for x in range(3) for y in range(3)}
+    whole = sum(share or 0.0 for share in shares.values())
+    if None in shares.values() or not whole:
+        return None
+    x, y = (sum((cell[axis] + 0.5) / 3 * (share or 0.0) for cell, share in shares.items()) / whole for axis in (0, 1))
+    return x, y
+
+
+def bearing_of(reading: Reading, code: int, seen_from: int) -> float | None:
+    """Direction of a class from another in degrees clockwise from north, by their centres; None where the facts do not
+    tell, or where both lie at about the same place.
+    """
+    here, there = centre_of(reading, seen_from), centre_of(reading, code)
+    if here is None or there is None or hypot(there[0] - here[0], there[1] - here[1]) < APART:
+        return None
+    return degrees(atan2(there[0] - here[0], here[1] - there[1])) % 360.0

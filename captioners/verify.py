@@ -16,6 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 from captioners import denials
+from captioners.across import across, passed
+from captioners.amounts import amounts
 from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Said, claims, concepts_told
 from captioners.dated import told_then
@@ -84,7 +86,7 @@ _OUTSIDE = re.compile(
 )
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, ranks, extents, whole, spread, patches, levels, mapped)
+RULES = (claims, orders, ranks, extents, amounts, whole, spread, across, patches, levels, mapped)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 
@@ -324,10 +326,11 @@ class Verifier:
         paired = len(places) == len(asserted)
         strong = bool(STRONG.search(text))
         told = bool(_SIZED.search(text)) or any(n.kind == "percent" for n in find_numbers(text))
-        compared = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
+        known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
+        known |= set(passed(text, places, asserted) or ())
         for rank, place in enumerate(places):
-            if place in compared and asserted:
-                continue  # "more trees in the east than in the west": `spread` knows
+            if place in known and asserted:
+                continue  # "more trees in the east than in the west": `spread` knows; "from north to south": `across`
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
             if _OUTSIDE.search(text[: place.start]):

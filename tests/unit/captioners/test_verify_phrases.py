@@ -100,6 +100,52 @@ WORLDS = {"shore": shore, "mountain": mountain}
 @pytest.mark.parametrize(
     ("world", "text"),
     [
+        ("shore", "A narrow strip of wetland separates the water from the cropland."),
+        (
+            "shore",
+            "Between built-up land in the north and cropland in the south lies an elongated strip of grassland.",
+        ),
+        ("shore", "The wetland forms a transition between open water and farmland."),
+        ("shore", "A strip of wetland running north to south borders the water."),
+        ("shore", "A horizontal strip of grassland lies in the east."),
+        ("shore", "Small stands of trees are found in the south-east, surrounded by cropland."),
+        ("mountain", "From north to south, the scene passes from snow through bare ground and shrubland to trees."),
+        ("mountain", "South of the snow lies bare ground."),
+        ("mountain", "Shrubland forms a strip between the bare ground and the trees."),
+        ("mountain", "An east-west band of bare ground crosses the scene."),
+    ],
+)
+def test_what_follows_each_other_across_the_scene_passes_where_it_is_so(world: str, text: str) -> None:
+    assert broken(WORLDS[world](), text) == set()
+
+
+@pytest.mark.parametrize(
+    ("world", "rule", "text"),
+    [
+        (
+            "shore",
+            "relation",
+            "Between the water in the west and the cropland in the east lies a strip of built-up land.",
+        ),
+        ("shore", "relation", "The settlement sits directly on the shore of the water."),
+        ("shore", "relation", "A strip of grassland separates the water from the wetland."),
+        ("shore", "shape", "The wetland forms a west-east strip."),
+        ("shore", "shape", "The wetland is oriented from west to east."),
+        ("shore", "shape", "A vertical strip of grassland lies in the east."),
+        ("mountain", "relation", "Shrubland forms a strip between the snow and the bare ground."),
+        ("mountain", "place", "From north to south, the scene passes from trees through shrubland to snow."),
+        ("mountain", "place", "The transition runs from west to east, from forest to snow."),
+        ("mountain", "relation", "South of the trees lies bare ground."),
+        ("mountain", "shape", "A vertical band of shrubland crosses the scene."),
+    ],
+)
+def test_what_follows_each_other_across_the_scene_is_doubted_where_it_is_not(world: str, rule: str, text: str) -> None:
+    assert rule in broken(WORLDS[world](), text)
+
+
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
         ("shore", "Snow, shrubs and mangroves are absent."),
         ("shore", "Shrubs and snow are absent from the scene."),
         ("mountain", "Cropland, wetland and built-up land are not found here."),

@@ -1,0 +1,76 @@
+"""How much of the scene a cover is said to take up in words of size: a large part, a minor component, extensive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from captioners.claims import Claim, Said
+from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of
+from captioners.mentions import Mention, find_places
+
+_PART = (
+    r"(?:parts?|portions?|shares?|areas?|proportions?|fractions?|sections?|swathe?s?|tracts?|expanses?|percentage|"
+    r"amounts?)"
+)
+_LARGE = r"(?:large|major|substantial|considerable|significant|sizea?ble|big|great|good|extensive|vast|huge)"
+_SMALL = r"(?:small|minor|little|tiny|modest|limited|slight|minimal|insignificant)"
+_OF = rf" (?:of|within|in) (?:the |this )?(?:whole |entire |overall |total )?{GROUND}\b"
+_TOLD = re.compile(
+    rf"\b(?:an? |the )?(?:(?P<large>{_LARGE})|(?P<small>(?:very |relatively |rather |only )?{_SMALL})) {_PART}{_OF}"
+    rf"|\b(?P<much>much|a good deal|a lot){_OF}"
+    r"|\b(?:(?P<major>major|main|key|principal|significant|substantial)|(?P<minor>minor|small|marginal|insignificant)) "
+    rf"(?:component|constituent|element|contributor)s?(?:{_OF})?",
+    re.I,
+)
+_IS = re.compile(
+    r"(?: in the [\w-]+)?\s+(?:is|are|lies?|consists? of|belongs? to|remains?|holds?|comprises?)\s+"
+    r"(?:(?:covered|taken up|occupied|filled|made up) (?:by|with|in|of) |under |(?:only|mostly|mainly) )?"
+    r"(?:an? |the |some )?",
+    re.I,
+)
+_WIDE = re.compile(
+    r"(?<!most )(?<!more )(?<!less )(?<!least )(?<!as )\b(?:extensive|expansive|widespread|abundant|"
+    r"(?:vast|large|broad|extensive|wide) (?:areas|expanses|stretches|tracts|swathe?s) of) (?:open )?$",
+    re.I,
+)
+_IS_WIDE = re.compile(
+    r" (?:is|are) (?:very |quite |particularly )?(?:extensive|expansive|widespread|abundant)\b(?! (?:than|as))", re.I
+)
+LARGE_PERCENT, SMALL_PERCENT = 15.0, 25.0
+"""Less is no large part, and more no small one."""
+
+
+def amounts(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for match in _TOLD.finditer(said.text):
+        is_small = bool(match.group("small") or match.group("minor"))
+        if re.search(r"\b(?:no|not|none|second|third|than)\b[^.;,]*$", said.text[: match.start()], re.I):
+            continue
+        yield from _judged(said, _spoken_of(said, match), match, is_small)
+    for one in said.mentions:
+        match = _WIDE.search(said.text[: one.start]) or _IS_WIDE.match(said.text, one.end)
+        if match:
+            yield from _judged(said, listed_after(said, one.start), match, is_small=False)
+
+
+def _spoken_of(said: Said, match: re.Match[str]) -> list[Mention]:
+    """The covers that a part is said to be, after it or before it."""
+    after = said.after(match.end())
+    if after is not None and _IS.fullmatch(said.text, match.end(), after.start):
+        return listed_after(said, after.start)
+    return listed_before(said, match.start())
+
+
+def _judged(said: Said, named: Sequence[Mention], match: re.Match[str], is_small: bool) -> Iterable[Claim]:
+    if not any(said.classes_of(m.concept) for m in named):
+        return
+    starts, stops = ([getattr(one, name) for one in named] for name in ("start", "end"))
+    ends = min(match.start(), *starts), max(match.end(), *stops)
+    part = part_of(said, find_places(said.text), *ends)
+    if part is not None and part.form in ("edge", "corner"):
+        return
+    share = percent_of(said, named, "" if part is None else part.region)
+    each = [percent_of(said, [m], "" if part is None else part.region) for m in named]
+    if (max(each) > SMALL_PERCENT) if is_small else (share < LARGE_PERCENT):
+        yield "number", f"{match.group(0).strip()!r} says too {'little' if is_small else 'much'}"
