@@ -209,15 +209,15 @@ def _place(chip: Chip, true: bool) -> Case | None:
         for name, words in QUARTERS.items():
             inside = float((chip.quarter(name) == code).sum()) / total
             if (inside >= 0.6) if true else (inside <= 0.08 and chip.shares[code] >= 1):
-                rows.append((code, words))
+                rows.append((code, words, float((chip.quarter(name) == code).mean())))
     if not rows:
         return None
-    code, where = chip.pick(rows)
+    code, where, filled = chip.pick(rows)
     word = chip.word(code).removeprefix("a ")
     text = chip.pick(
         (f"The {word} lies mostly in the {where}.", f"Most of the {word} is found in the {where}ern part.",
          f"{_capital(word)} is concentrated in the {where}.", f"In the {where} there is {word}.",
-         f"{_capital(word)} occupies the {where}ern quarter.")
+         f"{_capital(word)} {'occupies' if filled > 0.5 or not true else 'is found in'} the {where}ern quarter.")
     )  # fmt: skip
     return Case(
         "place",

@@ -31,7 +31,8 @@ _LEAST = (
     (
         re.compile(
             rf"(?<!almost )(?<!nearly )(?<!virtually )(?<!practically )(?:\b(?:entirely|completely|exclusively|"
-            rf"the whole of|the entire|nothing but|from edge to edge|the lot) ?\b|"
+            r"the whole of|the entire(?! (?:width|height|length|breadth|extent))|nothing but|from edge to edge|"
+            rf"the lot) ?\b|"
             rf"\ball of the (?:mapped )?{GROUND}\b)",
             re.I,
         ),
@@ -118,7 +119,8 @@ def _is_place(places: Sequence[Place], start: int, end: int) -> bool:
 _WHOLE = r"(?:all|entirely|wholly|completely|fully|solely|purely|exclusively)"
 _MOST = r"(?:most|the bulk|the greater part|the majority)"
 _FILLS = re.compile(
-    r"\b(?:covers?|covering|fills?|filling|(?P<lies>occup(?:y|ies|ying)|tak(?:es?|ing) up)|blankets?|cloaks?)\s+"
+    r"\b(?:covers?|covering|fills?|filling|blankets?|cloaks?|(?P<lies>occup(?:y|ies|ying)|tak(?:es?|ing) up|spans?|"
+    r"(?:extend|spread|stretch)(?:s|es|ing)? (?:over|across)))\s+"
     rf"(?:(?P<all>all (?:of )?|the whole (?:of )?|(?:the )?entire )|(?P<most>{_MOST} of ))?(?:the )?$",
     re.I,
 )
@@ -134,6 +136,8 @@ _HEAD = re.compile(
 )
 _VAGUE_PARTS = ("part", "side", "edge", "border", "margin", "corner")
 """Parts whose bounds nobody knows, or that are judged as places."""
+_BOUNDED = ("half", "quarter", "quadrant")
+"""Parts whose bounds are known: what occupies one lies on most of it."""
 FILLED_PERCENT, MOST_PERCENT, WHOLE_PERCENT = 60.0, 50.0, 99.5
 """What covers a part of the scene, most of it or all of it, has more than so much of it."""
 
@@ -143,12 +147,13 @@ def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     for rank, place in enumerate(places):
         if place.text.lower().endswith(_VAGUE_PARTS):
             continue
+        strip = _STRIP.match(said.text, place.start) if len(place.region) == 1 else None
         fills, head = _FILLS.search(said.text[: place.start]), _HEAD.search(said.text[: place.start])
-        filled = _IS_FILLED.match(said.text, place.end)
+        filled = _IS_FILLED.match(said.text, strip.end() if strip else place.end)
         if fills:
             named = listed_before(said, fills.start())
             strong, most = bool(fills.group("all")), fills.group("most")
-            if fills.group("lies") and not (strong or most):
+            if fills.group("lies") and not (strong or most or strip or place.text.lower().endswith(_BOUNDED)):
                 continue  # "trees occupy the north": they lie there
             following = joined_places(said.text, places[rank:])
         elif head and filled:
@@ -158,10 +163,31 @@ def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             following = [place]
         else:
             continue
+        most = most or (fills and fills.group("lies"))
         least = WHOLE_PERCENT if strong else MOST_PERCENT if most else FILLED_PERCENT
+        if strip and any(said.classes_of(m.concept) for m in named):
+            if _strip_percent(said, named, place.region, _STRIPS[strip.group(1).lower().replace("-", " ")]) <= least:
+                yield "number", f"{strip.group(0)!r} holds less of it than that"
+            continue
         for part in following:
             if any(said.classes_of(m.concept) for m in named) and percent_of(said, named, part.region) <= least:
                 yield "number", f"{part.text!r} holds less of it than that"
+
+
+_STRIPS = {
+    "third": 1 / 3, "quarter": 1 / 4, "fifth": 1 / 5, "tenth": 1 / 10, "two thirds": 2 / 3, "three quarters": 3 / 4,
+}  # fmt: skip
+_STRIP = re.compile(rf"[a-z]+ ({'|'.join(_STRIPS).replace(' ', '[ -]')})\b", re.I)
+"""``northern fifth``, ``western two thirds``"""
+
+
+def _strip_percent(said: Said, named: Sequence[Mention], side: str, part: float) -> float:
+    """How much of the outer part of the scene on a side some covers may fill at most, by the thirds of a 3x3 grid."""
+    thirds = {"n": "r{0}c{1}", "s": "r{0}c{1}", "w": "r{1}c{0}", "e": "r{1}c{0}"}[side]
+    order = (1, 2, 3) if side in "nw" else (3, 2, 1)
+    held = [sum(percent_of(said, named, thirds.format(n, k)) for k in (1, 2, 3)) / 3 for n in order]
+    weights = [min(1.0, max(0.0, 3 * part - n)) for n in range(3)]
+    return sum(min(share, 100.0 * weight) for share, weight in zip(held, weights, strict=True)) / (3 * part)
 
 
 _HOLDS = r"(?:consists? of|(?:composed|made up) of|comprises?|holds?|contains?|shows?|has|is|are)"

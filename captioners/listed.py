@@ -18,6 +18,7 @@ ONE_PART = re.compile(
 """A sentence that begins so speaks of one part of the scene."""
 ALL_OF_IT = 0.95
 """What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
+_OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
 REACH = 16
 """A place within so many characters is the one that a word speaks of."""
 
@@ -25,8 +26,14 @@ REACH = 16
 def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place | None:
     """The part of the scene that a word which stands here speaks of; None: the whole."""
     near = next((place for place in places if 0 <= place.start - end <= REACH), None)
-    near = near or next((place for place in places if 0 <= start - place.end <= REACH), None)
+    near = near or next((place for place in places if 0 <= start - _end_of(said, place) <= REACH), None)
     return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
+
+
+def _end_of(said: Said, place: Place) -> int:
+    """Where the words for a place end: "the left side of the image"."""
+    scene = _OF_SCENE.match(said.text, place.end)
+    return scene.end() if scene else place.end
 
 
 def region_of(said: Said, places: Sequence[Place], end: int) -> str:

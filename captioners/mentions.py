@@ -156,7 +156,8 @@ _PLACE = re.compile(
 )
 _SIDE = re.compile(
     rf"(?<=the )(?:(?P<word>right|left)(?:-hand)?(?![\w-])(?:\s+{_FORM})?"
-    rf"|(?P<level>upper|lower)\s+{_FORM.replace('form', 'part')})(?!\s+of\b)",
+    rf"|(?P<level>upper|lower)\s+{_FORM.replace('form', 'part')})"
+    r"(?!\s+of\b(?! (?:the |this )?(?:scene|area|chip|image|landscape|view|picture)\b))",
     re.IGNORECASE,
 )
 _SIDES = {"right": "e", "left": "w", "upper": "n", "lower": "s"}
