@@ -29,7 +29,7 @@ def moments(text: str, reading: Reading) -> list[Moment]:
     found: list[Moment] = [
         (number.start, frozenset(day for day in held if is_day(number.text, day)))
         for number in find_numbers(text)
-        if number.kind == "date"
+        if number.kind == "date" and not number.text.isdigit()  # a year alone parts no dates
     ]
     for match in _SEASON.finditer(text):
         days = {d.day for d in reading.dates if d.values.get("season") == match.group("season").lower()}
@@ -62,7 +62,7 @@ def told_then(cited: Sequence[Fact], number: Number, text: str, reading: Reading
 
 def seasons_then(text: str, reading: Reading) -> set[str]:
     """Seasons of the one day that a sentence names; empty where it names none, or several."""
-    named = [n for n in find_numbers(text) if n.kind == "date"]
+    named = [n for n in find_numbers(text) if n.kind == "date" and not n.text.isdigit()]
     if len(named) != 1:
         return set()
     days = [d for d in reading.dates if is_day(named[0].text, d.day)]

@@ -115,7 +115,8 @@ def _heights(said: Said) -> Iterable[Claim]:
 
 _LIES_HIGH = re.compile(
     r"\b(?:(?P<up>high(?:er|est)|rises|climbs|ascends|uphill)"
-    r"|(?P<down>low(?:er|est)|falls|slopes down|drops|descends))\b(?! (?:half|part|quarter|edge|third|left|right))",
+    r"|(?P<down>low(?:er|est)|falls|slopes? down(?:wards?)?|dips|drops|descends))\b"
+    r"(?! (?:half|part|quarter|edge|third|left|right))",
     re.I,
 )
 _OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|relief)\b|\bthan the\b", re.I)

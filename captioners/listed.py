@@ -73,6 +73,18 @@ def listed_before(said: Said, end: int) -> list[Mention]:
     return named
 
 
+def list_around(near: Sequence[Mention], mentions: Sequence[Mention], text: str) -> list[Mention]:
+    """The list of covers that one of some stands in: "trees and water cover 40%"."""
+    found = list(near[:1])
+    for one in reversed(mentions):
+        if found and one.end <= found[0].start and JOINED.fullmatch(text[one.end : found[0].start]):
+            found.insert(0, one)
+    for one in mentions:
+        if found and one.start >= found[-1].end and JOINED.fullmatch(text[found[-1].end : one.start]):
+            found.append(one)
+    return found
+
+
 def joined_places(text: str, places: Sequence[Place]) -> list[Place]:
     """The first of some places and those that a list adds to it: ``the north-east and the south``."""
     found = list(places[:1])

@@ -68,6 +68,11 @@ def _named(said: Said) -> list[_Named]:
     ]
 
 
+def is_on_map(words: str) -> bool:
+    """Whether the words for a cover mean a feature of the map, also where a class of the label goes by them."""
+    return any(word in words.lower() for word in _MAP_ALONE)
+
+
 def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
     """Where the words that speak of a feature end: at the next feature, cover or clause."""
     starts = [other.start for other in named if other.start >= one.end]

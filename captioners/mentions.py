@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 from captioners.lexicon import concepts
@@ -138,6 +138,19 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
         if match.group(1).lower() in owner:
             found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], negated=True))
     return sorted(found, key=lambda one: one.start)
+
+
+def merged(mentions: Sequence[Mention], sentence: str) -> list[Mention]:
+    """Mentions of one concept that stand side by side are one: "agricultural fields", "bare rock"."""
+    found: list[Mention] = []
+    for one in mentions:
+        last = found[-1] if found else None
+        is_same = last is not None and (last.concept, last.negated) == (one.concept, one.negated)
+        if last is not None and is_same and sentence[last.end : one.start] in (" ", "-") and one.end > last.end:
+            found[-1] = replace(last, end=one.end)
+        else:
+            found.append(one)
+    return found
 
 
 _COMPASS = {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.listed import percent_of
+from captioners.listed import GROUND, listed_after, percent_of
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
@@ -117,8 +117,12 @@ _LARGEST = re.compile(
     r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
+LEADS = re.compile(rf"{_LARGEST.pattern}|\bdominates? the {GROUND}\b", re.I)
+"""Words by which a cover is the first of all."""
 _IN_PART = re.compile(r"\s+(?:in|of|across) the ", re.I)
-_AFTER = re.compile(r"^(?:after|behind|next to)\s+$", re.I)
+_AFTER = re.compile(
+    r"^(?:(?:after|behind|next to)|(?P<beside>apart from|aside from|besides|other than|except for))\s+(?:the )?$", re.I
+)
 
 
 def _rank(said: Said) -> Iterable[Claim]:
@@ -137,10 +141,14 @@ def _rank(said: Said) -> Iterable[Claim]:
         yield from _nth(said, one, match.group("nth"), match.group(0))
         return
     first = said.mentions[0]
-    if first is not one and _AFTER.match(said.text[: first.start]):  # "after A, B is the largest cover"
-        codes = {c.code for c in said.classes_of(first.concept)}
+    after = _AFTER.match(said.text[: first.start]) if first is not one else None
+    if after is not None:  # "after A, B is the largest cover"; "apart from A and B, C is the largest cover"
+        others = listed_after(said, first.start)
+        codes = {c.code for m in others for c in said.classes_of(m.concept)}
         rest = [c.share for c in said.reading.classes if c.code not in codes]
-        if codes and rest and not said.share(first)[1] >= said.share(one)[1] >= max(rest) - 1e-6:
+        share = said.share(one)[1]
+        is_less = after.group("beside") or all(said.share(m)[1] >= share for m in others)
+        if codes and rest and not (is_less and share >= max(rest) - 1e-6):
             yield "comparison", f"{match.group(0)!r} is another"
         return
     last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))

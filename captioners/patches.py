@@ -16,7 +16,8 @@ _PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps
 _NTH = {"second": 2, "third": 3, "fourth": 4}
 _COUNTS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six"), 1)}
 _RANK = re.compile(
-    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest)\s+(?:single )?(?:{_PATCH} of (?:the )?)?$",
+    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest|larger|bigger|smaller)\s+"
+    rf"(?:of (?:the|its) (?:two|three|four) )?(?:single )?(?:{_PATCH} of (?:the )?)?$",
     re.I,
 )
 _FIRST = re.compile(
@@ -79,6 +80,7 @@ def patches(said: Said) -> Iterable[Claim]:
         yield from _ranked(said, one, code, places)
         yield from _several(said, one, code, places)
         yield from _here(said, one, code, places)
+        yield from _each(said, one, code)
         yield from _mean(said, one, code)
         yield from _reached(said, one, code, places)
         yield from _biggest(said, one, code)
@@ -130,7 +132,11 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
     if match is None:
         return
     every = _all_of(said.reading, code)
-    rank = len(every) if match.group("top").lower() == "smallest" else _NTH.get((match.group("nth") or "").lower(), 1)
+    rank = (
+        len(every)
+        if match.group("top").lower().startswith("small")
+        else _NTH.get((match.group("nth") or "").lower(), 1)
+    )
     patch = _patch(said.reading, code, rank) if rank else None
     end = _clause(said, one.end)
     areas = [n for n in find_numbers(said.text) if n.kind == "area" and one.end <= n.start < end]
@@ -193,6 +199,18 @@ def _here(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Itera
             if not any(number.allows(area) for area in (*(p.area for p in found), share / 400.0 * ground)):
                 yield "number", f"{number.text!r} is not the area of what lies there"
     yield from _sized(said, place.end, found)
+
+
+_EACH = re.compile(
+    rf"\b(?:the|its|all|both|these)\s+(?:{'|'.join((*_COUNTS, 'few', 'scattered'))})?\s*{_PATCH} of (?:the )?$",
+    re.I,
+)
+
+
+def _each(said: Said, one: Mention, code: int) -> Iterable[Claim]:
+    """``the two patches of A are large``."""
+    if _EACH.search(said.text[: one.start]):
+        yield from _sized(said, one.end, _all_of(said.reading, code))
 
 
 def _mean(said: Said, one: Mention, code: int) -> Iterable[Claim]:

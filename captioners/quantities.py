@@ -104,7 +104,9 @@ _FRACTION = re.compile(
     r"(?!\s+of neighbours)",
     re.IGNORECASE,
 )
-_HALF_PLACE = re.compile(r"(?:northern|southern|eastern|western|upper|lower|left|right|other)\s+$", re.IGNORECASE)
+_HALF_PLACE = re.compile(
+    r"(?:northern|southern|eastern|western|upper|lower|top|bottom|(?:left|right)(?:-hand)?|other)\s+$", re.IGNORECASE
+)
 _AREA = re.compile(
     rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
     re.IGNORECASE,
@@ -142,6 +144,13 @@ _RATIO = re.compile(
 """``two in three``, ``nine out of ten``."""
 _MONTH = re.compile(rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?<=in )(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b(?: \d{{1,2}}\b)?")
 """A month, or a day of it, without its year."""
+_YEAR = re.compile(
+    r"(?:(?<=\bin )|(?<=\bof )|(?<=\bduring )|(?<=\bsince )|(?<=\bspring )|(?<=\bsummer )|(?<=\bautumn )|"
+    r"(?<=\bwinter ))"
+    r"(?:19|20)\d\d\b(?!\s?(?:%|°|per|m\b|m[²2]|k?m\b|ha\b|[a-z]+s\b))",
+    re.IGNORECASE,
+)
+"""A year alone: "in 2021", "spring 2021"; a figure before a plural is a count."""
 
 
 def value_of(figure: str) -> float:
@@ -174,8 +183,9 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     found: list[Number] = []
     taken = [False] * len(sentence)
     for kind, pattern in (
-        ("date", _DATE), ("date", _MONTH), ("points", _POINTS), ("points", _BY_POINTS), ("percent", _PERCENT),
-        ("ratio", _RATIO), ("half area", _HALF_AREA), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
+        ("date", _DATE), ("date", _MONTH), ("date", _YEAR), ("points", _POINTS), ("points", _BY_POINTS),
+        ("percent", _PERCENT), ("ratio", _RATIO),
+        ("half area", _HALF_AREA), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
         ("decibel", _DECIBEL), ("degrees", _DEGREES), ("count", _COUNT_WORD), ("plain", _PLAIN),
     ):  # fmt: skip
         if pattern is _BY_POINTS and not LEADING.search(sentence):
@@ -267,12 +277,14 @@ def is_day(text: str, day: str) -> bool:
     """Whether a date as written names an ISO day, or its month, or the day or month of any year.
 
     Args:
-        text: the date.
+        text: the date, or a year alone.
         day: the day; what follows it is passed over: map extracts have the time of day, too.
     """
     day = day[:10]
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         return text == day
+    if re.fullmatch(r"\d{4}", text):
+        return day.startswith(text)
     name = next(m for m in MONTHS if m in text)
     figures = [int(f) for f in re.findall(r"\d+", text)]
     year, month, number = (int(part) for part in day.split("-"))

@@ -9,12 +9,13 @@ from itertools import pairwise
 from captioners.claims import Claim, Said
 from captioners.listed import listed_after
 from captioners.mentions import Mention, find_places
+from captioners.orders import LEADS
 
 
 def ranks(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     if said.reading.classes and said.mentions:
-        for rule in (_ordered, _before, _ends, _after_another, _half):
+        for rule in (_ordered, _second, _before, _ends, _after_another, _half):
             yield from rule(said)
 
 
@@ -46,6 +47,20 @@ def _ordered(said: Said) -> Iterable[Claim]:
     shares = [said.share(one) for one in (reversed(named) if rising else named) if said.classes_of(one.concept)]
     if match and any(high < low - SLACK for (_, high), (low, _) in pairwise(shares)):
         yield "comparison", f"{match.group(0).strip()!r} is not the order of their shares"
+
+
+def _second(said: Said) -> Iterable[Claim]:
+    """``A is the largest cover, followed by B``: B is the second of all."""
+    leads, then = LEADS.search(said.text), _THEN.search(said.text)
+    if leads is None or then is None or then.start() < leads.end() or find_places(said.text):
+        return
+    if then.group(0).lower().startswith("ahead"):
+        return  # of any that is less
+    if leads.group("nth") or (leads.group("top") or "").lower().startswith(("small", "least", "rarest")):
+        return
+    named = listed_after(said, then.end())
+    if named and _place(said, named[0]) > 2:
+        yield "comparison", f"{then.group(0).strip()!r}, but another cover comes second"
 
 
 _BEFORE = re.compile(

@@ -24,8 +24,9 @@ from captioners.dated import told_then
 from captioners.extents import extents
 from captioners.levels import levels
 from captioners.lexicon import Noun, concepts_of, nouns_of
-from captioners.mapped import mapped
-from captioners.mentions import Mention, Place, find_mentions, find_places, is_synonym
+from captioners.listed import list_around
+from captioners.mapped import is_on_map, mapped
+from captioners.mentions import Mention, find_mentions, find_places, is_synonym, merged
 from captioners.names import names_told
 from captioners.orders import orders
 from captioners.patches import patches
@@ -44,6 +45,11 @@ STRONG = re.compile(
 )
 SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
 _TOGETHER = re.compile(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
+_EACH = re.compile(r"\b(?:each|apiece|respectively|both)\b", re.I)
+_VEGETATED = re.compile(
+    r"(?<!sparsely )(?<!sparse )\bvegetat(?:ed|ion)\b(?! ind(?:ex|ices))(?!.*\b(?:ND[VWB]I|denser|greener|thinned)\b)",
+    re.I,
+)
 _REMAINING = re.compile(r"\b(?:remaining|other)\s*$", re.I)
 _UNITS = {
     "area": ("m2",),
@@ -84,6 +90,7 @@ _OUTSIDE = re.compile(
     r"\s+(?:in |for |of |along )?(?:the )?(?:far )?$",
     re.I,
 )
+_ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(?:s|ing)?|along) (?:the )?$", re.I)
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
 RULES = (claims, orders, ranks, extents, amounts, whole, spread, across, patches, levels, mapped)
@@ -134,7 +141,7 @@ class Verifier:
         found += [Violation(rule, detail) for rule, detail in wrong]
         found += style_violations(text, plain, self.gsd_m, self.nouns)
         plain = _TERMS.sub(lambda match: "x" * len(match.group(0)), plain)
-        mentions = find_mentions(plain, self.nouns)
+        mentions = merged(find_mentions(plain, self.nouns), plain)
         told = concepts_told(known, self.nouns)
         asserted = tuple(m for m in mentions if not m.negated and m.concept not in told)
         found += self._classes(plain, mentions, told)
@@ -233,6 +240,8 @@ class Verifier:
             values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
             if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
                 values = self._sums(asserted, regions)
+            elif len(percents) == 1 and len(asserted) > 1 and not _EACH.search(text):
+                values += self._sums(list_around(near, asserted, text), regions if not whole else ())
             if _REMAINING.search(text[: number.start]):  # all that is told after it; `whole` asks whether that is all
                 values += self._sums([m for m in asserted if m.start >= number.end], regions)
             if not any(number.allows(v) for v in values):
@@ -260,6 +269,8 @@ class Verifier:
             values += [sum(shares), 100.0 - sum(shares)] if shares else []
         if not near:
             values += shares
+        if _VEGETATED.search(text):
+            values.append(sum(c.share for c in self.classes_of("vegetation")))
         if SUM.search(text):
             values.append(sum(shares))
             named = {c.code: c.share for m in find_mentions(text, self.nouns) for c in self.classes_of(m.concept)}
@@ -344,12 +355,14 @@ class Verifier:
                 if f.kind in ("osm", "element")
                 and (not near or near[0].concept in concepts_told([f], self.nouns) | concepts_of(f.subject))
             ]
-            if not near or any(f.unit in _PLACE_UNITS for f in mapped):
-                holds = any(tells(fact, place) for fact in (mapped if near else cited))
-            else:
+            by_map = not near or any(f.unit in _PLACE_UNITS for f in mapped)
+            holds = by_map and any(tells(fact, place) for fact in (mapped if near else cited))
+            if near and not holds and not (by_map and is_on_map(text[near[0].start : near[0].end])):
                 classes = [c for m in near for c in self.classes_of(m.concept)]
                 nouns = {one.noun for one in classes}
                 told_by = [f for f in cited if f.subject in nouns and not (strong and f.unit == "position")]
+                if place.form == "edge" and _ALONG.search(text[: place.start]):
+                    told_by = [f for f in told_by if f.unit != "edges"]  # what reaches an edge does not line it
                 holds = any(tells(fact, place) for fact in told_by)
                 holds = holds or any(lies(self.reading, one, place, strong) for one in classes)
                 if (

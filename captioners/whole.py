@@ -23,7 +23,7 @@ _MAKES_UP = re.compile(
 )
 _MOSTLY = re.compile(r"\b(?:mostly|mainly|largely|chiefly|predominantly|primarily|above all)\b", re.I)
 _APART = re.compile(
-    r"\b(?:apart from|aside from|except for|save for|other than|besides|but for) [^.;:]*?, "
+    r"\b(?:apart from|aside from|except for|save for|other than|besides|but for|in addition to) [^.;:]*?, "
     rf"(?:everything|all of it|it|the (?:whole |entire |rest of the )?{GROUND}|there)\s+"
     r"(?:is|are|lies|consists of)\s+(?P<most>(?:mostly|mainly|largely|chiefly) )?"
     r"(?:(?:only|all|entirely|wholly|nothing but|covered (?:by|with)|under|of)\s+){0,2}$",
@@ -59,6 +59,7 @@ def whole(said: Said) -> Iterable[Claim]:
     yield from _rest(said, places)
     yield from _apart(said)
     yield from _character(said, places)
+    yield from _vegetated(said, places)
 
 
 def _rest(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
@@ -116,6 +117,24 @@ def _left(
     rest = 100.0 - before
     if (both - before < 0.5 * rest) if is_most else (both < 100.0 - LEFT_OVER):
         yield "number", f"{words.strip()!r} holds more than that"
+
+
+_ALL_GREEN = re.compile(
+    rf"\b(?:{GROUND}|(?:north|south|east|west)\w*(?: (?:half|quarter))?) (?:is|are) (?:(?P<all>entirely|completely|"
+    r"fully|wholly|all)|almost entirely|mostly|mainly|largely|predominantly)\s+"
+    r"(?:(?:covered|overgrown) (?:by|with|in) |under )?(?:green |natural )?vegetat(?:ed|ion)\b",
+    re.I,
+)
+
+
+def _vegetated(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the scene is entirely covered by vegetation``: by all covers that are plants."""
+    for match in _ALL_GREEN.finditer(said.text):
+        plants = [Mention(match.end(), match.end(), "vegetation", negated=False)]
+        part = part_of(said, places, match.start(), match.end())
+        share = percent_of(said, plants, "" if part is None else part.region)
+        if share < (99.5 if match.group("all") else CHARACTER_PERCENT):
+            yield "number", f"{match.group(0)!r} says too much"
 
 
 def _character(said: Said, places: Sequence[Place]) -> Iterable[Claim]:

@@ -172,6 +172,64 @@ def test_lists_of_what_is_absent_are_doubted_where_it_is_there(world: str, text:
     assert "absence" in broken(WORLDS[world](), text)
 
 
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        ("shore", "Water covers the western third of the scene."),
+        ("shore", "The left side of the image is dominated by open water."),
+        ("shore", "Water takes up most of the left half of the image."),
+        ("shore", "Water and cropland make up about two thirds of the scene."),
+        ("shore", "Only a small part of the scene is wooded."),
+        ("shore", "Apart from water and cropland, built-up land is the largest cover."),
+        ("shore", "A compact built-up block lies in the upper right corner of the image."),
+        ("shore", "The built-up area reaches the northern and eastern edges of the scene."),
+        ("shore", "In spring 2021 mean NDVI was 0.48."),
+        ("shore", "The larger patch of cropland covers 7.2 ha."),
+        ("shore", "Agricultural fields cover 32.5% and open water 33% of the scene."),
+        ("mountain", "Snow covers the northern fifth of the scene."),
+        ("mountain", "The forest stretches across the entire width of the scene."),
+        ("mountain", "The bottom half of the image is forest."),
+        ("mountain", "Vegetation covers three fifths of the scene."),
+        ("mountain", "Trees cover a large part of the scene."),
+        ("mountain", "The two patches of grassland are small."),
+        ("mountain", "Trees are the dominant land cover, followed by snow and bare ground."),
+    ],
+)
+def test_amounts_and_parts_pass_where_they_are_so(world: str, text: str) -> None:
+    assert broken(WORLDS[world](), text) == set()
+
+
+@pytest.mark.parametrize(
+    ("world", "rule", "text"),
+    [
+        ("shore", "number", "Water covers the western two thirds of the scene."),
+        ("shore", "number", "Wetland takes up the left half of the image."),
+        ("shore", "number", "Trees occupy the south-eastern quarter."),
+        ("shore", "number", "The city extends over most of the eastern half."),
+        ("shore", "number", "Only a small part of the scene is water."),
+        ("shore", "number", "Water is a minor component of the scene."),
+        ("shore", "number", "Trees cover a substantial part of the scene."),
+        ("shore", "number", "The scene is characterised by extensive forest."),
+        ("shore", "number", "Much of the scene is wetland."),
+        ("shore", "number", "In 2019, water and cropland led."),
+        ("shore", "number", "The larger of the two patches of cropland covers 4.5 ha."),
+        ("shore", "comparison", "Water is the most extensive cover at 33%, followed by built-up land."),
+        ("shore", "comparison", "Apart from water, built-up land is the largest cover."),
+        ("shore", "place", "Built-up land lines the southern edge."),
+        ("mountain", "place", "The snow lines the western edge."),
+        ("mountain", "number", "Snow covers the northern third of the scene."),
+        ("mountain", "number", "The scene is entirely covered by vegetation."),
+        ("mountain", "number", "Vegetation covers a third of the scene."),
+        ("mountain", "size", "The two patches of grassland are large."),
+        ("mountain", "comparison", "Trees are the dominant land cover, followed by shrubland."),
+        ("mountain", "number", "The snowfield takes up the right half."),
+        ("mountain", "terrain", "The terrain slopes downward from south to north."),
+    ],
+)
+def test_amounts_and_parts_are_doubted_where_they_are_not_so(world: str, rule: str, text: str) -> None:
+    assert rule in broken(WORLDS[world](), text)
+
+
 def test_the_rest_is_what_the_text_before_leaves() -> None:
     verifier, facts = mountain()
     named = ["Trees cover nearly half of the scene.", "Snow and bare ground each cover about a fifth."]
