@@ -255,8 +255,11 @@ def _comparison(chip: Chip, true: bool) -> Case | None:
     top = max(chip.shares, key=lambda c: chip.shares[c])
     rows = [
         f"There is more {one} than {other}.", f"{_capital(one)} covers more ground than {other}.",
-        f"{_capital(other)} takes up less of the scene than {one}.", f"{_capital(one)} leads, followed by {other}.",
+        f"{_capital(other)} takes up less of the scene than {one}.",
     ]  # fmt: skip
+    ranked = sorted(chip.shares, key=lambda c: -chip.shares[c])
+    if not true or [first, second] == ranked[:2]:
+        rows.append(f"{_capital(one)} leads, followed by {other}.")
     if (first == top) if true else (first != top):
         rows.append(f"The main land cover is {one}.")
     return Case("comparison", chip.pick(rows), (f"share.{more}", f"share.{less}"), true)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, product
 
-from captioners.claims import Claim, Said, share_edge
+from captioners.claims import Claim, Said
+from captioners.contact import share_edge
 from captioners.mentions import Mention, Place, find_places
 from captioners.placed import bearing_of, centre_of
 from captioners.reading import Reading

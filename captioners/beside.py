@@ -16,6 +16,13 @@ ONE_OF_THEM = re.compile(
 """Words by which an area is that of a patch."""
 
 
+_CLAUSE = re.compile(
+    r"[;,](?!\s*(?:covering|measuring|spanning|occupying|totall?ing|extending over|with an area of)\b)"
+    r"|\band\b(?=[^,;]*\d)"
+)
+"""Clauses; "the built-up land, covering 3 ha" is one."""
+
+
 def beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
     """The cover that a figure belongs to by its words: ``two patches of water``, ``3 ha of woodland``."""
     after = next((m for m in mentions if m.start >= number.end), None)
@@ -28,7 +35,7 @@ def beside(number: Number, mentions: Sequence[Mention], text: str) -> list[Menti
 
 def told_before(number: Number, mentions: Sequence[Mention], text: str) -> list[Mention]:
     """The covers that a figure's clause names before it, up to the figure before."""
-    clause = re.split(r"[;,]|\band\b(?=[^,;]*\d)", text[: number.start])[-1]
+    clause = _CLAUSE.split(text[: number.start])[-1]
     return [m for m in mentions if number.start - len(clause) <= m.start and m.end <= number.start]
 
 

@@ -1,4 +1,4 @@
-"""What a sentence claims beyond classes, figures and places: relations, shapes, seasons, trends, terrain.
+"""What a sentence claims beyond classes, figures and places: directions, shapes, seasons, trends, terrain.
 
 Each rule finds the words of one sort of claim and asks the facts; a claim that no fact bears out is a violation.
 """
@@ -61,7 +61,7 @@ class Said:
 
 def claims(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    rules = (_direction, _border, _meeting, _enclosure, _shape, _quality, _size, _season, _trend, _terrain, _sky)
+    rules = (_direction, _shape, _quality, _size, _season, _trend, _terrain, _sky)
     for rule in rules:
         yield from rule(said)
 
@@ -111,95 +111,6 @@ def _is_so(said: Said, one: Mention, other: Mention, way: str) -> Iterable[Claim
         yield "relation", f"{told!r} is not where the one lies of the other"
 
 
-_BESIDE = re.compile(
-    r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
-    r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
-    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|(?:along|at|on) the (?:edge|margin|bank|shore)s? of)\s",
-    re.I,
-)
-
-
-def _border(said: Said) -> Iterable[Claim]:
-    """``A borders on B``: they share an edge."""
-    for match in _BESIDE.finditer(said.text):
-        one, other = said.before(match.start()), said.after(match.end() - 1)
-        if one is None or other is None or other.start > match.end() + 30 or one.concept == other.concept:
-            continue
-        if re.search(r"[;.]", said.text[one.end : match.start()]):
-            continue
-        if _are_apart(said, one, other):
-            yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
-
-
-_MEET = re.compile(r"\b(?:meet|touch|adjoin|abut)\b", re.I)
-
-
-def _meeting(said: Said) -> Iterable[Claim]:
-    """``A and B meet``: they share an edge."""
-    for match in _MEET.finditer(said.text):
-        before = [m for m in said.mentions if m.end <= match.start()][-2:]
-        after = said.after(match.end())
-        if len(before) < 2 or (after is not None and after.start <= match.end() + 30):
-            continue
-        if _are_apart(said, *before):
-            yield "relation", f"{match.group(0)!r}, but they do not touch"
-
-
-def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
-    """Whether both covers are there, and no fact says that they share an edge."""
-    are_there = all(said.classes_of(m.concept) for m in (one, other))
-    return are_there and not share_edge(said, one, other)
-
-
-def share_edge(said: Said, one: Mention, other: Mention) -> bool:
-    """Whether a fact says that two covers share an edge."""
-    a, b = ({c.code for c in said.classes_of(m.concept)} for m in (one, other))
-    pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
-    return bool(pairs & said.reading.by_id.keys())
-
-
-_AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
-_SURROUNDS = re.compile(
-    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s"
-    r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
-    re.I,
-)
-
-
-def _enclosure(said: Said) -> Iterable[Claim]:
-    """``A is surrounded by B``, ``B surrounds A``."""
-    for match in _AROUND.finditer(said.text):
-        one, other = said.before(match.start()), said.after(match.end() - 1)
-        if one is not None and other is not None and not _is_enclosed(said, one, other):
-            yield "relation", f"{match.group(0).strip()!r} is not borne out"
-    for match in _SURROUNDS.finditer(said.text):
-        other, one = said.before(match.start()), said.after(match.end() - 1)
-        if one is None or other is None or one.start > match.end() + 30:
-            continue
-        if not _is_enclosed(said, one, other):
-            yield "relation", f"{match.group(0).strip()!r} is not borne out"
-
-
-def _is_enclosed(said: Said, one: Mention, other: Mention) -> bool:
-    """Whether a fact says that the first cover lies within the second."""
-    others = said.classes_of(other.concept)
-    nouns = {c.noun for c in others}
-    classes = said.classes_of(one.concept)
-    facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in classes]
-    if any(fact is not None and fact.value in nouns for fact in facts):
-        return True
-    return any(_meets_only(said.reading, a.code, {b.code for b in others}) for a in classes)
-
-
-def _meets_only(reading: Reading, code: int, others: set[int]) -> bool:
-    """Whether a class that has no relations of its own borders on some others alone, away from the scene's edges."""
-    known = [f for f in reading.by_id if f.startswith((f"relation.{code}.", f"bearing.{code}.", f"enclosed.{code}"))]
-    edges = [f for f in reading.by_id if f.startswith((f"object.{code}.", f"patches.{code}.")) and f.endswith(".edges")]
-    pairs = [{int(part) for part in f.split(".")[1:]} for f in reading.by_id if f.startswith("border.")]
-    met = {other for pair in pairs if code in pair for other in pair - {code}}
-    return not known and not edges and bool(met) and met <= others
-
-
 SHAPES = {
     "ring-shaped": ("ring-shaped", "ring", "annular"),
     "elongated": ("elongated", "long and narrow", "long, narrow", "narrow", "linear", "stretched"),
@@ -211,7 +122,7 @@ SHAPES = {
 """Value of a fact -> words that say it."""
 _SHAPE_WORD = re.compile(
     r"(?<![\w-])(" + "|".join(sorted((re.escape(w) for ws in SHAPES.values() for w in ws), key=len, reverse=True)) +
-    r"|circular|triangular|square-shaped|crescent|l-shaped|oval)(?![\w-])",
+    r"|circular|triangular|square-shaped|crescent|l-shaped|oval)(?![\w-])(?! margin\b)",
     re.I,
 )  # fmt: skip
 
@@ -240,7 +151,8 @@ def _shape(said: Said) -> Iterable[Claim]:
 
 _QUALITY = re.compile(
     r"(?<![\w-])(?:dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
-    r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad))(?![\w-])",
+    r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad(?:er)?|narrower))(?![\w-])"
+    r"(?! (?:margin|variety|range|mix)\b)",
     re.I,
 )
 
@@ -260,6 +172,8 @@ _SIZE = re.compile(
     re.I,
 )
 _SIZE_AS = {"huge": "vast"}
+_SMALLER = {"small": "tiny", "large": "vast"}
+"""A tiny patch is a small one, too."""
 
 
 def _size(said: Said) -> Iterable[Claim]:
@@ -274,7 +188,7 @@ def _size(said: Said) -> Iterable[Claim]:
         about = [f for f in said.reading.sheet.facts if f.unit == "word" and said.is_about(f, one)]
         known = {str(f.value) for f in about if f.fact_id.endswith(".size")}
         known |= {size_word(said.share(one)[1] / 100.0 * said.reading.labelled / 100.0)}
-        if not word.startswith(tuple(known)):
+        if not word.startswith(tuple(known)) and _SMALLER.get(word) not in known:
             yield "size", f"{match.group(0).strip()!r} is not its size"
 
 

@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from captioners.claims import Claim, Said, share_edge
+from captioners.claims import Claim, Said
+from captioners.contact import share_edge
 from captioners.lexicon import concepts_of, nouns_of
 from captioners.listed import ONE_PART
 from captioners.mentions import Mention, Place, find_places

@@ -92,8 +92,26 @@ def _least(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         part = part_of(said, places, match.start(), match.end()) if match else None
         if match is None or (part is not None and part.form in ("edge", "corner")):
             continue  # what lies along an edge is judged as a place
-        if percent_of(said, said.mentions, "" if part is None else part.region) < least:
+        if percent_of(said, _spoken_of(said, match), "" if part is None else part.region) < least:
             yield "number", f"{match.group(0).strip()!r} says too much"
+
+
+_THEN = re.compile(
+    r"\s*(?:(?:is|are|lies?|consists? of|belongs? to|remains?)\s+"
+    r"(?:(?:covered|occupied|taken up) (?:by|with)|under)?\s*)?"
+    r"(?:an? |the )?",
+    re.I,
+)
+_ADDED = re.compile(r"\b(?:along with|together|combined|as well as|plus|with|mix\w*|mosaic|between)\b", re.I)
+
+
+def _spoken_of(said: Said, match: re.Match[str]) -> Sequence[Mention]:
+    """The covers that such words tell of: a list after them or before their verb, else all."""
+    after = said.after(match.end())
+    if after is not None and _THEN.fullmatch(said.text, match.end(), after.start):
+        return listed_after(said, after.start)
+    before = [] if _ADDED.search(said.text[: match.start()]) else listed_before(said, match.start())
+    return before or said.mentions
 
 
 def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
@@ -224,7 +242,7 @@ def _nothing_else(said: Said, places: Sequence[Place], named: list[Mention], wor
 
 
 _ONLY_THERE = re.compile(
-    r"\b(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited)\s+"
+    r"\b(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited|nowhere (?:but|except|else than))\s+"
     r"(?:(?:found|seen|present) )?(?:in|along|at|to|around|near|within|on)\s+(?:the )?$",
     re.I,
 )

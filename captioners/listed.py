@@ -9,7 +9,7 @@ from captioners.claims import Said
 from captioners.mentions import Mention, Place
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
-JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:and\s+)?(?:an?\s+|the\s+|some\s+)?")
+JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+|the\s+|some\s+)?")
 ONE_PART = re.compile(
     r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
     r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom)",

@@ -84,7 +84,11 @@ def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
 _NO = re.compile(
     r"\b(?:no|without(?: an?y?)?|lacks?(?: an?y?)?|free of|neither|nor) (?:an? |any )?(?:main |major )?$", re.I
 )
-_LIES = re.compile(r"[^,;.]{0,40}\b(?:in|along|through|across|over|at|near|within)\s+(?:the )?(?:far |extreme )?", re.I)
+_LIES = re.compile(
+    r"[^,;.]{0,40}\b(?:in|along|through|across|over|at|near|within|cross(?:es|ing)?|travers(?:es|ing)|cuts|bisects)\s+"
+    r"(?:the )?(?:far |extreme )?",
+    re.I,
+)
 _ALL_OVER = re.compile(
     r"[^,;.]{0,24}\b(?:spread|scattered|distributed|dotted)\s+(?:over|across|throughout|all over)\s+(?:the )?"
     r"(?:whole |entire )?(?:scene|area|image|picture)\b",

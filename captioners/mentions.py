@@ -49,8 +49,8 @@ _NEGATION = re.compile(
 )
 _HEAD = r"(?: (?:land|ground|cover|areas?))?"
 _ALL_ABSENT = re.compile(
-    rf"^{_HEAD}(?:(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:any\s+)?x{{2,}}{_HEAD})+\s+are\s+"
-    r"(?:all\s+|both\s+|\w+ly\s+)?(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)\b",
+    rf"^{_HEAD}(?:(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:any\s+)?x{{2,}}{_HEAD})+\s+(?:do not occur|are\s+"
+    r"(?:all\s+|both\s+|\w+ly\s+)?(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent))\b",
     re.IGNORECASE,
 )
 """After a cover, covers blanked to x: "snow, shrubs and wetlands are absent" denies all three."""
@@ -87,7 +87,8 @@ def _list_head(before: str, after: str) -> str:
 _DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
 _ABSENT_AFTER = re.compile(
     r"^\s+(?:cover\s+)?(?:(?:is|are|remains?)\s+(?:\w+ly |all but |next to |almost )?"
-    r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)|\w+\s+(?:up\s+)?none of)\b",
+    r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)|"
+    r"do(?:es)? not occur|\w+\s+(?:up\s+)?none of)\b",
     re.IGNORECASE,
 )
 _LESS = re.compile(r"\b([a-z]+?)(?:less|-free)\b", re.IGNORECASE)
@@ -164,7 +165,7 @@ _FORM = r"(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|t
 _PLACE = re.compile(
     r"(?<![\w-])(?P<word>"
     + "|".join(sorted(_COMPASS, key=len, reverse=True)).replace(" ", "[- ]")
-    + rf")(?:ern)?(?![\w-])(?:\s+{_FORM})?",
+    + rf")(?:ern(?:most)?)?(?![\w-])(?:\s+{_FORM})?",
     re.IGNORECASE,
 )
 _SIDE = re.compile(

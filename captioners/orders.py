@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, listed_after, percent_of
+from captioners.listed import GROUND, listed_after, listed_before, percent_of
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
 
 def orders(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_comparison, _higher, _points, _verb, _equal, _times, _order, _rank, _place):
+    for rule in (_comparison, _higher, _points, _verb, _than_all, _beside, _equal, _times, _order, _rank, _place):
         yield from rule(said)
 
 
@@ -117,7 +117,7 @@ _LARGEST = re.compile(
     r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
-LEADS = re.compile(rf"{_LARGEST.pattern}|\bdominates? the {GROUND}\b", re.I)
+LEADS = re.compile(rf"{_LARGEST.pattern}|\bdominates? the {GROUND}\b|\bleads?(?=,)", re.I)
 """Words by which a cover is the first of all."""
 _IN_PART = re.compile(r"\s+(?:in|of|across) the ", re.I)
 _AFTER = re.compile(
@@ -229,11 +229,51 @@ def _verb(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
 
 
+_THAN_ALL = re.compile(rf"(?:{_VERB.pattern}|\bthan)\s+(?:every|all|any)(?: of the)? other", re.I)
+
+
+def _than_all(said: Said) -> Iterable[Claim]:
+    """``A exceeds every other cover``, ``A covers more ground than any other cover``."""
+    for match in _THAN_ALL.finditer(said.text):
+        one, top = said.before(match.start()), max((c.share for c in said.reading.classes), default=0.0)
+        is_less = re.search(r"\b(?:less|fewer|smaller)\b", said.text[: match.end()], re.I)
+        if one is not None and said.classes_of(one.concept) and not is_less and said.share(one)[1] < top - 1e-6:
+            yield "comparison", f"{match.group(0)!r}, but another covers more"
+
+
+_COMPARED = re.compile(r"\b(?:compared|in comparison|relative) (?:with|to) (?:the )?$", re.I)
+_EXCEEDS = re.compile(
+    r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b(?![^.;]*\bthan\b)(?! (?:patch|block))", re.I
+)
+
+
+def _beside(said: Said) -> Iterable[Claim]:
+    """``compared with B, A covers a larger area``."""
+    for other in said.mentions:
+        match, one = _EXCEEDS.search(said.text), said.after(other.end)
+        if not _COMPARED.search(said.text[: other.start]):
+            continue
+        one = one if one is not None and match and one.end <= match.start() else said.before(other.start)
+        if match is None or one is None or one.concept == other.concept:
+            continue
+        more, less = (other, one) if match.group("less") else (one, other)
+        if said.share(more)[1] <= said.share(less)[0]:
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
 _EQUAL = re.compile(
-    r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|equally (?:common|large|extensive|widespread)|in equal measure|"
+    r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|"
+    r"equally (?:common|large|extensive|widespread)|in equal measure|"
     r"the same (?:share|area|amount|extent)|share (?:the \w+ )?equally|evenly (?:divided|split|shared))\b",
     re.I,
 )
+_ALIKE = re.compile(
+    r"\b(?:equal in (?:area|extent|size|share)|"
+    r"(?:of|in) (?:an? )?(?:similar|comparable|equal) (?:extent|area|size|share)s?|"
+    r"(?:similar|comparable) in (?:area|extent|size|share))\b",
+    re.I,
+)
+"""Of covers that are named together; else it may be said of the patches of one."""
 NEARLY = 1.25
 """Shares may be called equal up to this ratio."""
 ROUNDED = 1.2
@@ -242,8 +282,10 @@ ROUNDED = 1.2
 
 def _equal(said: Said) -> Iterable[Claim]:
     """``A and B cover equal shares``."""
-    match = _EQUAL.search(said.text)
-    shares = [said.share(one) for one in said.mentions]
+    match, alike = _EQUAL.search(said.text), _ALIKE.search(said.text)
+    named = said.mentions if match else listed_before(said, alike.start()) if alike else ()
+    match = match or alike
+    shares = [said.share(one) for one in named]
     if match and len(shares) > 1 and max(low for low, _ in shares) > NEARLY * min(high for _, high in shares):
         yield "comparison", f"{match.group(0)!r}, but they are not"
 
@@ -258,7 +300,7 @@ _OPEN = ("several times", "many times")
 _AS = re.compile(
     rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(_FACTORS)}) )?"
     r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
-    rf"|\b(?P<also>{'|'.join(_FACTORS)}) the (?:area|share|extent|size|amount)(?P<within>) of\b"
+    rf"|\b(?P<also>{'|'.join(_FACTORS)}) (?:the (?:area|share|extent|size|amount)|that)(?P<within>) of\b"
     rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(_FACTORS)}) "
     r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
     re.I,

@@ -71,13 +71,14 @@ _FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
 _FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
 _MONTHS = "|".join(MONTHS)
 _COUNTABLE = (
-    r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped )*"
+    r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped |"
+    r"wooded |forested |grassy |open )*"
     r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
     r"(?:land )?covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|"
     r"orchards?|"
     r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests|"
     r"water bod(?:y|ies)|bod(?:y|ies) of water|stands?|stretches|expanses?|plots?|parcels?|tracts?|strips?|copses?|"
-    r"groves?|reservoirs?|pools?)"
+    r"groves?|reservoirs?|pools?|clearings?|glades?|pockets?|fragments?)"
 )  # fmt: skip
 
 _DATE = re.compile(
@@ -101,7 +102,7 @@ _HALF_AREA = re.compile(
 """``half a hectare``, ``one and a half hectares``."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
-    r"(?!\s+of neighbours)",
+    r"(?!\s+of neighbours)(?!\s+that of\b)",
     re.IGNORECASE,
 )
 _HALF_PLACE = re.compile(

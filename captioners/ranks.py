@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from captioners.claims import Claim, Said
-from captioners.listed import listed_after
+from captioners.listed import listed_after, listed_before
 from captioners.mentions import Mention, find_places
 from captioners.orders import LEADS
 
@@ -15,7 +15,7 @@ from captioners.orders import LEADS
 def ranks(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     if said.reading.classes and said.mentions:
-        for rule in (_ordered, _second, _before, _ends, _after_another, _half):
+        for rule in (_ordered, _second, _few, _before, _ends, _after_another, _half):
             yield from rule(said)
 
 
@@ -63,6 +63,31 @@ def _second(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{then.group(0).strip()!r}, but another cover comes second"
 
 
+_FEW = re.compile(
+    r"\bthe (?P<count>two|three) (?:(?P<top>largest|biggest|main|dominant|most (?:extensive|common|widespread))"
+    r"|smallest|least (?:extensive|common|widespread)) (?:land )?(?:covers?|classes|cover types)\b",
+    re.I,
+)
+
+
+def _few(said: Said) -> Iterable[Claim]:
+    """``A and B are the two largest covers``, ``the two least extensive covers are A and B``."""
+    for match in _FEW.finditer(said.text):
+        count = 2 if match.group("count").lower() == "two" else 3
+        after = said.after(match.end())
+        is_after = after is not None and re.fullmatch(
+            r",? (?:are |being )?(?:the )?", said.text[match.end() : after.start]
+        )
+        named = listed_after(said, after.start) if after and is_after else listed_before(said, match.start())
+        shares = sorted((c.share for c in said.reading.classes), reverse=match.group("top") is not None)
+        if len(named) != count or len(shares) < count or find_places(said.text):
+            continue
+        told = [said.share(one) for one in named]
+        limit = shares[count - 1]
+        if any((high < limit - SLACK) if match.group("top") else (low > limit + SLACK) for low, high in told):
+            yield "comparison", f"{match.group(0)!r} are others"
+
+
 _BEFORE = re.compile(
     r"\b(?:ranks?|ranked|comes?|is placed|are placed)\s+(?:\w+\s+)?"
     r"(?:(?P<ahead>before|ahead of|above)|behind|after|below)\s+",
@@ -89,7 +114,11 @@ def _place(said: Said, one: Mention) -> int:
     return 1 + sum(c.share > max(shares) + SLACK for c in said.reading.classes) if shares else 0
 
 
-_TOPS = re.compile(r"\b(?:tops|heads|leads) the (?:list|ranking|table|field)\b|\btakes? first place\b", re.I)
+_TOPS = re.compile(
+    r"\b(?:tops|heads|leads) the (?:list|ranking|table|field)\b|\btakes? first place\b"
+    r"|\bleads?(?=\s*(?:[,.;]|by an? \w+ margin|with\b|at\b))",
+    re.I,
+)
 _GOES_TO = re.compile(r"\b(?P<nth>first|second|third|fourth) place (?:goes|belongs|falls) to (?:the )?", re.I)
 _IS_END = re.compile(
     r"\s+(?:is|are) the (?:(?P<most>most)|least) (?:widespread|common|extensive|abundant)"
@@ -103,7 +132,7 @@ def _ends(said: Said) -> Iterable[Claim]:
     """``A tops the list``, ``second place goes to A``, ``A is the least widespread``."""
     for match in _TOPS.finditer(said.text):
         one = said.before(match.start())
-        if one is not None and _place(said, one) > 1:
+        if one is not None and _place(said, one) > 1 and not find_places(said.text):
             yield "comparison", f"{match.group(0)!r}, but another cover does"
     for match in _GOES_TO.finditer(said.text):
         one = said.after(match.end())

@@ -24,6 +24,12 @@ _LIES = re.compile(
     r"(?:only |entirely |mostly )?(?:in|along|at|within|on)\s+(?:the )?",
     re.I,
 )
+_ALL_OF_THEM = re.compile(
+    r"(?P<all>[^.;]{0,40},? all (?:of (?:them|it|which) )?)(?:lying |located |found )?"
+    r"(?:in|along|at|within|on)\s+(?:the )?",
+    re.I,
+)
+"""``trees stand in three patches, all in the north``"""
 BOTH_PART = 0.5
 """Two covers that both lie in a part have more than so much of themselves there."""
 
@@ -40,6 +46,7 @@ def _all(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     for rank, place in enumerate(places):
         one = said.before(place.start)
         lies = _LIES.fullmatch(said.text, one.end, place.start) if one else None
+        lies = lies or (_ALL_OF_THEM.fullmatch(said.text, one.end, place.start) if one else None)
         if one is None or lies is None:
             continue
         where = joined_places(said.text, places[rank:])

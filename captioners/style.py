@@ -29,7 +29,7 @@ _OPENING = re.compile(
 _SIGNS = frozenset("°²−–—‘’“”…×± \u00a0")
 _NOT = re.compile(
     r"n['’]t\b|\bcannot\b|"
-    r"\bnot\b(?! (?:quite|present|found|seen|there|any|contain|hold|include|show|known|only|as|so)\b)",
+    r"\bnot\b(?! (?:quite|present|found|seen|there|any|contain|hold|include|show|known|only|as|so|occur)\b)",
     re.IGNORECASE,
 )
 """Denials of a verb: the rules judge what is said to be so."""

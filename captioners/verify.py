@@ -2,10 +2,10 @@
 
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``,
-``comparison`` (in `orders`), ``relation``, ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (these six in
-`claims`), quantities in words (in `extents`, `whole`, `spread`, `ranks`), single patches (`patches`), dates and heights
-(`levels`), map features (`mapped`), ``visibility``, ``leak``, ``hedge``,
-``name``, ``echo``, ``subjective``, ``form``.
+``comparison`` (in `orders`), ``relation`` (in `contact` and `across`), ``shape``, ``size``, ``season``, ``trend``,
+``terrain`` (in `claims`), quantities in words (in `extents`, `amounts`, `whole`, `spread`, `ranks`), single patches
+(`patches`), dates and heights (`levels`), map features (`mapped`), ``visibility``, ``leak``, ``hedge``, ``name``,
+``echo``, ``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from captioners.across import across, passed
 from captioners.amounts import amounts
 from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Said, claims, concepts_told
+from captioners.contact import contact
 from captioners.dated import told_then
 from captioners.extents import extents
 from captioners.levels import levels
@@ -45,6 +46,8 @@ STRONG = re.compile(
 )
 SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
 _TOGETHER = re.compile(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
+_IS_SUBJECT = re.compile(r"(?:[,;] |\b)(?:while|whereas|but|and) the $", re.I)
+"""Before a place that a clause speaks of: "the west is A, whereas the east holds B"."""
 _EACH = re.compile(r"\b(?:each|apiece|respectively|both)\b", re.I)
 _VEGETATED = re.compile(
     r"(?<!sparsely )(?<!sparse )\bvegetat(?:ed|ion)\b(?! ind(?:ex|ices))(?!.*\b(?:ND[VWB]I|denser|greener|thinned)\b)",
@@ -86,14 +89,15 @@ _SENSED = re.compile(
 )
 """Words of a sentence whose figures may be those of a sensor, or of what has no class, beside a cover."""
 _OUTSIDE = re.compile(
-    r"\b(?:except(?: for)?|but|apart from|other than|aside from|save for|outside(?: of)?|beyond|away from|avoids?)"
+    r"(?<!nowhere )\b(?:except(?: for)?|but|apart from|other than|aside from|save for|outside(?: of)?|beyond|"
+    r"away from|avoids?)"
     r"\s+(?:in |for |of |along )?(?:the )?(?:far )?$",
     re.I,
 )
 _ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(?:s|ing)?|along) (?:the )?$", re.I)
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, orders, ranks, extents, amounts, whole, spread, across, patches, levels, mapped)
+RULES = (claims, contact, orders, ranks, extents, amounts, whole, spread, across, patches, levels, mapped)
 """What judges a sentence beyond its classes, figures and places, each in a module of its own."""
 
 
@@ -167,11 +171,8 @@ class Verifier:
         places = find_places(text)
         for one in mentions:
             there = bool(self.classes_of(one.concept)) or one.concept in self.mapped or one.concept in told
-            if (
-                one.negated
-                and there
-                and not denials.is_local(self.reading, self.classes_of, one, mentions, places, text)
-            ):
+            local = denials.is_local(self.reading, self.classes_of, one, mentions, places, text)
+            if one.negated and there and not local:
                 yield Violation("absence", f"denies {one.concept}, which is there")
             elif one.negated and not self.reading.is_complete:
                 yield Violation("absence", f"denies {one.concept}, but part of the ground has no class")
@@ -349,6 +350,8 @@ class Verifier:
                 continue
             before = [m for m in asserted if m.end <= place.start]
             near = [asserted[rank]] if paired else (before[-1:] or asserted[:1])
+            if rank and not paired and _IS_SUBJECT.search(text[: place.start]):
+                near = [m for m in asserted if m.start >= place.end][:1] or near
             mapped = [
                 f
                 for f in cited

@@ -29,6 +29,8 @@ _APART = re.compile(
     r"(?:(?:only|all|entirely|wholly|nothing but|covered (?:by|with)|under|of)\s+){0,2}$",
     re.I,
 )
+_PART_OF = re.compile(r"(?:%|\b(?:per ?cent|half|thirds?|quarters?|fifths?|most|much|bulk)) of the $", re.I)
+"""Before a part of the scene of which the rest is told, too."""
 _FIGURE = re.compile(r"\b(?:half|third|quarter|fifth|tenth)\b", re.I)
 REACH = 45
 """The covers of the rest are named within so many characters."""
@@ -79,7 +81,8 @@ def _rest(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         if named:
             begin = min(match.start(), *(m.start for m in named))
             told = [m for m in said.mentions if m.end <= begin]
-            region = next((p.region for p in places), "") if ONE_PART.search(said.text) else ""
+            is_part = ONE_PART.search(said.text) or (places and _PART_OF.search(said.text[: places[0].start]))
+            region = next((p.region for p in places), "") if is_part else ""
             yield from _left(said, told, named, region, is_most=is_most, words=match.group(0))
 
 

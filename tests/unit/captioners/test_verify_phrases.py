@@ -230,6 +230,61 @@ def test_amounts_and_parts_are_doubted_where_they_are_not_so(world: str, rule: s
     assert rule in broken(WORLDS[world](), text)
 
 
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        ("shore", "Nearly 40% of the scene is water or wetland."),
+        ("shore", "Water leads by a narrow margin, with cropland close behind."),
+        ("shore", "The built-up area, covering around 6.6 ha, is compact."),
+        ("shore", "Compared with water, built-up land covers a smaller area."),
+        (
+            "shore",
+            "Water dominates the west, whereas the east is a mixture of farmland, built-up land, grass and trees.",
+        ),
+        ("shore", "About 73% of the north-east is built-up land and the remaining 27% is cropland."),
+        ("shore", "Farmland is found on both sides of the strip of grassland."),
+        ("shore", "Trees and wetland are the two least extensive covers."),
+        ("mountain", "The northernmost part of the scene is snow-covered."),
+        ("mountain", "Snow and bare ground are nearly equal in area."),
+        ("mountain", "Two grassy clearings of equal size break up the forest."),
+        ("mountain", "The share of shrubland is half that of snow."),
+        ("mountain", "Snow occurs nowhere but in the north."),
+        ("mountain", "Wetland, moss and cropland do not occur."),
+        ("mountain", "A small body of water lies amid bare ground."),
+    ],
+)
+def test_what_models_write_passes_where_it_is_so(world: str, text: str) -> None:
+    assert broken(WORLDS[world](), text) == set()
+
+
+@pytest.mark.parametrize(
+    ("world", "rule", "text"),
+    [
+        ("shore", "number", "The built-up area, covering around 12 ha, is compact."),
+        ("shore", "place", "The road crosses the western half of the scene."),
+        ("shore", "comparison", "Compared with water, built-up land covers a larger area."),
+        ("shore", "comparison", "Built-up land covers more ground than any other cover."),
+        ("shore", "comparison", "Cropland exceeds every other cover."),
+        ("shore", "comparison", "Cropland leads by a narrow margin."),
+        ("shore", "comparison", "Water and trees are the two least extensive covers."),
+        ("shore", "relation", "The wetland touches both the water and the built-up land."),
+        ("shore", "relation", "Farmland lies on both sides of the water."),
+        ("shore", "place", "Trees appear in three patches, all in the west."),
+        ("shore", "number", "Wetland extends over most of the scene, wrapping around the water and the cropland."),
+        ("mountain", "place", "The southernmost part of the scene is snow-covered."),
+        ("mountain", "comparison", "Trees and bare ground are nearly equal in area."),
+        ("mountain", "relation", "Forest and snow share a long boundary."),
+        ("mountain", "number", "Five grassy clearings break up the forest."),
+        ("mountain", "comparison", "The share of shrubland is twice that of snow."),
+        ("mountain", "place", "Snow occurs nowhere but in the south."),
+        ("mountain", "absence", "Wetland, moss and trees do not occur."),
+        ("mountain", "relation", "A small body of water lies amid snow."),
+    ],
+)
+def test_what_models_write_is_doubted_where_it_is_not_so(world: str, rule: str, text: str) -> None:
+    assert rule in broken(WORLDS[world](), text)
+
+
 def test_the_rest_is_what_the_text_before_leaves() -> None:
     verifier, facts = mountain()
     named = ["Trees cover nearly half of the scene.", "Snow and bare ground each cover about a fifth."]

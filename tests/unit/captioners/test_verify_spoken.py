@@ -112,6 +112,7 @@ def test_the_rest_and_the_kind_of_landscape_are_doubted_where_they_are_not(text:
     ("legend", "text", "facts"),
     [
         ("lc-label", "Most of the land without crops lies in the east.", ("share.99", "place.99")),
+        ("lc-label", "In the north-east there is a small part of land without crops.", ("share.99", "place.99")),
         ("lc-label", "A single patch of 900 m² holds all of the land without crops.", ("patches.99",)),
         ("worldcover-11", "22% of the ground is no longer under open water.", ("change.s2.drier",)),
         (

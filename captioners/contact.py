@@ -1,0 +1,119 @@
+"""Which covers are said to touch, and which to lie within another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from captioners.claims import Claim, Said
+from captioners.listed import listed_after
+from captioners.mentions import Mention
+from captioners.reading import Reading
+
+
+def contact(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for rule in (_border, _meeting, _enclosure):
+        yield from rule(said)
+
+
+_BESIDE = re.compile(
+    r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
+    r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
+    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|on (?:both|either|all) sides? of|"
+    r"(?:along|at|on) the (?:edge|margin|bank|shore)s? of)\s",
+    re.I,
+)
+
+
+_LIST_ENDS = re.compile(r"\s*(?:[.;]|$)")
+
+
+def _border(said: Said) -> Iterable[Claim]:
+    """``A borders on B``: they share an edge."""
+    for match in _BESIDE.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None or other.start > match.end() + 30 or one.concept == other.concept:
+            continue
+        if re.search(r"[;.]", said.text[one.end : match.start()]):
+            continue
+        others = listed_after(said, other.start)
+        is_list = _LIST_ENDS.match(said.text, others[-1].end) or " both " in said.text[match.start() : other.start]
+        if any(_are_apart(said, one, each) for each in (others if is_list else [other])):
+            yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
+
+
+_MEET = re.compile(r"\b(?:meet|touch|adjoin|abut|share an? (?:\w+ )?(?:boundary|border|edge))\b", re.I)
+
+
+def _meeting(said: Said) -> Iterable[Claim]:
+    """``A and B meet``: they share an edge."""
+    for match in _MEET.finditer(said.text):
+        before = [m for m in said.mentions if m.end <= match.start()][-2:]
+        after = said.after(match.end())
+        if len(before) < 2 or (after is not None and after.start <= match.end() + 30):
+            continue
+        if _are_apart(said, *before):
+            yield "relation", f"{match.group(0)!r}, but they do not touch"
+
+
+def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether both covers are there, and no fact says that they share an edge."""
+    are_there = all(said.classes_of(m.concept) for m in (one, other))
+    return are_there and not share_edge(said, one, other)
+
+
+def share_edge(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether a fact says that two covers share an edge."""
+    a, b = ({c.code for c in said.classes_of(m.concept)} for m in (one, other))
+    pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
+    return bool(pairs & said.reading.by_id.keys())
+
+
+_AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
+_SURROUNDS = re.compile(
+    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s"
+    r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
+    re.I,
+)
+
+
+_AMID = re.compile(r"\b(?:amid(?:st)?|(?:lies?|lying|sits?|set|embedded|nested|found|is|are) within)\s(?:the )?", re.I)
+
+
+def _enclosure(said: Said) -> Iterable[Claim]:
+    """``A is surrounded by B``, ``B surrounds A``."""
+    for match in _AROUND.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end() - 1)
+        if one is not None and other is not None and not _is_enclosed(said, one, other):
+            yield "relation", f"{match.group(0).strip()!r} is not borne out"
+    for match in _AMID.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end())
+        if one is not None and other is not None and other.start == match.end() and not _is_enclosed(said, one, other):
+            yield "relation", f"{match.group(0).strip()!r} is not borne out"
+    for match in _SURROUNDS.finditer(said.text):
+        other, one = said.before(match.start()), said.after(match.end() - 1)
+        if one is None or other is None or one.start > match.end() + 30:
+            continue
+        if not _is_enclosed(said, one, other):
+            yield "relation", f"{match.group(0).strip()!r} is not borne out"
+
+
+def _is_enclosed(said: Said, one: Mention, other: Mention) -> bool:
+    """Whether a fact says that the first cover lies within the second."""
+    others = said.classes_of(other.concept)
+    nouns = {c.noun for c in others}
+    classes = said.classes_of(one.concept)
+    facts = [said.reading.by_id.get(f"enclosed.{a.code}") for a in classes]
+    if any(fact is not None and fact.value in nouns for fact in facts):
+        return True
+    return any(_meets_only(said.reading, a.code, {b.code for b in others}) for a in classes)
+
+
+def _meets_only(reading: Reading, code: int, others: set[int]) -> bool:
+    """Whether a class that has no relations of its own borders on some others alone, away from the scene's edges."""
+    known = [f for f in reading.by_id if f.startswith((f"relation.{code}.", f"bearing.{code}.", f"enclosed.{code}"))]
+    edges = [f for f in reading.by_id if f.startswith((f"object.{code}.", f"patches.{code}.")) and f.endswith(".edges")]
+    pairs = [{int(part) for part in f.split(".")[1:]} for f in reading.by_id if f.startswith("border.")]
+    met = {other for pair in pairs if code in pair for other in pair - {code}}
+    return not known and not edges and bool(met) and met <= others
