@@ -49,9 +49,9 @@ def amounts(said: Said) -> Iterable[Claim]:
             continue
         yield from _judged(said, _spoken_of(said, match), match, is_small)
     for one in said.mentions:
-        match = _WIDE.search(said.text[: one.start]) or _IS_WIDE.match(said.text, one.end)
-        if match:
-            yield from _judged(said, listed_after(said, one.start), match, is_small=False)
+        wide = _WIDE.search(said.text[: one.start]) or _IS_WIDE.match(said.text, one.end)
+        if wide is not None:
+            yield from _judged(said, listed_after(said, one.start), wide, is_small=False)
 
 
 def _spoken_of(said: Said, match: re.Match[str]) -> list[Mention]:

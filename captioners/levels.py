@@ -11,6 +11,7 @@ from captioners.claims import Claim, Said
 from captioners.dated import moments
 from captioners.mentions import find_places
 from captioners.quantities import find_numbers
+from captioners.reading import Reading
 
 
 def levels(said: Said) -> Iterable[Claim]:
@@ -115,13 +116,22 @@ def _heights(said: Said) -> Iterable[Claim]:
 
 _LIES_HIGH = re.compile(
     r"\b(?:(?P<up>high(?:er|est)|rises|climbs|ascends|uphill)"
-    r"|(?P<down>low(?:er|est)|falls|slopes? down(?:wards?)?|dips|drops|descends))\b"
+    r"|(?P<down>low(?:er|est)|falls|slopes? (?:down(?:wards?)?|(?=to(?:wards)? ))|dips|drops|descends))\b"
     r"(?! (?:half|part|quarter|edge|third|left|right))",
     re.I,
 )
 _OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|relief)\b|\bthan the\b", re.I)
 _OF_SHARES = re.compile(r"\b(?:shares?|proportions?|percentage|coverage|ND[VWB]I|index|backscatter)\b", re.I)
 _OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
+
+
+def sides_of_slope(text: str, reading: Reading) -> tuple[str, ...]:
+    """Regions of the higher and the lower side where a sentence tells how the ground lies: its rules know these."""
+    side = reading.by_id.get("terrain.higher")
+    if side is None or not _LIES_HIGH.search(text) or not _OF_GROUND.search(text) or _OF_SHARES.search(text):
+        return ()
+    high = str(side.value).split("-")[0]
+    return high, _OPPOSITE[high]
 
 
 def _higher(said: Said) -> Iterable[Claim]:

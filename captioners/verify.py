@@ -23,7 +23,7 @@ from captioners.claims import Said, claims, concepts_told
 from captioners.contact import contact
 from captioners.dated import told_then
 from captioners.extents import extents
-from captioners.levels import levels
+from captioners.levels import levels, sides_of_slope
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.listed import list_around
 from captioners.mapped import is_on_map, mapped
@@ -336,13 +336,13 @@ class Verifier:
         places = find_places(text)
         asserted = [m for m in mentions if not m.negated]
         paired = len(places) == len(asserted)
-        strong = bool(STRONG.search(text))
+        strong, slope = bool(STRONG.search(text)), () if asserted else sides_of_slope(text, self.reading)
         told = bool(_SIZED.search(text)) or any(n.kind == "percent" for n in find_numbers(text))
         known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
         known |= set(passed(text, places, asserted) or ())
         for rank, place in enumerate(places):
-            if place in known and asserted:
-                continue  # "more trees in the east than in the west": `spread` knows; "from north to south": `across`
+            if (place in known and asserted) or (place.region in slope and any(f.kind == "terrain" for f in cited)):
+                continue  # "more trees in the east than in the west", "the ground falls to the south": rules know these
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
             if _OUTSIDE.search(text[: place.start]):

@@ -285,6 +285,21 @@ def test_what_models_write_is_doubted_where_it_is_not_so(world: str, rule: str, 
     assert rule in broken(WORLDS[world](), text)
 
 
+def test_how_the_ground_lies_rests_on_the_terrain_alone() -> None:
+    verifier, facts = mountain()
+    terrain = [fact for fact in facts if fact.startswith("terrain.")]
+    for text in (
+        "The ground rises from 1,500 m in the south to 1,700 m in the north.",
+        "The terrain slopes to the south.",
+    ):
+        assert verifier.sentence(text, terrain) == []
+    for text in (
+        "The ground rises from 1,500 m in the north to 1,700 m in the south.",
+        "The highest ground is in the east.",
+    ):
+        assert verifier.sentence(text, terrain)
+
+
 def test_the_rest_is_what_the_text_before_leaves() -> None:
     verifier, facts = mountain()
     named = ["Trees cover nearly half of the scene.", "Snow and bare ground each cover about a fifth."]
