@@ -44,3 +44,14 @@ def test_what_a_model_that_runs_in_circles_says_again_is_dropped() -> None:
         assert record.text == " ".join(text for text, _ in said)
         assert record.checks.get("dropped") == dropped
         assert all(record.text[span.start : span.end] == span.phrase for span in record.spans)
+
+
+def test_the_rest_is_judged_by_what_the_same_text_has_named() -> None:
+    crops, trees = "Cropland covers about 60% of the scene.", "Trees cover about 25% of the scene."
+    for before, holds in (([crops, trees], True), ([crops], False)):
+        talk = Conversation(CaptionInput("chip", chip().reading.sheet, legend="worldcover-11", kinds=("long",)))
+        said = [
+            {"text": text, "facts": ["share.40", "share.10", "share.80"]} for text in (*before, "The rest is water.")
+        ]
+        talk.hear("key", json.dumps({"choices": [{"message": {"content": json.dumps({"long": said})}}]}).encode())
+        assert (talk.prompt is None) == holds  # else a repair is asked for
