@@ -91,7 +91,8 @@ def _bearing(reading: Reading, code: int, seen_from: int) -> float | None:
 
 _PASSES = re.compile(
     r"\b(?:pass(?:es|ing)?|chang(?:es?|ing)|transition\w*|shift(?:s|ing)?|grad(?:es|ing)|progress\w*|mov(?:es?|ing)|"
-    r"giv(?:es|ing) way|turn(?:s|ing)?|sequence|succession|succeed\w*|follow(?:s|ed)?)\b",
+    r"giv(?:es|ing) way|layer(?:s|ed)|arranged|"
+    r"ordered|zon(?:ed|ation)|turn(?:s|ing)?|sequence|succession|succeed\w*|follow(?:s|ed)?)\b",
     re.I,
 )
 _STEPS = {"n": (0, -1), "s": (0, 1), "e": (1, 0), "w": (-1, 0)}

@@ -26,11 +26,22 @@ _BESIDE = re.compile(
 )
 
 
+_ALONG = re.compile(r"\balong (?:the )?", re.I)
 _LIST_ENDS = re.compile(r"\s*(?:[.;]|$)")
 
 
 def _border(said: Said) -> Iterable[Claim]:
     """``A borders on B``: they share an edge."""
+    for match in _ALONG.finditer(said.text):
+        one, other = said.before(match.start()), said.after(match.end())
+        if (
+            one
+            and other
+            and other.start == match.end()
+            and one.concept != other.concept
+            and _are_apart(said, one, other)
+        ):
+            yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
     for match in _BESIDE.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end() - 1)
         if one is None or other is None or other.start > match.end() + 30 or one.concept == other.concept:
@@ -72,7 +83,7 @@ def share_edge(said: Said, one: Mention, other: Mention) -> bool:
 
 _AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
 _SURROUNDS = re.compile(
-    r"\b(?:surrounds?|encloses?|encircles?|rings?|surrounding|enclosing|encircling)\s"
+    r"\b(?:surrounds?|encloses?|encircles?|rings?|(?<!the )surrounding|enclosing|encircling)\s"
     r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
     re.I,
 )

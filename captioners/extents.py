@@ -52,6 +52,7 @@ _MAINLY = re.compile(
     r"(?:mainly|mostly|chiefly|predominantly|largely|primarily|above all)\s+(?:of\s+)?",
     re.I,
 )
+_NEAR = re.compile(r"[^,;:]{0,12}")
 MAINLY_PERCENT = 50.0
 """``mainly A``, ``mostly A and B``: they make up so much."""
 _OF_THE_REST = re.compile(r"\b(?:rest|remainder|remains|left|else)\s*$", re.I)
@@ -122,7 +123,7 @@ def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         named: list[Mention] = []
         end = match.end()
         for one in said.mentions:
-            joins = JOINED.fullmatch(said.text[end : one.start]) if named else one.start - end <= 12
+            joins = (JOINED if named else _NEAR).fullmatch(said.text[end : one.start])
             if one.start >= match.end() and joins and not _is_place(places, end, one.start):
                 named.append(one)
                 end = one.end

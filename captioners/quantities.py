@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -66,7 +67,7 @@ _IN_WORDS = (
 )
 """``ninety-five``, ``a hundred and three``, ``two thousand``, ``two point five``."""
 _DIGITS = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+"
-_SIGN = r"(?P<sign>[−-]|\bminus )?"
+_SIGN = r"(?P<sign>(?<!\d)[−-]|\bminus )?"
 _FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
 _FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
 _MONTHS = "|".join(MONTHS)
@@ -196,7 +197,32 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
                 continue
             found.append(_number(kind, match))
             taken[match.start() : match.end()] = [True] * (match.end() - match.start())
-    return tuple(sorted(found, key=lambda number: number.start))
+    return tuple(_ranges(sorted(found, key=lambda number: number.start), sentence))
+
+
+_TO = re.compile(r"\s?(?:to|–|-|(?P<and>and))\s?", re.IGNORECASE)
+_BETWEEN = re.compile(r"\bbetween\s+$", re.IGNORECASE)
+_UNIT = re.compile(r"^.*\d\s?")
+
+
+def _ranges(numbers: Sequence[Number], sentence: str) -> Iterator[Number]:
+    """Figures with those that have the unit of the next: "2 to 8 m" are two lengths, "10 to 15%" is one range."""
+    low: Number | None = None
+    for one, after in zip(numbers, (*numbers[1:], None), strict=False):
+        if low is not None:
+            yield Number(low.start, one.end, one.kind, low.low, one.high, sentence[low.start : one.end])
+            low = None
+            continue
+        to = _TO.fullmatch(sentence, one.end, after.start) if after else None
+        has_unit = after is not None and after.kind in ("percent", "length", "area") and after.text[0].isdigit()
+        is_range = to and one.text.isdigit() and has_unit
+        if not is_range or after is None or (to and to.group("and") and not _BETWEEN.search(sentence[: one.start])):
+            yield one
+        elif after.kind == "percent":
+            low = one
+        else:
+            first = _numbers_in(f"{one.text} {_UNIT.sub('', after.text)}")[0]
+            yield Number(one.start, one.end, first.kind, first.low, first.high, one.text)
 
 
 def _is_place(sentence: str, match: re.Match[str]) -> bool:

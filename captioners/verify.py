@@ -73,7 +73,7 @@ _ABOUT_REGION = re.compile(
     re.I,
 )
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
-_TERMS = re.compile(r"\b(?:water|vegetation|built-up) index\b", re.I)
+_TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
 _STEP = re.compile(r"\bmore than 0\.2\b")
 """The step from which a pixel counts as changed may be told."""
