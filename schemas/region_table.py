@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -23,6 +24,12 @@ FIELD = re.compile(r"(?<!\$)\{([^{}]*)\}")
 CRON_FIELDS = 5
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """IANA names of this machine, looked up once: Python opens some hundred files to list them."""
+    return frozenset(available_timezones())
+
+
 class Schedule(Model):
     """When a region is refreshed."""
 
@@ -35,7 +42,7 @@ class Schedule(Model):
     def _is_known(self) -> Schedule:
         if len(self.cron.split()) != CRON_FIELDS:
             raise ValueError("cron has five fields: minute, hour, day of month, month, day of week")
-        if self.timezone not in available_timezones():
+        if self.timezone not in _zones():
             raise ValueError(f"timezone {self.timezone!r} is not an IANA name such as Europe/Berlin")
         return self
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -57,8 +59,9 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     where = f"regions.{name}.geojson"
     if not path.is_file():
         raise RecipeError(f"there is no file {path.name}", where=where, mend="give its path relative to the recipe")
+    status = path.stat()
     try:
-        table = read_vector(path)
+        table = read_vector(path) if feature is None else _features(path, (status.st_size, status.st_mtime_ns))
     except DecodeError as error:
         raise RecipeError(f"{path.name}: {error.what}", where=where, mend="save it as GeoJSON") from error
     except Exception as error:  # pyogrio raises errors of many classes for a file it cannot parse
@@ -79,6 +82,14 @@ def _read_file(path: Path, name: str, feature: str | None = None) -> BaseGeometr
     if area.is_empty or area.area == 0.0:
         raise RecipeError(f"{path.name} holds no area", where=where, mend="give polygons")
     return area
+
+
+@lru_cache(maxsize=1)
+def _features(path: Path, _state: tuple[int, int]) -> Any:
+    """The table of a file, as long as its size and time stay: each row of a site's table asks for one of its features.
+    Not to be written to.
+    """
+    return read_vector(path)
 
 
 def _area(geometries: Iterable[BaseGeometry | None], name: str, where: str) -> BaseGeometry:

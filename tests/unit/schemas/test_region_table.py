@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flows.regions import Regions, load_regions
+from schemas import region_table
 from schemas.errors import RecipeError, UserError
 from schemas.recipe_windows import Listed
 
@@ -44,6 +45,13 @@ def test_rows_take_from_the_table_what_they_do_not_say(tmp_path: Path) -> None:
     assert regions.root("inn", {}) == str(tmp_path / "data" / "inn")
     at_home = load_regions(_write(tmp_path, TABLE.replace("data/{region}", "~/{region}")))
     assert at_home.root("inn", {}) == str(Path.home() / "inn")
+
+
+def test_time_zones_are_listed_once_for_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(region_table, "available_timezones", lambda: asked.append("again") or {"UTC", "Europe/Berlin"})
+    load_regions(_write(tmp_path, TABLE))
+    assert len(asked) <= 1, "not for the table and again for each row that has a schedule of its own"
 
 
 def test_a_region_s_recipe_holds_that_region_alone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from shapely.geometry import box
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from sources import regions
 from sources.places import read_places
 from sources.regions import read_regions
 from tests.unit.terraweft.support import RECIPE
@@ -102,3 +103,24 @@ def test_geoparquet_is_read_and_several_layers_are_not_guessed(tmp_path: Path) -
         region_of(tmp_path / "two.gpkg")
     with pytest.raises(RecipeError, match=r"^grid\.file: two.gpkg: has layers north, south"):
         read_places(tmp_path / "two.gpkg", "grid.file")
+
+
+def test_a_file_of_many_features_is_read_once_and_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened, read = tmp_path / "areas.geojson", [], regions.read_vector
+    monkeypatch.setattr(regions, "read_vector", lambda one: opened.append(one) or read(one))
+
+    def west_of(feature: str) -> float:
+        named = [{"name": feature, "geojson": path.name, "feature": feature}]
+        return float(read_regions(Recipe.model_validate(RECIPE | {"regions": named}), tmp_path)[feature].bounds[0])
+
+    def write(step: float) -> None:
+        areas = {name: box(11 + step * k, 47, 11.1 + step * k, 47.1) for k, name in enumerate("ab")}
+        geopandas.GeoDataFrame({"id": list(areas)}, geometry=list(areas.values()), crs=4326).to_file(path)
+
+    write(1)
+    assert [west_of("a"), west_of("b"), west_of("a")] == [11, 12, 11]
+    assert len(opened) == 1, "a row of a site's table for each of its features"
+    write(0.25)
+    assert west_of("b") == 11.25
