@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
-from flows.deployments import api, flow_runs, read_deployment
+from flows.deployments import PAGE, api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
 from schemas.dataset import DatasetDocument
@@ -58,12 +59,21 @@ def freshness(
     Raises:
         UserError: the API does not answer.
     """
-    return [_of(regions, name, environment, now) for name in regions.names(wanted)]
+    names = regions.names(wanted)
+    with api() as client:
+        runs = {name: _runs(client, regions, name, now) for name in names}
+    return [_of(regions, name, runs[name], environment, now) for name in names]
 
 
-def _of(regions: Regions, name: str, environment: Mapping[str, str], now: datetime) -> Freshness:
+Runs = tuple[datetime | None, str, datetime | None, bool]
+"""When a run last ended well that asked for all there is, the state of the newest that has begun or should have, when
+the next is due, and whether the schedule rests.
+"""
+
+
+def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str], now: datetime) -> Freshness:
     row = regions.row(name)
-    ended, last_state, due, is_paused = _runs(regions, name, now)
+    ended, last_state, due, is_paused = runs
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
@@ -122,20 +132,22 @@ def judge(age_days: float | None, promise_days: float | None, is_made: bool = Tr
     return "stale" if age_days is None or age_days > promise_days else "fresh"
 
 
-def _runs(regions: Regions, name: str, now: datetime) -> tuple[datetime | None, str, datetime | None, bool]:
-    """When a run last ended well that asked for all there is, the state of the newest that has begun or should have,
-    when the next is due, and whether the schedule rests.
+def _runs(client: SyncPrefectClient, regions: Regions, name: str, now: datetime) -> Runs:
+    """What a region's runs say, from the newest `PAGE` of them, and as many more as it takes to find one that ended
+    well: a site keeps the runs of years.
     """
     try:
-        with api() as client:
-            deployment = read_deployment(client, regions, name)
-            found = list(flow_runs(client, deployment.id))
-    except UserError as error:
-        if error.where == "PREFECT_API_URL":
-            raise
+        deployment = read_deployment(client, regions, name)
+    except UserError:
         return None, "", None, regions.row(name).paused
-    whole = [run for run in found if run.state and run.state.is_completed() and not run.parameters.get("as_of")]
-    ended = [run.end_time for run in whole if run.end_time]
+    found: list[FlowRun] = []
+    ended: list[datetime] = []
+    for run in flow_runs(client, deployment.id):
+        found.append(run)
+        if run.state and run.state.is_completed() and not run.parameters.get("as_of") and run.end_time:
+            ended.append(run.end_time)
+        if ended and len(found) >= PAGE:
+            break
     due = {run.id: moment for run in found if (moment := _due(run)) is not None and moment >= now}
     begun = [run for run in found if run.state and run.id not in due]  # or should have: nobody took it up
     state = begun[0].state.name if begun and begun[0].state else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingConcurrencySlot, Completed, Late, Running, Scheduled
 
 from flows import freshness as module
@@ -37,7 +38,8 @@ WHOLE = "2022-12-31"
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site without runs; its folder."""
-    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None, False))
+    monkeypatch.setattr(module, "api", lambda: nullcontext())
+    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, False))
     (tmp_path / "regions.yaml").write_text(TABLE)
     return tmp_path
 
@@ -73,7 +75,7 @@ def test_a_version_is_as_old_as_what_it_asked_for(site: Path, created: datetime,
 def test_a_row_whose_schedule_rests_breaks_no_promise(
     days: int | None, state: str, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_runs", lambda regions, name, now: (None, "", None, True))
+    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, True))
     if days is not None:
         _publish(site / "data" / "inn", NOW - timedelta(days=days))
     assert _of(site, "inn").state == state
@@ -116,3 +118,23 @@ def test_a_run_that_nobody_began_is_the_last_one(
     (tmp_path / "regions.yaml").write_text(TABLE)
     found = _of(tmp_path, "inn")
     assert (found.last_state, found.next_utc) == (last, NOW + timedelta(hours=due))
+
+
+def test_the_runs_of_years_are_not_read_for_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three years of nights in five pages, of forty regions every morning, from one connection."""
+    read: list[FlowRun] = []
+    opened: list[None] = []
+
+    def runs(*_: object) -> Iterator[FlowRun]:
+        for night in range(1000):
+            failed = State(type=StateType.FAILED, name="Failed")
+            read.append(_run(failed if night < 250 else Completed(), -24.0 * night - 1))
+            yield read[-1]
+
+    monkeypatch.setattr(module, "api", lambda: nullcontext(opened.append(None)))
+    monkeypatch.setattr(module, "read_deployment", lambda client, regions, name: SimpleNamespace(id=name, paused=False))
+    monkeypatch.setattr(module, "flow_runs", runs)
+    (tmp_path / "regions.yaml").write_text(TABLE)
+    inn, _ = freshness(load_regions(tmp_path / "regions.yaml"), (), {}, NOW)
+    assert (inn.last_state, inn.checked_utc) == ("Failed", NOW - timedelta(days=250, hours=1))
+    assert (len(read), len(opened)) == (2 * 251, 1), "further than the newest that ended well, or again for each region"

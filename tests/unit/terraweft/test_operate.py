@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,8 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-    monkeypatch.setattr(freshness, "_runs", lambda regions, name, now: (None, "AwaitingConcurrencySlot", due, False))
+    monkeypatch.setattr(freshness, "api", lambda: nullcontext())
+    monkeypatch.setattr(freshness, "_runs", lambda *_: (None, "AwaitingConcurrencySlot", due, False))
     monkeypatch.setattr(deployments, "strangers", lambda regions: [SimpleNamespace(name="s-etsch")])
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     path = tmp_path / "regions.yaml"
