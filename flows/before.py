@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 from flows.estimates import NAME, Estimates
 from schemas.dataset import DatasetDocument
 from shards.document import current_document
-from shards.layout import version_path
 from shards.storage import Storage
-from shards.stored_tables import read_places, read_unasked, table_of
+from shards.stored_tables import file_of, read_places, read_unasked, table_of
 from shards.tar import StoredSample
 
 
@@ -72,12 +71,16 @@ class Before:
 
 
 def load_before(storage: Storage) -> Before | None:
-    """The current version; None before the first one, and where it does not say what decided its chips."""
+    """The current version; None before the first one, and where it does not say what decided its chips.
+
+    Raises:
+        DatasetError: one of its files is missing or damaged.
+    """
     document = current_document(storage)
     if document is None or not document.estimates:
         return None
     inputs, failed, rejected = Inputs(), set(), {}
-    table = pq.read_table(io.BytesIO(table_of(storage, document.version, "outcomes")))
+    table = pq.read_table(io.BytesIO(table_of(storage, document, "outcomes")))
     for row in table.select(["chip_id", "state", "reason", "inputs"]).to_pylist():
         inputs.put(row["chip_id"], dict(row["inputs"]))
         if row["state"] == "failed":
@@ -86,10 +89,10 @@ def load_before(storage: Storage) -> Before | None:
             rejected[row["chip_id"]] = sys.intern(row["reason"])
     return Before(
         document=document,
-        estimates=Estimates.from_dict(json.loads(storage.read(f"{version_path(document.version)}/{NAME}"))),
+        estimates=Estimates.from_dict(json.loads(file_of(storage, document, NAME))),
         inputs=inputs,
         failed=frozenset(failed),
         rejected=rejected,
-        places=read_places(table_of(storage, document.version, "chips")),
-        unasked=frozenset(read_unasked(table_of(storage, document.version, "texts"))),
+        places=read_places(table_of(storage, document, "chips")),
+        unasked=frozenset(read_unasked(table_of(storage, document, "texts"))),
     )

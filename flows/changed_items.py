@@ -21,6 +21,7 @@ from schemas.recipe import Recipe
 from shards.guard import redact
 from shards.layout import version_path
 from shards.storage import Storage
+from shards.stored_tables import file_of
 from sources.items import content_hash
 from sources.stac_index import IndexCatalog
 from sources.stac_index_columns import CATALOG_COLUMN
@@ -74,7 +75,7 @@ def item_changes(
     for source in before.document.sources:
         used[source.layer].update(source.items)
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        file.write(storage.read(path))
+        file.write(file_of(storage, before.document, ITEMS))
         file.flush()
         known = _hashes(Path(file.name), plan.recipe, {item_id for found in over.values() for item_id in found})
     planned = _planned(plan)

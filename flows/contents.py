@@ -62,10 +62,10 @@ def gather(found: Look, finished: Finished) -> Contents:
         for outcome in read_json(folder / "tile.json")["outcomes"]
     ]
     if found.before is not None:
-        storage, version, untouched = found.job.storage, found.before.version, found.outlook.untouched
-        chips.append(read_chips(table_of(storage, version, "chips"), untouched))
-        texts.append(read_texts(table_of(storage, version, "texts"), untouched))
-        kept = read_outcomes(table_of(storage, version, "outcomes"), untouched)
+        storage, parent, untouched = found.job.storage, found.before.document, found.outlook.untouched
+        chips.append(read_chips(table_of(storage, parent, "chips"), untouched))
+        texts.append(read_texts(table_of(storage, parent, "texts"), untouched))
+        kept = read_outcomes(table_of(storage, parent, "outcomes"), untouched)
         outcomes += [_by_models(replace(one, inputs=untouched.of(one.chip_id)), models) for one in kept]
     return Contents(
         in_column_order(joined(chips or [chips_table(())]).sort_by("chip_id")),

@@ -24,6 +24,7 @@ from shards.guard import findings, redact
 from shards.layout import version_path
 from shards.pointer import read_pointer
 from shards.storage import Storage
+from shards.version_tables import told_of_damage
 from sources.items import Item
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
@@ -53,14 +54,19 @@ def write_published_items(frozen: FrozenItems, target: Path) -> None:
 
 
 def items_of_current(storage: Storage) -> list[UsedItem]:
-    """The frozen items of the version that is current; none where nothing was published, or none were frozen."""
+    """The frozen items of the version that is current; none where nothing was published, or none were frozen.
+
+    Raises:
+        DatasetError: they are damaged.
+    """
     pointer = read_pointer(storage)
     if pointer is None:
         return []
     path = f"{version_path(pointer.current)}/{ITEMS}"
     if storage.size(path) is None:
         return []
-    return used_items(io.BytesIO(storage.read(path)))
+    with told_of_damage(f"{storage.uri}/{path}"):
+        return used_items(io.BytesIO(storage.read(path)))
 
 
 def _variables(variables: Mapping[str, str]) -> dict[str, str]:

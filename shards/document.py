@@ -142,7 +142,7 @@ def diff_of(
     new = dict(zip(rows["chip_id"].to_pylist(), rows["sample_sha256"].to_pylist(), strict=True))
     old: dict[str, str] = {}
     if parent is not None:
-        places = read_places(table_of(storage, parent.version, "chips"))
+        places = read_places(table_of(storage, parent, "chips"))
         old = {chip_id: place.segment.sha256 for chip_id, place in places.items()}
     known = {record.path for record in parent.shards} if parent is not None else set()
     both = new.keys() & old.keys()

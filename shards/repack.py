@@ -24,7 +24,7 @@ from shards.draft import Draft
 from shards.lock import Held
 from shards.pointer import read_pointer
 from shards.storage import Storage
-from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
+from shards.stored_tables import file_of, read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
 from shards.version_tables import told_of_damage
@@ -101,7 +101,7 @@ def repack(
         raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
     document = read_document(storage, pointer.current)
     with told_of_damage(f"{storage.uri}/{layout.version_path(document.version)}/chips.parquet"):
-        places = read_places(table_of(storage, document.version, "chips"))
+        places = read_places(table_of(storage, document, "chips"))
     splits: dict[str, list[StoredSample]] = defaultdict(list)
     for _, sample in sorted(places.items()):
         splits[sample.split].append(sample)
@@ -135,12 +135,11 @@ def _draft(
     report: Callable[[Path], None] | None,
 ) -> Draft:
     """The version once more, of other shards."""
-    folder = layout.version_path(document.version)
-    tables = {name: table_of(storage, document.version, name) for name in ("chips", "outcomes", "texts")}
+    tables = {name: table_of(storage, document, name) for name in ("chips", "outcomes", "texts")}
     splits = {name: value for name, value in document.splits.items() if name != "counts"}
     estimates: dict[str, Any] | None = None
     if document.estimates:
-        estimates = {**json.loads(storage.read(f"{folder}/{layout.ESTIMATES}")), "buckets": dict(counts)}
+        estimates = {**json.loads(file_of(storage, document, layout.ESTIMATES)), "buckets": dict(counts)}
     has_items = ITEMS in document.tables
     return Draft(
         name=document.name,
@@ -173,10 +172,10 @@ def _draft(
         estimates=estimates,
         estimated={k: v for k, v in document.estimates.items() if k in ("version", "chips", "touched_since")},
         parent=document.version,
-        items=(lambda path: _copy(storage, f"{folder}/{ITEMS}", path)) if has_items else None,
+        items=(lambda path: _copy(storage, document, path)) if has_items else None,
         report=report,
     )
 
 
-def _copy(storage: Storage, path: str, target: Path) -> None:
-    target.write_bytes(storage.read(path))
+def _copy(storage: Storage, document: DatasetDocument, target: Path) -> None:
+    target.write_bytes(file_of(storage, document, ITEMS))

@@ -168,7 +168,7 @@ def _changed(
     storage: Storage, parent: DatasetDocument, plan: ZarrPlan, places: Sequence[Place], sha256s: Sequence[str]
 ) -> dict[int, list[tuple[Place, Place]]]:
     """Number of a Zarr shard -> (then, now) of its chips whose samples are not the parent's."""
-    stored = read_places(table_of(storage, parent.version, "chips"))
+    stored = read_places(table_of(storage, parent, "chips"))
     changed: dict[int, list[tuple[Place, Place]]] = defaultdict(list)
     for index, (place, sha256) in enumerate(zip(places, sha256s, strict=True)):
         chip_id = place[-1]
@@ -303,7 +303,7 @@ def _taken_over(storage: Storage, draft: Draft, rows: pa.Table, parent: DatasetD
     uncounted = {name for name in taken if _counted_in(name) not in rows.column_names}
     if parent is None or not uncounted:
         return taken
-    before = pq.read_schema(io.BytesIO(table_of(storage, parent.version, "chips"))).names
+    before = pq.read_schema(io.BytesIO(table_of(storage, parent, "chips"))).names
     return {name: table for name, table in taken.items() if name not in uncounted or _counted_in(name) not in before}
 
 
