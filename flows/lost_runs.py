@@ -21,6 +21,10 @@ ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
 """After which no sign of life is due: the last is of a run that gave its place back, and is started again later."""
 MISSED = 4
 """Signs of life in a row that a run may lack: an API that is restarted loses some."""
+HELD_BACK_S = 1080
+"""A run is left alone for at least so long: a server that was restarted looks at what became of the runs that it knew
+before (they ended, or wait for their next start) only after 15 minutes, in which it waits for what came before that.
+"""
 BEAT_S = 180
 """Prefect's own pause between two of them, where its setting says none."""
 
@@ -43,7 +47,7 @@ def automation_of(site: str) -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=MISSED * pause_s),
+            within=timedelta(seconds=max(MISSED * pause_s, HELD_BACK_S)),
         ),
         actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it gave no sign of life any more")],
     )
