@@ -82,7 +82,8 @@ def run_backfill(path: Path, region: str, since: date, until: date | None, out: 
     with needs("build"):
         regions = _table(path)
         from flows.deployments import backfill
-    last = until or (datetime.now(UTC) - timedelta(days=1)).date()
+    schedule = regions.row(region).schedule
+    last = until or (datetime.now(schedule.zone if schedule is not None else UTC) - timedelta(days=1)).date()
     if last < since:
         raise UserError(f"{last} lies before {since}", where="--until", mend="give a later day")
     days = backfill(regions, region, since, last)

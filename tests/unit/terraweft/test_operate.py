@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,7 @@ from flows import deployments, freshness, notify
 from schemas.errors import UserError
 from shards.storage import open_storage
 from shards.version import publish
-from terraweft.operate import run_freshness
+from terraweft.operate import run_backfill, run_freshness
 from tests.unit.shards import made_up
 
 LONG = "a-region-with-quite-a-long-name-somewhere-in-the-eastern-alps"
@@ -75,3 +76,17 @@ def test_who_waits_for_news_of_staleness_hears_of_a_prefect_server_that_is_gone(
     (event,) = told
     assert (event.kind, event.region) == ("stale", "s")
     assert "the Prefect API does not answer" in event.text
+
+
+def test_yesterday_is_that_of_the_region_s_own_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the one the day is over that has not ended in London, or in the other it still runs that ended there."""
+    asked: list[date] = []
+    monkeypatch.setattr(deployments, "backfill", lambda regions, region, since, until: asked.append(until) or [])
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    path = tmp_path / "regions.yaml"
+    zones = ("Pacific/Kiritimati", "Etc/GMT+12")  # one of them has another date than London at any hour
+    wanted = [datetime.now(ZoneInfo(zone)).date() - timedelta(days=1) for zone in zones]
+    for zone in zones:
+        path.write_text(TABLE + f"schedule: {{cron: '0 2 * * *', timezone: {zone}}}\n")
+        run_backfill(path, "inn", date(2026, 1, 1), None, Console(file=io.StringIO()))
+    assert asked == wanted
