@@ -50,6 +50,12 @@ UNFINISHED = FlowRunFilter(
         type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING])
     )
 )
+BUSY = FlowRunFilter(
+    state=FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    )
+)
+"""Runs for whose sake another one of the same region waits, or is cancelled."""
 FIRINGS = 366
 """Runs of a schedule that are looked at ahead."""
 
@@ -317,7 +323,8 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
     One run for all of them: Prefect starts runs that wait for each other in no order, or cancels all but one.
 
     Raises:
-        UserError: the region has no schedule or is not deployed, or there is nothing to be had of one of the ends.
+        UserError: the region has no schedule or is not deployed, or there is nothing to be had of one of the ends; or
+            a run goes on, and the row's ``collision`` would cancel this one, of which nobody would hear.
     """
     row = regions.row(region)
     if row.schedule is None:
@@ -329,6 +336,10 @@ def backfill(regions: Regions, region: str, since: date, until: date) -> list[da
         raise UserError(f"{since} lies before the recipe's first day, {first}", where="--since", mend="a later day")
     with api() as client:
         deployment = read_deployment(client, regions, region)
+        busy = next(flow_runs(client, deployment.id, BUSY), None) if row.collision == "cancel_new" else None
+        if busy is not None:
+            what = f"{busy.name} is not through, and collision: cancel_new would cancel the back-fill"
+            raise UserError(what, where=f"{regions.path.name}: region {region}", mend="ask again when it is")
         done = done_days(client, deployment.id, row)
         missed = [day for day in due_days(row, since, until) if day not in done]
         if missed:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from flows import deployments
 from flows.deployments import backfill, due_days, odd_day
-from flows.regions import load_regions
+from flows.regions import Regions, load_regions
 from schemas.errors import UserError
 from schemas.region_table import Row, Schedule
 
@@ -69,9 +73,30 @@ def test_days_of_which_there_is_nothing_to_be_had_are_refused(
     since: date, until: date, said: str, tmp_path: Path
 ) -> None:
     """Each day to come would be a version of today's, and each day too early a message of a failure."""
-    schedule = "schedule: {cron: '0 2 * * *', timezone: Europe/Berlin}"
-    rows = "regions: [{name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}]"
-    path = tmp_path / "regions.yaml"
-    path.write_text(f"format: 1\nname: alps\nrecipe: sandbox\nroot: d/{{region}}\n{schedule}\n{rows}\n")
     with pytest.raises(UserError, match=said):
-        backfill(load_regions(path), "inn", since, until)
+        backfill(_site(tmp_path), "inn", since, until)
+
+
+@pytest.mark.parametrize(("collision", "is_refused"), [("cancel_new", True), ("enqueue", False)])
+def test_a_back_fill_that_would_be_cancelled_is_refused(
+    collision: str, is_refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect cancels it for the sake of the night's run, and tells nobody."""
+    made: list[dict[str, Any]] = []
+    client = SimpleNamespace(create_flow_run_from_deployment=lambda deployment, **run: made.append(run))
+    monkeypatch.setattr(deployments, "api", lambda: nullcontext(client))
+    monkeypatch.setattr(deployments, "read_deployment", lambda *_: SimpleNamespace(id="d"))
+    monkeypatch.setattr(deployments, "done_days", lambda *_: set())
+    monkeypatch.setattr(deployments, "flow_runs", lambda *_: iter([SimpleNamespace(name="inn 2022-03-01")]))
+    days = date(2022, 2, 1), date(2022, 2, 3)
+    with pytest.raises(UserError, match="inn 2022-03-01 is not through") if is_refused else nullcontext():
+        assert len(backfill(_site(tmp_path, collision), "inn", *days)) == 3
+    assert len(made) == (0 if is_refused else 1)
+
+
+def _site(folder: Path, collision: str = "enqueue") -> Regions:
+    schedule = "schedule: {cron: '0 2 * * *', timezone: Europe/Berlin}"
+    rows = f"collision: {collision}\nregions: [{{name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}}]"
+    path = folder / "regions.yaml"
+    path.write_text(f"format: 1\nname: alps\nrecipe: sandbox\nroot: d/{{region}}\n{schedule}\n{rows}\n")
+    return load_regions(path)
