@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -98,6 +102,18 @@ def test_the_bucket_is_there_after_each_start(
         for _ in range(2):
             done = subprocess.run([sys.executable, *rest], env=here, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
+
+
+def test_a_prefect_server_that_is_restarted_knows_whose_turn_it_is(
+    services: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """A run whose place the server has forgotten is ended within minutes, however far it is."""
+    settings = services["prefect"]["environment"]
+    room = import_module(settings["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"])
+    lease = asyncio.run(room.ConcurrencyLeaseStorage(tmp_path).create_lease([uuid4()], timedelta(minutes=5)))
+    assert asyncio.run(room.ConcurrencyLeaseStorage(tmp_path).renew_lease(lease.id, timedelta(minutes=5)))
+    assert settings["PREFECT_HOME"].startswith("/data/"), "where it lies stays"
+    assert "data:/data" in services["prefect"]["volumes"]
 
 
 def test_the_prefect_file_is_the_region_table_s() -> None:
