@@ -37,7 +37,7 @@ def table_of(storage: Storage, document: DatasetDocument, name: str) -> bytes:
 
 def file_of(storage: Storage, document: DatasetDocument, name: str) -> bytes:
     """Content of a version's file from which the next version is made: what is damaged in it would be the next
-    version's, under a hash that fits. Of flipped bits in a table one in fifteen is read as another value.
+    version's, under a hash that fits. Parquet has no checksum: some flipped bits are read as other values.
 
     Args:
         storage: the dataset's root.
