@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from reference.bands import GroupTable, group_table, normalised
 from schemas.dataset import DatasetDocument, LayerTable
@@ -196,7 +197,9 @@ class Chips:
     def label_shape(self, sample: Sample) -> tuple[int, int]:
         """Rows and columns of a chip's labels, where the sample holds none itself."""
         known = [sample.label, *sample.labels.values()]
-        return next((one.shape for one in known if one is not None), self.dataset.label_shape_yx)
+        number = self.dataset.places.number(sample.chip_id)
+        own = self.dataset.label_shape_yx if number is None else self.dataset.label_shape_of(number)
+        return next((one.shape for one in known if one is not None), own)
 
 
 def _is_measured(layer: LayerTable) -> bool:
@@ -269,35 +272,54 @@ def _classes(document: DatasetDocument, source: str) -> tuple[tuple[str, ...], N
 
 
 def stack(chips: Iterable[Batch]) -> Batch:
-    """Batches of equal pixel sizes as one: dates are padded to the longest, absent groups are not valid."""
+    """Batches as one: dates are padded to the longest, pixels to the largest chip, below and to the right. Groups
+    that are absent and what is added are not valid, and have no label.
+    """
     parts = list(chips)
     names = dict.fromkeys(name for part in parts for name in part.layers)
-    layers = {name: _stack_layer([part.layers.get(name) for part in parts], _sizes(parts)) for name in names}
+    shape_yx = _largest([tuple(part.label.shape[-2:]) for part in parts])
     return Batch(
         tuple(chip_id for part in parts for chip_id in part.chip_ids),
-        layers,
-        torch.cat([part.label for part in parts]),
-        torch.cat([part.confidence for part in parts]),
+        {name: _stack_layer(name, parts, shape_yx) for name in names},
+        torch.cat([_padded(part.label, shape_yx, ABSTAIN) for part in parts]),
+        torch.cat([_padded(part.confidence, shape_yx, 0) for part in parts]),
         tuple(caption for part in parts for caption in part.captions),
     )
 
 
-def _sizes(parts: Sequence[Batch]) -> list[int]:
-    return [len(part.chip_ids) for part in parts]
+def _largest(shapes: Sequence[tuple[int, ...]]) -> tuple[int, int]:
+    rows, columns = (max(sizes) for sizes in zip(*shapes, strict=True))
+    return rows, columns
 
 
-def _stack_layer(found: Sequence[Layer | None], sizes: Sequence[int]) -> Layer:
-    one = next(layer for layer in found if layer is not None)
-    dates = max(layer.day.shape[1] for layer in found if layer is not None)
-    _, _, c, h, w = one.values.shape
-    total = sum(sizes)
-    values = torch.zeros((total, dates, c, h, w))
-    valid, day = torch.zeros((total, dates, h, w), dtype=torch.bool), torch.zeros((total, dates))
+def _padded(values: Tensor, shape_yx: tuple[int, int], fill: int) -> Tensor:
+    """(B, h, w) -> (B, H, W)."""
+    h, w = values.shape[-2:]
+    same = (h, w) == shape_yx
+    return values if same else F.pad(values, (0, shape_yx[1] - w, 0, shape_yx[0] - h), value=fill)
+
+
+def _stack_layer(name: str, parts: Sequence[Batch], shape_yx: tuple[int, int]) -> Layer:
+    """A group of all parts, over the ground of a label of ``shape_yx``, which parts that lack the group may have."""
+    found = [part.layers.get(name) for part in parts]
+    own_yx = [part.label.shape[-2:] for part in parts]
+    there = [(layer, yx) for layer, yx in zip(found, own_yx, strict=True) if layer is not None]
+    dates, (_, _, c, _, _) = max(layer.day.shape[1] for layer, _ in there), there[0][0].values.shape
+    rows, columns = _largest(
+        [
+            tuple(round(n * most / own) for n, most, own in zip(layer.valid.shape[-2:], shape_yx, yx, strict=True))
+            for layer, yx in there
+        ]
+    )
+    total = sum(len(part.chip_ids) for part in parts)
+    values = torch.zeros((total, dates, c, rows, columns))
+    valid, day = torch.zeros((total, dates, rows, columns), dtype=torch.bool), torch.zeros((total, dates))
     at = 0
-    for layer, size in zip(found, sizes, strict=True):
+    for layer, part in zip(found, parts, strict=True):
+        size = len(part.chip_ids)
         if layer is not None:
-            t = layer.day.shape[1]
-            values[at : at + size, :t], valid[at : at + size, :t] = layer.values, layer.valid
+            t, (h, w) = layer.day.shape[1], layer.valid.shape[-2:]
+            values[at : at + size, :t, :, :h, :w], valid[at : at + size, :t, :h, :w] = layer.values, layer.valid
             day[at : at + size, :t] = layer.day
         at += size
     return Layer(values, valid, day)

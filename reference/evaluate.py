@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,19 @@ a class of forty pixels is a coin's toss."""
 
 def batches(chips: ChipSource, chip_ids: Sequence[str], size: int = 8) -> Iterator[Batch]:
     """Whole chips, in order."""
-    for at in range(0, len(chip_ids), size):
-        yield stack([chips[chip_id] for chip_id in chip_ids[at : at + size]])
+    return (stack(parts) for parts in alike((chips[chip_id] for chip_id in chip_ids), size))
+
+
+def alike(chips: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Neighbours of one size, at most so many: what pads a chip to a larger one changes what is said of it."""
+    held: list[Batch] = []
+    for chip in chips:
+        if held and (len(held) == size or chip.label.shape != held[0].label.shape):
+            yield held
+            held = []
+        held.append(chip)
+    if held:
+        yield held
 
 
 @torch.no_grad()

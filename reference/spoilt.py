@@ -62,8 +62,8 @@ class Exchanged(Altered):
         own = self.chips[chip_id]
         if chip_id not in self.partner:
             return own
-        other = self.chips[self.partner[chip_id]]
-        if self.labels and other.label.shape == own.label.shape:
+        other = as_large(self.chips[self.partner[chip_id]], own)
+        if self.labels:
             own = replace(own, label=other.label, confidence=other.confidence)
         if self.captions:
             own = replace(own, captions=other.captions)
@@ -72,6 +72,24 @@ class Exchanged(Altered):
             kept = {n: v for n, v in own.layers.items() if self.groups[n].modality != self.modality}
             own = replace(own, layers={n: (kept | theirs)[n] for n in self.groups if n in kept or n in theirs})
         return own
+
+
+def as_large(chip: Batch, own: Batch) -> Batch:
+    """A chip in the size of another: cut where it is larger, repeated where it is smaller. One that kept its own labels
+    for want of a partner of its size would be no spoilt one.
+    """
+    if chip.label.shape == own.label.shape:
+        return chip
+    (h, w), (rows, columns) = chip.label.shape[-2:], own.label.shape[-2:]
+
+    def fitted(values: Tensor) -> Tensor:
+        size_yx = values.shape[-2:]
+        wanted = (max(1, round(size_yx[0] * rows / h)), max(1, round(size_yx[1] * columns / w)))
+        y, x = (torch.arange(n) % size for n, size in zip(wanted, size_yx, strict=True))
+        return values[..., y[:, None], x]
+
+    layers = {n: Layer(fitted(layer.values), fitted(layer.valid), layer.day) for n, layer in chip.layers.items()}
+    return replace(chip, layers=layers, label=fitted(chip.label), confidence=fitted(chip.confidence))
 
 
 class Flipped(Altered):

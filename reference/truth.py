@@ -78,10 +78,11 @@ def check_maps(files: Sequence[Path]) -> None:
 
 
 def label_grid(dataset: Dataset, row: dict[str, Any]) -> GeoRef:
-    """The grid of a chip's labels: over its bounds, in as many rows as the label has."""
-    left, bottom, right, top = (float(value) for value in row["bounds_xyxy"])
-    pixel_m = (top - bottom) / dataset.label_shape_yx[0]
-    return GeoRef(int(row["epsg"]), left, top, pixel_m, (dataset.label_shape_yx[0], round((right - left) / pixel_m)))
+    """The grid of a chip's labels: over its bounds, in as many rows and columns as its label has."""
+    left, bottom, _, top = (float(value) for value in row["bounds_xyxy"])
+    number = dataset.places.number(str(row["chip_id"]))
+    shape_yx = dataset.label_shape_yx if number is None else dataset.label_shape_of(number)
+    return GeoRef(int(row["epsg"]), left, top, (top - bottom) / shape_yx[0], shape_yx)
 
 
 def _indices(codes: NDArray[np.int32], indices: NDArray[np.uint8]) -> NDArray[np.uint8]:

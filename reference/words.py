@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reference.data import stack
+from reference.evaluate import alike
 from reference.lessons import ChipSource
 from reference.losses import contrast
 from reference.model import ReferenceModel
@@ -84,9 +85,7 @@ def told(
     model.eval()
     seen: list[Tensor] = []
     said: list[tuple[str, ...]] = []
-    for at in range(0, len(chip_ids), AT_ONCE):
-        parts = [part for chip_id in chip_ids[at : at + AT_ONCE] if (part := chips[chip_id]).captions]
-        if parts:
-            seen.append(model(stack(parts).to(device)).summary.float())
-            said += [part.captions for part in parts]
+    for parts in alike((part for chip_id in chip_ids if (part := chips[chip_id]).captions), AT_ONCE):
+        seen.append(model(stack(parts).to(device)).summary.float())
+        said += [part.captions for part in parts]
     return torch.cat(seen) if seen else torch.zeros(0, model.size.width), said

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from reference.bands import GroupTable
-from reference.data import Batch, Layer, stack
-from reference.lessons import Course, cropped, label_step_m, loader
+from reference.data import ABSTAIN, Batch, Layer, stack
+from reference.evaluate import confusions
+from reference.lessons import Altered, Course, cropped, label_step_m, loader, part_of
 from reference.model import patch_size_m
+from reference.spoilt import Exchanged
 from reference.study import Parts, dividing
 from reference.train import Training, fit
 from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
@@ -164,3 +166,50 @@ def test_stacked_parts_hold_chips_without_a_group() -> None:
     batch = stack([parts["chip_0~5"], parts["chip_1~5"]])
     assert not batch.layers["s1"].valid[1].any()
     assert batch.label.shape == (2, 8, 8)
+
+
+class Smaller(Altered):
+    """Chips of which some are cut to their upper left 240 m, as in a list of cells of two sizes."""
+
+    def __init__(self, chips: MadeChips, small: set[str]) -> None:
+        super().__init__(chips)
+        self.small = small
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        chip = self.chips[chip_id]
+        return part_of(chip, self.groups, 10.0, (0, 0), (24, 24)) if chip_id in self.small else chip
+
+
+def test_chips_of_two_sizes_stack_over_the_ground_of_the_larger() -> None:
+    chips = Smaller(MadeChips(2), {"chip_1"})
+    large = replace(chips["chip_0"], layers={n: v for n, v in chips["chip_0"].layers.items() if n != "dem"})
+    batch = stack([large, chips["chip_1"]])
+    assert batch.label.shape == batch.confidence.shape == (2, 32, 32)
+    assert (batch.label[1, 24:] == ABSTAIN).all()
+    assert (batch.label[1, :, 24:] == ABSTAIN).all()
+    assert torch.equal(batch.label[1, :24, :24], chips["chip_1"].label[0])
+    dem = batch.layers["dem"]  # of the small chip alone, yet over the ground of both
+    assert dem.valid.shape[-2:] == (8, 8)
+    assert not dem.valid[1, :, 6:].any()
+    assert not batch.layers["s2_20m"].valid[1, :, :, 12:].any()
+    assert torch.equal(dem.valid[1, :, :6, :6], chips["chip_1"].layers["dem"].valid[0])
+
+
+def test_chips_of_several_sizes_are_learned_from_and_each_is_judged_as_if_alone() -> None:
+    chips = Smaller(MadeChips(5), {"chip_1", "chip_3", "chip_4"})
+    names = list(chips.chips.ids)
+    done = fit(chips, names, EDGE_M, Training(steps=2, batch_size=3, accelerator="cpu", text_steps=1))
+    together = confusions(done.model, chips, names)
+    assert together.sum((1, 2)).tolist() == [32 * 32 - 4, 24 * 24 - 4, 32 * 32 - 4, 24 * 24 - 4, 24 * 24 - 4]
+    assert (together == np.concatenate([confusions(done.model, chips, [name]) for name in names])).all()
+
+
+def test_labels_of_a_chip_of_another_size_are_no_labels_of_ones_own() -> None:
+    chips = Smaller(MadeChips(2), {"chip_1"})
+    partner = {"chip_0": "chip_1", "chip_1": "chip_0"}
+    spoilt = Exchanged(chips, partner, labels=True)
+    assert torch.equal(spoilt["chip_1"].label, chips["chip_0"].label[:, :24, :24])
+    assert torch.equal(spoilt["chip_0"].label[:, :24, :24], chips["chip_1"].label)
+    assert spoilt["chip_0"].label.shape == (1, 32, 32)
+    pictures = Exchanged(chips, partner, modality="s1")["chip_1"].layers["s1"]
+    assert torch.equal(pictures.values, chips["chip_0"].layers["s1"].values[..., :24, :24])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import calculate_default_transform, reproject
 
-from reference.truth import read_truth
+from reference.truth import label_grid, read_truth
 from shards.reader import Dataset
 from tests.unit.reference import made_dataset
 
@@ -80,3 +81,13 @@ def test_a_value_that_is_no_code_is_no_class(
     codes = np.full((32, 32), value, dtype)
     path = write(tmp_path / "t.tif", codes, "EPSG:32631", from_origin(*corner_of(dataset), 10.0, 10.0))
     assert read_truth([path], dataset, [CHIP]) == {}
+
+
+def test_the_truth_of_a_smaller_chip_lies_on_its_own_labels() -> None:
+    shapes = {"large": (32, 32), "small": (24, 12)}
+    places = SimpleNamespace(number=list(shapes).index)
+    dataset: Any = SimpleNamespace(
+        places=places, label_shape_of=lambda number: list(shapes.values())[number], label_shape_yx=(32, 32)
+    )
+    grid = label_grid(dataset, {"chip_id": "small", "epsg": 32632, "bounds_xyxy": (500_000, 0, 500_120, 240)})
+    assert (grid.shape_yx, grid.pixel_size, grid.x0, grid.y0) == ((24, 12), 10.0, 500_000, 240)
