@@ -87,8 +87,8 @@ class ChipDataModule(LightningDataModule):
             split=self.splits[stage],
             shuffle=shuffle,
             uneven=uneven,
-            rank=trainer.global_rank if trainer is not None else 0,
-            world_size=trainer.world_size if trainer is not None else 1,
+            rank=trainer.global_rank if trainer is not None else None,
+            world_size=trainer.world_size if trainer is not None else None,
         )
         stream = ChipStream(self.dataset, options)
         loader = ChipLoader(stream, self.batch_size, num_workers=self.num_workers, **self._loader)

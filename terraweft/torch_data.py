@@ -135,7 +135,8 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         self.dataset, self.options = opened, options
         self._told = in_shared_memory((1,), torch.int64)  # by which workers that live on hear of an epoch
         self.set_epoch(0)
-        self.share = _share(options, opened.name)
+        self._sent: Share | None = None  # to a worker, which hears nothing of torch.distributed
+        self.share  # noqa: B018 - a rank outside of the world is told now
         self.groups = opened.wanted_groups(options.modalities)
         for group in options.bands:
             opened.layer(group)
@@ -145,6 +146,16 @@ class ChipStream(IterableDataset[dict[str, Any]]):
         self.reader = SampleReader(opened, _request(self.groups, options))
         self._meta = opened.columns(options.meta) if options.meta else None
         self._skip = self._position = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_sent": self.share}
+
+    @property
+    def share(self) -> Share:
+        """Which rank this is. `torch.distributed` is asked whenever somebody wants to know: of a stream that was made
+        before the process group every process would else read the whole epoch.
+        """
+        return _share(self.options, self.dataset.name, self._sent)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass, also for a loader's workers that live on from pass to pass."""
@@ -283,14 +294,16 @@ def _request(groups: list[str], options: StreamOptions) -> SampleRequest:
     )
 
 
-def _share(options: StreamOptions, name: str) -> Share:
-    """Which rank this is."""
+def _share(options: StreamOptions, name: str, sent: Share | None) -> Share:
+    """Which rank this is: as the options say, as torch.distributed does, or as it did where this stream comes from."""
     rank, world_size = options.rank, options.world_size
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    told = sent or Share()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        told = Share(torch.distributed.get_rank(), torch.distributed.get_world_size())
     if world_size is None:
-        world_size = torch.distributed.get_world_size() if distributed else 1
+        world_size = told.of
     if rank is None:
-        rank = torch.distributed.get_rank() if distributed and world_size > 1 else 0
+        rank = told.number if world_size > 1 else 0
     if not 0 <= rank < world_size:
         raise DatasetError(f"rank {rank} of {world_size}", where=name)
     return Share(rank, world_size)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from schemas.errors import DatasetError
 from shards.storage import open_storage
 from shards.version import publish
-from terraweft import ChipFilter, ChipLoader, ChipStream, StreamOptions, collate, open_dataset
+from terraweft import ChipDataModule, ChipFilter, ChipLoader, ChipStream, StreamOptions, collate, open_dataset
 from terraweft.torch_order import Share
 from tests.unit.shards import made_up
 
@@ -163,6 +164,21 @@ def test_a_process_reads_its_own_share_where_the_world_is_told(
         assert stream_of(root, world_size=world_size).share == share
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_loaders_made_before_the_world_is_told_read_a_share_each(root: Path) -> None:
+    loader = ChipLoader(stream_of(root), 4)
+    module = ChipDataModule(root, StreamOptions(modalities=("s2",)), batch_size=4).train_dataloader()
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=1, world_size=2)
+    try:
+        assert len(loader) == 2
+        read = [chip for batch in loader for chip in batch["chip_id"]]
+        assert read == stream_of(root, rank=1, world_size=2).chip_ids()
+        assert len(module) == 2
+        sent = pickle.loads(pickle.dumps(loader.stream))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert sent.share == Share(1, 2)  # as a worker that is started afresh has it
 
 
 def test_collating_pads_to_the_largest_and_marks_it(root: Path) -> None:
