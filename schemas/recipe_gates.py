@@ -68,7 +68,7 @@ class LeakGate(Model):
     """Held-out chips must be new ground."""
 
     max_overlapping_pairs: int = Field(default=0, ge=0)
-    """Pairs of a held-out and a training chip that share ground."""
+    """Pairs of a held-out and a training chip that share ground; as many may look alike, as the build found."""
     max_near_gain: Fraction = 0.1
     """Accuracy of the nearer half of the held-out chips above that of the farther half."""
     max_random_gap: Fraction = 0.15

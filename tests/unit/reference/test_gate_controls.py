@@ -369,6 +369,25 @@ def test_held_out_chips_without_a_label_are_no_failure_of_distance(dataset: Data
     assert near_gain(np.zeros(0), np.zeros(0)) == 0.0
 
 
+def test_a_training_chip_that_looks_like_a_held_out_one_leaks_wherever_its_footprint_lies(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one, other, *_), (asked, *_) = (dataset.chip_ids(split) for split in ("train", "test"))
+
+    def found(*pairs: tuple[str, str], labels: bool = True) -> Finding:
+        rows = tuple({"kept": a, "other": b, "modality": "s2", "similarity": 0.97} for a, b in pairs)
+        document = dataset.document.model_copy(update={"near_duplicates": rows})
+        monkeypatch.setattr(dataset, "document", document)
+        study = Taught(Chips(dataset), Gates())
+        study.chips = study.chips if labels else Unlabelled(study.chips, study.split.held_out)
+        return leak(study)
+
+    assert found((one, other)).passed
+    twice = found((one, other), (asked, one))
+    assert (twice.passed, twice.measured["pairs_that_look_alike"], twice.measured["overlapping_pairs"]) == (False, 1, 0)
+    assert found((one, asked), labels=False).passed is False
+
+
 def test_the_leak_control_smuggles_no_more_chips_than_are_learned_from(dataset: Dataset) -> None:
     study = Taught(Chips(dataset), Gates())
     first, *others = study.split.train
