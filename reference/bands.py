@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,7 @@ def group_table(layer: LayerTable, aligned: bool = True) -> GroupTable:
         modality=layer.modality,
         gsd_m=layer.gsd_m,
         step_m=layer.gsd_m if aligned else layer.gsd_m / 2.0,
-        numbers=np.stack([band_numbers(band) for band in layer.bands]),
+        numbers=apart(layer.bands),
         mean=np.array(mean, np.float32),
         std=np.array(std, np.float32),
         to_db=radar and "db" not in layer.unit.lower(),
@@ -118,6 +119,19 @@ def band_numbers(band: BandTable) -> NDArray[np.float32]:
         kind[2] = 1.0
         named[int(hashlib.sha256(band.name.encode()).hexdigest(), 16) % NAMED] = 1.0
     return np.concatenate([kind, place, polarisation, named]).astype(np.float32)
+
+
+def apart(bands: Sequence[BandTable]) -> NDArray[np.float32]:
+    """(C, BAND_NUMBERS) of the bands of a group. Those of one wavelength, polarisation or hash get further numbers from
+    their names: bands of the same numbers have the same weights, and the model would see nothing of them but their sum.
+    """
+    alike = np.stack([band_numbers(band) for band in bands])
+    numbers = alike.copy()
+    for i, own in enumerate(alike):
+        if (alike == own).all(1).sum() > 1:
+            digest = hashlib.sha256(bands[i].name.encode()).digest()
+            numbers[i, -NAMED:] = np.frombuffer(digest[:NAMED], np.uint8) / 127.5 - 1.0
+    return numbers
 
 
 def waves(value: float) -> NDArray[np.float64]:

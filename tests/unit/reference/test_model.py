@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from reference.bands import GroupTable
+from reference.bands import GroupTable, group_table
 from reference.data import ABSTAIN, Batch, Layer, select, stack
 from reference.losses import contrast, segmentation_loss
 from reference.model import SIZES, ReferenceModel, dropped, patch_size_m
 from reference.vocabulary import learn_vocabulary
-from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, tables
+from schemas.dataset import BandTable
+from tests.unit.reference.lesson_chips import CLASSES, EDGE_M, MadeChips, layer_table, tables
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,30 @@ def test_a_subset_of_bands_needs_no_new_weights(chips: MadeChips, model: Referen
     layer = batch.layers["s2_10m"]
     shown = {**batch.layers, "s2_10m": replace(layer, values=layer.values[:, :, [3, 0]])}
     assert torch.isfinite(scores(fewer, replace(batch, layers=shown))).all()
+
+
+@pytest.mark.parametrize(
+    "bands",
+    [
+        [BandTable(name=name, mean=0.1, std=0.05) for name in ("red", "green", "blue")],  # no wavelength is known
+        [BandTable(name=name, polarisation="VV") for name in ("summer", "winter", "spread")],
+        [
+            BandTable(name=name, centre_nm=865.0, fwhm_nm=20.0, mean=0.1, std=0.05)
+            for name in ("nir", "nir_min", "nir_max")
+        ],
+    ],
+)
+def test_bands_that_only_their_names_tell_apart_are_not_one_sum(bands: list[BandTable]) -> None:
+    groups = {"a": group_table(layer_table("a", "a", 10.0, tuple(bands), 1))}
+    model, valid = made(groups), torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    values = torch.randn(1, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(1, 32, 32, dtype=torch.int64)
+    said = [
+        scores(model, Batch(("x",), {"a": Layer(values[:, :, order], valid, torch.ones(1, 1))}, label, label.float()))
+        for order in ([0, 1, 2], [0, 2, 1], [1, 0, 2])
+    ]
+    assert not torch.allclose(said[0], said[1], atol=1e-5)
+    assert not torch.allclose(said[0], said[2], atol=1e-5)
 
 
 def test_what_nobody_saw_is_still_answered(model: ReferenceModel, batch: Batch) -> None:
