@@ -43,7 +43,7 @@ class ControlsGate(Model):
     shift_px: PositiveInt = 10
     """Pixels of the label by which pictures are moved."""
     min_loss_shift: Fraction = 0.03
-    """Mean IoU lost by it."""
+    """Mean IoU lost by it, on average over directions; by as much no move into one of them may be better."""
 
 
 class ModalitiesGate(Model):

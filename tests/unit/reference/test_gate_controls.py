@@ -141,7 +141,7 @@ def patches(size: int, seed: int = 1) -> np.ndarray:
 def test_pictures_whose_place_says_nothing_lose_nothing_and_are_refused() -> None:
     labels = [np.full((32, 32), 1 + number % 2) for number in range(4)]
     found = registration_of(Drawn(labels, labels), Reads(), 320.0)
-    assert found.measured == {"lost_1px": 0.0, "lost_3px": 0.0, "lost_10px": 0.0}
+    assert found.measured == {"lost_1px": 0.0, "lost_3px": 0.0, "lost_10px": 0.0, "gained": 0.0}
     assert found.passed is False
     assert found.table[-1]["in_place"] < found.table[0]["in_place"]  # what is hidden costs, and does not count
 
@@ -153,6 +153,16 @@ def test_pictures_in_their_place_lose_by_moving_and_not_by_coming_back() -> None
     assert found.measured["lost_10px"] > found.measured["lost_1px"] > 0.0
     assert found.control_measured == {"lost_10px": 0.0}
     assert found.control_failed
+
+
+def test_an_offset_that_all_chips_share_is_found_by_moving_the_pictures_back() -> None:
+    labels = [patches(32, seed) for seed in range(4)]
+    pictures = [np.roll(label, -3, axis=0) for label in labels]  # 3 pixels north of their labels
+    found = registration_of(Drawn(pictures, labels), Reads(), 320.0)
+    assert found.measured["lost_10px"] > 0.03  # on average over all directions
+    assert found.passed is False
+    assert "moved by 3 px towards 180 degrees they fit better by" in found.said
+    assert registration_of(Drawn(labels, labels), Reads(), 320.0).measured["gained"] == 0.0
 
 
 def test_a_loss_that_comes_from_interpolation_alone_is_told_by_the_control() -> None:
@@ -168,7 +178,7 @@ def test_moves_that_hide_more_than_half_of_a_part_are_not_made() -> None:
     assert hidden_share(100.0, 160.0) > 0.5
     labels = [patches(16, seed) for seed in range(6)]
     found = registration_of(Drawn(labels, labels), Reads(), 160.0)
-    assert set(found.measured) == {"lost_1px", "lost_3px"}
+    assert set(found.measured) == {"lost_1px", "lost_3px", "gained"}
     assert found.thresholds["shift_px"] == 3.0
     assert "10 px would hide more than half of 160 m: 3 px decide" in found.said
     assert registration_of(Drawn(labels, labels), Reads(), 10.0).passed is None
@@ -179,7 +189,7 @@ def test_pictures_move_by_pixels_of_the_label_whatever_theirs_are() -> None:
     coarse = registration_of(Drawn(labels, labels), Reads(), 320.0, label_m=20.0)
     fine = registration_of(Drawn(labels, labels), Reads(), 320.0, label_m=10.0)
     assert fine.table[1]["hidden"] == pytest.approx(hidden_share(10.0, 320.0), abs=1e-4)
-    assert set(coarse.measured) == {"lost_1px", "lost_3px"}  # 200 m of 320 m would hide too much
+    assert set(coarse.measured) == {"lost_1px", "lost_3px", "gained"}  # 200 m of 320 m would hide too much
     assert coarse.table[1]["hidden"] == pytest.approx(hidden_share(20.0, 320.0), abs=1e-4)
 
 
