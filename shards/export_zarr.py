@@ -11,8 +11,9 @@ from schemas.sample import Sample
 from shards.export_layers import VALID_NOTE
 from shards.exporters import ExportJob
 from shards.reader import Dataset
+from shards.sample_request import ABSTAIN
 from shards.zarr_arrays import Vectors
-from shards.zarr_groups import LabelTable, ZarrPlan, label_gsd_m
+from shards.zarr_groups import LabelTable, ZarrPlan, label_flags, label_gsd_m
 
 SHARD_CHIPS = 64
 
@@ -89,14 +90,15 @@ print(layer["data"].dims)  # (chip, time, band, y, x)
 def _label_tables(dataset: Dataset) -> dict[str, LabelTable]:
     """Label groups of a dataset; codes beyond 255 take two bytes."""
     shape, gsd_m, found = dataset.label_shape_yx, label_gsd_m(dataset.document.recipe), {}
+    legends = dataset.document.legends
     for source in dataset.label_sources():
-        legend = dataset.document.legends[source]
+        legend, flags = legends[source], label_flags(f"label_{source}", legends)
         codes = [int(entry.get("code", 0)) for entry in legend.get("classes", [])]
         wide = max([*codes, *legend.get("nodata", [])], default=0) > 255
         nodata, kind = dataset.label_nodata(source), "uint16" if wide else "uint8"
-        found[f"label_{source}"] = LabelTable(kind, nodata, shape, str(legend.get("name", source)), gsd_m)
+        found[f"label_{source}"] = LabelTable(kind, nodata, shape, str(legend.get("name", source)), gsd_m, flags)
     if dataset.has_label:
-        name = str(dataset.document.legends["label"].get("name", "label"))
-        found |= {"label": LabelTable("uint8", 255, shape, name, gsd_m)}
+        name = str(legends["label"].get("name", "label"))
+        found |= {"label": LabelTable("uint8", ABSTAIN, shape, name, gsd_m, label_flags("label", legends))}
         found |= {"confidence": LabelTable("uint8", 0, shape, gsd_m=gsd_m)}
     return found

@@ -7,6 +7,8 @@ dates or pixels than the largest are padded here.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from schemas.dataset import LayerTable, ZarrCodec
 from schemas.errors import IntegrityError
 from schemas.sample import LayerArrays, Sample
+from shards.sample_request import ABSTAIN
 from shards.samples import label_arrays
 from shards.zarr_arrays import (
     CHIP_COORDINATES,
@@ -35,6 +38,9 @@ from shards.zarr_arrays import (
     write_vector,
 )
 
+_NO_FLAG = re.compile(r"[^A-Za-z0-9_.+@-]+")
+"""What CF does not let a flag's meaning hold: meanings stand in one text, with blanks between them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
@@ -50,6 +56,8 @@ class LabelTable:
     """Name of its legend."""
     gsd_m: float | None = None
     """Pixel size; None where the recipe does not say."""
+    flags: tuple[tuple[int, str], ...] = ()
+    """(number in the array, what it means), as `label_flags` gives them; none for measurements."""
 
 
 @dataclass(frozen=True)
@@ -306,9 +314,6 @@ class LabelSpec:
             table.dtype,
             table.nodata,
             ("chip", "y", "x"),
-            units="1",
-            nodata=table.nodata,
-            coordinates=CHIP_COORDINATES,
         )
 
     def blank(self, chips: int) -> Vectors:
@@ -336,8 +341,36 @@ class LabelSpec:
         """See `GroupSpec.close`."""
         size = {} if self.table.gsd_m is None else {"gsd_m": self.table.gsd_m}
         group.attrs.update({"legend": self.table.legend, **size})
+        notes: dict[str, Any] = {"units": "1", "nodata": self.table.nodata, "coordinates": CHIP_COORDINATES}
+        if self.table.flags:
+            notes["flag_values"] = [number for number, _ in self.table.flags]
+            notes["flag_meanings"] = " ".join(meaning for _, meaning in self.table.flags)
+        array_of(group, "data").attrs.put(notes)  # all of them: the parent's legend may have had others
         write_vector(group, "chip_id", np.array(chip_ids, dtype=object), ("chip",), {"long_name": "chip id"})
         write_places(group, vectors)
+
+
+def label_flags(group: str, legends: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    """What the numbers of a label group mean, as CF's ``flag_values`` and ``flag_meanings`` say it.
+
+    Args:
+        group: ``label`` (numbers are positions in the legend, 255 abstains) or ``label_<source>`` (its own codes).
+        legends: as in ``dataset.json``.
+
+    >>> label_flags("label", {"label": {"nodata": [0], "classes": [{"code": 10, "name": "Tree cover"}]}})
+    ((0, 'Tree_cover'), (255, 'abstain'))
+    """
+    legend = legends.get(group.removeprefix("label_")) or {}
+    entries = list(enumerate(legend.get("classes") or ()))
+    if group == "label":
+        named = [(index, str(entry["name"])) for index, entry in entries]
+        none = [(ABSTAIN, "abstain")] if entries else []
+    else:
+        named = [(int(entry.get("code", index)), str(entry["name"])) for index, entry in entries]
+        none = [(int(code), "nodata") for code in legend.get("nodata") or ()]
+    words = [(number, _NO_FLAG.sub("_", name).strip("_") or f"class_{number}") for number, name in named] + none
+    often = Counter(word for _, word in words)
+    return tuple((number, word if often[word] == 1 else f"{word}_{number}") for number, word in sorted(words))
 
 
 def label_gsd_m(recipe: Mapping[str, Any]) -> float | None:

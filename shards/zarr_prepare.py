@@ -11,7 +11,7 @@ import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,12 @@ from schemas.errors import IntegrityError
 from schemas.sample import Sample
 from shards.draft import Draft
 from shards.layout import ZARR, canonical_json, version_path
+from shards.sample_request import ABSTAIN
 from shards.samples import decode_json, decode_sample
 from shards.storage import Storage
 from shards.stored_tables import read_places, table_of
 from shards.tar_reader import ShardFiles
-from shards.zarr_groups import LabelTable, ZarrPlan, label_gsd_m
+from shards.zarr_groups import LabelTable, ZarrPlan, label_flags, label_gsd_m
 from shards.zarr_record import NAME, ZarrRecord, read_record
 from shards.zarr_store import ZarrResult, tag_again, tagged_snapshot
 from shards.zarr_write import Spread, ZarrBefore, kept_shards, write_zarr
@@ -259,7 +260,7 @@ def _input_hash(plan: ZarrPlan, inputs: Mapping[str, Sequence[str]]) -> str:
     """sha256 over all that the groups follow from; statistics of bands are not among it."""
     measured = {"mean", "std", "count"}
     layers = [layer.model_dump(mode="json", exclude={"bands": {"__all__": measured}}) for layer in plan.layers]
-    labels = [[name, t.dtype, t.nodata, list(t.shape_yx), t.legend, t.gsd_m] for name, t in sorted(plan.labels.items())]
+    labels = [[name, *astuple(table)] for name, table in sorted(plan.labels.items())]
     content = {
         "inputs": {group: list(hashes) for group, hashes in inputs.items()},
         "chips": list(plan.chip_ids),
@@ -284,7 +285,14 @@ def _label_tables(draft: Draft, taken: Shapes) -> dict[str, LabelTable]:
             largest = found.get(name, ("", (0, 0)))[1]
             found[name] = (dtype, (max(largest[0], shape[0]), max(largest[1], shape[1])))
     return {
-        name: LabelTable(dtype, _label_nodata(name, dtype, draft), shape, _legend_name(name, draft), gsd_m)
+        name: LabelTable(
+            dtype,
+            _label_nodata(name, dtype, draft),
+            shape,
+            _legend_name(name, draft),
+            gsd_m,
+            label_flags(name, draft.legends),
+        )
         for name, (dtype, shape) in sorted(found.items())
     }
 
@@ -330,7 +338,7 @@ def _label_nodata(name: str, dtype: str, draft: Draft) -> int:
     if name == "confidence":
         return 0
     if name == "label":
-        return 255
+        return ABSTAIN
     legend = draft.legends.get(source) or {}
     codes = legend.get("nodata") or [255 if dtype == "uint8" else 65535]
     return int(draft.label_nodata.get(source, codes[0]))

@@ -22,6 +22,7 @@ from shards.reader import open_dataset
 from shards.storage import FolderStorage, Storage, open_storage
 from shards.tables import chips_table
 from shards.version import publish
+from shards.zarr_groups import label_flags
 from shards.zarr_prepare import AT_ONCE, load_samples
 from shards.zarr_record import NAME, read_record
 from shards.zarr_store import open_store, tagged_snapshot
@@ -235,3 +236,32 @@ def test_label_groups_say_their_pixel_size_as_groups_of_pixels_do(tmp_path: Path
         for name in ("label", "confidence", "label_worldcover"):
             columns = int(np.asarray(top[f"{name}/columns"])[0])
             assert top[name].attrs["gsd_m"] == (right - left) / columns
+
+
+def test_groups_of_labels_say_what_their_numbers_mean(tmp_path: Path) -> None:
+    """As CF has it, for who opens Zarr alone; the export of a dataset says the same."""
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [made_up.sample(0)]))
+    dataset = open_dataset(tmp_path / "d")
+    export_dataset(dataset, tmp_path / "out", ExportOptions("zarr"))
+    for top in (open_store(dataset.storage, dataset.version), tmp_path / "out" / "dataset.zarr"):
+        arrays = {name: zarr.open_group(top, mode="r")[name]["data"] for name in ("label", "label_worldcover")}
+        assert arrays["label"].attrs["flag_values"] == [0, 1, 255]
+        assert arrays["label"].attrs["flag_meanings"] == "Tree Water abstain"
+        assert arrays["label_worldcover"].attrs["flag_values"] == [0, 10]
+        assert arrays["label_worldcover"].attrs["flag_meanings"] == "nodata Tree_cover"
+        assert "flag_values" not in zarr.open_group(top, mode="r")["confidence/data"].attrs
+
+
+def test_names_of_classes_become_words_that_differ() -> None:
+    named = ["Land (farmed), with gaps", "a/b", "a b", "\u6c34"]
+    classes = [{"code": code, "name": name} for code, name in enumerate(named, 1)]
+    found = label_flags("label_own", {"own": {"nodata": [0, 300], "classes": classes}})
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4, 300]
+    assert [word for _, word in found] == [
+        "nodata_0",
+        "Land_farmed_with_gaps",
+        "a_b_2",
+        "a_b_3",
+        "class_4",
+        "nodata_300",
+    ]

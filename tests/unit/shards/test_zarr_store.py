@@ -212,11 +212,16 @@ def test_workers_that_hand_in_whole_shards_write_the_same_store(tmp_path: Path) 
 
 
 def test_what_groups_are_called_is_said_anew_where_their_arrays_stay(tmp_path: Path) -> None:
-    """Another composite, another legend: of as many dates and pixels, so that the group of the parent goes on."""
+    """Another composite, another legend: of as many dates and pixels, so that the group of the parent goes on.
+
+    Classes that the parent had are not said of a legend without any, and those that it did not say are said now.
+    """
 
     def plan_with(composite: str, legend: str, sensor: str) -> ZarrPlan:
         layers = tuple(layer.model_copy(update={"composite": composite, "sensor": sensor}) for layer in made_up.LAYERS)
-        labels = {name: replace(table, legend=legend) for name, table in LABELS.items()}
+        flags = {"label": ((1, legend),) if legend == "corine-44" else (), "label_worldcover": ((0, "nodata"),)}
+        flags["label_worldcover"] = () if legend == "corine-44" else flags["label_worldcover"]
+        labels = {name: replace(table, legend=legend, flags=flags[name]) for name, table in LABELS.items()}
         return ZarrPlan(layers, labels, plan_of(5).chip_ids, 4)
 
     samples, storage = [made_up.sample(n) for n in range(5)], open_storage(tmp_path)
@@ -227,6 +232,12 @@ def test_what_groups_are_called_is_said_anew_where_their_arrays_stay(tmp_path: P
     again = write_places(storage, other, samples, list, inputs=inputs, before=before)
     fresh = write_places(open_storage(tmp_path / "fresh"), other, samples, list, inputs=inputs)
     assert again.record == fresh.record
+    unchanged = {spec.name: ["1"] * 5 for spec in first.specs()}
+    read: list[str] = []
+    write_places(
+        storage, other, samples, lambda some: read.extend(map(str, some)) or some, inputs=unchanged, before=before
+    )
+    assert read == []  # other attributes alone write no chunk
 
 
 def test_the_branch_is_on_the_disk_while_shards_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
