@@ -110,7 +110,7 @@ def made_utc(document: DatasetDocument, last: date) -> datetime:
         last: the recipe's last day.
     """
     created = _utc(document.created)
-    end = date.fromisoformat(str(document.recipe["time"]["end"]))
+    end = date.fromisoformat(str((document.recipe.get("time") or {}).get("end") or last))
     return created if end >= last else min(created, datetime.combine(end + timedelta(days=1), datetime.min.time(), UTC))
 
 

@@ -251,7 +251,7 @@ def held_until(storage: Storage) -> date | None:
     if document is None:
         return None
     before = datetime.fromisoformat(str(document.created)).date() - timedelta(days=1)
-    return min(before, date.fromisoformat(str(document.recipe["time"]["end"])))
+    return min(before, date.fromisoformat(str((document.recipe.get("time") or {}).get("end") or before)))
 
 
 def _version(storage: Storage) -> str:

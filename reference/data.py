@@ -20,7 +20,7 @@ from reference.bands import GroupTable, group_table, normalised
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError
 from schemas.georef import GeoRef
-from schemas.legend import Crosswalk, Legend
+from schemas.legend import Crosswalk, stored_legend
 from schemas.sample import LayerArrays, Sample
 from shards.reader import Dataset
 
@@ -243,7 +243,7 @@ def _classes(document: DatasetDocument, source: str) -> tuple[tuple[str, ...], N
     Raises:
         DatasetError: no such label, or no way from its codes to the dataset's classes.
     """
-    legends = {name: Legend.model_validate(legend) for name, legend in document.legends.items()}
+    legends = {name: stored_legend(document.legends, name) for name in document.legends}
     fused = legends.get("label")
     if source == "label":
         if fused is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reference.data import ABSTAIN
 from schemas.errors import DatasetError, MissingExtraError
 from schemas.georef import GeoRef
-from schemas.legend import Legend
+from schemas.legend import stored_legend
 from shards.reader import Dataset
 
 NOTHING = -1
@@ -45,7 +45,7 @@ def read_truth(files: Sequence[Path], dataset: Dataset, chip_ids: Sequence[str])
         import rasterio
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("rasterio", "build") from error
-    indices = Legend.model_validate(dataset.document.legends["label"]).positions(ABSTAIN)
+    indices = stored_legend(dataset.document.legends, "label").positions(ABSTAIN)
     rows = dataset.chips.set_index("chip_id")
     found: dict[str, NDArray[np.uint8]] = {}
     sources: list[Any] = []

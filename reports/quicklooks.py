@@ -12,7 +12,7 @@ from chips.render import INVALID_RGB, VIEWS, fit, possible, render, render_label
 from reports.html import Quicklook
 from schemas.chip import Valid
 from schemas.dataset import LayerTable
-from schemas.legend import Legend
+from schemas.legend import stored_legend
 from schemas.sample import LayerArrays, Sample
 from shards.samples import to_physical
 
@@ -38,9 +38,9 @@ def sample_pictures(
             yield from _modality_pictures(modality, sample, tables)
     for name, codes in sample.labels.items():
         if name in legends:
-            yield name, render_labels(codes, Legend.model_validate(legends[name]), by="code")
+            yield name, render_labels(codes, stored_legend(legends, name), by="code")
     if sample.label is not None and "label" in legends:
-        yield "label", render_labels(sample.label, Legend.model_validate(legends["label"]), by="index")
+        yield "label", render_labels(sample.label, stored_legend(legends, "label"), by="index")
 
 
 def _modality_pictures(

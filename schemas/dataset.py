@@ -6,6 +6,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.document_parts import (
+    Count,
+    Counts,
+    Diff,
+    Estimates,
+    Fusion,
+    LegendPart,
+    Moment,
+    RecipePart,
+    Run,
+    Splits,
+    Tables,
+    Texts,
+    Zarr,
+)  # fmt: skip
 from schemas.sample import PLAIN_NAME
 
 FORMAT = 1
@@ -39,13 +54,13 @@ class ShardRecord(BaseModel):
 
     path: str
     """Relative to the dataset's root."""
-    bytes: int
+    bytes: Count
     """Size of the file."""
     sha256: str
     """Of the whole file."""
     split: PlainName
     """train, val or test."""
-    bucket: int
+    bucket: Count
     """Hash bucket of its chips."""
     chip_ids: tuple[str, ...]
     """Keys, in order."""
@@ -70,7 +85,7 @@ class BandTable(BaseModel):
     """Mean physical value over clear pixels of the train split."""
     std: float | None = None
     """Standard deviation, likewise."""
-    count: int = 0
+    count: Count = 0
     """Pixels behind mean and std."""
 
 
@@ -95,12 +110,12 @@ class LayerTable(BaseModel):
     """Stored value of no data."""
     bands: tuple[BandTable, ...]
     """In stored order."""
-    max_dates: int
+    max_dates: Count
     """Largest number of dates of a chip."""
     composite: str = ""
     """How several dates became one (median, ...); such a group has the member ``<group>_count.npy``: clear dates behind
     each pixel. Empty where dates are single."""
-    shape_yx: tuple[int, int]
+    shape_yx: tuple[Count, Count]
     """Largest rows and columns of a chip."""
 
 
@@ -144,9 +159,9 @@ class DatasetDocument(BaseModel):
     """UTC time and first 8 of the content hash."""
     parent_version: str = ""
     """Version this one was made from."""
-    created: str
+    created: Moment
     """ISO time."""
-    recipe: dict[str, Any]
+    recipe: RecipePart
     """Resolved recipe, without secrets and local paths."""
     recipe_hash: str
     """What names the run."""
@@ -158,11 +173,11 @@ class DatasetDocument(BaseModel):
     """Versions of what touched pixels."""
     content_hash: str
     """sha256 over tables and shard hashes."""
-    counts: dict[str, Any]
+    counts: Counts
     """planned, kept, rejected {reason: n}, failed {class: n}."""
     modalities: tuple[LayerTable, ...]
     """Band tables with statistics."""
-    legends: dict[PlainName, Any] = Field(default_factory=dict)
+    legends: dict[PlainName, LegendPart] = Field(default_factory=dict)
     """Label source -> legend; ``label`` -> the fused one."""
     crosswalk: dict[str, Any] = Field(default_factory=dict)
     """Source -> crosswalk used in the fusion."""
@@ -170,27 +185,27 @@ class DatasetDocument(BaseModel):
     """``scene_shifts``: one row per pair of acquisitions that chips measured against each other."""
     near_duplicates: tuple[dict[str, Any], ...] = ()
     """Pairs of chips that show the same place twice: ``kept``, ``other``, ``modality``, ``similarity``."""
-    fusion: dict[str, Any] = Field(default_factory=dict)
+    fusion: Fusion = Field(default_factory=dict)
     """Method, estimated parameters, disagreement between sources."""
-    splits: dict[str, Any]
+    splits: Splits
     """counts, buckets, method, leakage."""
-    texts: dict[str, Any] = Field(default_factory=dict)
+    texts: Texts = Field(default_factory=dict)
     """counts, models, tokens, cost, verification rates."""
-    tables: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    tables: Tables = Field(default_factory=dict)
     """File name -> {bytes, sha256, rows} of every other file of the version."""
     shards: tuple[ShardRecord, ...]
     """Every tar."""
-    zarr: dict[str, Any] = Field(default_factory=dict)
+    zarr: Zarr = Field(default_factory=dict)
     """path, tag, groups; empty where the recipe asks for none."""
     sources: tuple[SourceTable, ...]
     """What was read, with licences."""
-    diff: dict[str, Any] = Field(default_factory=dict)
+    diff: Diff = Field(default_factory=dict)
     """Against the parent: chips added, changed, unchanged, removed; why they were touched; bytes written."""
-    estimates: dict[str, Any] = Field(default_factory=dict)
+    estimates: Estimates = Field(default_factory=dict)
     """path and sha256 of the estimated parameters, and in which version they were estimated over how many chips."""
     limits: tuple[str, ...] = ()
     """Known limits, as the card says them."""
-    run: dict[str, Any] = Field(default_factory=dict)
+    run: Run = Field(default_factory=dict)
     """What differs from run to run: host, seconds, bytes, cost."""
     private: bool = False
     """Whether it holds layers that may not be given on."""

@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.errors import RecipeError
+from schemas.errors import DatasetError, RecipeError
 
 Code = Annotated[int, Field(ge=0, le=65_535)]
 """Value of a class in a raster."""
@@ -102,6 +102,22 @@ class Legend(BaseModel):
             if entry.code == code:
                 return index
         raise KeyError(code)
+
+
+def stored_legend(legends: Mapping[str, object], name: str) -> Legend:
+    """A legend as ``dataset.json`` holds it.
+
+    Raises:
+        DatasetError: it is none.
+    """
+    try:
+        return Legend.model_validate(legends[name])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, ("dataset.json: legends", name, *first["loc"])))
+        raise DatasetError(
+            first["msg"], where=where, mend="another version may be whole: terraweft versions"
+        ) from error
 
 
 class Crosswalk(BaseModel):

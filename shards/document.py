@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
-from schemas.dataset import DatasetDocument
+from schemas.dataset import FORMAT, DatasetDocument
 from schemas.errors import DatasetError
 from shards import layout
 from shards.card import write_card
@@ -29,6 +30,7 @@ from shards.stored_tables import read_places, table_of
 if TYPE_CHECKING:
     from shards.zarr_prepare import PreparedZarr
 
+MEND = "another version may be whole: see terraweft versions"
 PAPERS = ("*.json", "*.md", "*.html")
 """Files of a version that are searched for secrets and local paths."""
 SEAL = "document_sha256"
@@ -78,9 +80,19 @@ def parse_document(content: bytes, where: str) -> DatasetDocument:
         DatasetError: not of format 1.
     """
     try:
-        return DatasetDocument.model_validate(json.loads(content))
+        found = json.loads(content)
+        if rb"\ud" in content.lower():  # halves of characters, which no file of a version could hold
+            json.dumps(found, ensure_ascii=False).encode()
+        if isinstance(found, dict) and found.get("format") != FORMAT:
+            mend = f"this software reads format {FORMAT}"
+            raise DatasetError(f"format {str(found.get('format'))[:20]!r} is unknown", where=where, mend=mend)
+        return DatasetDocument.model_validate(found)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        said = f"{'.'.join(map(str, first['loc']))[:120]}: {first['msg']}".removeprefix(": ")
+        raise DatasetError(f"cannot be read: {said}", where=where, mend=MEND) from error
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=where) from error
+        raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=where, mend=MEND) from error
 
 
 def content_hash_of(

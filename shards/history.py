@@ -50,6 +50,8 @@ class VersionInfo:
     """Of its shards."""
     diff: Mapping[str, Any]
     """Against its parent: added, changed, unchanged, removed, bytes written."""
+    problem: str = ""
+    """Why its ``dataset.json`` cannot be read; then nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,11 @@ def describe_versions(storage: Storage) -> list[VersionInfo]:
     current = current_version(storage)
     found = []
     for version in list_versions(storage):
-        document = read_document(storage, version)
+        try:
+            document = read_document(storage, version)
+        except DatasetError as error:  # the others are what a person goes back to
+            found.append(VersionInfo(version, version == current, "", "", "", {}, 0, {}, error.line()))
+            continue
         found.append(
             VersionInfo(
                 version=version,

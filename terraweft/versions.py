@@ -29,20 +29,26 @@ NAMED = 12
 
 def show_versions(dataset: str, out: Console) -> None:
     """`terraweft versions`."""
-    rows = []
+    rows, problems = [], []
     for info in describe_versions(open_storage(dataset, store_options(os.environ))):
+        if info.problem:
+            problems.append(info.problem)
+            rows.append((f"{info.version} *" if info.current else info.version, "damaged", *[""] * 5))
+            continue
         diff = [str(info.diff.get(name, "")) for name in ("added", "changed", "removed")]
         name = f"{info.version} *" if info.current else info.version
         rows.append((name, str(info.counts["kept"]), *diff, human_bytes(info.bytes), info.recipe_hash[:12]))
     print_table(out, ("version", "chips", "added", "changed", "removed", "shards", "recipe"), rows)
     out.print("* current", style="dim", markup=False)
+    for problem in problems:
+        out.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
 
 
 def show_diff(dataset: str, before: str, after: str | None, out: Console) -> None:
     """`terraweft diff`: two versions, or one and the current one."""
     storage = open_storage(dataset, store_options(os.environ))
     if after is None:
-        after = next(info.version for info in describe_versions(storage) if info.current)
+        after = current_version(storage)
     found = compare_versions(storage, before, after)
     columns = Counter(column for names in found.changed.values() for column in names)
     rows = {
