@@ -2,11 +2,12 @@
 as they lie.
 
 Record sets: ``chips`` and ``texts`` (the tables), ``samples`` (key and row) over every shard; file sets name
-the pixels and the mask of each modality group, the labels and the texts.
+the pixels and the masks of each modality group, the labels, the map, the targets and the texts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,25 @@ def _shard(path: str, sha256: str, size: int) -> dict[str, Any]:
 
 
 def _members(document: DatasetDocument) -> list[tuple[str, str]]:
-    """(file set, glob) of what samples hold: their row, pixels and mask of each group, labels, texts."""
-    arrays = [f"{layer.group}{ending}" for layer in document.modalities for ending in ("", "_valid")]
+    """(file set, glob) of what samples hold: their row, pixels and masks of each group, labels, map, targets, texts."""
+    arrays = []
+    for layer in document.modalities:
+        arrays += [f"{layer.group}{ending}" for ending in ("", "_valid", *(("_count",) if layer.composite else ()))]
     arrays += [f"label_{source}" for source in document.legends if source != "label"]
     arrays += ["label", "confidence"] if "label" in document.legends else []
-    texts = [("texts", "*.texts.json")] if document.texts else []
-    return [("meta", "*.meta.json"), *((name, f"*.{name}.npy") for name in arrays), *texts]
+    wanted = document.recipe.get("labels") or {}
+    targets = {f"target_{name}": target for name, target in (wanted.get("targets") or {}).items() if _is_member(target)}
+    arrays += [name for name, target in targets.items() if target.get("kind") != "graph"]
+    documents = [name for name, target in targets.items() if target.get("kind") == "graph"]
+    has_map = any(source.get("kind") == "osm" for source in (wanted.get("sources") or {}).values())
+    documents += [*(["osm"] if has_map else []), *(["texts"] if document.texts else []), "meta"]
+    return [*((name, f"*.{name}.json") for name in documents), *((name, f"*.{name}.npy") for name in arrays)]
+
+
+def _is_member(target: Mapping[str, Any]) -> bool:
+    """Whether a target of the recipe is a file of the sample; of a whole chip it is a column of chips.parquet."""
+    kind = target.get("kind")
+    return kind not in ("multi_label", "dominant") and (kind != "fractions" or target.get("cell_m") is not None)
 
 
 def _file_set(document: DatasetDocument, name: str, pattern: str) -> dict[str, Any]:

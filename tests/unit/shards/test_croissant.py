@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from fnmatch import fnmatch
 from pathlib import Path
 
+from shards.croissant import croissant_of
 from shards.reader import open_dataset
 
 
-def test_every_array_mask_label_and_text_of_a_sample_is_in_one_file_set(published: Path) -> None:
+def test_every_file_of_a_sample_is_in_one_file_set(published: Path) -> None:
     document = open_dataset(published).document
-    croissant = json.loads((published / "versions" / document.version / "croissant.json").read_text())
+    kinds = {"roads": "density", "streets": "graph", "cover": "fractions", "main": "dominant", "all": "multi_label"}
+    labels = {"sources": {"map": {"kind": "osm"}}, "targets": {name: {"kind": kind} for name, kind in kinds.items()}}
+    document = document.model_copy(update={"recipe": {"labels": labels}})
+    croissant = croissant_of(document, published / "versions" / document.version, "")
     globs = {one["includes"] for one in croissant["distribution"] if one["@type"] == "cr:FileSet"}
     members: set[str] = set()
     for shard in document.shards:
@@ -20,6 +23,16 @@ def test_every_array_mask_label_and_text_of_a_sample_is_in_one_file_set(publishe
             members |= set(tar.getnames())
     assert any(name.endswith(".label.npy") for name in members)
     for name in members:
-        derived = name.endswith(".osm.json") or ".target_" in name
-        assert sum(fnmatch(name, glob) for glob in globs) == (0 if derived else 1), name
+        assert sum(fnmatch(name, glob) for glob in globs) == 1, name
     assert all(any(fnmatch(name, glob) for name in members) for glob in globs)
+
+
+def test_counts_of_composites_and_fractions_of_squares_are_files_too(published: Path) -> None:
+    document = open_dataset(published).document
+    layers = (document.modalities[0].model_copy(update={"composite": "median"}),)
+    recipe = {"labels": {"targets": {"cover": {"kind": "fractions", "cell_m": 100.0}}}}
+    document = document.model_copy(update={"modalities": layers, "recipe": recipe})
+    croissant = croissant_of(document, published / "versions" / document.version, "")
+    globs = {one["includes"] for one in croissant["distribution"] if one["@type"] == "cr:FileSet"}
+    assert {"*.s2_10m_count.npy", "*.target_cover.npy"} < globs
+    assert "*.osm.json" not in globs
