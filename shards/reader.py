@@ -315,7 +315,7 @@ class Dataset:
         """
         from shards.zarr_random import ZarrChips
 
-        return ZarrChips(self._zarr(group), group, threads)
+        return ZarrChips(self._zarr(group), group, threads, self.require_version)
 
     def _zarr(self, group: str) -> Any:
         from shards.zarr_store import open_store
@@ -326,7 +326,11 @@ class Dataset:
         if group not in stored["groups"]:
             known = ", ".join(stored["groups"])
             raise DatasetError(f"no Zarr group {group!r}", where=self.name, mend=f"it has {known}")
-        return open_store(self.storage, stored["tag"])
+        try:
+            return open_store(self.storage, stored["tag"])
+        except DatasetError:
+            self.require_version()
+            raise
 
     def wanted_groups(self, modalities: Collection[str] | None) -> list[str]:
         """Modality groups that names of modalities or groups stand for, in the recipe's order.

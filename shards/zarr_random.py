@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import google_crc32c
+import icechunk
 import numpy as np
 import zarr
 from numcodecs import Blosc
@@ -25,7 +26,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from schemas.errors import DatasetError, IntegrityError
-from shards.zarr_store import blosc_threads
+from shards.zarr_store import blosc_threads, first_line
 
 T = TypeVar("T")
 
@@ -50,12 +51,16 @@ class ZarrChips:
         store: a read-only Zarr store.
         group: name of the group.
         threads: that decode.
+        require_version: raises where the version was removed; asked before a chunk that is gone is called damage.
 
     Raises:
         DatasetError: there is no such group.
     """
 
-    def __init__(self, store: Any, group: str, threads: int = 2) -> None:
+    def __init__(
+        self, store: Any, group: str, threads: int = 2, require_version: Callable[[], None] = lambda: None
+    ) -> None:
+        self._group, self._require_version = group, require_version
         try:
             opened = zarr.open_group(store, path=group, mode="r")
         except (KeyError, FileNotFoundError) as error:
@@ -71,10 +76,16 @@ class ZarrChips:
         """Chips by ``zarr_index``: ``data`` (N, T, C, H, W) and ``valid`` (N, T, H, W) as stored, labels (N, H, W).
 
         Raises:
-            DatasetError: a number that no chip has.
-            IntegrityError: chunks that are not what the metadata says.
+            DatasetError: a number that no chip has; or the version was removed since it was opened.
+            IntegrityError: chunks that are gone, or not what the metadata says.
         """
-        wanted = [int(number) for number in numbers]
+        try:
+            return self._read([int(number) for number in numbers])
+        except icechunk.IcechunkError as error:
+            self._require_version()
+            raise IntegrityError(f"zarr {self._group} cannot be read: {first_line(error)}") from error
+
+    def _read(self, wanted: list[int]) -> dict[str, NDArray[Any]]:
         batches = {name: array.empty(wanted) for name, array in self._arrays.items()}
         ours = [(array, batches[name]) for name, array in self._arrays.items() if array.per_shard]
         if len(wanted) == 1:

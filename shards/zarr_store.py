@@ -135,7 +135,7 @@ def zarr_errors() -> Iterator[None]:
         if "object store" not in str(error):
             raise
         cause = str(error).splitlines()[-1].lstrip(" `->")
-        said = redact(f"{_first_line(error).removeprefix('x ')}: {cause}")[:300]
+        said = redact(f"{first_line(error).removeprefix('x ')}: {cause}")[:300]
         mend = "see what the credentials may do below zarr/, and run the same command again"
         raise DatasetError(said, where=f"{ZARR}/", mend=mend) from error
 
@@ -154,7 +154,7 @@ def open_repository(storage: Storage, *, create: bool = False) -> Any:
     try:
         return icechunk.Repository.open(storage.icechunk())
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ is no Icechunk repository: {_first_line(error)}", where=storage.uri) from error
+        raise DatasetError(f"zarr/ is no Icechunk repository: {first_line(error)}", where=storage.uri) from error
 
 
 def has_repository(storage: Storage) -> bool:
@@ -172,7 +172,7 @@ def open_store(storage: Storage, tag: str) -> Any:
     try:
         return repository.readonly_session(tag=tag).store
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=storage.uri) from error
+        raise DatasetError(f"zarr/ has no tag {tag}: {first_line(error)}", where=storage.uri) from error
 
 
 def tag_again(storage: Storage, snapshot: str, version: str) -> None:
@@ -189,7 +189,7 @@ def tagged_snapshot(storage: Storage, tag: str) -> str:
     try:
         return str(open_repository(storage).lookup_tag(tag))
     except icechunk.IcechunkError as error:
-        raise DatasetError(f"zarr/ has no tag {tag}: {_first_line(error)}", where=storage.uri) from error
+        raise DatasetError(f"zarr/ has no tag {tag}: {first_line(error)}", where=storage.uri) from error
 
 
 @zarr_errors()
@@ -204,7 +204,8 @@ def used_tags(storage: Storage) -> set[str]:
     return {name.removeprefix("tag.") for name in found if name.startswith("tag.")}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of Icechunk's says, less where in its code it arose."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 

@@ -266,6 +266,22 @@ def test_samples_of_a_version_that_was_removed_are_not_called_damaged(history: t
             read()
 
 
+def test_zarr_of_a_version_that_was_removed_is_told_so(history: tuple[Path, Storage, list[str]]) -> None:
+    root, storage, names = history
+    opened = open_dataset(root, names[0])
+    chips = opened.zarr_chips("s2_10m")
+    remove_garbage(storage, find_garbage(storage, keep=1))
+    for read in (lambda: chips.read([0, 1]), lambda: chips.read([0]), lambda: opened.zarr_chips("s2_10m")):
+        with pytest.raises(DatasetError, match=f"{names[0]} is not there any more"):
+            read()
+    current = open_dataset(root).zarr_chips("s2_10m")
+    for path in (root / "zarr" / "manifests").iterdir():
+        path.unlink()
+    with pytest.raises(IntegrityError, match=r"zarr s2_10m cannot be read: .*manifests") as told:
+        current.read([0])
+    assert "\n" not in str(told.value)
+
+
 def test_table_that_a_version_lacks_is_not_taken_for_a_version_that_was_removed(
     history: tuple[Path, Storage, list[str]],
 ) -> None:
