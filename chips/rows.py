@@ -99,8 +99,10 @@ def _windows(
     if modality.composite is not None:
         columns["composite"] = [_how(modality.composite) if date.items else "" for date in dates]
         columns["dates_used"] = [len(date.pictures) for date in dates]
-        columns["first_datetimes"] = [min((p[0].datetime_utc for p in d.pictures), default=None) for d in dates]
-        columns["last_datetimes"] = [max((p[0].datetime_utc for p in d.pictures), default=None) for d in dates]
+    ranges = [[picture[0].range_utc for picture in date.pictures] for date in dates]
+    if modality.composite is not None or any(first < last for several in ranges for first, last in several):
+        columns["first_datetimes"] = [min((first for first, _ in several), default=None) for several in ranges]
+        columns["last_datetimes"] = [max((last for _, last in several), default=None) for several in ranges]
     near = modality.select.near
     if near is not None and near.modality in provenance:
         others = [(other.window, picture[0]) for other in provenance[near.modality] for picture in other.pictures]

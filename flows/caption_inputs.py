@@ -174,7 +174,10 @@ def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], gro
         names = bands
     wavelengths = {n: w for n, w in zip(names, facts["wavelengths_nm"][group], strict=True) if w is not None}
     days = [str(day) for day in layer.time_utc.astype("datetime64[D]")]
-    used = facts["row"].get(f"{modality}.dates_used") or [1] * len(days)
+    used, first, last = (
+        facts["row"].get(f"{modality}.{name}") or [1] * len(days)
+        for name in ("dates_used", "first_datetimes", "last_datetimes")
+    )
     return [
         DatedBands(
             source=modality,
@@ -183,7 +186,7 @@ def dated_bands(modality: str, layer: LayerArrays, facts: Mapping[str, Any], gro
             valid=layer.valid[t],
             unit=attrs["unit"],
             wavelengths_nm=wavelengths or None,
-            is_composite=used[t] > 1,
+            is_composite=used[t] > 1 or first[t] != last[t],  # a provider's mosaic of a month is of no day, either
         )
         for t in range(len(days))
         if not np.isnat(layer.time_utc[t])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from schemas.georef import GeoRef
@@ -42,6 +42,10 @@ class SceneRef:
     needs: tuple[tuple[str, str], ...] = ()
     """What else a reader needs where pixels alone do not do: role and address or setting (radar geometry's
     annotation, calibration, noise, heights)."""
+
+
+ONE_PICTURE = timedelta(days=1)
+"""Items whose range is no longer are acquisitions: their begin and end are seconds apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,18 @@ class SceneItem:
     """sha256 of the item less addresses and links: what input hashes are made of."""
     extra: tuple[tuple[str, str], ...] = field(default=())
     """Further facts for labels (version, year, extract date)."""
+    start_utc: datetime | None = None
+    """Begin of the range, where the item states a moment of its own beside it."""
+
+    @property
+    def range_utc(self) -> tuple[datetime, datetime]:
+        """First and last moment of what it shows: those of a product of several days (a monthly mosaic), else its
+        acquisition time, twice.
+        """
+        first = self.datetime_utc if self.start_utc is None else self.start_utc
+        if self.end_utc is None or self.end_utc - first <= ONE_PICTURE:
+            return self.datetime_utc, self.datetime_utc
+        return first, self.end_utc
 
 
 class Opener(Protocol):

@@ -79,6 +79,14 @@ def item_times(item: Mapping[str, Any]) -> tuple[datetime, datetime | None]:
         raise UnsupportedItemError(f"item {item['id']}: {moment!r} or {end!r} is no time") from error
 
 
+def begin_of(item: Mapping[str, Any]) -> datetime | None:
+    """Begin of the range that an item states beside a moment of its own; None where it states none that is a time."""
+    try:
+        return parse_time(item["properties"]["start_datetime"])
+    except (KeyError, AttributeError, ValueError, OverflowError):
+        return None
+
+
 def item_geometry(item: Mapping[str, Any]) -> Any:
     """The footprint in EPSG:4326 as a shapely geometry within [-180, 180]; the bounding box where there is none.
 

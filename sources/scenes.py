@@ -17,7 +17,7 @@ from schemas.scene import MaskKind, SceneItem, SceneRef
 from schemas.sensor import Band, SensorProfile, load_sensor
 from sources.assets import BandInfo, asset_bands, asset_georef, find_band, is_refused
 from sources.clues import file_name, platform_of, product_names
-from sources.items import Item, content_hash, item_geometry, item_times
+from sources.items import Item, begin_of, content_hash, item_geometry, item_times
 from sources.masks import MASK_LAYERS, layer_of_key
 from sources.radiometry import Radiometry
 from sources.sound import can_hold, is_stored_type
@@ -155,6 +155,7 @@ def make_scene(
         cloud_cover=_real(properties.get("eo:cloud_cover")),
         datatake=product.datatake,
         content_hash=content_hash(item),
+        start_utc=begin_of(item),
         extra=(*product.extra, *(((DEPRECATED, "true"),) if properties.get("deprecated") is True else ())),
     )
 

@@ -50,3 +50,27 @@ def test_the_gap_of_a_pair_is_to_the_companion_on_its_side(windows: dict[str, An
     optical = date(-4, "pre"), date(1, "post")
     radar = date(-1, "pre"), date(2, "post")
     assert _windows(radar, "s1", recipe(windows), {"s2": optical})["near_gap_days"] == gaps
+
+
+@pytest.mark.parametrize(
+    ("days", "start", "said"),
+    [
+        (30, None, (EVENT, EVENT + timedelta(days=30))),
+        (30, EVENT - timedelta(days=1), (EVENT - timedelta(days=1), EVENT + timedelta(days=30))),
+        (0.001, EVENT - timedelta(days=0.001), None),
+    ],
+    ids=["a month", "a month and a day, with a moment of its own", "a pass"],
+)
+def test_an_item_of_several_days_says_from_when_to_when(
+    days: float, start: datetime | None, said: tuple[datetime, datetime] | None
+) -> None:
+    (pass_of_a_day,) = date(1, "post").pictures[0]
+    mosaic = SceneItem("c", "k", "i", "m", "s", EVENT, EVENT + timedelta(days=days), b"", (), start_utc=start)
+    dates = [DateSource(((mosaic,),)), DateSource(((pass_of_a_day,),)), DateSource()]
+    columns = _windows(dates, "s1", recipe({"kind": "every", "days": 30}), {})
+    if said is None:
+        assert "first_datetimes" not in columns
+    else:
+        moment = pass_of_a_day.datetime_utc
+        assert columns["first_datetimes"] == [said[0], moment, None]
+        assert columns["last_datetimes"] == [said[1], moment, None]

@@ -124,7 +124,14 @@ def test_chips_that_no_model_could_be_asked_about_are_read_back(tmp_path: Path) 
     assert read_unasked((tmp_path / "texts.parquet").read_bytes()) == {"u31-0000", "u31-0002"}
 
 
-@pytest.mark.parametrize(("row", "composed"), [({}, [False] * 2), ({"s2.dates_used": [1, 3, 0]}, [False, True])])
+@pytest.mark.parametrize(
+    ("row", "composed"),
+    [
+        ({}, [False] * 2),
+        ({"s2.dates_used": [1, 3, 0]}, [False, True]),
+        ({"s2.first_datetimes": ["a", "b", None], "s2.last_datetimes": ["a", "c", None]}, [False, True]),
+    ],
+)
 def test_a_picture_of_several_dates_is_told_from_one(row: dict[str, Any], composed: list[bool]) -> None:
     days = np.array(["2021-08-15", "2022-02-16", "NaT"], "datetime64[ns]")
     grid = GeoRef(32632, 0.0, 0.0, 10.0, (1, 2))

@@ -170,9 +170,15 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown CRS": (_edit_column("chips.parquet", "epsg", lambda t: [999999] * len(t)), "CRSError"),
     "no place in Zarr": (_edit_column("chips.parquet", "zarr_index", lambda t: [99] * len(t)), "zarr u31_0003: cannot"),
     "a text of nothing": (_edit_column("texts.parquet", "text", lambda t: [None] * len(t)), "texts.parquet: cannot be"),
-    "no size": (_edit_document(lambda d: d["tables"]["chips.parquet"].pop("bytes")), "chips.parquet.bytes: Field required"),
+    "no size": (
+        _edit_document(lambda d: d["tables"]["chips.parquet"].pop("bytes")),
+        ".bytes: Field required",
+    ),
     "odd counts": (_edit_document(lambda d: d["counts"].update(rejected=3)), "cannot be read: counts.rejected"),
-    "odd legend": (_edit_document(lambda d: d["legends"]["label"].update(classes=3)), "cannot be read: legends.label.classes"),
+    "odd legend": (
+        _edit_document(lambda d: d["legends"]["label"].update(classes=3)),
+        "read: legends.label.classes",
+    ),
     "odd type": (_edit_document(lambda d: d["modalities"][0].update(dtype="bits")), "u31_0003: cannot be read"),
     "a shard elsewhere": (_edit_document(lambda d: d["shards"][0].update(path="../../a.tar")), "is no name of a shard"),
     "a table elsewhere": (

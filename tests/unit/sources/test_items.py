@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from schemas.errors import AssetMissingError, UnsupportedItemError
 from schemas.sensor import Band, load_sensor
 from sources.assets import REFUSED_KEY, asset_bands, asset_georef, find_band
-from sources.items import absolute_href, content_hash, item_geometry, item_times, matches, normalise_item, parse_time
+from sources.items import (
+    absolute_href,
+    begin_of,
+    content_hash,
+    item_geometry,
+    item_times,
+    matches,
+    normalise_item,
+    parse_time,
+)
 
 UTM33 = {"proj:code": "EPSG:32633", "proj:shape": [100, 80], "proj:transform": [30, 0, 500_015, 0, -30, 5_000_025]}
 
@@ -115,7 +124,11 @@ def test_ranges_have_a_begin_and_an_end() -> None:
         "end_datetime": "2020-12-31 23:59:59+00:00",
     }
     assert item_times(item) == (datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert begin_of(item) == item_times(item)[0]
+    item["properties"] = {"datetime": "2020-07-01T00:00:00Z", "start_datetime": "in spring"}
+    assert begin_of(item) is None
     item["properties"] = {"datetime": None}
+    assert begin_of(item) is None
     with pytest.raises(UnsupportedItemError, match="no datetime"):
         item_times(item)
 
