@@ -138,7 +138,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
     recipe = document.get("recipe", {})
     split_table = document.get("splits", {})
     split_sizes = dict(tables.counted(inputs.chips, "split"))
-    maps = tables.region_maps(inputs.chips)
+    maps, rows = tables.region_maps(inputs.chips), tables.modality_rows(inputs.chips)
     return {
         "title": document.get("title") or document["name"],
         "name": document["name"],
@@ -165,7 +165,8 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "fusion": tables.blocks(label_tables.fusion_facts(document.get("fusion") or {})),
         **label_tables.label_sections(document.get("fusion") or {}, inputs.chips, legend, maps),
         "layers": list(document.get("modalities", ())),
-        "modality_rows": tables.modality_rows(inputs.chips),
+        "modality_rows": rows,
+        "is_corrected": any("corrected" in row.statuses for row in rows),
         "shift_histograms": tables.shift_histograms(inputs.chips),
         "clear_histograms": tables.clear_histograms(inputs.chips),
         "gap_histograms": tables.gap_histograms(inputs.chips),

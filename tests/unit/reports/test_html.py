@@ -174,3 +174,12 @@ def test_write_report_puts_the_page_where_the_format_says(inputs: ReportInputs, 
     path = write_report(tmp_path, inputs)
     assert path == tmp_path / "report" / "index.html"
     assert path.read_text(encoding="utf-8") == source
+
+
+def test_shifts_of_corrected_dates_are_said_to_be_those_before(inputs: ReportInputs, page: Page) -> None:
+    said = "Of corrected dates it is the shift as it was found"
+    assert said not in page.text
+    place = inputs.chips.column_names.index("s1.registered")
+    moved = pa.array([["corrected", "measured"]] * len(inputs.chips), inputs.chips.schema.field(place).type)
+    chips = inputs.chips.set_column(place, "s1.registered", moved)
+    assert said in Page(render_report(dataclasses.replace(inputs, chips=chips))).text
