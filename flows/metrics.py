@@ -34,7 +34,7 @@ class RunTotals:
     addresses: int = 0
     """Files that were read, once for each chip that they served."""
     retries: int = 0
-    """Attempts beyond the first."""
+    """Attempts beyond the first, of the worst read of each chip."""
     tokens: int = 0
     """Of a language model."""
     cost: float = 0.0
@@ -90,7 +90,7 @@ def render_metrics(result: BuildResult, totals: RunTotals, dataset: str, region:
     gauge("tiles", "", result.tiles_reused, state="reused")
     gauge("read_bytes", "Bytes of imagery that the last run read", totals.bytes)
     gauge("read_files", "Files that the last run read, once for each chip", totals.addresses)
-    gauge("retries", "Attempts beyond the first", totals.retries)
+    gauge("retries", "Attempts beyond the first, of the worst read of each chip", totals.retries)
     gauge("llm_tokens", "Tokens that the last run paid for", totals.tokens)
     gauge("llm_cost", "What the last run paid for texts", totals.cost)
     return bytes(generate_latest(registry))

@@ -211,7 +211,7 @@ def _run_rows(first: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
             yield {
                 "chip_id": outcome["chip_id"],
                 "step": "first pass",
-                "attempts": outcome["attempts"],
+                "attempts": max(outcome["attempts"], *(1 + read.get("retries", 0) for read in reads), 1),
                 "urls": [_failed_at(outcome["url"])] if outcome["url"] else sorted(urls),
                 "seconds": round(tile["seconds"] / max(1, len(outcomes)), 4),
                 "bytes": sum(read["bytes"] // len(read["chips"]) for read in reads),

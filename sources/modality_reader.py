@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -96,6 +96,7 @@ class ModalityReader:
         self._needs = needs
         self._reads = ItemReader(self.modality, self.groups, items, chips, needs.opener)
         self._read_of: dict[str, dict[str, Any]] = {}
+        self._retries: Counter[str] = Counter()
         time = self.modality.time or recipe.time
         composite = self.modality.composite
         self.wishes = {
@@ -192,7 +193,8 @@ class ModalityReader:
 
     def steps(self) -> list[dict[str, Any]]:
         """Reads done, for the run table, in the items' order."""
-        return [self._read_of[item_id] for item_id in self.items if item_id in self._read_of]
+        done = (item_id for item_id in self.items if item_id in self._read_of)
+        return [self._read_of[item_id] | {"retries": self._retries[item_id]} for item_id in done]
 
     def _view(self, chip: ChipSpec, item: SceneItem) -> View | None:
         return self._views.get((item.item_id, chip.chip_id))
@@ -212,10 +214,15 @@ class ModalityReader:
         def guarded(item: SceneItem) -> None:
             if self._needs.is_stopped():
                 raise Stopped
+
+            def wait(seconds: float) -> None:
+                self._retries[item.item_id] += 1
+                self._needs.sleep(seconds)
+
             try:
                 call_with_retries(
                     lambda: step(item, wanted[item.item_id]),
-                    sleep=self._needs.sleep,
+                    sleep=wait,
                     jitter=random.random,
                     once_if=is_garbled,
                     refresh=self._needs.opener.refresh,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from flows.metrics import RunTotals, render_metrics, write_metrics
+from flows.publishing import _run_rows
 from flows.request import BuildResult
 from shards.storage import FolderStorage
 from terraweft import commands
@@ -52,3 +54,15 @@ def test_a_build_by_hand_writes_its_figures_too(tmp_path: Path, monkeypatch: pyt
     commands.run_build(Path("sandbox"), str(tmp_path), commands.BuildOptions(), False, Console(file=StringIO()))
     (path,) = (tmp_path / "m").iterdir()
     assert 'terraweft_chips{dataset="sandbox",region="",state="planned",why=""} 10.0' in path.read_text()
+
+
+def test_attempts_beyond_the_first_are_those_of_the_worst_read_of_each_chip(tmp_path: Path) -> None:
+    reads = [
+        {"chips": ["a", "b"], "urls": ["u"], "bytes": 4, "retries": 2},
+        {"chips": ["b"], "urls": ["v"], "bytes": 2, "retries": 3},
+        {"chips": ["c"], "urls": ["w"], "bytes": 1},
+    ]
+    outcomes = [{"chip_id": name, "attempts": 1, "url": ""} for name in "abc"]
+    outcomes.append({"chip_id": "d", "attempts": 5, "url": "http://host/x.tif"})
+    (tmp_path / "tile.json").write_text(json.dumps({"reads": reads, "outcomes": outcomes, "seconds": 4.0}))
+    assert [row["attempts"] for row in _run_rows({"t": tmp_path})] == [3, 4, 1, 5]

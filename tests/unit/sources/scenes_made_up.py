@@ -13,7 +13,7 @@ from chips.plan import LayerPlan, plan_layers
 from schemas.chip import ChipSpec, Tile
 from schemas.georef import GeoRef
 from schemas.recipe import Recipe
-from schemas.scene import MaskKind, SceneItem, SceneRef
+from schemas.scene import MaskKind, Opener, SceneItem, SceneRef
 from sources.openers import PlainOpener
 from sources.tile_reader import TileRead, TileReader
 
@@ -90,10 +90,10 @@ class Reading:
     items: list[SceneItem]
     layers: list[LayerPlan]
 
-    def read(self, *chips: ChipSpec) -> TileRead:
+    def read(self, *chips: ChipSpec, opener: Opener | None = None) -> TileRead:
         """All chips as one tile."""
         tile = Tile("t", chips[0].epsg, chips, {"m": tuple(self.items)})
-        return TileReader(self.rules, self.layers, PlainOpener(), sleep=lambda _: None).read(tile)
+        return TileReader(self.rules, self.layers, opener or PlainOpener(), sleep=lambda _: None).read(tile)
 
 
 def reading(rules: Recipe, *items: SceneItem) -> Reading:

@@ -18,6 +18,7 @@ from chips.plan import LayerPlan, plan_layers
 from chips.screen import screen
 from chips.statistics import measure_layer
 from schemas.chip import Shift, Valid
+from schemas.errors import TransientSourceError
 from schemas.georef import GeoRef
 from schemas.recipe import Screen
 from schemas.scene import SceneRef
@@ -282,6 +283,23 @@ def test_missing_file_fails_the_chips_that_chose_its_date_and_no_other(make_rast
     (outcome,) = done.outcomes
     assert (outcome.chip_id, outcome.state, outcome.error_class) == ("r", "failed", "AssetMissingError")
     assert outcome.url == "/nowhere/B02.tif"
+
+
+def test_reads_that_were_tried_again_are_counted(make_raster: MakeRaster) -> None:
+    first = s2(make_raster, "a", numbers(seed=1), clear())
+    other = s2(make_raster, "b", numbers(seed=2), clear(), when=WHEN + timedelta(days=5))
+
+    class Shaky(PlainOpener):
+        left = 2
+
+        def resolve(self, href: str) -> str:
+            if href == first.refs[0].href and self.left:
+                type(self).left -= 1
+                raise TransientSourceError("connection reset", href)
+            return super().resolve(href)
+
+    done = reading(recipe(bands=["B02"]), first, other).read(chip(), opener=Shaky())
+    assert [(step["item_id"], step["retries"]) for step in done.steps] == [("a", 2), ("b", 0)]
 
 
 def test_missing_mask_fails_every_chip_under_it(make_raster: MakeRaster) -> None:
