@@ -139,27 +139,41 @@ def _is_paused(client: SyncPrefectClient, regions: Regions, row: Row) -> bool:
 def _sound_rows(regions: Regions, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the wanted regions, whose recipes and schedules hold: what is broken is told now, not at night.
 
+    All or none: a site of which a part is of yesterday's table is hard to see through, and who deploys sits there.
+
     Raises:
-        UserError: a row's recipe cannot be read, or its schedule never fires.
+        UserError: recipes of rows cannot be read, or their schedules never fire; all of them are named.
     """
     names = regions.names(wanted)
+    broken: dict[str, list[str]] = {}
     for name in names:
-        recipe, folder = regions.recipe(name)
-        read_regions(recipe, folder)
-        schedule = regions.row(name).schedule
-        if schedule is None:
-            continue
-        mend = "cron has five fields: minute, hour, day of month, month, day of week"
-        where = f"{regions.path.name}: region {name}"
         try:
-            soon = next(CronSim(schedule.cron, datetime.now(UTC)), None)
-            Cron(schedule.cron)
-        except (CronSimError, ValueError) as error:
-            said = str(error).splitlines()[0]
-            raise UserError(f"cron {schedule.cron!r} cannot be used: {said}", where=where, mend=mend) from error
-        if soon is None:
-            raise UserError(f"cron {schedule.cron!r} never fires", where=where, mend=mend)
+            _require_sound(regions, name)
+        except UserError as error:
+            broken.setdefault(error.line().removeprefix(f"region {name}: "), []).append(name)
+    if broken:
+        said = "; ".join(f"region {', '.join(rows)}: {line}" for line, rows in broken.items())
+        mend = "no region was deployed; mend what is broken, or name the others: terraweft deploy TABLE REGION ..."
+        raise UserError(said, where=regions.path.name, mend=mend)
     return names
+
+
+def _require_sound(regions: Regions, name: str) -> None:
+    """See `_sound_rows`."""
+    recipe, folder = regions.recipe(name)
+    read_regions(recipe, folder)
+    schedule = regions.row(name).schedule
+    if schedule is None:
+        return
+    mend = "cron has five fields: minute, hour, day of month, month, day of week"
+    try:
+        soon = next(CronSim(schedule.cron, datetime.now(UTC)), None)
+        Cron(schedule.cron)
+    except (CronSimError, ValueError) as error:
+        said = str(error).splitlines()[0]
+        raise UserError(f"cron {schedule.cron!r} cannot be used: {said}", mend=mend) from error
+    if soon is None:
+        raise UserError(f"cron {schedule.cron!r} never fires", mend=mend)
 
 
 def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:

@@ -52,3 +52,15 @@ def test_what_cannot_run_is_told_before_the_night(tmp_path: Path, before: str, a
     with pytest.raises(UserError) as told:
         _yaml(tmp_path, TABLE.replace(before, after))
     assert line in told.value.line()
+
+
+def test_every_row_that_cannot_run_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("format: 1\nnonsense: 1\n")
+    rows = [
+        f"  - {{name: {name}, recipe: {recipe}.yaml}}" for name, recipe in zip("abc", ("odd", "odd", "no"), strict=True)
+    ]
+    with pytest.raises(UserError) as told:
+        _yaml(tmp_path, TABLE + "\n".join(rows))
+    assert told.value.line().startswith("regions.yaml: region a, b: odd.yaml:")
+    assert "; region c: no.yaml: there is no such recipe" in told.value.line()
+    assert "no region was deployed" in told.value.line()
