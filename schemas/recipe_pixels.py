@@ -33,22 +33,28 @@ class Time(Model):
         for window in self.windows.windows if isinstance(self.windows, Listed) else ():
             if window.start < self.start or window.end > self.end:
                 raise ValueError(f"window {window.id} reaches beyond time.start and time.end")
-        event = self.windows.event if isinstance(self.windows, Pair) else None
-        if event is not None and not self.start <= event <= self.end:
-            raise ValueError("time.windows.event lies outside time.start and time.end")
+        pair = self.windows if isinstance(self.windows, Pair) else None
+        if pair is not None and pair.event is not None:
+            if not self.start <= pair.event <= self.end:
+                raise ValueError("time.windows.event lies outside time.start and time.end")
+            if not self.start < pair.event - pair.excluded or not pair.event + pair.excluded < self.end:
+                raise ValueError(
+                    f"time.windows.event {pair.event} leaves no day before or after it in time.start and time.end: "
+                    "give days on both sides of it"
+                )
         return self
 
     def until(self, day: date) -> Time:
         """The same up to a day: windows that begin later are left out, one that holds the day ends with it.
 
         Raises:
-            ValueError: nothing is left, or not the day that a pair lies around.
+            ValueError: nothing is left, or not both sides of the event that a pair lies around.
         """
         if day < self.start:
             raise ValueError(f"lies before the first day, {self.start}")
         windows, end = self.windows, min(self.end, day)
-        if isinstance(windows, Pair) and windows.event is not None and windows.event > day:
-            raise ValueError(f"lies before the event, {windows.event}")
+        if isinstance(windows, Pair) and windows.event is not None and windows.event + windows.excluded >= day:
+            raise ValueError(f"lies before the first day after the event of {windows.event}")
         if isinstance(windows, Listed):
             left = [one.model_copy(update={"end": min(one.end, end)}) for one in windows.windows if one.start <= end]
             if not left:

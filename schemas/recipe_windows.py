@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -119,6 +120,11 @@ class Pair(Model):
         if self.exclude_days >= min(self.before_days, self.after_days):
             raise ValueError("exclude_days leaves nothing of a window")
         return self
+
+    @property
+    def excluded(self) -> timedelta:
+        """How far the last day of no window lies from the event."""
+        return timedelta(days=self.exclude_days)
 
     @property
     def key(self) -> str:

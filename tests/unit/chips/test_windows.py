@@ -120,6 +120,16 @@ def test_pair_leaves_out_the_event_and_what_is_excluded() -> None:
     assert {span.reference_utc.date() for span in spans_of(time, chip())} == {date(2021, 7, 14)}
 
 
+def test_a_pair_needs_one_day_on_either_side_of_its_event() -> None:
+    pair = {"kind": "pair", "event": "2021-07-14", "exclude_days": 3}
+    found = windows(chip(), start="2021-07-10", end="2021-07-18", **pair)
+    assert found == [("pre", "07-10", "07-10"), ("post", "07-18", "07-18")]
+    time = Time.model_validate({"start": "2021-07-10", "end": "2021-07-18", "windows": pair})
+    assert time.until(date(2021, 7, 18)) == time
+    with pytest.raises(ValueError, match="before the first day after the event of 2021-07-14"):
+        time.until(date(2021, 7, 17))
+
+
 def test_event_of_a_table_is_the_chips_own_and_a_chip_without_one_has_no_window() -> None:
     pair = {"kind": "pair", "table": "e.csv", "before_days": 2, "after_days": 2}
     own = chip(**{"e.csv:event": date(2021, 5, 10)})
@@ -156,6 +166,9 @@ def test_columns_of_cells_become_dates() -> None:
         ({"kind": "seasons", "calendar": "phenology"}, "go together"),
         ({"kind": "pair"}, "give either event"),
         ({"kind": "pair", "event": "2020-01-01"}, "outside time.start"),
+        ({"kind": "pair", "event": "2021-01-01"}, "leaves no day before or after it"),
+        ({"kind": "pair", "event": "2021-12-31"}, "leaves no day before or after it"),
+        ({"kind": "pair", "event": "2021-01-04", "exclude_days": 3}, "leaves no day before or after it"),
         ({"kind": "pair", "event": "2021-05-01", "before_days": 1_000_000}, "less than or equal to 110000"),
         ({"kind": "pair", "event": "2021-05-01", "before_days": 3, "exclude_days": 3}, "leaves nothing"),
         ({"kind": "list", "windows": [{"id": "a", "start": "2020-01-01", "end": "2020-02-01"}]}, "reaches beyond"),
@@ -181,7 +194,7 @@ wishes = st.one_of(
     st.sampled_from([{"kind": "seasons"}, {"kind": "seasons", "calendar": "quarters"}]),
     st.builds(
         lambda d, b: {"kind": "pair", "event": d, "before_days": b},
-        st.dates(date(2021, 1, 1), date(2021, 6, 1)),
+        st.dates(date(2021, 1, 2), date(2021, 5, 31)),
         st.integers(1, 99),
     ),
 )

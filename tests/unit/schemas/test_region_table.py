@@ -91,7 +91,10 @@ CUT = {
 }
 NOTHING_LEFT = {
     "window of its own": ({"start": "2022-04-01"}, "modalities.s2.time: 2022-03-01 lies before the first day"),
-    "event": ({"windows": {"kind": "pair", "event": "2022-03-02"}}, "2022-03-01 lies before the event, 2022-03-02"),
+    "event": (
+        {"windows": {"kind": "pair", "event": "2022-03-02"}},
+        "2022-03-01 lies before the first day after the event",
+    ),
     "windows": ({"windows": {"kind": "list", "windows": [LATE]}}, "2022-03-01 lies before the first window, late"),
 }
 
