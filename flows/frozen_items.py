@@ -28,7 +28,7 @@ from sources.choose import why_none_is_wanted
 from sources.duplicates import near_twins, resolve_duplicates
 from sources.items import Item, content_hash, frozen_item
 from sources.labels_raster import choose_of, to_label_item
-from sources.openers import unsigned
+from sources.openers import without_signature
 from sources.placing import placed_scene
 from sources.scenes import DEPRECATED
 from sources.search import Provider, providers_of, search_in_order
@@ -348,7 +348,7 @@ class _IntoIndex:
 
     def take(self, provider: Provider, items: Sequence[Item]) -> None:
         """See `sources.search.Sink.take`."""
-        self.writer.add((frozen_item(item, unsigned) for item in items), provider.catalog, provider.collection)
+        self.writer.add((frozen_item(item, without_signature) for item in items), provider.catalog, provider.collection)
 
     def forget(self) -> None:
         """See `sources.search.Sink.forget`."""

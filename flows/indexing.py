@@ -11,7 +11,7 @@ from schemas.errors import SourceError, UserError
 from schemas.recipe import Catalog, LonLatBox, Recipe
 from sources.catalog import open_catalog
 from sources.items import frozen_item
-from sources.openers import unsigned
+from sources.openers import without_signature
 from sources.search import left_out_notes
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
@@ -49,7 +49,7 @@ def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | N
                 raise UserError(error.what, where=error.url or href, mend="check the address") from error
             notes += left_out_notes(client.left_out(collection))
             writer.collections.add(collection)
-            writer.add((frozen_item(item, unsigned) for item in found), collection=collection)
+            writer.add((frozen_item(item, without_signature) for item in found), collection=collection)
         return writer.close(), notes
 
 

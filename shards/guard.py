@@ -8,9 +8,11 @@ from pathlib import Path
 
 SIGNED = re.compile(
     r"[?&](?:sig|se|sv|st|sp|spr|X-Amz-[A-Za-z]+|X-Goog-[A-Za-z]+|AWSAccessKeyId|Signature|Expires|token|access_token"
-    r"|subscription-key|api[-_]?key|key|password|secret)=",
+    r"|subscription-key|api[-_]?key|access[-_]?key|key|password|secret|client_secret|id_token|oauth_token|jwt"
+    r"|auth|authorization)=",
     re.IGNORECASE,
 )
+_SIGNED_VALUE = re.compile(rf"({SIGNED.pattern})[^&\s\"'<>)]*", re.IGNORECASE)
 TOKENS: dict[str, re.Pattern[str]] = {
     "an address with a password": re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@\"']+:[^/\s@\"']+@", re.IGNORECASE),
     "an API key": re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"),
@@ -46,6 +48,18 @@ def redact(text: str) -> str:
     'no such file: <path>'
     """
     text = _URL.sub(lambda match: without_query(match.group()), LOCAL_PATH.sub("<path>", text))
+    for pattern in TOKENS.values():
+        text = pattern.sub("<secret>", text)
+    return text
+
+
+def masked(text: str) -> str:
+    """A line of a log without the secrets of addresses, passwords and tokens; all else of the addresses stays.
+
+    >>> masked("GET https://host/a.tif?page=2&token=abc HTTP/1.1")
+    'GET https://host/a.tif?page=2&token=<secret> HTTP/1.1'
+    """
+    text = _SIGNED_VALUE.sub(r"\1<secret>", text)
     for pattern in TOKENS.values():
         text = pattern.sub("<secret>", text)
     return text

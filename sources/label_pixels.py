@@ -22,7 +22,7 @@ from sources.block_window import read_mask, read_window, windows_over
 from sources.centres import source_pixels
 from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_reads import gdal_reads
-from sources.openers import driver_of
+from sources.openers import driver_of, unsigned
 from sources.raster_limits import check_open_file, check_place
 
 SAMPLES = 12
@@ -114,7 +114,7 @@ def _checked(codes: NDArray[np.uint16], dtype: np.dtype[Any], href: str) -> NDAr
     """
     highest = int(codes.max(initial=0))
     if highest > np.iinfo(dtype).max:
-        raise UnsupportedItemError(f"the legend has no code {highest}", href)
+        raise UnsupportedItemError(f"the legend has no code {highest}", unsigned(href))
     return codes.astype(dtype)
 
 
@@ -152,11 +152,11 @@ def opened(href: str, opener: Opener) -> Iterator[Any]:
     try:
         with gdal_reads(opener, [href]), rasterio.open(resolved, driver=driver_of(href)) as raster:
             if raster.subdatasets:
-                raise DecodeError("the raster has several subdatasets", href)
+                raise DecodeError("the raster has several subdatasets", unsigned(href))
             if raster.crs is None:
-                raise DecodeError("the raster has no coordinate system", href)
+                raise DecodeError("the raster has no coordinate system", unsigned(href))
             if max(abs(raster.transform.b), abs(raster.transform.d)) > 1e-6 * abs(raster.transform.a):
-                raise DecodeError("the raster is rotated, only grids along the axes are read", href)
+                raise DecodeError("the raster is rotated, only grids along the axes are read", unsigned(href))
             check_place(raster.bounds, [abs(side) for side in raster.res], href)
             check_open_file(raster, href)
             yield raster

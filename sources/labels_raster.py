@@ -21,6 +21,7 @@ from sources.footprint import box_parts
 from sources.items import content_hash, item_geometry, item_times
 from sources.label_licences import attribution_of_file, attribution_of_item, licence_of_file, licence_of_item
 from sources.label_pixels import opened, read_codes, read_commonest
+from sources.openers import unsigned
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -111,7 +112,7 @@ def to_label_item_of_file(href: str, name: str, source: LabelSource, opener: Ope
         raster = cast("xr.DataArray", rioxarray.open_rasterio(file, cache=False))
         epsg, bounds, transform = raster.rio.crs.to_epsg(), raster.rio.transform_bounds(WGS84), raster.rio.transform()
         if not np.isfinite(bounds).all():
-            raise DecodeError("the raster lies where its coordinate system has no place", href)
+            raise DecodeError("the raster lies where its coordinate system has no place", unsigned(href))
         georef = _untold(box_parts(*bounds))
         if epsg is not None:
             georef = GeoRef(epsg, transform.c, transform.f, transform.a, (raster.rio.height, raster.rio.width))

@@ -24,6 +24,10 @@ SIGNATURE_KEYS = frozenset(
     }
 )  # fmt: skip
 """Query keys of signed addresses; they never reach a ref, a log or a file."""
+SECRET_KEYS = SIGNATURE_KEYS | {"key", "api-key", "access_key", "accesskey", "auth", "authorization"}
+"""Query keys that no log and no file of a dataset shows. Those that are no signatures stay in what is read: nothing
+here could make them anew, and a server may call a file by ``key``.
+"""
 
 GDAL_OPTIONS: dict[str, str] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -261,13 +265,26 @@ def resolves_privately(host: str) -> bool:
 
 
 def unsigned(href: str) -> str:
-    """The address without signature, token or user name; other query parameters stay.
+    """The address as it may be told: without signature, key, token or user name; other query parameters stay.
 
-    >>> unsigned("https://user:secret@host/a.tif?sig=abc&version=2")
+    >>> unsigned("https://user:secret@host/a.tif?sig=abc&version=2&key=my-own")
     'https://host/a.tif?version=2'
 
     Of something that is no address nothing is left: nobody knows what in it is secret.
     """
+    return _without(href, SECRET_KEYS)
+
+
+def without_signature(href: str) -> str:
+    """The address as it is kept to be read later, signed anew: never to be shown.
+
+    >>> without_signature("https://user:secret@host/a.tif?sig=abc&version=2&key=my-own")
+    'https://host/a.tif?version=2&key=my-own'
+    """
+    return _without(href, SIGNATURE_KEYS)
+
+
+def _without(href: str, keys: frozenset[str]) -> str:
     try:
         parts = urlsplit(href)
     except ValueError:
@@ -275,8 +292,8 @@ def unsigned(href: str) -> str:
     if parts.scheme not in REMOTE_SCHEMES:
         return href
     if parts.scheme not in ("http", "https"):
-        return _unsigned_object(href, parts)
-    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _is_signature(k)]
+        return _unsigned_object(href, parts, keys)
+    query = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if not _is_secret(k, keys)]
     netloc = parts.netloc.rsplit("@", 1)[-1]
     return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
 
@@ -294,18 +311,18 @@ def public_name(href: str) -> str:
     return parts.path.rsplit("/", 1)[-1] if is_local else unsigned(href)
 
 
-def _unsigned_object(href: str, parts: SplitResult) -> str:
+def _unsigned_object(href: str, parts: SplitResult, keys: frozenset[str]) -> str:
     """An object's address without keys before its bucket and without a signature; a question mark may be its name's."""
     user, _, bucket = parts.netloc.rpartition("@")
-    is_signed = any(_is_signature(key) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
+    is_signed = any(_is_secret(key, keys) for key, _ in parse_qsl(parts.query, keep_blank_values=True))
     if ":" not in user and not is_signed:
         return href
     return f"{parts.scheme}://{bucket if ':' in user else parts.netloc}{parts.path}"
 
 
-def _is_signature(key: str) -> bool:
+def _is_secret(key: str, keys: frozenset[str]) -> bool:
     low = key.lower()
-    return low in SIGNATURE_KEYS or low.startswith(("x-amz-", "x-goog-", "x-ms-"))
+    return low in keys or low.startswith(("x-amz-", "x-goog-", "x-ms-"))
 
 
 def _is_plain(scheme: str) -> bool:

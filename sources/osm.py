@@ -29,7 +29,7 @@ from schemas.labels import Feature, FeatureTable
 from schemas.scene import Opener
 from sources.documents import blocks_of
 from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, shaped_geometries
-from sources.openers import unsigned
+from sources.openers import unsigned, without_signature
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,7 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None
         if not Path(address).is_file():
             raise AssetMissingError("no such extract", href)
         return Path(address)
-    name = hashlib.sha256(f"{edition or ''} {unsigned(href)}".encode()).hexdigest()
+    name = hashlib.sha256(f"{edition or ''} {without_signature(href)}".encode()).hexdigest()
     suffixes = "".join(Path(urlsplit(href).path).suffixes[-2:])
     target = cache / f"{name}{suffixes}"
     if target.is_file():

@@ -21,6 +21,7 @@ from schemas.scene import SceneItem, SceneRef
 from schemas.sensor import load_sensor
 from sources.base import RadiometryOf, ToSceneItem, load_target
 from sources.items import Item
+from sources.openers import unsigned
 from sources.raster_limits import MAX_SIDE_PX
 from sources.sound import can_hold, is_stored_type
 
@@ -71,14 +72,15 @@ def _check_ref(ref: SceneRef) -> None:
     """
     whose = f"item {ref.item_id}: asset {ref.asset_key}"
     if not is_stored_type(ref.dtype):
-        raise UnsupportedItemError(f"{whose} is of type {ref.dtype!r}, which is not read", ref.href)
+        raise UnsupportedItemError(f"{whose} is of type {ref.dtype!r}, which is not read", unsigned(ref.href))
     if ref.nodata is not None and not can_hold(ref.dtype, ref.nodata):
-        raise UnsupportedItemError(f"{whose} is of type {ref.dtype}, which has no {ref.nodata:g} for no data", ref.href)
+        what = f"{whose} is of type {ref.dtype}, which has no {ref.nodata:g} for no data"
+        raise UnsupportedItemError(what, unsigned(ref.href))
     grid = ref.georef
     numbers = (ref.scale, ref.offset, grid.x0, grid.y0, grid.pixel_size)
     is_sane = all(math.isfinite(number) for number in numbers) and ref.scale != 0 and grid.pixel_size > 0
     if not is_sane or not 0 < min(grid.shape_yx) <= max(grid.shape_yx) <= MAX_SIDE_PX or ref.band_index < 1:
-        raise UnsupportedItemError(f"{whose} has scale {ref.scale}, offset {ref.offset} on {grid}", ref.href)
+        raise UnsupportedItemError(f"{whose} has scale {ref.scale}, offset {ref.offset} on {grid}", unsigned(ref.href))
 
 
 @cache

@@ -18,7 +18,7 @@ from schemas.errors import CatalogError, UnsupportedItemError
 from schemas.recipe import LonLatBox
 from sources.assets import REFUSED_KEY
 from sources.items import DELIVERED_KEY, Item, item_geometry, item_times, matches, normalise_item
-from sources.openers import refusal, unsigned
+from sources.openers import refusal, unsigned, without_signature
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def mark_refused(item: Item, allow_local: bool, alternate: str | None = None) ->
             log.debug("item %s: asset %s: %s", item["id"], key, reason)
             asset[REFUSED_KEY] = reason
         else:
-            asset["href"] = unsigned(asset["href"])
+            asset["href"] = without_signature(asset["href"])
 
 
 def _alternate(asset: Mapping[str, Any], name: str | None) -> str:

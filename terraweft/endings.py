@@ -22,6 +22,7 @@ from rich.segment import Segment
 from typer.core import TyperGroup
 
 from schemas.errors import TerraweftError, UserError
+from shards.guard import masked
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +90,11 @@ def visible(text: str) -> str:
 
 
 class Visible(logging.Formatter):
-    """Lines of a log as `visible` gives them."""
+    """Lines of a log as `visible` gives them, without secrets: libraries write whole addresses, signatures and all."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        return visible(super().format(record))
+        return visible(masked(super().format(record)))
 
 
 class Output(Console):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shards.guard import findings, redact, without_query
+from shards.guard import findings, masked, redact, without_query
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,12 @@ def test_the_datasets_own_folder_is_forbidden() -> None:
 def test_addresses_lose_query_fragment_and_password() -> None:
     assert without_query("s3://me:pw@b/k.tif?x=1#f") == "s3://b/k.tif"
     assert without_query("https://h/@2x.png") == "https://h/@2x.png"
+
+
+def test_lines_of_a_log_keep_addresses_and_lose_their_secrets() -> None:
+    line = (
+        'HTTP Request: GET https://h/a%20b.tif?page=2&sig=abc%2B&key=mine "200 OK" Bearer abcdefghijklmnopqrst'
+    )
+    said = masked(line)
+    assert said == 'HTTP Request: GET https://h/a%20b.tif?page=2&sig=<secret>&key=<secret> "200 OK" <secret>'
+    assert masked("https://h/a?client_secret=x") == "https://h/a?client_secret=<secret>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import pickle
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,11 @@ from sources.openers import (
     gdal_settings,
     is_private_host,
     note_failure,
+    public_name,
     refusal,
     unsigned,
 )
+from sources.window import mark_refused
 
 LOCAL = [
     "/etc/passwd",
@@ -130,11 +133,21 @@ def test_groups_and_sites_are_no_public_hosts() -> None:
         ("abfs://box@account/a.tif?sv=3&sig=secret", "abfs://box@account/a.tif"),
         ("https://h/a.tif?Subscription-Key=secret&n=1", "https://h/a.tif?n=1"),
         ("https://h/a.tif?password=secret&client_secret=x&jwt=y", "https://h/a.tif"),
+        ("https://h/a%20b.tif?key=secret&KEY=x&auth=y&n=1", "https://h/a%20b.tif?n=1"),
     ],
 )
 def test_signatures_and_names_are_taken_off(signed: str, plain: str) -> None:
     assert unsigned(signed) == plain
     assert unsigned(unsigned(signed)) == plain
+
+
+def test_a_key_that_nobody_makes_anew_stays_in_what_is_read_and_in_nothing_else() -> None:
+    href = "https://8.8.8.8/a%20b.tif?sig=x&key=my-own"
+    item: dict[str, Any] = {"id": "i", "assets": {"a": {"href": href}}}
+    mark_refused(item, allow_local=False)
+    (asset,) = item["assets"].values()
+    assert asset["href"] == "https://8.8.8.8/a%20b.tif?key=my-own"
+    assert public_name(asset["href"]) == unsigned(asset["href"]) == "https://8.8.8.8/a%20b.tif"
 
 
 def test_an_opener_pickles_and_gives_gdal_no_retries_and_no_listing() -> None:

@@ -81,6 +81,12 @@ def test_a_log_does_not_steer_the_terminal() -> None:
     assert text.isprintable()
 
 
+def test_a_log_shows_no_secret_of_an_address() -> None:
+    said = 'HTTP Request: GET https://h/i.json?token=mine&page=2 "HTTP/1.1 200 OK"'
+    text = Visible("%(message)s").format(logging.LogRecord("httpx", logging.INFO, "", 0, said, (), None))
+    assert text == said.replace("mine", "<secret>")
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
