@@ -16,7 +16,7 @@ from schemas.errors import CatalogError, SourceError
 from schemas.recipe import Catalog, LonLatBox
 from schemas.scene import Opener
 from sources.items import Item, absolute_href
-from sources.openers import unsigned
+from sources.openers import on_disk, unsigned
 from sources.retry import PATIENCE, Backoff, call_with_retries
 from sources.web import WebSession, of_catalog
 from sources.window import SearchWindow, Where, select_items
@@ -169,13 +169,6 @@ def _document(href: str) -> str:
     return str(path / "catalog.json" if path.is_dir() else path)
 
 
-def _on_disk(href: str) -> str:
-    """The path that an address means which is written as one of the web (``a%20b``), where only that is there."""
-    if "%" not in href or urlsplit(href).scheme or Path(href).exists():
-        return href
-    return unquote(href)
-
-
 def _is_http(href: str) -> bool:
     return urlsplit(href).scheme in ("http", "https")
 
@@ -190,7 +183,7 @@ def _unseen(document: Mapping[str, Any], rel: str, base_href: str, seen: set[str
     links = document.get("links")
     named = [link for link in links if isinstance(link, Mapping)] if isinstance(links, list) else []
     hrefs = [str(link["href"]) for link in named if link.get("rel") == rel and link.get("href")]
-    whole = dict.fromkeys(_on_disk(absolute_href(href, base_href)) for href in hrefs)
+    whole = dict.fromkeys(on_disk(absolute_href(href, base_href)) for href in hrefs)
     found = [href for href in whole if href not in seen]
     seen.update(found)
     if len(seen) > MOST_DOCUMENTS:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -101,7 +102,7 @@ class PlainOpener:
             raise UnsupportedItemError(reason, url=unsigned(href))
         if urlsplit(href).scheme == "file":
             return unquote(urlsplit(href).path)
-        return href
+        return on_disk(href)
 
     def headers(self, href: str) -> Mapping[str, str]:
         """See `Opener.headers`: none."""
@@ -262,6 +263,13 @@ def resolves_privately(host: str) -> bool:
     except (OSError, UnicodeError):
         return False
     return any(not _is_public(ipaddress.ip_address(str(entry[4][0]).split("%")[0])) for entry in found)
+
+
+def on_disk(href: str) -> str:
+    """The path that an address means which is written as one of the web (``a%20b``), where only that is there."""
+    if "%" not in href or urlsplit(href).scheme or Path(href).exists():
+        return href
+    return unquote(href)
 
 
 def unsigned(href: str) -> str:

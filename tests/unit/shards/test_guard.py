@@ -60,9 +60,7 @@ def test_addresses_lose_query_fragment_and_password() -> None:
 
 
 def test_lines_of_a_log_keep_addresses_and_lose_their_secrets() -> None:
-    line = (
-        'HTTP Request: GET https://h/a%20b.tif?page=2&sig=abc%2B&key=mine "200 OK" Bearer abcdefghijklmnopqrst'
-    )
+    line = 'HTTP Request: GET https://h/a%20b.tif?page=2&sig=abc%2B&key=mine "200 OK" Bearer abcdefghijklmnopqrst'
     said = masked(line)
     assert said == 'HTTP Request: GET https://h/a%20b.tif?page=2&sig=<secret>&key=<secret> "200 OK" <secret>'
     assert masked("https://h/a?client_secret=x") == "https://h/a?client_secret=<secret>"

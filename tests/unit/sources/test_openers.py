@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,6 +149,16 @@ def test_a_key_that_nobody_makes_anew_stays_in_what_is_read_and_in_nothing_else(
     (asset,) = item["assets"].values()
     assert asset["href"] == "https://8.8.8.8/a%20b.tif?key=my-own"
     assert public_name(asset["href"]) == unsigned(asset["href"]) == "https://8.8.8.8/a%20b.tif"
+
+
+def test_a_file_beside_a_catalog_is_found_by_its_name_as_the_web_writes_it(tmp_path: Path) -> None:
+    there = tmp_path / "a b.tif"
+    there.touch()
+    for href in (str(there), str(tmp_path / "a%20b.tif"), f"file://{tmp_path}/a%20b.tif"):
+        assert PlainOpener().resolve(href) == str(there)
+    written = tmp_path / "a%20b.tif"
+    written.touch()
+    assert PlainOpener().resolve(str(written)) == str(written)
 
 
 def test_an_opener_pickles_and_gives_gdal_no_retries_and_no_listing() -> None:
