@@ -37,6 +37,7 @@ MAX_BLOCKS = 4_000_000
 MAX_BLOCK_BYTES = 256 << 20
 """A block that would decode to more is refused, and so is one that is stored in more."""
 MAX_ENTRIES = 4096
+MAX_DIRECTORIES = 64
 
 _TYPES = {1: "B", 2: "s", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d", 16: "Q", 17: "q"}
 _SIZES = {kind: struct.calcsize(f"<{form}") for kind, form in _TYPES.items()}
@@ -164,8 +165,8 @@ def parse_header(head: bytes, more: More) -> TiffHeader:
         start = int(source.unpack("Q", 8)[0] if is_big else source.unpack("I", 4)[0])
         entries, following = _entries(source, is_big, start)
         header = _header(source, entries)
-        if following and _is_mask(source, following, is_big):
-            return replace(header, georef="a mask beside its pixels", mask=_mask(source, is_big, following))
+        if mask := _mask_directory(source, following, is_big):
+            return replace(header, georef="a mask beside its pixels", mask=_mask(source, is_big, mask))
         return header
     except (struct.error, IndexError, OverflowError) as error:
         raise BrokenHeader(f"its directory is torn: {error}") from error
@@ -221,10 +222,21 @@ def _entries(source: _Source, is_big: bool, start: int) -> tuple[dict[int, _Entr
     return entries, int(struct.unpack(pointer, table[size:])[0])
 
 
-def _is_mask(source: _Source, start: int, is_big: bool) -> bool:
-    """Whether a directory is that of a mask: by its first tag, the lowest. Files have their mask before overviews."""
-    _, tag, kind, _, value = source.unpack("QHHQI" if is_big else "HHHII", start)
-    return bool(tag == SUBFILE_TYPE and kind == 4 and value & MASK)
+def _mask_directory(source: _Source, start: int, is_big: bool) -> int:
+    """Where a mask's directory lies among those from ``start`` on, 0 if none: known by its first tag, the lowest. Most
+    files have it before their overviews; one that was given its mask later has it behind them.
+    """
+    form, head, size, pointer = ("QHHQI", 8, 20, "Q") if is_big else ("HHHII", 2, 12, "I")
+    for _ in range(MAX_DIRECTORIES):
+        if not start:
+            break
+        number, tag, kind, _, value = source.unpack(form, start)
+        if tag == SUBFILE_TYPE and kind == 4 and value & MASK:
+            return start
+        if not 0 < number <= MAX_ENTRIES:
+            raise BrokenHeader(f"a directory of {number} entries")
+        (start,) = source.unpack(pointer, start + head + size * number)
+    return 0
 
 
 def _mask(source: _Source, is_big: bool, start: int) -> TiffHeader | None:

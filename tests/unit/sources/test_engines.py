@@ -298,16 +298,19 @@ def test_no_data_of_the_file_alone_does_not_bleed(tmp_path: Path, layout: dict[s
 
 
 @pytest.mark.parametrize("layout", [{"tiled": True, "blockxsize": 16, "blockysize": 16}, {}], ids=["blocks", "GDAL"])
+@pytest.mark.parametrize("overviews", [[], [2, 4]], ids=["", "with overviews"])
 @pytest.mark.parametrize("engine", ["direct", "stackstac"])
-def test_what_a_mask_in_the_file_hides_is_no_data(tmp_path: Path, engine: str, layout: dict[str, Any]) -> None:
-    """Aerial pictures as JPEG hold a black collar that is not quite 0, below a mask."""
+def test_what_a_mask_in_the_file_hides_is_no_data(
+    tmp_path: Path, engine: str, overviews: list[int], layout: dict[str, Any]
+) -> None:
+    """Aerial pictures as JPEG hold a black collar that is not quite 0, below a mask; it may come after overviews."""
     path, pixels = tmp_path / "masked.tif", numbers()
     options = {"count": 1, "dtype": "uint16", "crs": "EPSG:32633", "transform": rasterio.Affine(*SOURCE.transform)}
-    with (
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        rasterio.open(path, "w", height=90, width=70, **options, **layout) as file,
-    ):
+    with rasterio.open(path, "w", height=90, width=70, **options, **layout) as file:
         file.write(pixels, 1)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews(overviews)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
         file.write_mask(np.arange(90)[:, np.newaxis] < np.full(70, 40))
     ref = SceneRef("item", "a", str(path), "red", 1, SOURCE, "uint16", 0.0)
     pixels[40:] = 0
