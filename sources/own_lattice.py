@@ -30,7 +30,8 @@ def check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
     """Stop where the file has not what the item promised.
 
     Raises:
-        DecodeError: a band or a stored type that is not there.
+        DecodeError: a band or a stored type that is not there, or whole numbers (decibel times 100) where an item of
+            which nobody knows type and unit is taken for linear power.
     """
     beyond = [ref.band_index for ref in refs if not 1 <= ref.band_index <= count]
     if beyond:
@@ -38,6 +39,9 @@ def check_bands(count: int, dtype: str, refs: Sequence[SceneRef]) -> None:
     wanted = np.dtype(refs[0].dtype)
     if not np.can_cast(np.dtype(dtype), wanted, "safe"):
         raise DecodeError(f"the file holds {dtype}, the item says {wanted}", unsigned(refs[0].href))
+    if np.dtype(dtype).kind in "iu" and wanted.kind == "f" and any(r.unit == "linear" and r.scale == 1.0 for r in refs):
+        what = f"the file holds backscatter in {dtype}, of which the item states neither type nor unit"
+        raise DecodeError(what, unsigned(refs[0].href))
 
 
 def file_georef(file: Any, ref: SceneRef) -> GeoRef:

@@ -328,6 +328,16 @@ def test_whole_numbers_without_any_value_for_no_data_are_told_of(
     assert "the file of asset told marks -32768 as no data" in caplog.text
 
 
+def test_backscatter_in_whole_numbers_is_no_linear_power(make_raster: MakeRaster) -> None:
+    """The item says neither type nor unit: decibel times 100 would be stored as linear power."""
+    ref = replace(make_raster(numbers().astype(np.int16), SOURCE), dtype="float32", unit="linear")
+    with pytest.raises(DecodeError, match="backscatter in int16, of which the item states neither type nor unit"):
+        open_engine("direct").read([ref], SOURCE, "nearest", OPENER)
+    told: list[dict[str, Any]] = [{"unit": "dB"}, {"scale": 1e-4}, {"dtype": "int16"}]
+    for more in told:
+        open_engine("direct").read([replace(ref, **more)], SOURCE, "nearest", OPENER)
+
+
 def test_a_file_of_another_type_than_the_item_says_is_an_error(make_raster: MakeRaster) -> None:
     ref = make_raster(numbers().astype(np.int32), SOURCE)
     wrong = SceneRef("item", "a", ref.href, "a", 1, SOURCE, "uint16", None)
