@@ -10,6 +10,7 @@ from typing import Any
 from reports.html import OUTCOME_COLUMNS, Quicklook, ReportInputs, is_shown, write_report
 from reports.quicklooks import quicklooks
 from reports.tables import TEXT_COLUMNS
+from schemas.errors import DatasetError
 from shards.layout import VALIDATIONS
 from shards.reader import Dataset, open_staged
 from shards.storage import Storage
@@ -18,6 +19,7 @@ GALLERY = 12
 """Chips with pictures, spread over the table's order."""
 
 
+REMOVE = "remove it, or let terraweft validate write another"
 SUSPICIOUS = 6
 """Chips that a validation wants looked at, with pictures: the page stays small."""
 
@@ -27,13 +29,30 @@ def validations_of(storage: Storage, version: str) -> list[str]:
     return sorted(path for path, _ in storage.list(f"{VALIDATIONS}/{version}"))
 
 
+def _validation(storage: Storage, path: str) -> dict[str, Any]:
+    """What the gates found.
+
+    Raises:
+        DatasetError: the file is torn, or none of theirs.
+    """
+    try:
+        found = json.loads(storage.read(path))
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"cannot be read: {error}", where=f"{storage.uri}/{path}", mend=REMOVE) from error
+    gates = found.get("gates") if isinstance(found, dict) else None
+    sound = isinstance(gates, list) and all(isinstance(g, dict) and isinstance(g.get("chips", []), list) for g in gates)
+    if not sound:
+        raise DatasetError("holds no gates", where=f"{storage.uri}/{path}", mend=REMOVE)
+    return dict(found)
+
+
 def report_inputs(opened: Dataset) -> ReportInputs:
     """What the report of a version shows; the dataset is closed."""
     with closing(opened) as dataset:
         document = dataset.document
         ids = dataset.places.chip_ids
         paths = validations_of(dataset.storage, dataset.version)
-        validation: dict[str, Any] | None = json.loads(dataset.storage.read(paths[-1])) if paths else None
+        validation = _validation(dataset.storage, paths[-1]) if paths else None
         listed = [str(chip) for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
         known = [chip_id for chip_id in listed if dataset.places.number(chip_id) is not None]
         step = max(1, len(ids) // GALLERY)

@@ -6,12 +6,14 @@ that has grown, or whose shards are of the wrong size, gets another number here;
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from shards.storage import Storage
 from shards.stored_tables import file_of, read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
-from shards.version_tables import told_of_damage
+from shards.version_tables import MEND, told_of_damage
+from shards.zarr_record import NAME as ZARR_RECORD
 
 ITEMS = "items.parquet"
 AT_ONCE = 2
@@ -93,7 +96,7 @@ def repack(
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
-        DatasetError: there is no dataset, or it has no such split.
+        DatasetError: there is no dataset, it has no such split, or a table of it is damaged.
         IntegrityError: a sample is not what its hash says; nothing is published.
     """
     pointer = read_pointer(storage)
@@ -102,6 +105,9 @@ def repack(
     document = read_document(storage, pointer.current)
     with told_of_damage(f"{storage.uri}/{layout.version_path(document.version)}/chips.parquet"):
         places = read_places(table_of(storage, document, "chips"))
+    for name in (*layout.TABLES, layout.ESTIMATES, ITEMS, ZARR_RECORD):  # before a shard is written
+        if name in document.tables:
+            file_of(storage, document, name)
     splits: dict[str, list[StoredSample]] = defaultdict(list)
     for _, sample in sorted(places.items()):
         splits[sample.split].append(sample)

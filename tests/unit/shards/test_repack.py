@@ -98,3 +98,15 @@ def test_tables_that_are_read_back_are_written_to_the_same_bytes(dataset_root: P
         assert (tmp_path / f"{name}.parquet").read_bytes() == (folder / f"{name}.parquet").read_bytes(), name
     some = list(places)[:3]
     assert set(read_chips(content["chips"], some)["chip_id"].to_pylist()) == set(some)
+
+
+@pytest.mark.parametrize("name", ["chips.parquet", "outcomes.parquet", "texts.parquet", "zarr.parquet"])
+def test_a_damaged_table_gets_no_new_hash(dataset_root: Path, tmp_path: Path, name: str) -> None:
+    dataset = open_dataset(dataset_root)
+    path = dataset_root / dataset.folder / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    shards = sorted((dataset_root / "shards").rglob("*.tar"))
+    with pytest.raises(DatasetError, match=rf"{name}: (the file is not what dataset\.json says|the table cannot be)"):
+        repack(open_storage(dataset_root), Sizes(buckets=3), scratch=tmp_path / "scratch")
+    assert sorted((dataset_root / "shards").rglob("*.tar")) == shards
+    assert open_dataset(dataset_root).version == dataset.version
