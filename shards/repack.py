@@ -6,14 +6,12 @@ that has grown, or whose shards are of the wrong size, gets another number here;
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from shards.storage import Storage
 from shards.stored_tables import file_of, read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
-from shards.version_tables import MEND, told_of_damage
+from shards.version_tables import told_of_damage
 from shards.zarr_record import NAME as ZARR_RECORD
 
 ITEMS = "items.parquet"
