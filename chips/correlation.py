@@ -186,15 +186,18 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
     """
     size, radius = correlation.shape[0], correlation.shape[0] // 2
     searched = ~np.isnan(correlation)
-    surface = correlation if searched.all() else np.where(searched, correlation, 0.0)
+    is_whole = bool(searched.all())
+    surface = correlation if is_whole else np.where(searched, correlation, 0.0)
     row, column = (int(i) for i in np.unravel_index(int(np.argmax(surface)), surface.shape))
     height = float(surface[row, column])
     if height <= 0 or min(row, column) < 2 or max(row, column) > size - 3:
         return NO_MATCH
-    if not searched[row - 2 : row + 3, column - 2 : column + 3].all():
+    if not is_whole and not searched[row - 2 : row + 3, column - 2 : column + 3].all():
         return NO_MATCH
     y, x = _climb(surface, row, column, max(PEAK_BLUR[0], PEAK_BLUR[1] * step))
-    far = _far(size, PEAK_RADIUS * step)[size - row : 2 * size - row, size - column : 2 * size - column] & searched
+    far = _far(size, PEAK_RADIUS * step)[size - row : 2 * size - row, size - column : 2 * size - column]
+    if not is_whole:
+        far = far & searched
     rest = surface[far]
     if rest.size < MIN_REST * step * step:
         return NO_MATCH
@@ -206,7 +209,7 @@ def find_match(correlation: NDArray[np.float64], step: int = 1) -> Match:
         correlation=height,
         significance=(height - mean) / spread,
         rival=max(float(rest.max()), 0.0) / height,
-        sigma=_sigma(correlation, row, column, far) / step,
+        sigma=_sigma(correlation, row, column, far, is_whole) / step,
     )
 
 
@@ -217,7 +220,7 @@ def _far(size: int, radius: float) -> NDArray[np.bool_]:
     return np.asarray(np.hypot(away[:, None], away) > radius)
 
 
-def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.bool_]) -> float:
+def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.bool_], is_whole: bool) -> float:
     """Standard deviation of a maximum's place in its worst direction, in samples.
 
     A slope laid over the peak moves it by slope / curvature; what slopes the noise of this surface has is seen
@@ -230,10 +233,13 @@ def _sigma(surface: NDArray[np.float64], row: int, column: int, far: NDArray[np.
     if determinant <= 0 or bend_x >= 0:
         return float("inf")
     down, right = surface[2:, 1:-1] - surface[:-2, 1:-1], surface[1:-1, 2:] - surface[1:-1, :-2]
-    away = far[1:-1, 1:-1] & ~np.isnan(down + right)
-    if not away.any():
-        return float("inf")
+    away = far[1:-1, 1:-1]
     down, right = down[away], right[away]
+    if not is_whole:
+        known = ~np.isnan(down + right)
+        down, right = down[known], right[known]
+    if not down.size:
+        return float("inf")
     of_noise = [float(one @ other) / (4 * down.size) for one, other in ((down, down), (down, right), (right, right))]
     by_y, by_x = (bend_x / determinant, -cross / determinant), (-cross / determinant, bend_y / determinant)
     a, b, d = (_spread(one, other, of_noise) for one, other in ((by_y, by_y), (by_y, by_x), (by_x, by_x)))
