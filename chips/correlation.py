@@ -90,11 +90,11 @@ def correlate(moving: Edges, reference: Edges, radius: int) -> tuple[NDArray[np.
     ours_step, theirs_step = moving.weight.shape[0] // rows, reference.weight.shape[0] // rows
     reach = -(-radius // max(ours_step, theirs_step))
     shape = fft.next_fast_len(rows + reach), fft.next_fast_len(columns + reach)
-    theirs, ours = reference.spectrum(theirs_step, shape), moving.spectrum(ours_step, shape)
-    product = theirs[:, :, 0] * ours[:, :, 0].conj()
+    theirs, ours = reference.spectrum(theirs_step, shape, conjugate=True), moving.spectrum(ours_step, shape)
+    product = theirs[:, :, 0] * ours[:, :, 0]
     for channel in range(1, ours.shape[2]):
-        product += theirs[:, :, channel] * ours[:, :, channel].conj()
-    matched = _at_shifts(product, shape, reach)
+        product += theirs[:, :, channel] * ours[:, :, channel]
+    matched = _at_shifts(product, shape, reach)[..., ::-1, ::-1]  # a conjugated spectrum is that of the opposite shifts
     products = _woven(matched, ours_step, radius)
     if moving.extent is not None and reference.extent is not None:
         found = _seen_in_rectangles(moving, reference, (ours_step, theirs_step), reach, radius)
@@ -150,16 +150,23 @@ def _seen_in_rectangles(
     """Overlap and energies at every shift where the weight of both is a rectangle: sums under rectangles."""
     rows_moving, columns_moving = moving.covers(steps[0], reach)
     rows_reference, columns_reference = reference.covers(steps[1], reach)
-    seen_moving = rows_reference[:, None] @ moving.energies(steps[0]) @ columns_reference[None].transpose(0, 1, 3, 2)
+    seen_moving = _banded(rows_reference, moving.energies(steps[0])) @ columns_reference[None].transpose(0, 1, 3, 2)
     window = steps, radius, *(flags.tobytes() for flags in moving.extent or ())
     if ("overlap", window) not in reference.kept:  # the dates of a chip have one window, as a rule
         back = columns_moving[:, ::-1].transpose(0, 2, 1)
-        under = (rows_moving[:, None] @ reference.energies(steps[1]) @ back[None])[:, :, ::-1]
+        under = (_banded(rows_moving, reference.energies(steps[1])) @ back[None])[:, :, ::-1]
         down = rows_reference @ rows_moving[:, reach, :, None]
         right = columns_reference @ columns_moving[:, reach, :, None]
         reference.kept["under", window] = _woven(under, steps[0], radius)
         reference.kept["overlap", window] = _woven(down[:, None] * right[None, :, None, :, 0], steps[0], radius)
     return reference.kept["overlap", window], _woven(seen_moving, steps[0], radius), reference.kept["under", window]
+
+
+def _banded(rows: NDArray[np.float32], energies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``rows[:, None] @ energies`` where most rows are the same for every shift: those are added once for all."""
+    always = np.logical_and.reduce(rows, axis=(0, 1))
+    others, once = np.flatnonzero(~always), always.astype(np.float32)[None]
+    return np.asarray(rows[:, None, :, others] @ energies[:, :, others] + once @ energies)
 
 
 def _seen_under_masks(
@@ -268,7 +275,7 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
         patch = surface[rows[:, None], columns]
     y, x = 0.0, 0.0
     for _ in range(8):
-        bells = _bells(np.array([[y], [x]]) - around, blur)
+        bells = _bells(np.array([[y], [x]]) - around, blur) if y or x else _middle_bells(reach, blur)
         (_, slope_x, bend_x), (slope_y, cross, _), (bend_y, _, _) = (bells[:, 0] @ patch @ bells[:, 1].T).tolist()
         determinant = bend_y * bend_x - cross**2
         if bend_y >= 0 or determinant <= 0:
@@ -279,6 +286,12 @@ def _climb(surface: NDArray[np.float64], row: int, column: int, blur: float) -> 
         if max(abs(move_y), abs(move_x)) < 3e-3:  # what is left is its square
             break
     return row + y, column + x
+
+
+@lru_cache(maxsize=32)
+def _middle_bells(reach: int, blur: float) -> NDArray[np.float64]:
+    """`_bells` around a sample itself, where every climb begins."""
+    return _bells(np.zeros((2, 1)) - np.arange(-reach, reach + 1), blur)
 
 
 def _bells(distance: NDArray[np.float64], blur: float) -> NDArray[np.float64]:

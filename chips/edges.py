@@ -50,11 +50,12 @@ class Edges:
         rows, columns = (_moved(flags.tobytes(), step, reach) for flags in self.extent)
         return rows, columns
 
-    def spectrum(self, step: int, shape: tuple[int, int]) -> NDArray[np.complex64]:
-        """(step, step, plane, ...) real transforms of the values."""
-        if ("values", step, shape) not in self.kept:
-            self.kept["values", step, shape] = _transformed(interlaced(self.values, step), shape)
-        return self.kept["values", step, shape]
+    def spectrum(self, step: int, shape: tuple[int, int], *, conjugate: bool = False) -> NDArray[np.complex64]:
+        """(step, step, plane, ...) real transforms of the values, or what is conjugate to them."""
+        if ("values", step, shape, conjugate) not in self.kept:
+            found = _transformed(interlaced(self.values, step), shape)
+            self.kept["values", step, shape, conjugate] = np.conjugate(found, out=found) if conjugate else found
+        return self.kept["values", step, shape, conjugate]
 
     def energies(self, step: int) -> NDArray[np.float32]:
         """(step, step, y, x) sums of squares."""
