@@ -50,7 +50,7 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
     Nodes become points, ways lines or polygons, multipolygon and boundary relations polygons. A ring that
     crosses itself is repaired; a way with missing nodes keeps the nodes that are there if it is a line, and
     is left out if it is an area; a relation with missing members is left out. What is left out is counted
-    in the log.
+    in the log. What the file calls deleted is not there.
 
     Args:
         path: ``.osm.pbf``, ``.osm``, ``.osm.gz`` or ``.osm.bz2``.
@@ -64,7 +64,8 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
 
     Raises:
         AssetMissingError: there is no such file.
-        DecodeError: it is no OSM file, or its ways come before their nodes.
+        DecodeError: it is no OSM file, one of changes or of all versions of things, or its ways come before their
+            nodes.
     """
     if not path.is_file():
         raise AssetMissingError("no such extract", path.name)
@@ -72,10 +73,13 @@ def read_extract(path: Path, bbox_lonlat: Bounds, tags_wanted: TagsWanted, *, so
     key_filter = osmium.filter.KeyFilter(*sorted(tags_wanted))
     try:
         processor = osmium.FileProcessor(str(path)).with_areas(key_filter).with_filter(key_filter)
+        if processor.header.has_multiple_object_versions:  # ways would be drawn through the latest place of each node
+            what = "holds changes, or things in all their versions"
+            raise DecodeError(f"{what}: make an extract of one day (osmium apply-changes, time-filter)", path.name)
         for found in processor:
             collected.add(found)
         header_date = processor.header.get("osmosis_replication_timestamp")
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, osmium.InvalidLocationError) as error:
         raise DecodeError(f"not an OSM file that can be read: {error}", path.name) from error
     if collected.bare > collected.ways / 2:
         what = f"no node of {collected.bare} of {collected.ways} ways is known when the way is read"
@@ -103,6 +107,8 @@ class _Collected:
         """One object of the file: a node, a way, an area (a relation itself says nothing more)."""
         if found.is_area() and found.from_way():
             self._add_area(found, self.awaited.get(f"way/{found.orig_id()}"))
+            return
+        if not found.visible:
             return
         tags = dict(islice(found.tags, len(found.tags)))  # one more is an exception in C++, which costs more than all
         if not has_wanted(tags, self.tags_wanted):

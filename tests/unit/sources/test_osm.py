@@ -31,7 +31,7 @@ from schemas.errors import (
     TransientSourceError,
 )
 from schemas.labels import FeatureTable
-from sources.features import FeatureIndex, is_area, merged, to_crs
+from sources.features import FeatureIndex, is_area, merged, to_crs, to_feature
 from sources.openers import PlainOpener
 from sources.osm import fetch_extract, read_extract
 from sources.overpass import query_area
@@ -172,6 +172,30 @@ def test_a_file_that_is_no_osm_is_named(tmp_path: Path) -> None:
         read_extract(tmp_path / "a.osm.pbf", EVERYTHING, TAGS)
     with pytest.raises(AssetMissingError):
         read_extract(tmp_path / "gone.osm.pbf", EVERYTHING, TAGS)
+
+
+def test_changes_and_histories_are_refused_and_what_is_deleted_is_not_there(tmp_path: Path) -> None:
+    gone = way(2, RING, landuse="forest").replace("<way", '<way visible="false"')
+    assert kinds(table_of(tmp_path, way(1, RING, building="yes"), gone)) == {"way/1": "Polygon"}
+    world = (tmp_path / "world.osm").read_text()
+    changes = world.replace("<osm version", "<osmChange version").replace("</osm>", "</create></osmChange>")
+    (tmp_path / "world.osc").write_text(changes.replace('0.6">', '0.6"><create>'))
+    with pytest.raises(DecodeError, match="holds changes, or things in all their versions"):
+        read_extract(tmp_path / "world.osc", EVERYTHING, TAGS)
+
+
+@pytest.mark.parametrize("wrong", ['id="99999999999999999999" lat="48"', 'id="7" lat="nan"'])
+def test_numbers_that_osm_does_not_have_are_a_failure_by_name(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(DecodeError, match=r"not an OSM file.*world\.osm"):
+        table_of(tmp_path, f'<node {wrong} lon="12"><tag k="natural" v="tree"/></node>')
+
+
+def test_a_ring_that_crosses_itself_a_million_times_is_left_out_at_once() -> None:
+    turn = [math.pi * 2000 / 2001 * place for place in range(2001)]
+    star = shapely.Polygon([(math.cos(angle), math.sin(angle)) for angle in turn])
+    bow = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+    assert to_feature("way/1", star, {}) is None
+    assert to_feature("way/2", bow, {}) is not None
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
