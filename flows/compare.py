@@ -80,6 +80,8 @@ class Outlook:
     """Parameters that are taken over."""
     same_recipe: bool = False
     """Whether recipe and step versions are the parent's."""
+    moved: Mapping[str, int] = field(default_factory=dict)
+    """``train to test`` -> chips that the parent holds in the one split and the plan in the other."""
 
     @property
     def is_nothing_new(self) -> bool:
@@ -106,6 +108,14 @@ class Outlook:
         """How many chips are touched by more than their texts, or are gone."""
         of_tiles = (self.touched or {}).values()
         return sum(chip.moves_estimates for of_tile in of_tiles for chip in of_tile.values()) + len(self.removed)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told beside it: what a model learned from is asked of it in the next version."""
+        if not self.moved:
+            return ()
+        moved = ", ".join(f"{count} chip(s) from {ways}" for ways, count in sorted(self.moved.items()))
+        mend = "grid: {kind: list, file: its chips.parquet} with split: {method: listed} keeps a version's splits"
+        return (f"splits are others than in the current version: {moved}; {mend}",)
 
     def line(self) -> str:
         """For people."""
@@ -149,21 +159,28 @@ def compare(
     judge = _Judge(recipe, before, others.union(redo), refit, frozen)
     touched: dict[int, dict[str, Touched]] = {}
     untouched = Inputs()
+    moved: Counter[str] = Counter()
     seen = 0
     for number in plan.numbers:
-        for chip_id, inputs in tile_inputs(recipe, plan.tile(number), parts).items():
+        tile = plan.tile(number)
+        split_of = {spec.chip_id: spec.split for spec in tile.chips}
+        for chip_id, inputs in tile_inputs(recipe, tile, parts).items():
             seen += chip_id in before.inputs
             chip = judge.of(chip_id, with_models(inputs, models))
             if chip is None:
                 untouched.put(chip_id, inputs)
-            else:
-                touched.setdefault(number, {})[chip_id] = chip
+                continue
+            touched.setdefault(number, {})[chip_id] = chip
+            stored = before.places.get(chip_id) if PLACE in chip.why else None
+            if stored is not None and stored.split != split_of[chip_id]:
+                moved[f"{stored.split} to {split_of[chip_id]}"] += 1
     return Outlook(
         touched=touched,
         untouched=untouched,
         removed=() if seen == len(before.inputs) else _removed(before, touched, untouched),
         frozen=frozen,
         same_recipe=before.document.recipe_hash == recipe.hash() and dict(before.document.steps) == dict(steps),
+        moved=moved,
     )
 
 

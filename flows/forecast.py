@@ -80,7 +80,7 @@ class Forecast:
     currency: str = ""
     """Of its cost."""
     notes: tuple[str, ...] = ()
-    """Of the plan."""
+    """Of the plan, and of splits that are others."""
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def forecast(storage: Storage, found: Look) -> Forecast:
         shard_bytes=size,
         calls=estimate_calls(captions, asked) if captions is not None else {},
         currency=captions.prices.currency if captions is not None else "",
-        notes=plan.notes + plan.left_out(),
+        notes=outlook.notes() + plan.notes + plan.left_out(),
     )
 
 

@@ -265,7 +265,7 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
         version=published.version,
         published=published.published,
         counts=published.counts,
-        notes=plan.notes + plan.left_out() + published.notes,
+        notes=outlook.notes() + plan.notes + plan.left_out() + published.notes,
         seconds=time.monotonic() - began,
         tiles_done=len(begun) - reused,
         tiles_reused=reused,

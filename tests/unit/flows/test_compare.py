@@ -79,9 +79,10 @@ def test_what_rejected_a_chip_may_be_what_the_recipe_lost(reason: str, changed: 
     assert may_be_kept(reason, changed) is answer
 
 
-def touched_by(asked: Recipe, redo: list[str]) -> dict[str, Touched]:
-    """What `compare` says of two chips that the parent kept under the same recipe."""
+def outlook_of(asked: Recipe, redo: list[str], split: str = "train") -> Outlook:
+    """What `compare` says of two chips that the parent kept in a split under the same recipe."""
     parts, chips = recipe_parts(asked, STEPS), tile(dict.fromkeys(("s2", "landsat", "cover"), ()))
+    then = replace(chips, chips=tuple(replace(spec, split=split) for spec in chips.chips))
     modality_of = {"s2": "s2", "landsat": "landsat"}
     known = Estimates(
         fusion_part=fusion_part(parts),
@@ -89,16 +90,26 @@ def touched_by(asked: Recipe, redo: list[str]) -> dict[str, Touched]:
         twins_part=twins_part(parts, modality_of),
     )
     inputs = Inputs()
-    for chip_id, hashes in tile_inputs(asked, chips, parts).items():
+    for chip_id, hashes in tile_inputs(asked, then, parts).items():
         inputs.put(chip_id, with_models(hashes, known.models(asked)))
     document: Any = SimpleNamespace(
         modalities=[documented(S2), documented(LANDSAT)], recipe_hash=asked.hash(), steps=STEPS
     )
     plan: Any = SimpleNamespace(recipe=asked, layers=[S2, LANDSAT], numbers=range(1), tile=lambda number: chips)
-    sample: Any = SimpleNamespace()
+    sample: Any = SimpleNamespace(split=split)
     before = Before(document, known, inputs, places=dict.fromkeys(inputs, sample))
-    outlook = compare(plan, parts, before, STEPS, redo=redo)
-    return dict((outlook.touched or {}).get(0, {}))
+    return compare(plan, parts, before, STEPS, redo=redo)
+
+
+def touched_by(asked: Recipe, redo: list[str]) -> dict[str, Touched]:
+    return dict((outlook_of(asked, redo).touched or {}).get(0, {}))
+
+
+def test_chips_that_come_into_another_split_are_told() -> None:
+    """As with ``by: scene``, where a scene joins two groups: what a model learned from would be asked of it."""
+    assert outlook_of(recipe(), []).notes() == outlook_of(recipe(), ["captions"]).notes() == ()
+    (note,) = outlook_of(recipe(), [], "test").notes()
+    assert note.startswith("splits are others than in the current version: 2 chip(s) from test to train;")
 
 
 @pytest.mark.parametrize(
