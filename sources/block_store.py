@@ -27,6 +27,7 @@ from schemas.scene import Opener
 from sources.blocks import decode_blocks
 from sources.fetch import Bytes, fetch_range, is_on_disk, stamp_on_disk
 from sources.openers import unsigned
+from sources.raster_limits import check_mask_inside
 from sources.tiff_header import BrokenHeader, TiffHeader, parse_header
 
 log = logging.getLogger(__name__)
@@ -224,6 +225,7 @@ class BlockStore:
 
     def _read_header(self, href: str, opener: Opener) -> KnownFile:
         self.counters.headers += 1
+        check_mask_inside(opener.resolve(href), unsigned(href))
         first = self._counted(href, opener, 0, HEADER_BYTES)
         try:
             header = parse_header(first.data, lambda at, length: self._counted(href, opener, at, length).data)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from schemas.errors import DecodeError
 from schemas.scene import Opener
-from sources.fetch import fetch_range, is_fetchable
+from sources.fetch import fetch_range, is_fetchable, is_on_disk
 from sources.openers import unsigned
 
 MAX_SIDE_PX = 4_000_000
@@ -43,6 +44,23 @@ def check_format(href: str, opener: Opener) -> None:
         return
     if not fetch_range(href, opener, 0, 16).data.startswith(BEGINNINGS):
         raise DecodeError("not readable as a raster: neither TIFF nor JPEG 2000", unsigned(href))
+
+
+def check_mask_inside(resolved: str, url: str) -> None:
+    """Refuse a local raster with a mask in a file beside it, as GDAL writes one unless it is told otherwise: nobody
+    looks for such files here, and what the mask hides would be data. Of one on a server nothing is known.
+
+    Args:
+        resolved: as an opener resolved it.
+        url: for the error.
+
+    Raises:
+        DecodeError: there is one.
+    """
+    if is_on_disk(resolved) and Path(f"{resolved}.msk").is_file():
+        mend = "put it inside: gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES"
+        what = f"its mask lies in a file beside it ({Path(resolved).name}.msk), which is not read"
+        raise DecodeError(f"{what}; {mend}", url)
 
 
 def check_layout(shape_yx: tuple[int, int], block_yx: tuple[int, int], bands: int, dtype: str, url: str) -> None:

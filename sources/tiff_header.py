@@ -11,6 +11,7 @@ Sources: TIFF 6.0; TIFF Technical Notes 2 and 3; OGC 19-008r4 (GeoTIFF 1.1); OGC
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -48,6 +49,9 @@ _WANTED = {
     *DECODING_TAGS,
 }  # fmt: skip
 _KINDS = {1: "u", 2: "i", 3: "f"}
+_NUMBER = re.compile(r"(?!-?1\.#)[-+]?(\d+\.?\d*(e[-+]?\d+)?|\.\d+(e[-+]?\d+)?|nan|inf)", re.IGNORECASE)
+"""How the tag of no data begins: some writers name a value for each band (``0 0 0``), of which GDAL takes the first;
+``-1.#IND`` was no number on Windows."""
 
 More = Callable[[int, int], bytes]
 """(offset, length) -> bytes of the file; fewer where it ends."""
@@ -320,11 +324,10 @@ def _dtype(bits: NDArray[Any] | None, formats: NDArray[Any] | None, bands: int) 
 def _nodata(entry: _Entry | None, dtype: str) -> float | None:
     if entry is None:
         return None
-    text = entry.raw.split(b"\0")[0].decode("ascii", "replace").strip()
-    try:
-        value = float(text)
-    except ValueError:
+    found = _NUMBER.match(entry.raw.split(b"\0")[0].decode("ascii", "replace").strip())
+    if found is None:
         return None
+    value = float(found[0])
     limits = np.iinfo(dtype) if np.dtype(dtype).kind != "f" else None
     return None if limits is not None and not limits.min <= value <= limits.max else value
 

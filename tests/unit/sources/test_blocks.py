@@ -170,6 +170,15 @@ def parse(path: Path) -> TiffHeader:
     return parse_header(data[:200], lambda offset, length: data[offset : offset + length])
 
 
+@pytest.mark.parametrize("written", ["-10000", "-10 -7", "-10,-7", "-1.2e3"])
+def test_no_data_is_the_number_that_its_tag_begins_with(tmp_path: Path, written: str) -> None:
+    """Some writers name a value for each band."""
+    path = write(tmp_path / "a.tif", numbers("int16"), nodata=-10000)
+    path.write_bytes(path.read_bytes().replace(b"-10000\0", written.encode() + b"\0"))
+    with rasterio.open(path) as file:
+        assert parse(path).nodata == file.nodata
+
+
 @pytest.mark.parametrize("kind", ["Area", "Point"])
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326", "EPSG:32718"])
 def test_the_lattice_is_gdals(tmp_path: Path, kind: str, crs: str) -> None:

@@ -318,6 +318,14 @@ def test_what_a_mask_in_the_file_hides_is_no_data(
     np.testing.assert_array_equal(answer, expected_copy(pixels, ALIGNED["around"], 0))
 
 
+def test_a_mask_in_a_file_beside_it_is_a_failure_and_not_passed_over(make_raster: MakeRaster) -> None:
+    ref = make_raster(numbers(), SOURCE, nodata=0.0)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(ref.href, "r+") as file:
+        file.write_mask(np.arange(90)[:, np.newaxis] < np.full(70, 40))
+    with pytest.raises(DecodeError, match=r"mask lies in a file beside it \(a\.tif\.msk\)"):
+        open_engine("direct").read([ref], SOURCE, "nearest", OPENER)
+
+
 def test_whole_numbers_without_any_value_for_no_data_are_told_of(
     make_raster: MakeRaster, caplog: pytest.LogCaptureFixture
 ) -> None:
