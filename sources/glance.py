@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from sources.faults import READ_ERRORS, as_source_error
 from sources.gdal_blocks import check_stored, stored_blocks
 from sources.gdal_reads import gdal_reads
 from sources.openers import driver_of
-from sources.own_lattice import check_bands, mark_missing
+from sources.own_lattice import check_bands, file_georef, mark_missing
 from sources.raster_limits import check_open_file
 
 MIN_SIDE_PX = 32
@@ -47,7 +48,7 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
         is_mask: whether its values are codes.
 
     Returns:
-        None where the file has no overview that serves: too coarse, averaged codes, or another zone.
+        None where the file has no overview that serves: too coarse, averaged codes, another zone or lattice.
 
     Raises:
         SourceError: the file could not be read, or has not what the item promised.
@@ -64,6 +65,9 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
         ):
             check_open_file(file, ref.href)
             check_bands(file.count, file.dtypes[0], [ref])
+            ref = replace(ref, georef=file_georef(file, ref))  # as a whole read has it, whatever the catalog says
+            if not all(_is_aligned(ref.georef, grid) for grid in grids.values()):
+                return None
             how = str(file.tags(ns="IMAGE_STRUCTURE").get("OVERVIEW_RESAMPLING", ""))
             factors = [factor for factor in file.overviews(ref.band_index) if 2 <= factor <= limit]
             if not factors or (is_mask and how not in HARMLESS):
@@ -79,6 +83,11 @@ def glance(ref: SceneRef, grids: Mapping[str, GeoRef], opener: Opener, is_mask: 
         raise as_source_error(error, ref.href, resolved) from error
     check_stored(blocks, ref.href, opener)
     return found
+
+
+def _is_aligned(source: GeoRef, grid: GeoRef) -> bool:
+    near = source.in_zone(grid.epsg)
+    return near is not None and near.is_aligned(grid)
 
 
 def _thinned(

@@ -41,6 +41,17 @@ def test_what_the_file_marks_as_no_data_is_none_from_afar(heights: SceneRef) -> 
     assert (found["chip"][:, 24:] == 2).all()
 
 
+def test_it_lies_where_the_file_says_whatever_the_catalog_says(heights: SceneRef) -> None:
+    """As a whole read has it: else the date is judged by other ground."""
+    said = replace(heights, georef=replace(SOURCE, x0=SOURCE.x0 + 400))
+    found, wrong = (glance(ref, GRIDS, PlainOpener(), is_mask=False) for ref in (heights, said))
+    assert found is not None
+    assert wrong is not None
+    np.testing.assert_array_equal(wrong["chip"], found["chip"])
+    finer = replace(heights, georef=replace(SOURCE, pixel_size=5.0, shape_yx=(320, 384)))
+    assert glance(finer, {"chip": replace(GRIDS["chip"], pixel_size=5.0)}, PlainOpener(), is_mask=False) is None
+
+
 def test_a_damaged_overview_is_not_looked_at(make_raster: Callable[..., SceneRef], tmp_path: Path) -> None:
     """One that GDAL alone takes, and says nothing: other dates would be chosen."""
     grid = GeoRef(32633, 400_000.0, 5_300_000.0, 10.0, (256, 256))
