@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,22 @@ CLOUD_CODES = {
 CLOUD_NOTE = (
     "cloud_mask: 0 clear (snow and clear water too), 1 cloud, 2 haze or cirrus, 3 cloud shadow, 255 no "
     "data or defective."
+)
+SCENE_CODES = {
+    Valid.NODATA: 255,
+    Valid.CLEAR: 0,
+    Valid.CLOUD: 4,
+    Valid.SHADOW: 5,
+    Valid.SNOW: 2,
+    Valid.HAZE: 3,
+    Valid.WATER: 1,
+    Valid.DEFECTIVE: 255,
+}
+"""Validity -> codes of the cloud masks in TerraMesh and SSL4EO-S12 v1.1: 0 land, 1 water, 2 snow, 3 thin cloud, 4 thick
+cloud, 5 shadow. Their code of no data is not verified: 255 is none of theirs, and as bad as any that is not 0 to 2."""
+SCENE_NOTE = (
+    "cloud_mask: 0 clear land, 1 clear water (where the sensor's mask tells), 2 snow, 3 haze or cirrus, 4 cloud, "
+    "5 cloud shadow, 255 no data or defective."
 )
 VALID_NOTE = (
     "Validity codes: 0 no data, 1 clear, 2 cloud, 3 cloud shadow, 4 snow, 5 haze or cirrus, 6 clear water, "
@@ -122,12 +138,12 @@ def _with_lost(valid: NDArray[np.uint8], coarser: NDArray[np.uint8]) -> NDArray[
     return np.where(coarser == Valid.NODATA, np.uint8(Valid.NODATA), found)
 
 
-def cloud_mask(valid: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Validity as codes of a cloud mask: `CLOUD_CODES`."""
-    codes = np.full(256, 255, np.uint8)
-    for value, code in CLOUD_CODES.items():
-        codes[int(value)] = code
-    return codes[valid]
+def cloud_mask(valid: NDArray[np.uint8], codes: Mapping[Valid, int] = CLOUD_CODES) -> NDArray[np.uint8]:
+    """Validity as codes of a cloud mask: `CLOUD_CODES` or `SCENE_CODES`."""
+    table = np.full(256, 255, np.uint8)
+    for value, code in codes.items():
+        table[int(value)] = code
+    return table[valid]
 
 
 def thumbnail(planes: NDArray[np.generic], valid: NDArray[np.uint8]) -> bytes:

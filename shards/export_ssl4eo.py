@@ -21,7 +21,8 @@ from schemas.dataset import LayerTable
 from schemas.errors import DatasetError
 from schemas.sample import Sample
 from shards.export_layers import (
-    CLOUD_NOTE,
+    SCENE_CODES,
+    SCENE_NOTE,
     VALID_NOTE,
     Stack,
     band_names,
@@ -61,7 +62,7 @@ class Ssl4eoExporter:
         "are missing, and nothing is repeated in their place.",
         "Bands of coarser groups are repeated onto the finest grid of their modality. Values are as stored; scale_ and "
         "offset_ (sample, time) turn them into physical values.",
-        CLOUD_NOTE,
+        SCENE_NOTE,
         VALID_NOTE,
     )
 
@@ -137,7 +138,7 @@ class Ssl4eoExporter:
             "offset_": (("sample", "time"), offset),
         }
         if any(band.centre_nm is not None for table in tables for band in table.bands):
-            variables["cloud_mask"] = (("sample", "time", "y", "x"), cloud_mask(valid))
+            variables["cloud_mask"] = (("sample", "time", "y", "x"), cloud_mask(valid, SCENE_CODES))
         coordinates = {"sample": np.array([sample.chip_id for sample, _ in held]), "band": np.array(names)}
         return xarray.Dataset(variables, coords=coordinates)
 

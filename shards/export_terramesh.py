@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from schemas.dataset import LayerTable
 from schemas.sample import Sample
-from shards.export_layers import CLOUD_NOTE, VALID_NOTE, Stack, band_names, centre_of, cloud_mask, stack, tables_of
+from shards.export_layers import (
+    SCENE_CODES,
+    SCENE_NOTE,
+    VALID_NOTE,
+    Stack,
+    band_names,
+    centre_of,
+    cloud_mask,
+    stack,
+    tables_of,
+)
 from shards.exporters import ExportJob
 from shards.layout import canonical_json
 
@@ -41,7 +51,7 @@ class TerraMeshExporter:
         "`scale` and "
         "`offset` per date turn them into physical values.",
         "LULC is the fused label: positions in its legend, 255 where it abstains.",
-        CLOUD_NOTE,
+        SCENE_NOTE,
         VALID_NOTE,
     )
 
@@ -154,7 +164,7 @@ def _arrays(sample: Sample, found: Stack | None, tables: list[LayerTable], place
         **place,
     }
     if any(band.centre_nm is not None for table in tables for band in table.bands):
-        arrays["cloud_mask"] = (cloud_mask(found.valid), ("time", "y", "x"))
+        arrays["cloud_mask"] = (cloud_mask(found.valid, SCENE_CODES), ("time", "y", "x"))
     return arrays
 
 

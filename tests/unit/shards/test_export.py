@@ -31,7 +31,7 @@ from schemas.errors import DatasetError, UserError
 from schemas.sample import Sample
 from shards.export import ExportOptions, export_dataset
 from shards.export_huggingface import rows_per_group
-from shards.export_layers import CLOUD_CODES, band_names, cloud_mask, stack
+from shards.export_layers import CLOUD_CODES, SCENE_CODES, band_names, cloud_mask, stack
 from shards.exporters import EXPORTERS, find_exporter
 from shards.filters import ChipFilter
 from shards.layout import sha256_of
@@ -370,6 +370,7 @@ def floats(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     for sample in (made_up.sample(0), made_up.sample(2)):
         stored = sample.layers["s2_10m"]
         data = np.where(stored.valid[:, None] == 0, np.float32(np.nan), stored.data.astype(np.float32))
+        stored.valid[0, 7, :6] = range(2, 8)
         row = {key: value for key, value in sample.row.items() if not key.startswith(("s1", "s2_20m"))}
         row["s2.item_ids"] = [LONG_ID] * len(data)
         made.append(replace(sample, layers={"s2_10m": replace(stored, data=data)}, row=row))
@@ -399,6 +400,20 @@ def test_ssl4eo_pads_floats_with_nan_and_cuts_no_name(floats: Dataset, tmp_path:
     assert np.isnan(short["bands"].values[1:]).all()
     assert not np.isnan(long["bands"].values[1:]).any()
     assert short["file_id"].values.tolist() == [LONG_ID, "", ""]
+    assert short["cloud_mask"].values[0, 7, :7].tolist() == OF_SCENES
+
+
+OF_SCENES = [4, 5, 2, 3, 1, 255, 0]
+"""Cloud, shadow, snow, haze, water, defective and clear ground as TerraMesh and SSL4EO-S12 v1.1 write them."""
+
+
+def test_terramesh_writes_clouds_in_its_own_codes(floats: Dataset, tmp_path: Path) -> None:
+    export_dataset(floats, tmp_path / "out", ExportOptions("terramesh", modalities=("s2",)))
+    with tarfile.open(next((tmp_path / "out/train/S2").iterdir())) as tar:
+        member = tar.extractfile(tar.getmembers()[0])
+        assert member is not None
+        pixels = zarr_of(member.read())
+    assert pixels["cloud_mask"][0, 7, :7].tolist() == OF_SCENES
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -610,7 +625,7 @@ def test_an_unknown_form_names_the_known_ones() -> None:
 
 def test_every_validity_code_has_a_cloud_code_and_bands_stand_in_the_sensors_order() -> None:
     assert cloud_mask(np.arange(8, dtype=np.uint8)).tolist() == [255, 0, 1, 3, 0, 2, 0, 255]
-    assert len(CLOUD_CODES) == 8
+    assert len(CLOUD_CODES) == len(SCENE_CODES) == 8
     assert band_names(made_up.LAYERS[:2]) == ["B02", "B04", "B11"]
     own = made_up.LAYERS[0].model_copy(  # a sensor of the user's own
         update={"bands": tuple(BandTable(name=name) for name in ("B8A", "B11", "B9", "B8", "red", "nir08"))}
