@@ -8,7 +8,6 @@ with ``grid_cell``, ``grid_row_u``, ``grid_col_r``, ``product_id``, ``timestamp`
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -25,7 +24,7 @@ from schemas.georef import GeoRef
 from schemas.sample import LayerArrays, Sample
 from shards.export_layers import CLOUD_NOTE, centre_of, cloud_mask, iso, no_data, shown_bands, tables_of, thumbnail
 from shards.exporters import ExportJob
-from shards.tables import WGS84, geometry_types
+from shards.tables import as_geoparquet
 
 ROWS_PER_FILE = 200
 """Rows of a part, as a default: one of Core's parts has about so many."""
@@ -199,10 +198,7 @@ class _Part:
     def finish(self) -> None:
         """Write the table of all rows, as GeoParquet."""
         self.close()
-        kinds = geometry_types(pa.array([row["geometry"] for row in self._metadata], pa.binary()))
-        column = {"encoding": "WKB", "geometry_types": kinds, "crs": WGS84}
-        geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-        table = pa.Table.from_pylist(self._metadata, METADATA).replace_schema_metadata({"geo": json.dumps(geo)})
+        table = as_geoparquet(pa.Table.from_pylist(self._metadata, METADATA))
         pq.write_table(table, self._job.folder / self.name / "metadata.parquet", compression="zstd")
 
 

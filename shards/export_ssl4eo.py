@@ -1,7 +1,8 @@
 """``.zarr.zip`` of 64 samples each, as SSL4EO-S12 v1.1 has them, and a table of samples and times.
 
 Form: published documentation of SSL4EO-S12 v1.1: Zarr version 2, ``bands`` (sample, time, band, y, x) chunked by time,
-``center_lat``, ``center_lon``, ``crs``, ``file_id``, ``sample``, ``time_``, ``x_``, ``y_``, ``cloud_mask``.
+``center_lat``, ``center_lon``, ``crs``, ``file_id``, ``sample``, ``sample_id``, ``time_``, ``x_``, ``y_``,
+``cloud_mask``; a GeoParquet table with ``tile_crs`` as a number.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from shards.export_layers import (
     tables_of,
 )
 from shards.exporters import ExportJob
+from shards.tables import as_geoparquet
 
 SAMPLES_PER_FILE = 64
 METADATA = pa.schema(
@@ -43,7 +45,7 @@ METADATA = pa.schema(
         ("time", pa.string()),
         ("tile_id", pa.string()),
         ("geometry", pa.binary()),
-        ("tile_crs", pa.string()),
+        ("tile_crs", pa.int64()),
         ("file", pa.string()),
         ("modality", pa.string()),
         ("split", pa.string()),
@@ -64,6 +66,7 @@ class Ssl4eoExporter:
         "offset_ (sample, time) turn them into physical values.",
         SCENE_NOTE,
         VALID_NOTE,
+        "tile_id is the nearest Major TOM cell; in v1.1 it is the tile of Sentinel-2, which file_id names here.",
     )
 
     def __init__(self, job: ExportJob) -> None:
@@ -139,7 +142,10 @@ class Ssl4eoExporter:
         }
         if any(band.centre_nm is not None for table in tables for band in table.bands):
             variables["cloud_mask"] = (("sample", "time", "y", "x"), cloud_mask(valid, SCENE_CODES))
-        coordinates = {"sample": np.array([sample.chip_id for sample, _ in held]), "band": np.array(names)}
+        chips = [sample.chip_id for sample, _ in held]
+        variables["sample_id"] = (("sample", "time"), np.array([[f"{one}_{t}" for t in range(times)] for one in chips]))
+        numbers = {name: np.arange(size) for name, size in (("time", times), ("y", rows), ("x", columns))}
+        coordinates = {"sample": np.array(chips), "band": np.array(names), **numbers}
         return xarray.Dataset(variables, coords=coordinates)
 
     def _note(self, held: list[tuple[Sample, dict[str, Stack | None]]], modality: str, split: str, name: str) -> None:
@@ -153,7 +159,7 @@ class Ssl4eoExporter:
                         "time": iso(time),
                         "tile_id": sample.row.get("majortom_cell") or "",
                         "geometry": sample.row["geometry_wkb"],
-                        "tile_crs": f"EPSG:{sample.row['epsg']}",
+                        "tile_crs": int(sample.row["epsg"]),
                         "file": name,
                         "modality": modality,
                         "split": split,
@@ -164,7 +170,8 @@ class Ssl4eoExporter:
         """See `Exporter.finish`."""
         for split in list(self._held):
             self._write(split)
-        pq.write_table(pa.Table.from_pylist(self._metadata, METADATA), self._job.folder / "metadata.parquet")
+        table = as_geoparquet(pa.Table.from_pylist(self._metadata, METADATA))
+        pq.write_table(table, self._job.folder / "metadata.parquet")
 
     def abandon(self) -> None:
         """See `Exporter.abandon`: no file stays open between samples."""

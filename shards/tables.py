@@ -330,6 +330,13 @@ def write_chips(path: Path, chips: pa.Table) -> int:
     return len(chips)
 
 
+def as_geoparquet(table: pa.Table) -> pa.Table:
+    """A table with a column ``geometry`` (WKB, degrees), marked so that it is read as GeoParquet 1.1."""
+    column = {"encoding": "WKB", "geometry_types": geometry_types(table["geometry"]), "crs": WGS84}
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    return table.replace_schema_metadata({"geo": json.dumps(geo)})
+
+
 def geometry_types(footprints: pa.Array | pa.ChunkedArray) -> list[str]:
     """Kinds of footprints as GeoParquet names them: those that the antimeridian cuts have several parts."""
     kinds = np.unique(shapely.get_type_id(shapely.from_wkb(footprints.to_numpy(zero_copy_only=False))))

@@ -401,6 +401,10 @@ def test_ssl4eo_pads_floats_with_nan_and_cuts_no_name(floats: Dataset, tmp_path:
     assert not np.isnan(long["bands"].values[1:]).any()
     assert short["file_id"].values.tolist() == [LONG_ID, "", ""]
     assert short["cloud_mask"].values[0, 7, :7].tolist() == OF_SCENES
+    assert short["sample_id"].values.tolist() == [f"{made_up.chip_id(0)}_{time}" for time in range(3)]
+    assert (read["time"].values.tolist(), read["x"].values[-1], read["y"].values[-1]) == ([0, 1, 2], 35, 23)
+    table = geopandas.read_parquet(tmp_path / "out/metadata.parquet")
+    assert (table.crs.to_epsg(), table["tile_crs"].tolist()) == (4326, [made_up.EPSG] * 4)
 
 
 OF_SCENES = [4, 5, 2, 3, 1, 255, 0]
