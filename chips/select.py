@@ -265,7 +265,8 @@ def _gap_to(moment: datetime) -> Callable[[DateCandidate], float]:
 
 def _is_within(candidate: DateCandidate, select: Select, reference_utc: datetime) -> bool:
     """Whether a date passes the limits of the recipe."""
-    if candidate.clear_fraction < select.min_clear_fraction - candidate.slack:
+    least, most = select.min_clear_fraction - candidate.slack, select.max_clear_fraction + candidate.slack
+    if not least <= candidate.clear_fraction <= most:
         return False
     if candidate.nodata_fraction > select.max_nodata_fraction + candidate.slack or candidate.nodata_fraction >= 1.0:
         return False

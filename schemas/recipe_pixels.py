@@ -103,12 +103,23 @@ class Select(Model):
     """Only dates close to those of another modality; the two are chosen together."""
     min_clear_fraction: Fraction = 0.0
     """A date with less clear ground over the chip is not kept."""
+    max_clear_fraction: Fraction = 1.0
+    """A date with more clear ground over the chip is not kept: the cloudy pictures of a set of pairs."""
     max_nodata_fraction: Fraction = 0.5
     """A date with more missing pixels over the chip is not kept."""
     max_gap_days: PositiveFloat | None = None
     """A date further from the reference is not kept."""
     snow_is_clear: bool = False
     """Whether snow counts as clear."""
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Select:
+        if self.min_clear_fraction > self.max_clear_fraction:
+            raise ValueError(
+                f"min_clear_fraction {self.min_clear_fraction:g} is above max_clear_fraction "
+                f"{self.max_clear_fraction:g}: no date would be kept"
+            )
+        return self
 
 
 class Composite(Model):

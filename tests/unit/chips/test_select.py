@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from chips.select import DateCandidate, Kept, Wish, screen_dates, select_dates
 from chips.windows import Span
@@ -45,6 +46,16 @@ def test_limits_drop_dates_before_the_preference() -> None:
     days = [candidate(0, 0.1), candidate(1, 0.9, 0.6), candidate(40), candidate(5), candidate(6, 0.0, 1.0)]
     select = Select(min_clear_fraction=0.2, max_nodata_fraction=0.5, max_gap_days=30)
     assert select_dates(days, select, NOON) == [3]
+
+
+def test_the_cloudy_date_of_a_pair_is_one_that_is_not_clear() -> None:
+    days = [candidate(0, 1.0), candidate(1, 0.55), candidate(2, 0.1), candidate(3, 0.0)]
+    select = Select(how="closest", max_dates=1, min_clear_fraction=0.05, max_clear_fraction=0.5)
+    assert select_dates(days, select, NOON) == [2]
+    glance = DateCandidate("seen from afar", NOON, 0.54, 0.0, slack=0.05)
+    assert select_dates([glance], select, NOON) == [0]
+    with pytest.raises(ValidationError, match="no date would be kept"):
+        Select(min_clear_fraction=0.6, max_clear_fraction=0.5)
 
 
 def test_a_date_without_any_pixel_is_never_kept() -> None:
