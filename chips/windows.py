@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schemas.chip import ChipSpec
 from schemas.recipe import Time
 from schemas.recipe_pixels import days_utc
-from schemas.recipe_windows import Every, Listed, Pair, Seasons, date_key
+from schemas.recipe_windows import SEASON_NAMES, Every, Listed, Pair, Seasons, date_key
 
 NORTH = ("winter", "spring", "summer", "autumn")
 SOUTH = ("summer", "autumn", "winter", "spring")
@@ -135,15 +135,17 @@ def _pair(pair: Pair, chip: ChipSpec) -> Iterator[Days]:
 
 
 def _seasons(wish: Time, seasons: Seasons, chip: ChipSpec) -> Iterator[Days]:
-    """Seasons of three months, named by the year of their last month."""
+    """Months, or seasons of three, named by the year of their last month."""
     is_south = shapely.from_wkb(chip.footprint_wkb).centroid.y < 0
-    offset = 0 if seasons.calendar == "quarters" else -1
-    names = ("q1", "q2", "q3", "q4") if seasons.calendar == "quarters" else (SOUTH if is_south else NORTH)
+    names, offset = SEASON_NAMES[seasons.calendar], 0
+    if seasons.calendar == "meteorological":
+        names, offset = SOUTH if is_south else NORTH, -1
+    length = 12 // len(names)
     for year in range(wish.start.year, wish.end.year + 2):
-        for quarter, name in enumerate(names):
+        for place, name in enumerate(names):
             if not seasons.only or name in seasons.only:
-                month = 12 * year + 3 * quarter + offset
-                yield f"{year}-{name}", _first_of(month), _first_of(month + 3) - timedelta(days=1), None
+                month = 12 * year + length * place + offset
+                yield f"{year}-{name}", _first_of(month), _first_of(month + length) - timedelta(days=1), None
 
 
 def _first_of(month: int) -> date:

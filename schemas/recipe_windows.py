@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from schemas.recipe_base import Day, Model, Name
 
 SEASON_NAMES: dict[str, tuple[str, ...]] = {
+    "months": tuple(f"m{month:02}" for month in range(1, 13)),
     "quarters": ("q1", "q2", "q3", "q4"),
     "meteorological": ("winter", "spring", "summer", "autumn"),
     "phenology": ("season", "green_up", "senescence"),
@@ -25,8 +26,8 @@ class Seasons(Model):
 
     kind: Literal["seasons"]
     """Which of the kinds this is."""
-    calendar: Literal["quarters", "meteorological", "phenology"] = "meteorological"
-    """``quarters``: of the calendar; ``meteorological``: three whole months, named by the chip's hemisphere;
+    calendar: Literal["months", "quarters", "meteorological", "phenology"] = "meteorological"
+    """``months``, ``quarters``: of the calendar; ``meteorological``: three whole months, named by the chip's hemisphere;
     ``phenology``: start, peak and end of season out of `table`."""
     only: tuple[str, ...] = ()
     """Some of the seasons (``[spring, summer]``); all where empty, for phenology the whole ``season``."""

@@ -58,6 +58,13 @@ def test_quarters_are_the_same_everywhere() -> None:
         assert found == [("2021-q1", "01-01", "03-31"), ("2021-q2", "04-01", "06-30")]
 
 
+def test_months_are_those_of_the_calendar() -> None:
+    found = windows(chip(-34), start="2020-01-15", end="2020-12-31", kind="seasons", calendar="months")
+    assert found[:2] == [("2020-m01", "01-15", "01-31"), ("2020-m02", "02-01", "02-29")]
+    assert (len(found), found[-1]) == (12, ("2020-m12", "12-01", "12-31"))
+    assert windows(chip(48), kind="seasons", calendar="months", only=["m06"]) == [("2021-m06", "06-01", "06-30")]
+
+
 def test_steps_are_equal_but_the_last() -> None:
     found = windows(chip(), end="2021-01-25", kind="every", days=10)
     assert found == [
@@ -191,7 +198,9 @@ def test_nonsense_is_refused_with_a_reason(wish: dict[str, Any], words: str) -> 
 
 wishes = st.one_of(
     st.builds(lambda days: {"kind": "every", "days": days}, st.integers(1, 90)),
-    st.sampled_from([{"kind": "seasons"}, {"kind": "seasons", "calendar": "quarters"}]),
+    st.sampled_from(
+        [{"kind": "seasons"}, {"kind": "seasons", "calendar": "quarters"}, {"kind": "seasons", "calendar": "months"}]
+    ),
     st.builds(
         lambda d, b: {"kind": "pair", "event": d, "before_days": b},
         st.dates(date(2021, 1, 2), date(2021, 5, 31)),
