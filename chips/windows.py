@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from schemas.chip import ChipSpec
 from schemas.recipe import Time
 from schemas.recipe_pixels import days_utc
-from schemas.recipe_windows import SEASON_NAMES, Every, Listed, Pair, Seasons, date_key
+from schemas.recipe_windows import SEASON_NAMES, Around, Every, Listed, Pair, Seasons, date_key
 
 NORTH = ("winter", "spring", "summer", "autumn")
 SOUTH = ("summer", "autumn", "winter", "spring")
@@ -113,6 +113,8 @@ def _days(wish: Time, chip: ChipSpec) -> Iterator[Days]:
         yield from ((window.id, window.start, window.end, window.reference) for window in windows.windows)
     elif isinstance(windows, Pair):
         yield from _pair(windows, chip)
+    elif isinstance(windows, Around):
+        yield from _around(windows, chip)
     elif isinstance(windows, Seasons) and windows.table is not None:
         yield from _phenology(windows, windows.table, chip)
     elif isinstance(windows, Seasons):
@@ -132,6 +134,15 @@ def _pair(pair: Pair, chip: ChipSpec) -> Iterator[Days]:
     away = timedelta(days=pair.exclude_days + 1)
     yield "pre", event - timedelta(days=pair.before_days), event - away, event
     yield "post", event + away, event + timedelta(days=pair.after_days), event
+
+
+def _around(around: Around, chip: ChipSpec) -> Iterator[Days]:
+    day, reach = around.event or dict(chip.dates).get(around.key), timedelta(days=around.days)
+    if day is None:
+        return
+    for back in range(0, around.steps * around.step_days, around.step_days):
+        middle = day - timedelta(days=back)
+        yield f"day-{back}" if back else "day", middle - reach, middle + reach, middle
 
 
 def _seasons(wish: Time, seasons: Seasons, chip: ChipSpec) -> Iterator[Days]:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, Posi
 from schemas.recipe_base import Day, Fraction, Model, Name
 from schemas.recipe_catalogs import Fallback
 from schemas.recipe_radar import GroundRange
-from schemas.recipe_windows import Listed, Pair, Windows
+from schemas.recipe_windows import Around, Listed, Pair, Windows
 
 
 class Time(Model):
@@ -33,15 +33,15 @@ class Time(Model):
         for window in self.windows.windows if isinstance(self.windows, Listed) else ():
             if window.start < self.start or window.end > self.end:
                 raise ValueError(f"window {window.id} reaches beyond time.start and time.end")
-        pair = self.windows if isinstance(self.windows, Pair) else None
-        if pair is not None and pair.event is not None:
-            if not self.start <= pair.event <= self.end:
-                raise ValueError("time.windows.event lies outside time.start and time.end")
-            if not self.start < pair.event - pair.excluded or not pair.event + pair.excluded < self.end:
-                raise ValueError(
-                    f"time.windows.event {pair.event} leaves no day before or after it in time.start and time.end: "
-                    "give days on both sides of it"
-                )
+        event = self.windows.event if isinstance(self.windows, Pair | Around) else None
+        if event is not None and not self.start <= event <= self.end:
+            raise ValueError("time.windows.event lies outside time.start and time.end")
+        away = self.windows.excluded if isinstance(self.windows, Pair) else None
+        if event is not None and away is not None and not self.start < event - away <= event + away < self.end:
+            raise ValueError(
+                f"time.windows.event {event} leaves no day before or after it in time.start and time.end: "
+                "give days on both sides of it"
+            )
         return self
 
     def until(self, day: date) -> Time:
@@ -55,6 +55,8 @@ class Time(Model):
         windows, end = self.windows, min(self.end, day)
         if isinstance(windows, Pair) and windows.event is not None and windows.event + windows.excluded >= day:
             raise ValueError(f"lies before the first day after the event of {windows.event}")
+        if isinstance(windows, Around) and windows.event is not None and windows.event > day:
+            raise ValueError(f"lies before the event of {windows.event}")
         if isinstance(windows, Listed):
             left = [one.model_copy(update={"end": min(one.end, end)}) for one in windows.windows if one.start <= end]
             if not left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,8 +27,8 @@ class Seasons(Model):
     kind: Literal["seasons"]
     """Which of the kinds this is."""
     calendar: Literal["months", "quarters", "meteorological", "phenology"] = "meteorological"
-    """``months``, ``quarters``: of the calendar; ``meteorological``: three whole months, named by the chip's hemisphere;
-    ``phenology``: start, peak and end of season out of `table`."""
+    """``months``, ``quarters``: of the calendar; ``meteorological``: three whole months, named by the chip's
+    hemisphere; ``phenology``: start, peak and end of season out of `table`."""
     only: tuple[str, ...] = ()
     """Some of the seasons (``[spring, summer]``); all where empty, for phenology the whole ``season``."""
     table: str | None = None
@@ -95,18 +95,32 @@ class Listed(Model):
         return self
 
 
-class Pair(Model):
-    """Before and after an event: windows ``pre`` and ``post``."""
-
-    kind: Literal["pair"]
-    """Which of the kinds this is."""
+class _OfDays(Model):
     event: Day | None = None
-    """Its day, where all chips have the same."""
+    """The day, where all chips have the same."""
     table: str | None = None
     """CSV, Parquet or GeoJSON beside the recipe with the day per chip: rows are found by ``chip_id``, by ``region``, or
     by the point (``lon`` and ``lat``, or a geometry) that lies in the chip."""
     column: str | None = None
     """Column that holds the day: of `table` (``event`` where absent), or, without one, of the grid's own table."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.event is None) == (self.table is None and self.column is None):
+            raise ValueError("give either event, or the column of a table that holds it")
+        return self
+
+    @property
+    def key(self) -> str:
+        """Name of the day in `schemas.chip.ChipSpec.dates`."""
+        return date_key(self.table or "", self.column or "event")
+
+
+class Pair(_OfDays):
+    """Before and after an event: windows ``pre`` and ``post``."""
+
+    kind: Literal["pair"]
+    """Which of the kinds this is."""
     before_days: int = Field(default=30, ge=1, le=MOST_DAYS)
     """How far ``pre`` reaches back from the event."""
     after_days: int = Field(default=30, ge=1, le=MOST_DAYS)
@@ -115,9 +129,7 @@ class Pair(Model):
     """Days on either side of the event that belong to neither; the event's own day never does."""
 
     @model_validator(mode="after")
-    def _one_source(self) -> Pair:
-        if (self.event is None) == (self.table is None and self.column is None):
-            raise ValueError("give either event, or the column of a table that holds it")
+    def _leaves_days(self) -> Pair:
         if self.exclude_days >= min(self.before_days, self.after_days):
             raise ValueError("exclude_days leaves nothing of a window")
         return self
@@ -127,10 +139,26 @@ class Pair(Model):
         """How far the last day of no window lies from the event."""
         return timedelta(days=self.exclude_days)
 
-    @property
-    def key(self) -> str:
-        """Name of the day in `schemas.chip.ChipSpec.dates`."""
-        return date_key(self.table or "", self.column or "event")
+
+class Around(_OfDays):
+    """Days around one that was observed, which belongs to them: window ``day``, and steps back from it (``day-30``)."""
+
+    kind: Literal["around"]
+    """Which of the kinds this is."""
+    days: int = Field(default=2, ge=0, le=MOST_DAYS)
+    """How far each window reaches to both sides of its own day."""
+    steps: int = Field(default=1, ge=1, le=1000)
+    """Windows in all: that of the day, and so many before it."""
+    step_days: int = Field(default=30, ge=1, le=MOST_DAYS)
+    """From one window's day to that of the next."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Around:
+        if self.steps > 1 and self.step_days <= 2 * self.days:
+            raise ValueError(f"steps of {self.step_days} days overlap: windows are {2 * self.days + 1} days long")
+        if self.steps * self.step_days > MOST_DAYS:
+            raise ValueError(f"{self.steps} steps of {self.step_days} days leave the calendar")
+        return self
 
 
 def date_key(table: str, column: str) -> str:
@@ -138,4 +166,4 @@ def date_key(table: str, column: str) -> str:
     return f"{table}:{column}"
 
 
-Windows = Annotated[Seasons | Every | Listed | Pair, Field(discriminator="kind")]
+Windows = Annotated[Seasons | Every | Listed | Pair | Around, Field(discriminator="kind")]

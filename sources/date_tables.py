@@ -1,4 +1,4 @@
-"""Days that tables give to chips: the event of a pair, start, peak and end of a season, as columns of the cells."""
+"""Days that tables give to chips, as columns of the cells: an event or observation, start, peak and end of a season."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chips.windows import COLUMN_PREFIX
 from schemas.errors import DecodeError, RecipeError
 from schemas.recipe import Recipe, Time
 from schemas.recipe_base import FIRST_YEAR, LAST_YEAR
-from schemas.recipe_windows import Pair, Seasons, date_key
+from schemas.recipe_windows import Around, Pair, Seasons, date_key
 from sources.footprint import all_unfolded
 from sources.vector_files import read_vector
 
@@ -40,7 +40,7 @@ def with_dates(recipe: Recipe, folder: Path, cells: CellTable) -> CellTable:
     """
     for where, wish, is_optional in _times(recipe):
         windows = wish.windows
-        if isinstance(windows, Pair) and windows.event is None:
+        if isinstance(windows, Pair | Around) and windows.event is None:
             found, table = {windows.key: _events(windows, folder, cells, where)}, windows.table
         elif isinstance(windows, Seasons) and windows.table is not None:
             found, table = _seasons(wish, windows.table, folder, cells, where), windows.table
@@ -64,7 +64,7 @@ def _times(recipe: Recipe) -> Iterator[tuple[str, Time, bool]]:
             yield f"modalities.{name}.time.windows", modality.time, modality.optional
 
 
-def _events(pair: Pair, folder: Path, cells: CellTable, where: str) -> NDArray[np.str_]:
+def _events(pair: Pair | Around, folder: Path, cells: CellTable, where: str) -> NDArray[np.str_]:
     """(N,) the event's day of each cell, or nothing."""
     found = np.full(len(cells), "", dtype="U10")
     if pair.table is None:

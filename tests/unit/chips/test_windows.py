@@ -144,6 +144,23 @@ def test_event_of_a_table_is_the_chips_own_and_a_chip_without_one_has_no_window(
     assert windows(chip(), **pair) == []
 
 
+def test_windows_around_an_observation_hold_its_own_day_and_step_back_from_it() -> None:
+    around = {"kind": "around", "column": "date", "days": 5}
+    seen = chip(**{":date": date(2021, 3, 3)})
+    assert windows(seen, **around) == [("day", "02-26", "03-08")]
+    steps = windows(seen, **around, steps=3)
+    assert steps == [("day-60", "01-01", "01-07"), ("day-30", "01-27", "02-06"), ("day", "02-26", "03-08")]
+    time = Time.model_validate({"start": "2021-01-01", "end": "2021-12-31", "windows": {**around, "steps": 3}})
+    assert [span.reference_utc.date() for span in spans_of(time, seen)][1:] == [date(2021, 2, 1), date(2021, 3, 3)]
+    assert windows(chip(), **around) == []
+    everywhere = {"kind": "around", "event": "2021-03-03", "days": 0}
+    assert windows(chip(), **everywhere) == [("day", "03-03", "03-03")]
+    time = Time.model_validate({"start": "2021-01-01", "end": "2021-12-31", "windows": everywhere})
+    assert spans_of(time.until(date(2021, 3, 3)), chip()) == spans_of(time, chip())
+    with pytest.raises(ValueError, match="lies before the event of 2021-03-03"):
+        time.until(date(2021, 3, 2))
+
+
 def test_growth_comes_from_the_table() -> None:
     days = {
         "p.csv:2021.start": date(2021, 4, 1),
@@ -178,6 +195,10 @@ def test_columns_of_cells_become_dates() -> None:
         ({"kind": "pair", "event": "2021-01-04", "exclude_days": 3}, "leaves no day before or after it"),
         ({"kind": "pair", "event": "2021-05-01", "before_days": 1_000_000}, "less than or equal to 110000"),
         ({"kind": "pair", "event": "2021-05-01", "before_days": 3, "exclude_days": 3}, "leaves nothing"),
+        ({"kind": "around"}, "give either event"),
+        ({"kind": "around", "event": "2020-01-01"}, "outside time.start"),
+        ({"kind": "around", "column": "date", "days": 15, "steps": 2}, "steps of 30 days overlap"),
+        ({"kind": "around", "column": "date", "steps": 1000, "step_days": 1000}, "leave the calendar"),
         ({"kind": "list", "windows": [{"id": "a", "start": "2020-01-01", "end": "2020-02-01"}]}, "reaches beyond"),
         (
             {
@@ -206,6 +227,12 @@ wishes = st.one_of(
         st.dates(date(2021, 1, 2), date(2021, 5, 31)),
         st.integers(1, 99),
     ),
+    st.builds(
+        lambda d, n, s: {"kind": "around", "event": d, "days": n, "steps": s},
+        st.dates(date(2021, 1, 1), date(2021, 5, 31)),
+        st.integers(0, 14),
+        st.integers(1, 5),
+    ),
 )
 
 
@@ -218,6 +245,6 @@ def test_windows_rise_never_overlap_and_lie_inside(wish: dict[str, Any], end: da
         assert before.end_utc < after.start_utc
     assert len({span.window for span in spans}) == len(spans)
     assert all(start_utc <= span.start_utc <= span.end_utc <= end_utc for span in spans)
-    if wish["kind"] != "pair":  # every moment lies in one window
+    if wish["kind"] not in ("pair", "around"):  # every moment lies in one window
         moment = start_utc + timedelta(days=100)
         assert sum(span.holds(moment) for span in spans) == 1

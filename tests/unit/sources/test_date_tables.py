@@ -62,6 +62,7 @@ def test_event_of_the_grids_own_table(tmp_path: Path) -> None:
     own = cells(fire=np.array(["2021-08-01", "", "2021-09-01"]))
     found = days(tmp_path, {"kind": "pair", "column": "fire"}, own)
     assert found == [[":fire 2021-08-01"], [], [":fire 2021-09-01"]]
+    assert days(tmp_path, {"kind": "around", "column": "fire"}, own) == found
 
 
 def test_growth_by_day_of_year_runs_into_the_next_year(tmp_path: Path) -> None:
