@@ -85,7 +85,7 @@ def _events(pair: Pair | Around, folder: Path, cells: CellTable, where: str) -> 
                 raise RecipeError(
                     f"{pair.table} gives chip {cells.chip_id[place]} two events, {found[place]} and {day}",
                     where=where,
-                    mend="keep one row per chip",
+                    mend="keep one row per chip; of a table that is the grid's own file name the column alone",
                 )
             found[place] = day
     return found

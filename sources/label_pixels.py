@@ -186,7 +186,9 @@ def _as_codes(
         missing |= np.isnan(values)
     whole = np.where(missing, values.dtype.type(0), values)
     if whole.size and (whole.min() < 0 or whole.max() > np.iinfo(np.uint16).max or (whole % 1 != 0).any()):
-        raise DecodeError(f"class codes must be whole numbers of 0..65535, got {whole.min()}..{whole.max()}", href)
+        unsaid = ": what stands for no data has to be marked so in the file" if whole.min() < 0 else ""
+        got = f"got {whole.min()}..{whole.max()}{unsaid}"
+        raise DecodeError(f"class codes must be whole numbers of 0..65535, {got}", href)
     codes = whole.astype(np.uint16)
     codes[missing] = nodata  # not before: the legend's code may be more than the file's type holds
     return codes

@@ -126,6 +126,7 @@ def test_a_day_that_may_be_another_is_refused(tmp_path: Path, odd: str) -> None:
         ('lon,lat,event\n"11,2",47.5,2021-01-01\n', "row 1: 11,2, 47.5 are no degrees"),
         ("lon,lat,event\n,,2021-01-01\n600000,5300000,2021-01-01\n", "row 2: 600000.0, 5300000.0 are no degrees"),
         ("chip_id,event\nc0,2021-01-01\nc0,2021-02-01\n", "two events"),
+        ("chip_id,event\nc0,2021-01-01\nc0,2021-02-01\n", "the grid's own file name the column alone"),
     ],
 )
 def test_nonsense_is_one_line(tmp_path: Path, content: str, words: str) -> None:

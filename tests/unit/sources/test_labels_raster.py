@@ -326,9 +326,16 @@ def test_mode_is_gdals_own_where_pixels_nest(tmp_path: Path, ratio: int) -> None
     np.testing.assert_array_equal(alone.codes, layer.codes[17:20, 3:7])
 
 
-def test_values_beyond_16_bits_are_no_codes(tmp_path: Path) -> None:
-    path = write_raster(tmp_path / "a.tif", np.full((4, 3), 70_000, np.uint32), 32632, 500_000.0, 5_000_000.0, 10.0)
-    with pytest.raises(DecodeError, match="70000"):
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.full((4, 3), 70_000, np.uint32), "70000"),
+        (np.full((4, 3), -1, np.int16), "got -1..-1: what stands for no data has to be marked so in the file"),
+    ],
+)
+def test_values_beyond_16_bits_are_no_codes(tmp_path: Path, values: np.ndarray, words: str) -> None:
+    path = write_raster(tmp_path / "a.tif", values, 32632, 500_000.0, 5_000_000.0, 10.0)
+    with pytest.raises(DecodeError, match=words):
         read_label_raster(
             [item_of(path)], GeoRef(32632, 500_000.0, 5_000_000.0, 10.0, (3, 2)), OPENER, legend="worldcover"
         )
