@@ -265,9 +265,12 @@ def _gap_to(moment: datetime) -> Callable[[DateCandidate], float]:
 
 def _is_within(candidate: DateCandidate, select: Select, reference_utc: datetime) -> bool:
     """Whether a date passes the limits of the recipe."""
-    least, most = select.min_clear_fraction - candidate.slack, select.max_clear_fraction + candidate.slack
-    if not least <= candidate.clear_fraction <= most:
+    if candidate.clear_fraction < select.min_clear_fraction - candidate.slack:
         return False
+    if select.max_clear_fraction < 1.0:  # of what is seen: missing ground is no cloud
+        most = select.max_clear_fraction * (1.0 - candidate.nodata_fraction)
+        if candidate.clear_fraction > most + candidate.slack:
+            return False
     if candidate.nodata_fraction > select.max_nodata_fraction + candidate.slack or candidate.nodata_fraction >= 1.0:
         return False
     limit = select.max_gap_days

@@ -106,7 +106,7 @@ class Select(Model):
     min_clear_fraction: Fraction = 0.0
     """A date with less clear ground over the chip is not kept."""
     max_clear_fraction: Fraction = 1.0
-    """A date with more clear ground over the chip is not kept: the cloudy pictures of a set of pairs."""
+    """A date with more clear ground on what it shows of the chip is not kept: the cloudy pictures of a set of pairs."""
     max_nodata_fraction: Fraction = 0.5
     """A date with more missing pixels over the chip is not kept."""
     max_gap_days: PositiveFloat | None = None

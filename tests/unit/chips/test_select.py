@@ -52,6 +52,8 @@ def test_the_cloudy_date_of_a_pair_is_one_that_is_not_clear() -> None:
     days = [candidate(0, 1.0), candidate(1, 0.55), candidate(2, 0.1), candidate(3, 0.0)]
     select = Select(how="closest", max_dates=1, min_clear_fraction=0.05, max_clear_fraction=0.5)
     assert select_dates(days, select, NOON) == [2]
+    half_missing = candidate(0, clear=0.5, nodata=0.5)
+    assert select_dates([half_missing], select, NOON) == []
     glance = DateCandidate("seen from afar", NOON, 0.54, 0.0, slack=0.05)
     assert select_dates([glance], select, NOON) == [0]
     with pytest.raises(ValidationError, match="no date would be kept"):
