@@ -1,4 +1,4 @@
-"""docs/recipes.md: what it shows is a recipe, and no key is left untold."""
+"""docs/recipes.md and docs/published.md: what they show is a recipe, and no key is left untold."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "recipes.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 WHOLE: dict[str, Any] = yaml.safe_load(BLOCKS[0])
+PUBLISHED = re.findall(r"```yaml\n(.*?)```", (DOCS / "published.md").read_text(encoding="utf-8"), re.DOTALL)
 OTHERS = {
     "corine": {"kind": "corine", "href": "corine.tif"},
     "osm": {"kind": "osm", "href": "valley.osm.pbf"},
@@ -33,7 +34,7 @@ ELSEWHERE = (SensorProfile, ModelProfile)
 
 def _parts() -> Iterator[dict[str, Any]]:
     """Every fragment of the page, as it would stand in a recipe."""
-    for block in BLOCKS[1:]:
+    for block in (*BLOCKS[1:], *PUBLISHED):
         lines = block.splitlines()
         if all(line.startswith("windows: ") for line in lines):
             for line in lines:
