@@ -283,7 +283,8 @@ class RsVlmQaExporter(TextExporter):
     title = "JSON lines of captions, relations and questions (RSVLM-QA)"
     notes = (
         *TextExporter.notes,
-        "Answers are computed from the labels; `question_type` is spatial, object, scene or quantity, else the style.",
+        "Answers are computed from the labels. Questions are those of kind `rsvlm_qa`, whose `question_type` is "
+        "spatial, object, scene or quantity; of a chip without any all others, by their style.",
     )
 
     def __init__(self, job: ExportJob) -> None:
@@ -292,7 +293,8 @@ class RsVlmQaExporter(TextExporter):
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
-        questions = [text for text in sample.texts if text["kind"] == "qa"]
+        asked = [text for text in sample.texts if text["kind"] == "qa"]
+        questions = [text for text in asked if text["style"].startswith("rsvlm_")] or asked  # most ask the same
         picture = self.save_picture(sample, questions)
         if picture is None:
             return

@@ -118,6 +118,9 @@ def test_rsvlm_lines_hold_relations_and_typed_questions(dataset: Dataset, export
     for row in rows:
         types = [pair["question_type"] for pair in row["vqa_pairs"]]
         assert min(types.count("spatial"), types.count("object"), types.count("scene"), types.count("quantity")) >= 2
+        assert set(types) == {"spatial", "object", "scene", "quantity"}
+        questions = [pair["question"] for pair in row["vqa_pairs"]]
+        assert len(questions) == len(set(questions)) <= 9
         for pair in row["vqa_pairs"]:
             assert known[pair["question_id"]]["answer"] == pair["answer"]
         assert all(set(one) == {"object1", "relation", "object2"} for one in row["relations"])
