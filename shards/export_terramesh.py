@@ -51,6 +51,8 @@ class TerraMeshExporter:
         "`scale` and "
         "`offset` per date turn them into physical values.",
         "LULC is the fused label: positions in its legend, 255 where it abstains.",
+        "TerraMesh has one date for each sample, and its reader asks for one. The tars of SSL4EO-S12 v1.1 have the "
+        "same form with four dates: its reader takes several.",
         SCENE_NOTE,
         VALID_NOTE,
     )
