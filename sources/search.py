@@ -125,7 +125,8 @@ def search_in_order(
             notes += left_out_notes(open_client(provider.catalog).left_out(provider.collection))
             return Found(provider, items, tuple(notes))
         except SourceError as error:
-            log.warning("catalog %s: %s", provider.catalog, error)
+            if provider is not providers[-1]:  # of the last one the error below tells the same
+                log.warning("catalog %s: %s", provider.catalog, error)
             if sink is not None:
                 sink.forget()
             notes.append(f"catalog {provider.catalog} cannot be used: {error.what}")

@@ -144,7 +144,8 @@ class WebSession:
 def of_catalog(error: SourceError) -> SourceError:
     """The same failure said of a catalog: a status that nothing mends is a `CatalogError`; the rest stays."""
     if isinstance(error, TransientSourceError):
-        return TransientSourceError(error.what.replace("no answer:", "no answer from the catalog:"), error.url)
+        what = error.what.replace("no answer:", "no answer from the catalog:")
+        return TransientSourceError(what, error.url, error.attempts)
     if not error.permanent or isinstance(error, (AccessDeniedError, CatalogError, UnsupportedItemError)):
         return error
-    return CatalogError(error.what, error.url)
+    return CatalogError(error.what, error.url, error.attempts)

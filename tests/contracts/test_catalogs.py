@@ -27,6 +27,7 @@ from sources.catalog import open_catalog
 from sources.engine import open_engine
 from sources.items import content_hash, frozen_item, item_geometry, item_times
 from sources.openers import PlainOpener, unsigned
+from sources.retry import PATIENCE
 from sources.sensors import to_scene_item
 from sources.stac_index_write import IndexWriter
 from tests.loopback import serving
@@ -248,8 +249,9 @@ def test_a_server_on_other_ports_gives_the_same_hashes(sandbox_root: Path, sandb
 def test_nobody_there_is_transient(kind: str) -> None:
     catalog = Catalog.model_validate({"kind": kind, "href": "x"})
     client = open_catalog(catalog, "http://127.0.0.1:9/", sleep=lambda _: None)
-    with pytest.raises(TransientSourceError, match="no answer from the catalog"):
+    with pytest.raises(TransientSourceError, match="no answer from the catalog") as caught:
         client.search("c", EARTH, datetime(2020, 1, 1, tzinfo=UTC))
+    assert caught.value.attempts == PATIENCE.attempts
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.frozen_items import _IntoIndex
-from schemas.errors import CatalogError
+from schemas.errors import CatalogError, UserError
 from sources.breaker import Breaker
 from sources.search import MOST_YEARS, Provider, search_in_order, years_of
 from sources.stac_index import IndexCatalog
@@ -97,3 +98,10 @@ def test_years_join_to_the_whole_window(start: datetime, days: int) -> None:
     assert all(one[1] == other[0] for one, other in pairwise(parts))
     assert len(parts) == (end.year - start.year + 1 if end.year - start.year <= MOST_YEARS else 1)
     assert years_of((None, end)) == [(None, end)]
+
+
+def test_a_catalog_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    clients = {"first": Client(fails_at=0), "last": Client(fails_at=0)}
+    with pytest.raises(UserError, match="is gone"):
+        search_in_order([Provider(name, "k") for name in clients], clients.__getitem__, BOXES, WINDOW, Breaker())
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == ["first"]
