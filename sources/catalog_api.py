@@ -203,7 +203,10 @@ class ApiCatalog:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 client = self._patiently(lambda: Client.open(self.href, stac_io=PoliteIO(self.web)))
-                if any(link.rel == "search" for link in client.links):
+                links = {link.rel for link in client.links}
+                if not links & {"search", "data"} and not client.has_conforms_to():
+                    raise CatalogError("this is a static catalog, no STAC API: say kind: static", unsigned(self.href))
+                if "search" in links:
                     client.add_conforms_to("ITEM_SEARCH")  # some servers forget to say so
                 client.set_root(client)  # else the first look at a link asks the server again, past our retries
             self._client = client

@@ -191,8 +191,9 @@ NO_ANSWER, NO_ROOT = "did not answer as a STAC API", "this is no root of a STAC 
         ('{"type": "Collection", "id": "sentinel-2-l2a"}', f"{NO_ROOT} .its type is Collection.: leave out"),
         ('{"type": "FeatureCollection", "features": []}', f"{NO_ROOT} .its type is FeatureCollection."),
         ('{"collections": []}', NO_ROOT),
+        ('{"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "", "links": []}', "kind: static"),
     ],
-    ids=["lists in lists", "keys in keys", "collection", "search", "collections"],
+    ids=["lists in lists", "keys in keys", "collection", "search", "collections", "static"],
 )
 def test_an_answer_that_is_no_catalog_is_a_failure_by_name(document: str, said: str) -> None:
     class Handler(BaseHTTPRequestHandler):
