@@ -1,4 +1,4 @@
-"""A chip's row of ``chips.parquet``: what was kept of it and where it came from (DATASET_FORMAT.md)."""
+"""A chip's row of ``chips.parquet``: what was kept of it and where it came from (docs/dataset.md)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PRELOAD = ["flows.dask_interrupt", "flows.dask_clock", "flows.realign"]
 """What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
 
 MEMORY_PER_WORKER = "1500MB"
-"""What a worker may hold before Dask pauses and restarts it (TARGETS.md P6)."""
+"""What a worker may hold before Dask pauses and restarts it (bench, P6)."""
 
 SELDOM = {"distributed.admin.tick.interval": "1s", "distributed.admin.system-monitor.interval": "5s"}
 """How often every process of a cluster measures whether its loop is late, and its machine, for pages that nobody sees.

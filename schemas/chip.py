@@ -34,7 +34,7 @@ PLACE_PREFIX = "place."
 
 
 class Valid(IntEnum):
-    """What a pixel of a validity mask says (DATASET_FORMAT.md)."""
+    """What a pixel of a validity mask says (docs/dataset.md)."""
 
     NODATA = 0
     CLEAR = 1

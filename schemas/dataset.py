@@ -25,7 +25,7 @@ from schemas.sample import PLAIN_NAME
 
 FORMAT = 1
 CLEAR, SNOW = (1, 6), 4
-"""Validity codes of pixels that show the ground, and of snow (DATASET_FORMAT.md)."""
+"""Validity codes of pixels that show the ground, and of snow (docs/dataset.md)."""
 
 PlainName = Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]
 """A name that may be one of a file: nothing that a stranger's dataset says leads out of a folder."""

@@ -74,7 +74,7 @@ class LayerArrays:
 
 @dataclass(frozen=True)
 class Sample:
-    """One chip, finished. Members appear in a shard in the order of DATASET_FORMAT.md."""
+    """One chip, finished. Members appear in a shard in the order of docs/dataset.md."""
 
     chip_id: str
     """Key in every shard."""

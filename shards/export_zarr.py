@@ -19,7 +19,7 @@ SHARD_CHIPS = 64
 
 
 class ZarrExporter:
-    """One store ``dataset.zarr``; the arrays and coordinates are those of DATASET_FORMAT's Zarr."""
+    """One store ``dataset.zarr``; the arrays and coordinates are those of the dataset's own Zarr."""
 
     title = "Zarr v3"
     members = ("labels", "label", "confidence")

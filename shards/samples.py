@@ -1,4 +1,4 @@
-"""`Sample` <-> the members of a shard, in the order that DATASET_FORMAT.md fixes.
+"""`Sample` <-> the members of a shard, in the order that docs/dataset.md fixes.
 
     <key>.<group>.npy, <key>.<group>_valid.npy      per modality group, in the recipe's order
     <key>.<group>_count.npy                         after them where the group is a composite

@@ -93,7 +93,6 @@ LAYER_COLUMNS: dict[str, pa.DataType] = {
     "radiometry": pa.list_(pa.string()),
     "sun_azimuth_deg": pa.list_(pa.float64()),
     "sun_elevation_deg": pa.list_(pa.float64()),
-    "view_angle_deg": pa.list_(pa.float64()),
     "orbit_state": pa.list_(pa.string()),
     "relative_orbit": pa.list_(pa.int32()),
     "window": pa.list_(pa.string()),
