@@ -253,7 +253,8 @@ class _Session:
                 return outcome
             too_many = isinstance(outcome, Refused) and outcome.status == 429
             throttled, failed = throttled + too_many, failed + (not too_many)
-            await self._wait(outcome, failed + throttled - 1, asked.key)
+            if failed < ATTEMPTS and throttled < THROTTLED:
+                await self._wait(outcome, failed + throttled - 1, asked.key)
         raise TextBackendError("no answer", failed + throttled)
 
     async def _send(self, asked: Question, purpose: str, chip_id: str) -> Received | Refused | Lost | Found:
