@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
 from chips.nearness import Squares
+from schemas.recipe_places import SplitRule
 
 SAME_PLACE = 0.5
 """Two chips that share this much of the smaller one show the same place."""
@@ -101,3 +102,17 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         if entry["shared_blocks"]:
             lines.append(f"{pair} share {entry['shared_blocks']} block(s) or group(s)")
     return lines
+
+
+def small_blocks(rule: SplitRule, chip_m: float | None, report: dict[str, Any]) -> list[str]:
+    """A line where blocks are smaller than a chip, so that they hold no neighbours together, and splits lie side by
+    side: a length in kilometres, or the default under large chips.
+    """
+    block_m = rule.said().get("block_m")
+    gaps = [entry["min_distance_m"] for entry in report.values() if entry["min_distance_m"] is not None]
+    if block_m is None or chip_m is None or block_m >= chip_m or not gaps or min(gaps) >= chip_m:
+        return []
+    return [
+        f"split.block_m of {block_m:g} m is less than a chip of {chip_m:g} m: each chip is drawn by itself, its neighbours "
+        "stand in other splits"
+    ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from chips.cell_table import CellTable
 from chips.composite import red_and_nir
 from chips.estimate import Touched, estimate, shard_notes
-from chips.leakage import leakage_report, warnings_of
+from chips.leakage import leakage_report, small_blocks, warnings_of
 from chips.plan import LayerPlan, PlannedCells, chip_specs, plan_cells, plan_layers
 from chips.search_boxes import search_boxes
 from chips.split_scenes import scene_groups
@@ -129,7 +129,8 @@ def make_plan(
         specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
         bands = {href: number for name, row in rows.items() for href, number in frozen.file_bands(name, row).items()}
         costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
-        leaks = warnings_of(leakage_report(chips.cells, chips.split, chips.block_id, []))
+        report = leakage_report(chips.cells, chips.split, chips.block_id, [])
+        leaks = warnings_of(report) + small_blocks(recipe.split, recipe.grid.chip_m, report)
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
         notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
         notes += _billed(recipe, examples)

@@ -6,7 +6,8 @@ import numpy as np
 
 from chips.cell_table import CellTable
 from chips.grid_utm import to_table
-from chips.leakage import leakage_report, warnings_of
+from chips.leakage import leakage_report, small_blocks, warnings_of
+from schemas.recipe_places import SplitRule
 
 
 def _row(*columns: int) -> CellTable:
@@ -58,3 +59,13 @@ def test_empty_splits_report_no_distance() -> None:
     full = leakage_report(_row(0, 8, 20), np.array(["train", "val", "test"]), np.array(["a", "b", "c"]), [])
     assert report["test"].keys() == full["test"].keys()
     assert report["test"]["share_with_shared_items"] == 0.0
+
+
+def test_blocks_smaller_than_a_chip_are_told_where_chips_lie_side_by_side() -> None:
+    splits, units = np.array(["train", "test"]), np.array(["a", "b"])
+    beside, far = (leakage_report(_row(0, column), splits, units, []) for column in (1, 8))
+    kilometres = SplitRule(block_m=9.6)
+    assert "split.block_m of 9.6 m is less than a chip of 960 m" in small_blocks(kilometres, 960.0, beside)[0]
+    assert small_blocks(kilometres, 960.0, far) == []
+    assert small_blocks(SplitRule(block_m=960), 960.0, beside) == []
+    assert small_blocks(SplitRule(method="groups", by="region"), 4000.0, beside) == []
