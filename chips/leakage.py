@@ -113,6 +113,6 @@ def small_blocks(rule: SplitRule, chip_m: float | None, report: dict[str, Any]) 
     if block_m is None or chip_m is None or block_m >= chip_m or not gaps or min(gaps) >= chip_m:
         return []
     return [
-        f"split.block_m of {block_m:g} m is less than a chip of {chip_m:g} m: each chip is drawn by itself, its neighbours "
-        "stand in other splits"
+        f"split.block_m of {block_m:g} m is less than a chip of {chip_m:g} m: "
+        "each chip is drawn by itself, its neighbours stand in other splits"
     ]
