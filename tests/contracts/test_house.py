@@ -86,6 +86,15 @@ def test_whatever_a_room_imports_is_declared(project: dict[str, Any]) -> None:
             assert not unknown, f"{path.relative_to(ROOT)} imports {unknown}, which pyproject.toml does not name"
 
 
+def test_the_base_install_has_what_readers_import(project: dict[str, Any]) -> None:
+    other_names = {"PyYAML": "yaml", "pillow": "PIL"}
+    base = [Requirement(text).name for text in project["project"]["dependencies"]]
+    known = {other_names.get(name, name.replace("-", "_")) for name in base} | sys.stdlib_module_names | set(ROOMS)
+    for path in [*(ROOT / "schemas").glob("*.py"), *(ROOT / "shards").glob("*.py")]:
+        if not path.name.startswith("export_"):
+            assert not imported(path) - known, f"{path.relative_to(ROOT)} imports what only an extra brings"
+
+
 def test_what_few_need_and_takes_long_is_imported_where_it_is_used() -> None:
     """Every command and every worker of a cluster pays for what a module imports when it is imported itself."""
     few = {"osmnx", "networkx"}
