@@ -43,16 +43,13 @@ def _table(path: Path) -> Regions:
 def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path | None, out: Console) -> None:
     """`terraweft deploy`."""
     with needs("build"):
+        from flows.deployments import deploy, name_of, prefect_yaml, remove, strangers
         from flows.regions import load_regions
     if to_file is not None:
-        from flows.deployments import prefect_yaml
-
         to_file.write_text(prefect_yaml(load_regions(path), str(path), wanted), encoding="utf-8")
         out.print(f"{to_file}: deploy with `prefect deploy --all`", markup=False, soft_wrap=True)
         return
     regions = _table(path)
-    from flows.deployments import deploy, name_of, remove, strangers
-
     for one in deploy(regions, wanted):
         how = f"{one.schedule}{' (paused)' if one.paused else ''}" if one.schedule else "by hand"
         out.print(f"deployed {name_of(regions, one.region)}: {how}", markup=False, soft_wrap=True)

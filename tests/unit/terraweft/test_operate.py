@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from flows import deployments, freshness, notify
-from schemas.errors import UserError
+from schemas.errors import MissingExtraError, UserError
 from shards.storage import open_storage
 from shards.version import publish
-from terraweft.operate import run_backfill, run_freshness
+from terraweft.operate import run_backfill, run_deploy, run_freshness
 from tests.unit.shards import made_up
 
 LONG = "a-region-with-quite-a-long-name-somewhere-in-the-eastern-alps"
@@ -90,3 +91,13 @@ def test_yesterday_is_that_of_the_region_s_own_time_zone(tmp_path: Path, monkeyp
         path.write_text(TABLE + f"schedule: {{cron: '0 2 * * *', timezone: {zone}}}\n")
         run_backfill(path, "inn", date(2026, 1, 1), None, Console(file=io.StringIO()))
     assert asked == wanted
+
+
+def test_deploy_names_the_extra_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    monkeypatch.setitem(sys.modules, "cronsim", None)
+    monkeypatch.delitem(sys.modules, "flows.deployments", raising=False)
+    path = tmp_path / "regions.yaml"
+    path.write_text(TABLE)
+    with pytest.raises(MissingExtraError, match=r"cronsim is missing .*terraweft\[build\]"):
+        run_deploy(path, (), False, None, Console())
