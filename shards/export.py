@@ -175,6 +175,7 @@ def _finish(
         "options": {**options_of(job), "split": options.split},
         "private": private,
         "sources": [source.model_dump(mode="json", exclude={"items"}) for source in sources],
+        "layers": [job.dataset.layer(group).model_dump(mode="json") for group in job.groups],
         "legends": _legends(job, writer),
         "files": files,
     }
@@ -221,6 +222,7 @@ def _card(
             f"| `{group}` | {table.sensor} | {table.gsd_m:g} | {bands} | {table.dtype} | {table.unit} | "
             f"{'' if table.nodata is None else f'{table.nodata:g}'} |"
         )
+    lines += ["", "All bands with wavelengths, means and standard deviations: `layers` in `export.json`."]
     lines += ["", "## Reading it", "", writer.card().strip(), ""]
     if writer.notes:
         lines += ["## What to know", "", *(f"- {note}" for note in writer.notes), ""]

@@ -38,6 +38,7 @@ class GeoTiffExporter:
         "values.",
         "Bands of all time steps stand in one file, step by step, oldest first; steps that a chip lacks are no data.",
         "Segmentation maps hold class indices; -1 where the label abstains.",
+        "No validity mask goes with a pair: clouds and shadows stand in it as stored.",
         "Bands of coarser groups are repeated onto the finest grid of the modality.",
     )
 

@@ -39,6 +39,9 @@ class HuggingFaceExporter:
         "0 there.",
         "Values are as stored; <group>.scale and <group>.offset per date turn them into physical values.",
         "<group>.transform is the layer's affine (a, b, c, d, e, f) in epsg; labels fill bounds_xyxy.",
+        "Read coordinates from rows without a format: formats (`numpy`, `torch`) make float32 of them, so that "
+        "a northing is rounded to half a metre.",
+        "Axis of bands: the order of `bands` in `layers` of export.json.",
         VALID_NOTE,
     )
 

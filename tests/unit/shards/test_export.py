@@ -525,6 +525,13 @@ def test_an_export_tells_the_classes_of_its_labels(dataset: Dataset, export: Exp
     assert "- `label_worldcover`: 10 Tree &lt;cover>\n" in (root / "README.md").read_text()
 
 
+def test_an_export_tells_all_bands_with_wavelengths_and_statistics(dataset: Dataset, export: Export) -> None:
+    root = export("huggingface", split="val", modalities=("s2",))
+    layers = json.loads((root / "export.json").read_text())["layers"]
+    assert layers == [dataset.layer(group).model_dump(mode="json") for group in ("s2_10m", "s2_20m")]
+    assert [band["centre_nm"] for band in layers[0]["bands"]] == [492.4, 664.6]
+
+
 @pytest.mark.parametrize(("form", "layers"), [("ssl4eo", {"s2"}), ("majortom", {"s2"}), ("geotiff", {"s2", "osm"})])
 def test_licences_of_labels_bind_only_forms_that_hold_labels(export: Export, form: str, layers: set[str]) -> None:
     manifest = json.loads((export(form, split="val", modalities=("s2",)) / "export.json").read_text())
