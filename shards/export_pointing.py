@@ -6,7 +6,7 @@ overhang the chip by a pixel where a layer is on its sensor's own lattice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ class LlavaExporter(TextExporter):
     notes = (
         *TextExporter.notes,
         "Boxes stand as `{<x0><y0><x1><y1>|<angle>}` in whole percent of width and height: the corners of the oriented "
-        "box before it is turned about its centre by `angle` degrees clockwise. Phrases stand in `<p>...</p>`.",
+        "box before it is turned about its centre by `angle` degrees clockwise, or, of a slanting object at the border "
+        "whose corners would leave the picture, its upright box. Phrases stand in `<p>...</p>`.",
         "Task tokens: `[grounding]` for a description with boxes, `[refer]` for an expression.",
     )
 
@@ -119,18 +120,43 @@ def with_boxes(text: Record, window: Window = WHOLE) -> str:
 
 def boxes_of(text: Record, span: Mapping[str, Any], window: Window = WHOLE) -> list[str]:
     """Oriented boxes of a span in whole percent of the picture."""
-    found = []
-    for target in span["targets"]:
-        geometry = text["geometries"][target]
-        if geometry["kind"] == "oriented_box":
-            height, width = geometry["shape_yx"]
-            cx, cy, w, h, degrees = geometry["values"]
-            across = [window.left + window.width * x / width for x in (cx - w / 2, cx + w / 2)]
-            down = [window.top + window.height * y / height for y in (cy - h / 2, cy + h / 2)]
-            edges = (across[0], down[0], across[1], down[1])
-            told = "".join(f"<{min(100, max(0, round(100 * edge)))}>" for edge in edges)
-            found.append(f"{{{told}|<{round(degrees)}>}}")
-    return found
+    shapes = [text["geometries"][target] for target in span["targets"]]
+    upright, turned = ([shape for shape in shapes if shape["kind"] == kind] for kind in ("box", "oriented_box"))
+    return [told_box(*pair, window) for pair in zip(turned, upright, strict=True)]
+
+
+def told_box(turned: Mapping[str, Any], upright: Mapping[str, Any], window: Window = WHOLE) -> str:
+    """An object's box. Its numbers are those before it is turned, which must lie in the picture: cut at the border they
+    would be of another box, with another centre. Where they do not (a tall object at the left edge is a long one turned
+    by 90 degrees), they are those of the same box seen from its other side, else of the upright one.
+
+    Args:
+        turned: the object's ``oriented_box``.
+        upright: its ``box``.
+        window: where the chip lies in the picture.
+
+    Example:
+        >>> tall = {"values": (2.0, 78.0, 18.0, 4.0, -90.0), "shape_yx": (100, 100)}
+        >>> told_box(tall, {"values": (0.0, 69.0, 4.0, 87.0)})
+        '{<0><69><4><87>|<0>}'
+    """
+    cx, cy, w, h, degrees = turned["values"]
+    ways = (
+        ((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), degrees),
+        ((cx - h / 2, cy - w / 2, cx + h / 2, cy + w / 2), degrees + (90.0 if degrees < 0 else -90.0)),
+        (upright["values"], 0.0),
+    )
+    told = [(_percent(edges, turned["shape_yx"], window), angle) for edges, angle in ways]
+    numbers, angle = next((one for one in told if min(one[0]) >= 0 and max(one[0]) <= 100), told[-1])
+    return f"{{{''.join(f'<{number}>' for number in numbers)}|<{round(angle)}>}}"
+
+
+def _percent(edges: Sequence[float], shape_yx: tuple[int, int], window: Window) -> list[int]:
+    """Edges x0, y0, x1, y1 in pixels as whole percent of the picture."""
+    height, width = shape_yx
+    x0, x1 = (round(100 * (window.left + window.width * x / width)) for x in edges[::2])
+    y0, y1 = (round(100 * (window.top + window.height * y / height)) for y in edges[1::2])
+    return [x0, y0, x1, y1]
 
 
 class RefCocoExporter(TextExporter):
