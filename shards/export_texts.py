@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -277,6 +278,10 @@ class SkyScriptExporter(TextExporter):
         )
 
 
+RELATION = re.compile(r", ((?:north|south|east|west)[a-z-]* of|adjacent to), ")
+"""What stands between two objects of a relation, which may hold commas (beach, dune or sand)."""
+
+
 class RsVlmQaExporter(TextExporter):
     """``<split>.jsonl``: caption, paragraph, relations and questions of one image per line."""
 
@@ -303,7 +308,7 @@ class RsVlmQaExporter(TextExporter):
         short = of_style(sample, "caption", "rsvlm_caption", "short")
         long = of_style(sample, "caption", "rsvlm_paragraph", "long")
         relations = of_style(sample, "labels", "relations")
-        triples = [part.split(", ") for text in relations for part in text["text"].split("; ")]
+        triples = [RELATION.split(part) for text in relations for part in text["text"].split("; ")]
         row = {
             "id": sample.chip_id,
             "image": picture[0],

@@ -126,6 +126,25 @@ def test_rsvlm_lines_hold_relations_and_typed_questions(dataset: Dataset, export
         assert all(set(one) == {"object1", "relation", "object2"} for one in row["relations"])
 
 
+def test_relations_of_classes_whose_names_hold_commas_are_exported(tmp_path: Path) -> None:
+    """CORINE's beaches, BigEarthNet's moors: the export ended in a traceback."""
+    kinds = {"labels": "relations", "qa": "relation"}
+    told = "beach, dune or sand, north of, water; water, adjacent to, moor, heath or sclerophyllous scrub"
+    sample = made_up.sample(0)
+    made = [
+        {**text, "kind": kind, "style": style, "text": told, "spans": [], "geometries": []}
+        for text, (kind, style) in zip(sample.texts, kinds.items(), strict=True)
+    ]
+    sample = replace(sample, texts=tuple(made))
+    publish(open_storage(tmp_path / "d"), made_up.draft(tmp_path / "d", [sample], zarr_shard_chips=None))
+    export_dataset(open_dataset(tmp_path / "d"), tmp_path / "out", ExportOptions("rsvlm-qa"))
+    (row,) = [json.loads(line) for path in (tmp_path / "out").glob("*.jsonl") for line in path.read_text().splitlines()]
+    assert row["relations"] == [
+        {"object1": "beach, dune or sand", "relation": "north of", "object2": "water"},
+        {"object1": "water", "relation": "adjacent to", "object2": "moor, heath or sclerophyllous scrub"},
+    ]
+
+
 def test_conversations_alternate_and_boxes_stay_inside(dataset: Dataset, export: Export) -> None:
     root = export("llava")
     rows = rows_of(root, "json")
