@@ -25,8 +25,8 @@ class LlavaExporter(TextExporter):
     notes = (
         *TextExporter.notes,
         "Boxes stand as `{<x0><y0><x1><y1>|<angle>}` in whole percent of width and height: the corners of the oriented "
-        "box before it is turned about its centre by `angle` degrees clockwise, or, of a slanting object at the border "
-        "whose corners would leave the picture, its upright box. Phrases stand in `<p>...</p>`.",
+        "box before it is turned about its centre, in pixels, by `angle` degrees clockwise; of a slanting object whose "
+        "corners would leave the picture, its upright box. Phrases stand in `<p>...</p>`.",
         "Task tokens: `[grounding]` for a description with boxes, `[refer]` for an expression.",
     )
 
