@@ -238,15 +238,16 @@ def _by_priority(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.f
 def _near_steps(marks: NDArray[np.int64], setup: FusionSetup, pixel_m: float) -> NDArray[np.bool_]:
     """(H, W) whether a source that is coarser than the grid changes its class within half its own pixel.
 
-    Where in that pixel the border lies it does not say.
+    Where in that pixel the border lies it does not say. Where it only ends there is no border: what lies beyond nobody
+    knows, as where it ends with the chip.
     """
     near = np.zeros(marks.shape[1:], dtype=bool)
     for voter, layer in zip(setup.voters, marks, strict=False):
         reach = int(voter.gsd_m / (2 * pixel_m))
         if reach >= 2:
             said = layer if voter.is_context else layer // LEVELS  # silence stays what it is
-            size = 2 * reach + 1
-            near |= ndimage.maximum_filter(said, size) != ndimage.minimum_filter(said, size)
+            size, spoken = 2 * reach + 1, np.where(said == SILENT, said.max() + 1, said)
+            near |= ndimage.maximum_filter(said, size) > ndimage.minimum_filter(spoken, size)
     return near
 
 

@@ -218,9 +218,11 @@ def test_vote_divides_the_weight_among_what_a_code_admits() -> None:
     classes, confidence = fuse.apply(model, votes)
     assert classes.tolist() == [[2, 2]]
     shares = vote_table("corine-44", "worldcover-11").shares[vote_table("corine-44", "worldcover-11").symbol_of[211]]
-    step = fuse.EDGE_FACTOR  # CORINE's border lies somewhere in its own pixel of 100 m
-    assert confidence[0, 0] == round(step * (2.0 + 0.5 * shares[2]) / 3.5 * 255)
-    assert confidence[0, 1] == round(step * 2.0 / 3.0 * 255)
+    assert confidence[0, 0] == round((2.0 + 0.5 * shares[2]) / 3.5 * 255)
+    assert confidence[0, 1] == round(2.0 / 3.0 * 255)  # CORINE ends between the two, and changes nowhere
+    votes[2] = layer("corine", np.array([[211, 231]], np.uint16), "corine-44", 999)
+    _, confidence = fuse.apply(model, votes)  # its border lies somewhere in its own pixel of 100 m
+    assert confidence[0, 0] == round(fuse.EDGE_FACTOR * (2.0 + 0.5 * shares[2]) / 3.5 * 255)
 
 
 @pytest.mark.parametrize("method", ["priority", "vote", "dawid-skene"])
