@@ -7,6 +7,7 @@
     leak          held-out chips are new ground                                        gate_leak.py
     noise         labels agree with models that did not learn from them                gate_noise.py
     statistics    the manifest's means and deviations are so, and did not drift        gate_statistics.py
+    plausible     numbers are such as ground, sun and sensors give                     gate_plausible.py
 
 A validation is a file of its own, ``validations/<version>/<time>.json``: versions stay as they are.
 """
@@ -32,6 +33,7 @@ from reference.gate_leak import leak
 from reference.gate_learnable import learnable, registration
 from reference.gate_modalities import modalities
 from reference.gate_noise import noise
+from reference.gate_plausible import plausible
 from reference.gate_statistics import statistics
 from reference.gate_texts import texts
 from reference.study import Study
@@ -52,8 +54,8 @@ STUDIES: dict[str, Callable[[Study], Finding]] = {
     "noise": noise,
 }
 """Gates that train or ask a model, in the order in which they run."""
-GATES = ("statistics", *STUDIES)
-SHORT = ("statistics", "learnable")
+GATES = ("statistics", "plausible", *STUDIES)
+SHORT = ("statistics", "plausible", "learnable")
 """Gates of a short validation: those that say at once whether something is badly wrong."""
 SHORT_STEPS = 2.0 / 3.0
 """Share of the training steps that a short validation takes."""
@@ -151,7 +153,7 @@ def run_gates(
         gates: thresholds; the recipe's where None.
         truth: chips -> true classes, where they are known.
         target: label that is learned; the fused one, or the only product, where None. Of a dataset without labels
-            there is only its statistics to judge: the other gates do not apply.
+            there are only its statistics and numbers to judge: the other gates do not apply.
         short: only `SHORT`, with fewer steps.
         only: only these gates.
         on_gate: told the name of each gate before it runs.
@@ -204,6 +206,8 @@ def _found(name: str, dataset: Dataset, study: Study | None, rules: Gates) -> Fi
     """What one gate finds."""
     if name == "statistics":
         return statistics(dataset, rules.statistics)
+    if name == "plausible":
+        return plausible(dataset, rules.plausible)
     return not_here(name, "the dataset has no labels") if study is None else STUDIES[name](study)
 
 

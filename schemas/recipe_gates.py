@@ -99,6 +99,29 @@ class StatisticsGate(Model):
     """Share of the labelled area that changes its class from the parent version to this one."""
 
 
+class PlausibleGate(Model):
+    """Numbers must be such as ground, sun and sensors give; a dataset of a rare kind may allow more."""
+
+    max_reflectance: PositiveFloat = 1.2
+    """Brightest band, median over chips and dates: snow reflects all of the light."""
+    min_reflectance: PositiveFloat = 0.004
+    """The same at the least: the sea reflects some of the blue."""
+    max_broken_spectra: Fraction = 0.1
+    """Share of the chips and dates in which a band leaps from both beside it."""
+    max_disagreement: PositiveFloat = 1.0
+    """Difference of bands of one wavelength, over what sensors and near dates may differ by."""
+    max_misnamed: PositiveFloat = 1.5
+    """How much farther two bands of a sensor are from another sensor's than where the two exchange their names."""
+    max_beyond_db: float = Field(default=0.0, ge=0.0)
+    """Decibels by which mean backscatter lies outside of -45 to -0.5."""
+    max_cross_above_db: float = 0.0
+    """Decibels by which VH lies above VV, or HV above HH."""
+    max_sun_off: Fraction = 0.2
+    """Share of the acquisitions whose sun stands 12 degrees from where the place and time have it."""
+    max_seam: PositiveFloat = 0.5
+    """Change from a chip to its neighbour of the same date: 0 as from one pixel to the next, 1 as to its far side."""
+
+
 class Gates(Model):
     """Thresholds of `terraweft validate`, a section for each gate."""
 
@@ -117,4 +140,6 @@ class Gates(Model):
     noise: NoiseGate = NoiseGate()
     """See there."""
     statistics: StatisticsGate = StatisticsGate()
+    """See there."""
+    plausible: PlausibleGate = PlausibleGate()
     """See there."""

@@ -272,7 +272,7 @@ def train(
 def validate(
     dataset: DatasetArgument,
     version: VersionOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The short form: statistics and learnable.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The short form: statistics, plausible, learnable.")] = False,
     gate: Annotated[list[str] | None, typer.Option(help="Only this gate; may be given again.")] = None,
     truth: Annotated[
         list[Path] | None, typer.Option(help="A reference map (GeoTIFF of the legend's codes) to score against.")

@@ -32,7 +32,7 @@ def with_legends(dataset: Dataset, legends: Mapping[str, object]) -> Dataset:
     return Dataset(dataset.storage, dataset.document.model_copy(update={"legends": dict(legends)}))
 
 
-def test_imagery_alone_is_judged_by_its_statistics_and_no_other_gate_applies(dataset: Dataset) -> None:
+def test_imagery_alone_is_judged_by_its_numbers_and_no_other_gate_applies(dataset: Dataset) -> None:
     bare = with_legends(dataset, {})
     for only, whole in (((), True), (("statistics",), False)):
         found = run_gates(bare, only=only)
@@ -40,7 +40,7 @@ def test_imagery_alone_is_judged_by_its_statistics_and_no_other_gate_applies(dat
         assert found.whole is whole
         assert found.target == ""
         assert found.training["models"] == 0
-    assert [one.passed for one in run_gates(bare).findings] == [True, *[None] * (len(GATES) - 1)]
+    assert [one.passed for one in run_gates(bare).findings] == [True, True, *[None] * (len(GATES) - 2)]
     assert not run_gates(bare, only=("leak",)).passed
     with pytest.raises(DatasetError, match="no label 'corine'"):
         run_gates(bare, target=Target("corine"))
@@ -59,10 +59,11 @@ def test_a_gate_that_cannot_judge_loses_nothing_of_the_others_and_decides_nothin
     monkeypatch.setattr(Chips, "__getitem__", lambda chips, chip_id: damaged(chip_id))
     found = run_gates(dataset, gates=Gates())
     assert found.findings[0].passed
+    assert found.findings[1].passed
     assert not found.passed
     assert not found.whole
-    assert found.findings[1].said.startswith("cannot be judged: m31_00")
-    assert found.findings[1].said.endswith("its bytes are not those of the manifest")
+    assert found.findings[2].said.startswith("cannot be judged: m31_00")
+    assert found.findings[2].said.endswith("its bytes are not those of the manifest")
 
 
 def damaged(chip_id: str) -> None:
