@@ -2,14 +2,15 @@
 
 The model of a pixel in region r:
 
-- its true class t is drawn from shares that depend on r, on the pixel's ring (`labelers.surroundings`) and on how
-  steadily the sources speak around it. Steadiness conditions and does not testify: counted as if each source's were
-  independent evidence, it lets a rare class gather what one edge does to all sources alike;
+- its true class t is drawn from shares that depend on r, on the pixel's ring (`labelers.surroundings`), on how
+  steadily the sources speak around it, and on how many context sources speak (`labelers.places`). Steadiness
+  conditions and does not testify: counted as if each source's were independent evidence, it lets a rare class gather
+  what one edge does to all sources alike;
 - a source of its own shows symbol m with P(m | t, level, class of the ring, r), and how often it is right in each class
   is held to what is published (`labelers.channel`);
 - a context source (CORINE, OSM) shows m with P(m | t, ring, what the first context source says);
 - where sources of their own contradict each other nearly always, shares stay what they say (`labelers.contradictions`);
-- a silent source contributes nothing: absence is no evidence. A source that agrees with nobody (`labelers.trust`) is
+- a silent source has no symbol: absence is no evidence. A source that agrees with nobody (`labelers.trust`) is
   not listened to; how it errs is estimated beside the others.
 
 Expectation-maximisation over the distinct combinations of marks, whatever the number of pixels, in blocks of rows. It

@@ -53,7 +53,7 @@ class Estimate:
     shares: Floats
     """(regions + 1, classes) share of each class."""
     strata: Floats
-    """(regions + 1, kinds of ring, steadiness, classes) share of each class; see `labelers.places.Lookup`."""
+    """(regions + 1, kinds of ring, steadiness and who speaks, classes) share of each; see `labelers.places.Lookup`."""
     tables: tuple[Floats, ...]
     """Of each voter: P(symbol | class) in each cell, as `labelers.places.Lookup` shapes it. Of one without weight it is
     never looked at."""

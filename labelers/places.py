@@ -1,6 +1,9 @@
 """Where a combination of marks looks up the tables of an estimate: the same for counting and for applying.
 
-- Class shares: by region, ring and steadiness (the levels of all sources of their own, added).
+- Class shares: by region, ring, steadiness (the levels of all sources of their own, added) and how many context sources
+  speak. Silence is no evidence of a pixel, but where OSM speaks is no accident either: people draw fields and houses
+  sooner than grass. With one kind of share for both, what it says of the fields that it knows changed what was made of
+  the ground that it does not know, where accuracy fell and confidence rose.
 - A source of its own: P(symbol | class) by region, its level, and the class of the ring. A map errs in patches: where
   it says the same around a pixel, and where its error reaches into the ring, its mark is worth less.
 - A context source: by ring and by what the first context source (the coarsest) says, over all regions: inside one
@@ -48,10 +51,12 @@ class Lookup:
 
     @property
     def strata_shape(self) -> tuple[int, int, int, int]:
-        """(regions, kinds of ring, steadiness, classes); the last kind of ring is an unknown one."""
-        own = sum(not voter.is_context for voter in self.setup.voters)
-        classes = _classes(self.setup)
-        return self.regions, classes * RING_LEVELS + 1, (LEVELS - 1) * own + 1, classes
+        """(regions, kinds of ring, steadiness and context sources that speak, classes); the last kind of ring is an
+        unknown one.
+        """
+        context = sum(voter.is_context for voter in self.setup.voters)
+        own, classes = len(self.setup.voters) - context, _classes(self.setup)
+        return self.regions, classes * RING_LEVELS + 1, ((LEVELS - 1) * own + 1) * (context + 1), classes
 
     def table_shape(self, position: int) -> tuple[int, ...]:
         """(regions, levels, classes + 1, symbols, classes) of a source of its own, the last class of the ring unknown;
@@ -65,12 +70,15 @@ class Lookup:
     def strata_places(self, marks: NDArray[np.int64], region: Places | int) -> Places:
         """(rows,) places in the class shares, counted through."""
         _, kinds, steps, _ = self.strata_shape
-        steady = np.zeros(len(marks), dtype=np.int64)
-        for position, voter in enumerate(self.setup.voters):
-            if not voter.is_context:
-                steady += np.where(marks[:, position] == SILENT, 0, marks[:, position] % LEVELS)
-        ring = marks[:, -1]
-        return np.asarray((region * kinds + np.where(ring < 0, kinds - 1, ring)) * steps + steady)
+        steady, speak = np.zeros((2, len(marks)), dtype=np.int64)
+        for said, voter in zip(marks.T, self.setup.voters, strict=False):
+            if voter.is_context:
+                speak += said != SILENT
+            else:
+                steady += np.where(said == SILENT, 0, said % LEVELS)
+        context = sum(voter.is_context for voter in self.setup.voters)
+        ring = np.where(marks[:, -1] < 0, kinds - 1, marks[:, -1])
+        return np.asarray((region * kinds + ring) * steps + steady * (context + 1) + speak)
 
     def table_places(self, marks: NDArray[np.int64], region: Places | int) -> list[Places]:
         """Of each voter (rows,) places in its table, counted through with its symbols; `SILENT` where it is silent."""

@@ -310,6 +310,21 @@ def test_one_source_of_its_own_is_not_made_worse_by_coarse_ones() -> None:
     assert mean_iou(classes, truth) >= mean_iou(np.searchsorted(CODES, votes[1].classes), truth)
 
 
+def test_what_osm_maps_by_choice_makes_the_ground_beside_it_no_worse() -> None:
+    """Nearly all fields and houses are mapped and little else: where OSM is silent there is less of them."""
+    truth, votes = simulated(1)
+    known = field(np.random.default_rng(51), truth.shape, 6)
+    speaks = known > np.where(np.isin(truth, (3, 4)), np.quantile(known, 0.25), np.quantile(known, 0.95))
+    codes = np.select([truth == k for k in PRESENT], [8, 10, 11, 1, 16])
+    osm = layer("osm", np.where(speaks, codes, 0).astype(np.uint8), "osm", 0)
+    right = []
+    for names, said in ((("wc21",), votes[1:2]), (("wc21", "osm"), [votes[1], osm])):
+        setup = setup_of(labels_of(names=names, abstain_below=0.0))
+        classes, _ = fuse.apply(fuse.estimate(fuse.statistics(said, setup), setup), said)
+        right.append((classes == truth)[~speaks].mean())
+    assert right[1] > right[0] + 0.015
+
+
 def test_a_source_that_is_noise_loses_its_weight() -> None:
     truth, votes = simulated(1)
     rng = np.random.default_rng(0)
