@@ -181,4 +181,7 @@ def _axes(said: Said, one: Mention) -> set[str]:
                     found.add(str(fact.value))
                 elif fact_id.endswith(".shape") and fact.value == "compact":
                     found.add("none")
+                elif fact_id.endswith(".edges"):  # what meets two opposite edges runs from the one to the other
+                    pairs = (("ns", "north to south"), ("ew", "east to west"))
+                    found |= {way for ends, way in pairs if set(ends) <= set(str(fact.value))}
     return found

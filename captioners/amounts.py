@@ -15,7 +15,10 @@ _PART = (
 )
 _LARGE = r"(?:large|major|substantial|considerable|significant|sizea?ble|big|great|good|extensive|vast|huge)"
 _SMALL = r"(?:small|minor|little|tiny|modest|limited|slight|minimal|insignificant)"
-_OF = rf" (?:of|within|in) (?:the |this )(?:whole |entire |overall |total )?{GROUND}\b"
+_OF = (
+    rf" (?:of|within|in) (?:(?:the |this )(?:whole |entire |overall |total )?{GROUND}\b"
+    r"|the (?=(?:north|south|east|west|upper|lower|left|right|middle|cent)))"
+)
 _TOLD = re.compile(
     rf"\b(?:an? |the )?(?:(?P<large>{_LARGE})|(?P<small>(?:very |relatively |rather |only )?{_SMALL})) {_PART}{_OF}"
     rf"|\b(?P<much>much|a good deal|a lot){_OF}"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from captioners.dated import seasons_then
+from captioners.dated import dates_of_sensor, moments, seasons_then
 from captioners.lexicon import concepts_of
 from captioners.mentions import Mention
 from captioners.placed import bearing_of
@@ -37,6 +37,12 @@ class Said:
     """Concept -> classes of the chip that a mention of it may mean."""
     earlier: tuple[Mention, ...] = ()
     """Covers that the text before this sentence asserts; their characters are those of other sentences."""
+    read: list[tuple[int, int]] = field(default_factory=list)
+    """First and last characters of the comparing words that some rule has judged: `unread` refuses the others."""
+
+    def judge(self, match: re.Match[str]) -> None:
+        """Notes that a rule understood these words and asked the facts."""
+        self.read.append(match.span())
 
     def share(self, mention: Mention) -> tuple[float, float]:
         """Least and most percent that a mention may stand for: of one of its classes, or of all together."""
@@ -74,7 +80,7 @@ _BEARINGS = {
 WITHIN_DEGREES = 40.0
 """A direction may be told for what lies so near to it."""
 _OF = re.compile(
-    rf"\b(?:to the )?(?P<way>{_ROSE}|(?<=to the )(?:right|left))(?:ern side|wards?)? of"
+    rf"\b(?:to the )?(?P<way>{_ROSE}|(?<=to the )(?:right|left))(?:ern (?:side|bank|shore)s?|wards?)? of"
     r" (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?",
     re.I,
 )
@@ -91,6 +97,7 @@ def _direction(said: Said) -> Iterable[Claim]:
             one = said.after(other.end)  # "south of the water lie trees"
         if one is None or other is None or other.start > match.end() + 2 or one.concept == other.concept:
             continue
+        said.judge(match)
         yield from _is_so(said, one, other, _SIDES.get(match.group("way").lower(), match.group("way")))
     seen = re.search(r"\bseen from\b", said.text, re.I)
     way = _SEEN.search(said.text)
@@ -195,15 +202,23 @@ def _size(said: Said) -> Iterable[Claim]:
 _SEASON = re.compile(r"\b((?<!\ba )spring|summer|autumn|winter)(?:y|time)?\b|\b(wint)ry\b|\b(autumn)al\b", re.I)
 
 
+_ALL_DATES = re.compile(
+    r"\b(?:both|all|each|every|the two)\b(?: of the)?(?: [\w-]+){0,2}? (?:images?|dates?|scenes?|pictures?|"
+    r"acquisitions?|observations?)\b",
+    re.I,
+)
+
+
 def _season(said: Said) -> Iterable[Claim]:
     """Seasons: that of the date named, else those of the dates cited, or of any date where none is."""
     tags = [f.fact_id.removeprefix("date.") for f in said.cited if f.fact_id.startswith("date.")]
-    held = [f for f in said.reading.sheet.facts if f.kind == "season"]
-    own = [f for f in held if any(f.fact_id.endswith(f".{tag}") for tag in tags)]
-    values = seasons_then(said.text, said.reading) or {str(f.value) for f in (own or held)}
+    held = {d.tag: str(d.values["season"]) for d in dates_of_sensor(said.text, said.reading) if "season" in d.values}
+    own = {held[tag] for tag in tags if tag in held}
+    values = seasons_then(said.text, said.reading) or own or set(held.values())
+    every = len({match.group(0).lower() for match in _SEASON.finditer(said.text)}) == 1 and _ALL_DATES.search(said.text)
     for match in _SEASON.finditer(said.text):
         named = "winter" if match.group(2) else (match.group(1) or match.group(3)).lower()
-        if named not in values:
+        if named not in values or (every and values != {named}):
             yield "season", f"{match.group(0)!r} is not the season"
 
 
@@ -218,7 +233,6 @@ _TREND = re.compile(rf"\b(?:(?P<up>{_RISES})|(?P<down>{_FALLS}))\b", re.I)
 _MEASURED = re.compile(
     r"\b(?:NDVI|NDWI|NDBI|vegetation|green|greener|greenness|backscatter|open water|water index)\b", re.I
 )
-_UP_NAMES, _DOWN_NAMES = ("greener", "wetter"), ("barer", "drier")
 
 
 def _trend(said: Said) -> Iterable[Claim]:
@@ -226,22 +240,46 @@ def _trend(said: Said) -> Iterable[Claim]:
     match = _TREND.search(said.text)
     if not match or not _MEASURED.search(said.text) or re.search(r"\brises from\b", said.text):
         return
+    when = moments(said.text, said.reading)
+    if len(when) == 2 and re.search(r"\bthan\b", said.text[match.end() : when[1][0]]):
+        return  # "greener in June than in March": `levels` knows
     up = match.group("up") is not None
-    signs = []
-    for fact in said.cited:
-        name = fact.fact_id.rsplit(".", 1)[-1]
-        if fact.kind == "change" and fact.unit in ("1", "dB"):
-            signs.append(float(fact.value) > 0)
-        elif fact.kind == "change" and name in (*_UP_NAMES, *_DOWN_NAMES) and float(fact.value) > 0:
-            signs.append(name in _UP_NAMES)
-    levels = sorted(
-        ((f.source.rsplit(" ", 1)[-1], float(f.value)) for f in said.cited if f.kind == "index" and f.unit == "1"),
-        key=lambda row: row[0],
-    )
-    if len(levels) >= 2:
-        signs.append(levels[-1][1] > levels[0][1])
-    if up not in signs:
+    means, parts = _signs(said)
+    is_mean = _MEAN.search(said.text) and means and not any(n.kind == "percent" for n in find_numbers(said.text))
+    if up not in (means if is_mean else means | parts):
         yield "trend", f"{match.group(0)!r} is borne out by no fact"
+
+
+_MEAN = re.compile(
+    r"\b(?:ND[VWB]I|index|backscatter|V[VH])\b|\b(?:scene|vegetation|landscape) (?:\w+ )?(?:became|turned|grew|was)\b"
+)
+"""Whose mean a sentence tells, where it has no figure of a part of the ground."""
+_RADAR = re.compile(r"\b(?:backscatter|radar|SAR|(?P<name>V[VH]))\b")
+_INDEX = re.compile(r"\b(?P<name>ND[WB]I)\b|\b(?P<water>open water|water index)\b", re.I)
+
+
+def _signs(said: Said) -> tuple[set[bool], set[bool]]:
+    """Whether the mean of what a sentence speaks of rose (True) or fell, and whether parts of the ground did, by the
+    cited facts; between the two dates that it names, where it names two.
+    """
+    radar, index = _RADAR.search(said.text), _INDEX.search(said.text)
+    if radar:
+        name, (ups, downs) = f"sar.{(radar.group('name') or 'VV').lower()}", ("", "")
+    elif index:
+        name, (ups, downs) = f"index.{(index.group('name') or 'ndwi').lower()}", ("wetter", "drier")
+    else:
+        name, (ups, downs) = "index.ndvi", ("greener", "barer")
+    changes = [(f.fact_id.rsplit(".", 1)[-1], f.value) for f in said.cited if f.kind == "change"]
+    parts = {word == ups for word, value in changes if word in (ups, downs) and float(value) > 0}
+    days = [days for _, days in moments(said.text, said.reading)]
+    told = [d for d in said.reading.dates if any(f.fact_id == f"{name}.{d.tag}" for f in said.cited)]
+    if len(days) == 2 and len([d for d in told if any(d.day in each for each in days)]) == 2:
+        told = [d for d in told if any(d.day in each for each in days)]
+        changes = []
+    means = {float(value) > 0 for word, value in changes if word == name.rsplit(".", 1)[-1]}
+    if len(told) > 1:
+        means.add(float(told[-1].values[name]) > float(told[0].values[name]))
+    return means, parts
 
 
 _LEVEL = re.compile(

@@ -8,19 +8,22 @@ from collections.abc import Iterable
 from captioners.claims import Claim, Said
 from captioners.listed import listed_after
 from captioners.mentions import Mention
+from captioners.quantities import find_numbers
 from captioners.reading import Reading
 
 
 def contact(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_border, _meeting, _enclosure):
+    for rule in (_border, _meeting, _longest, _border_length, _enclosure):
         yield from rule(said)
 
 
 _BESIDE = re.compile(
-    r"\b(?:borders?(?: on)?|bordering(?: on)?|bordered by|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
+    r"\b(?:borders?(?: on)?|bordering(?: on)?|(?:bordered|lined|fringed|skirted|edged|framed|bounded|rimmed)"
+    r"(?: \w+ly)? (?:by|with)|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
     r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
-    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? the|on (?:both|either|all) sides? of|"
+    r"(?:lin|fring|flank|skirt|hug)(?:e?s|ing|e)? (?:(?:both|the|all) )?(?:(?:banks?|shores?|sides?|edges?) of )?"
+    r"(?:the(?= ))?|on (?:both|either|all) sides? of|"
     r"(?:along|at|on) the (?:edge|margin|bank|shore)s? of)\s",
     re.I,
 )
@@ -68,6 +71,52 @@ def _meeting(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0)!r}, but they do not touch"
 
 
+_LONGEST = re.compile(
+    r"\blongest (?:common |shared )?(?:boundary|border|edge)(?P<own> of (?:the )?)?"
+    r"|\bmore of the edge(?P<most> of (?:the )?)|\b(?:boundary|border)[\w ]* longer than\b",
+    re.I,
+)
+
+
+def _longest(said: Said) -> Iterable[Claim]:
+    """``the longest boundary runs between A and B``, ``the longest boundary of A is the one with B``."""
+    lengths = {
+        frozenset(fact.fact_id.split(".")[1:]): float(fact.value)
+        for fact in said.reading.sheet.facts
+        if fact.kind == "adjacency"
+    }
+    for match in _LONGEST.finditer(said.text):
+        if len(said.mentions) != 2 or not lengths:
+            continue
+        said.judge(match)
+        for than in re.finditer(r"\bthan anything else\b", said.text):
+            said.judge(than)
+        one, other = ({str(c.code) for c in said.classes_of(m.concept)} for m in said.mentions)
+        of_one = (match.group("own") or match.group("most")) and said.mentions[0].start == match.end()
+        rivals = [length for pair, length in lengths.items() if not of_one or pair & one]
+        own = [length for pair, length in lengths.items() if pair & one and pair & other]
+        if max(own, default=0.0) < max(rivals, default=0.0):
+            yield "relation", f"{match.group(0).strip()!r} is another"
+
+
+_ALONG_BORDER = re.compile(
+    r"\b(?:borders?|boundary|meets?|touch(?:es)?|adjoins?|abuts?|shares? an? (?:\w+ )?edge)\b", re.I
+)
+
+
+def _border_length(said: Said) -> Iterable[Claim]:
+    """``A borders B for two kilometres``."""
+    pair = said.mentions
+    numbers = [n for n in find_numbers(said.text) if n.kind == "length"]
+    if len(pair) != 2 or len(numbers) != 1 or not _ALONG_BORDER.search(said.text):
+        return
+    a, b = ({str(c.code) for c in said.classes_of(m.concept)} for m in pair)
+    known = [f for f in said.reading.sheet.facts if f.kind == "adjacency"]
+    lengths = [float(f.value) for f in known if (codes := set(f.fact_id.split(".")[1:])) & a and codes & b]
+    if lengths and not any(numbers[0].allows(length) for length in (*lengths, sum(lengths))):
+        yield "number", f"{numbers[0].text!r} is not how long they touch"
+
+
 def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
     """Whether both covers are there, and no fact says that they share an edge."""
     are_there = all(said.classes_of(m.concept) for m in (one, other))
@@ -81,7 +130,12 @@ def share_edge(said: Said, one: Mention, other: Mention) -> bool:
     return bool(pairs & said.reading.by_id.keys())
 
 
-_AROUND = re.compile(r"\b(?:surrounded by|enclosed by|encircled by|ringed by|in the midst of)\s", re.I)
+_AROUND = re.compile(
+    r"\b(?:(?:surrounded|enclosed|encircled|ringed|hemmed in)(?: \w+ly)?"
+    r"(?: (?:on|from) (?:all|every|each|all four) sides?)?"
+    r" by|in the midst of)\s",
+    re.I,
+)
 _SURROUNDS = re.compile(
     r"\b(?:surrounds?|encloses?|encircles?|rings?|(?<!the )surrounding|enclosing|encircling)\s"
     r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",

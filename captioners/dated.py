@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from captioners.quantities import Number, find_numbers, is_day
-from captioners.reading import Reading
+from captioners.reading import DateReading, Reading
 from schemas.facts import Fact
 
 _DAY = re.compile(r"\.(\d{4}-\d\d-\d\d)$")
@@ -17,7 +17,9 @@ _MOVED = re.compile(
     re.I,
 )
 """Words of a sentence that goes from one date to another: the one that it names need not be that of its figure."""
-_SEASON = re.compile(r"\b(?:in|that|during|mid-) ?(?:the )?(?P<season>spring|summer|autumn|winter)\b", re.I)
+_SEASON = re.compile(
+    r"\b(?:in|that|during|mid-|the|of) ?(?:the |late |early |mid-)?(?P<season>spring|summer|autumn|winter)\b", re.I
+)
 
 Moment = tuple[int, frozenset[str]]
 """First character of the words for a date or a season, and the ISO days that they may mean."""
@@ -67,3 +69,36 @@ def seasons_then(text: str, reading: Reading) -> set[str]:
         return set()
     days = [d for d in reading.dates if is_day(named[0].text, d.day)]
     return {str(d.values["season"]) for d in days if "season" in d.values}
+
+
+_OPTICAL = re.compile(r"\b(?:optical|multispectral|Sentinel-2|S2|Landsat|ND[VWB]I)\b", re.I)
+_RADAR = re.compile(r"\b(?:radar|SAR|Sentinel-1|S1|backscatter)\b", re.I)
+
+
+def dates_of_sensor(text: str, reading: Reading) -> list[DateReading]:
+    """The dates of the sort of sensor that a sentence names, optical or radar; all where it names none, or both."""
+    wanted = [head for head, pattern in (("index.", _OPTICAL), ("sar.", _RADAR)) if pattern.search(text)]
+    if len(wanted) != 1:
+        return list(reading.dates)
+    return [d for d in reading.dates if any(name.startswith(wanted[0]) for name in d.values)]
+
+
+_WAYS = {
+    "greener": r"green(?:er|ed|ing)|denser|gain\w*|rose|grew",
+    "barer": r"thinn\w*|barer|sparser|browned|lost|losing|less green|fell|declin\w*|decreas\w*|dropp\w*",
+    "wetter": r"flood\w*|wetter|inundat\w*|under water|submerged",
+    "drier": r"dried|drier|dry|reced\w*|withdrew",
+}
+_CLAUSE = re.compile(r"[;,]|\b(?:while|whereas)\b")
+
+
+def told_way(cited: Sequence[Fact], number: Number, text: str) -> list[Fact]:
+    """The cited facts without those of ground that changed in another way than the clause of a figure says."""
+    start = max((m.end() for m in _CLAUSE.finditer(text, 0, number.start)), default=0)
+    end = next((m.start() for m in _CLAUSE.finditer(text, number.end)), len(text))
+    ways = {name for name, words in _WAYS.items() if re.search(rf"\b(?:{words})\b", text[start:end], re.I)}
+    return [
+        f
+        for f in cited
+        if not ways or f.kind != "change" or (name := f.fact_id.rsplit(".", 1)[-1]) not in _WAYS or name in ways
+    ]

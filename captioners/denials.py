@@ -92,7 +92,7 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
-    for start, end, one, where in (*_nowhere(said), *_neither(said), *_none_of(said)):
+    for start, end, one, where in (*_nowhere(said), *_neither(said), *_none_of(said), *_none_of_it(said)):
         missing = [is_missing_from(said.reading, said.classes_of, one.concept, place) for place in where]
         if all(missing):
             text = text[:start] + " " * (end - start) + text[end:]
@@ -144,6 +144,9 @@ _HOLDS_ANY = re.compile(
     + r"\s+(?:holds?|has|have|contains?|shows?|is|are) (?:any )?",
     re.I,
 )
+_NONE_OF_IT = re.compile(
+    r"\b(?:none|nothing) of (?:it|them|which|this) (?:lies |lying |is |are |being |found )?(?:in|within) the $", re.I
+)
 _NONE_OF = re.compile(r"\b(?:none|not any|no part) of (?:the |its )?$", re.I)
 
 
@@ -184,6 +187,15 @@ def _none_of(said: Said) -> Iterable[Denial]:
         where = _with_nor(said.text, places[first:])
         if _CLAUSE_END.match(said.text, where[-1].end):
             yield head.start(), where[-1].end, one, where
+
+
+def _none_of_it(said: Said) -> Iterable[Denial]:
+    """``A covers a tenth, none of it in the south``."""
+    for place in find_places(said.text):
+        head = _NONE_OF_IT.search(said.text[: place.start])
+        one = next((m for m in reversed(said.mentions) if head is not None and m.end <= head.start()), None)
+        if head is not None and one is not None and _CLAUSE_END.match(said.text, place.end):
+            yield head.start(), place.end, one, [place]
 
 
 def _lacks(text: str, place: Place, after: Mention) -> bool:

@@ -24,7 +24,9 @@ _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
 _LEAST = (
     (
         re.compile(
-            rf"\b{_ALMOST} (?:all|entirely|the entire|the whole|everything|nothing but|anything but)\b", re.I
+            rf"\b{_ALMOST} (?:all|entirely|the entire|the whole|everything|nothing but|anything but)\b"
+            r"(?! in (?:one|a single)\b)",
+            re.I,
         ),
         88.0,
     ),
@@ -78,7 +80,19 @@ SCARCE_PERCENT = 10.0
 def extents(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_least, _mainly, _filled, _alone, _only_there, _lesser, _everywhere, _scarce, _few, _scattered):
+    for rule in (
+        _least,
+        _mainly,
+        _filled,
+        _alone,
+        _only_there,
+        _lesser,
+        _whole_edge,
+        _everywhere,
+        _scarce,
+        _few,
+        _scattered,
+    ):
         yield from rule(said, places)
 
 
@@ -127,7 +141,8 @@ def _mainly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             if one.start >= match.end() and joins and not _is_place(places, end, one.start):
                 named.append(one)
                 end = one.end
-        if named and percent_of(said, named, region_of(said, places, end)) < MAINLY_PERCENT:
+        part = part_of(said, places, match.start(), end)  # "the east is mainly A", "mainly A in the east"
+        if named and percent_of(said, named, "" if part is None else part.region) < MAINLY_PERCENT:
             yield "number", f"{match.group(0).strip()!r} says too much"
 
 
@@ -264,6 +279,24 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "place", f"{place.text!r} is not the only place where it lies"
 
 
+_ENTIRE = re.compile(r"\b(?:entire|whole|full length of the|all of the|all along the) $", re.I)
+_EDGE_CELLS = {"n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
+               "e": ("r1c3", "r2c3", "r3c3")}  # fmt: skip
+EDGE_PERCENT = 25.0
+"""What lines a whole edge has so much of each third beside it."""
+
+
+def _whole_edge(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``A occupies the entire southern edge``."""
+    for place in places:
+        one = said.before(place.start)
+        if place.form != "edge" or len(place.region) != 1 or not _ENTIRE.search(said.text[: place.start]):
+            continue
+        cells = [percent_of(said, [one], cell) for cell in _EDGE_CELLS[place.region]] if one is not None else []
+        if one is not None and said.classes_of(one.concept) and min(cells) < EDGE_PERCENT:
+            yield "place", f"{place.text!r} is not lined by it from end to end"
+
+
 _LESSER = re.compile(
     rf"\b(?:a|the) (?:small )?minority of the {GROUND}\b|\bthe (?:smaller|lesser) (?:part|portion) of the {GROUND}\b",
     re.I,
@@ -300,7 +333,9 @@ def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     for match in _SCARCE.finditer(said.text):
         after = said.after(match.end())
         near = after if after is not None and after.start - match.end() <= 12 else said.before(match.start())
-        if near is not None and percent_of(said, [near], region_of(said, places, near.end)) > SCARCE_PERCENT:
+        there = next((p for p in places if re.fullmatch(r" of (?:the )?", said.text[match.end() : p.start])), None)
+        region = there.region if there is not None else "" if near is None else region_of(said, places, near.end)
+        if near is not None and percent_of(said, [near], region) > SCARCE_PERCENT:
             yield "number", f"{match.group(0)!r} says too little"
 
 

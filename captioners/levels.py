@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date
+from itertools import combinations
 
 from captioners.claims import Claim, Said
-from captioners.dated import moments
+from captioners.dated import dates_of_sensor, moments
 from captioners.mentions import find_places
-from captioners.quantities import find_numbers
+from captioners.quantities import find_numbers, value_of
 from captioners.reading import Reading
 
 
 def levels(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_dates, _multiple, _order, _steady, _heights, _higher, _gentle, _came_or_went):
+    for rule in (_dates, _pictures, _apart, _multiple, _order, _steady, _heights, _higher, _gentle, _came_or_went):
         yield from rule(said)
 
 
@@ -43,9 +45,43 @@ def _dates(said: Said) -> Iterable[Claim]:
     when = moments(said.text, said.reading) if match and known else []
     if match is None or len(when) != 2 or not match.start() <= when[1][0] or when[1][0] < match.end():
         return
+    said.judge(match)
     first, second = ([known[day] for day in days if day in known] for _, days in when)
     if len(first) == len(second) == 1 and ((first <= second) if match.group("up") else (first >= second)):
         yield "trend", f"{match.group(0)!r} is the wrong way round"
+
+
+_PICTURES = re.compile(
+    r"\b(?P<count>two|three|four|five|six|seven|eight|nine|ten|\d+) (?:(?:cloud-free|clear|optical|radar|satellite|SAR|"
+    r"Sentinel-[12]|S[12]|Landsat) )*(?:images|dates|scenes|pictures|acquisitions|observations)\b",
+    re.I,
+)
+
+
+def _pictures(said: Said) -> Iterable[Claim]:
+    """``three radar dates``: there are no more than that."""
+    for match in _PICTURES.finditer(said.text):
+        known = {d.day for d in dates_of_sensor(match.group(0), said.reading)}
+        if value_of(match.group("count")) > len(known):
+            yield "number", f"{match.group(0)!r}, but there are {len(known)}"
+
+
+_APART = re.compile(
+    r"\b(?P<count>an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d+) "
+    r"(?P<unit>day|week|month|year)s? (?:apart|later|earlier)\b",
+    re.I,
+)
+_DAYS = {"day": 1.0, "week": 7.0, "month": 30.4, "year": 365.25}
+
+
+def _apart(said: Said) -> Iterable[Claim]:
+    """``four months later``: two dates of a sensor lie so far apart."""
+    for match in _APART.finditer(said.text):
+        days = [date.fromisoformat(d.day[:10]).toordinal() for d in dates_of_sensor(said.text, said.reading)]
+        unit, count = _DAYS[match.group("unit").lower()], match.group("count").lower()
+        told = unit * (1.0 if count.startswith("a") else value_of(count))
+        if not any(abs(abs(a - b) - told) <= max(0.4 * unit, 0.1 * told) for a, b in combinations(days, 2)):
+            yield "number", f"{match.group(0)!r} is not how far two dates lie apart"
 
 
 _MULTIPLE = re.compile(
@@ -102,11 +138,23 @@ _GROUND_HEIGHT = re.compile(
 )
 
 
+_HEIGHT_OF = {
+    "mean": re.compile(r"\b(?:average|mean)\b", re.I),
+    "low": re.compile(r"\b(?:lowest|minimum)\b", re.I),
+    "high": re.compile(r"\b(?:highest|maximum|peak|summit)\b", re.I),
+    "relief": re.compile(r"\b(?:relief|difference)\b", re.I),
+}
+"""Which height of the ground a sentence tells, where it names one alone."""
+
+
 def _heights(said: Said) -> Iterable[Claim]:
     """``the terrain rises to 300 m``: heights are those of the ground, not the sides of the scene."""
     match = _GROUND_HEIGHT.search(said.text)
     facts = [said.reading.by_id.get(f"terrain.{name}") for name in ("low", "high", "mean", "relief")]
     values = [float(fact.value) for fact in facts if fact is not None]
+    names = [name for name, pattern in _HEIGHT_OF.items() if pattern.search(said.text)]
+    if len(names) == 1 and (fact := said.reading.by_id.get(f"terrain.{names[0]}")) is not None:
+        values = [float(fact.value)]
     if match is None or not values or said.mentions or re.search(r"\b(?:wide|long|length|size)\b", said.text, re.I):
         return
     for number in find_numbers(said.text):
@@ -142,6 +190,9 @@ def _higher(said: Said) -> Iterable[Claim]:
         return
     if _OF_SHARES.search(said.text) or not _OF_GROUND.search(said.text):
         return
+    said.judge(match)
+    for than in re.finditer(r"\bthan\b", said.text):
+        said.judge(than)
     high = "" if side is None else str(side.value).split("-")[0]
     told = places[0]
     if re.search(r"\bthan\b", said.text[: told.start], re.I):
@@ -170,7 +221,8 @@ def _gentle(said: Said) -> Iterable[Claim]:
 _CHANGED = re.compile(
     r"\s+(?:(?:has|have|had) (?:been )?|was |were |is |are )(?:\w+ly )?(?:being )?"
     r"(?:expanded|grown|shrunk|shrunken|receded|retreated|advanced|spread|cleared|felled|replaced|converted|disappeared|"
-    r"vanished|lost|reclaimed|drained|abandoned|planted|encroached)\b(?! (?:over|across|throughout|out|in|along)\b)",
+    r"vanished|lost|reclaimed|drained|abandoned|planted|encroached|flooded(?! vegetation)|inundated|submerged|"
+    r"harvested|mown|mowed|ploughed|plowed|burnt|burned|sown|logged)\b(?! (?:over|across|throughout|out|in|along)\b)",
     re.I,
 )
 

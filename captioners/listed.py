@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from captioners.claims import Said
-from captioners.mentions import Mention, Place
+from captioners.mentions import Mention, Place, find_places
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
 JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+|the\s+|some\s+)?")
@@ -19,13 +20,16 @@ ONE_PART = re.compile(
 ALL_OF_IT = 0.95
 """What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
 _OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
+_MAPPED = re.compile(r" in the mapped ground of the ")
 REACH = 16
 """A place within so many characters is the one that a word speaks of."""
 
 
 def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place | None:
     """The part of the scene that a word which stands here speaks of; None: the whole."""
-    near = next((place for place in places if 0 <= place.start - end <= REACH), None)
+    near = next(
+        (p for p in places if 0 <= p.start - end <= REACH or _MAPPED.fullmatch(said.text, end, max(end, p.start))), None
+    )
     near = near or next((place for place in places if 0 <= start - _end_of(said, place) <= REACH), None)
     return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
 
@@ -40,6 +44,37 @@ def region_of(said: Said, places: Sequence[Place], end: int) -> str:
     """The region that a word which ends here speaks of; empty: the whole scene."""
     part = part_of(said, places, end, end)
     return "" if part is None else part.region
+
+
+_CLAUSE_OF = re.compile(r"(?:^|[,;:] |\b(?:and|but|while|whereas) )(?:(?:in|within|across|over) )?(?:the )?$", re.I)
+_SAYS = re.compile(rf"(?: of (?:the |this ){GROUND})?,?[^,;.:]{{0,40}}", re.I)
+_THERE = re.compile(r"(?: (?:cover|land|ground|areas?))?,? (?:in|of|within|across) (?:the )?", re.I)
+
+
+def clause_region(said: Said, start: int, end: int) -> str:
+    """The part of the scene in which some covers are compared: ``in the north, A is B``, ``the north is A and B``, ``A
+    and B in the north``; empty: the whole scene.
+    """
+    for place in find_places(said.text):
+        is_before = place.end <= start and not any(place.end <= m.start < start for m in said.mentions)
+        if place.form not in ("edge", "corner") and (
+            (place.start >= end and _THERE.fullmatch(said.text, end, place.start))
+            or (
+                is_before
+                and _CLAUSE_OF.search(said.text[: place.start])
+                and _SAYS.fullmatch(said.text, place.end, start)
+            )
+        ):
+            return place.region
+    return ""
+
+
+def shares_in(said: Said, one: Mention, region: str) -> tuple[float, float]:
+    """Least and most percent that a mention may stand for in a part of the scene: of one of its classes, or of all."""
+    if not region:
+        return said.share(one)
+    each = [percent_of(said, [replace(one, concept=f"class:{c.code}")], region) for c in said.classes_of(one.concept)]
+    return (min(each), sum(each)) if each else (0.0, 0.0)
 
 
 def percent_of(said: Said, mentions: Sequence[Mention], region: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from captioners.claims import Claim, Said
 from captioners.denials import are_disjoint
@@ -43,7 +44,8 @@ def mapped(said: Said) -> Iterable[Claim]:
     if named:
         places = find_places(said.text)
         is_of_one = any(fact.kind == "element" for fact in said.cited)  # one road, not all: `verify` asks its own facts
-        for rule in (_denied, _crossed) if is_of_one else (_places, _course, _lengths, _denied, _crossed):
+        rules = (_course, _sizes, _denied, _crossed, _related)
+        for rule in rules if is_of_one else (_places, *rules):
             yield from rule(said, named, places)
 
 
@@ -53,9 +55,14 @@ def _named(said: Said) -> list[_Named]:
     for feature in said.reading.features:
         head = f"osm.{feature.kind}."
         facts = {i.removeprefix(head): f for i, f in said.reading.by_id.items() if i.startswith(head)}
-        for word in feature.noun.lower().split():
-            if word not in _PLAIN:
-                by_word.setdefault(re.sub(r"(?<=\w{3})s$", "", word), []).append(facts)
+        _put(by_word, feature.noun, facts)
+    elements: dict[str, dict[str, Fact]] = {}
+    for fact in said.cited:
+        if fact.kind == "element":
+            head, name = fact.fact_id.rsplit(".", 1)
+            elements.setdefault(head, {})[name] = fact
+    for facts in elements.values():
+        _put(by_word, next(iter(facts.values())).subject, facts)
     if not by_word:
         return []
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, by_word))})s?\b", re.I)
@@ -71,6 +78,18 @@ def _named(said: Said) -> list[_Named]:
 def is_on_map(words: str) -> bool:
     """Whether the words for a cover mean a feature of the map, also where a class of the label goes by them."""
     return any(word in words.lower() for word in _MAP_ALONE)
+
+
+def is_of_map(fact: Fact, words: str) -> bool:
+    """Whether a fact of the map speaks of the feature that words mean: no railway bears out "buildings"."""
+    return not is_on_map(words) or any(word in words.lower() and word in fact.subject.lower() for word in _MAP_ALONE)
+
+
+def _put(by_word: dict[str, list[dict[str, Fact]]], noun: str, facts: dict[str, Fact]) -> None:
+    """Enters a feature under every word of its noun that may stand for it."""
+    for word in noun.lower().split():
+        if word not in _PLAIN:
+            by_word.setdefault(re.sub(r"(?<=\w{3})s$", "", word), []).append(facts)
 
 
 def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
@@ -135,25 +154,39 @@ _FROM_TO = re.compile(
 def _course(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
     """``a railway line runs from north to south``."""
     for one in named:
-        match, courses = _FROM_TO.match(said.text, one.end), one.known("course")
+        match, courses = _FROM_TO.match(said.text, one.end), _courses(one)
         if match and courses and match.end() <= _own(said, named, one):
             told = {match.group("a")[0].lower(), match.group("b")[0].lower()}
-            if not any(told <= set(str(fact.value)) for fact in courses):
+            if told not in courses:
                 yield "place", f"{match.group(0).strip()!r} is not its course"
 
 
-_LONG = re.compile(r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length)\b[^,;.]{0,16}$", re.I)
+def _courses(one: _Named) -> list[set[str]]:
+    """The two sides between which a feature runs, or the ways of single ones, as first letters."""
+    ways = [str(fact.value).split("-") for fact in one.known("course")]
+    ways += [str(fact.value).split(" to ") for fact in one.known("axis")]
+    ways += [list(str(fact.value)) for fact in one.known("edges") if len(str(fact.value)) == 2]
+    return [{end[0] for end in way} for way in ways]
 
 
-def _lengths(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
-    """``the road is 600 m long``."""
+_LONG = re.compile(
+    r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length|covers?|spans?|occup(?:y|ies)|takes? up)\b"
+    r"[^,;.]{0,16}$",
+    re.I,
+)
+
+
+def _sizes(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``the road is 600 m long``, ``the park covers 2 ha``."""
     for number in find_numbers(said.text):
-        one = next((each for each in reversed(named) if each.end <= number.start), None)
-        if number.kind != "length" or one is None or not _LONG.fullmatch(said.text, one.end, number.start):
+        if number.kind not in ("length", "area"):
             continue
-        lengths = [float(fact.value) for fact in one.known("length")]
-        if lengths and not any(number.allows(value) for value in (*lengths, sum(lengths))):
-            yield "number", f"{number.text!r} is not its length"
+        one = next((each for each in reversed(named) if each.end <= number.start), None)
+        if one is None or not _LONG.fullmatch(said.text, one.end, number.start) or _is_of_label(said, one):
+            continue
+        told = [float(fact.value) for fact in one.known(number.kind)]
+        if told and not any(number.allows(value) for value in (*told, sum(told))):
+            yield "number", f"{number.text!r} is not its {number.kind}"
 
 
 def _denied(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
@@ -175,7 +208,8 @@ def _denied(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Ite
 
 _THROUGH = re.compile(
     r"(?:\s[^,;.]{0,30})?\s(?:through|across|past|into|crosses|crossing|divides|skirts|follows|lines?|among|amid|amidst|"
-    r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|runs? (?:along|beside|by))\s+(?:the |an? )?$",
+    r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|runs? (?:along|beside|by)|"
+    r"(?P<way>(?:north|south)?-?(?:north|south|east|west) of))\s+(?:the |an? )?$",
     re.I,
 )
 _FOLLOWS = re.compile(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)
@@ -188,7 +222,39 @@ def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> It
             classes = said.classes_of(cover.concept)
             if not classes or cover.start <= one.start < cover.end or sum(c.share for c in classes) >= 99.5:
                 continue
-            crosses = cover.start >= one.end and _THROUGH.fullmatch(said.text, one.end, cover.start)
+            crosses = _THROUGH.fullmatch(said.text, one.end, cover.start) if cover.start >= one.end else None
+            if crosses and crosses.group("way") and any(m.start <= one.start < m.end for m in said.mentions):
+                continue  # a cover's own direction is known
             follows = cover.end <= one.start and _FOLLOWS.fullmatch(said.text, cover.end, one.start)
             if crosses or follows:
                 yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"
+
+
+_BESIDE = re.compile(
+    r"(?:\s[^,;.]{0,30}?)?\s(?:(?P<parallel>parallel (?:to|with))|(?P<across>cross(?:es|ing)?|intersects?)|"
+    r"next to|beside|near|"
+    r"close to|along(?:side)?|follow(?:s|ing)?|meets?|joins?|reach(?:es)?|lin(?:es?|ing)|between|opposite|"
+    r"(?:linked|connected) (?:to|with|by)) (?:the |an? )?(?:main )?",
+    re.I,
+)
+_BOTH = re.compile(
+    r"(?: lines?)?\s+(?:(?P<parallel>(?:run|are|lie) parallel)|(?P<across>cross|intersect)|meet|join)\b", re.I
+)
+_AND = re.compile(r"(?: lines?)?,? and (?:the |an? )?(?:main )?", re.I)
+
+
+def _related(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
+    """``the railway runs parallel to the road``: two features are known by their courses alone."""
+    for one, other in pairwise(named):
+        match = _BESIDE.fullmatch(said.text, one.end, other.start)
+        if match is None and _AND.fullmatch(said.text, one.end, other.start):
+            match = _BOTH.match(said.text, other.end)
+        if match is None or one.end > other.start:
+            continue
+        said.judge(match)
+        pairs = [(a, b) for a in _courses(one) for b in _courses(other)]
+        is_so = (match.group("parallel") and any(a == b for a, b in pairs)) or (
+            match.group("across") and any(not a & b for a, b in pairs)
+        )
+        if not is_so:
+            yield "relation", f"{match.group(0).strip()!r}: no fact tells how these two lie to each other"

@@ -154,6 +154,14 @@ def merged(mentions: Sequence[Mention], sentence: str) -> list[Mention]:
     return found
 
 
+def asserting(text: str, mentions: Sequence[Mention]) -> str:
+    """The text with the covers that it denies blanked: "no lake" names none."""
+    for one in mentions:
+        if one.negated:
+            text = text[: one.start] + "x" * (one.end - one.start) + text[one.end :]
+    return text
+
+
 _COMPASS = {
     "north-west": "nw", "northwest": "nw", "north-east": "ne", "northeast": "ne", "south-west": "sw",
     "southwest": "sw", "south-east": "se", "southeast": "se", "north": "n", "south": "s", "east": "e", "west": "w",
@@ -184,12 +192,26 @@ def find_places(sentence: str) -> list[Place]:
         for match in _PLACE.finditer(sentence)
         for key in (match.group("word").lower(),)
     ]
+    found = _of_the_centre(found, sentence)
     taken = {position for one in found for position in range(one.start, one.end)}
     for match in _SIDE.finditer(sentence):
         if match.start() not in taken:
             word = (match.group("word") or match.group("level")).lower()
             found.append(_place(match, _SIDES[word], match.group("form") or match.group("part")))
     return sorted(found, key=lambda one: one.start)
+
+
+def _of_the_centre(places: Sequence[Place], sentence: str) -> list[Place]:
+    """``north of the centre`` is one place: the north."""
+    found: list[Place] = []
+    for one in places:
+        last = found[-1] if found else None
+        is_beside = one.region == "middle" and last is not None and last.region != "middle"
+        if last is not None and is_beside and sentence[last.end : one.start].lower() in (" of the ", " of "):
+            found[-1] = replace(last, end=one.end, text=sentence[last.start : one.end])
+        else:
+            found.append(one)
+    return found
 
 
 def _place(match: re.Match[str], region: str, form: str | None) -> Place:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, listed_after, listed_before, percent_of
+from captioners.listed import GROUND, clause_region, listed_after, listed_before, percent_of, shares_in
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
@@ -26,16 +26,27 @@ def _comparison(said: Said) -> Iterable[Claim]:
     """``more A than B``, ``A covers more ground than B``."""
     for match in _THAN.finditer(said.text):
         if _DIGIT.match(said.text[match.end() :]):
+            said.judge(match)  # with its figure
             continue
         inside = [m for m in said.mentions if match.start(2) <= m.start < match.end(2)]
         one, other = inside[0] if inside else said.before(match.start()), said.after(match.end())
         if one is None or other is None or one.concept == other.concept:
             continue
-        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        said.judge(match)
+        (low, high), (other_low, other_high) = _both(said, one, other, match)
         less = match.group(1).lower() in _LESS
         holds = low < other_high if less else high > other_low
         if not holds:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+def _both(
+    said: Said, one: Mention, other: Mention, match: re.Match[str]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and most percent of two covers that words compare, in the part of the scene of which they do."""
+    start, end = min(one.start, match.start()), max(other.end, match.end())
+    region = clause_region(said, start, end)
+    return shares_in(said, one, region), shares_in(said, other, region)
 
 
 _FARTHER = re.compile(
@@ -58,7 +69,8 @@ def _higher(said: Said) -> Iterable[Claim]:
         one, other = (before[0] if before else said.before(match.start())), said.after(match.end())
         if one is None or other is None or one.concept == other.concept:
             continue
-        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        said.judge(match)
+        (low, high), (other_low, other_high) = _both(said, one, other, match)
         if not (low < other_high if match.group("less") or match.group("lower") else high > other_low):
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
     if _RATIO.search(said.text) and len(said.mentions) > 1:
@@ -128,8 +140,9 @@ _AFTER = re.compile(
 def _rank(said: Said) -> Iterable[Claim]:
     """``the main land cover is A``, ``A is the smallest class``."""
     match = _LARGEST.search(said.text)
-    if not match or not said.reading.classes:
+    if not match or not said.reading.classes or not said.mentions:
         return
+    said.judge(match)
     tail = said.text[match.end() :]
     copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
     one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
@@ -138,7 +151,7 @@ def _rank(said: Said) -> Iterable[Claim]:
     if one is None:
         return
     if match.group("nth"):
-        yield from _nth(said, one, match.group("nth"), match.group(0))
+        yield from _nth(said, one, match.group("nth"), match.group(0), is_last=_is_last(match))
         return
     first = said.mentions[0]
     after = _AFTER.match(said.text[: first.start]) if first is not one else None
@@ -151,7 +164,7 @@ def _rank(said: Said) -> Iterable[Claim]:
         if codes and rest and not (is_less and share >= max(rest) - 1e-6):
             yield "comparison", f"{match.group(0)!r} is another"
         return
-    last = "small" in match.group("top").lower() or match.group("top").lower().startswith(("least", "rarest"))
+    last = _is_last(match)
     low, high = said.share(one)
     classes = said.reading.classes
     shares = [c.share for c in classes]
@@ -165,6 +178,10 @@ def _rank(said: Said) -> Iterable[Claim]:
         return
     if (last and low > min(shares) + 1e-6) or (not last and high < max(shares) - 1e-6 and not best):
         yield "comparison", f"{match.group(0)!r} is another"
+
+
+def _is_last(match: re.Match[str]) -> bool:
+    return match.group("top").lower().startswith(("small", "least", "rarest"))
 
 
 def _regions(said: Said) -> set[str]:
@@ -197,7 +214,7 @@ def _place(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r} comes before it"
 
 
-def _nth(said: Said, one: Mention, nth: str, words: str) -> Iterable[Claim]:
+def _nth(said: Said, one: Mention, nth: str, words: str, *, is_last: bool = False) -> Iterable[Claim]:
     """Whether one of a mention's classes has this rank, in the scene or in a region that is cited."""
     regions = _regions(said)
     codes = {c.code for c in said.classes_of(one.concept)}
@@ -205,7 +222,7 @@ def _nth(said: Said, one: Mention, nth: str, words: str) -> Iterable[Claim]:
         shares = {
             c.code: said.reading.region_share(c.code, region) if region else c.share for c in said.reading.classes
         }
-        ordered = sorted((share for share in shares.values() if share), reverse=True)
+        ordered = sorted((share for share in shares.values() if share), reverse=not is_last)
         rank = len(ordered) if nth.lower() == "last" else _NTH[nth.lower()]
         if rank <= len(ordered) and any(abs((shares[code] or 0.0) - ordered[rank - 1]) < 1e-6 for code in codes):
             return
@@ -224,8 +241,10 @@ def _verb(said: Said) -> Iterable[Claim]:
         one, other = said.before(match.start()), said.after(match.end())
         if one is None or other is None or one.concept == other.concept:
             continue
+        said.judge(match)
         more, less = (one, other) if match.group("more") else (other, one)
-        if said.share(more)[1] <= said.share(less)[0]:
+        region = clause_region(said, one.start, other.end)
+        if shares_in(said, more, region)[1] <= shares_in(said, less, region)[0]:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
 
 
@@ -236,6 +255,7 @@ def _than_all(said: Said) -> Iterable[Claim]:
     """``A exceeds every other cover``, ``A covers more ground than any other cover``."""
     for match in _THAN_ALL.finditer(said.text):
         one, top = said.before(match.start()), max((c.share for c in said.reading.classes), default=0.0)
+        said.judge(match)
         is_less = re.search(r"\b(?:less|fewer|smaller)\b", said.text[: match.end()], re.I)
         if one is not None and said.classes_of(one.concept) and not is_less and said.share(one)[1] < top - 1e-6:
             yield "comparison", f"{match.group(0)!r}, but another covers more"
@@ -256,6 +276,7 @@ def _beside(said: Said) -> Iterable[Claim]:
         one = one if one is not None and match and one.end <= match.start() else said.before(other.start)
         if match is None or one is None or one.concept == other.concept:
             continue
+        said.judge(match)
         more, less = (other, one) if match.group("less") else (one, other)
         if said.share(more)[1] <= said.share(less)[0]:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
@@ -285,8 +306,12 @@ def _equal(said: Said) -> Iterable[Claim]:
     match, alike = _EQUAL.search(said.text), _ALIKE.search(said.text)
     named = said.mentions if match else listed_before(said, alike.start()) if alike else ()
     match = match or alike
-    shares = [said.share(one) for one in named]
-    if match and len(shares) > 1 and max(low for low, _ in shares) > NEARLY * min(high for _, high in shares):
+    if not match or len(named) < 2:
+        return
+    said.judge(match)
+    region = clause_region(said, min(match.start(), named[0].start), max(match.end(), named[-1].end))
+    shares = [shares_in(said, one, region) for one in named]
+    if max(low for low, _ in shares) > NEARLY * min(high for _, high in shares):
         yield "comparison", f"{match.group(0)!r}, but they are not"
 
 
@@ -300,7 +325,8 @@ _OPEN = ("several times", "many times")
 _AS = re.compile(
     rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(_FACTORS)}) )?"
     r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
-    rf"|\b(?P<also>{'|'.join(_FACTORS)}) (?:the (?:area|share|extent|size|amount)|that)(?P<within>) of\b"
+    rf"|(?P<hedges>\b(?:more than|over|less than) )?\b(?P<also>{'|'.join(_FACTORS)}) "
+    r"(?:the (?:area|share|extent|size|amount)|that)(?P<within>) of\b"
     rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(_FACTORS)}) "
     r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
     re.I,
@@ -322,11 +348,12 @@ def _times(said: Said) -> Iterable[Claim]:
             continue
         word = (match.group("factor") or match.group("also") or match.group("times") or "").strip().lower()
         factor = _FACTORS.get(word, 1.0)
-        (low, high), (other_low, other_high) = said.share(one), said.share(other)
+        said.judge(match)
+        (low, high), (other_low, other_high) = _both(said, one, other, match)
         if match.group("less"):
             (low, high), (other_low, other_high) = (other_low, other_high), (low, high)
         least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
-        hedge = (match.group("hedge") or match.group("hedged") or "").strip().lower()
+        hedge = (match.group("hedge") or match.group("hedged") or match.group("hedges") or "").strip().lower()
         if hedge in ("more than", "over") or word in _OPEN:
             holds = most > factor
         elif hedge in ("less than", "not"):

@@ -17,7 +17,14 @@ _NTH = {"second": 2, "third": 3, "fourth": 4}
 _COUNTS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six"), 1)}
 _RANK = re.compile(
     rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest|larger|bigger|smaller)\s+"
-    rf"(?:of (?:the|its) (?:two|three|four) )?(?:single )?(?:{_PATCH} of (?:the )?)?$",
+    rf"(?:of (?:the|its) (?:two|three|four) )?"
+    rf"(?:of (?:the )?[\w-]+ (?={_PATCH} of ))?(?:single )?(?:{_PATCH} of (?:the )?)?$",
+    re.I,
+)
+_RANK_OF_THEM = re.compile(
+    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest)(?: {_PATCH}| one)?"
+    r"(?: of (?:which|these|them|all))?(?=,? (?:(?:of )?which |is |lies |covers |covering |measures |"
+    r"measuring |in the )|,? (?:(?:at|with|of) )?(?:\w+ )?\d)",
     re.I,
 )
 _FIRST = re.compile(
@@ -34,6 +41,7 @@ _LIES = re.compile(
     r" (?:in|at|near|along) (?:the )?|,? (?:in|centred in) the ",
     re.I,
 )
+_ASIDE = re.compile(r",[^,;.]{0,30}(?:\.\d[^,;.]{0,20})?,")
 _HERE = re.compile(r"\s+(?:lying |standing )?(?:in|at) the ", re.I)
 _MEASURES = re.compile(r"\s+(?:\w+ )?(?:covers?|measures?|has|spans?|extends? over|is|takes? up)\b[^,;.]{0,20}$", re.I)
 _IS_SIZE = re.compile(
@@ -128,9 +136,13 @@ def _clause(said: Said, start: int) -> int:
 
 def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
     """``the second largest patch of A lies in the north, covers 2 ha, is small``."""
-    match = _RANK.search(said.text[: one.start])
-    if match is None:
-        return
+    match, start = _RANK.search(said.text[: one.start]), one.end
+    if match is None:  # "A lies in three patches, the largest of which covers 2 ha"
+        match = _RANK_OF_THEM.search(said.text, one.end)
+        if match is None or said.before(match.start()) is not one:
+            return
+        start = match.end()
+    said.judge(match)
     every = _all_of(said.reading, code)
     rank = (
         len(every)
@@ -138,11 +150,16 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
         else _NTH.get((match.group("nth") or "").lower(), 1)
     )
     patch = _patch(said.reading, code, rank) if rank else None
-    end = _clause(said, one.end)
-    areas = [n for n in find_numbers(said.text) if n.kind == "area" and one.end <= n.start < end]
-    where = next((p for p in places if one.end <= p.start < end and _LIES.fullmatch(said.text, one.end, p.start)), None)
+    end = _clause(said, start)
+    areas = [n for n in find_numbers(said.text) if n.kind == "area" and start <= n.start < end]
+    aside = _ASIDE.match(said.text, start)  # "the largest patch of A, at 4 ha, lies in the north"
+    after = aside.end() if aside else start
+    where = next((p for p in places if start <= p.start < end and _LIES.fullmatch(said.text, after, p.start)), None)
+    reached = next(
+        (p for p in places if start <= p.start < end and _REACHES.fullmatch(said.text, after, p.start)), None
+    )
     words = match.group(0).strip()
-    here = next((p for p in places if _HERE.fullmatch(said.text, one.end, p.start)), None)
+    here = next((p for p in places if _HERE.fullmatch(said.text, start, p.start)), None)
     if here is not None:  # "the largest patch of A in the south": of those there
         found = [each for n in range(1, 41) if (each := _patch(said.reading, code, n)) and _lies_in(each, here)]
         patch, where = (found[0] if found and rank == 1 else None), None
@@ -154,7 +171,9 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
         yield "number", f"{areas[0].text!r} is not the area of the {words}"
     if where is not None and patch.position and not _lies_in(patch, where):
         yield "place", f"{where.text!r} is not where the {words} lies"
-    yield from _sized(said, one.end, [patch])
+    if reached is not None and reached.form == "edge" and reached.region not in patch.edges:
+        yield "place", f"{reached.text!r} is not reached by the {words}"
+    yield from _sized(said, start, [patch])
 
 
 def _sized(said: Said, start: int, found: Sequence[_Patch]) -> Iterable[Claim]:
@@ -172,6 +191,7 @@ def _several(said: Said, one: Mention, code: int, places: Sequence[Place]) -> It
         return
     where = joined_places(said.text, places[rank:])
     if first:
+        said.judge(first)
         count = _COUNTS.get((first.group("count") or "two").lower(), 2)
         chosen = [_patch(said.reading, code, n) for n in range(1, count + 1)]
         holds = all(patch is not None and any(_lies_in(patch, place) for place in where) for patch in chosen)
@@ -244,8 +264,10 @@ def _reached(said: Said, one: Mention, code: int, places: Sequence[Place]) -> It
 def _biggest(said: Said, one: Mention, code: int) -> Iterable[Claim]:
     """``the largest patch in the scene is A``, ``the patch of A in the north is the largest in the scene``."""
     is_patch = re.search(rf"\b{_PATCH} of (?:the )?$", said.text[: one.start], re.I)
-    if not (_BIGGEST.search(said.text[: one.start]) or (is_patch and _IS_BIGGEST.match(said.text, one.end))):
+    match = _BIGGEST.search(said.text[: one.start]) or (_IS_BIGGEST.match(said.text, one.end) if is_patch else None)
+    if match is None:
         return
+    said.judge(match)
     largest = {c.code: float(c.patches.get("largest", 0.0)) for c in said.reading.classes if c.patches}
     if largest.get(code, 0.0) < max(largest.values()):
         yield "comparison", "the largest patch of the scene is one of another cover"

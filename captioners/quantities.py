@@ -71,15 +71,19 @@ _SIGN = r"(?P<sign>(?<!\d)[−-]|\bminus )?"
 _FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
 _FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
 _MONTHS = "|".join(MONTHS)
+ANY_SORT = (
+    r"(?:(?:separate|distinct|individual|different|small|smaller|large|larger|tiny|big|main|major|minor|isolated|mapped|"
+    r"scattered|dispersed|disconnected|detached|compact|narrow|elongated|irregular|similar|sizeable|other|"
+    r"wooded|forested|grassy|open|built-up|cultivated|green),? )*"
+)
 _COUNTABLE = (
-    r"(?:separate |distinct |individual |different |small |large |main |major |isolated |mapped |"
-    r"wooded |forested |grassy |open )*"
-    r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|clusters?|"
+    ANY_SORT + r"(?:patch|patches|buildings?|areas?|fields?|ponds?|lakes?|woods|meadows?|parks?|sites?|blocks?|"
     r"(?:land )?covers?|classes|kinds|types|water areas?|residential areas?|sports grounds?|car parks?|wetlands?|"
     r"orchards?|"
     r"quarries|cemeteries|rivers|streams|canals|roads|railways|villages|towns|houses|bridges|islands|forests|"
     r"water bod(?:y|ies)|bod(?:y|ies) of water|stands?|stretches|expanses?|plots?|parcels?|tracts?|strips?|copses?|"
-    r"groves?|reservoirs?|pools?|clearings?|glades?|pockets?|fragments?)"
+    r"groves?|reservoirs?|pools?|clearings?|glades?|pockets?|fragments?|pieces|parts|clumps?|clusters?|segments?|units|"
+    r"hamlets?|settlements?|farms|farmsteads?|islets?|dams?|schools?|churches)"
 )  # fmt: skip
 
 _DATE = re.compile(
@@ -129,15 +133,22 @@ _VAGUE = {
 }  # fmt: skip
 """Words for a count -> least and most that they may stand for."""
 _SEVERAL = (
-    r"(?:(?:separate|distinct|individual|small|large|isolated|mapped) )*"
-    r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields|water bodies|bodies of water|stands|"
-    r"stretches|expanses|plots|parcels|tracts|strips|copses|groves|reservoirs|pools)"
+    ANY_SORT
+    + r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields|water bodies|bodies of water|stands|"
+    r"stretches|expanses|plots|parcels|tracts|strips|copses|groves|reservoirs|pools|pieces|fragments|clumps|clusters|"
+    r"pockets|hamlets|settlements|villages|farms|farmsteads|forests|islands)"
 )
 _COUNT_WORD = re.compile(
     rf"{_HEDGED}(?:\b(?P<word>{_IN_WORDS})\s+(?={_COUNTABLE}\b)"
     rf"|(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b))",
     re.IGNORECASE,
 )
+_VAGUE_SIZE = re.compile(
+    rf"\b(?P<vague>tens of|{'|'.join(sorted((w for w in _VAGUE if w[-1] != 'e'), key=len, reverse=True))})\s+"
+    r"(?P<unit>hectares|acres|square (?:kilo)?met(?:re|er)s|kilomet(?:re|er)s|met(?:re|er)s)\b",
+    re.IGNORECASE,
+)
+"""``several hectares``."""
 _RATIO = re.compile(
     rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+)(?: pixels?)? "
     rf"(?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
@@ -187,7 +198,8 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     for kind, pattern in (
         ("date", _DATE), ("date", _MONTH), ("date", _YEAR), ("points", _POINTS), ("points", _BY_POINTS),
         ("percent", _PERCENT), ("ratio", _RATIO),
-        ("half area", _HALF_AREA), ("fraction", _FRACTION), ("area", _AREA), ("length", _LENGTH),
+        ("half area", _HALF_AREA), ("vague size", _VAGUE_SIZE), ("fraction", _FRACTION), ("area", _AREA),
+        ("length", _LENGTH),
         ("decibel", _DECIBEL), ("degrees", _DEGREES), ("count", _COUNT_WORD), ("plain", _PLAIN),
     ):  # fmt: skip
         if pattern is _BY_POINTS and not LEADING.search(sentence):
@@ -234,6 +246,13 @@ def _number(kind: str, match: re.Match[str]) -> Number:
     text, start, end = match.group(0), match.start(), match.end()
     if kind == "date":
         return Number(start, end, "date", 0.0, 0.0, text)
+    if kind == "vague size":
+        unit = match.group("unit").lower()
+        is_area = not unit.startswith(("k", "m"))
+        worths = _AREA_WORTH if is_area else {"k": 1e3, "m": 1.0}
+        worth = next(worth for name, worth in worths.items() if unit.startswith(name))
+        least, most = _VAGUE.get(match.group("vague").lower(), (15, 150))
+        return Number(start, end, "area" if is_area else "length", least * worth, most * worth, text)
     hedge = (match.group("hedge") or "").lower()
     if kind == "fraction":
         value = _FRACTION_WORDS[match.group("word").lower()]

@@ -44,6 +44,8 @@ def _ordered(said: Said) -> Iterable[Claim]:
         named = after if len(after) > 1 else said.mentions
     elif (match := _THEN.search(said.text)) and not find_places(said.text):
         named = listed_after(said, match.end())
+    if match:
+        said.judge(match)
     shares = [said.share(one) for one in (reversed(named) if rising else named) if said.classes_of(one.concept)]
     if match and any(high < low - SLACK for (_, high), (low, _) in pairwise(shares)):
         yield "comparison", f"{match.group(0).strip()!r} is not the order of their shares"
@@ -82,6 +84,7 @@ def _few(said: Said) -> Iterable[Claim]:
         shares = sorted((c.share for c in said.reading.classes), reverse=match.group("top") is not None)
         if len(named) != count or len(shares) < count or find_places(said.text):
             continue
+        said.judge(match)
         told = [said.share(one) for one in named]
         limit = shares[count - 1]
         if any((high < limit - SLACK) if match.group("top") else (low > limit + SLACK) for low, high in told):
@@ -121,8 +124,9 @@ _TOPS = re.compile(
 )
 _GOES_TO = re.compile(r"\b(?P<nth>first|second|third|fourth) place (?:goes|belongs|falls) to (?:the )?", re.I)
 _IS_END = re.compile(
-    r"\s+(?:is|are) the (?:(?P<most>most)|least) (?:widespread|common|extensive|abundant)"
-    r"(?: of (?:all|the \w+(?: covers)?|them))?\s*[.,;]",
+    r"\s+(?:is|are) (?:by far )?the (?:(?P<most>most (?:widespread|common|extensive|abundant)|largest|biggest)|"
+    r"smallest|rarest|least (?:widespread|common|extensive|abundant))"
+    r"(?: of (?:(?:all|them)(?: covers)?|(?:all |the )+(?P<of>\w+)(?: (?:land )?(?:covers|classes))?))?\s*[.,;]",
     re.I,
 )
 _PLACES = {"first": 1, "second": 2, "third": 3, "fourth": 4}
@@ -141,12 +145,19 @@ def _ends(said: Said) -> Iterable[Claim]:
     for one in said.mentions:
         found = _IS_END.match(said.text, one.end)
         if found and said.classes_of(one.concept) and not find_places(said.text):
+            said.judge(found)
             low, high = said.share(one)
             shares = [c.share for c in said.reading.classes]
+            if COUNTS.get((found.group("of") or "").lower(), len(shares)) != len(shares):  # "the largest of the three"
+                told = {m.concept for m in (*said.earlier, *said.mentions)}
+                shares = [said.share(Mention(0, 0, concept, False))[1] for concept in told]
+                if COUNTS[found.group("of").lower()] != len(told):
+                    yield "comparison", f"{found.group(0).strip()!r}: of which ones, has to be told"
             if (high < max(shares) - SLACK) if found.group("most") else (low > min(shares) + SLACK):
                 yield "comparison", f"{found.group(0).strip()!r} is another"
 
 
+COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
 _AFTER_ANOTHER = re.compile(
     r"\b(?:largest|biggest|main|most (?:common|extensive|widespread)) (?:land )?(?:cover|class) "
     r"(?:after|behind|next to|besides|apart from) (?:the )?",
@@ -161,6 +172,7 @@ def _after_another(said: Said) -> Iterable[Claim]:
         one = said.after(other.end) if other is not None and other.start == match.end() else None
         if one is None or other is None or not re.fullmatch(r" is (?:the )?", said.text[other.end : one.start], re.I):
             continue
+        said.judge(match)
         codes = {c.code for c in said.classes_of(other.concept)}
         rest = [c.share for c in said.reading.classes if c.code not in codes]
         if rest and said.share(one)[1] < max(rest) - SLACK:

@@ -19,7 +19,7 @@ _ALL = re.compile(
 )
 _BOTH = re.compile(r"\bboth (?:the )?$", re.I)
 _LIES = re.compile(
-    r"(?P<all>\s+all)?\s+"
+    r"(?: (?:areas|patches|blocks|stands|fields|parts|spots|surfaces))?(?P<all>\s+all)?\s+"
     r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: all)?(?: (?:found|located|seen))?)\s+"
     r"(?:only |entirely |mostly )?(?:in|along|at|within|on)\s+(?:the )?",
     re.I,
@@ -123,6 +123,7 @@ def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         after = said.after(second.end)
         if after is not None and after.start - second.end < 12:
             continue  # "more trees in the north than water in the south"
+        said.judge(than)
         here, there = (percent_of(said, near[-1:], place.region) for place in (first, second))
         if (here >= there) if words[-1].group("less") else (here <= there):
             yield "comparison", f"{words[-1].group(0)!r} is the wrong way round"
@@ -144,6 +145,7 @@ def _most(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         parts = _QUADRANTS if place.region in _QUADRANTS else ("n", "s", "e", "w")
         if place.region not in parts:
             continue
+        said.judge(match)
         shares = [percent_of(said, [one], part) for part in parts]
         here = percent_of(said, [one], place.region)
         if (here < max(shares) - 1e-6) if match.group("way").lower() == "most" else (here > min(shares) + 1e-6):
@@ -165,6 +167,7 @@ def _evenly(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     one = said.before(match.start()) if match else None
     if match is None or one is None or len(said.mentions) > 1 or not said.classes_of(one.concept):
         return
+    said.judge(match)
     named = [place.region for place in places if place.start >= match.end()]
     shares = [percent_of(said, [one], region) for region in (named if len(named) > 1 else _QUADRANTS)]
     if max(shares) > EVEN * min(shares):

@@ -28,7 +28,8 @@ _OPENING = re.compile(
 
 _SIGNS = frozenset("°²−–—‘’“”…×± \u00a0")
 _NOT = re.compile(
-    r"n['’]t\b|\bcannot\b|"
+    r"n['’]t\b|\bcannot\b|\b(?:reach(?:es)?|touch(?:es)?|borders?|meets?|covers?|extends? (?:in)?to|crosses|lies?) "
+    r"(?:neither|never|nowhere)\b|"
     r"\bnot\b(?! (?:quite|present|found|seen|there|any|contain|hold|include|show|known|only|as|so|occur)\b)",
     re.IGNORECASE,
 )

@@ -4,7 +4,8 @@ Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``c
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``,
 ``comparison`` (in `orders`), ``relation`` (in `contact` and `across`), ``shape``, ``size``, ``season``, ``trend``,
 ``terrain`` (in `claims`), quantities in words (in `extents`, `amounts`, `whole`, `spread`, `ranks`), single patches
-(`patches`), dates and heights (`levels`), map features (`mapped`), ``visibility``, ``leak``, ``hedge``, ``name``,
+(`patches`, `pieces`), dates and heights (`levels`), map features (`mapped`), comparing words that no rule has judged
+(`unread`), ``visibility``, ``leak``, ``hedge``, ``name``,
 ``echo``, ``subjective``, ``form``.
 """
 
@@ -15,22 +16,23 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from captioners import denials
+from captioners import attributed, denials
 from captioners.across import across, passed
 from captioners.amounts import amounts
 from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Said, claims, concepts_told
 from captioners.contact import contact
-from captioners.dated import told_then
+from captioners.dated import told_then, told_way
 from captioners.extents import extents
 from captioners.levels import levels, sides_of_slope
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.listed import list_around
-from captioners.mapped import is_on_map, mapped
-from captioners.mentions import Mention, find_mentions, find_places, is_synonym, merged
+from captioners.mapped import is_of_map, is_on_map, mapped
+from captioners.mentions import Mention, asserting, find_mentions, find_places, is_synonym, merged
 from captioners.names import names_told
 from captioners.orders import orders
 from captioners.patches import patches
+from captioners.pieces import pieces
 from captioners.placed import lies, tells
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.ranks import ranks
@@ -38,6 +40,7 @@ from captioners.reading import ClassReading, Reading
 from captioners.spread import are_compared, spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
+from captioners.unread import unread
 from captioners.whole import whole
 from schemas.facts import Fact
 
@@ -63,8 +66,6 @@ _UNITS = {
     "count": ("count", "m"),
 }
 """Kind of number -> units of the facts that may bear it out."""
-_PLACE_UNITS = ("region", "edges", "position", "axis")
-"""Units of map facts that say where."""
 _ABOUT_REGION = re.compile(
     r"(?:^In (?:the mapped ground of )?the |^The (?:mapped ground of the )?|\bof (?:the mapped ground of )?the )"
     r"(?:north|south|east|west|middle|centre|center|central|upper|lower)[\w-]*"
@@ -97,8 +98,10 @@ _OUTSIDE = re.compile(
 _ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(?:s|ing)?|along) (?:the )?$", re.I)
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
-RULES = (claims, contact, orders, ranks, extents, amounts, whole, spread, across, patches, levels, mapped)
-"""What judges a sentence beyond its classes, figures and places, each in a module of its own."""
+RULES = (
+    claims, contact, orders, ranks, extents, amounts, whole, spread, across, patches, pieces, levels, mapped, unread,
+)  # fmt: skip
+"""What judges a sentence beyond its classes, figures and places, each in a module of its own; `unread` comes last."""
 
 
 class Verifier:
@@ -147,7 +150,10 @@ class Verifier:
         plain = _TERMS.sub(lambda match: "x" * len(match.group(0)), plain)
         mentions = merged(find_mentions(plain, self.nouns), plain)
         told = concepts_told(known, self.nouns)
-        asserted = tuple(m for m in mentions if not m.negated and m.concept not in told)
+        of_label = {
+            m.concept for m in mentions if any(f.kind in attributed.OF_LABEL and self._is_about(f, m) for f in known)
+        }
+        asserted = tuple(m for m in mentions if not m.negated and (m.concept not in told or m.concept in of_label))
         found += self._classes(plain, mentions, told)
         found += self._numbers(plain, mentions, known)
         found += self._places(plain, mentions, known)
@@ -156,7 +162,7 @@ class Verifier:
         found += [Violation(rule, detail) for rules in RULES for rule, detail in rules(said)]
         found += [
             Violation("class", f"mentions {word!r}, which no fact names")
-            for word in unknown_things(_asserting(plain, mentions), self.told)
+            for word in unknown_things(asserting(plain, mentions), self.told)
         ]
         return found
 
@@ -236,7 +242,7 @@ class Verifier:
         paired = len(percents) == len(asserted)
         for rank, number in enumerate(percents):
             near = [asserted[rank]] if paired else neighbours(number, asserted)
-            then = told_then(cited, number, text, self.reading)
+            then = told_way(told_then(cited, number, text, self.reading), number, text)
             values = self._percent_values(near, regions, then, text, paired) if whole else []
             values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
             if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
@@ -266,6 +272,8 @@ class Verifier:
         values += [float(f.value) for f in told]
         values += [100.0 - float(f.value) for f in told if f.kind in ("labelled", "clear")]
         shares = [float(f.value) for f in cited if f.kind == "share" and f.region == "chip"]
+        if not near and attributed.MOVED.search(text):
+            return values  # "a third turned greener": no share of a cover tells that
         if not near or not paired:
             values += [sum(shares), 100.0 - sum(shares)] if shares else []
         if not near:
@@ -293,7 +301,7 @@ class Verifier:
             units = ("count",)  # "several patches"
         able = [f for f in cited if f.unit in units]
         near = beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
-        if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:patch|patches|pieces)\b", text[number.end :]):
+        if number.kind == "count" and attributed.PIECES.match(text[number.end :]):
             able = [f for f in able if f.kind in ("patches", "object")]
             near = near or [m for m in mentions if m.end <= number.start][-1:]
         if number.kind == "area" and not near:  # "the largest patch of water measures 3 ha, that of trees 5 ha"
@@ -303,8 +311,11 @@ class Verifier:
             able = [f for f in able if f.kind not in ("patches", "object") or f.fact_id.split(".")[1] not in parts]
         own = [f for f in able if any(self._is_about(f, m) for m in near)]
         values = [float(f.value) for f in (own if near and own else able)]
-        values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
-        if number.kind == "index":
+        if measured := attributed.values_of_sort(number, text, able, cited):
+            values = measured
+        else:
+            values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
+        if number.kind == "index" and not measured:
             if _STEP.search(text) and any(f.kind == "change" for f in cited):
                 values.append(number.low)
             values += [float(f.value) for f in cited if f.kind in ("share", "clear", "cloud")]
@@ -315,7 +326,8 @@ class Verifier:
             values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
         if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:kinds|types|classes|covers)", text[number.end :]):
             values = [float(len({m.concept for m in mentions})), float(len(self.reading.classes))]
-        return any(number.allows(value) for value in values)
+        things = attributed.counted(number, text, cited)
+        return any(number.allows(value) for value in (values if things is None else things))
 
     def _scattered(self, mention: Mention, text: str) -> list[str]:
         """Codes of the classes of several patches that a mention names by their own noun, as a whole."""
@@ -345,6 +357,8 @@ class Verifier:
                 continue  # "more trees in the east than in the west", "the ground falls to the south": rules know these
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
+            if attributed.is_judged_elsewhere(text[: place.start], names_a_cover=bool(asserted)):
+                continue
             if _OUTSIDE.search(text[: place.start]):
                 yield Violation("place", f"says what lies outside of {place.text!r}, not where it lies")
                 continue
@@ -357,13 +371,16 @@ class Verifier:
                 for f in cited
                 if f.kind in ("osm", "element")
                 and (not near or near[0].concept in concepts_told([f], self.nouns) | concepts_of(f.subject))
+                and (not near or is_of_map(f, text[near[0].start : near[0].end]))
             ]
-            by_map = not near or any(f.unit in _PLACE_UNITS for f in mapped)
-            holds = by_map and any(tells(fact, place) for fact in (mapped if near else cited))
+            by_map = not near or any(f.unit in attributed.PLACE_UNITS for f in mapped)
+            holds = by_map and any(
+                tells(fact, place) for fact in (mapped if near else attributed.spoken_of(text, cited))
+            )
             if near and not holds and not (by_map and is_on_map(text[near[0].start : near[0].end])):
                 classes = [c for m in near for c in self.classes_of(m.concept)]
                 nouns = {one.noun for one in classes}
-                told_by = [f for f in cited if f.subject in nouns and not (strong and f.unit == "position")]
+                told_by = attributed.placing([f for f in cited if f.subject in nouns], place, text, strong=strong)
                 if place.form == "edge" and _ALONG.search(text[: place.start]):
                     told_by = [f for f in told_by if f.unit != "edges"]  # what reaches an edge does not line it
                 holds = any(tells(fact, place) for fact in told_by)
@@ -375,19 +392,14 @@ class Verifier:
                     holds = holds or any(tells(fact, place) for fact in moved)
                 if told and not strong:  # "2% of the north-west is water" says that little of it lies there
                     holds = holds or any(
-                        f.kind == "share" and f.region == place.region and f.subject in nouns and float(f.value) > 0
+                        f.kind == "share"
+                        and place.region in (f.region, *f.region[:2])
+                        and f.subject in nouns
+                        and float(f.value) > 0
                         for f in cited
                     )
             if not holds:
                 yield Violation("place", f"{place.text!r} is not borne out")
-
-
-def _asserting(text: str, mentions: Sequence[Mention]) -> str:
-    """The text with the covers that it denies blanked: "no lake" names none."""
-    for one in mentions:
-        if one.negated:
-            text = text[: one.start] + "x" * (one.end - one.start) + text[one.end :]
-    return text
 
 
 def as_checks(violations: Iterable[Violation]) -> dict[str, Any]:

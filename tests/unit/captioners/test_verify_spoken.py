@@ -359,3 +359,48 @@ def test_map_features_pass_where_their_own_facts_bear_them_out(text: str) -> Non
 )
 def test_map_features_are_doubted_where_only_those_of_another_would_do(rule: str, text: str) -> None:
     assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("comparison", "Trees and water cover equal shares of the south-east."),
+        ("comparison", "The north-east shows the greenest ground."),
+        ("comparison", "The southern half is the taller one."),
+        ("comparison", "The wood in the north-west covers twice the area of that in the north-east."),
+        ("shape", "The trees form a single continuous block."),
+        ("shape", "The brown ground lies in the middle."),
+        ("relation", "The railway runs parallel to the road."),
+        ("relation", "The cropland is enclosed on all sides by water."),
+        ("relation", "The longest boundary runs between grassland and water."),
+        ("season", "Both images were taken in summer."),
+        ("number", "The spring date shows a mean NDVI of 0.62 and the summer date 0.35."),
+        ("number", "Trees cover 2.3 ha in the north-east."),
+        ("number", "Trees lie in dozens of tiny fragments."),
+        ("number", "The average elevation is about 218 m."),
+        ("number", "Three optical images show the scene."),
+        ("number", "The two dates lie a year apart, in March and in July."),
+        ("form", "The water reaches neither the northern nor the western edge."),
+        ("place", "The woods occupy the entire northern edge."),
+    ],
+)
+def test_words_that_no_rule_has_judged_do_not_pass(rule: str, text: str) -> None:
+    """Each passed as checked: a rule met its words and went on, or a fact of something else bore it out."""
+    assert rule in broken(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Water covers 8% of the scene, none of it in the north.",
+        "The main road runs from north to south, just west of the centre.",
+        "Trees form three patches, the largest of which covers 1.6 ha.",
+        "Grassland covers over nine times the area of water.",
+        "The longest boundary runs between grassland and trees.",
+        "The cropland is nearly all in one piece.",
+        "The two dates lie four months apart.",
+        "Built-up land runs from north to south along the western edge.",
+    ],
+)
+def test_more_of_what_models_write_passes_where_it_is_so(text: str) -> None:
+    assert broken(text) == set()

@@ -1,0 +1,100 @@
+"""Which of the cited facts may bear out a figure or a place, by what the words around it speak of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+
+from captioners.mentions import Place
+from captioners.quantities import ANY_SORT, Number
+from schemas.facts import Fact
+
+PLACE_UNITS = ("region", "edges", "position", "axis")
+"""Units of facts that say where."""
+OF_LABEL = ("share", "dominant", "patches", "object", "place", "adjacency", "relation")
+"""Kinds of facts of the label: where they are cited, a cover is that of the label, not a map feature alone."""
+MOVED = re.compile(
+    r"\b(?:green(?:ed|er|ing|ness)|(?:turned|stayed|remained) green|brown(?:ed|ing)|thinn(?:ed|ing)|"
+    r"chang(?:ed?|es|ing)|flooded|dried|loss(?:es)?|gains?|lost vegetation)\b",
+    re.I,
+)
+"""Words of what came and went between two dates."""
+PIECES = re.compile(
+    rf"\s*{ANY_SORT}(?:patch|patches|pieces|fragments?|clumps?|blocks?|stands?|segments|pockets?)\b", re.I
+)
+"""Words after a count by which it is one of patches."""
+_JUDGED = re.compile(r"\b(?:(?:hardly|barely|scarcely) any(?:thing)?|next to none|almost none) of (?:the )?$", re.I)
+_NONE = re.compile(r"\b(?:no|neither|nor|without)\b[^.;,]*$", re.I)
+_SORT = re.compile(r"\b(V[VH]|ND[VWB]I)\b")
+_SORT_AFTER = re.compile(r"\s*(?:in |for |\()(V[VH]|ND[VWB]I)\b")
+_BY = re.compile(
+    r"\b(?:by|chang\w*|difference|gain\w*|loss|lost|drop|rise|fall|decline|increase|decrease|moved|step|ground)\b"
+    r"[^.;,]{0,40}$",
+    re.I,
+)
+_STEP = re.compile(r"\bmore than 0\.2\b")
+_THINGS = re.compile(
+    rf"\s*{ANY_SORT}(roads|railways|rivers|streams|canals|bridges|schools|churches|dams|parks)\b", re.I
+)
+
+
+def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
+    """The cited facts that say where that is of which a sentence without a cover speaks: a change, a map feature."""
+    placed = [f for f in cited if f.unit in PLACE_UNITS]
+    if MOVED.search(text) and (found := [f for f in placed if f.kind == "change"]):
+        return found
+    words = set(re.findall(r"[a-z]{4,}", text.lower()))
+    words |= {word.removesuffix("s") for word in words}
+    of_map = [f for f in placed if f.kind in ("osm", "element")]
+    return [f for f in of_map if words & {word.removesuffix("s") for word in f.subject.split()}] or placed
+
+
+def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> list[Fact]:
+    """Facts of a cover that may say where it lies: the edges that it meets bear out edges, its axis a way from here to
+    there, and a single patch nothing that is said of most of it (``strong``).
+    """
+    apt = {"edges": place.form == "edge" or bool(_RUNS.search(text)), "axis": bool(_RUNS.search(text)),
+           "position": not strong}  # fmt: skip
+    return [fact for fact in facts if apt.get(fact.unit, True)]
+
+
+_RUNS = re.compile(
+    r"\bfrom\b|\b(?:reach|touch|extend|stretch|run)\w*\b|\b(?:north-south|south-north|east-west|west-east)\b", re.I
+)
+
+
+def is_judged_elsewhere(before: str, *, names_a_cover: bool) -> bool:
+    """Whether rules of their own judge the place that follows: "hardly any of the south", "no roads in the east"."""
+    return bool(_JUDGED.search(before)) or (not names_a_cover and bool(_NONE.search(before)))
+
+
+def values_of_sort(number: Number, text: str, able: Sequence[Fact], cited: Sequence[Fact]) -> list[float]:
+    """What a figure may be of the polarisation or index that is named beside it; empty where none is, or none cited.
+
+    Args:
+        number: an index or a level of backscatter: "VV was -10 dB, VH -16 dB".
+        text: the sentence.
+        able: cited facts of its unit.
+        cited: all of them.
+    """
+    after = _SORT_AFTER.match(text, number.end)
+    named = [after.group(1)] if after else _SORT.findall(text[: number.start])
+    if not named or number.kind not in ("index", "decibel"):
+        return []
+    own = [f for f in able if f".{named[-1].lower()}." in f"{f.fact_id}."]
+    values = [float(f.value) for f in own if f.kind != "change"]
+    if _BY.search(text[: number.start]):
+        steps = [abs(float(f.value)) for f in own if f.kind == "change"]
+        values += [*steps, *(abs(a - b) for a, b in combinations(values, 2))]
+    is_step = _STEP.search(text) and any(f.kind == "change" for f in cited)
+    return [*values, number.low] if is_step else values
+
+
+def counted(number: Number, text: str, cited: Sequence[Fact]) -> list[float] | None:
+    """The counts of the things of the map that a figure counts ("two roads"); None where it counts others."""
+    noun = _THINGS.match(text, number.end) if number.kind == "count" and number.low > 1 else None
+    if noun is None:
+        return None
+    word = noun.group(1).lower().removesuffix("s")
+    return [float(f.value) for f in cited if f.unit == "count" and word in f.subject.lower()]

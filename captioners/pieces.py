@@ -1,0 +1,121 @@
+"""Of how many pieces a cover is said to be, and how many hectares of it lie in a part of the scene."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from captioners.claims import Claim, Said
+from captioners.listed import listed_before
+from captioners.mentions import Mention, find_places
+from captioners.quantities import find_numbers
+from captioners.reading import ClassReading
+
+_PIECE = r"(?:patch|block|piece|body|mass|unit|area|expanse|stretch|whole|stand|tract)"
+_AS_ONE = re.compile(
+    r"\s+(?:(?:cover|land|ground)\s+)?"
+    r"(?:forms?|is|are|lies?|makes? up|consists? of|occurs?|exists?|comprises?|stands?)\s+"
+    r"(?P<most>(?:(?:almost|nearly|virtually) (?:all|entirely)|mostly|mainly|largely)\s+)?"
+    r"(?:all\s+|entirely\s+|only\s+)?"
+    rf"(?:as |in |of )?(?:one|an? (?:single|continuous|contiguous|unbroken|coherent|connected))\s+"
+    rf"(?:[\w-]+,?\s+){{0,3}}?{_PIECE}\b"
+    r"(?!\s+(?:of (?:\w+ )?[\d.]|covering|measuring|and|or))",
+    re.I,
+)
+"""``A forms a single block``; one of so many hectares need not be all of it."""
+_IS_WHOLE = re.compile(
+    r"\s+(?:is|are|forms?|remains?)\s+(?:an? )?(?:continuous|contiguous|unbroken|undivided|all connected)\b", re.I
+)
+_IS_PARTED = re.compile(
+    r"\s+(?:is|are|lies?)\s+(?:\w+ly )?"
+    r"(?:fragmented|broken up|split(?: up)?|divided into|broken into|scattered in|patchy)\b",
+    re.I,
+)
+IN_ONE, MOSTLY_IN_ONE = 0.95, 0.85
+"""The largest patch of what is one piece, and of what is nearly so, holds so much of it."""
+
+
+def pieces(said: Said) -> Iterable[Claim]:
+    """Everything that the rules of this module object to."""
+    for one in said.mentions:
+        classes = [c for c in said.classes_of(one.concept) if c.patches]
+        if len(classes) == 1:
+            yield from _one_piece(said, one, classes[0])
+            yield from _alike(said, one, classes[0])
+            yield from _area_there(said, one, classes[0])
+
+
+def _one_piece(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
+    """``A forms a single block``, ``A is continuous``, ``A is fragmented``."""
+    count = int(of.patches.get("count", 0))
+    match = _AS_ONE.match(said.text, one.end) or _IS_WHOLE.match(said.text, one.end)
+    held = float(of.patches.get("largest", 0.0)) / max(1e-9, of.share / 100.0 * _ground(said))
+    if match and held < (MOSTLY_IN_ONE if match.re is _AS_ONE and match.group("most") else IN_ONE):
+        yield "shape", f"{match.group(0).strip()!r}, but it lies in {count} patches"
+    parted = _IS_PARTED.match(said.text, one.end)
+    if parted and count == 1:
+        yield "shape", f"{parted.group(0).strip()!r}, but it is one patch"
+
+
+_ALIKE = re.compile(
+    r"[^,;.]{0,40}? of (?:an? |the |about (?:the )?)?(?:(?P<equal>\w*\s?equal|identical|same)|"
+    r"similar|comparable) (?:size|area|extent)s?\b",
+    re.I,
+)
+EQUAL_RATIO, SIMILAR_RATIO = 1.3, 2.0
+"""Patches of equal or similar size differ by no more."""
+
+
+def _alike(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
+    """``two patches of A of equal size``."""
+    match, sizes = _ALIKE.match(said.text, one.end), areas_of(said, of.code)
+    if match and len(sizes) > 1 and len(listed_before(said, one.end)) == 1:
+        said.judge(match)
+        if max(sizes) > (EQUAL_RATIO if match.group("equal") else SIMILAR_RATIO) * min(sizes):
+            yield "comparison", f"{match.group(0).strip()!r}, but its patches are not"
+
+
+def areas_of(said: Said, code: int) -> list[float]:
+    """m2 of all patches of a class; empty where some are too small to have facts."""
+    count = said.reading.by_id.get(f"patches.{code}.count")
+    found = [
+        said.reading.by_id.get(f"object.{code}.{rank}.area") for rank in range(1, 1 + int(count.value if count else 0))
+    ]
+    return [] if None in found else [float(fact.value) for fact in found if fact is not None]
+
+
+_THERE = re.compile(
+    r"(?: of (?:the )?[\w -]{1,30})?(?: (?:lies?|is|are|stands?|found|located))? (?:in|within) (?:the )?", re.I
+)
+_COVERS = re.compile(r"\s+(?:covers?|takes? up|occup(?:y|ies)|measures?|extends? over|amounts? to)\s+$", re.I)
+
+
+def _area_there(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
+    """``A covers 8 ha in the north-west``: what lies there, or a patch there."""
+    for number in find_numbers(said.text):
+        if number.kind != "area":
+            continue
+        of_it = re.fullmatch(r" of (?:the )?", said.text[number.end : one.start]) is not None
+        place = next((p for p in find_places(said.text) if _THERE.fullmatch(said.text, number.end, p.start)), None)
+        if place is None or place.form in ("edge", "corner"):
+            continue
+        if not (of_it or _COVERS.fullmatch(said.text, one.end, number.start)):
+            continue
+        quarters = (
+            [q for q in ("nw", "ne", "sw", "se") if place.region in q] if place.region != "middle" else ["middle"]
+        )
+        shares = [said.reading.region_share(of.code, quarter) for quarter in quarters]
+        there = sum(share or 0.0 for share in shares) / 400.0 * _ground(said)
+        sizes = [
+            f for f in said.reading.sheet.facts if f.fact_id.startswith((f"object.{of.code}.", f"patches.{of.code}.l"))
+        ]
+        single = [float(f.value) for f in sizes if f.unit == "m2"]
+        if None not in shares and not any(number.allows(area) for area in (there, *single)):
+            yield "number", f"{number.text!r} is not what lies in the {place.text!r}"
+
+
+def _ground(said: Said) -> float:
+    """m2 that have a class."""
+    sides = [said.reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
+    width, height = (0.0 if side is None else float(side.value) for side in sides)
+    return width * height * said.reading.labelled / 100.0

@@ -1,0 +1,55 @@
+"""Comparing words that no rule has judged: what nothing was asked about must not pass as checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from captioners.claims import Claim, Said
+from captioners.quantities import find_numbers
+
+_COMPARED = re.compile(
+    r"(?<!rather )(?<!other )(?<!else )\bthan\b(?! near infrared)|\b[a-z]+(?:er|re) one\b"
+    r"|\b(?:[a-z]+er|more|less)\b[^.;,]{0,16} of the two\b",
+    re.I,
+)
+_SUPERLATIVE = re.compile(
+    r"\b(?:larg|bigg|small|high|low|green|dens|wett|dri|bright|dark|steep|flatt|wid|narrow|long|short|deep|strong|weak|"
+    r"rich|near|clos|clear|warm|cold|thick|thinn|bar)est\b"
+    r"(?! (?:elongated|compact|irregular|ring-shaped|winding|straight)\b)"  # of a shape: judged as an expression
+    r"|\b(?:the|its|their) (?:most|least) (?!of\b)[a-z-]+\b|(?<!at )\bmost(?=\s*[.,;])",
+    re.I,
+)
+_EQUAL = re.compile(
+    r"\b(?:equal(?:ly)?|evenly|identical(?:ly)?|alike)\b"
+    r"|\b(?:same|similar|comparable) (?:in )?(?:share|area|amount|extent|size|proportion|cover|length|height)s?\b"
+    r"|\b(?:similarly|comparably) (?:sized|large|common|extensive)\b"
+    r"|\b(?:twice|thrice|double|[a-z]+ times) (?:the (?:area|share|extent|size|amount)|that) of\b"
+    r"|\b(?:outnumbers?|outweighs?|surpass(?:es)?|outstrips?|negative|(?:hardly|barely|scarcely) chang(?:ed|es))\b"
+    r"|\bas (?!well\b|far\b|long\b|soon\b|such\b)[a-z]+ as\b(?! \d)",
+    re.I,
+)
+_RELATION = re.compile(
+    r"\b(?:halfway|midway|gap|replac(?:es|ed|ing)|parallel|perpendicular|link(?:s|ed|ing)?|connect(?:s|ed|ing)?|"
+    r"converges?|intersects?|branch(?:es)?)\b"
+    r"|\b(?:north|south|east|west)\S*ern (?:bank|shore|waterfront|outskirts)s?\b",
+    re.I,
+)
+
+_COLOUR = re.compile(
+    r"\b(?:brown(?:ish)?|gr[ae]y(?:ish)?|blue(?:ish)?|bluish|black|white|red(?:dish)?|yellow(?:ish)?|orange|pink|tan|beige|"
+    r"turquoise|purple|dark|bright|pale|light-colou?red|colou?rful)\b(?! (?:infrared|edge)\b)",
+    re.I,
+)
+
+
+def unread(said: Said) -> Iterable[Claim]:
+    """Comparisons, superlatives, likenesses and relations of a sentence that no rule before this one has judged."""
+    figures = [(number.start, number.end) for number in find_numbers(said.text)]
+    for rule, pattern in (
+        ("comparison", _COMPARED), ("comparison", _SUPERLATIVE), ("comparison", _EQUAL), ("relation", _RELATION),
+        ("shape", _COLOUR),
+    ):  # fmt: skip
+        for match in pattern.finditer(said.text):
+            if not any(start <= match.end() + 1 and match.start() <= end for start, end in (*said.read, *figures)):
+                yield rule, f"{match.group(0)!r} is read by no rule: say it in another way"
