@@ -97,7 +97,8 @@ def patches(said: Said) -> Iterable[Claim]:
 def _patch(reading: Reading, code: int, rank: int) -> _Patch | None:
     """A patch by its rank among those of its class, 1: the largest."""
     head = f"patches.{code}.largest" if rank == 1 else f"object.{code}.{rank}"
-    values = {i.removeprefix(head): f.value for i, f in reading.by_id.items() if i.startswith(head)}
+    names = ("", ".area", ".position", ".size", ".edges")
+    values = {name: fact.value for name in names if (fact := reading.by_id.get(head + name)) is not None}
     return _of(values, "" if rank == 1 else ".area")
 
 
