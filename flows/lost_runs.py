@@ -1,7 +1,7 @@
 """Runs whose machine died: nobody tells Prefect, which counts them as running and keeps their place in the pool.
 
-A run says every few minutes that it lives. An automation of the site, which the Prefect server watches, calls those
-that fell silent crashed.
+A run says every few minutes that it lives, from its begin on. An automation of the site, which the Prefect server
+watches, calls those crashed that fell silent, or that a worker took up and that never began.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import get_current_settings
 
 BEAT = "prefect.flow-run.heartbeat"
+TAKEN = "prefect.flow-run.Pending"
+"""A worker took a run up, which has its place in the pool from then on; where the machine dies before it begins, there
+is no sign of life to go by."""
 ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
 """After which no sign of life is due: the last is of a run that gave its place back, and is started again later."""
 MISSED = 4
@@ -40,8 +43,8 @@ def automation_of(site: str) -> AutomationCore:
         name=f"{site}: lost runs",
         description="Calls runs crashed whose machine died, so that others get their place. Made by terraweft deploy.",
         trigger=EventTrigger(
-            after={BEAT},
-            expect={BEAT, *(f"prefect.flow-run.{state}" for state in ENDS)},
+            after={BEAT, TAKEN},
+            expect={BEAT, TAKEN, *(f"prefect.flow-run.{state}" for state in ("Running", *ENDS))},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
             match_related=ResourceSpecification({"prefect.resource.id": f"prefect.tag.site:{site}"}),
             for_each={"prefect.resource.id"},

@@ -11,7 +11,7 @@ from prefect.events.schemas.events import Event, RelatedResource, Resource
 from prefect.server.events.ordering import PRECEDING_EVENT_LOOKBACK
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
-from flows.lost_runs import BEAT, MISSED, automation_of
+from flows.lost_runs import BEAT, MISSED, TAKEN, automation_of
 
 
 def _beat(site: str) -> Event:
@@ -37,9 +37,18 @@ def test_a_run_may_lack_some_signs_of_life_and_its_end_is_one() -> None:
     pause_s = get_current_settings().flows.heartbeat_frequency
     assert pause_s
     assert trigger.within >= timedelta(seconds=MISSED * pause_s)
-    assert trigger.expect - {BEAT} == {
+    assert trigger.expect - {BEAT, TAKEN, "prefect.flow-run.Running"} == {
         f"prefect.flow-run.{end}" for end in ("Completed", "Failed", "Cancelled", "Crashed", "AwaitingRetry")
     }, "a run that waits for its next start gives none either"
+
+
+def test_a_run_that_was_taken_up_and_never_began_is_lost_too() -> None:
+    """Its machine died, or Prefect's server, while its process started: it held its place in the pool for ever."""
+    trigger = automation_of("alps").trigger
+    assert isinstance(trigger, EventTrigger)
+    assert trigger.after == {BEAT, "prefect.flow-run.Pending"}
+    assert trigger.after < trigger.expect, "a run that is started again is waited for anew"
+    assert "prefect.flow-run.Running" in trigger.expect, "one that beats not at all is not called lost for that"
 
 
 @pytest.mark.parametrize("pause_s", [30, 180, 600])
