@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -12,6 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from flows.deployments import PAGE, api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
+from flows.told import is_unheard
 from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
 from shards.document import current_document
@@ -49,6 +51,8 @@ class Freshness:
     """When the next run is due."""
     problem: str = ""
     """Why it is unreadable, in a line."""
+    unheard: UUID | None = None
+    """The newest run, where it did not end well and nobody was told."""
 
 
 def freshness(
@@ -65,15 +69,15 @@ def freshness(
     return [_of(regions, name, runs[name], environment, now) for name in names]
 
 
-Runs = tuple[datetime | None, str, datetime | None, bool]
+Runs = tuple[datetime | None, str, datetime | None, bool, UUID | None]
 """When a run last ended well that asked for all there is, the state of the newest that has begun or should have, when
-the next is due, and whether the schedule rests.
+the next is due, whether the schedule rests, and that newest run where nobody was told that it did not end well.
 """
 
 
 def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str], now: datetime) -> Freshness:
     row = regions.row(name)
-    ended, last_state, due, is_paused = runs
+    ended, last_state, due, is_paused, unheard = runs
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
@@ -99,6 +103,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
         last_state=last_state,
         next_utc=due,
         problem=problem,
+        unheard=unheard,
     )
 
 
@@ -139,7 +144,7 @@ def _runs(client: SyncPrefectClient, regions: Regions, name: str, now: datetime)
     try:
         deployment = read_deployment(client, regions, name)
     except UserError:
-        return None, "", None, regions.row(name).paused
+        return None, "", None, regions.row(name).paused, None
     found: list[FlowRun] = []
     ended: list[datetime] = []
     for run in flow_runs(client, deployment.id):
@@ -151,7 +156,8 @@ def _runs(client: SyncPrefectClient, regions: Regions, name: str, now: datetime)
     due = {run.id: moment for run in found if (moment := _due(run)) is not None and moment >= now}
     begun = [run for run in found if run.state and run.id not in due]  # or should have: nobody took it up
     state = begun[0].state.name if begun and begun[0].state else ""
-    return max(ended, default=None), str(state or ""), min(due.values(), default=None), deployment.paused
+    unheard = begun[0].id if begun and is_unheard(begun[0]) else None
+    return max(ended, default=None), str(state or ""), min(due.values(), default=None), deployment.paused, unheard
 
 
 def _due(run: FlowRun) -> datetime | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, tags
 from prefect.client.schemas.objects import FlowRun
@@ -26,6 +27,7 @@ from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
+from flows.told import mark_told
 from flows.validating import let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
 from schemas.region_table import Row
@@ -83,15 +85,15 @@ def tell_of_crash(flow: Any, flow_run: FlowRun, state: Any) -> None:
     """
     regions, region = load_regions(Path(flow_run.parameters["table"])), str(flow_run.parameters["region"])
     said = "the run crashed: its process was ended; the next one goes on with what is finished"
-    tell_of_failure(regions, region, said)
+    tell_of_failure(regions, region, said, flow_run.id)
 
 
-def tell_of_failure(regions: Regions, region: str, said: str) -> None:
-    """Tell whom a row names, or the table where the row is gone, that a run failed."""
-    if region in regions.names():
-        notify(regions.row(region).notify, Event("failed", region, *stand(regions, region), said), os.environ)
-    else:
-        notify(regions.table.notify, Event("failed", region, "", "", said), os.environ)
+def tell_of_failure(regions: Regions, region: str, said: str, run: UUID | None = None) -> None:
+    """Tell whom a row names, or the table where the row is gone, that a run failed: this one, where none is named."""
+    is_there = region in regions.names()
+    rule = regions.row(region).notify if is_there else regions.table.notify
+    where = stand(regions, region) if is_there else ("", "")
+    mark_told(notify(rule, Event("failed", region, *where, said), os.environ), run)
 
 
 @flow(name="refresh", flow_run_name=run_name, persist_result=False, on_crashed=[tell_of_crash])

@@ -67,7 +67,9 @@ def add_commands(app: typer.Typer, out: Console) -> None:
         table: TableArgument,
         regions: RegionsArgument = None,
         as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of a table.")] = False,
-        tell: Annotated[bool, typer.Option("--notify", help="Tell whom the table names of stale regions.")] = False,
+        tell: Annotated[
+            bool, typer.Option("--notify", help="Tell whom the table names of stale regions and untold runs.")
+        ] = False,
     ) -> None:
         """Say how old every region is beside its promise. Exit 1 where one is stale, unreadable or was never made."""
         from terraweft.operate import run_freshness

@@ -111,6 +111,7 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         from flows.deployments import strangers
         from flows.freshness import freshness
         from flows.notify import Event, notify
+        from flows.told import mark_told
     try:
         found = freshness(regions, wanted, os.environ, datetime.now(UTC))
     except UserError as error:
@@ -136,4 +137,8 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
             text = f"{one.state}: {one.problem or since + promise}"
             event = Event("stale", one.region, one.dataset, one.version, text)
             notify(regions.row(one.region).notify, event, os.environ)
+        if one.unheard is not None:
+            text = f"its last run ended as {one.last_state}, untold; the next one goes on with what is finished"
+            event = Event("failed", one.region, one.dataset, one.version, text)
+            mark_told(notify(regions.row(one.region).notify, event, os.environ), one.unheard)
     return not any(one.state in BAD for one in found)

@@ -11,11 +11,12 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.states import AwaitingConcurrencySlot, Completed, Late, Running, Scheduled
+from prefect.states import AwaitingConcurrencySlot, Completed, Crashed, Failed, Late, Running, Scheduled
 
 from flows import freshness as module
 from flows.freshness import Freshness, freshness
 from flows.regions import load_regions
+from flows.told import TOLD
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -39,7 +40,7 @@ WHOLE = "2022-12-31"
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A site without runs; its folder."""
     monkeypatch.setattr(module, "api", lambda: nullcontext())
-    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, False))
+    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, False, None))
     (tmp_path / "regions.yaml").write_text(TABLE)
     return tmp_path
 
@@ -75,7 +76,7 @@ def test_a_version_is_as_old_as_what_it_asked_for(site: Path, created: datetime,
 def test_a_row_whose_schedule_rests_breaks_no_promise(
     days: int | None, state: str, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, True))
+    monkeypatch.setattr(module, "_runs", lambda *_: (None, "", None, True, None))
     if days is not None:
         _publish(site / "data" / "inn", NOW - timedelta(days=days))
     assert _of(site, "inn").state == state
@@ -92,7 +93,8 @@ def test_a_dataset_that_cannot_be_read_hides_no_other(site: Path) -> None:
 
 def _run(state: State, hours: float) -> FlowRun:
     moment = NOW + timedelta(hours=hours)
-    return FlowRun.model_construct(id=uuid4(), state=state, expected_start_time=moment, end_time=moment, parameters={})
+    about = {"expected_start_time": moment, "end_time": moment, "parameters": {}, "labels": {}}
+    return FlowRun.model_construct(id=uuid4(), state=state, **about)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +140,26 @@ def test_the_runs_of_years_are_not_read_for_the_newest(tmp_path: Path, monkeypat
     inn, _ = freshness(load_regions(tmp_path / "regions.yaml"), (), {}, NOW)
     assert (inn.last_state, inn.checked_utc) == ("Failed", NOW - timedelta(days=250, hours=1))
     assert (len(read), len(opened)) == (2 * 251, 1), "further than the newest that ended well, or again for each region"
+
+
+@pytest.mark.parametrize(
+    ("states", "labels", "is_unheard"),
+    [
+        ([Crashed(), Completed()], {}, True),
+        ([Failed(), Completed()], {}, True),
+        ([Crashed(), Completed()], {TOLD: True}, False),
+        ([Completed(), Crashed()], {}, False),
+    ],
+    ids=["crashed", "failed", "told", "mended by the next one"],
+)
+def test_the_last_run_that_ended_badly_and_was_told_nobody_is_named(
+    states: list[State], labels: dict[str, bool], is_unheard: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's server was away when it ended: its worker could not say so, and nobody heard of that night."""
+    runs = [_run(state, -1.0 - 24 * night) for night, state in enumerate(states)]
+    runs[0].labels = dict(labels)
+    monkeypatch.setattr(module, "api", lambda: nullcontext())
+    monkeypatch.setattr(module, "read_deployment", lambda client, regions, name: SimpleNamespace(id=name, paused=False))
+    monkeypatch.setattr(module, "flow_runs", lambda client, deployment: iter(runs))
+    (tmp_path / "regions.yaml").write_text(TABLE)
+    assert _of(tmp_path, "inn").unheard == (runs[0].id if is_unheard else None)

@@ -6,6 +6,7 @@ import errno
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun
@@ -199,13 +200,17 @@ def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: p
     assert [day and day.day for day in begun] == [4, 5, 5, 6, 1, 2, 8, None]
 
 
-def test_a_run_that_was_killed_is_told(tmp_path: Path, told: list[Event]) -> None:
+def test_a_run_that_was_killed_is_told(tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
-    run = FlowRun.model_construct(parameters={"table": str(tmp_path / "regions.yaml"), "region": "inn"})
+    run = FlowRun.model_construct(id=uuid4(), parameters={"table": str(tmp_path / "regions.yaml"), "region": "inn"})
+    marked: list[UUID] = []
+    monkeypatch.setattr(scheduled, "notify", lambda rule, event, environment: told.append(event) or 1)
+    monkeypatch.setattr("flows.told._label", marked.append)
     (hook,) = refresh_region.on_crashed_hooks
     hook(flow=refresh_region, flow_run=run, state=Crashed())
     assert [(one.kind, one.region, one.dataset) for one in told] == [("failed", "inn", str(tmp_path / "data" / "inn"))]
     assert "crashed" in told[0].text
+    assert marked == [run.id], "so that the morning does not tell it again"
 
 
 def test_a_run_that_comes_again_tells_nobody(
@@ -232,7 +237,7 @@ def test_a_run_whose_row_is_gone_is_told_to_whom_the_table_names(tmp_path: Path,
         refresh_region.fn(str(tmp_path / "regions.yaml"), "etsch")
     (hook,) = refresh_region.on_crashed_hooks
     gone = {"table": str(tmp_path / "regions.yaml"), "region": "etsch"}
-    hook(flow=refresh_region, flow_run=FlowRun.model_construct(parameters=gone), state=Crashed())
+    hook(flow=refresh_region, flow_run=FlowRun.model_construct(id=uuid4(), parameters=gone), state=Crashed())
     assert [(one.kind, one.region) for one in told] == [("failed", "etsch")] * 2
     assert "terraweft deploy regions.yaml --prune" in told[0].text
 

@@ -8,11 +8,13 @@ from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
 
+import flows.told
 from flows import deployments, freshness, notify
 from schemas.errors import MissingExtraError, UserError
 from shards.storage import open_storage
@@ -38,7 +40,7 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
 ) -> None:
     due = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
     monkeypatch.setattr(freshness, "api", lambda: nullcontext())
-    monkeypatch.setattr(freshness, "_runs", lambda *_: (None, "AwaitingConcurrencySlot", due, False))
+    monkeypatch.setattr(freshness, "_runs", lambda *_: (None, "AwaitingConcurrencySlot", due, False, None))
     monkeypatch.setattr(deployments, "strangers", lambda regions: [SimpleNamespace(name="s-etsch")])
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     path = tmp_path / "regions.yaml"
@@ -77,6 +79,27 @@ def test_who_waits_for_news_of_staleness_hears_of_a_prefect_server_that_is_gone(
     (event,) = told
     assert (event.kind, event.region) == ("stale", "s")
     assert "the Prefect API does not answer" in event.text
+
+
+def test_a_night_of_which_nobody_was_told_is_told_in_the_morning_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs that begin while Prefect's server is away crash, and their worker cannot say so to anybody."""
+    run, told, marked = uuid4(), [], []
+    monkeypatch.setattr(freshness, "api", lambda: nullcontext())
+    monkeypatch.setattr(freshness, "_runs", lambda *_: (datetime.now(UTC), "Crashed", None, True, run))
+    monkeypatch.setattr(deployments, "strangers", lambda regions: [])
+    monkeypatch.setattr(notify, "notify", lambda rule, event, environment: told.append(event) or 1)
+    monkeypatch.setattr(flows.told, "_label", marked.append)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    path = tmp_path / "regions.yaml"
+    path.write_text(TABLE)
+    run_freshness(path, ("inn",), False, False, Console(file=io.StringIO()))
+    assert (told, marked) == ([], [])
+    run_freshness(path, ("inn",), False, True, Console(file=io.StringIO()))
+    assert [(one.kind, one.region) for one in told] == [("failed", "inn")]
+    assert "Crashed" in told[0].text
+    assert marked == [run]
 
 
 def test_yesterday_is_that_of_the_region_s_own_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
