@@ -41,6 +41,8 @@ from schemas.region_table import Row, Schedule
 from sources.regions import read_regions
 
 FLOW = "refresh"
+ENTRYPOINT = "flows.scheduled.refresh_region"
+"""Where a worker finds the flow."""
 PATIENCE_S = 60.0
 """How long a server that was just started may take to answer."""
 PAGE = 200
@@ -205,11 +207,15 @@ def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
 
 
 def strangers(regions: Regions) -> list[DeploymentResponse]:
-    """Deployments of the site whose region is not in the table any more."""
+    """Deployments of the site whose region is not in the table any more, and those of the names that the table's site
+    had before: they would refresh the same datasets beside the new ones.
+    """
     names = {name_of(regions, name) for name in regions.names()}
     with api() as client:
         found = _all_deployments(client)
-    return [one for one in found if f"site:{regions.table.name}" in one.tags and one.name not in names]
+    site, made = f"site:{regions.table.name}", (ENTRYPOINT, str(regions.path))
+    ours = [one for one in found if site in one.tags or (one.entrypoint, one.parameters.get("table")) == made]
+    return [one for one in ours if one.name not in names]
 
 
 def remove(found: Sequence[DeploymentResponse]) -> None:
@@ -383,7 +389,7 @@ def prefect_yaml(regions: Regions, table: str, wanted: tuple[str, ...] = ()) -> 
         row = regions.row(name)
         entry: dict[str, Any] = {
             "name": name_of(regions, name),
-            "entrypoint": "flows.scheduled.refresh_region",
+            "entrypoint": ENTRYPOINT,
             "parameters": {"table": table, "region": name},
             "work_pool": {"name": regions.table.pool},
             "tags": regions.table.tags_of(row.name),

@@ -94,6 +94,27 @@ def test_a_back_fill_that_would_be_cancelled_is_refused(
     assert len(made) == (0 if is_refused else 1)
 
 
+def test_deployments_of_the_site_s_name_before_are_strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both refreshed the same datasets every night, and nothing said so."""
+
+    def one(name: str, table: Path, site: str, flow: str = "refresh_region") -> SimpleNamespace:
+        entrypoint, parameters = f"flows.scheduled.{flow}", {"table": str(table)}
+        return SimpleNamespace(name=name, entrypoint=entrypoint, parameters=parameters, tags=[f"site:{site}"])
+
+    regions = _site(tmp_path)
+    other = tmp_path / "other.yaml"
+    there = [
+        one("alps-inn", regions.path, "alps"),
+        one("alps-etsch", regions.path, "alps"),
+        one("mountains-inn", regions.path, "mountains"),
+        one("mountains-sarca", other, "mountains"),
+        one("my-own-plan", regions.path, "mine", flow="plan_region"),
+    ]
+    monkeypatch.setattr(deployments, "api", lambda: nullcontext())
+    monkeypatch.setattr(deployments, "_all_deployments", lambda client: there)
+    assert [found.name for found in deployments.strangers(regions)] == ["alps-etsch", "mountains-inn"]
+
+
 def _site(folder: Path, collision: str = "enqueue") -> Regions:
     schedule = "schedule: {cron: '0 2 * * *', timezone: Europe/Berlin}"
     rows = f"collision: {collision}\nregions: [{{name: inn, bbox: [12.1, 47.7, 12.3, 47.9]}}]"
