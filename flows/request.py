@@ -87,6 +87,8 @@ class BuildResult:
     """Whether the version becomes the current one only when it passes the gates."""
     changes: str = ""
     """What a refresh touched, in a line; empty for a first build."""
+    fewer: str = ""
+    """What it lacks of its parent's chips, in words; empty where that is little."""
 
 
 def request_of(recipe: Recipe, folder: Path, root: str, known: dict[str, str], **options: Any) -> BuildRequest:

@@ -151,8 +151,8 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     if result.published:
         kept = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
         lost = lost_of(result.counts)
-        kind = "failed" if lost and "published" not in row.notify.when else "published"
-        text = "; ".join(part for part in (kept, lost, became) if part)
+        kind = "failed" if (lost or result.fewer) and "published" not in row.notify.when else "published"
+        text = "; ".join(part for part in (kept, lost, result.fewer, became) if part)
         notify(row.notify, Event(kind, region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from captioners.ledger import LedgerPlace
+from flows.before import Before
 from flows.bucketing import Layout, lay_out
 from flows.captioning import caption_tiles
 from flows.compare import Outlook
@@ -33,6 +34,8 @@ from shards.tar import WrittenShard
 
 Folders = Mapping[str, Path]
 """Tile id -> its fragments of a pass."""
+SHRUNK = 0.1
+"""Share of the parent's chips that a version may lack before people are told."""
 
 
 class Spread(Protocol):
@@ -236,6 +239,21 @@ class PlainStages:
         return publish_run(found, done, shards, run, held, tasks)
 
 
+def fewer_chips(kept: int, before: Before | None, outlook: Outlook) -> str:
+    """What a version lacks of its parent's chips, in words; empty where that is no more than `SHRUNK` of those that
+    are still planned. A catalog that lost items for a night answers as well as ever.
+
+    Args:
+        kept: its chips.
+        before: the parent; None before the first version.
+        outlook: what was done.
+    """
+    if before is None:
+        return ""
+    there = len(before.places) - sum(chip_id in before.places for chip_id in outlook.removed)
+    return f"{there - kept} chips fewer than {before.version} has" if there - kept > SHRUNK * there else ""
+
+
 def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, began: float) -> BuildResult:
     """A version of what was looked at: everything between the plan and the pointer. Hold the dataset's lock.
 
@@ -260,18 +278,20 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
     progress.finish("publish")
     plan.use_up()
     end_run(job)
+    fewer = fewer_chips(int(published.counts["kept"]), found.before, outlook)
     return BuildResult(
         storage=request.storage,
         version=published.version,
         published=published.published,
         counts=published.counts,
-        notes=outlook.notes() + plan.notes + plan.left_out() + published.notes,
+        notes=(*filter(None, (fewer,)), *outlook.notes(), *plan.notes, *plan.left_out(), *published.notes),
         seconds=time.monotonic() - began,
         tiles_done=len(begun) - reused,
         tiles_reused=reused,
         paid={name: value for name, value in paid.items() if name != "chips"},
         waits=published.waits,
         changes=outlook.line() if found.before is not None else "",
+        fewer=fewer,
     )
 
 

@@ -15,10 +15,12 @@ from prefect.exceptions import Abort
 from prefect.states import Crashed
 
 from flows import scheduled
+from flows.compare import Outlook
 from flows.notify import Event
 from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region
+from flows.stages import fewer_chips
 from flows.validating import WAITS
 from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError, UserError
 from shards.storage import open_storage
@@ -174,6 +176,34 @@ def test_who_asked_to_hear_of_failures_hears_of_a_version_that_lost_chips(
     assert [one.text for one in told] == [
         "14 chips of 21 planned" + (f"; 7 failed (AccessDeniedError 7), {AGAIN}" if failed else "")
     ]
+
+
+def test_who_asked_to_hear_of_failures_hears_of_a_version_that_shrank(
+    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A catalog that lost items for a night answers as well as ever: their chips were rejected, and nobody heard."""
+    counts = {"planned": 64, "kept": 50, "rejected": {"s2.min_dates": 14}, "failed": {}}
+    fewer = "14 chips fewer than 20261201T231728Z-4525505e has"
+    result = BuildResult(open_storage(tmp_path / "data" / "inn"), "v", True, counts, (), 1.0, 1, 0, fewer=fewer)
+    monkeypatch.setattr(scheduled, "_refreshed", lambda *_: (result, ""))
+    (tmp_path / "regions.yaml").write_text(TELLING.replace("[failed, published]", "[failed, stale]"))
+    refresh(load_regions(tmp_path / "regions.yaml"), "inn")
+    assert [(one.kind, one.text) for one in told] == [("failed", f"50 chips of 64 planned; {fewer}")]
+
+
+@pytest.mark.parametrize(
+    ("kept", "removed", "is_told"),
+    [(50, (), True), (60, (), False), (70, (), False), (50, tuple(f"c{n}" for n in range(14)), False)],
+    ids=["fewer", "a few", "more", "planned no more"],
+)
+def test_a_version_with_much_fewer_chips_of_those_that_are_planned_says_so(
+    kept: int, removed: tuple[str, ...], is_told: bool
+) -> None:
+    places = {f"c{number}": None for number in range(64)}
+    before = SimpleNamespace(places=places, version="v1")
+    said = fewer_chips(kept, before, Outlook(removed=removed))  # type: ignore[arg-type]
+    assert said == ("14 chips fewer than v1 has" if is_told else "")
+    assert fewer_chips(kept, None, Outlook()) == ""
 
 
 def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
