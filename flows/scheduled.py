@@ -28,7 +28,7 @@ from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
 from flows.told import mark_told
-from flows.validating import let_in
+from flows.validating import WAITS, let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
 from schemas.region_table import Row
 from shards.document import current_document
@@ -151,7 +151,8 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
     if result.published:
         kept = f"{result.counts.get('kept', 0)} chips of {result.counts.get('planned', 0)} planned"
         lost = lost_of(result.counts)
-        kind = "failed" if (lost or result.fewer) and "published" not in row.notify.when else "published"
+        is_amiss = bool(lost or result.fewer) or became == WAITS
+        kind = "failed" if is_amiss and "published" not in row.notify.when else "published"
         text = "; ".join(part for part in (kept, lost, result.fewer, became) if part)
         notify(row.notify, Event(kind, region, result.storage.uri, result.version, text), os.environ)
     return {"region": region, "version": result.version, "published": result.published, "skipped": False}

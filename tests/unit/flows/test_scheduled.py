@@ -178,17 +178,32 @@ def test_who_asked_to_hear_of_failures_hears_of_a_version_that_lost_chips(
     ]
 
 
-def test_who_asked_to_hear_of_failures_hears_of_a_version_that_shrank(
-    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rejected", "fewer", "became", "text"),
+    [
+        (14, "14 chips fewer than v1 has", "", "50 chips of 64 planned; 14 chips fewer than v1 has"),
+        (0, "", WAITS, "64 chips of 64 planned; it waits for its validation"),
+    ],
+    ids=["shrank", "waits"],
+)
+def test_who_asked_to_hear_of_failures_hears_of_a_version_that_is_not_what_a_night_should_bring(
+    rejected: int,
+    fewer: str,
+    became: str,
+    text: str,
+    tmp_path: Path,
+    told: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A catalog that lost items for a night answers as well as ever: their chips were rejected, and nobody heard."""
-    counts = {"planned": 64, "kept": 50, "rejected": {"s2.min_dates": 14}, "failed": {}}
-    fewer = "14 chips fewer than 20261201T231728Z-4525505e has"
+    """A catalog that lost items for a night answers as well as ever, and their chips were rejected. A worker without
+    torch leaves every night's version waiting, and readers with that of long ago.
+    """
+    counts = {"planned": 64, "kept": 64 - rejected, "rejected": {"s2.min_dates": rejected}, "failed": {}}
     result = BuildResult(open_storage(tmp_path / "data" / "inn"), "v", True, counts, (), 1.0, 1, 0, fewer=fewer)
-    monkeypatch.setattr(scheduled, "_refreshed", lambda *_: (result, ""))
+    monkeypatch.setattr(scheduled, "_refreshed", lambda *_: (result, became))
     (tmp_path / "regions.yaml").write_text(TELLING.replace("[failed, published]", "[failed, stale]"))
     refresh(load_regions(tmp_path / "regions.yaml"), "inn")
-    assert [(one.kind, one.text) for one in told] == [("failed", f"50 chips of 64 planned; {fewer}")]
+    assert [(one.kind, one.text) for one in told] == [("failed", text)]
 
 
 @pytest.mark.parametrize(
