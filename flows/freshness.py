@@ -51,6 +51,8 @@ class Freshness:
     """When the next run is due."""
     problem: str = ""
     """Why it is unreadable, in a line."""
+    last_day: date | None = None
+    """Last day of which its recipe asks for acquisitions; None where there is no version."""
     unheard: UUID | None = None
     """The newest run, where it did not end well and nobody was told."""
 
@@ -79,13 +81,17 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
     row = regions.row(name)
     ended, last_state, due, is_paused, unheard = runs
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
+    last_day: date | None = None
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
         dataset = storage.uri
         document = current_document(storage)
         if document is not None:
             version = document.version
-            made = made_utc(document, regions.recipe(name)[0].time.end)
+            recipe = regions.recipe(name)[0]
+            made = made_utc(document, recipe.time.end)
+            own = [one.time.end for one in recipe.modalities.values() if one.time is not None]
+            last_day = max([recipe.time.end, *own])
     except UserError as error:
         problem = error.line()
     known = [moment for moment in (made, ended) if moment is not None and moment < now + SKEW]
@@ -103,6 +109,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
         last_state=last_state,
         next_utc=due,
         problem=problem,
+        last_day=last_day,
         unheard=unheard,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -104,6 +105,15 @@ def _line(one: Freshness) -> list[str]:
     ]
 
 
+def _over(found: Sequence[Freshness], today: date) -> dict[date, list[str]]:
+    """Last day of a recipe that is over -> its regions: they stay fresh for ever, and nothing new comes."""
+    over: dict[date, list[str]] = {}
+    for one in found:
+        if one.last_day is not None and one.last_day < today:
+            over.setdefault(one.last_day, []).append(one.region)
+    return over
+
+
 def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool, out: Console) -> bool:
     """`terraweft freshness`: True where every promise is kept."""
     with needs("build"):
@@ -127,6 +137,9 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         for one in found:
             if one.problem:
                 out.print(f"{one.region}: {one.problem}", markup=False, soft_wrap=True)
+        for day, names in _over(found, datetime.now(UTC).date()).items():
+            said = f"nothing acquired after {day} is asked for (time.end of the recipe)"
+            out.print(f"{', '.join(names)}: {said}", markup=False, soft_wrap=True)
         for stranger in () if wanted else strangers(regions):
             said = "is deployed, but not in the table any more: terraweft deploy --prune deletes it"
             out.print(f"{stranger.name} {said}", markup=False, soft_wrap=True)

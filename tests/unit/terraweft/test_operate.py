@@ -51,11 +51,12 @@ def test_the_table_of_freshness_is_not_cut_where_it_goes_to_no_terminal(
     publish(open_storage(root), made_up.draft(root, [made_up.sample(0)], created=created, recipe=recipe))
     console = Console(file=io.StringIO(), width=80)
     assert not run_freshness(path, (), False, False, console)
-    head, inn, long, gone = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    head, inn, long, over, gone = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert head.split() == ["region", "state", "version", "checked", "age", "promise", "last", "run", "next", "run"]
     assert inn.split() == ["inn", "never", "-", "-", "-", "2", "d", "AwaitingConcurrencySlot", "2030-01-02", "03:04"]
     assert long.split()[:2] == [LONG, "fresh"]
     assert long.endswith("0.0 d      2 d  AwaitingConcurrencySlot  2030-01-02 03:04")
+    assert over == f"{LONG}: nothing acquired after 2022-12-31 is asked for (time.end of the recipe)"
     assert gone.startswith("s-etsch is deployed, but not in the table any more: terraweft deploy --prune")
 
 
