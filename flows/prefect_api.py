@@ -112,13 +112,18 @@ def _told_in_a_line(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.HTTPError, RuntimeError) as error:  # Prefect tells its first tries as a RuntimeError, from the cause
-        if not any(_asked(one).startswith(url) for one in _chain(error)):
+        if not was_lost(error, url):
             raise
         raise UserError(
             "the Prefect API was lost",
             where=url,
             mend="start it (prefect server start), and run the same command again: what is finished is used",
         ) from error
+
+
+def was_lost(error: BaseException, url: str) -> bool:
+    """Whether an error is of the API at an address: it did not answer, or answered an error for too long."""
+    return bool(url) and any(_asked(one).startswith(url) for one in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

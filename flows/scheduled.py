@@ -16,6 +16,7 @@ from uuid import UUID
 from prefect import flow, tags
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 
 from flows.artifacts import ArtifactProgress, show_outcomes, show_result
 from flows.build import build
@@ -23,6 +24,7 @@ from flows.captioning import api_key as key_slot
 from flows.metrics import write_figures
 from flows.notify import Event, notify
 from flows.patience import PATIENCE_S, come_again, is_scheduled
+from flows.prefect_api import was_lost
 from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
@@ -192,6 +194,8 @@ def said_of(error: Exception) -> str:
         return error.line()
     if isinstance(error, TerraweftError):
         return f"{kind}: {' '.join(str(error).split())}"
+    if was_lost(error, PREFECT_API_URL.value() or ""):
+        return f"the Prefect API was lost ({kind}); the next run goes on with what is finished"
     return f"{kind}: {os.strerror(error.errno)}" if isinstance(error, OSError) and error.errno else kind
 
 

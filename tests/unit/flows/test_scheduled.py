@@ -8,10 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import TagsContext
 from prefect.exceptions import Abort
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
 from flows import scheduled
@@ -19,7 +21,7 @@ from flows.compare import Outlook
 from flows.notify import Event
 from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
-from flows.scheduled import held_until, refresh, refresh_region
+from flows.scheduled import held_until, refresh, refresh_region, said_of
 from flows.stages import fewer_chips
 from flows.validating import WAITS
 from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError, UserError
@@ -121,6 +123,16 @@ def test_a_message_says_what_a_run_failed_of(
     assert event.text.startswith(text)
     assert "secret" not in event.text
     assert len(event.text.splitlines()) == 1
+
+
+def test_a_run_that_failed_of_a_lost_prefect_server_says_so() -> None:
+    """ "ConnectError" alone is taken for the catalog's."""
+    api, catalog = "http://prefect:4200/api", "http://stac:8080/search"
+    with temporary_settings({PREFECT_API_URL: api}):
+        lost = httpx.ConnectError("refused", request=httpx.Request("POST", f"{api}/task_runs/"))
+        assert said_of(lost).startswith("the Prefect API was lost (ConnectError)")
+        assert said_of(httpx.ConnectError("refused", request=httpx.Request("GET", catalog))) == "ConnectError"
+        assert said_of(httpx.ConnectError("refused")) == "ConnectError"
 
 
 def test_figures_that_cannot_be_written_fail_no_run(
