@@ -48,7 +48,8 @@ def run_deploy(path: Path, wanted: tuple[str, ...], prune: bool, to_file: Path |
         from flows.regions import load_regions
     if to_file is not None:
         to_file.write_text(prefect_yaml(load_regions(path), str(path), wanted), encoding="utf-8")
-        out.print(f"{to_file}: deploy with `prefect deploy --all`", markup=False, soft_wrap=True)
+        lacks = "the pool's limit and the watch over lost runs are made by terraweft deploy alone"
+        out.print(f"{to_file}: deploy with `prefect deploy --all`; {lacks}", markup=False, soft_wrap=True)
         return
     regions = _table(path)
     for one in deploy(regions, wanted):

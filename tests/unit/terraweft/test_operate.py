@@ -125,3 +125,11 @@ def test_deploy_names_the_extra_that_it_lacks(tmp_path: Path, monkeypatch: pytes
     path.write_text(TABLE)
     with pytest.raises(MissingExtraError, match=r"cronsim is missing .*terraweft\[build\]"):
         run_deploy(path, (), False, None, Console())
+
+
+def test_a_file_for_prefect_s_own_command_says_what_that_does_not_make(tmp_path: Path) -> None:
+    """Without the watch a run whose machine died keeps its place in the pool, and without the limit all run at once."""
+    path, console = tmp_path / "regions.yaml", Console(file=io.StringIO())
+    path.write_text(TABLE)
+    run_deploy(path, (), False, tmp_path / "prefect.yaml", console)
+    assert "the watch over lost runs" in console.file.getvalue()  # type: ignore[attr-defined]
