@@ -85,8 +85,8 @@ def values_of_sort(number: Number, text: str, able: Sequence[Fact], cited: Seque
     own = [f for f in able if f".{named[-1].lower()}." in f"{f.fact_id}."]
     values = [float(f.value) for f in own if f.kind != "change"]
     if _BY.search(text[: number.start]):
-        steps = [abs(float(f.value)) for f in own if f.kind == "change"]
-        values += [*steps, *(abs(a - b) for a, b in combinations(values, 2))]
+        steps = [float(f.value) for f in own if f.kind == "change"]  # "fell by 0.1", "hardly moved (-0.1)"
+        values += [*steps, *map(abs, steps), *(abs(a - b) for a, b in combinations(values, 2))]
     is_step = _STEP.search(text) and any(f.kind == "change" for f in cited)
     return [*values, number.low] if is_step else values
 

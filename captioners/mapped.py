@@ -40,6 +40,7 @@ class _Named:
 
 def mapped(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
+    yield from _largest(said)
     named = _named(said)
     if named:
         places = find_places(said.text)
@@ -47,6 +48,20 @@ def mapped(said: Said) -> Iterable[Claim]:
         rules = (_course, _sizes, _denied, _crossed, _related)
         for rule in rules if is_of_one else (_places, *rules):
             yield from rule(said, named, places)
+
+
+_ON_MAP = re.compile(r"\b(?:largest|biggest) area (?:on|of) the map\b", re.I)
+
+
+def _largest(said: Said) -> Iterable[Claim]:
+    """``the largest area on the map here is an orchard``: the largest areas have facts of their own."""
+    match = _ON_MAP.search(said.text)
+    if match:
+        said.judge(match)
+        areas = [f for f in said.reading.sheet.facts if f.kind == "element" and f.fact_id.endswith(".area")]
+        told = [float(f.value) for f in said.cited if f in areas]
+        if not told or max(told) < max(float(f.value) for f in areas):
+            yield "comparison", f"{match.group(0)!r}, but another is larger or none is cited"
 
 
 def _named(said: Said) -> list[_Named]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
+from captioners.elements import meanings
 from captioners.quantities import find_numbers
 
 _COMPARED = re.compile(
@@ -46,10 +47,25 @@ _COLOUR = re.compile(
 def unread(said: Said) -> Iterable[Claim]:
     """Comparisons, superlatives, likenesses and relations of a sentence that no rule before this one has judged."""
     figures = [(number.start, number.end) for number in find_numbers(said.text)]
+    given: list[tuple[int, int]] | None = None
     for rule, pattern in (
         ("comparison", _COMPARED), ("comparison", _SUPERLATIVE), ("comparison", _EQUAL), ("relation", _RELATION),
         ("shape", _COLOUR),
     ):  # fmt: skip
         for match in pattern.finditer(said.text):
-            if not any(start <= match.end() + 1 and match.start() <= end for start, end in (*said.read, *figures)):
+            if any(start <= match.end() + 1 and match.start() <= end for start, end in (*said.read, *figures)):
+                continue
+            given = _given(said) if given is None else given
+            if not any(start <= match.start() and match.end() <= end for start, end in given):
                 yield rule, f"{match.group(0)!r} is read by no rule: say it in another way"
+
+
+def _given(said: Said) -> list[tuple[int, int]]:
+    """Where the facts' own words stand, which compare nothing: "local connecting road", a class called "dark soil"."""
+    phrases = {one.noun for one in said.reading.classes}
+    for fact in said.reading.sheet.facts:
+        if fact.kind == "element":
+            phrases.add(fact.subject)
+        if fact.unit == "tag" and (meaning := meanings().get(str(fact.value))):
+            phrases |= {meaning.noun, meaning.words}
+    return [match.span() for phrase in phrases for match in re.finditer(re.escape(phrase), said.text, re.I)]

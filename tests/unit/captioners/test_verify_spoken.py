@@ -404,3 +404,37 @@ def test_words_that_no_rule_has_judged_do_not_pass(rule: str, text: str) -> None
 )
 def test_more_of_what_models_write_passes_where_it_is_so(text: str) -> None:
     assert broken(text) == set()
+
+
+def _on_the_map(text: str, *about: str) -> set[str]:
+    """Rules that a sentence breaks which cites these features: an orchard of 3 ha, a quarry of 2 ha, and a road."""
+    noun, meaning = "local connecting road", "highway=tertiary"
+    more = [
+        Fact(f"element.{name}.{what}", "element", subject, value, unit, "chip", "osm")
+        for name, subject, values in (
+            ("orchard", "orchard", (("area", 30_000.0, "m2"), ("tag", "landuse=orchard", "tag"))),
+            ("quarry", "quarry", (("area", 20_000.0, "m2"), ("tag", "landuse=quarry", "tag"))),
+            ("road", noun, (("length", 440.0, "m"), ("tag", meaning, "tag"))),
+        )
+        for what, value, unit in values
+    ]
+    sheet = meadow()[0].reading.sheet.with_facts(more)
+    cited = [fact.fact_id for fact in more if fact.fact_id.split(".")[1] in about]
+    return {one.rule for one in Verifier(read_sheet(sheet)).sentence(text, cited)}
+
+
+def test_the_largest_area_of_the_map_is_the_largest_and_words_of_its_tags_compare_nothing() -> None:
+    assert not _on_the_map("The map shows a local connecting road that is 440 m long here.", "road")
+    assert not _on_the_map("The largest area on the map here is an orchard of 3.0 ha.", "orchard")
+    assert _on_the_map("The largest area on the map here is a quarry of 2.0 ha.", "quarry") == {"comparison"}
+
+
+def test_a_step_down_may_be_told_with_its_sign() -> None:
+    verifier, facts = meadow()
+    sheet = verifier.reading.sheet
+    down = replace(
+        sheet, facts=tuple(replace(f, value=-0.01) if f.fact_id == "change.s2.ndvi" else f for f in sheet.facts)
+    )
+    text = "Mean NDVI was nearly the same on 11 March 2022 and on 16 July 2022 (a step of \u22120.01)."
+    assert "number" not in {one.rule for one in Verifier(read_sheet(down)).sentence(text, facts)}
+    assert "number" in {one.rule for one in verifier.sentence(text, facts)}
