@@ -80,13 +80,13 @@ gates:
 
 
 def _ground() -> np.ndarray:
-    """(H, W) class index: patches of 8 px."""
+    """(H, W) class index: patches of 8 px, which go on from chip to chip."""
     luck = np.random.default_rng(3)
     shares = np.full((ROWS, COLUMNS, 3), 0.15)
     for number in range(ROWS * COLUMNS):
         shares[number // COLUMNS, number % COLUMNS, number % 3] = 0.7
     chips = [[luck.choice(3, size=(4, 4), p=p) for p in row] for row in shares]
-    return np.kron(np.block(chips), np.ones((8, 8), int))
+    return np.roll(np.kron(np.block(chips), np.ones((8, 8), int)), (4, 4), axis=(0, 1))
 
 
 def _write(path: Path, values: np.ndarray) -> None:
