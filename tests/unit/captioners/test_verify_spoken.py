@@ -400,6 +400,7 @@ def test_words_that_no_rule_has_judged_do_not_pass(rule: str, text: str) -> None
         "The cropland is nearly all in one piece.",
         "The two dates lie four months apart.",
         "Built-up land runs from north to south along the western edge.",
+        "Standing out are one vast patch of grassland and the three largest patches of trees.",
     ],
 )
 def test_more_of_what_models_write_passes_where_it_is_so(text: str) -> None:
