@@ -34,6 +34,7 @@ _BY = re.compile(
     re.I,
 )
 _STEP = re.compile(r"\bmore than 0\.2\b")
+"""The step from which a pixel counts as changed may be told."""
 _THINGS = re.compile(
     rf"\s*{ANY_SORT}(roads|railways|rivers|streams|canals|bridges|schools|churches|dams|parks)\b", re.I
 )
@@ -78,17 +79,23 @@ def values_of_sort(number: Number, text: str, able: Sequence[Fact], cited: Seque
         able: cited facts of its unit.
         cited: all of them.
     """
+    if number.kind not in ("index", "decibel"):
+        return []
     after = _SORT_AFTER.match(text, number.end)
     named = [after.group(1)] if after else _SORT.findall(text[: number.start])
-    if not named or number.kind not in ("index", "decibel"):
+    if not named:
         return []
     own = [f for f in able if f".{named[-1].lower()}." in f"{f.fact_id}."]
     values = [float(f.value) for f in own if f.kind != "change"]
     if _BY.search(text[: number.start]):
         steps = [float(f.value) for f in own if f.kind == "change"]  # "fell by 0.1", "hardly moved (-0.1)"
         values += [*steps, *map(abs, steps), *(abs(a - b) for a, b in combinations(values, 2))]
-    is_step = _STEP.search(text) and any(f.kind == "change" for f in cited)
-    return [*values, number.low] if is_step else values
+    return [*values, number.low] if tells_the_step(text, cited) else values
+
+
+def tells_the_step(text: str, cited: Sequence[Fact]) -> bool:
+    """Whether a sentence of a change tells that step."""
+    return bool(_STEP.search(text)) and any(fact.kind == "change" for fact in cited)
 
 
 def counted(number: Number, text: str, cited: Sequence[Fact]) -> list[float] | None:

@@ -215,9 +215,9 @@ def _here(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Itera
         return
     for number in find_numbers(said.text):
         if number.kind == "area" and _MEASURES.fullmatch(said.text, place.end, number.start):
-            ground = _value(said.reading, "ground.width") * _value(said.reading, "ground.height")
             share = said.reading.region_share(code, place.region) or 0.0
-            if not any(number.allows(area) for area in (*(p.area for p in found), share / 400.0 * ground)):
+            there = share / 400.0 * said.reading.area_m2
+            if not any(number.allows(area) for area in (*(p.area for p in found), there)):
                 yield "number", f"{number.text!r} is not the area of what lies there"
     yield from _sized(said, place.end, found)
 

@@ -116,6 +116,4 @@ def _area_there(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
 
 def _ground(said: Said) -> float:
     """m2 that have a class."""
-    sides = [said.reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
-    width, height = (0.0 if side is None else float(side.value) for side in sides)
-    return width * height * said.reading.labelled / 100.0
+    return said.reading.area_m2 * said.reading.labelled / 100.0

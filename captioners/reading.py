@@ -86,6 +86,13 @@ class Reading:
         """What shares are shares of, in words."""
         return "the scene" if self.is_complete else "the mapped part of the scene"
 
+    @property
+    def area_m2(self) -> float:
+        """Of the chip, with or without a class; 0 where the sheet does not say."""
+        sides = [self.by_id.get(f"ground.{name}") for name in ("width", "height")]
+        width, height = (0.0 if side is None else float(side.value) for side in sides)
+        return width * height
+
     def region_share(self, code: int, region: str) -> float | None:
         """Percent of a class in a region, None where the sheet does not say."""
         fact = self.by_id.get(f"share.{code}.{region}")

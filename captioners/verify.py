@@ -76,8 +76,6 @@ _ABOUT_REGION = re.compile(
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
 _TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
-_STEP = re.compile(r"\bmore than 0\.2\b")
-"""The step from which a pixel counts as changed may be told."""
 _SIZED = re.compile(
     r"\b(extra small|small|medium|large|extra large) (fraction|part|portion|amount|quantity) of\b", re.I
 )
@@ -316,12 +314,11 @@ class Verifier:
         else:
             values += [abs(float(f.value)) for f in cited if f.kind == "change" and f.unit in units]  # "fell by 0.1"
         if number.kind == "index" and not measured:
-            if _STEP.search(text) and any(f.kind == "change" for f in cited):
+            if attributed.tells_the_step(text, cited):
                 values.append(number.low)
             values += [float(f.value) for f in cited if f.kind in ("share", "clear", "cloud")]
         if number.kind == "area":
-            ground = [self.reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
-            whole = float(ground[0].value) * float(ground[1].value) if ground[0] and ground[1] else 0.0
+            whole = self.reading.area_m2
             shares = [s for m in (near or mentions) for s in self._shares(m.concept, ())]
             values += [whole, *(s * whole * self.reading.labelled / 1e4 for s in shares)]
         if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:kinds|types|classes|covers)", text[number.end :]):

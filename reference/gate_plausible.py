@@ -122,9 +122,8 @@ def checks_of(gathered: Gathered, rule: PlausibleGate) -> Iterator[Check]:
         yield Check("max_reflectance", modality, light, 10.0 * light, rule.max_reflectance, "brighter than snow")
         dark = rule.min_reflectance / max(light, 1e-9)
         yield Check("min_reflectance", modality, dark, 100.0 * dark, 1.0, "darker than the sea")
-        spoilt = [exchanged(spectra)] if exchanged(spectra) else []
-        for other in spoilt:
-            broken, control = broken_share(spectra), broken_share(other)
+        if spoilt := exchanged(spectra):
+            broken, control = broken_share(spectra), broken_share(spoilt)
             wrong = "spectra leap from band to band, as where bands bear each other's names"
             yield Check("max_broken_spectra", modality, broken, control, rule.max_broken_spectra, wrong)
     yield from _agreement(gathered.spectra, rule)
