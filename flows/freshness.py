@@ -14,6 +14,7 @@ from flows.deployments import PAGE, api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
 from flows.told import is_unheard
+from flows.validating import last_refusal, waiting
 from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
 from shards.document import current_document
@@ -39,7 +40,8 @@ class Freshness:
     made_utc: datetime | None
     """When it was made."""
     checked_utc: datetime | None
-    """When a refresh last ended well: it published this version, or found nothing new. Of a back-fill its last day."""
+    """When a refresh last ended well: it published this version, or found nothing new. Of a back-fill its last day.
+    Since a version waits for its validation, none brought readers anything."""
     age_days: float | None
     """Days since ``checked_utc``."""
     promise_days: float | None
@@ -55,6 +57,12 @@ class Freshness:
     """Last day of which its recipe asks for acquisitions; None where there is no version."""
     unheard: UUID | None = None
     """The newest run, where it did not end well and nobody was told."""
+    waits: str = ""
+    """The newest version that waits for its validation; empty where none does."""
+    waits_since_utc: datetime | None = None
+    """When the first version was made of those that wait: since then readers open the one before."""
+    refused: str = ""
+    """The file that says why the gates did not let ``waits`` in; empty where nobody judged it."""
 
 
 def freshness(
@@ -81,7 +89,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
     row = regions.row(name)
     ended, last_state, due, is_paused, unheard = runs
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
-    last_day: date | None = None
+    last_day, waits, since, refused = None, "", None, ""
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
         dataset = storage.uri
@@ -92,6 +100,10 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
             made = made_utc(document, recipe.time.end)
             own = [one.time.end for one in recipe.modalities.values() if one.time is not None]
             last_day = max([recipe.time.end, *own])
+        if pending := waiting(storage, version):
+            waits, since = pending[-1].version, _utc(pending[0].created)
+            refused = last_refusal(storage, waits) or ""
+            ended = min(ended, since) if ended is not None else None
     except UserError as error:
         problem = error.line()
     known = [moment for moment in (made, ended) if moment is not None and moment < now + SKEW]
@@ -111,6 +123,9 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
         problem=problem,
         last_day=last_day,
         unheard=unheard,
+        waits=waits,
+        waits_since_utc=since,
+        refused=refused,
     )
 
 

@@ -9,8 +9,11 @@ from contextlib import closing
 
 from flows.artifacts import key_of, quietly, show_table
 from flows.reporting import validations_of
-from schemas.errors import MissingExtraError, UserError
+from schemas.dataset import DatasetDocument
+from schemas.errors import DatasetError, MissingExtraError, UserError
+from shards.document import read_document
 from shards.lock import dataset_lock
+from shards.pointer import list_versions
 from shards.reader import open_dataset
 from shards.storage import Storage
 from shards.version import promote
@@ -76,13 +79,43 @@ def let_readers_in(storage: Storage, version: str) -> str:
 
 def last_refusal(storage: Storage, version: str) -> str | None:
     """The file of a version's newest validation by all gates, if that did not pass; None where it passed or there is
-    none. One by some gates, by the short form or on another label decides nothing.
+    none.
+    """
+    passed, path = _last_verdict(storage, version)
+    return path if passed is False else None
+
+
+def waiting(storage: Storage, current: str) -> list[DatasetDocument]:
+    """Versions that were to replace the current one and that no gates let in, the oldest first. One that passed and is
+    not current was left again by hand.
+
+    Args:
+        storage: the dataset's root.
+        current: name of its current version; empty where there is none.
+    """
+    found = []
+    for name in list_versions(storage):
+        if name <= current:
+            continue
+        try:
+            one = read_document(storage, name)
+        except DatasetError:  # nothing comes of it, and readers have the current one
+            continue
+        was_to_wait = (one.recipe.get("publish") or {}).get("after_validation")
+        if was_to_wait and one.parent_version == current and not _last_verdict(storage, name)[0]:
+            found.append(one)
+    return found
+
+
+def _last_verdict(storage: Storage, version: str) -> tuple[bool | None, str]:
+    """Whether a version passed the newest validation by all gates, and its file; None where there is none. One by some
+    gates, by the short form or on another label decides nothing.
     """
     for path in reversed(validations_of(storage, version)):
         try:
             found = json.loads(storage.read(path))
             if found["whole"]:
-                return None if found["passed"] else path
+                return bool(found["passed"]), path
         except (ValueError, TypeError, KeyError):
-            return None  # damaged, or of a release that did not note it: it is judged again
-    return None
+            break  # damaged, or of a release that did not note it: it is judged again
+    return None, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -115,6 +116,14 @@ def _over(found: Sequence[Freshness], today: date) -> dict[date, list[str]]:
     return over
 
 
+def _waiting(one: Freshness) -> str:
+    """What is told of a version that waits for its validation."""
+    did = f"did not pass ({one.refused})" if one.refused else "waits for its validation"
+    since = f", and readers get nothing new since {one.waits_since_utc:%Y-%m-%d %H:%M}"
+    mend = shlex.join(["terraweft", "validate", one.dataset, "--version", one.waits])
+    return f"{one.waits} {did}{since}: {mend}"
+
+
 def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool, out: Console) -> bool:
     """`terraweft freshness`: True where every promise is kept."""
     with needs("build"):
@@ -138,6 +147,8 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         for one in found:
             if one.problem:
                 out.print(f"{one.region}: {one.problem}", markup=False, soft_wrap=True)
+            if one.waits:
+                out.print(f"{one.region}: {_waiting(one)}", markup=False, soft_wrap=True)
         for day, names in _over(found, datetime.now(UTC).date()).items():
             said = f"nothing acquired after {day} is asked for (time.end of the recipe)"
             out.print(f"{', '.join(names)}: {said}", markup=False, soft_wrap=True)
@@ -148,7 +159,8 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
         if one.state in BAD:
             since = f"checked {one.checked_utc:%Y-%m-%d %H:%M} UTC" if one.checked_utc else "never checked"
             promise = f", {one.promise_days:g} days are promised" if one.promise_days is not None else ""
-            text = f"{one.state}: {one.problem or since + promise}"
+            waits = f"; {_waiting(one)}" if one.waits else ""
+            text = f"{one.state}: {one.problem or since + promise}{waits}"
             event = Event("stale", one.region, one.dataset, one.version, text)
             notify(regions.row(one.region).notify, event, os.environ)
         if one.unheard is not None:

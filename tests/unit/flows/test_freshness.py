@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,40 @@ def test_a_row_whose_schedule_rests_breaks_no_promise(
     if days is not None:
         _publish(site / "data" / "inn", NOW - timedelta(days=days))
     assert _of(site, "inn").state == state
+
+
+@pytest.mark.parametrize(
+    ("note", "state", "refused"),
+    [
+        (None, "stale", False),
+        ({"passed": False, "whole": True}, "stale", True),
+        ({"passed": True, "whole": True}, "fresh", False),
+    ],
+    ids=["nobody can judge it", "refused", "passed, and left by hand"],
+)
+def test_runs_that_leave_a_version_waiting_keep_no_promise(
+    note: dict[str, bool] | None, state: str, refused: bool, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every night's run ends well on a worker without torch, and readers stay with the version of last week."""
+    monkeypatch.setattr(module, "_runs", lambda *_: (NOW - timedelta(hours=1), "Completed", None, False, None))
+    root = site / "data" / "inn"
+    _publish(root, NOW - timedelta(days=7))
+    assert (_of(site, "inn").state, _of(site, "inn").waits) == ("fresh", "")
+    storage, nights = open_storage(root), []
+    recipe = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
+    for night in (3, 2):
+        samples = [made_up.sample(number) for number in range(night)]
+        parts = {"created": NOW - timedelta(days=night), "recipe": recipe}
+        nights.append(publish(storage, made_up.draft(root, samples, **parts), current=False).version)
+        if note is not None:
+            storage.put(f"validations/{nights[-1]}/20260309T030000Z.json", json.dumps(note).encode())
+    found = _of(site, "inn")
+    assert (found.state, bool(found.refused)) == (state, refused)
+    if state == "stale":
+        assert (found.waits, found.waits_since_utc) == (nights[-1], NOW - timedelta(days=3))
+        assert found.checked_utc == NOW - timedelta(days=3)
+    (root / "versions" / nights[-1] / "dataset.json").write_text("{")
+    assert _of(site, "inn").state == state, "a version that nobody opens makes no dataset unreadable"
 
 
 def test_a_dataset_that_cannot_be_read_hides_no_other(site: Path) -> None:

@@ -103,6 +103,28 @@ def test_a_night_of_which_nobody_was_told_is_told_in_the_morning_and_once(
     assert marked == [run]
 
 
+def test_who_looks_in_the_morning_is_told_of_a_version_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[notify.Event] = []
+    monkeypatch.setattr(freshness, "api", lambda: nullcontext())
+    monkeypatch.setattr(freshness, "_runs", lambda *_: (datetime.now(UTC), "Completed", None, False, None))
+    monkeypatch.setattr(notify, "notify", lambda rule, event, environment: told.append(event) or 1)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    path, root, console = tmp_path / "regions.yaml", tmp_path / "data" / "inn", Console(file=io.StringIO())
+    path.write_text(TABLE)
+    recipe = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
+    created = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    drafted = made_up.draft(root, [made_up.sample(0)], created=created, recipe=recipe)
+    version = publish(open_storage(root), drafted, current=False).version
+    assert not run_freshness(path, ("inn",), False, True, console)
+    said = f"{version} waits for its validation, and readers get nothing new since 2026-01-02 03:00: "
+    said += f"terraweft validate {root} --version {version}"
+    assert f"inn: {said}" in console.file.getvalue()  # type: ignore[attr-defined]
+    checked = "checked 2026-01-02 03:00 UTC, 2 days are promised"
+    assert [one.text for one in told] == [f"never: {checked}; {said}"]
+
+
 def test_yesterday_is_that_of_the_region_s_own_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the one the day is over that has not ended in London, or in the other it still runs that ended there."""
     asked: list[date] = []
