@@ -41,6 +41,11 @@ class Event:
     text: str
     """One sentence."""
 
+    @property
+    def headline(self) -> str:
+        """Whose event it is, and of what kind."""
+        return f"[terraweft] {self.region}: {self.kind}"
+
 
 def notify(rule: Notify, event: Event, environment: Mapping[str, str]) -> int:
     """Send an event to whoever the table names; how many messages were accepted."""
@@ -70,7 +75,7 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 
 def post_json(address: str, event: Event) -> None:
-    """POST the event as JSON.
+    """POST the event as JSON. Its ``text`` says all of it: Slack, Mattermost and Teams show nothing else.
 
     Raises:
         ValueError: the address is neither http nor https.
@@ -78,7 +83,7 @@ def post_json(address: str, event: Event) -> None:
     """
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise ValueError("a webhook has an http or https address")
-    body = json.dumps(asdict(event)).encode()
+    body = json.dumps(asdict(event) | {"text": f"{event.headline}: {event.text}"}).encode()
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"}, method="POST")
     with urllib.request.build_opener(_Stay).open(request, timeout=PATIENCE_S) as answer:
         answer.read()
@@ -96,7 +101,7 @@ def send_mail(address: str, event: Event) -> None:
     if parts.scheme not in PORTS or "from" not in query or "to" not in query:
         raise ValueError("a mail address is smtp[s]://user:password@host:port/?from=a@b&to=c@d")
     message = EmailMessage()
-    message["Subject"] = f"[terraweft] {event.region}: {event.kind}"
+    message["Subject"] = event.headline
     message["From"], message["To"] = query["from"][0], ", ".join(query["to"])
     message.set_content("\n".join(f"{key}: {value}" for key, value in asdict(event).items()))
     host, port = parts.hostname or "localhost", parts.port or PORTS[parts.scheme]

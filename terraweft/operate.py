@@ -160,7 +160,8 @@ def run_freshness(path: Path, wanted: tuple[str, ...], as_json: bool, tell: bool
             since = f"checked {one.checked_utc:%Y-%m-%d %H:%M} UTC" if one.checked_utc else "never checked"
             promise = f", {one.promise_days:g} days are promised" if one.promise_days is not None else ""
             waits = f"; {_waiting(one)}" if one.waits else ""
-            text = f"{one.state}: {one.problem or since + promise}{waits}"
+            word = f"{one.state}: " if one.state != "stale" else ""
+            text = f"{word}{one.problem or since + promise}{waits}"
             event = Event("stale", one.region, one.dataset, one.version, text)
             notify(regions.row(one.region).notify, event, os.environ)
         if one.unheard is not None:

@@ -88,9 +88,9 @@ def test_a_webhook_is_told_what_happened(hook: tuple[str, list[dict[str, str]]])
             "region": "inn",
             "dataset": "s3://datasets/inn",
             "version": "20260101T000000Z-00000000",
-            "text": "the catalog did not answer",
+            "text": "[terraweft] inn: failed: the catalog did not answer",
         }
-    ]
+    ], "a chat shows the text alone: of forty regions it must say which"
 
 
 def test_a_mail_goes_to_all_who_are_named(mailbox: tuple[int, list[str]]) -> None:
