@@ -29,6 +29,7 @@ from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
+from flows.time_limit import ended_after
 from flows.told import mark_told
 from flows.validating import WAITS, let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
@@ -136,12 +137,13 @@ def refresh(regions: Regions, region: str, day: date | None = None, redo: tuple[
         redo: components that are done again whatever their inputs.
 
     Raises:
-        UserError: a mistake in the table, the recipe or the environment.
+        UserError: a mistake in the table, the recipe or the environment; or it took longer than the table allows.
         Abort: a source does not answer; Prefect's worker starts the run again later (`flows.patience`).
     """
     try:
         row = _row(regions, region)
-        result, became = _refreshed(regions, region, day, redo)
+        with ended_after(row.hours_at_most, f"{regions.path.name}: region {region}: hours_at_most"):
+            result, became = _refreshed(regions, region, day, redo)
     except Exception as error:
         said = said_of(error)
         come_again(error, said)

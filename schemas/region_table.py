@@ -83,6 +83,8 @@ class Settings(Model):
     """What becomes of a run that is due while the region's last one is not through: it waits, or is cancelled."""
     fresh_within_days: PositiveFloat | None = None
     """The promise: so many days after a refresh the region is called stale."""
+    hours_at_most: PositiveFloat | None = None
+    """How long a refresh may take: one that hangs gives signs of life, too, and holds its place of the pool."""
     workers: PositiveInt = 2
     """Worker processes where no cluster is named."""
     dask: str | None = None

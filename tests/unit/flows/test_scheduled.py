@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -255,6 +256,25 @@ def test_days_are_made_up_for_one_after_the_other(tmp_path: Path, monkeypatch: p
     refresh_region.fn(table, "inn", "2026-03-08")
     refresh_region.fn(table, "inn")
     assert [day and day.day for day in begun] == [4, 5, 5, 6, 1, 2, 8, None]
+
+
+def test_a_run_that_hangs_gives_its_place_back_and_is_told(
+    tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It beats as ever, so that no watch over lost runs ends it."""
+
+    def build(request: BuildRequest) -> BuildResult:
+        time.sleep(30)
+        raise AssertionError("it was not ended")
+
+    monkeypatch.setattr(scheduled, "build", build)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    (tmp_path / "regions.yaml").write_text(TELLING + "hours_at_most: 0.0002\n")
+    with pytest.raises(UserError, match="region inn: hours_at_most"):
+        refresh(load_regions(tmp_path / "regions.yaml"), "inn")
+    assert [(one.kind, one.text.partition(" (")[0]) for one in told] == [
+        ("failed", "regions.yaml: region inn: hours_at_most: the run was ended: it took longer than 0.0002 h")
+    ]
 
 
 def test_a_run_that_was_killed_is_told(tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
