@@ -9,10 +9,12 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from flows.before import Before, load_before
 from flows.catalogs import opener_of
@@ -20,15 +22,18 @@ from flows.compare import Outlook, compare
 from flows.estimates import Estimates
 from flows.frozen_items import ITEMS
 from flows.job import Job
-from flows.plan_store import StoredPlan
+from flows.plan_store import CHIPS, StoredPlan
 from flows.planning import make_plan, origin_of
 from flows.published_items import items_of_current
 from flows.request import BuildRequest, BuildResult, make_job, run_folder
 from flows.run_marks import end_run, last_reading
 from flows.steps import STEPS
-from schemas.errors import UserError
+from schemas.errors import IntegrityError, UserError
+from shards.document import current_document
 from shards.lock import dataset_lock
 from shards.pointer import read_pointer
+from shards.storage import Storage
+from shards.stored_tables import read_places, table_of
 from sources.withdrawn import UsedItem, used_items
 
 log = logging.getLogger(__name__)
@@ -112,10 +117,26 @@ def look(request: BuildRequest) -> Look:
             raise UserError("there is no version to refresh", where=what, mend="build the dataset first")
         modality_of = {layer.group: layer.modality for layer in plan.layers}
         given = Estimates.from_dict(request.estimates) if request.estimates is not None else Estimates()
-        return Look(plan, job, None, Outlook(frozen=given.holding(job.parts, modality_of)), current)
+        frozen = given.holding(job.parts, modality_of)
+        return Look(plan, job, None, Outlook(frozen=frozen, moved=moved_from(plan, request.storage)), current)
     outlook = compare(plan, job.parts, before, STEPS, refit=request.refit, redo=request.redo)
     log.info("%s", outlook.line())
     return Look(plan, job, before, outlook, current)
+
+
+def moved_from(plan: StoredPlan, storage: Storage) -> Counter[str]:
+    """What a build afresh moves, as `Outlook.moved`; nothing where there is no version, or none that can be read, which
+    may be what it is built afresh for.
+    """
+    try:
+        document = current_document(storage)
+        held = read_places(table_of(storage, document, "chips")) if document is not None else {}
+    except (UserError, IntegrityError) as error:
+        log.warning("whether chips are in other splits than before is not known: %s", error)
+        return Counter()
+    planned = pq.read_table(plan.folder / CHIPS, columns=["chip_id", "split"]) if held else pa.table({})
+    pairs = [(held.get(row["chip_id"]), row["split"]) for row in planned.to_pylist()]
+    return Counter(f"{chip.split} to {split}" for chip, split in pairs if chip is not None and chip.split != split)
 
 
 def nothing_new(request: BuildRequest) -> BuildResult | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -9,11 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from flows.looking import look
 from flows.plan_store import StoredPlan
 from flows.planning import make_plan
+from flows.request import BuildRequest
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from shards.storage import open_storage
+from shards.version import publish
 from tests.unit.flows.catalog_made_up import recipe_data, sentinel2_item, write_catalog
+from tests.unit.shards import made_up
 
 SPANS = {"a": (0, 4), "b": (3, 6), "c": (6, 9), "d": (9, 11)}
 """Scene -> columns of chips; a and b share one, column 11 has none."""
@@ -87,3 +93,32 @@ def test_a_column_that_is_missing_is_told_before_any_catalog_is_asked(tmp_path: 
     recipe = Recipe.model_validate(recipe_data(split={"method": "groups", "by": "event"}))
     with pytest.raises(RecipeError, match="no column 'event'"):
         make_plan(recipe, folder, {"TERRAWEFT_CATALOG": "/nowhere"}, tmp_path)
+
+
+def test_a_build_afresh_tells_which_chips_it_moves_to_another_split(folder: Path, tmp_path: Path) -> None:
+    """As a refresh does: a model that learned from the version before is asked what it has seen."""
+    root = tmp_path / "dataset"
+    storage = open_storage(root)
+    request = BuildRequest(
+        recipe=Recipe.model_validate(recipe_data(split=SPLIT)),
+        recipe_folder=folder,
+        storage=storage,
+        work=tmp_path / "work",
+        variables={"TERRAWEFT_CATALOG": str(folder)},
+        afresh=True,
+    )
+    first = look(request)
+    assert first.outlook.notes() == ()
+    planned = pq.read_table(first.plan.folder / "chips.parquet", columns=["chip_id", "split"]).to_pylist()
+    train, test = ([row["chip_id"] for row in planned if row["split"] == split] for split in ("train", "test"))
+    samples = []
+    for number, (chip_id, split) in enumerate([(train[0], "train"), (train[1], "test"), (test[0], "train")]):
+        made = replace(made_up.sample(number), texts=())
+        samples.append(
+            replace(made, chip_id=chip_id, split=split, row={**made.row, "chip_id": chip_id, "split": split})
+        )
+    version = publish(storage, made_up.draft(root, samples)).version
+    (note,) = look(request).outlook.notes()
+    assert "current version: 1 chip(s) from test to train, 1 chip(s) from train to test;" in note
+    (root / "versions" / version / "chips.parquet").write_bytes(b"torn")
+    assert look(request).outlook.notes() == (), "a version that cannot be read is built afresh all the same"
