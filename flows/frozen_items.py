@@ -31,7 +31,7 @@ from sources.labels_raster import choose_of, to_label_item
 from sources.openers import without_signature
 from sources.placing import placed_scene
 from sources.scenes import DEPRECATED
-from sources.search import Provider, providers_of, search_in_order
+from sources.search import Provider, mend_of, providers_of, search_in_order
 from sources.sentinel1_grd import with_heights
 from sources.stac_index import IndexCatalog
 from sources.stac_index_columns import CATALOG_COLUMN, Selection
@@ -368,9 +368,7 @@ def _collect(
             if len(places) > 1:
                 came_from, said = _collect(writer, catalogs, places[1:], boxes)
                 return came_from, (f"catalog {place.catalog} cannot be used: {error.what}", *said)
-            raise UserError(
-                error.what, where=error.url or place.collection, mend="check the catalog in the recipe"
-            ) from error
+            raise UserError(error.what, where=error.url or place.collection, mend=mend_of(error)) from error
         writer.collections.add(place.collection)
         writer.add_rows(index, rows, place.catalog, place.collection)
         return place, ()

@@ -12,7 +12,7 @@ from schemas.recipe import Catalog, LonLatBox, Recipe
 from sources.catalog import open_catalog
 from sources.items import frozen_item
 from sources.openers import without_signature
-from sources.search import left_out_notes
+from sources.search import left_out_notes, mend_of
 from sources.stac_index import IndexCatalog
 from sources.stac_index_write import IndexWriter
 
@@ -46,7 +46,9 @@ def index_catalog(href: str, to: Path, collections: Sequence[str], bbox: str | N
             try:
                 found = client.search(collection, _box(bbox))
             except SourceError as error:
-                raise UserError(error.what, where=error.url or href, mend="check the address") from error
+                raise UserError(
+                    error.what, where=error.url or href, mend=mend_of(error, "check the address")
+                ) from error
             notes += left_out_notes(client.left_out(collection))
             writer.collections.add(collection)
             writer.add((frozen_item(item, without_signature) for item in found), collection=collection)

@@ -1,7 +1,7 @@
 """The error tree of Terraweft.
 
 TerraweftError                 anything this software raises on purpose
-+-- UserError                  a person can mend it: one line, exit code 2
++-- UserError                  a person can mend it: one line, exit code 2 (1 where a source may answer later)
 |   +-- RecipeError            a recipe that cannot be read or does not hold together
 |   +-- MissingExtraError      an optional package is not installed
 |   +-- DatasetError           a dataset that is absent, locked, or of an unknown format
@@ -44,6 +44,11 @@ class UserError(TerraweftError):
         text = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{text} ({self.mend})" if self.mend else text
         return " ".join(text.split())
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether it tells of a source that may answer later, and of no mistake: of its cause."""
+        return isinstance(self.__cause__, SourceError) and not self.__cause__.permanent
 
     def __reduce__(self) -> tuple[type[UserError], tuple[str, str, str]]:
         return type(self), (self.what, self.where, self.mend)

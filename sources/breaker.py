@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 class CatalogRestingError(CatalogError):
     """The catalog failed so often that it is not asked for now."""
 
+    permanent = False
+
 
 @dataclass
 class _State:

@@ -136,8 +136,22 @@ def search_in_order(
     raise UserError(
         f"{what}{others}",
         where=(last.url if last else "") or providers[-1].collection,
-        mend="check the catalog in the recipe",
+        mend=mend_of(last),
     ) from last
+
+
+def mend_of(error: SourceError | None, otherwise: str = "check the catalog in the recipe") -> str:
+    """What to do about a catalog that cannot be used.
+
+    >>> mend_of(SourceError("HTTP 410")), mend_of(None)
+    ('check the catalog in the recipe', 'check the catalog in the recipe')
+
+    Args:
+        error: why; None where no catalog is named.
+        otherwise: what to do where waiting does not help.
+    """
+    is_final = error is None or error.permanent
+    return otherwise if is_final else f"run it again later; if that does not help, {otherwise}"
 
 
 def left_out_notes(found: Mapping[str, str]) -> list[str]:

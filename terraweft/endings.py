@@ -161,8 +161,9 @@ class Commands(TyperGroup):
 def guarded(command: Callable[[], Result]) -> Result:
     """Run a command; a user's mistake becomes one line and exit code 2.
 
-    A source that fails, damaged bytes and the like are one line too, with exit code 1; a path that cannot be read or
-    written is the user's to mend. ``TERRAWEFT_LOG=debug`` brings the traceback back.
+    A source that fails, damaged bytes and the like are one line too, with exit code 1: whatever runs us asks again
+    later, where nothing of a recipe is to be mended. A path that cannot be read or written is the user's to mend.
+    ``TERRAWEFT_LOG=debug`` brings the traceback back.
 
     Raises:
         SystemExit: with 1 or 2.
@@ -172,7 +173,7 @@ def guarded(command: Callable[[], Result]) -> Result:
     except UserError as error:
         log.debug("ended by an error", exc_info=True)
         err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if error.may_pass else 2) from None
     except TerraweftError as error:
         log.debug("ended by an error", exc_info=True)
         err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,14 +123,16 @@ def _may_be_id(text: str) -> bool:
 
 def _from_any(item_id: str, collection: str | None, known: Sequence[str]) -> tuple[dict[str, Any], str]:
     """The item of the first catalog that has it."""
-    failures = []
+    failures, passing = [], None
     for root in known:
         try:
             return _from_catalog(item_id, root, collection)
         except UserError as error:
             failures.append(f"{urlsplit(root).hostname}: {error.what}")
+            passing = error.__cause__ if error.may_pass else passing  # that catalog may have it
     mend = "give the file, its URL, or its catalog with --catalog and --collection"
-    raise UserError(f"{item_id!r} is no file, and no public catalog gave it ({'; '.join(failures)})", "explain", mend)
+    what = f"{item_id!r} is no file, and no public catalog gave it ({'; '.join(failures)})"
+    raise UserError(what, "explain", mend) from passing
 
 
 def _from_local(item_id: str, path: Path, collection: str | None) -> tuple[dict[str, Any], str]:
@@ -214,11 +217,13 @@ def _read(path: Path) -> bytes:
 def _get(address: str) -> bytes:
     """The document at an address that the user named; a public host may not lead on to a private one."""
     from sources.openers import PlainOpener, refusal
+    from sources.retry import Backoff, call_with_retries
     from sources.web import WebSession
 
     is_private = refusal(address, allow_local=False) != ""
+    session = WebSession(PlainOpener(), address, allow_local=is_private)
     try:
-        return WebSession(PlainOpener(), address, allow_local=is_private).request(address).content
+        return call_with_retries(lambda: session.request(address).content, sleep=time.sleep, backoff=Backoff(3))
     except SourceError as error:
         raise UserError(error.what, where=error.url or address) from error
 

@@ -12,11 +12,12 @@ import typer
 from rich.console import Console
 
 from flows.site import require_variables
-from schemas.errors import CatalogError, DatasetError, RecipeError
+from schemas.errors import CatalogError, DatasetError, RecipeError, TransientSourceError, UserError
 from schemas.recipe import Recipe
 from shards.exporters import EXPORTERS
 from shards.storage import open_storage
 from shards.version import publish
+from sources.breaker import CatalogRestingError
 from terraweft import __version__
 from terraweft.cli import app, main
 from terraweft.commands import estimates_of
@@ -59,6 +60,26 @@ def test_a_catalog_that_does_not_answer_is_one_line_and_exit_code_1(capsys: pyte
     assert code == 1
     assert len(err.strip().splitlines()) == 1
     assert "no answer at all" in err
+
+
+@pytest.mark.parametrize(
+    ("cause", "code"),
+    [
+        (TransientSourceError("HTTP 500"), 1),
+        (CatalogRestingError("it rests"), 1),
+        (CatalogError("no such collection"), 2),
+        (None, 2),
+    ],
+)
+def test_what_a_later_try_may_mend_is_no_mistake_of_the_recipe_s(
+    cause: Exception | None, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever starts us by night tries again where the code is 1, and wakes somebody where it is 2."""
+
+    def command() -> None:
+        raise UserError("no", where="http://catalog", mend="later") from cause
+
+    assert ended(lambda: guarded(command), capsys) == (code, "terraweft: http://catalog: no (later)\n")
 
 
 def test_a_refresh_is_told_as_json_before_it_is_done_and_not_instead(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler
@@ -159,12 +160,14 @@ def test_a_packed_file_that_is_broken_or_grows_without_end_is_one_line(
 
 
 def answers(pages: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
-    """A server of documents by path; a text is the address that it leads on to."""
+    """A server of documents by path; a text is the address that it leads on to, a number a status."""
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             page = pages.get(urlsplit(self.path).path)
-            self.send_response(404 if page is None else 302 if isinstance(page, str) else 200)
+            page = page() if callable(page) else page
+            status = page if isinstance(page, int) else 302 if isinstance(page, str) else 200
+            self.send_response(404 if page is None else status)
             if isinstance(page, str):
                 self.send_header("location", page)
             self.end_headers()
@@ -194,6 +197,26 @@ def test_an_address_is_read_over_redirects(
     assert (code, json.loads(out)["verdict"]) == (0, "use")
     code, _, err = run([f"{root}/gone"], capsys)
     assert (code, "HTTP 404" in err) == (2, True)
+
+
+def test_a_lone_error_of_a_catalog_is_asked_over(
+    serve: Callable[[dict[str, Any]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every other command does. Where it goes on, that is no mistake of who asked."""
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    pages: dict[str, Any] = {"/a": item(S2, {"B02": {}}), "/ailing": 500, "/down": 500}
+    root = serve(pages)
+    assert read_item(f"{root}/a", None, None)[0]["id"] == S2
+    mended = iter([500, pages["/a"]])
+    monkeypatch.setitem(pages, "/ailing", lambda: next(mended))
+    assert read_item(f"{root}/ailing", None, None)[0]["id"] == S2
+    with pytest.raises(UserError, match="HTTP 500") as caught:
+        read_item(f"{root}/down", None, None)
+    assert caught.value.may_pass
+    empty = serve({"/search": {"type": "FeatureCollection", "features": []}})
+    with pytest.raises(UserError, match="no public catalog gave it") as caught:
+        read_item(S2, None, None, (serve({"/search": 500}), empty))
+    assert caught.value.may_pass
 
 
 def test_an_id_alone_is_asked_of_the_catalogs_that_are_known(serve: Callable[[dict[str, Any]], str]) -> None:
