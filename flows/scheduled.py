@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -29,12 +31,14 @@ from flows.progress import Silent, watcher
 from flows.regions import Regions, load_regions
 from flows.request import BuildResult, request_of
 from flows.site import api_key, store_options, variables
+from flows.stages import forget_ended_runs
 from flows.time_limit import ended_after
 from flows.told import mark_told
 from flows.validating import WAITS, let_in
 from schemas.errors import DatasetError, RecipeError, TerraweftError, UserError
 from schemas.region_table import Row
 from shards.document import current_document
+from shards.lock import dataset_lock
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 
@@ -244,11 +248,19 @@ def _build(
         result = build(request)
     show_outcomes(recipe.name, result.counts)
     became = let_in(result.storage, result.version) if result.waits else ""
+    if became != WAITS:  # else the next night makes the same again
+        _tidy(result.storage, request.work)
     totals = write_figures(result, recipe.name, region, os.environ)
     paid = f"{totals.cost:.4f} {recipe.captions.prices.currency}" if recipe.captions and totals.cost else "0"
     notes = (*filter(None, (lost_of(result.counts), became)), *result.notes)
     show_result(recipe.name, result.storage.uri, result.version, result.published, notes, paid)
     return result, became
+
+
+def _tidy(storage: Storage, work: Path) -> None:
+    """Let go of what the run needed: nobody looks at the disk by night, and every refresh leaves what it read."""
+    with suppress(DatasetError), dataset_lock(storage, f"tidy on {socket.gethostname()} pid {os.getpid()}"):
+        forget_ended_runs(work)
 
 
 def held_until(storage: Storage) -> date | None:

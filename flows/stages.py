@@ -21,7 +21,7 @@ from flows.fragments import finished, sweep
 from flows.job import Job
 from flows.looking import Look, look, owner_of
 from flows.passes import first_pass
-from flows.plan_store import StoredPlan
+from flows.plan_store import USED, StoredPlan
 from flows.progress import current
 from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
@@ -313,6 +313,16 @@ def sweep_scratch(work: Path) -> None:
     """Remove unfinished shards and versions that a killed run left."""
     for name in ("shards", "versions"):
         shutil.rmtree(work / name, ignore_errors=True)
+
+
+def forget_ended_runs(work: Path) -> None:
+    """Remove the fragments of runs that ended: their versions hold what they were for. Hold the dataset's lock.
+
+    A run that was stopped stays whole, since the next one goes on with it; of the others what was planned and fetched.
+    """
+    for used in work.glob(f"runs/*/plan/{USED}"):
+        for name in ("first", "realigned", "second"):
+            shutil.rmtree(used.parents[1] / name, ignore_errors=True)
 
 
 def _run_section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +21,14 @@ from prefect.states import Crashed
 from flows import scheduled
 from flows.compare import Outlook
 from flows.notify import Event
+from flows.plan_store import USED
 from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region, said_of
 from flows.stages import fewer_chips
 from flows.validating import WAITS
 from schemas.errors import BudgetExceededError, DatasetError, IntegrityError, RecipeError, ThrottledError, UserError
+from shards.lock import dataset_lock
 from shards.storage import open_storage
 from shards.version import publish
 from tests.unit.shards import made_up
@@ -161,6 +164,37 @@ def test_figures_that_cannot_be_written_fail_no_run(
     ]
     assert shown == [(f"1 failed (DecodeError 1), {AGAIN}", WAITS)]
     assert tagged == [{"site:alps", "region:inn"}]  # by which the run of the build is found when its machine is lost
+
+
+@pytest.mark.parametrize(
+    ("became", "is_held", "left"),
+    [("its gates pass", False, ["stopped"]), (WAITS, False, ["ended", "stopped"]), ("", True, ["ended", "stopped"])],
+    ids=["published", "waits", "another build began"],
+)
+def test_a_night_s_run_leaves_no_pixels_behind(
+    became: str, is_held: bool, left: list[str], tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the disk is full some night, however large it is. What the next run goes on with stays."""
+    storage = open_storage(tmp_path / "data" / "inn")
+    runs = tmp_path / "data" / "inn" / "work" / "runs"
+    for name in ("ended", "stopped"):
+        (runs / name / "plan").mkdir(parents=True)
+        for part in ("first/t0-0a", "realigned/t0-0a", "second/t0-0a"):
+            (runs / name / part).mkdir(parents=True)
+    (runs / "ended" / "reading.json").write_text("{}")
+    (runs / "ended" / "plan" / USED).touch()
+    counts = {"planned": 2, "kept": 2, "rejected": {}, "failed": {}}
+    result = BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=became != "")
+    monkeypatch.setattr(scheduled, "build", lambda request: result)
+    monkeypatch.setattr(scheduled, "let_in", lambda storage, version: became)
+    for name in ("show_outcomes", "show_result"):
+        monkeypatch.setattr(scheduled, name, lambda *_: None)
+    monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
+    with dataset_lock(storage, "by hand") if is_held else nullcontext():
+        assert refresh(load_regions(tmp_path / "regions.yaml"), "inn")["published"]
+    assert sorted(path.parent.name for path in runs.glob("*/first")) == left
+    assert len(list(runs.glob("*/*/t0-0a"))) == 3 * len(left)
+    assert (runs / "ended" / "reading.json").exists(), "it says which extracts were fetched last"
 
 
 @pytest.mark.parametrize(
