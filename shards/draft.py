@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from schemas.chip import Outcome
 from schemas.dataset import LayerTable, SourceTable, ZarrCodec
-from schemas.errors import DatasetError, IntegrityError
+from schemas.errors import DatasetError, IntegrityError, RecipeError
 from shards.outcome_tables import run_table
 from shards.tar import WrittenShard
 from shards.text_table import texts_table
@@ -117,7 +117,9 @@ def check_draft(draft: Draft) -> None:
 
     Raises:
         IntegrityError: rows, outcomes and shards do not name the same chips, or a chip twice.
-        DatasetError: nothing was kept; or a layer may not be given on and the recipe does not say private.
+        RecipeError: nothing was kept, and nothing failed: so the recipe wants it, of these days.
+        DatasetError: nothing was kept, since sources failed; or a layer may not be given on and the recipe does not say
+            private.
     """
     planned = _once("outcomes", [outcome.chip_id for outcome in draft.outcomes])
     kept = {outcome.chip_id for outcome in draft.outcomes if outcome.state == "kept"}
@@ -162,13 +164,13 @@ def _refuse_closed_layers(draft: Draft) -> None:
         )
 
 
-def _nothing_kept(draft: Draft) -> DatasetError:
+def _nothing_kept(draft: Draft) -> DatasetError | RecipeError:
     """Says why, and where the first failure was met: a source that fails is mended otherwise than a strict recipe."""
     reasons, wrong = draft.counts(), next((one for one in draft.outcomes if one.state == "failed"), None)
     told = [f"{name} {count}" for kind in ("rejected", "failed") for name, count in reasons[kind].items()]
     what = f"no chip was kept of {len(draft.outcomes)} ({', '.join(told)})"
     if wrong is None:
-        return DatasetError(what, draft.name, "loosen the recipe's select and screen, or widen its time window")
+        return RecipeError(what, draft.name, "loosen the recipe's select and screen, or widen its time window")
     place = f" [{wrong.url}]" if wrong.url and wrong.url not in wrong.reason else ""
     first = f"{wrong.error_class}: {wrong.reason}{place}"
     return DatasetError(f"{what}; the first failure, {first}", draft.name, "mend the source and run the command again")

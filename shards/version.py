@@ -82,6 +82,7 @@ def publish(
 
     Raises:
         IntegrityError: the draft does not hold together, or a shard that it lists is not there.
+        RecipeError: all chips were rejected.
         DatasetError: it may not be published: nothing kept, closed licences, a secret or a local path in a document;
             or another publish moved the pointer meanwhile; or the store refuses.
         OSError: the disk takes no more; the current version is as it was.

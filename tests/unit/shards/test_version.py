@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.chip import Outcome
-from schemas.errors import DatasetError, IntegrityError
+from schemas.errors import DatasetError, IntegrityError, RecipeError
 from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.export import ExportOptions, export_dataset
@@ -282,7 +282,8 @@ def test_a_draft_that_does_not_hold_together_is_refused(tmp_path: Path) -> None:
         shards=[],
         texts=texts_table(()),
     )
-    with pytest.raises(DatasetError, match=r"no chip was kept of 1 \(clear_fraction 1\) \(loosen the recipe's select"):
+    said = r"no chip was kept of 1 \(clear_fraction 1\) \(loosen the recipe's select"
+    with pytest.raises(RecipeError, match=said):  # as which a back-fill goes on to the next day
         publish(open_storage(tmp_path), nothing)
     lost = Outcome("y", "failed", "HTTP 404", error_class="AssetMissingError", url="https://host/map.tif")
     nothing = replace(nothing, outcomes=[*nothing.outcomes, lost])
