@@ -6,6 +6,7 @@ Several bands of one file and what has to be resampled are read by the direct en
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +55,7 @@ class OdcEngine(UnionReads):
             from odc.loader import configure_rio
         except ImportError as error:
             raise MissingExtraError.of("odc-stac", "build") from error
+        logging.getLogger("odc.loader").setLevel(logging.CRITICAL)  # what it reports it raises, too; with the signature
         check_format(ref.href, opener)
         address = opener.resolve(ref.href)
         item = pystac.Item(ref.item_id, None, [-180.0, -90.0, 180.0, 90.0], datetime(2000, 1, 1, tzinfo=UTC), {})

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from schemas.errors import AssetMissingError, DecodeError, RecipeError, UnsupportedItemError
+from schemas.errors import AssetMissingError, DecodeError, RecipeError, SourceError, UnsupportedItemError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources import warp
@@ -373,6 +373,19 @@ def test_an_opener_that_refuses_stops_every_engine(make_raster: MakeRaster, engi
     ref = make_raster(numbers(), SOURCE)
     with pytest.raises(UnsupportedItemError, match="local file"):
         open_engine(engine).read([ref], ALIGNED["inside"], "nearest", PlainOpener(allow_local=False))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_read_that_fails_is_raised_and_not_logged_with_its_address(
+    make_raster: MakeRaster, engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library writes the whole of it, with its signature, to a worker's standard error."""
+    ref = make_raster(numbers(), SOURCE)
+    file = Path(ref.href)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(SourceError):
+        open_engine(engine).read([ref], SOURCE, "nearest", OPENER)
+    assert file.name not in caplog.text
 
 
 def test_unknown_engines_name_the_known_ones() -> None:
