@@ -91,7 +91,7 @@ def croissant_of(document: DatasetDocument, folder: Path, description: str) -> d
         "distribution": [
             *(_file(f"{name}.parquet", f"{name}.parquet", "application/x-parquet", folder) for name in tables),
             *(_shard(record.path, record.sha256, record.bytes) for record in document.shards),
-            *(_file_set(document, name, pattern) for name, pattern in _members(document)),
+            *_file_sets(document),
         ],
         "recordSet": [*(_table(name, folder) for name in tables), _samples(document)],
     }
@@ -154,12 +154,26 @@ def _is_member(target: Mapping[str, Any]) -> bool:
     return kind not in ("multi_label", "dominant") and (kind != "fractions" or target.get("cell_m") is not None)
 
 
-def _file_set(document: DatasetDocument, name: str, pattern: str) -> dict[str, Any]:
+def _file_sets(document: DatasetDocument) -> list[dict[str, Any]]:
+    """Sets over the members of all samples.
+
+    Two list every shard: ``files-meta``, which the record set ``samples`` reads, and ``files``, in which the others
+    lie. `mlcroissant` takes time with the square of the shards for each set that lists them all.
+    """
+    shards = [{"@id": record.path} for record in document.shards]
+    within = [{"@id": "files"}]
+    named = [
+        _file_set(f"files-{name}", glob, shards if name == "meta" else within) for name, glob in _members(document)
+    ]
+    return [_file_set("files", "*", shards), *named]
+
+
+def _file_set(identifier: str, pattern: str, within: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "@type": "cr:FileSet",
-        "@id": f"files-{name}",
-        "name": f"files-{name}",
-        "containedIn": [{"@id": record.path} for record in document.shards],
+        "@id": identifier,
+        "name": identifier,
+        "containedIn": within,
         "encodingFormat": "application/json" if pattern.endswith(".json") else "application/octet-stream",
         "includes": pattern,
     }

@@ -16,7 +16,8 @@ def test_every_file_of_a_sample_is_in_one_file_set(published: Path) -> None:
     labels = {"sources": {"map": {"kind": "osm"}}, "targets": {name: {"kind": kind} for name, kind in kinds.items()}}
     document = document.model_copy(update={"recipe": {"labels": labels}})
     croissant = croissant_of(document, published / "versions" / document.version, "")
-    globs = {one["includes"] for one in croissant["distribution"] if one["@type"] == "cr:FileSet"}
+    sets = [one for one in croissant["distribution"] if one["@type"] == "cr:FileSet"]
+    globs = {one["includes"] for one in sets if one["@id"] != "files"}
     members: set[str] = set()
     for shard in document.shards:
         with tarfile.open(published / shard.path) as tar:
@@ -25,6 +26,10 @@ def test_every_file_of_a_sample_is_in_one_file_set(published: Path) -> None:
     for name in members:
         assert sum(fnmatch(name, glob) for glob in globs) == 1, name
     assert all(any(fnmatch(name, glob) for name in members) for glob in globs)
+    shards = {shard.path for shard in document.shards}  # mlcroissant: the square of them for each set that lists all
+    listing = {one["@id"] for one in sets if {part["@id"] for part in one["containedIn"]} == shards}
+    assert listing == {"files", "files-meta"}
+    assert all(one["containedIn"] == [{"@id": "files"}] for one in sets if one["@id"] not in listing)
 
 
 def test_counts_of_composites_and_fractions_of_squares_are_files_too(published: Path) -> None:
