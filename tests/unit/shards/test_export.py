@@ -111,6 +111,8 @@ def test_major_tom_rows_hold_each_band_as_a_geotiff(dataset: Dataset, export: Ex
             file = pq.ParquetFile(root / row["parquet_url"])
             assert file.metadata.num_row_groups == file.metadata.num_rows
             cell = file.read_row_group(row["parquet_row"]).to_pylist()[0]
+            kept = (file.metadata.row_group(0).column(place) for place in range(3, file.metadata.num_columns))
+            assert not any(one.is_stats_set for one in kept)  # pictures, least and most, in the footer
             assert list(cell)[:3] == ["product_id", "grid_cell", "product_datetime"]  # as the parts of Core have them
             assert cell["product_datetime"] == row["timestamp"]
             assert cell["product_id"] == sample.row["s2.item_ids"][date]
