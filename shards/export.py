@@ -1,16 +1,14 @@
 """`export_dataset`: a version in another form, in a folder that appears when it is whole.
 
-Everything is written into a hidden folder beside the name and moved to it at the end. An export that fails or is
-interrupted removes that folder; one that is killed leaves it, as ``.<name>.<token>.tmp``. ``export.json`` lists every
-file with its hash; ``README.md`` says where the pixels come from and under which licences; ``LICENCES.md`` lists them.
+Everything is written into a hidden folder beside the name (`shards.export_place`) and moved to it at the end. An export
+that fails or is interrupted removes that folder, and what one that was killed left. ``export.json`` lists every file
+with its hash; ``README.md`` says where the pixels come from and under which licences; ``LICENCES.md`` lists them.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
-import shutil
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 from schemas.dataset import SourceTable
 from schemas.errors import DatasetError, UserError
 from shards import layout
+from shards.export_place import growing
 from shards.exporters import Exporter, ExportJob, find_exporter, options_of
 from shards.filters import ChipFilter
 from shards.guard import findings_in
@@ -81,8 +80,8 @@ def export_dataset(
         on_sample: told (done, all) after each sample.
 
     Raises:
-        DatasetError: a layer that may not be given on, nothing to export, a folder that is taken, or a dataset that the
-            form cannot hold.
+        DatasetError: a layer that may not be given on, nothing to export, a folder that is taken or that another export
+            writes, or a dataset that the form cannot hold.
         UserError: an unknown form, or samples per file of a form that has no use for it.
     """
     exporter = find_exporter(options.form)
@@ -103,18 +102,13 @@ def export_dataset(
     if not len(numbers):
         raise DatasetError("no chip to export", where=dataset.name, mend="widen the split or the filter")
     chip_ids = tuple(dataset.places.of(int(number))[0] for number in numbers)
-    unfinished = to.with_name(f".{to.name}.{secrets.token_hex(6)}{layout.UNFINISHED}")
-    unfinished.mkdir(parents=True)
-    job = ExportJob(dataset, unfinished, groups, chip_ids, options.samples_per_file)
-    try:
+    with growing(to) as unfinished:
+        job = ExportJob(dataset, unfinished, groups, chip_ids, options.samples_per_file)
         writer = _write(exporter, job, on_sample)
         result = _finish(job, writer, options, sources, private)
         if to.exists():
             to.rmdir()
         unfinished.rename(to)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     layout.sync_folder(to.parent)
     log.info("exported %d samples of %s to %s", result.samples, dataset.version, to)
     return replace(result, folder=to)

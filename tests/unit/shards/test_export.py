@@ -589,6 +589,21 @@ def test_a_folder_of_the_user_s_own_beside_the_export_is_left_alone(dataset: Dat
     assert (tmp_path / "out.tmp" / "mine.txt").read_text() == "mine"
 
 
+def test_what_a_killed_export_left_is_removed_and_one_that_lives_is_not(dataset: Dataset, tmp_path: Path) -> None:
+    left = tmp_path / f".out.{'0a' * 6}.tmp"
+    (left / "data").mkdir(parents=True)
+    other = tmp_path / f".out.more.{'0a' * 6}.tmp"  # of an export called out.more
+    other.mkdir()
+
+    def again(done: int, total: int) -> None:
+        if done == 1:
+            with pytest.raises(DatasetError, match="another export to this folder is under way"):
+                export_dataset(dataset, tmp_path / "out", ExportOptions("hdf5"))
+
+    export_dataset(dataset, tmp_path / "out", ExportOptions("hdf5", modalities=("s2",)), on_sample=again)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "out"]
+
+
 def test_a_refused_export_leaves_nothing(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds one modality"):
         export_dataset(dataset, tmp_path / "out", ExportOptions("geotiff"))
