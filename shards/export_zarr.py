@@ -27,6 +27,7 @@ class ZarrExporter:
     notes = (
         "Chips with fewer dates or pixels than the group's largest are padded: times NaT, validity 0.",
         "Values are as stored; physical = data * scale + offset, both arrays (chip, time).",
+        "Zarr's sharding is read by zarr from version 3 and xarray over it; zarr 2 and GDAL (3.10) do not know it.",
         VALID_NOTE,
     )
 
