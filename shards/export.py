@@ -216,7 +216,11 @@ def _card(
             f"| `{group}` | {table.sensor} | {table.gsd_m:g} | {bands} | {table.dtype} | {table.unit} | "
             f"{'' if table.nodata is None else f'{table.nodata:g}'} |"
         )
-    lines += ["", "All bands with wavelengths, means and standard deviations: `layers` in `export.json`."]
+    lines += [
+        "",
+        "All bands with wavelengths, means and standard deviations: `layers` in `export.json`. The last two are of",
+    ]
+    lines += ["physical values, not of stored ones: over the clear pixels of the whole dataset's train split."]
     lines += ["", "## Reading it", "", writer.card().strip(), ""]
     if writer.notes:
         lines += ["## What to know", "", *(f"- {note}" for note in writer.notes), ""]

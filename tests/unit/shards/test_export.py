@@ -532,6 +532,7 @@ def test_an_export_tells_all_bands_with_wavelengths_and_statistics(dataset: Data
     layers = json.loads((root / "export.json").read_text())["layers"]
     assert layers == [dataset.layer(group).model_dump(mode="json") for group in ("s2_10m", "s2_20m")]
     assert [band["centre_nm"] for band in layers[0]["bands"]] == [492.4, 664.6]
+    assert "physical values, not of stored ones" in (root / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("form", "layers"), [("ssl4eo", {"s2"}), ("majortom", {"s2"}), ("geotiff", {"s2", "osm"})])

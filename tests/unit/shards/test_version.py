@@ -374,6 +374,7 @@ def test_the_card_says_what_is_in_it_and_its_code_runs(
     assert "| osm | extract | 0 | ODbL-1.0 | share alike | (c) OpenStreetMap contributors |" in card
     assert "- `label`: Two classes (2 classes; 255 = abstain): 0 Tree, 1 Water\n- `label_worldcover`" in card
     assert "run lengths go row by row" in card
+    assert "of physical values, not of stored ones" in card
     assert "\n\n\n" not in card
     blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len(blocks) == 3
