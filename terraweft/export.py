@@ -14,6 +14,7 @@ from shards.export import ExportOptions, export_dataset
 from shards.filters import ChipFilter, DateFilter
 from shards.reader import Dataset, open_dataset
 from terraweft.console import Bars, human_bytes
+from terraweft.interrupts import listen
 from terraweft.options import box_of, require_local, require_share
 
 
@@ -72,6 +73,7 @@ def run_export(
         private=private,
         samples_per_file=samples_per_file,
     )
+    listen()  # a polite kill (of a scheduler, a container) takes the half of it away, as Ctrl-C does
     with Bars(out) as bars:
         bars.start("export", 1)
         result = export_dataset(opened, to, options, on_sample=bars.reach)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import signal
 import tarfile
 import warnings
 import zipfile
@@ -32,6 +33,7 @@ from schemas.sample import Sample
 from shards.export import ExportOptions, export_dataset
 from shards.export_huggingface import rows_per_group
 from shards.export_layers import CLOUD_CODES, SCENE_CODES, band_names, cloud_mask, stack
+from shards.export_zarr import ZarrExporter
 from shards.exporters import EXPORTERS, find_exporter
 from shards.filters import ChipFilter
 from shards.layout import sha256_of
@@ -673,3 +675,25 @@ def test_the_command_says_where(published: Path, tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit) as ended:
         main(["export", str(published), "--to", "zarr", "--out", str(tmp_path / "y"), "--bbox", "1,2"])
     assert ended.value.code == 2
+
+
+class KilledExporter(ZarrExporter):
+    """One whose process is asked to end at its first sample."""
+
+    def add(self, sample: Sample) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_polite_kill_leaves_nothing(published: Path, tmp_path: Path) -> None:
+    def nobody_listens(*_: object) -> None:
+        raise AssertionError
+
+    before = {number: signal.signal(number, nobody_listens) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["export", str(published), "--to", f"{__name__}:KilledExporter", "--out", str(tmp_path / "out")])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 130
+    assert list(tmp_path.iterdir()) == []
