@@ -47,9 +47,10 @@ METADATA = pa.schema(
         ("split", pa.string()),
         ("scale", pa.float64()),
         ("offset", pa.float64()),
+        ("item_ids", pa.string()),
     ]
 )
-"""Columns of Core's table, and five more: whose chip, of which split, and how numbers become physical values."""
+"""Columns of Core's table, and five more: whose chip, of which split, how numbers become physical values, all items."""
 _CELL = re.compile(r"(\d+)([UD])_(\d+)([LR])")
 
 
@@ -61,7 +62,9 @@ class MajorTomExporter:
     order = "shards"
     notes = (
         "Core has one date per cell; here a cell has a row for each date. Chips that are no Major TOM cells keep their "
-        "nearest cell's name in grid_cell; chip_id tells them apart.",
+        "nearest cell's name in grid_cell; their product_id ends with the chip_id, so that Core's own code tells them "
+        "apart.",
+        "product_id begins with the first item behind a date; item_ids of metadata.parquet names all of them.",
         CLOUD_NOTE,
         "Every band has its own GeoTIFF on its own grid; parquet_row is the row, and the row group, of its part.",
     )
@@ -108,6 +111,7 @@ class _Part:
         self.columns = [band.name for table in tables for band in table.bands]
         self._job, self._modality, self._tables = job, modality, tables
         self._rows_per_file = job.samples_per_file or ROWS_PER_FILE
+        self._has_cells = (job.dataset.document.recipe.get("grid") or {}).get("kind") == "majortom"
         self._shown = shown_bands(tables)
         binary = [(name, pa.binary()) for name in (*self.columns, "cloud_mask", "thumbnail")]
         self._schema = pa.schema(
@@ -132,8 +136,9 @@ class _Part:
     def _write(
         self, sample: Sample, layers: dict[str, LayerArrays], finest: LayerArrays, date: int, timestamp: str
     ) -> None:
+        items = str((sample.row.get(f"{self._modality}.item_ids") or [""] * (date + 1))[date])
         row: dict[str, Any] = {
-            "product_id": str((sample.row.get(f"{self._modality}.item_ids") or [""] * (date + 1))[date]),
+            "product_id": self._product_id(sample, items),
             "grid_cell": sample.row.get("majortom_cell") or sample.chip_id,
             "product_datetime": timestamp,
         }
@@ -149,7 +154,16 @@ class _Part:
         shown = [planes[name] for name in self._shown if name in planes and planes[name].shape == valid.shape]
         row["thumbnail"] = thumbnail(np.stack(shown[:3] if len(shown) >= 3 else shown[:1]), valid) if shown else None
         self._put(row)
-        self._note(sample, row, finest, date)
+        self._note(sample, row, finest, date, items)
+
+    def _product_id(self, sample: Sample, items: str) -> str:
+        """The first item behind a date, with the chip where a cell may hold several.
+
+        Core's own code unpacks a row into ``<row>/<grid_cell>/<product_id>/`` and reads it there: rows that share both
+        become one picture. All items of a border or a composite would be no name of a folder: too long.
+        """
+        first = next(iter(items.split()), self._modality)
+        return first if self._has_cells else f"{first}_{sample.chip_id}"
 
     def _put(self, row: dict[str, Any]) -> None:
         """Write a row group of one row."""
@@ -170,7 +184,7 @@ class _Part:
         self._writer.write_table(pa.Table.from_pylist([row], self._schema), row_group_size=1)
         self._in_file += 1
 
-    def _note(self, sample: Sample, row: dict[str, Any], finest: LayerArrays, date: int) -> None:
+    def _note(self, sample: Sample, row: dict[str, Any], finest: LayerArrays, date: int, items: str) -> None:
         longitude, latitude = centre_of(sample)
         valid = finest.valid[date]
         codes = cloud_mask(valid)
@@ -195,6 +209,7 @@ class _Part:
                 "split": sample.split,
                 "scale": float(finest.scale[date]),
                 "offset": float(finest.offset[date]),
+                "item_ids": items,
             }
         )
 
