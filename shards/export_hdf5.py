@@ -1,9 +1,10 @@
 """HDF5, a file per sample with masks of missing steps, as OlmoEarth pretraining reads them.
 
-Form: published documentation of olmoearth_pretrain (every modality (H, W, T, C) over a common list of steps, of which a
-modality holds the present ones; ``missing_timesteps_masks/<modality>`` says which those are; ``timestamps`` are day,
-month counted from 0, year; ``latlon`` in degrees; ``sample_metadata.csv`` has ``sample_index`` and per modality 1 or 0;
-``latlon_distribution.npy``). A day on which a modality has several dates has as many steps.
+Form: published documentation and source of olmoearth_pretrain (every modality (H, W, T, C) over a common list of steps,
+of which a modality holds the present ones; ``missing_timesteps_masks/<modality>`` says which those are; bands stand
+group by group, the finest first; ``timestamps`` are day, month counted from 0, year; ``latlon`` in degrees;
+``sample_metadata.csv`` has ``sample_index`` and per modality 1 or 0; ``latlon_distribution.npy``). A day on which a
+modality has several dates has as many steps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.dataset import LayerTable
 from schemas.sample import Sample
 from shards.export_layers import VALID_NOTE, Stack, band_names, centre_of, stack, tables_of
 from shards.exporters import ExportJob
@@ -40,6 +42,9 @@ class Hdf5Exporter:
         "missing_timesteps_masks/<modality> is True where it has one, and its array holds those alone, in order.",
         "timestamps are (day, month from 0, year). Bands of coarser groups are repeated onto the finest grid "
         "of a modality.",
+        "Bands stand group by group, the finest first (B02, B03, B04, B08, B05, ... of Sentinel-2), as "
+        "olmoearth_pretrain takes them without asking for names; `bands` of each array names them.",
+        "olmoearth_pretrain takes at most 12 steps, and the number of samples from the name of the folder.",
         "<modality>_valid holds the validity codes, <modality>_scale and _offset turn numbers into physical values.",
         VALID_NOTE,
     )
@@ -53,7 +58,7 @@ class Hdf5Exporter:
 
     def add(self, sample: Sample) -> None:
         """See `Exporter.add`."""
-        stacks = {m: found for m, tables in self._tables.items() if (found := stack(sample, tables)) is not None}
+        stacks = {m: found for m, tables in self._tables.items() if (found := _stack(sample, tables)) is not None}
         steps = _steps(stacks.values())
         name = f"sample_{len(self._rows)}.h5"
         with h5py.File(name, "w", libver="v110", track_order=False, **IN_MEMORY) as file:
@@ -81,7 +86,7 @@ class Hdf5Exporter:
         layer = next(sample.layers[t.group] for t in self._tables[modality] if t.group in sample.layers)
         pixels = found.data[kept].transpose(2, 3, 0, 1)  # (H, W, T, C)
         data = file.create_dataset(modality, data=pixels, compression="gzip", compression_opts=1, shuffle=True)
-        data.attrs["bands"] = band_names(self._tables[modality])
+        data.attrs["bands"] = band_names(self._tables[modality], by_name=False)
         data.attrs["epsg"], data.attrs["transform"] = found.georef.epsg, found.georef.transform
         valid = found.valid[kept].transpose(1, 2, 0)  # (H, W, T)
         file.create_dataset(f"{modality}_valid", data=valid, compression="gzip", compression_opts=1)
@@ -121,6 +126,11 @@ with h5py.File("sample_0.h5") as file:
 full = numpy.zeros((*held.shape[:2], steps, held.shape[3]), held.dtype)
 full[:, :, present] = held
 ```"""
+
+
+def _stack(sample: Sample, tables: list[LayerTable]) -> Stack | None:
+    """OlmoEarth reads bands by their place alone: those of 10 m, of 20 m, of 60 m."""
+    return stack(sample, tables, by_name=False)
 
 
 def _kept(found: Stack) -> NDArray[np.intp]:

@@ -85,10 +85,10 @@ def no_data(table: LayerTable) -> float | None:
     return float("nan") if table.nodata is None and np.dtype(table.dtype).kind == "f" else table.nodata
 
 
-def band_names(tables: Sequence[LayerTable]) -> list[str]:
-    """Bands of a modality in the order of a `Stack`: by name where it has several groups."""
+def band_names(tables: Sequence[LayerTable], by_name: bool = True) -> list[str]:
+    """Bands of a modality in the order of a `Stack`: by name where it has several groups, else group by group."""
     names = [band.name for table in tables for band in table.bands]
-    return sorted(names, key=_band_order) if len(tables) > 1 else names
+    return sorted(names, key=_band_order) if by_name and len(tables) > 1 else names
 
 
 def _band_order(name: str) -> tuple[str, float, str]:
@@ -99,8 +99,9 @@ def _band_order(name: str) -> tuple[str, float, str]:
     return numbered[1], int(numbered[2]) + (0.5 if numbered[3] else 0.0), name
 
 
-def stack(sample: Sample, tables: Sequence[LayerTable]) -> Stack | None:
-    """All bands of a modality on its finest grid, by repetition; None where the chip has none.
+def stack(sample: Sample, tables: Sequence[LayerTable], by_name: bool = True) -> Stack | None:
+    """All bands of a modality on its finest grid, by repetition, in the order of `band_names`; None where the chip has
+    none.
 
     Raises:
         DatasetError: groups whose grids do not nest.
@@ -128,7 +129,7 @@ def stack(sample: Sample, tables: Sequence[LayerTable]) -> Stack | None:
             planes[band.name] = plane if factor == 1 else plane.repeat(factor, 1).repeat(factor, 2)
         if factor > 1:
             valid = _with_lost(valid, layer.valid.repeat(factor, 1).repeat(factor, 2))
-    data = np.stack([planes[name] for name in band_names([table for table, _ in layers])], axis=1)
+    data = np.stack([planes[name] for name in band_names([table for table, _ in layers], by_name)], axis=1)
     return Stack(data, valid, finest.time_utc, finest.georef)
 
 

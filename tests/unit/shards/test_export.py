@@ -349,6 +349,18 @@ def at(sample: Sample, group: str, times: list[str]) -> Sample:
     return replace(sample, layers=layers, row={**sample.row, f"{modality}.datetimes": column})
 
 
+def test_hdf5_holds_bands_group_by_group_as_olmoearth_reads_them(tmp_path: Path) -> None:
+    """It takes bands by their place: of Sentinel-2 those of 10 m, of 20 m, of 60 m."""
+    sample = made_up.sample(1)
+    coarser = made_up.LAYERS[1].model_copy(update={"bands": (BandTable(name="B01"),)})
+    draft = made_up.draft(tmp_path / "d", [sample], zarr_shard_chips=None)
+    publish(open_storage(tmp_path / "d"), replace(draft, layers=(made_up.LAYERS[0], coarser, made_up.LAYERS[2])))
+    export_dataset(open_dataset(tmp_path / "d"), tmp_path / "out", ExportOptions("hdf5"))
+    with h5py.File(tmp_path / "out/sample_0.h5") as file:
+        assert file["s2"].attrs["bands"].tolist() == ["B02", "B04", "B01"]
+        np.testing.assert_array_equal(file["s2"][:].transpose(2, 3, 0, 1), s2_of(sample))
+
+
 def test_hdf5_holds_every_date_of_a_day(tmp_path: Path) -> None:
     sample = at(made_up.sample(2), "s2_10m", ["2026-03-01T10:30:31", "2026-03-01T10:30:46", "2026-03-06T10:30:31"])
     sample = at(sample, "s1", ["2026-03-01T06:00:00", "2026-03-06T17:00:00"])
