@@ -28,6 +28,10 @@ LIMIT_NAMES = ("max_tokens", "max_completion_tokens")
 """What the limit of the answer may be called."""
 _TOO_LONG = re.compile(r"context (?:length|size|window)")
 """How servers say that a request has more tokens than the model takes."""
+_UNKNOWN = re.compile(r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpected|not permitted|forbidden")
+"""How they say that they do not know a parameter that they name."""
+_SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "schema", "grammar")
+"""What their refusals of a way to JSON speak of; llama.cpp speaks of the grammar that it makes of a schema."""
 PROBE_TOKENS = 200
 """Longest answer of a probe."""
 PROBE_SCHEMA: dict[str, Any] = {
@@ -79,10 +83,10 @@ class Manner:
         if _TOO_LONG.search(low):  # it is this request's length, whatever parameters are named beside it
             return None
         asked = str(parameters.get("response_format", {}).get("type", "text"))
-        if any(word in low for word in ("response_format", "json_schema", "json_object", "schema")) and asked != "text":
+        if any(word in low for word in _SCHEMA_WORDS) and asked != "text":
             return replace(self, format=FORMATS[FORMATS.index(asked) + 1])
-        other = LIMIT_NAMES[1] if LIMIT_NAMES[0] in parameters else LIMIT_NAMES[0]
-        if other in low or ("max_tokens" in low and "unsupported" in low):
+        mine, other = LIMIT_NAMES if LIMIT_NAMES[0] in parameters else LIMIT_NAMES[::-1]
+        if other in low or (mine in low and _UNKNOWN.search(low)):  # most name the one they lack, not the one they have
             return replace(self, limit_name=other)
         for name in parameters:
             if name in low and name not in (*LIMIT_NAMES, "response_format"):

@@ -97,6 +97,27 @@ def test_a_manner_learns_each_way_only_once() -> None:
     assert text.learned("response_format is unknown", text.parameters(section(), {}, 10)) is None
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Error code: 400 - {'error': {'message': 'Unrecognized request argument supplied: max_completion_tokens'}}",
+        "{'detail': [{'type': 'extra_forbidden', 'loc': ['body', 'max_completion_tokens'], 'msg': 'Extra inputs are not"
+        " permitted', 'input': 700}]}",
+    ],
+    ids=["Azure of 2024", "Mistral"],
+)
+def test_a_server_that_knows_the_older_limit_alone_is_asked_with_it(said: str) -> None:
+    newer = Manner(limit_name="max_completion_tokens")
+    assert newer.learned(said, newer.parameters(section(), {}, 10)) == Manner(limit_name="max_tokens")
+    too_large = "max_completion_tokens is too large: 32768. This model takes at most 16384 completion tokens."
+    assert newer.learned(too_large, newer.parameters(section(), {}, 10)) is None
+
+
+def test_a_schema_that_makes_no_grammar_is_asked_for_in_another_way() -> None:
+    said = "Failed to initialize samplers: failed to parse grammar"
+    assert Manner().learned(said, Manner().parameters(section(), {}, 10)) == Manner(format="json_object")
+
+
 TOO_LONG = (
     "'max_tokens' or 'max_completion_tokens' is too large: 2700. This model's maximum context length is 4096 tokens and"
     " your request has 3000 input tokens (2700 > 4096 - 3000)."
