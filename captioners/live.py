@@ -20,7 +20,7 @@ from captioners.conversation import Conversation
 from captioners.estimate import is_asked
 from captioners.ledger import Ending, Found, Intent, LedgerFullError, State, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused, refused_key
-from captioners.manner import first_manner
+from captioners.manner import first_manner, is_refused
 from captioners.pace import MAX_WAIT_S, Pace, pause_s, retry_after_s
 from captioners.probe import find_manner
 from captioners.till import Question, Till
@@ -249,7 +249,7 @@ class _Session:
                 continue
             if isinstance(outcome, Received):
                 return outcome.body
-            if isinstance(outcome, Refused) and outcome.status in (400, 422):
+            if isinstance(outcome, Refused) and is_refused(outcome.status, outcome.text):
                 return outcome
             too_many = isinstance(outcome, Refused) and outcome.status == 429
             throttled, failed = throttled + too_many, failed + (not too_many)
@@ -332,13 +332,13 @@ class _Session:
             self.owner.guard.note(False)
             return
         status, model = outcome.status, self.owner.captions.model
+        if is_refused(status, outcome.text):
+            return
         if status in (401, 403):
             raise self._fatal(refused_key(status))
         if status == 404:
             what = f"the server knows no model {model!r}"
             raise self._fatal(RecipeError(what, "captions.model", "check model and base_url"))
-        if status in (400, 422):
-            return
         if status == 402 or (status == 429 and outcome.code == "insufficient_quota"):
             if not self.stop:
                 log.warning("the account's quota is used up: the rest is the template's")

@@ -32,6 +32,8 @@ _UNKNOWN = re.compile(r"unsupported|not supported|unrecogni[sz]ed|unknown|unexpe
 """How they say that they do not know a parameter that they name."""
 _SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "schema", "grammar")
 """What their refusals of a way to JSON speak of; llama.cpp speaks of the grammar that it makes of a schema."""
+_NO_PICTURES = re.compile(r"image input|image_url")
+"""How they say that they take no pictures."""
 PROBE_TOKENS = 200
 """Longest answer of a probe."""
 PROBE_SCHEMA: dict[str, Any] = {
@@ -92,6 +94,14 @@ class Manner:
             if name in low and name not in (*LIMIT_NAMES, "response_format"):
                 return replace(self, dropped=(*self.dropped, name))
         return None
+
+
+def is_refused(status: int, text: str) -> bool:
+    """Whether an HTTP error is about the request itself, not about the model's name or the server's health.
+
+    Pictures are refused by any status: llama.cpp and Ollama say 500 where a model has no eyes, OpenRouter 404.
+    """
+    return status in (400, 422) or (status in (404, 500) and _NO_PICTURES.search(text.lower()) is not None)
 
 
 def first_manner(profile: ModelProfile) -> Manner:

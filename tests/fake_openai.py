@@ -95,7 +95,7 @@ class FakeOpenAI:
         slots: answers made at once; others wait. 0: any number.
         allowance: requests and tokens per window.
         key: the only key that is let in; None: any.
-        takes: request -> what the server cannot do about it (HTTP 400), or nothing.
+        takes: request -> what the server cannot do about it (HTTP 400, or the status given with it), or nothing.
         batches: what becomes of the first, second, ... batch: completed, expired, failed, partial, limit.
     """
 
@@ -110,7 +110,7 @@ class FakeOpenAI:
         slots: int = 0,
         allowance: Allowance | None = None,
         key: str | None = None,
-        takes: Callable[[Request], str] = lambda request: "",
+        takes: Callable[[Request], str | tuple[int, str]] = lambda request: "",
         batches: list[str] | None = None,
         port: int = 0,
     ) -> None:
@@ -241,7 +241,8 @@ class FakeOpenAI:
             error = {"message": fault.message, "type": "fake", "code": fault.code, "param": None}
             return self._send(writer, fault.status, {"error": error}, fault.headers)
         if problem := self.takes(request):
-            return self._send(writer, 400, {"error": {"message": problem, "type": "invalid_request_error"}})
+            status, message = problem if isinstance(problem, tuple) else (400, problem)
+            return self._send(writer, status, {"error": {"message": message, "type": "invalid_request_error"}})
         if self.allowance is not None:
             taken, limits = self.allowance.take(len(json.dumps(request["messages"])) // 4)
             if not taken:

@@ -149,6 +149,25 @@ def test_what_a_profile_says_goes_before_what_was_found(tmp_path: Path) -> None:
     assert "image_url" not in str(last)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        (500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+        (500, "Failed to create new sequence: this model is missing data required for image input"),
+        (404, "No endpoints found that support image input"),
+    ],
+    ids=["llama.cpp", "Ollama", "OpenRouter"],
+)
+def test_a_server_that_refuses_pictures_by_any_status_does_not_see(tmp_path: Path, said: tuple[int, str]) -> None:
+    chips = [replace(one, views={"true_colour": red_png()}) for one in inputs(1, kinds=("short",))]
+    with FakeOpenAI(Mind(), takes=lambda r: said if "image_url" in str(r) else "") as server:
+        made = captioner(server, tmp_path, probe=True, views=("true_colour",), kinds=("short",))
+        row = made.write(chips)[0][0]
+        assert len(server.requests) == 3, "one probe of each sort, and the chip"
+    assert (row.backend, row.seen_by_model) == ("openai", "text_only")
+    assert made.cost()["events"]["pictures left out"] == 1
+
+
 def test_one_price_in_the_recipe_leaves_the_other_what_it_is() -> None:
     server = {"backend": "openai", "base_url": "http://h/v1", "model": "gpt-5.4-mini", "api_key_env": "K"}
     known = Captions.model_validate({**server, "price_per_million_in": 0.5}).prices
