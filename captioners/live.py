@@ -255,6 +255,8 @@ class _Session:
             throttled, failed = throttled + too_many, failed + (not too_many)
             if failed < ATTEMPTS and throttled < THROTTLED:
                 await self._wait(outcome, failed + throttled - 1, asked.key)
+        if throttled >= THROTTLED:  # one refusal is no error, a day's allowance that is used up refuses them all
+            self.owner.guard.note(False)
         raise TextBackendError("no answer", failed + throttled)
 
     async def _send(self, asked: Question, purpose: str, chip_id: str) -> Received | Refused | Lost | Found:

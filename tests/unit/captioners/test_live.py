@@ -16,7 +16,7 @@ from captioners.base import CaptionInput, make_captioner
 from captioners.budget import WINDOW
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
-from captioners.live import LiveCaptioner
+from captioners.live import THROTTLED, LiveCaptioner
 from captioners.llm import ChatServer, Key, Lost, Received, Refused
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
@@ -217,6 +217,20 @@ def test_a_server_that_takes_nothing_is_not_asked_for_every_chip(
     assert records[-1][0].checks["fallback"] == reason
 
 
+def test_a_chip_that_is_refused_for_want_of_capacity_to_the_end_is_an_error(tmp_path: Path) -> None:
+    chips = inputs(2, kinds=("short",))
+    fault = Fault("status", 429, message="Rate limit exceeded: free-models-per-day")
+    with FakeOpenAI(answers(chips), [fault] * THROTTLED) as server:
+        made = captioner(server, tmp_path, kinds=("short",), concurrency=1)
+        for _ in range(WINDOW - 1):
+            made.guard.note(False)
+        assert not made.guard.tripped
+        made.write(chips[:1])
+        assert made.guard.tripped
+        assert made.write(chips[1:])[0][0].checks["fallback"] == "errors"
+        assert len(server.requests) == THROTTLED, "and no other is asked"
+
+
 def test_a_stalled_call_is_in_doubt_costs_its_worst_and_is_asked_once_more(tmp_path: Path) -> None:
     chips = inputs(1)
     with FakeOpenAI(answers(chips), [Fault("stall"), Fault("stall")]) as server:
@@ -403,7 +417,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from captioners.base import Access
 from captioners.ledger import LedgerPlace
-from captioners.live import LiveCaptioner
+from captioners.live import THROTTLED, LiveCaptioner
 from tests.unit.captioners.answering import inputs, section
 if __name__ == "__main__":
     made = LiveCaptioner(section(), Access(LedgerPlace({path!r}), None, {url!r}))
