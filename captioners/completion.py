@@ -82,14 +82,19 @@ def json_in(content: str) -> str:
 
 
 def read_usage(body: bytes) -> TokenUse | None:
-    """Tokens that a raw body says were billed; None where it does not say."""
+    """Tokens that a raw body says were billed; None where it does not say.
+
+    No request has no tokens, and no text: servers that do not count say 0, which would pay for everything.
+    """
     try:
         usage = json.loads(body)["usage"]
         tokens_in, tokens_out = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
         tokens_out = max(tokens_out, int(usage.get("total_tokens") or 0) - tokens_in)  # some leave hidden reasoning out
     except UNREADABLE:
         return None
-    if not (0 <= tokens_in <= MOST_TOKENS and 0 <= tokens_out <= MOST_TOKENS):
+    if not (1 <= tokens_in <= MOST_TOKENS and 0 <= tokens_out <= MOST_TOKENS):
+        return None
+    if tokens_out == 0 and read_content(body):
         return None
     details = usage.get("prompt_tokens_details")
     cached, written = (_count(details, name) for name in ("cached_tokens", "cache_write_tokens"))

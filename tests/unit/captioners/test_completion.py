@@ -27,8 +27,16 @@ NESTED = b"[" * 200_000
 
 @pytest.mark.parametrize(
     "raw",
-    [NESTED, body(prompt_tokens=float("inf")), body(prompt_tokens=10**30), body(completion_tokens=-1)],
-    ids=["nested", "infinite", "more than a ledger can hold", "negative"],
+    [
+        NESTED,
+        body(prompt_tokens=float("inf")),
+        body(prompt_tokens=10**30),
+        body(completion_tokens=-1),
+        body(prompt_tokens=0, completion_tokens=0, total_tokens=0),
+        body(prompt_tokens=0),
+        body(completion_tokens=0),
+    ],
+    ids=["nested", "infinite", "more than a ledger can hold", "negative", "zeros", "no input", "no output"],
 )
 def test_a_body_that_makes_no_sense_says_nothing_of_use(raw: bytes) -> None:
     assert read_usage(raw) is None
