@@ -13,6 +13,8 @@ MOST_TOKENS = 1_000_000_000
 """A body that says more of one call says nothing of use."""
 UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError)
 """What a body raises that is not what it should be."""
+_THOUGHT = re.compile(r"</think(?:ing)?>|\[/THINK\]", re.IGNORECASE)
+"""Where a model's thoughts end that its server leaves in the text: DeepSeek's and Qwen's, Magistral's."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,14 @@ def json_in(content: str) -> str:
     """The JSON object in a text: models that keep to no format put thoughts, a fence or courtesies around it."""
     said = content.strip()
     if not said.startswith("{"):
-        said = said.rpartition("</think>")[2]
+        said = said[max((found.end() for found in _THOUGHT.finditer(said)), default=0) :]
         fenced = re.search(r"```(?:json)?\s*(\{.*\})\s*```", said, re.DOTALL)
         said = fenced.group(1) if fenced else said
     begin, end = said.find("{"), said.rfind("}")
-    return said[begin : end + 1] if 0 <= begin < end else said
+    try:  # what follows may hold braces of its own
+        return said[begin : json.JSONDecoder().raw_decode(said, begin)[1]] if begin >= 0 else said
+    except UNREADABLE:
+        return said[begin : end + 1] if begin < end else said
 
 
 def read_usage(body: bytes) -> TokenUse | None:

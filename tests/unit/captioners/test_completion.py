@@ -67,6 +67,8 @@ def test_content_comes_as_text_or_in_parts() -> None:
         'Here it is:\n```json\n{"a": {"b": 1}}\n```\nDone.',
         '<think>{"a": 2}? No.</think>\n\n{"a": {"b": 1}}',
         'Sure! {"a": {"b": 1}} I hope that helps.',
+        '[THINK]The shape is {"a": ...}, so[/THINK]{"a": {"b": 1}}',
+        '{"a": {"b": 1}}\n\nNote: nothing of {this} was left out.',
     ],
 )
 def test_the_object_is_found_whatever_stands_around_it(content: str) -> None:
