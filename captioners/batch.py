@@ -405,7 +405,7 @@ class _Run:
 
     def _hopeless(self, answer: Refused) -> RecipeError:
         if answer.status in (401, 403):
-            return refused_key(answer.status)
+            return refused_key(answer)
         if answer.status == 404:
             return RecipeError("the server has no batches", "captions.backend", "use the openai backend")
-        return RecipeError(f"the server refuses the batch: {answer.text[:300]}", "captions.backend")
+        return RecipeError(f"the server refuses the batch ({answer.why})", "captions.backend")

@@ -185,7 +185,7 @@ class _Session:
                 talk.fail(str(stop))
             except TextBackendError as error:
                 log.warning("%s: %s after %d attempt(s)", chip_id, error, error.attempts)
-                talk.fail("doubt" if "in doubt" in str(error) else "backend")
+                talk.fail("doubt" if "call(s) in doubt" in str(error) else "backend")
             else:
                 follows = await self._in_words(self._hear, talk, key, body)
                 self.till.events["repairs"] += isinstance(follows, Question)
@@ -203,12 +203,12 @@ class _Session:
             BudgetExceededError: the call could cost more than what is left.
             Stop: nothing more is sent.
         """
-        owner, status = self.owner, 0
+        owner, why = self.owner, ""
         for _ in range(LESSONS):
             answer = await self._answer(asked, talk.purpose, talk.one.chip_id)
             if isinstance(answer, bytes):
                 return asked.key, answer
-            learned, status = owner.manner.learned(answer.text, asked.parameters), answer.status
+            learned, why = owner.manner.learned(answer.text, asked.parameters), answer.why
             if learned is None:
                 break
             if learned != owner.manner:
@@ -216,7 +216,7 @@ class _Session:
                 log.info("the server wants to be asked otherwise: %s", learned)
             asked = await self._in_words(self.till.question, talk, owner.manner)
         owner.guard.note(False)
-        raise TextBackendError(f"the server cannot take the request (HTTP {status})")
+        raise TextBackendError(f"the server cannot take the request ({why})")
 
     async def _answer(self, asked: Question, purpose: str, chip_id: str) -> bytes | Refused:
         """The body of an answer, from the ledger if it was ever received, else from the server; or why it refuses.
@@ -233,7 +233,7 @@ class _Session:
             turn.set_result(None)
 
     async def _attempts(self, asked: Question, purpose: str, chip_id: str) -> bytes | Refused:
-        failed = throttled = 0
+        failed, throttled, why = 0, 0, ""
         while failed < ATTEMPTS and throttled < THROTTLED:
             outcome = await self._send(asked, purpose, chip_id)
             if isinstance(outcome, Found):
@@ -251,13 +251,14 @@ class _Session:
                 return outcome.body
             if isinstance(outcome, Refused) and is_refused(outcome.status, outcome.text):
                 return outcome
+            why = outcome.why
             too_many = isinstance(outcome, Refused) and outcome.status == 429
             throttled, failed = throttled + too_many, failed + (not too_many)
             if failed < ATTEMPTS and throttled < THROTTLED:
                 await self._wait(outcome, failed + throttled - 1, asked.key)
         if throttled >= THROTTLED:  # one refusal is no error, a day's allowance that is used up refuses them all
             self.owner.guard.note(False)
-        raise TextBackendError("no answer", failed + throttled)
+        raise TextBackendError(f"no answer ({why})", failed + throttled)
 
     async def _send(self, asked: Question, purpose: str, chip_id: str) -> Received | Refused | Lost | Found:
         """One attempt; or what the ledger has where there is nothing to ask."""
@@ -337,9 +338,9 @@ class _Session:
         if is_refused(status, outcome.text):
             return
         if status in (401, 403):
-            raise self._fatal(refused_key(status))
+            raise self._fatal(refused_key(outcome))
         if status == 404:
-            what = f"the server knows no model {model!r}"
+            what = f"the server knows no model {model!r} ({outcome.why})"
             raise self._fatal(RecipeError(what, "captions.model", "check model and base_url"))
         if status == 402 or (status == 429 and outcome.code == "insufficient_quota"):
             if not self.stop:
@@ -350,7 +351,7 @@ class _Session:
         if status != 429 or asked_s > MAX_WAIT_S:
             self.owner.guard.note(False)
         if status not in (408, 409, 429) and status < 500:
-            raise TextBackendError(f"HTTP {status}")
+            raise TextBackendError(outcome.why)
         if asked_s > MAX_WAIT_S:
             raise TextBackendError(f"the server asks for a wait of {asked_s:.0f} s")
 

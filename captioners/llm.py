@@ -11,7 +11,7 @@ import importlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -28,6 +28,10 @@ WHOLE = 4.0
 """A call may take so many read time-outs in all: a body that comes byte by byte never runs into one."""
 NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
 """Failures before anything was sent."""
+HTTP_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2")
+"""Whose errors the `openai` package lets through from a download."""
+LINE = 200
+"""Most characters of what a server says that are told."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,13 @@ class Refused:
     """What the server said, without the key."""
     code: str = ""
     """Its error code: ``insufficient_quota``."""
+    said: str = ""
+    """Its message in one line, without the key."""
+
+    @property
+    def why(self) -> str:
+        """For the line that a person reads."""
+        return f"HTTP {self.status}: {self.said}" if self.said else f"HTTP {self.status}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,13 @@ class Lost:
     """Name of the failure."""
     was_sent: bool
     """Whether the call may have been billed."""
+    said: str = field(default="", compare=False)
+    """What the system said of it: a certificate that nobody knows, a name that is none."""
+
+    @property
+    def why(self) -> str:
+        """For the line that a person reads."""
+        return f"{self.error}: {self.said}" if self.said else self.error
 
 
 class Key:
@@ -202,13 +220,15 @@ class ChatServer:
         openai = self._openai
         if isinstance(error, openai.APIStatusError):
             headers = dict(error.response.headers)
-            return Refused(int(error.status_code), headers, self._key.strike(whole(str(error))), str(error.code or ""))
-        if isinstance(error, openai.APIConnectionError):
-            name = type(error.__cause__ or error).__name__
-            return Lost(name, was_sent=name not in NEVER_LEFT)
-        if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2"):
-            return Lost(type(error).__name__, was_sent=type(error).__name__ not in NEVER_LEFT)
-        raise error
+            text = self._key.strike(whole(str(error)))
+            said = _one_line(self._key.strike(_message(error.body) or text))
+            return Refused(int(error.status_code), headers, text, str(error.code or ""), said)
+        is_lost = isinstance(error, openai.APIConnectionError)
+        if not is_lost and type(error).__module__.split(".")[0] not in HTTP_PACKAGES:
+            raise error
+        cause = (error.__cause__ or error) if is_lost else error
+        name = type(cause).__name__
+        return Lost(name, was_sent=name not in NEVER_LEFT, said=_one_line(self._key.strike(str(cause))))
 
 
 def _is_address(base_url: str) -> bool:
@@ -219,11 +239,20 @@ def _is_address(base_url: str) -> bool:
         return False
 
 
-def refused_key(status: int) -> RecipeError:
+def refused_key(answer: Refused) -> RecipeError:
     """The line for a person whose key the server does not take (HTTP 401, 403)."""
-    return RecipeError(
-        f"the model's server refused the key (HTTP {status})", where="captions.api_key_env", mend="check the key"
-    )
+    what = f"the model's server refused the key ({answer.why})"
+    return RecipeError(what, where="captions.api_key_env", mend="check the key")
+
+
+def _message(body: object) -> str:
+    """The message of an error's body, as most servers send it."""
+    told = (body.get("message") or body.get("detail")) if isinstance(body, dict) else None
+    return whole(told) if isinstance(told, str) else ""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:LINE]
 
 
 def _response_class() -> Any:

@@ -16,7 +16,7 @@ from captioners.base import CaptionInput, make_captioner
 from captioners.budget import WINDOW
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
-from captioners.live import THROTTLED, LiveCaptioner
+from captioners.live import ATTEMPTS, THROTTLED, LiveCaptioner
 from captioners.llm import ChatServer, Key, Lost, Received, Refused
 from captioners.prompt import make_request
 from captioners.reading import read_sheet
@@ -215,6 +215,38 @@ def test_a_server_that_takes_nothing_is_not_asked_for_every_chip(
         records = captioner(server, tmp_path, kinds=("short",)).write(chips)
         assert len(server.requests) <= most
     assert records[-1][0].checks["fallback"] == reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("status", 400, message="the range of max_tokens is [1, 512]"), "HTTP 400: the range of max_tokens is"),
+        (Fault("status", 413, message="picture too large"), "HTTP 413: picture too large"),
+        (Fault("status", 502, message="upstream is away"), "no answer (HTTP 502: upstream is away)"),
+    ],
+    ids=["refused", "too large", "away"],
+)
+def test_why_a_model_wrote_nothing_is_told_in_its_server_s_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: Fault, told: str
+) -> None:
+    chips = inputs(1, kinds=("short",))
+    with FakeOpenAI(answers(chips), [fault] * ATTEMPTS) as server:
+        captioner(server, tmp_path, kinds=("short",)).write(chips)
+    assert told in caplog.text
+
+
+def test_a_host_that_cannot_be_spoken_to_is_told_with_its_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    captioner(None, tmp_path, kinds=("short",)).write(inputs(1, kinds=("short",)))
+    assert "no answer (ConnectError: All connection attempts failed) after 6 attempt(s)" in caplog.text
+
+
+def test_a_model_that_is_not_there_is_told_in_its_server_s_words(tmp_path: Path) -> None:
+    chips = inputs(1, kinds=("short",))
+    fault = Fault("status", 404, message="No endpoints found that match your data policy")
+    with FakeOpenAI(answers(chips), [fault]) as server, pytest.raises(RecipeError, match="your data policy"):
+        captioner(server, tmp_path, kinds=("short",)).write(chips)
 
 
 def test_a_chip_that_is_refused_for_want_of_capacity_to_the_end_is_an_error(tmp_path: Path) -> None:
@@ -417,7 +449,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from captioners.base import Access
 from captioners.ledger import LedgerPlace
-from captioners.live import THROTTLED, LiveCaptioner
+from captioners.live import ATTEMPTS, THROTTLED, LiveCaptioner
 from tests.unit.captioners.answering import inputs, section
 if __name__ == "__main__":
     made = LiveCaptioner(section(), Access(LedgerPlace({path!r}), None, {url!r}))
