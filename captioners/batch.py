@@ -174,6 +174,7 @@ class _Run:
             found = self.ledger.apply([Find(question.key)])[0]
             if found.answer is not None:
                 talk.hear(question.key, found.answer.body)
+                self.till.heard(talk)
             elif self.guard.tripped or self.tries[question.key] >= TRIES:
                 talk.fail("errors" if self.guard.tripped else "backend")
             elif found.in_flight and question.key not in asked:  # another process asks: the next build has its answer

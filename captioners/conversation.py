@@ -14,7 +14,7 @@ are computed.
 from __future__ import annotations
 
 from captioners.base import CaptionInput
-from captioners.drafts import Judged, Recorder, Reply, judge, read_reply
+from captioners.drafts import CUT_OFF, Judged, Recorder, Reply, judge, read_reply
 from captioners.prompt import Messages, Prompt, Request, make_request, render_prompt
 from captioners.records import Chip
 from schemas.text import TextRecord
@@ -85,6 +85,11 @@ class Conversation:
     def readable(self) -> bool:
         """Whether the last answer could be read."""
         return self._reply.draft is not None
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the last answer ended at its limit."""
+        return self._reply.problem == CUT_OFF
 
     @property
     def open(self) -> str:

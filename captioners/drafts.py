@@ -26,6 +26,8 @@ SHORT_WORDS = 45
 """A short caption with more words is none."""
 LONG_LEAST = 3
 """A long caption of which fewer sentences hold is replaced."""
+CUT_OFF = "was cut off: be shorter"
+"""What is wrong with an answer that ended at its limit."""
 DROPS = ("long", "quantitative", "rsvlm_paragraph")
 """Styles of which single sentences may be dropped; any other text holds as a whole or not at all."""
 
@@ -125,10 +127,12 @@ def read_reply(body: bytes) -> Reply:
     if message is None:
         return Reply("", "", "is no chat completion", None)
     content, model = message.content, message.model
-    if message.is_refusal or not content:
-        return Reply(content, model, "refusal" if message.is_refusal else "has no text", None)
-    if message.is_cut_off:
-        return Reply(content, model, "was cut off: be shorter", None)
+    if message.is_refusal:
+        return Reply(content, model, "refusal", None)
+    if message.is_cut_off:  # thoughts may have taken all the room, and left no text
+        return Reply(content, model, CUT_OFF, None)
+    if not content:
+        return Reply(content, model, "has no text", None)
     try:
         return Reply(content, model, "", Draft.model_validate_json(json_in(content)))
     except ValidationError as error:

@@ -164,6 +164,7 @@ class _Session:
     def _hear(self, talk: Conversation, key: str, body: bytes) -> Question | list[TextRecord]:
         """Take an answer: what is asked next, or the records."""
         talk.hear(key, body)
+        self.till.heard(talk)
         return self._next(talk)
 
     def _next(self, talk: Conversation) -> Question | list[TextRecord]:

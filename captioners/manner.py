@@ -34,8 +34,8 @@ _SCHEMA_WORDS = ("response_format", "json_schema", "json_object", "schema", "gra
 """What their refusals of a way to JSON speak of; llama.cpp speaks of the grammar that it makes of a schema."""
 _NO_PICTURES = re.compile(r"image input|image_url")
 """How they say that they take no pictures."""
-PROBE_TOKENS = 200
-"""Longest answer of a probe."""
+PROBE_TOKENS = 1000
+"""Longest answer of a probe: room for a model that thinks before it names a colour."""
 PROBE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"colour": {"type": "string"}, "is_dark": {"type": "boolean"}},

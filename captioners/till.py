@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from captioners.manner import Manner
 from captioners.prompt import Messages, Prompt, canonical, request_key
 from schemas.recipe_writer import Writer
 from schemas.text import TextRecord
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,17 @@ class Till:
             row, "answered", status, headers, body,
             tokens_in=use.tokens_in, tokens_out=use.tokens_out, tokens_cached=use.cached, cost_nano=cost,
         )  # fmt: skip
+
+    def heard(self, talk: Conversation) -> None:
+        """An answer was taken: those that ended at their limit are counted, and the first one says what helps."""
+        if not talk.cut_off:
+            return
+        self.events["cut off"] += 1
+        if self.events["cut off"] == 1:
+            log.warning(
+                "%s: an answer ended at its limit of tokens; a model that thinks before it answers needs more:"
+                " captions.profile.thinking_tokens", talk.one.chip_id,
+            )  # fmt: skip
 
     def spent(self, chip_id: str) -> Spent:
         """What a chip has cost so far."""

@@ -36,8 +36,8 @@ class Fault:
     """What goes wrong with one request.
 
     ``status``: an HTTP error. ``stall``: no answer until the server closes. ``reset``: the connection is cut.
-    ``truncated``: the body stops half way. ``length``, ``refusal``, ``broken``, ``html``, ``schema``, ``no_usage``: an
-    answer (200) that is no good, or says no usage.
+    ``truncated``: the body stops half way. ``length``, ``thoughts``, ``refusal``, ``broken``, ``html``, ``schema``,
+    ``no_usage``: an answer (200) that is no good, or says no usage.
     """
 
     kind: str
@@ -276,6 +276,9 @@ class FakeOpenAI:
         finish = "stop"
         if kind == "length":
             message["content"], finish = message["content"][: len(message["content"]) // 2], "length"
+        if kind == "thoughts":
+            message |= {"content": None, "reasoning_content": "The scene holds"}
+            finish = "length"
         if kind == "broken":
             message["content"] = message["content"][:-2]
         if kind == "schema":

@@ -278,6 +278,18 @@ def test_a_stalled_call_is_in_doubt_costs_its_worst_and_is_asked_once_more(tmp_p
     assert states == [("doubt", 1), ("doubt", 1)]
 
 
+def test_thoughts_that_take_all_the_room_are_told_with_what_helps(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    chips = inputs(2, kinds=("short",))
+    with FakeOpenAI(answers(chips), [Fault("thoughts")] * 4) as server:
+        made = captioner(server, tmp_path, kinds=("short",))
+        made.write(chips)
+        assert "was cut off: be shorter" in str(server.requests[-1]["messages"][-1])
+    assert made.cost()["events"]["cut off"] == 4
+    assert caplog.text.count("captions.profile.thinking_tokens") == 1
+
+
 @pytest.mark.parametrize("kind", ["length", "broken"])
 def test_an_answer_that_cannot_be_read_is_kept_and_asked_for_once_more_in_other_words(
     tmp_path: Path, kind: str
