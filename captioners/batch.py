@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import tempfile
 import uuid
 from collections import Counter
@@ -115,6 +116,8 @@ class _Run:
         self.tries: Counter[str] = Counter()
         self.server_name = server_name(owner.base_url, owner.captions.model)
         self.most_requests = owner.most_requests
+        self.at_once = sys.maxsize  # batches; fewer once the server's queue was full
+        self.queue_said = ""
         note = ledger.load("server", self.server_name)
         self.manner: Manner = known_manner(note, owner.captions.model_profile)
 
@@ -125,10 +128,21 @@ class _Run:
         while True:
             with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
                 errands = self._pass(inputs, done, Path(folder))
-                started = [await self._start(errand) for errand in errands]
-            if not started:
-                return
-            await self._finish(started)
+                if not errands:
+                    return
+                await self._send(errands)
+
+    async def _send(self, errands: Sequence[Errand]) -> None:
+        """Start batches and wait for them; not more at once than the server's queue has held.
+
+        Where even a single one is too large for the queue, the rest is written anew in smaller ones.
+        """
+        waiting, size = list(errands), self.most_requests
+        while waiting and self.most_requests == size:
+            group, waiting = waiting[: self.at_once], waiting[self.at_once :]
+            await self._finish([await self._start(errand) for errand in group])
+        for errand in waiting:
+            self.tries.subtract(self._end(errand, "refused", "never sent"))
 
     def _pass(self, inputs: Iterable[CaptionInput], done: set[str], folder: Path) -> list[Errand]:
         """Hear what the ledger has, write down what it lacks; chips that are finished are put out."""
@@ -270,11 +284,12 @@ class _Run:
                 return None
             after = str(page["data"][-1]["id"])
 
-    def _end(self, errand: Errand, state: State, error: str) -> None:
-        """End all that is left of a batch that nobody will answer."""
+    def _end(self, errand: Errand, state: State, error: str) -> list[str]:
+        """End all that is left of a batch that nobody will answer; the keys of its requests."""
         rows = remaining(self.ledger, errand.name)
         self.ledger.apply([Ending(one.row, state, error=error) for one in rows.values()])
         self._note(errand, "done")
+        return list(rows)
 
     async def _take_up(self) -> list[Errand]:
         """Batches that an earlier process left behind on this server, whosever they were.
@@ -304,6 +319,7 @@ class _Run:
     async def _finish(self, errands: Sequence[Errand]) -> None:
         """Wait for batches and put their answers into the ledger, each as soon as it has ended."""
         waiting, pause_s = list(errands), POLL_S[0]
+        no_room: list[int] = []
         while waiting:
             for errand in list(waiting):
                 batch = await self._patiently(partial(self.server.batch, errand.batch_id), may_lack=True)
@@ -314,14 +330,24 @@ class _Run:
                         mend="use the key that started it, or another captions.ledger",
                     )
                 if batch.get("status") in ENDED:
-                    await self._harvest(errand, batch)
+                    no_room += filter(None, [await self._harvest(errand, batch)])
                     waiting.remove(errand)
             if waiting:
                 await self.owner.sleep(pause_s)
                 pause_s = min(POLL_S[1], pause_s * 1.5)
+        if no_room and len(no_room) < len(errands):  # those that were taken filled the queue
+            self.at_once = len(errands) - len(no_room)
+        elif no_room and max(no_room) == 1:
+            raise RecipeError(f"the server refuses the batch: {self.queue_said}", where="captions.backend")
+        elif no_room:
+            self.at_once, self.most_requests = 1, max(no_room) // 2
 
-    async def _harvest(self, errand: Errand, batch: dict[str, Any]) -> None:
-        """Answers and errors of a batch into the ledger; what it left out was not billed, and may be asked again."""
+    async def _harvest(self, errand: Errand, batch: dict[str, Any]) -> int:
+        """Answers and errors of a batch into the ledger; what it left out was not billed, and may be asked again.
+
+        Returns:
+            The requests for which the server's queue had no room.
+        """
         left, status, gone = remaining(self.ledger, errand.name), str(batch["status"]), False
         with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
             for kind in ("output_file_id", "error_file_id"):
@@ -352,22 +378,24 @@ class _Run:
         self.ledger.apply([Ending(one.row, fate, error=why, cost_nano=cost_nano) for one in left.values()])
         self.till.events[f"batch {status}"] += 1
         self._note(errand, "done")
-        if status == "failed":
-            self._failed(batch)
+        if status != "failed":
+            return 0
+        self._failed(batch)
+        self.tries.subtract(list(left))  # it was no try
+        return len(left)
 
     def _failed(self, batch: dict[str, Any]) -> None:
-        """A batch that the server did not even begin: smaller ones where it was too large, else a person is needed.
+        """A batch that the server did not even begin: its queue is full, or a person is needed.
 
         Raises:
             RecipeError: asking again would fail in the same way.
         """
         errors = (batch.get("errors") or {}).get("data") or [{}]
         code, said = str(errors[0].get("code") or ""), str(errors[0].get("message") or "no reason given")
-        if "limit" in code and self.most_requests > 1:
-            self.most_requests = max(1, self.most_requests // 2)
-            self.tries.clear()
-            return
         said = Key(self.owner.access.api_key).strike(said)[:300]
+        if "limit" in code and "billing" not in code:
+            self.queue_said = said
+            return
         raise RecipeError(f"the server refuses the batch: {said}", where="captions.backend")
 
     def _note(self, errand: Errand, state: str) -> None:

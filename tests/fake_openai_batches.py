@@ -22,6 +22,8 @@ class Batches:
 
     looks = 1
     """Looks at a batch before it has ended."""
+    room: int | None = None
+    """Requests that its queue holds; a batch for which there is no room fails as ``limit``."""
 
     def __init__(self, answer: Callable[[Document], Document], fates: list[str]) -> None:
         self._answer, self._fates = answer, fates
@@ -67,16 +69,24 @@ class Batches:
         if given["input_file_id"] not in self.files:
             return 400, {"error": {"message": "no such file"}}
         name, number = f"batch-{len(self.batches):04d}", len(self.batches)
+        fate = self._fates[number] if number < len(self._fates) else "completed"
+        queued = sum(self._count(one) for one in self.batches.values() if one["status"] == "in_progress")
+        if self.room is not None and queued + self._count(given) > self.room:
+            fate = "limit"
         self.batches[name] = {
             "id": name, "object": "batch", "endpoint": given["endpoint"], "input_file_id": given["input_file_id"],
             "completion_window": "24h", "status": "in_progress", "created_at": 1_700_000_000 + number,
             "metadata": given.get("metadata"), "output_file_id": None, "error_file_id": None, "errors": None,
-            "looks": self.looks, "fate": self._fates[number] if number < len(self._fates) else "completed",
+            "looks": self.looks, "fate": fate,
         }  # fmt: skip
         if self.lose_created:
             self.lose_created -= 1
             return 500, {"error": {"message": "the batch was started, and then this"}}
         return 200, self.batches[name]
+
+    def _count(self, batch: Document) -> int:
+        """Requests that a batch holds in the queue."""
+        return 0 if batch.get("fate") == "limit" else len(self.files[batch["input_file_id"]].splitlines())
 
     def _list(self, query: str) -> Document:
         names = sorted(self.batches, reverse=True)

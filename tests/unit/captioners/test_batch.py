@@ -131,6 +131,24 @@ def test_a_batch_too_large_for_the_queue_is_made_smaller(tmp_path: Path) -> None
         assert len(server.files.batches) == 3
 
 
+def test_a_queue_that_holds_one_batch_is_filled_one_batch_after_the_other(tmp_path: Path) -> None:
+    chips = inputs(7, kinds=("short",))
+    with FakeOpenAI(answers(chips)) as server:
+        server.files.room = 2
+        made = batches(server, tmp_path, kinds=("short",))
+        assert {row.verification for rows in made.write(chips) for row in rows} == {"pass"}
+        assert len(server.files.batches) == 1 + 1 + 7, "of 7, of 3 (the rest of them is not sent), of 1"
+        assert server.answered == 7
+    assert states(tmp_path)["answered"] == 7
+
+
+def test_a_queue_without_room_for_one_request_is_one_line(tmp_path: Path) -> None:
+    chips = inputs(3, kinds=("short",))
+    with FakeOpenAI(answers(chips)) as server, pytest.raises(RecipeError, match="the batch was not begun"):
+        server.files.room = 0
+        batches(server, tmp_path, kinds=("short",)).write(chips)
+
+
 def test_a_batch_that_is_refused_is_one_line(tmp_path: Path) -> None:
     chips = inputs(2)
     with (
