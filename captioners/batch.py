@@ -31,7 +31,7 @@ from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
 from captioners.ledger import Ending, Find, Ledger, State, open_ledger
 from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused, refused_key
-from captioners.manner import Manner, known_manner, server_name
+from captioners.manner import Manner, is_refused, known_manner, server_name, to_note
 from captioners.pace import pause_s
 from captioners.till import Question, Till
 from schemas.errors import RecipeError, TextBackendError
@@ -118,6 +118,7 @@ class _Run:
         self.most_requests = owner.most_requests
         self.at_once = sys.maxsize  # batches; fewer once the server's queue was full
         self.queue_said = ""
+        self.is_heard = False  # whether any answer was had as we ask now: another way would ask it anew
         note = ledger.load("server", self.server_name)
         self.manner: Manner = known_manner(note, owner.captions.model_profile)
 
@@ -187,6 +188,7 @@ class _Run:
             question = self.till.question(talk, self.manner)
             found = self.ledger.apply([Find(question.key)])[0]
             if found.answer is not None:
+                self.is_heard = True
                 talk.hear(question.key, found.answer.body)
                 self.till.heard(talk)
             elif self.guard.tripped or self.tries[question.key] >= TRIES:
@@ -348,7 +350,7 @@ class _Run:
         Returns:
             The requests for which the server's queue had no room.
         """
-        left, status, gone = remaining(self.ledger, errand.name), str(batch["status"]), False
+        left, status, gone, said = remaining(self.ledger, errand.name), str(batch["status"]), False, ""
         with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
             for kind in ("output_file_id", "error_file_id"):
                 if not batch.get(kind):
@@ -360,6 +362,10 @@ class _Run:
                     continue
                 group: list[Ending] = []
                 for one, ending in read_results(path, left, self.till, Key(self.owner.access.api_key)):
+                    self.is_heard |= ending.state == "answered"
+                    said = (
+                        ending.error if ending.status is not None and is_refused(ending.status, ending.error) else said
+                    )
                     self.guard.note(ending.state == "answered")
                     self.till.events["batch errors"] += ending.state != "answered"
                     self.till.add(one.subject, one.cost_nano, ending)  # until it has ended: its worst
@@ -378,11 +384,21 @@ class _Run:
         self.ledger.apply([Ending(one.row, fate, error=why, cost_nano=cost_nano) for one in left.values()])
         self.till.events[f"batch {status}"] += 1
         self._note(errand, "done")
+        if said and not self.is_heard:
+            self._learn(said)
         if status != "failed":
             return 0
         self._failed(batch)
         self.tries.subtract(list(left))  # it was no try
         return len(left)
+
+    def _learn(self, said: str) -> None:
+        """Ask otherwise from now on, where a refusal of every request teaches how; remembered like a probe."""
+        learned = self.manner.learned(said, self.manner.parameters(self.owner.captions, {}, 1))
+        if learned is not None:
+            log.info("the server wants to be asked otherwise: %s", learned)
+            self.manner, self.guard = learned, ErrorGuard(self.owner.captions.max_error_ratio)
+            self.ledger.save("server", self.server_name, to_note(learned, saw=False))
 
     def _failed(self, batch: dict[str, Any]) -> None:
         """A batch that the server did not even begin: its queue is full, or a person is needed.

@@ -27,6 +27,8 @@ class Batches:
 
     def __init__(self, answer: Callable[[Document], Document], fates: list[str]) -> None:
         self._answer, self._fates = answer, fates
+        self.takes: Callable[[Document], str] = lambda body: ""
+        """Body of a request -> what the server cannot do about it (HTTP 400 in the error file), or nothing."""
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, Document] = {}
         self.refuse: list[int] = []
@@ -113,10 +115,15 @@ class Batches:
             batch |= {"status": "failed", "errors": {"data": [{"code": code, "message": "the batch was not begun"}]}}
             return
         answered = lines[: len(lines) // 2] if fate == "expired" else lines
+        refused = {line["custom_id"]: said for line in answered if (said := self.takes(line["body"]))}
         wrong = [line for number, line in enumerate(answered) if fate == "partial" and number % 3 == 0]
+        wrong += [line for line in answered if line["custom_id"] in refused]
         right = [line for line in answered if line not in wrong]
         output = [self._result(line, 200, self._answer(line["body"])) for line in reversed(right)]  # in any order
-        errors = [self._result(line, 500, {"error": {"message": "internal"}}) for line in wrong]
+        errors = []
+        for line in wrong:
+            said = refused.get(line["custom_id"])
+            errors.append(self._result(line, 400 if said else 500, {"error": {"message": said or "internal"}}))
         for kind, results in (("output_file_id", output), ("error_file_id", errors)):
             if results:
                 self.files[f"{kind}-{batch['id']}"] = b"\n".join(json.dumps(one).encode() for one in results)

@@ -9,10 +9,13 @@ import pytest
 
 from captioners.base import CaptionInput, make_captioner
 from captioners.batch import BatchCaptioner
+from captioners.budget import WINDOW
 from captioners.dry_run import dry_run
 from captioners.ledger import totals
 from captioners.ledger_sqlite import SqliteLedger
 from captioners.manner import red_png
+from captioners.prompt import make_request
+from captioners.records import Chip
 from captioners.template import TemplateCaptioner
 from schemas.errors import RecipeError
 from tests.fake_openai import FakeOpenAI
@@ -131,6 +134,35 @@ def test_a_batch_too_large_for_the_queue_is_made_smaller(tmp_path: Path) -> None
         assert len(server.files.batches) == 3
 
 
+def test_a_batch_whose_every_request_is_refused_teaches_how_to_ask(tmp_path: Path) -> None:
+    chips = inputs(WINDOW + 1, kinds=("short",))
+
+    def takes(body: dict[str, Any]) -> str:
+        if "temperature" in body:
+            return "Unsupported value: 'temperature' does not support 0.2 with this model."
+        return "Use 'max_completion_tokens' instead of 'max_tokens'." if "max_tokens" in body else ""
+
+    fields: dict[str, Any] = {"kinds": ("short",), "parameters": {"temperature": 0.2}}
+    with FakeOpenAI(answers(chips)) as server:
+        server.files.takes = takes
+        made = batches(server, tmp_path, **fields)
+        assert {row.verification for rows in made.write(chips) for row in rows} == {"pass"}
+        assert len(server.files.batches) == 3
+        batches(server, tmp_path, **fields).write(chips)
+        assert len(server.files.batches) == 3, "another run asks in the way that was found, and has its answers"
+    assert states(tmp_path) == {"answered": len(chips), "refused": 2 * len(chips)}
+
+
+def test_one_refused_request_among_answers_asks_nothing_anew(tmp_path: Path) -> None:
+    chips = inputs(3, kinds=("short",))
+    long = make_request(Chip.of(chips[0])).messages[1]["content"]
+    with FakeOpenAI(answers(chips)) as server:
+        server.files.takes = lambda body: "no schema for this one" if body["messages"][1]["content"] == long else ""
+        made = batches(server, tmp_path, kinds=("short",))
+        assert [rows[0].backend for rows in made.write(chips)] == ["template", "openai-batch", "openai-batch"]
+        assert server.answered == 2
+
+
 def test_a_queue_that_holds_one_batch_is_filled_one_batch_after_the_other(tmp_path: Path) -> None:
     chips = inputs(7, kinds=("short",))
     with FakeOpenAI(answers(chips)) as server:
@@ -144,9 +176,11 @@ def test_a_queue_that_holds_one_batch_is_filled_one_batch_after_the_other(tmp_pa
 
 def test_a_queue_without_room_for_one_request_is_one_line(tmp_path: Path) -> None:
     chips = inputs(3, kinds=("short",))
-    with FakeOpenAI(answers(chips)) as server, pytest.raises(RecipeError, match="the batch was not begun"):
+    with FakeOpenAI(answers(chips)) as server:
         server.files.room = 0
-        batches(server, tmp_path, kinds=("short",)).write(chips)
+        made = batches(server, tmp_path, kinds=("short",))
+        with pytest.raises(RecipeError, match="the batch was not begun"):
+            made.write(chips)
 
 
 def test_a_batch_that_is_refused_is_one_line(tmp_path: Path) -> None:
