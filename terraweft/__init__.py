@@ -1,6 +1,6 @@
 """The lobby: the public API that downstream code imports, and the command line.
 
-Belongs here: open_dataset, the training stream, reading the environment once, argument parsing.
+Belongs here: open_dataset, the training stream, the ranking of texts, reading the environment once, argument parsing.
 Does not: logic; that lives in the rooms.
 """
 
@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from captioners.ranking import Ranking, Scorer, load_scorer, rank_texts
     from shards.filters import ChipFilter, DateChoice, DateFilter
     from shards.reader import Dataset
     from terraweft.lightning_data import ChipDataModule
@@ -31,11 +32,15 @@ __all__ = [
     "Dataset",
     "DateChoice",
     "DateFilter",
+    "Ranking",
+    "Scorer",
     "StreamOptions",
     "__version__",
     "check",
     "collate",
+    "load_scorer",
     "open_dataset",
+    "rank_texts",
 ]
 
 _PLACES = {
@@ -50,6 +55,10 @@ _PLACES = {
     "ChipDataModule": ("terraweft.lightning_data", "ChipDataModule"),
     "ChipLoader": ("terraweft.torch_loader", "ChipLoader"),
     "collate": ("terraweft.torch_loader", "collate"),
+    "Ranking": ("captioners.ranking", "Ranking"),
+    "Scorer": ("captioners.ranking", "Scorer"),
+    "load_scorer": ("captioners.ranking", "load_scorer"),
+    "rank_texts": ("captioners.ranking", "rank_texts"),
 }
 """Public name -> where it lives; imported when first asked for."""
 

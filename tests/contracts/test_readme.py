@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import terraweft
 from bench import tables
 from schemas.recipe import Recipe
 
@@ -50,3 +51,14 @@ def test_make_targets_of_the_readme_exist() -> None:
 def test_tables_of_the_benchmarks_are_those_of_their_results() -> None:
     page = tables.README.read_text(encoding="utf-8")
     assert page == tables.with_tables(page, tables.results()), "bench/results changed: run `python -m bench.tables`"
+
+
+def test_what_pages_import_is_the_public_package() -> None:
+    """ADR 1: other code imports `terraweft` alone; and what a page imports from there is there."""
+    found: dict[str, list[str]] = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for module, names in re.findall(r"^\s+from (\w+)[\w.]* import ([\w, ]+)$", text, re.MULTILINE):
+            found.setdefault(module, []).extend(name.strip() for name in names.split(","))
+    assert not set(found) & {"captioners", "chips", "labelers", "reference", "reports", "schemas", "shards", "sources"}
+    assert all(hasattr(terraweft, name) for name in found["terraweft"])
