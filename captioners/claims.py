@@ -84,19 +84,24 @@ _OF = re.compile(
     r" (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?",
     re.I,
 )
+_AND_ALSO = re.compile(r",?\s+(?:and|but)\s+(?:also\s+)?", re.I)
 _LEVEL_OF = re.compile(r"\b(?:lies?|lying|is|are|sits?|found|situated) (?P<way>above|below|beneath) (?:the )?", re.I)
 _SIDES = {"right": "east", "left": "west", "above": "north", "below": "south", "beneath": "south"}
 _SEEN = re.compile(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
 
 
 def _direction(said: Said) -> Iterable[Claim]:
-    """``A lies to the north of B``; ``seen from B, A lies to the north``."""
+    """``A lies to the north of B and west of C``; ``seen from B, A lies to the north``."""
+    last: tuple[Mention, Mention] | None = None
     for match in (*_OF.finditer(said.text), *_LEVEL_OF.finditer(said.text)):
         one, other = said.before(match.start()), said.after(match.end() - 1)
+        if last is not None and one == last[1] and _AND_ALSO.fullmatch(said.text, last[1].end, match.start()):
+            one = last[0]  # of A again, not of B
         if one is None and other is not None:
             one = said.after(other.end)  # "south of the water lie trees"
         if one is None or other is None or other.start > match.end() + 2 or one.concept == other.concept:
             continue
+        last = (one, other)
         said.judge(match)
         yield from _is_so(said, one, other, _SIDES.get(match.group("way").lower(), match.group("way")))
     seen = re.search(r"\bseen from\b", said.text, re.I)

@@ -13,6 +13,7 @@ from captioners.contact import share_edge
 from captioners.lexicon import concepts_of, nouns_of
 from captioners.listed import ONE_PART
 from captioners.mentions import Mention, Place, find_places
+from captioners.patches import edges_reached
 from captioners.reading import ClassReading, Reading
 from captioners.regions import PLACE_REGIONS, region_bounds
 
@@ -30,6 +31,11 @@ _SEPARATE = re.compile(
     re.I,
 )
 """The same said without a denial."""
+_UNREACHED = re.compile(
+    r"\bdo(?:es)? not (?:reach|touch|meet|extend to) (?:any of )?(?:the )?"
+    r"(?P<any>(?:any )?(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b)?",
+    re.I,
+)
 _NO_PART = re.compile(
     r"\b(?:(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
     r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in)|none of) the "
@@ -92,6 +98,8 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
         else:
             text = _blanked(text, match)
+    text, wrong = _unreached(said, text, mapped)
+    found += wrong
     for start, end, one, where in (*_nowhere(said), *_neither(said), *_none_of(said), *_none_of_it(said)):
         missing = [is_missing_from(said.reading, said.classes_of, one.concept, place) for place in where]
         if all(missing):
@@ -104,6 +112,26 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
         pair = _pair(said.mentions, match)
         if pair is not None and pair[0].concept != pair[1].concept and share_edge(said, *pair):
             found.append(("relation", f"{match.group(0)!r}, but they share an edge"))
+    return text, found
+
+
+def _unreached(said: Said, text: str, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
+    """``A does not reach the border of the scene``, ``A does not touch the southern edge``: by all its patches."""
+    found: list[Claim] = []
+    places = find_places(said.text)
+    for match in _UNREACHED.finditer(said.text):
+        place = next((p for p in places if p.start == match.end() and p.form == "edge"), None)
+        one = next((m for m in reversed(said.mentions) if m.end <= match.start()), None)
+        if one is None or not (place or match.group("any")) or match.start() - one.end > REACH:
+            continue
+        edges = edges_reached(said.reading, said.classes_of(one.concept)) if said.reading.is_complete else None
+        if edges is None or one.negated or (one.concept in mapped and not _is_class(said, one)):
+            continue
+        if edges if place is None else place.region in edges:
+            found.append(("place", f"{match.group(0).strip()!r}, but it does"))
+        else:
+            end = match.end() if place is None else place.end
+            text = text[: match.start()] + " " * (end - match.start()) + text[end:]
     return text, found
 
 

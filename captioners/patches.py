@@ -10,7 +10,7 @@ from captioners.claims import Claim, Said
 from captioners.listed import joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
-from captioners.reading import Reading
+from captioners.reading import ClassReading, Reading
 
 _PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps?|areas?)"
 _NTH = {"second": 2, "third": 3, "fourth": 4}
@@ -113,6 +113,12 @@ def _all_of(reading: Reading, code: int) -> list[_Patch]:
     count = int(_value(reading, f"patches.{code}.count"))
     found = [_patch(reading, code, rank) for rank in range(1, min(count, 40) + 1)]
     return [one for one in found if one is not None] if count <= 40 and None not in found else []
+
+
+def edges_reached(reading: Reading, classes: Iterable[ClassReading]) -> str | None:
+    """Letters of the scene's edges that some classes reach; None where the facts do not tell."""
+    every = [_all_of(reading, one.code) for one in classes]
+    return None if not every or not all(every) else "".join(patch.edges for each in every for patch in each)
 
 
 def _value(reading: Reading, fact_id: str) -> float:

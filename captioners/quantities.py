@@ -46,9 +46,10 @@ _FRACTION_WORDS = {
 _ABOVE = r"more than|over|above|at least|upwards of|in excess of"
 _BELOW = r"less than|under|below|at most|fewer than|up to"
 _JUST_ABOVE = r"just over|slightly (?:more than|over|above)|a little (?:more than|over)|a bit more than"
-_JUST_BELOW = (
-    r"just under|slightly (?:less than|under|below)|a little (?:less than|under)|not quite|nearly|almost|close to"
-)
+_NEARLY = r"nearly|almost|close to"
+_JUST_BELOW = rf"just under|slightly (?:less than|under|below)|a little (?:less than|under)|not quite|{_NEARLY}"
+NEARLY_FROM = 50.0
+"""Of shares of so many percent, "nearly" is said five points below, a tenth of half: 45.7% is nearly half."""
 _ABOUT = r"about|roughly|approximately|around|some|circa|an estimated"
 _HEDGED = rf"(?:\b(?P<hedge>{_JUST_ABOVE}|{_JUST_BELOW}|{_ABOVE}|{_BELOW}|{_ABOUT})\s+)?"
 _ONES = (
@@ -310,7 +311,8 @@ def _range(value: float, hedge: str, slack: float, most: float) -> tuple[float, 
     if re.fullmatch(_JUST_ABOVE, hedge):
         return value, value + max(slack, 4.0)
     if re.fullmatch(_JUST_BELOW, hedge):
-        return value - max(slack, 4.0), value
+        nearly = most == 100.0 and value >= NEARLY_FROM and re.fullmatch(_NEARLY, hedge)
+        return value - max(slack, 5.0 if nearly else 4.0), value
     near = OPEN_POINTS if most == 100.0 and value > NEAR_NONE else most
     if re.fullmatch(_ABOVE, hedge):
         return value, min(most, value + near)

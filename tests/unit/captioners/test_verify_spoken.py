@@ -11,6 +11,7 @@ from shapely.geometry import LineString, box
 
 from captioners.facts import Evidence, describe
 from captioners.facts_scene import DatedBands
+from captioners.quantities import find_numbers
 from captioners.reading import read_sheet
 from captioners.verify import Verifier
 from schemas.facts import Fact
@@ -439,3 +440,29 @@ def test_a_step_down_may_be_told_with_its_sign() -> None:
     text = "Mean NDVI was nearly the same on 11 March 2022 and on 16 July 2022 (a step of \u22120.01)."
     assert "number" not in {one.rule for one in Verifier(read_sheet(down)).sentence(text, facts)}
     assert "number" in {one.rule for one in verifier.sentence(text, facts)}
+
+
+def test_nearly_half_is_said_from_a_tenth_below_it() -> None:
+    for hedge, percent, fits in (
+        ("Nearly half", 45.7, True), ("almost half", 45.1, True), ("Nearly half", 44.9, False),
+        ("Just under half", 45.7, False), ("Nearly a third", 29.4, True), ("Nearly a third", 28.8, False),
+    ):  # fmt: skip
+        assert find_numbers(f"{hedge} of the scene is water.")[0].allows(percent) == fits, (hedge, percent)
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("The cropland lies north-west of the water and east of the built-up land.", set()),
+        ("The cropland lies to the north-west of the water, and to the east of the built-up land.", set()),
+        ("The built-up land lies west of the water and south-east of the cropland.", {"relation"}),
+        ("The water does not reach the border of the scene.", set()),
+        ("The water does not touch the eastern edge of the scene.", set()),
+        ("The built-up land does not reach the border of the scene.", {"place"}),
+        ("The built-up land does not touch the western edge of the scene.", {"place"}),
+        ("The water does not reach the trees.", {"form"}),
+    ],
+)
+def test_directions_in_a_row_and_edges_that_are_not_reached_are_asked_of_the_cover(text: str, rules: set[str]) -> None:
+    assert rules <= broken(text)
+    assert bool(rules) == bool(broken(text))
