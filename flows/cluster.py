@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
+import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, get_worker
 from distributed.client import FutureCancelledError
-from distributed.comm.core import CommClosedError
+from distributed.comm.core import CommClosedError, connect
+from distributed.security import Security
 from rasterio.errors import NotGeoreferencedWarning
 
 from flows.dask_clock import hold_clock
@@ -24,6 +28,9 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
+
+TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
+"""Where Dask looks for the certificates of an encrypted connection."""
 
 PRELOAD = ["flows.dask_interrupt", "flows.dask_clock", "flows.realign"]
 """What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
@@ -113,14 +120,44 @@ def _connected(address: str, patience_s: float) -> Client:
     """A client of a cluster that somebody else runs.
 
     Raises:
-        UserError: nobody answers there.
+        UserError: nobody answers there, or the connection is to be encrypted and cannot be.
     """
     try:
+        asyncio.run(asyncio.wait_for(_greet(address, patience_s), patience_s))
         return Client(address, timeout=patience_s)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError, TimeoutError, TypeError, RuntimeError) as error:
+        if reason := _unencrypted(error):
+            mend = f"name certificates that the scheduler knows: {TLS_VARIABLES}"
+            raise UserError(f"no encrypted connection: {reason}", where=address, mend=mend) from error
+        if isinstance(error, TypeError | RuntimeError):
+            raise
         raise UserError(
             "no Dask scheduler answers there", where=address, mend="start one (dask scheduler), or give another address"
         ) from error
+
+
+async def _greet(address: str, patience_s: float) -> None:
+    """Exchange greetings with a scheduler. A client waits for its answer for ever, where something else listens: its
+    dashboard, a scheduler that wants encryption, a forwarded port with nobody behind it.
+    """
+    comm: Any = await connect(address, patience_s, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
+    await comm.close()
+
+
+def _unencrypted(error: BaseException) -> str:
+    """Why no encrypted connection came about, in words; empty where an error is of something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return cause.reason or str(cause)
+        if isinstance(cause, FileNotFoundError):
+            return "a file of certificates is not there"
+        if isinstance(cause, TypeError) and "TLS" in str(cause):
+            return "no certificate is named"
+        if isinstance(cause, RuntimeError) and "encryption" in str(cause):
+            return "it has to be, and the address is of none"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def cancellation() -> Callable[[], bool]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -23,6 +25,23 @@ def test_what_differs_is_named_with_both_versions() -> None:
 def test_an_address_where_nobody_answers_is_one_line(tmp_path: Path) -> None:
     nobody = dask_client("tcp://127.0.0.1:1", 1, tmp_path, patience_s=0.5)
     with pytest.raises(UserError, match="no Dask scheduler answers there"), nobody:
+        pass
+
+
+def test_what_listens_and_is_no_scheduler_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a dashboard, or a forwarded port, answers no greeting
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        nobody = dask_client(address, 1, tmp_path, patience_s=0.2)
+        with pytest.raises(UserError, match="no Dask scheduler answers there"), nobody:
+            pass
+
+
+def test_an_encrypted_address_without_certificates_is_one_line(tmp_path: Path) -> None:
+    unnamed = dask_client("tls://127.0.0.1:1", 1, tmp_path, patience_s=0.2)
+    with pytest.raises(UserError, match=r"no certificate is named \(name .*TLS__CA_FILE"), unnamed:
+        pass
+    is_wanted = dask.config.set({"distributed.comm.require-encryption": True})
+    with is_wanted, pytest.raises(UserError, match="it has to be"), dask_client("tcp://127.0.0.1:1", 1, tmp_path):
         pass
 
 
