@@ -7,11 +7,15 @@ again where it stopped. Where the dataset has a version already, only what chang
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dask.utils import funcname
 from distributed import Client
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
@@ -25,6 +29,7 @@ from flows.progress import current
 from flows.request import BuildRequest, BuildResult
 from flows.runs import spread
 from flows.stages import PlainStages, run_stages, sweep_scratch
+from flows.workers import Wanted, by_whoever_may, require_workers, wanted_of
 from shards.lock import dataset_lock
 
 
@@ -33,10 +38,11 @@ class OnCluster:
 
     Args:
         client: of the cluster.
+        wanted: what its workers have to bring; None for workers of our own.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, wanted: Wanted | None = None) -> None:
+        self.client, self.wanted = client, wanted
 
     def __call__(
         self,
@@ -50,7 +56,11 @@ class OnCluster:
         """See `flows.stages.Spread`."""
 
         def submit(unit: Any, **where: Any) -> Any:
-            return self.client.submit(work, *arguments(unit), pure=False, **where)
+            if self.wanted is None:
+                return self.client.submit(work, *arguments(unit), pure=False, **where)
+            key = f"{funcname(work)}-{uuid.uuid4()}"  # the name that the dashboard shows
+            packed = pickle.dumps((work, arguments(unit)))
+            return self.client.submit(by_whoever_may, self.wanted, packed, key=key, **where)
 
         return spread(self.client, stage, submit, units, name, done)
 
@@ -143,8 +153,12 @@ def build(request: BuildRequest) -> BuildResult:
         if found.before is not None:
             quietly(show_ahead, request, found)
         scratch = request.work / "dask"
-        with dask_client(request.dask_address, request.workers, scratch) as client:
-            stages: Any = PrefectStages(PlainStages(OnCluster(client)))
+        with contextlib.ExitStack() as ends:
+            client = ends.enter_context(dask_client(request.dask_address, request.workers, scratch))
+            wanted = ends.enter_context(wanted_of(found)) if request.dask_address else None
+            if wanted is not None:
+                require_workers(client, str(request.dask_address), wanted)
+            stages: Any = PrefectStages(PlainStages(OnCluster(client, wanted)))
             result = run_stages(request, found, stages, held, began)
         shutil.rmtree(scratch, ignore_errors=True)
     return result

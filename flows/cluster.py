@@ -112,7 +112,7 @@ def _told_in_a_line(where: str) -> Iterator[None]:
         raise UserError(
             f"{error.allowed_failures + 1} workers died over one unit ({name}), the last on {error.last_worker.host}",
             where=where,
-            mend=f"give workers more memory, and {again}",
+            mend=f"give workers more memory or see what their logs say, and {again}",
         ) from error
 
 

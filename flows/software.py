@@ -57,7 +57,7 @@ def require_same_software(client: Client, address: str) -> None:
         answers: Mapping[str, Mapping[str, str]] = client.run(fingerprint)
     except Exception as error:  # whatever unpickling our function there may raise
         raise UserError(
-            f"its workers cannot run this software: {type(error).__name__}",
+            f"its workers cannot run this software: {type(error).__name__}: {error}",
             where=address,
             mend="install the same version of terraweft on them, or use its image",
         ) from error
