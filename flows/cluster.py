@@ -21,6 +21,7 @@ from distributed.security import Security
 from rasterio.errors import NotGeoreferencedWarning
 
 from flows.dask_clock import hold_clock
+from flows.progress import current
 from flows.software import require_same_software
 from schemas.errors import UserError
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
+WORKER_SECONDS = 300.0
+"""How long the first worker of a cluster may take that starts them on demand."""
 
 TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 """Where Dask looks for the certificates of an encrypted connection."""
@@ -55,7 +58,11 @@ page by page: a chip's arrays are as large as the one's before, so that the memo
 
 @contextlib.contextmanager
 def dask_client(
-    address: str | None, workers: int, scratch: Path, patience_s: float = CONNECT_SECONDS
+    address: str | None,
+    workers: int,
+    scratch: Path,
+    patience_s: float = CONNECT_SECONDS,
+    worker_patience_s: float = WORKER_SECONDS,
 ) -> Iterator[Client]:
     """A client of the cluster at ``address``, or of a fresh local one with ``workers`` processes of one thread each.
 
@@ -65,6 +72,7 @@ def dask_client(
     hold_clock()
     if address:
         with _told_in_a_line(address), _connected(address, patience_s) as client:
+            _await_worker(client, address, worker_patience_s)
             require_same_software(client, address)
             yield client
         return
@@ -142,6 +150,25 @@ async def _greet(address: str, patience_s: float) -> None:
     """
     comm: Any = await connect(address, patience_s, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
     await comm.close()
+
+
+def _await_worker(client: Client, address: str, patience_s: float) -> None:
+    """Wait for the first worker: a cluster that grows on demand has none before somebody asks for work.
+
+    Raises:
+        UserError: none came.
+    """
+    if client.nthreads():  # type: ignore[no-untyped-call]
+        return
+    log.warning("%s has no workers: waiting up to %.0f s for the first", address, patience_s)
+    progress = current()
+    progress.start("workers", 1)
+    asked = client.submit(int, pure=False)
+    try:
+        asked.result(timeout=patience_s)
+    except TimeoutError:
+        raise UserError("it has no workers", where=address, mend="start some: dask worker ADDRESS") from None
+    progress.finish("workers")
 
 
 def _unencrypted(error: BaseException) -> str:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, as_completed
 
 from flows.progress import current
 
+log = logging.getLogger(__name__)
+
 SUBMITTED_AHEAD = 4
 """Units in flight per worker: enough to keep it busy, few enough to stop soon."""
+
+LOOK_AGAIN_S = 5.0
+"""Pause between two looks for workers that joined."""
+TELL_AFTER_S = 30.0
+"""Pause between two looks whether anybody is left to work."""
 
 
 class Runs:
@@ -62,8 +73,10 @@ def spread(
     """
     progress = current()
     progress.start(stage, len(units) + done, done)
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
-    left = Runs(units, workers or [""])
+    there = set(client.nthreads())  # type: ignore[no-untyped-call]
+    looked = time.monotonic()
+    first_there = sorted(there) or [""]
+    left = Runs(units, first_there)
     names: dict[Any, Any] = {}
     taken_by: dict[Any, str] = {}
     results: dict[Any, Any] = {}
@@ -75,17 +88,49 @@ def spread(
         names[future.key], taken_by[future.key] = name(unit), worker
         return future
 
-    first = [next_for(worker) for _ in range(SUBMITTED_AHEAD) for worker in workers or [""] if left]
-    running: Any = as_completed(first)  # type: ignore[no-untyped-call]
+    def ahead(workers: Iterable[str]) -> list[Any]:
+        return [next_for(worker) for worker in list(workers) * SUBMITTED_AHEAD if left]
+
+    running: Any = as_completed(ahead(first_there))  # type: ignore[no-untyped-call]
     try:
-        for future in running:
-            results[names.pop(future.key)] = future.result()
-            progress.advance(stage)
-            worker = taken_by.pop(future.key)
-            if left:
-                running.add(next_for(worker))
+        with _absence_told(client, stage):
+            for future in running:
+                results[names.pop(future.key)] = future.result()
+                progress.advance(stage)
+                worker = taken_by.pop(future.key)
+                if left and (worker in there or not there):
+                    running.add(next_for(worker))
+                if left and time.monotonic() - looked >= LOOK_AGAIN_S:  # a cluster grows and shrinks
+                    before, there = there, set(client.nthreads())  # type: ignore[no-untyped-call]
+                    looked = time.monotonic()
+                    for joined in ahead(sorted(there - before)):
+                        running.add(joined)
     except BaseException:
         client.cancel(list(running.futures), force=True)  # type: ignore[no-untyped-call]
         raise
     progress.finish(stage)
     return results
+
+
+@contextmanager
+def _absence_told(client: Client, stage: str) -> Iterator[None]:
+    """Meanwhile say once where no worker is left: units wait for one, however long that takes."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        is_told = False
+        while not ended.wait(TELL_AFTER_S):
+            try:
+                nobody = not client.nthreads()  # type: ignore[no-untyped-call]
+            except Exception:  # a scheduler that is lost is told by who waits for its units
+                return
+            if nobody and not is_told:
+                log.warning("%s: the cluster has no workers: waiting until one comes", stage)
+            is_told = nobody
+
+    thread = threading.Thread(target=watch, name="absence", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client
+from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows import runs
 from flows.cluster import cancellation, dask_client
 from flows.runs import Runs, spread
 
@@ -57,6 +58,31 @@ def test_results_come_by_name_and_a_cancelled_task_knows_it(client: Client, tmp_
     while not ended.exists():
         pause.wait(0.01)
     assert not cancellation()()
+
+
+def test_who_joins_in_mid_stage_gets_units_and_nobody_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(runs, "TELL_AFTER_S", 0.01)
+    told: list[str] = []
+    asked: list[tuple[str, ...]] = []
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+
+        def warn(message: str, stage: str) -> None:
+            told.append(message % stage)
+            cluster.scale(1)
+
+        def submit(number: int, **where: Any) -> Any:
+            asked.append(tuple(where.get("workers", ())))
+            if len(asked) == 20:
+                cluster.scale(3)
+                client.wait_for_workers(3)
+            return client.submit(abs, number, pure=False, **where)
+
+        monkeypatch.setattr(runs.log, "warning", warn)
+        assert spread(client, "read", submit, range(60), int, 0) == {n: n for n in range(60)}
+    assert told == ["read: the cluster has no workers: waiting until one comes"]
+    assert len(set(asked[:20])) == 2
+    assert len(set(asked)) == 4, "nobody in particular, the first, and the two that joined"
 
 
 def test_processes_that_have_nothing_to_do_look_at_themselves_seldom(client: Client) -> None:
