@@ -114,7 +114,11 @@ def spread(
 
 @contextmanager
 def _absence_told(client: Client, stage: str) -> Iterator[None]:
-    """Meanwhile say once where no worker is left: units wait for one, however long that takes."""
+    """Meanwhile say once where no worker is left.
+
+    Dask gives units that were meant for a worker that died to no worker that joins when there was none at all in
+    between: these wait for ever, and only another start, which uses what is finished, goes on.
+    """
     ended = threading.Event()
 
     def watch() -> None:
@@ -125,7 +129,9 @@ def _absence_told(client: Client, stage: str) -> Iterator[None]:
             except Exception:  # a scheduler that is lost is told by who waits for its units
                 return
             if nobody and not is_told:
-                log.warning("%s: the cluster has no workers: waiting until one comes", stage)
+                log.warning(
+                    "%s: the cluster has no workers; start some, and if nothing goes on then, run this again", stage
+                )
             is_told = nobody
 
     thread = threading.Thread(target=watch, name="absence", daemon=True)

@@ -80,7 +80,7 @@ def test_who_joins_in_mid_stage_gets_units_and_nobody_left_is_told(monkeypatch: 
 
         monkeypatch.setattr(runs.log, "warning", warn)
         assert spread(client, "read", submit, range(60), int, 0) == {n: n for n in range(60)}
-    assert told == ["read: the cluster has no workers: waiting until one comes"]
+    assert told == ["read: the cluster has no workers; start some, and if nothing goes on then, run this again"]
     assert len(set(asked[:20])) == 2
     assert len(set(asked)) == 4, "nobody in particular, the first, and the two that joined"
 
