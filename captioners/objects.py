@@ -191,9 +191,16 @@ def oriented_box(
 
     ``w >= h``; the long side lies ``degrees`` clockwise from the x axis as seen in the picture, -90 <= d < 90.
     The centre is moved into the grid by rounding alone: it lies inside the hull of the pixels.
+
+    Args:
+        rows: of the pixels, row by row from left to right, as `numpy.nonzero` gives them.
+        columns: of the pixels.
+        shape_yx: of the grid.
     """
-    corners = np.concatenate([np.stack([columns + dx, rows + dy], axis=1) for dx in (0, 1) for dy in (0, 1)])
-    hull = convex_hull(multipoints(np.unique(corners, axis=0).astype(np.float64)))
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))  # the hull needs a row's first and last pixel alone
+    ends = np.concatenate([columns[starts], columns[np.append(starts[1:], rows.size) - 1] + 1])
+    corners = np.concatenate([np.stack([ends, np.tile(rows[starts], 2) + dy], axis=1) for dy in (0, 1)])
+    hull = convex_hull(multipoints(corners.astype(np.float64)))
     ring = np.asarray(minimum_rotated_rectangle(hull).exterior.coords)[:4]
     sides = np.linalg.norm(ring[1] - ring[0]), np.linalg.norm(ring[2] - ring[1])
     long, short = max(sides), min(sides)

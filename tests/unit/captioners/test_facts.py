@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from shapely import convex_hull, minimum_rotated_rectangle, multipoints
 from shapely.geometry import LineString, Polygon, box
 
 from captioners.elements import find_elements
 from captioners.facts import fact_sheet
 from captioners.facts_osm import clean_name
 from captioners.facts_scene import DatedBands, season_of
+from captioners.objects import oriented_box
 from captioners.regions import SHARE_REGIONS, place_of, slices
 from labelers.pixel_features import to_pixel_geojson
 from schemas.chip import Valid
@@ -127,6 +129,18 @@ def test_patches_touching_at_a_corner_are_one() -> None:
     assert value(facts, "patches.80.count") == 2
     assert value(facts, "patches.80.largest") == 200.0
     assert value(facts, "patches.80.mean") == 150.0
+
+
+@given(hnp.arrays(bool, (7, 9)).filter(np.any))
+def test_an_oriented_box_is_the_smallest_around_every_corner_of_every_pixel(mask: np.ndarray) -> None:
+    rows, columns = np.nonzero(mask)
+    corners = multipoints(
+        [(x + dx, y + dy) for y, x in zip(rows, columns, strict=True) for dx in (0, 1) for dy in (0, 1)]
+    )
+    smallest = minimum_rotated_rectangle(convex_hull(corners))
+    x, y, width, height, _ = oriented_box(rows, columns, mask.shape)
+    assert (x, y) == pytest.approx((smallest.centroid.x, smallest.centroid.y), abs=0.001)
+    assert width * height == pytest.approx(smallest.area, abs=0.02)
 
 
 def test_places_prefer_the_most_telling_word() -> None:
