@@ -11,6 +11,8 @@ comma := ,
 STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 # No wheel on the index: pure Python, made into one here so that the dry run may ask for wheels alone.
 SDIST_ONLY := jsonpath-rw
+# Container images set it, and then each of the hundreds of interpreters that the tests start compiles every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 ROOMS := captioners chips flows labelers reference reports sandbox schemas shards sources terraweft
 
 .PHONY: help demo test faults lint format bench services resolve constraints install clean

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -53,6 +54,14 @@ def test_every_requirement_is_pinned_inside_its_range(project: dict[str, Any]) -
         assert canonicalize_name(requirement.name) in versions, f"{requirement} is not in constraints.txt"
         version = versions[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version, prereleases=True), f"{requirement} excludes {version}"
+
+
+def test_what_make_starts_keeps_what_it_compiled() -> None:
+    said = "said: ; @echo $${PYTHONDONTWRITEBYTECODE-nothing}"
+    command = ["make", "--silent", "--eval", said, "said"]
+    variables = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout == "nothing\n"
 
 
 def test_constraints_name_versions_and_no_place() -> None:
