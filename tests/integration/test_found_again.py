@@ -87,6 +87,36 @@ def _is_inside(window: Window, file: Any) -> bool:
                 and window.row_off + window.height <= file.height)  # fmt: skip
 
 
+Start = Callable[[dict[str, Any]], Dataset]
+
+
+@pytest.fixture(scope="module")
+def starts(catalog: ChangingCatalog, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], Path]:
+    """Folder of a first build by a recipe, which is built once."""
+    built: dict[str, Path] = {}
+
+    def start(recipe: dict[str, Any]) -> Path:
+        name = json.dumps(recipe, sort_keys=True, default=str)
+        if name not in built:
+            folder = tmp_path_factory.mktemp("start") / "dataset"
+            dataset_in(folder, catalog).build(recipe)
+            built[name] = folder
+        return built[name]
+
+    return start
+
+
+@pytest.fixture
+def first_build(starts: Callable[[dict[str, Any]], Path], catalog: ChangingCatalog, tmp_path: Path) -> Start:
+    """A copy of a first build by a recipe, without its ``work/``."""
+
+    def copied(recipe: dict[str, Any]) -> Dataset:
+        folder = shutil.copytree(starts(recipe), tmp_path / "dataset", ignore=shutil.ignore_patterns("work"))
+        return dataset_in(folder, catalog)
+
+    return copied
+
+
 @pytest.mark.parametrize(
     ("register", "edit", "read"),
     [
@@ -100,7 +130,7 @@ def _is_inside(window: Window, file: Any) -> bool:
     ],
 )
 def test_an_edit_ends_in_the_shifts_and_twins_of_a_build_afresh(
-    catalog: ChangingCatalog,
+    first_build: Start,
     recipe: dict[str, Any],
     tmp_path: Path,
     register: dict[str, Any],
@@ -108,12 +138,10 @@ def test_an_edit_ends_in_the_shifts_and_twins_of_a_build_afresh(
     read: str,
 ) -> None:
     recipe["register"] = dict(register)
-    dataset = dataset_in(tmp_path / "dataset", catalog)
-    dataset.build(recipe)
+    dataset = first_build(recipe)
     kept = set(dataset.table("chips").index)
     assert dataset.estimates()["scene_shifts"]
     assert "s2.near_duplicates" in set(dataset.table("outcomes")["reason"])
-    dataset.forget_work()
     edited = copy.deepcopy(recipe)
     edit(edited)
     assert dataset.build(edited).published
@@ -126,17 +154,16 @@ def test_an_edit_ends_in_the_shifts_and_twins_of_a_build_afresh(
 
 @pytest.mark.parametrize("register", [MEASURED, MOVED, MOVED_BY_SCENE], ids=["measured", "moved", "by scene"])
 def test_refit_finds_what_a_first_build_does(
-    catalog: ChangingCatalog, recipe: dict[str, Any], tmp_path: Path, register: dict[str, Any]
+    first_build: Start, recipe: dict[str, Any], register: dict[str, Any]
 ) -> None:
     recipe["register"] = dict(register)
-    dataset = dataset_in(tmp_path / "dataset", catalog)
-    dataset.build(recipe)
-    was = dataset.estimates()
-    dataset.forget_work()
+    dataset = first_build(recipe)
+    was, held = dataset.estimates(), dataset.fingerprint()
     dataset.build(recipe, refit=True)
     assert dataset.estimates() == was
     assert was["scene_shifts"]
-    equals_one_that_was_given_nothing(dataset, recipe, tmp_path)
+    assert dataset.fingerprint() == held
+    assert check_dataset(dataset.storage).problems == []
 
 
 def equals_one_that_was_given_nothing(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -150,13 +177,10 @@ def equals_one_that_was_given_nothing(dataset: Dataset, recipe: dict[str, Any], 
     assert check_dataset(dataset.storage).problems == []
 
 
-def test_what_earlier_software_found_together_holds(
-    catalog: ChangingCatalog, recipe: dict[str, Any], tmp_path: Path
-) -> None:
+def test_what_earlier_software_found_together_holds(first_build: Start, recipe: dict[str, Any]) -> None:
     """Of format 1: a refresh that changes nothing has nothing to do."""
     recipe["register"] = dict(MOVED_BY_SCENE)
-    dataset = dataset_in(tmp_path / "dataset", catalog)
-    dataset.build(recipe)
+    dataset = first_build(recipe)
     version = dataset.document.version
     path = Path(dataset.storage.uri) / "versions" / version / "estimates.json"
     found = json.loads(path.read_text())
