@@ -72,7 +72,7 @@ def write_land_cover(land: Landscape, seed: int, files: Path, by_look: float = 0
     made = []
     for year, version in ((2020, "v100"), (2021, "v200")):
         made += _worldcover(land, seed, files, year, version, by_look)
-    if not land.region.southern:
+    if land.region.in_europe:
         made.append(write_corine(land, seed, files))
     return made
 

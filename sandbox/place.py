@@ -113,16 +113,31 @@ class Region:
     """UTM zones in which products are delivered."""
     southern: bool
     """Whether seasons are turned round."""
+    later_h: float = 0.0
+    """Hours by which its overpasses are later (UTC) than the acquisition table's, whose satellites keep to the sun."""
+    in_europe: bool = False
+    """Whether CORINE maps it."""
+
+    def epsg_of(self, listed: int) -> int:
+        """The zone that stands for one of the acquisition table: its first, its second, or its first in 326xx."""
+        home = HOME_SOUTH if self.southern else HOME_NORTH
+        return self.epsgs[min(home.index(listed), len(self.epsgs) - 1)] if listed in home else self.epsgs[0] - 100
 
 
-def regions_of(size: str) -> tuple[Region, ...]:
-    """The two regions of a size.
+HOME_NORTH, HOME_SOUTH = (32632, 32633), (32734,)
+"""Zones of the two regions of the acquisition table."""
+
+
+def regions_of(size: str, at: tuple[float, float] | None = None) -> tuple[Region, ...]:
+    """The two regions of a size, or one elsewhere.
 
     Args:
         size: ``tiny``, ``demo`` or ``WxH`` in kilometres for the north.
+        at: longitude and latitude of the middle of one region, of the north's size, in the place of the two. It has
+            the landscape and the scenes of the one of its hemisphere.
 
     Raises:
-        UserError: the name is none of these, or a side is under 1 km or over 100 km.
+        UserError: the name is none of these, a side is under 1 km or over 100 km, or no region can lie ``at`` there.
     """
     if size in SIZES_KM:
         north, south = SIZES_KM[size]
@@ -132,10 +147,38 @@ def regions_of(size: str) -> tuple[Region, ...]:
             raise UserError(f"unknown size {size!r}", "sandbox", "tiny, demo or WxH in km with sides from 1 to 100")
         north, south = (float(found[1]), float(found[2])), SIZES_KM["demo"][1]
     # 47.814127 N is where northing 5,300,000 crosses 12 E, in zone 32 and in zone 33 alike.
-    return (
-        Region("north", (12.0, 47.81412732433), _metres(north), 32632, (32632, 32633), southern=False),
-        Region("south", (19.0, -33.9), _metres(south), 32734, (32734,), southern=True),
+    home = (
+        Region("north", (12.0, 47.81412732433), _metres(north), 32632, HOME_NORTH, southern=False, in_europe=True),
+        Region("south", (19.0, -33.9), _metres(south), 32734, HOME_SOUTH, southern=True),
     )
+    return home if at is None else (_elsewhere(home, at),)
+
+
+def _elsewhere(home: tuple[Region, Region], at: tuple[float, float]) -> Region:
+    """One region around a place, of the zones that its middle row reaches into."""
+    lon, lat = at
+    if not (-179.0 <= lon <= 179.0 and -79.0 <= lat <= 83.0):
+        raise UserError(
+            f"the simulated world cannot lie at {lon:g}, {lat:g}",
+            "sandbox",
+            "longitude from -179 to 179 and latitude from -79 to 83; its products are not cut at the antimeridian",
+        )
+    twin, size_m = home[lat < 0], home[0].size_m
+    half = size_m[0] / 2 / (111_320.0 * math.cos(math.radians(lat)))
+    zones = sorted({_zone_of(lon - half, lat), _zone_of(lon + half, lat)})
+    epsgs = tuple((32700 if lat < 0 else 32600) + zone for zone in zones)
+    europe = -25.0 <= lon <= 45.0 and 34.0 <= lat <= 71.5
+    later_h = round((twin.centre_lonlat[0] - lon) / 15.0, 2)
+    return Region(twin.name, (lon, lat), size_m, epsgs[0], epsgs, twin.southern, later_h, europe)
+
+
+def _zone_of(lon: float, lat: float) -> int:
+    """UTM zone of a place, with the exceptions of Norway and Svalbard."""
+    if 56.0 <= lat < 64.0 and 3.0 <= lon < 12.0:
+        return 32
+    if lat >= 72.0 and 0.0 <= lon < 42.0:
+        return 31 if lon < 9.0 else 33 if lon < 21.0 else 35 if lon < 33.0 else 37
+    return int((lon + 180.0) // 6.0) + 1
 
 
 def _metres(size_km: tuple[float, float]) -> tuple[float, float]:

@@ -111,7 +111,13 @@ def _index_of(root: Path, found: Any) -> SandboxIndex:
 
 
 def write_sandbox(
-    root: Path, *, size: str = "demo", seed: int = 7, workers: int = 2, errors_by_look: float = 0.0
+    root: Path,
+    *,
+    size: str = "demo",
+    seed: int = 7,
+    workers: int = 2,
+    errors_by_look: float = 0.0,
+    at: tuple[float, float] | None = None,
 ) -> SandboxIndex:
     """Makes a sandbox, or finds the one that is already there.
 
@@ -121,18 +127,25 @@ def write_sandbox(
         seed: of everything in it; the same seed gives the same bytes.
         workers: threads.
         errors_by_look: share of the variance of WorldCover's errors that follows from how the ground looks.
+        at: longitude and latitude of one region elsewhere, in the place of the two.
 
     Returns:
         what is there.
 
     Raises:
-        UserError: unknown size, or a ``sandbox.json`` that is none of ours.
+        UserError: unknown size, a place where no world can lie, or a ``sandbox.json`` that is none of ours.
     """
     root = Path(root)
-    regions = regions_of(size)
-    wanted = {"size": size, "seed": seed, "errors_by_look": errors_by_look, "code_version": code_version()}
+    regions = regions_of(size, at)
+    wanted: dict[str, Any] = {
+        "size": size,
+        "seed": seed,
+        "errors_by_look": errors_by_look,
+        "code_version": code_version(),
+    }
+    wanted |= {} if at is None else {"at": list(at)}
     found = _read_marker(root)
-    if found is not None and all(found.get(key) == value for key, value in wanted.items()):
+    if found is not None and found.get("at") == wanted.get("at") and wanted.items() <= found.items():
         return _index_of(root, found)
     _clear(root)
     truth: dict[str, Any] = {
@@ -147,7 +160,7 @@ def write_sandbox(
     with drawing_threads(workers) as pool:
         drawn = list(pool.map(lambda region: build_landscape(region, seed, root / "truth", workers), regions))
     lands = {land.region.name: land for land in drawn}
-    scenes = scenes_of(size)
+    scenes = scenes_of(size, at)
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), drawing_threads(workers) as pool:
         jobs = [
             pool.submit(_deliver, scene, lands[scene.region.name], seed, root / "files")

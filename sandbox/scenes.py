@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .place import SOUTH_NORTHING_SHIFT_M, Grid, Lattice, Region, project, regions_of, snapped_grid, zone_bounds
+from .place import (
+    HOME_SOUTH,
+    SOUTH_NORTHING_SHIFT_M,
+    Grid,
+    Lattice,
+    Region,
+    project,
+    regions_of,
+    snapped_grid,
+    zone_bounds,
+)
 from .spectra import table
 
 BASE_GSD_M = {"sentinel-2": 10.0, "sentinel-1": 10.0, "landsat": 30.0, "enmap": 30.0}
@@ -151,16 +161,16 @@ def _grid_of(sensor: str, region: Region, epsg: int) -> Grid:
     return snapped_grid(epsg, bounds, lattice_of(sensor, region, epsg), BASE_GSD_M[sensor])
 
 
-def scenes_of(size: str) -> list[Scene]:
-    """All scenes of a world, in a fixed order."""
+def scenes_of(size: str, at: tuple[float, float] | None = None) -> list[Scene]:
+    """All scenes of a world (see :func:`sandbox.place.regions_of`), in a fixed order."""
     out = []
-    for region in regions_of(size):
+    for region in regions_of(size, at):
         for sensor, places in table("acquisitions").items():
             for row in places[region.name]:
                 if size == "tiny" and "tiny" not in row.get("sizes", ()):
                     continue
-                time = datetime.fromisoformat(row["time"]).replace(tzinfo=UTC)
-                for epsg in (row["epsg"],) if "epsg" in row else region.epsgs:
+                time = datetime.fromisoformat(row["time"]).replace(tzinfo=UTC) + timedelta(hours=region.later_h)
+                for epsg in (region.epsg_of(row["epsg"]),) if "epsg" in row else region.epsgs:
                     key = f"{sensor}-{region.name}-{time:%Y%m%dT%H%M%S}-{epsg}"
                     out.append(Scene(key, sensor, region, time, _grid_of(sensor, region, epsg), row))
     return out
@@ -170,14 +180,26 @@ def mgrs_tiles(scene: Scene) -> list[tuple[str, Grid]]:
     """Sentinel-2's tiles of a scene: name and 10 m grid; two where the scene crosses the seam."""
     grid = scene.grid
     _, y0, _, y1 = grid.bounds_xyxy
-    if scene.region.southern:
+    if grid.epsg == HOME_SOUTH[0]:
         return [(MGRS_SOUTH, grid)]
+    if (grid.epsg, "upper") not in MGRS_TILES:
+        return [(_tile_at(scene), grid)]
     out = []
     for part, bottom, top in (("upper", SEAM_TOP_M - SEAM_OVERLAP_M, y1), ("lower", y0, SEAM_TOP_M)):
         height = round((min(top, y1) - max(bottom, y0)) / grid.gsd)
         row = round((y1 - min(top, y1)) / grid.gsd)
         out.append((MGRS_TILES[grid.epsg, part], grid.part(row, 0, height, grid.width)))
     return out
+
+
+def _tile_at(scene: Scene) -> str:
+    """The MGRS square of a scene's middle. Source: DMA TM 8358.1, chapter 3."""
+    grid, zone = scene.grid, scene.grid.epsg % 100
+    x, y = grid.left + grid.width * grid.gsd / 2, grid.top - grid.height * grid.gsd / 2
+    band = "CDEFGHJKLMNPQRSTUVWX"[min(int((scene.region.centre_lonlat[1] + 80) // 8), 19)]
+    column = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")[(zone - 1) % 3][int(x // 100_000) - 1]
+    row = "ABCDEFGHJKLMNPQRSTUV"[(int(y // 100_000) + (0 if zone % 2 else 5)) % 20]
+    return f"{zone:02d}{band}{column}{row}"
 
 
 def scene_named(root: Path, item_id: str) -> tuple[Scene, Region, Grid]:
@@ -188,5 +210,5 @@ def scene_named(root: Path, item_id: str) -> tuple[Scene, Region, Grid]:
     """
     truth = json.loads((root / "truth" / "truth.json").read_text(encoding="utf-8"))
     entry = truth["items"][item_id]
-    scene = next(s for s in scenes_of(truth["size"]) if s.key == entry["scene"])
+    scene = next(s for s in scenes_of(truth["size"], truth.get("at")) if s.key == entry["scene"])
     return scene, scene.region, Grid(**entry["grid"])

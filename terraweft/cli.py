@@ -366,11 +366,12 @@ def sandbox(
         typer.Option(help="Write its items for pypgstac, with the address at which somebody serves OUT/files."),
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Write the recipe that fits this world.")] = None,
+    at: Annotated[str | None, typer.Option(help="LON,LAT of one region elsewhere, for the two.")] = None,
 ) -> None:
     """Make a simulated world, and serve it as a STAC API on loopback."""
     from terraweft.commands import SandboxOptions, run_sandbox
 
-    run_sandbox(to, size, seed, SandboxOptions(serve, ndjson, recipe), out)
+    run_sandbox(to, size, seed, SandboxOptions(serve, ndjson, recipe, at), out)
 
 
 add_commands(app, out)

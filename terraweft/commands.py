@@ -8,7 +8,6 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +36,11 @@ from terraweft.console import (
 )
 from terraweft.extras import needs, require_train
 from terraweft.interrupts import listen
-from terraweft.options import box_of, require_local
+from terraweft.options import box_of, place_of, require_local
 
 if TYPE_CHECKING:
     from flows.request import BuildRequest, BuildResult
+    from sandbox.products import SandboxIndex
     from shards.reader import Dataset
 
 SANDBOX_VARIABLE = "TERRAWEFT_SANDBOX_STAC"
@@ -263,6 +263,8 @@ class SandboxOptions:
     """Write its items for pypgstac, with files at this address."""
     recipe: Path | None = None
     """Write the recipe that fits it here."""
+    at: str | None = None
+    """Longitude and latitude of the world, with a comma between."""
 
 
 def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Console) -> None:
@@ -273,13 +275,13 @@ def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Co
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer, write_ndjson
     with out.status(f"simulating the world ({size}, seed {seed})"):
-        index = write_sandbox(to, size=size, seed=seed)
+        index = write_sandbox(to, size=size, seed=seed, at=None if options.at is None else place_of(options.at))
     out.print(f"world in {to}: {index.item_count} items, {human_bytes(index.bytes)}", markup=False)
     if options.ndjson is not None:
         folder = write_ndjson(to, options.ndjson.rstrip("/"))
         out.print(f"collections and items for pypgstac in {folder}", markup=False, soft_wrap=True)
     if options.recipe is not None:
-        options.recipe.write_text(_fitting_recipe(index.regions, size), encoding="utf-8")
+        options.recipe.write_text(_fitting_recipe(index, size), encoding="utf-8")
         out.print(f"its recipe: {options.recipe}", markup=False, soft_wrap=True)
     if not options.serve:
         return
@@ -289,13 +291,15 @@ def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Co
         threading.Event().wait()
 
 
-def _fitting_recipe(regions: Mapping[str, Any], size: str) -> str:
-    """The sandbox's recipe over a world's own regions; chips of half the edge where the world is tiny."""
+def _fitting_recipe(world: SandboxIndex, size: str) -> str:
+    """The sandbox's recipe over a world's own regions and products; chips of half the edge where the world is tiny."""
     import yaml
 
     loaded, _ = find_recipe(Path("sandbox"))
     data = loaded.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    data["regions"] = [{"name": name, "bbox": list(box)} for name, box in regions.items()]
+    data["regions"] = [{"name": name, "bbox": list(box)} for name, box in world.regions.items()]
+    sources = data["labels"]["sources"]
+    data["labels"]["sources"] = {n: s for n, s in sources.items() if s["collection"] in world.collections}
     if size == "tiny":
         data["grid"] |= {"chip_m": 480.0, "tile_chips": 2}
         data["split"] = data.get("split", {}) | {"block_m": 960.0}

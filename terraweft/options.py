@@ -52,6 +52,22 @@ def box_of(text: str, option: str = "--bbox") -> Box:
     return west, south, east, north
 
 
+def place_of(text: str, option: str = "--at") -> tuple[float, float]:
+    """``lon,lat`` in degrees.
+
+    >>> place_of("36.8,-1.3")
+    (36.8, -1.3)
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        lon, lat = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UserError(f"{text!r} is no place", where=option, mend="lon,lat in degrees, such as 36.8,-1.3") from error
+    return lon, lat
+
+
 def require_share(value: float | None, option: str) -> None:
     """See that a share lies between 0 and 1.
 

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import noise
+from sandbox.clouds import sun_at
 from sandbox.place import regions_of, truth_grid
 from sandbox.products import SandboxIndex
+from sandbox.scenes import mgrs_tiles, scenes_of
 from sandbox.world import open_landscape, sizes
+from schemas.errors import UserError
 
 
 def test_named_sizes() -> None:
@@ -39,6 +42,25 @@ def test_truth_covers_the_region_in_both_zones(tiny: SandboxIndex) -> None:
         west, south, east, north = tiny.regions[region.name]
         assert west < region.centre_lonlat[0] < east
         assert south < region.centre_lonlat[1] < north
+
+
+def test_a_world_elsewhere_lies_in_the_zones_and_under_the_sun_of_its_place() -> None:
+    scenes = scenes_of("tiny", (-60.0, -3.1))
+    assert {region.epsgs for region in regions_of("tiny", (-60.0, -3.1))} == {(32720, 32721)}
+    assert {scene.grid.epsg for scene in scenes if scene.sensor == "sentinel-2"} == {32720, 32721}
+    assert {scene.grid.epsg for scene in scenes if scene.sensor == "landsat"} == {32620}
+    tiles = {name for scene in scenes if scene.sensor == "sentinel-2" for name, _ in mgrs_tiles(scene)}
+    assert tiles == {"20MRB", "21MSS"}  # what GEOTRANS names 500 m west and east of 60 W
+    for scene in scenes:
+        if scene.sensor != "sentinel-1":
+            assert 9.0 < scene.time.hour + scene.time.minute / 60 - 60.0 / 15.0 < 12.0  # local solar time
+            assert sun_at(scene.time, -60.0, -3.1).elevation_deg > 40.0
+
+
+@pytest.mark.parametrize("at", [(180.0, -17.0), (10.0, 89.0), (float("nan"), 0.0)])
+def test_a_world_that_would_be_cut_by_the_antimeridian_is_refused(at: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match="cannot lie at"):
+        regions_of("tiny", at)
 
 
 @settings(max_examples=20, deadline=None)

@@ -10,11 +10,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
+from sandbox.products import SandboxIndex
 from schemas.errors import DatasetError, UserError
 from shards.storage import open_storage
 from terraweft.cli import main
+from terraweft.commands import _fitting_recipe
 from terraweft.console import print_table
 from terraweft.options import box_of, require_local, require_share
 from terraweft.versions import _buckets
@@ -162,3 +165,18 @@ def test_a_reader_that_leaves_ends_a_command_without_a_word(how: str) -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
         assert process.wait(60) == 141
+
+
+def test_a_place_of_the_sandbox_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = str(tmp_path / "world")
+    assert "no place" in told(["sandbox", "--out", out, "--at", "Nairobi"], capsys)
+    assert "cannot lie at" in told(["sandbox", "--out", out, "--at=-179.9,-17"], capsys)
+    assert not (tmp_path / "world").exists()
+
+
+def test_the_recipe_of_a_world_elsewhere_asks_for_what_the_world_has(tmp_path: Path) -> None:
+    held = ("sentinel-2-l2a", "esa-worldcover", "osm-extract")
+    world = SandboxIndex(tmp_path, "tiny", 7, {"south": (36.7, -1.4, 36.9, -1.2)}, held, 3, 0)
+    data = yaml.safe_load(_fitting_recipe(world, "tiny"))
+    assert list(data["labels"]["sources"]) == ["worldcover", "worldcover_2020", "osm"]
+    assert data["regions"] == [{"name": "south", "bbox": [36.7, -1.4, 36.9, -1.2]}]
