@@ -117,6 +117,8 @@ class Region:
     """Hours by which its overpasses are later (UTC) than the acquisition table's, whose satellites keep to the sun."""
     in_europe: bool = False
     """Whether CORINE maps it."""
+    is_home: bool = True
+    """Whether it lies where the acquisition table says."""
 
     def epsg_of(self, listed: int) -> int:
         """The zone that stands for one of the acquisition table: its first, its second, or its first in 326xx."""
@@ -169,7 +171,7 @@ def _elsewhere(home: tuple[Region, Region], at: tuple[float, float]) -> Region:
     epsgs = tuple((32700 if lat < 0 else 32600) + zone for zone in zones)
     europe = -25.0 <= lon <= 45.0 and 34.0 <= lat <= 71.5
     later_h = round((twin.centre_lonlat[0] - lon) / 15.0, 2)
-    return Region(twin.name, (lon, lat), size_m, epsgs[0], epsgs, twin.southern, later_h, europe)
+    return Region(twin.name, (lon, lat), size_m, epsgs[0], epsgs, twin.southern, later_h, europe, is_home=False)
 
 
 def _zone_of(lon: float, lat: float) -> int:

@@ -13,17 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .place import (
-    HOME_SOUTH,
-    SOUTH_NORTHING_SHIFT_M,
-    Grid,
-    Lattice,
-    Region,
-    project,
-    regions_of,
-    snapped_grid,
-    zone_bounds,
-)
+from .place import SOUTH_NORTHING_SHIFT_M, Grid, Lattice, Region, project, regions_of, snapped_grid, zone_bounds
 from .spectra import table
 
 BASE_GSD_M = {"sentinel-2": 10.0, "sentinel-1": 10.0, "landsat": 30.0, "enmap": 30.0}
@@ -180,10 +170,10 @@ def mgrs_tiles(scene: Scene) -> list[tuple[str, Grid]]:
     """Sentinel-2's tiles of a scene: name and 10 m grid; two where the scene crosses the seam."""
     grid = scene.grid
     _, y0, _, y1 = grid.bounds_xyxy
-    if grid.epsg == HOME_SOUTH[0]:
-        return [(MGRS_SOUTH, grid)]
-    if (grid.epsg, "upper") not in MGRS_TILES:
+    if not scene.region.is_home:
         return [(_tile_at(scene), grid)]
+    if scene.region.southern:
+        return [(MGRS_SOUTH, grid)]
     out = []
     for part, bottom, top in (("upper", SEAM_TOP_M - SEAM_OVERLAP_M, y1), ("lower", y0, SEAM_TOP_M)):
         height = round((min(top, y1) - max(bottom, y0)) / grid.gsd)

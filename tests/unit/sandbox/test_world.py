@@ -57,6 +57,13 @@ def test_a_world_elsewhere_lies_in_the_zones_and_under_the_sun_of_its_place() ->
             assert sun_at(scene.time, -60.0, -3.1).elevation_deg > 40.0
 
 
+def test_zones_of_the_table_are_elsewhere_too() -> None:
+    tiles = {name for s in scenes_of("tiny", (18.0, -33.9)) if s.sensor == "sentinel-2" for name, _ in mgrs_tiles(s)}
+    assert tiles == {"33HYC", "34HBH"}
+    north = [s for s in scenes_of("tiny", (21.0, 79.5)) if s.sensor == "sentinel-2"]
+    assert {name for s in north for name, _ in mgrs_tiles(s)} == {"33XXJ", "35XLJ"}  # Svalbard has no zone 34
+
+
 @pytest.mark.parametrize("at", [(180.0, -17.0), (10.0, 89.0), (float("nan"), 0.0)])
 def test_a_world_that_would_be_cut_by_the_antimeridian_is_refused(at: tuple[float, float]) -> None:
     with pytest.raises(UserError, match="cannot lie at"):
