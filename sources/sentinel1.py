@@ -5,6 +5,7 @@ A GRD product itself is amplitude in ground range, neither calibrated nor map-pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from chips.register import APPROXIMATE
@@ -14,13 +15,16 @@ from schemas.recipe_radar import GroundRange
 from schemas.scene import SceneItem
 from schemas.sensor import SensorProfile, load_sensor
 from sources.assets import BandInfo
-from sources.clues import platform_name
+from sources.clues import platform_name, product_names
 from sources.items import Item, item_times
 from sources.radiometry import Radiometry, stated
 from sources.scenes import Product, found_bands, make_scene, wanted_bands
 from sources.sentinel1_grd import amplitude_refusal, ground_range_refs, radiometry_words
+from sources.sound import as_number
 
 _UNITS = {"db": "dB", "decibel": "dB", "1": "linear", "linear": "linear", "power": "linear"}
+_DATATAKE = re.compile(r"S1[A-Z]_\w{2}_\w{4}_\w{4}(?:_\d{8}T\d{6}){2}_\d{6}_([0-9A-F]{6})(?![0-9A-Z])")
+"""In a product's name. Source: ESA, Sentinel-1 technical guide, level-1 product formatting."""
 AMPLITUDE = "amplitude"
 """Unit of digital numbers that the annotation alone calibrates."""
 
@@ -101,10 +105,20 @@ def radiometry_of(item: Item, infos: Sequence[BandInfo], profile: SensorProfile)
 
 
 def datatake(item: Item) -> str:
-    """Key of the pass: slices of one pass share it."""
+    """Key of the pass: slices of one pass share it.
+
+    It is the data take's number, as the item or the product's name states it. The absolute orbit is that of a slice's
+    own start, and it changes where an ascending pass crosses the equator: it serves where no data take is stated.
+    """
     properties = item["properties"]
     platform = platform_name(properties.get("platform")) or "sentinel-1"
-    orbit = properties.get("sat:absolute_orbit") or properties.get("s1:datatake_id")
+    stated = as_number(properties.get("s1:datatake_id"))
+    if stated:
+        return f"{platform}_{int(stated):06X}"
+    for name in product_names(item):
+        if found := _DATATAKE.search(name.upper()):
+            return f"{platform}_{found[1]}"
+    orbit = properties.get("sat:absolute_orbit")
     if orbit:
         return f"{platform}_{orbit}"
     return f"{platform}_{properties.get('sat:relative_orbit', '')}_{item_times(item)[0]:%Y%m%d}"
