@@ -31,7 +31,7 @@ from flows.plan_store import PlanWriter, StoredPlan, describe
 from flows.steps import STEPS
 from labelers.marks import mark_sizes
 from labelers.targets import check_targets
-from labelers.voters import setup_of
+from labelers.voters import fusion_notes, setup_of
 from schemas.errors import RecipeError
 from schemas.legend import load_legend
 from schemas.recipe import LonLatBox, Modality, Recipe, fill
@@ -133,7 +133,7 @@ def make_plan(
         leaks = warnings_of(report) + small_blocks(recipe.split, recipe.grid.chip_m, report)
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
         notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
-        notes += _billed(recipe, examples)
+        notes += _billed(recipe, examples) + fusion_notes(recipe.labels)
         notes += _withdrawn(recipe, writer.making / ITEMS, boxes, before)
         writer.finish(
             {

@@ -200,3 +200,19 @@ def to_symbols(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.in
             raise ValueError(f"{vote.source}: {vote.legend} on {vote.georef}, expected {voter.legend} on {georef}")
         symbols[position] = table.symbol_of.take(vote.classes)
     return symbols
+
+
+def fusion_notes(labels: Labels | None) -> list[str]:
+    """What a person has to know of a fusion before it is made.
+
+    With no map beside OpenStreetMap ``dawid-skene`` has nothing to tell its errors by: in the sandbox it took a third
+    of the water for crops and vineyards for shrubs, and was right at 48 and 67 of 100 pixels, ``vote`` at 86 and 88.
+    """
+    if labels is None or labels.fuse is None or labels.fuse.method != "dawid-skene":
+        return []
+    if any(source.kind != "osm" for source in labels.sources.values()):
+        return []
+    return [
+        "labels.fuse: with OpenStreetMap alone dawid-skene cannot tell how the map errs, and many of its classes come "
+        "out as others: take method: vote, or a map beside it"
+    ]

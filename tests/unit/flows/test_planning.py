@@ -19,9 +19,10 @@ from chips.plan import PlannedCells, plan_cells
 from chips.search_boxes import search_boxes
 from flows.catalogs import Catalogs
 from flows.planning import _split_notes, check_names, make_plan
+from labelers.voters import fusion_notes
 from schemas.errors import RecipeError
 from schemas.legend import Legend, LegendClass, use_legends
-from schemas.recipe import Modality, Recipe
+from schemas.recipe import Labels, Modality, Recipe
 from schemas.recipe_file import load_recipe
 from schemas.sensor import load_sensor
 from tests.unit.flows.catalog_made_up import class_item, recipe_data, sentinel2_item, write_catalog
@@ -262,6 +263,19 @@ def test_a_label_product_that_is_not_here_is_noted_with_the_year_that_was_asked(
     recipe = Recipe.model_validate(recipe_data(labels={"sources": {"wc": source}}))
     plan = make_plan(recipe, tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
     assert f"wc: no item of esa-worldcover{said} lies here; the layer will hold no data" in plan.notes
+
+
+def test_a_fusion_that_has_openstreetmap_alone_to_go_by_is_told(tmp_path: Path) -> None:
+    write_catalog(tmp_path, [sentinel2_item("a", 0, 12, "2021-06-01")])
+    (tmp_path / "map.osm").write_text("<osm version='0.6'/>")
+    here = {"TERRAWEFT_CATALOG": str(tmp_path)}
+    sources = {"osm": {"kind": "osm", "href": "${TERRAWEFT_CATALOG}/map.osm"}}
+    recipe = Recipe.model_validate(recipe_data(labels={"sources": sources, "fuse": {}}))
+    notes = make_plan(recipe, tmp_path, here, tmp_path / "plan").notes
+    assert [note for note in notes if note.startswith("labels.fuse: with OpenStreetMap alone dawid-skene cannot tell")]
+    beside = {"sources": {**sources, **WORLDCOVER}, "fuse": {}}
+    for labels in ({"sources": sources, "fuse": {"method": "vote"}}, beside):
+        assert fusion_notes(Labels.model_validate(labels)) == []
 
 
 UNMET = {
