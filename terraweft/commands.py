@@ -298,6 +298,8 @@ def _fitting_recipe(world: SandboxIndex, size: str) -> str:
     loaded, _ = find_recipe(Path("sandbox"))
     data = loaded.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     data["regions"] = [{"name": name, "bbox": list(box)} for name, box in world.regions.items()]
+    if len(world.regions) == 1:  # one that was put elsewhere
+        data.pop("description")
     sources = data["labels"]["sources"]
     data["labels"]["sources"] = {n: s for n, s in sources.items() if s["collection"] in world.collections}
     if size == "tiny":

@@ -180,3 +180,4 @@ def test_the_recipe_of_a_world_elsewhere_asks_for_what_the_world_has(tmp_path: P
     data = yaml.safe_load(_fitting_recipe(world, "tiny"))
     assert list(data["labels"]["sources"]) == ["worldcover", "worldcover_2020", "osm"]
     assert data["regions"] == [{"name": "south", "bbox": [36.7, -1.4, 36.9, -1.2]}]
+    assert "description" not in data  # which speaks of central Europe
