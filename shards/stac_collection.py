@@ -102,16 +102,18 @@ def licence_of(document: DatasetDocument) -> str:
 
 def bbox_of(rows: pa.Table) -> tuple[float, float, float, float]:
     """West, south, east, north of all footprints: west is more than east where the antimeridian cuts some of them
-    (RFC 7946, 5.2), and the box ends at the widest gap between them.
+    (RFC 7946, 5.2), or where they lie on both sides of it within 60 degrees, and the box ends at the
+    widest gap between them.
     """
     footprints = shapely.from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
     west, south, east, north = shapely.bounds(shapely.get_parts(footprints)).T  # of those that it cuts each side
     first, last = float(west.min()), float(east.max())
-    if first == -180.0 and last == 180.0:
+    is_cut = first == -180.0 and last == 180.0
+    if is_cut or last - first > 300.0:
         order = np.argsort(west, kind="stable")
         reached = np.maximum.accumulate(east[order])
         gaps = west[order][1:] - reached[:-1]
-        if gaps.max(initial=0.0) > 0.0:
+        if gaps.max(initial=0.0) > (0.0 if is_cut else 300.0):
             widest = int(gaps.argmax())
             first, last = float(west[order][widest + 1]), float(reached[widest])
     return first, float(south.min()), last, float(north.max())
