@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from distributed import Client, as_completed
 
@@ -22,7 +22,7 @@ SUBMITTED_AHEAD = 4
 LOOK_AGAIN_S = 5.0
 """Pause between two looks for workers that joined."""
 TELL_AFTER_S = 30.0
-"""Pause between two looks whether anybody is left to work."""
+"""Pause between two looks whether anybody is left to work, and who waits for one that is gone."""
 
 
 class Runs:
@@ -77,29 +77,35 @@ def spread(
     looked = time.monotonic()
     first_there = sorted(there) or [""]
     left = Runs(units, first_there)
-    names: dict[Any, Any] = {}
-    taken_by: dict[Any, str] = {}
+    in_flight: dict[Any, _Meant] = {}
     results: dict[Any, Any] = {}
 
-    def next_for(worker: str) -> Any:
-        unit = left.take(worker)
+    def give(unit: Any, worker: str) -> Any:
         where = {"workers": [worker], "allow_other_workers": True} if worker else {}
         future = submit(unit, **where)
-        names[future.key], taken_by[future.key] = name(unit), worker
+        in_flight[future.key] = _Meant(unit, worker)
         return future
 
     def ahead(workers: Iterable[str]) -> list[Any]:
-        return [next_for(worker) for worker in list(workers) * SUBMITTED_AHEAD if left]
+        return [give(left.take(worker), worker) for worker in list(workers) * SUBMITTED_AHEAD if left]
+
+    def give_again(keys: set[Any]) -> None:
+        for future in [future for future in list(running.futures) if future.key in keys]:
+            if meant := in_flight.pop(future.key, None):
+                running.add(give(meant.unit, ""))
+                future.cancel()
 
     running: Any = as_completed(ahead(first_there))  # type: ignore[no-untyped-call]
     try:
-        with _absence_told(client, stage):
+        with _looked_after(client, stage, in_flight, give_again):
             for future in running:
-                results[names.pop(future.key)] = future.result()
+                meant = in_flight.pop(future.key, None)
+                if not meant:  # given again
+                    continue
+                results[name(meant.unit)] = future.result()
                 progress.advance(stage)
-                worker = taken_by.pop(future.key)
-                if left and (worker in there or not there):
-                    running.add(next_for(worker))
+                if left and (meant.worker in there or not there):
+                    running.add(give(left.take(meant.worker), meant.worker))
                 if left and time.monotonic() - looked >= LOOK_AGAIN_S:  # a cluster grows and shrinks
                     before, there = there, set(client.nthreads())  # type: ignore[no-untyped-call]
                     looked = time.monotonic()
@@ -112,27 +118,39 @@ def spread(
     return results
 
 
-@contextmanager
-def _absence_told(client: Client, stage: str) -> Iterator[None]:
-    """Meanwhile say once where no worker is left.
+class _Meant(NamedTuple):
+    """A unit in flight."""
 
-    Dask gives units that were meant for a worker that died to no worker that joins when there was none at all in
-    between: these wait for ever, and only another start, which uses what is finished, goes on.
+    unit: Any
+    """As in the sequence."""
+    worker: str
+    """Whom it is meant for; empty for nobody in particular."""
+
+
+@contextmanager
+def _looked_after(
+    client: Client, stage: str, in_flight: dict[Any, _Meant], give_again: Callable[[set[Any]], None]
+) -> Iterator[None]:
+    """Meanwhile say once where no worker is left, and give units again that wait for a worker that is gone.
+
+    Dask gives a unit that was meant for a worker that died to another one, but to none that joins after a moment
+    without any: such a unit would wait for ever.
     """
     ended = threading.Event()
 
     def watch() -> None:
-        is_told = False
+        is_told, waited = False, set[Any]()
         while not ended.wait(TELL_AFTER_S):
             try:
-                nobody = not client.nthreads()  # type: ignore[no-untyped-call]
+                there = client.nthreads()  # type: ignore[no-untyped-call]
+                if not there and not is_told:
+                    log.warning("%s: the cluster has no workers; waiting until one comes", stage)
+                is_told = not there
+                waits = _stranded(client, set(there), in_flight.copy())
+                give_again(waits & waited)  # twice: one that just ended is on no worker either
+                waited = waits
             except Exception:  # a scheduler that is lost is told by who waits for its units
-                return
-            if nobody and not is_told:
-                log.warning(
-                    "%s: the cluster has no workers; start some, and if nothing goes on then, run this again", stage
-                )
-            is_told = nobody
+                continue
 
     thread = threading.Thread(target=watch, name="absence", daemon=True)
     thread.start()
@@ -140,3 +158,12 @@ def _absence_told(client: Client, stage: str) -> Iterator[None]:
         yield
     finally:
         ended.set()
+        thread.join(LOOK_AGAIN_S)
+
+
+def _stranded(client: Client, there: set[str], in_flight: dict[Any, _Meant]) -> set[Any]:
+    """Keys of units that are meant for a worker that is gone, and that no other has."""
+    gone = {key for key, meant in in_flight.items() if meant.worker and meant.worker not in there}
+    if not gone:
+        return gone
+    return gone - {key for keys in client.processing().values() for key in keys}  # type: ignore[no-untyped-call]

@@ -80,9 +80,37 @@ def test_who_joins_in_mid_stage_gets_units_and_nobody_left_is_told(monkeypatch: 
 
         monkeypatch.setattr(runs.log, "warning", warn)
         assert spread(client, "read", submit, range(60), int, 0) == {n: n for n in range(60)}
-    assert told == ["read: the cluster has no workers; start some, and if nothing goes on then, run this again"]
+    assert told == ["read: the cluster has no workers; waiting until one comes"]
     assert len(set(asked[:20])) == 2
     assert len(set(asked)) == 4, "nobody in particular, the first, and the two that joined"
+
+
+died = threading.Event()
+
+
+def negative(number: int) -> int:
+    """Of a number, once the first worker has died."""
+    died.wait(20)
+    return -number
+
+
+def test_units_of_the_last_worker_are_given_to_who_comes_after_it_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "TELL_AFTER_S", 0.01)
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+        (first,) = client.nthreads()
+
+        async def die(dask_scheduler: Any) -> None:
+            await dask_scheduler.remove_worker(first, stimulus_id="test", close=False, expected=False)
+
+        def submit(number: int, **where: Any) -> Any:
+            future = client.submit(negative, number, pure=False, **where)
+            if number == runs.SUBMITTED_AHEAD - 1 and not died.is_set():
+                client.run_on_scheduler(die)
+                cluster.scale(2)
+                died.set()
+            return future
+
+        assert spread(client, "read", submit, range(12), int, 0) == {n: -n for n in range(12)}
 
 
 def test_processes_that_have_nothing_to_do_look_at_themselves_seldom(client: Client) -> None:
