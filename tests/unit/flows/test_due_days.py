@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
@@ -39,11 +40,16 @@ def test_a_night_whose_hour_is_skipped_by_the_clock_is_not_lost() -> None:
     assert found == [date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30)]
 
 
+def before_3_13(said: str) -> str:
+    """From Python 3.13 on Prefect counts with another library, which puts no run forward into the day before."""
+    return "" if sys.version_info >= (3, 13) else said
+
+
 @pytest.mark.parametrize(
     ("cron", "zone", "said"),
     [
-        ("0 0 * * *", "Africa/Cairo", "no run on 2027-04-30 .*, the one before it on 2027-04-29 at 23:00"),
-        ("30 0 * * 0", "Asia/Beirut", "no run on 2027-03-28 .*, the one before it on 2027-03-27 at 23:30"),
+        ("0 0 * * *", "Africa/Cairo", before_3_13("no run on 2027-04-30 .*, the one before it on 2027-04-29 at 23:00")),
+        ("30 0 * * 0", "Asia/Beirut", before_3_13("no run on 2027-03-28 .*, the one before it on 2027-03-27 at 23:30")),
         ("0 2 */10 * *", "UTC", "no run on 2027-03-01 .*, the one before it on 2027-02-21 at 02:00"),
         ("0 2 */2 * 1", "UTC", "a run on 2026-12-01 .*, which cron would not"),
         ("0 0 * * 4", "Africa/Cairo", ""),
