@@ -20,21 +20,20 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captioners.aside import stream_aside
 from captioners.base import Access, Captioner, CaptionInput, Written
+from captioners.batch_calls import BatchServer
 from captioners.batch_results import Errand, read_results, remaining
 from captioners.budget import ErrorGuard
 from captioners.conversation import Conversation
 from captioners.ledger import Ending, Find, Ledger, State, open_ledger
-from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Refused, refused_key
+from captioners.llm import TIMEOUT_S, ChatServer, Key
 from captioners.manner import Manner, is_refused, known_manner, server_name, to_note
-from captioners.pace import pause_s
 from captioners.till import Question, Till
-from schemas.errors import RecipeError, TextBackendError
+from schemas.errors import RecipeError
 from schemas.recipe import Captions
 
 log = logging.getLogger(__name__)
@@ -45,8 +44,6 @@ MOST_REQUESTS = 50_000
 """Requests of one batch."""
 TRIES = 3
 """Batches in which a request may go before the template takes over."""
-CALLS = 6
-"""Attempts at an upload or a look."""
 POLL_S = (5.0, 60.0)
 """Seconds between looks at a batch: at first, and at last."""
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -111,7 +108,8 @@ class _Run:
     def __init__(
         self, owner: BatchCaptioner, ledger: Ledger, server: ChatServer, put: Callable[[Written], None]
     ) -> None:
-        self.owner, self.ledger, self.server, self.put, self.till = owner, ledger, server, put, owner.till
+        self.owner, self.ledger, self.put, self.till = owner, ledger, put, owner.till
+        self.server = BatchServer(server, owner.till.events, owner.sleep)
         self.guard = ErrorGuard(owner.captions.max_error_ratio)
         self.tries: Counter[str] = Counter()
         self.server_name = server_name(owner.base_url, owner.captions.model)
@@ -239,52 +237,20 @@ class _Run:
 
     async def _start(self, errand: Errand) -> Errand:
         """Upload a file and start its batch; the order of notes is the order in which things can be found again."""
-        described = await self._patiently(partial(self.server.upload, errand.path))
-        errand.file_id = str(described["id"])
+        assert errand.path is not None
+        errand.file_id = await self.server.upload(errand.path)
         self._note(errand, "uploaded")
         await self._create(errand)
         return errand
 
     async def _create(self, errand: Errand, *, may_lack: bool = False) -> bool:
-        """Start the batch of an uploaded file, unless there is one already.
-
-        Args:
-            errand: the batch.
-            may_lack: whether the result is False where the server no longer has the file.
-        """
-        for attempt in range(CALLS):
-            batch = await self._look_for(errand.name)
-            if batch is None:
-                answer = await self.server.create_batch(errand.file_id, errand.name)
-                if isinstance(answer, Refused) and answer.status < 500 and answer.status != 429:
-                    if may_lack and answer.status in (400, 404) and await self._is_gone(errand.file_id):
-                        return False
-                    raise self._hopeless(answer)
-                batch = answer if isinstance(answer, dict) else None
-            if batch is not None:
-                errand.batch_id = str(batch["id"])
-                self._note(errand, "created")
-                return True
-            await self.owner.sleep(pause_s(attempt))
-        raise TextBackendError("no batch could be started", CALLS)
-
-    async def _is_gone(self, file_id: str) -> bool:
-        """Whether the server has a file no longer: it keeps them for some weeks."""
-        with tempfile.TemporaryDirectory(prefix="terraweft-batch-") as folder:
-            fetched = partial(self._download, file_id, Path(folder) / "requests")
-            return await self._patiently(fetched, may_lack=True) is None
-
-    async def _look_for(self, name: str) -> dict[str, Any] | None:
-        """The server's batch of our name."""
-        after: str | None = None
-        while True:
-            page = await self._patiently(partial(self.server.batches, after))
-            for batch in page.get("data") or ():
-                if (batch.get("metadata") or {}).get("terraweft") == name:
-                    return dict(batch)
-            if not page.get("has_more") or not page.get("data"):
-                return None
-            after = str(page["data"][-1]["id"])
+        """Start the batch of an uploaded file, unless there is one already; see `BatchServer.create`."""
+        batch_id = await self.server.create(errand.file_id, errand.name, may_lack=may_lack)
+        if batch_id is None:
+            return False
+        errand.batch_id = batch_id
+        self._note(errand, "created")
+        return True
 
     def _end(self, errand: Errand, state: State, error: str) -> list[str]:
         """End all that is left of a batch that nobody will answer; the keys of its requests."""
@@ -324,7 +290,7 @@ class _Run:
         no_room: list[int] = []
         while waiting:
             for errand in list(waiting):
-                batch = await self._patiently(partial(self.server.batch, errand.batch_id), may_lack=True)
+                batch = await self.server.batch(errand.batch_id)
                 if batch is None:
                     raise RecipeError(
                         f"the server knows no batch {errand.batch_id}, which an earlier run started",
@@ -356,8 +322,7 @@ class _Run:
                 if not batch.get(kind):
                     continue
                 path = Path(folder) / kind
-                fetched = partial(self._download, str(batch[kind]), path)
-                if await self._patiently(fetched, may_lack=True) is None:  # servers keep files for some weeks
+                if not await self.server.fetch(str(batch[kind]), path):  # servers keep files for some weeks
                     gone = True
                     continue
                 group: list[Ending] = []
@@ -421,36 +386,3 @@ class _Run:
              "file_id": errand.file_id, "batch_id": errand.batch_id,
              "by": self.ledger.owner, "purse": self.till.purse},
         )  # fmt: skip
-
-    async def _download(self, file_id: str, path: Path) -> Path | Refused | Lost:
-        return await self.server.download(file_id, path) or path
-
-    async def _patiently(self, call: Callable[[], Awaitable[Any]], *, may_lack: bool = False) -> Any:
-        """The result of a call that bills nothing, tried again while the server is unwell.
-
-        Args:
-            call: what is called.
-            may_lack: whether the result is None where the server has no such thing (HTTP 404).
-
-        Raises:
-            RecipeError: it refuses.
-            TextBackendError: it stays unwell.
-        """
-        for attempt in range(CALLS):
-            answer = await call()
-            if not isinstance(answer, (Refused, Lost)):
-                return answer
-            self.till.events["unreachable" if isinstance(answer, Lost) else f"http {answer.status}"] += 1
-            if may_lack and isinstance(answer, Refused) and answer.status == 404:
-                return None
-            if isinstance(answer, Refused) and answer.status < 500 and answer.status not in (408, 409, 429):
-                raise self._hopeless(answer)
-            await self.owner.sleep(pause_s(attempt))
-        raise TextBackendError("the server does not answer", CALLS)
-
-    def _hopeless(self, answer: Refused) -> RecipeError:
-        if answer.status in (401, 403):
-            return refused_key(answer)
-        if answer.status == 404:
-            return RecipeError("the server has no batches", "captions.backend", "use the openai backend")
-        return RecipeError(f"the server refuses the batch ({answer.why})", "captions.backend")
