@@ -3,7 +3,8 @@
     python bench/measure.py demo -- make demo        writes bench/results/demo.json
 
 Peak memory is the largest sum of the resident sets (PSS where the kernel tells it) of the whole process tree, sampled
-once a second: more often, the meter itself took a seventh of two cores.
+once a second, and more seldom where a sample takes long: the meter, which walks the pages of every process, once took a
+seventh of two cores.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pathlib import Path
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
-SAMPLES_PER_SECOND = 1
+LEAST_PAUSE_S, PAUSES_PER_SAMPLE = 1.0, 30
+"""Between two samples: so many times as long as one takes, at least."""
 
 
 def tree_bytes(process: psutil.Process) -> int:
@@ -39,9 +41,10 @@ def measure(command: list[str]) -> dict[str, object]:
     with subprocess.Popen(command) as process:
         tree = psutil.Process(process.pid)
         while process.poll() is None:
+            sampled = time.monotonic()
             with contextlib.suppress(psutil.NoSuchProcess):
                 peak = max(peak, tree_bytes(tree))
-            time.sleep(1 / SAMPLES_PER_SECOND)
+            time.sleep(max(LEAST_PAUSE_S, PAUSES_PER_SAMPLE * (time.monotonic() - sampled)))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "command": " ".join(command),
