@@ -79,7 +79,7 @@ class Outlook:
     frozen: Estimates = field(default_factory=Estimates)
     """Parameters that are taken over."""
     same_recipe: bool = False
-    """Whether recipe and step versions are the parent's."""
+    """Whether the recipe is the parent's."""
     moved: Mapping[str, int] = field(default_factory=dict)
     """``train to test`` -> chips that the parent holds in the one split and the plan in the other."""
 
@@ -129,7 +129,6 @@ def compare(
     plan: StoredPlan,
     parts: Mapping[str, str],
     before: Before,
-    steps: Mapping[str, str],
     *,
     refit: bool = False,
     redo: Collection[str] = (),
@@ -138,9 +137,8 @@ def compare(
 
     Args:
         plan: the plan.
-        parts: see `chips.inputs.recipe_parts`.
+        parts: see `chips.inputs.recipe_parts`; versions of steps are among it.
         before: the parent.
-        steps: step -> declared version.
         refit: whether the estimated parameters are estimated anew: then every kept chip is touched.
         redo: components that are done again whatever their inputs, a modality with those that are tied to it.
 
@@ -179,7 +177,7 @@ def compare(
         untouched=untouched,
         removed=() if seen == len(before.inputs) else _removed(before, touched, untouched),
         frozen=frozen,
-        same_recipe=before.document.recipe_hash == recipe.hash() and dict(before.document.steps) == dict(steps),
+        same_recipe=before.document.recipe_hash == recipe.hash(),
         moved=moved,
     )
 

@@ -27,7 +27,6 @@ from flows.planning import make_plan, origin_of
 from flows.published_items import items_of_current
 from flows.request import BuildRequest, BuildResult, make_job, run_folder
 from flows.run_marks import end_run, last_reading
-from flows.steps import STEPS
 from schemas.errors import IntegrityError, UserError
 from shards.document import current_document
 from shards.lock import dataset_lock
@@ -119,7 +118,7 @@ def look(request: BuildRequest) -> Look:
         given = Estimates.from_dict(request.estimates) if request.estimates is not None else Estimates()
         frozen = given.holding(job.parts, modality_of)
         return Look(plan, job, None, Outlook(frozen=frozen, moved=moved_from(plan, request.storage)), current)
-    outlook = compare(plan, job.parts, before, STEPS, refit=request.refit, redo=request.redo)
+    outlook = compare(plan, job.parts, before, refit=request.refit, redo=request.redo)
     log.info("%s", outlook.line())
     return Look(plan, job, before, outlook, current)
 

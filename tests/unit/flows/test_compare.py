@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -79,9 +80,13 @@ def test_what_rejected_a_chip_may_be_what_the_recipe_lost(reason: str, changed: 
     assert may_be_kept(reason, changed) is answer
 
 
-def outlook_of(asked: Recipe, redo: list[str], split: str = "train") -> Outlook:
-    """What `compare` says of two chips that the parent kept in a split under the same recipe."""
-    parts, chips = recipe_parts(asked, STEPS), tile(dict.fromkeys(("s2", "landsat", "cover"), ()))
+def outlook_of(asked: Recipe, redo: list[str], split: str = "train", then_steps: Mapping[str, str] = STEPS) -> Outlook:
+    """What `compare` says of two chips that the parent kept in a split under the same recipe, made by some steps."""
+    parts, before_parts, chips = (
+        recipe_parts(asked, STEPS),
+        recipe_parts(asked, then_steps),
+        tile(dict.fromkeys(("s2", "landsat", "cover"), ())),
+    )
     then = replace(chips, chips=tuple(replace(spec, split=split) for spec in chips.chips))
     modality_of = {"s2": "s2", "landsat": "landsat"}
     known = Estimates(
@@ -90,19 +95,26 @@ def outlook_of(asked: Recipe, redo: list[str], split: str = "train") -> Outlook:
         twins_part=twins_part(parts, modality_of),
     )
     inputs = Inputs()
-    for chip_id, hashes in tile_inputs(asked, then, parts).items():
+    for chip_id, hashes in tile_inputs(asked, then, before_parts).items():
         inputs.put(chip_id, with_models(hashes, known.models(asked)))
     document: Any = SimpleNamespace(
-        modalities=[documented(S2), documented(LANDSAT)], recipe_hash=asked.hash(), steps=STEPS
+        modalities=[documented(S2), documented(LANDSAT)], recipe_hash=asked.hash(), steps=then_steps
     )
     plan: Any = SimpleNamespace(recipe=asked, layers=[S2, LANDSAT], numbers=range(1), tile=lambda number: chips)
     sample: Any = SimpleNamespace(split=split)
     before = Before(document, known, inputs, places=dict.fromkeys(inputs, sample))
-    return compare(plan, parts, before, STEPS, redo=redo)
+    return compare(plan, parts, before, redo=redo)
 
 
 def touched_by(asked: Recipe, redo: list[str]) -> dict[str, Touched]:
     return dict((outlook_of(asked, redo).touched or {}).get(0, {}))
+
+
+def test_a_step_that_no_chip_goes_by_is_nothing_new() -> None:
+    """Imagery alone under a new version of fusion: every night was a whole run that published nothing."""
+    older = {**STEPS, "fuse": "older"}
+    assert outlook_of(recipe(labels=None, captions=None), [], then_steps=older).is_nothing_new
+    assert outlook_of(recipe(), [], then_steps=older).why() == {"fuse": 2}
 
 
 def test_chips_that_come_into_another_split_are_told() -> None:
