@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,18 @@ _STEPS = {
     "imagery": OF_IMAGERY, "place": ("plan",), "register": ("register",), "screen": ("screen",),
     "labels": ("label",), "fuse": ("fuse",), "captions": ("caption",), "write": ("write",),
 }  # fmt: skip
+
+
+def steps_of(parts: Iterable[str]) -> frozenset[str]:
+    """Steps that components go by.
+
+    >>> sorted(steps_of(["s2", "captions"]))
+    ['caption', 'plan', 'read']
+
+    Args:
+        parts: names of components, as `recipe_parts` has them.
+    """
+    return frozenset(step for name in parts for step in _STEPS.get(name, OF_IMAGERY))
 
 
 def tile_inputs(recipe: Recipe, tile: Tile, parts: Mapping[str, str]) -> dict[str, dict[str, str]]:

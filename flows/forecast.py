@@ -20,7 +20,7 @@ import shapely
 from captioners.estimate import estimate_calls
 from chips.estimate import Estimate, estimate
 from chips.estimate import Touched as Pairs
-from chips.inputs import PLACE, REGISTER, SCREEN, WRITE
+from chips.inputs import PLACE, REGISTER, SCREEN, WRITE, steps_of
 from flows.before import Before
 from flows.bucketing import lay_out
 from flows.changed_items import ItemChanges, item_changes
@@ -32,6 +32,7 @@ from flows.planning import SAMPLE
 from flows.request import BuildRequest
 from flows.steps import STEPS
 from schemas.chip import ChipSpec, Tile
+from schemas.recipe import Recipe
 from shards.history import keys_that_differ
 from shards.storage import Storage
 
@@ -187,6 +188,7 @@ def forecast(storage: Storage, found: Look) -> Forecast:
     known = [chip_id for chip_id in touched if chip_id in before.inputs and chip_id not in before.places]
     cost = _cost(plan, seen) if touched else NOTHING
     written, shards, size = _shards(found, before, seen.splits)
+    used = steps_of(found.job.parts)
     asked = sum(bool(one.why - SAME_WORDS) for one in touched.values())
     captions = recipe.captions if recipe.captions is not None and recipe.captions.may_ask else None
     return Forecast(
@@ -198,8 +200,8 @@ def forecast(storage: Storage, found: Look) -> Forecast:
         still_rejected=len(outlook.untouched) - unchanged,
         again=tuple(sorted(known)),
         gone=outlook.removed,
-        recipe=tuple(keys_that_differ(before.document.recipe, recipe.model_dump(mode="json", by_alias=True))),
-        steps=tuple(keys_that_differ(before.document.steps, dict(STEPS))),
+        recipe=_edited(before.document.recipe, recipe),
+        steps=tuple(step for step in keys_that_differ(before.document.steps, dict(STEPS)) if step in used),
         items=item_changes(storage, before, plan, seen.items) if touched else {},
         cost=cost,
         shards=shards,
@@ -209,6 +211,30 @@ def forecast(storage: Storage, found: Look) -> Forecast:
         currency=captions.prices.currency if captions is not None else "",
         notes=outlook.notes() + plan.notes + plan.left_out(),
     )
+
+
+def _edited(before: Mapping[str, Any], recipe: Recipe) -> tuple[str, ...]:
+    """Keys of the recipe that differ: not those that this software knows beside, where the recipe says nothing of them.
+
+    Args:
+        before: the recipe of the parent, with all keys that the software of its day knew.
+        recipe: the recipe now.
+    """
+    now, said = (recipe.model_dump(mode="json", by_alias=True, exclude_defaults=only) for only in (False, True))
+    return tuple(keys_that_differ(_with_later_keys(before, now, said), now))
+
+
+def _with_later_keys(before: Any, now: Any, said: Any) -> Any:
+    """``before`` with the keys that it lacks and that are at their default now: those that ``said`` lacks, too."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        said = said if isinstance(said, Mapping) else {}
+        later = {key: value for key, value in now.items() if key not in before and key not in said}
+        known = {key: _with_later_keys(value, now.get(key), said.get(key)) for key, value in before.items()}
+        return later | known
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        said = said if isinstance(said, list) else [{}] * len(now)
+        return [_with_later_keys(*one) for one in zip(before, now, said, strict=True)]
+    return before
 
 
 @dataclass

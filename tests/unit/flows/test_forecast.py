@@ -10,6 +10,7 @@ import pytest
 
 from captioners.estimate import estimate_calls
 from chips.estimate import Estimate
+from chips.inputs import recipe_parts
 from flows import build
 from flows import forecast as room
 from flows.before import Before, Inputs
@@ -18,6 +19,7 @@ from flows.changed_items import ItemChanges
 from flows.compare import FAILED, NEW, Outlook, Touched
 from flows.estimates import Estimates
 from flows.forecast import Forecast, forecast
+from flows.steps import STEPS
 from schemas.recipe import Recipe
 from shards.tar import Segment, StoredSample
 from terraweft.ahead import rows_of
@@ -54,7 +56,8 @@ def look(touched: dict[str, Touched], untouched: str, asked: Recipe) -> Any:
     outlook = Outlook({0: touched} if touched else {}, left, ("gone",), Estimates(buckets={"train": 1}))
     estimate = Estimate(5, 1, 1, 1, 1, 10_000)
     plan = SimpleNamespace(recipe=asked, layers=(), estimate=estimate, notes=("a note",), left_out=lambda: ())
-    return SimpleNamespace(before=before(), outlook=outlook, plan=plan, job=SimpleNamespace(recipe=asked))
+    job = SimpleNamespace(recipe=asked, parts=recipe_parts(asked, STEPS))
+    return SimpleNamespace(before=before(), outlook=outlook, plan=plan, job=job)
 
 
 @pytest.fixture
@@ -94,6 +97,28 @@ def test_a_model_is_asked_of_chips_whose_facts_may_be_others(told: Forecast) -> 
     assert told.calls == estimate_calls(captions, 3), "b's files are written anew, and its words are the same"
     assert told.figures()["llm_calls"] == [3, 6]
     assert told.recipe[0] == "captions.backend"
+
+
+def test_keys_that_the_software_knows_beside_are_no_edit() -> None:
+    """A version of earlier software lacks them: who had edited nothing was told of twenty edits."""
+    then = recipe().model_dump(mode="json", by_alias=True)
+    del (
+        then["gates"]["plausible"],
+        then["modalities"]["s2"]["select"]["max_clear_fraction"],
+        then["regions"][0]["geojson"],
+    )
+    assert room._edited(then, recipe()) == ()
+    edited = recipe(modalities__s2__select={"max_clear_fraction": 0.5})
+    assert room._edited(then, edited) == ("modalities.s2.select.max_clear_fraction",)
+    assert room._edited(then, recipe(regions=[{"name": "r", "bbox": [10, 47, 11, 49]}])) == ("regions",)
+
+
+def test_steps_that_the_recipe_does_not_go_by_are_not_told(told: Forecast) -> None:
+    asked = recipe(labels=None, captions=None)
+    found: Any = look({}, "ab", asked)
+    storage: Any = None
+    assert "fuse" in told.steps
+    assert set(forecast(storage, found).steps) == {"plan", "read", "register", "screen", "write"}
 
 
 def test_it_is_printed_and_read_by_programs(told: Forecast) -> None:
