@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from shards.zarr_prepare import PreparedZarr
 
 MEND = "another version may be whole: see terraweft versions"
+LATER = "a later Terraweft may have written it: update terraweft, or open an earlier version"
 PAPERS = ("*.json", "*.md", "*.html")
 """Files of a version that are searched for secrets and local paths."""
 SEAL = "document_sha256"
@@ -90,7 +91,8 @@ def parse_document(content: bytes, where: str) -> DatasetDocument:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         said = f"{'.'.join(map(str, first['loc']))[:120]}: {first['msg']}".removeprefix(": ")
-        raise DatasetError(f"cannot be read: {said}", where=where, mend=MEND) from error
+        is_later = first["type"] == "extra_forbidden" and not first["loc"][1:]
+        raise DatasetError(f"cannot be read: {said}", where=where, mend=LATER if is_later else MEND) from error
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"cannot be read: {str(error).splitlines()[0]}", where=where, mend=MEND) from error
 

@@ -30,6 +30,7 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
 
 EDITS = {
     "format 2": (_set("format", to=2), r"format '2' is unknown \(this software reads format 1\)"),
+    "a key of later software": (_set("quality", to={}), "quality: .*update terraweft"),
     "no count": (lambda document: document["counts"].pop("kept"), r"counts.*kept: Field required"),
     "a count that is a word": (_set("counts", "rejected", to={"cloudy": "many"}), "counts"),
     "a count that no number holds": (_set("counts", "planned", to=10**400), "counts"),
