@@ -212,6 +212,15 @@ def quieten() -> None:
         if name == "distributed" or name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
+    logging.getLogger("tornado.application").addFilter(_is_worth_telling)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Whether a callback's failure is none of an interrupt: Dask's ``sync``, interrupted before its call has begun,
+    fails over a variable of its own, beside the interrupt that is raised.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, NameError) and "free variable 'future'" in str(error))
 
 
 @cache

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import pytest
+
+from flows.cluster import quieten
 
 
 def test_what_was_imported_is_passed_over_and_garbage_is_still_collected() -> None:
@@ -71,3 +77,26 @@ def test_an_interrupt_of_the_whole_terminal_leaves_the_workers_to_the_process_th
     )
     assert (done.returncode, done.stdout) == (0, "through\n"), done.stderr
     assert done.stderr == ""
+
+
+def test_what_dask_says_of_its_own_variable_at_an_interrupt_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """As `distributed.utils.sync` does where an interrupt comes before its call has begun."""
+    quieten()
+    log = logging.getLogger("tornado.application")
+
+    def sync() -> None:
+        def cancel() -> object:
+            return future
+
+        with contextlib.suppress(NameError):
+            try:
+                cancel()
+            except NameError:
+                log.exception("Exception in callback")
+                raise
+            future = object()
+
+    sync()
+    assert caplog.messages == []
+    log.error("something else")
+    assert caplog.messages == ["something else"]
