@@ -32,6 +32,7 @@ from chips.estimate import Estimate
 from chips.plan import OF_SPLITS, LayerPlan, PlannedCells, chip_specs
 from chips.tiling import TileTable
 from flows.frozen_items import ITEMS, FrozenItems
+from flows.steps import STEPS
 from schemas.chip import PLACE_PREFIX, ChipSpec, Tile
 from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
@@ -155,7 +156,7 @@ class PlanWriter:
             (self.folder / name).unlink(missing_ok=True)
         for name in made:
             os.replace(self.making / name, self.folder / name)
-        text = json.dumps({"format": FORMAT, **document}, indent=1, sort_keys=True)
+        text = json.dumps({"format": FORMAT, "step": STEPS["plan"], **document}, indent=1, sort_keys=True)
         replace_durably(self.folder / PLAN, f"{text}\n".encode())
 
     def _write(self, name: str, table: pa.Table) -> None:
@@ -202,7 +203,7 @@ class StoredPlan:
         part: the share of its tiles that is wanted.
 
     Raises:
-        DatasetError: there is no complete plan, or it is damaged.
+        DatasetError: there is no complete plan, it is damaged, or software of another step ``plan`` made it.
         RecipeError: it is another recipe's.
     """
 
@@ -215,6 +216,9 @@ class StoredPlan:
                 where=str(folder),
                 mend="plan again",
             )
+        if (step := document.get("step")) != STEPS["plan"]:
+            what = f"the plan is of software that plans otherwise (step plan {step or 'unknown'}, now {STEPS['plan']})"
+            raise DatasetError(what, where=str(folder), mend="plan again")
         self.layers = tuple(LayerPlan(**{**layer, "bands": tuple(layer["bands"])}) for layer in document["layers"])
         self.notes: tuple[str, ...] = tuple(document["notes"])
         self.offered: Mapping[str, int] = document["offered"]

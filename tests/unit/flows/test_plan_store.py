@@ -274,5 +274,7 @@ def test_a_file_that_the_recipe_names_or_a_step_of_another_version_is_a_reason_t
     assert find_plan(request).chip_count < planned
     written = (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns
     monkeypatch.setitem(STEPS, "plan", "of another software")
+    with pytest.raises(DatasetError, match="plans otherwise"):
+        find_plan(replace(request, plan=run_folder(request) / "plan"))
     find_plan(request)
     assert (run_folder(request) / "plan" / "plan.json").stat().st_mtime_ns > written
