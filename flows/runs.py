@@ -104,8 +104,10 @@ def spread(
                     continue
                 results[name(meant.unit)] = future.result()
                 progress.advance(stage)
-                if left and (meant.worker in there or not there):
+                if left and meant.worker in there:
                     running.add(give(left.take(meant.worker), meant.worker))
+                elif left and len(in_flight) < SUBMITTED_AHEAD * max(1, len(there)):  # whoever is there, or comes
+                    running.add(give(left.take(""), ""))
                 if left and time.monotonic() - looked >= LOOK_AGAIN_S:  # a cluster grows and shrinks
                     before, there = there, set(client.nthreads())  # type: ignore[no-untyped-call]
                     looked = time.monotonic()
