@@ -328,9 +328,8 @@ class _Run:
                 group: list[Ending] = []
                 for one, ending in read_results(path, left, self.till, Key(self.owner.access.api_key)):
                     self.is_heard |= ending.state == "answered"
-                    said = (
-                        ending.error if ending.status is not None and is_refused(ending.status, ending.error) else said
-                    )
+                    if ending.status is not None and is_refused(ending.status, ending.error):
+                        said = ending.error
                     self.guard.note(ending.state == "answered")
                     self.till.events["batch errors"] += ending.state != "answered"
                     self.till.add(one.subject, one.cost_nano, ending)  # until it has ended: its worst
