@@ -34,7 +34,7 @@ from bench.coregistration_cases import Case, featureless, moved, real_pair, sand
 from bench.record import record  # noqa: E402
 from chips.scene_shift import Acquisitions, Observation, combine  # noqa: E402
 from chips.shift import Estimate, Image, Kind, Reference, estimate_shift  # noqa: E402
-from flows.cluster import WORKER_ENVIRONMENT  # noqa: E402
+from flows.forking import WORKER_ENVIRONMENT  # noqa: E402
 from schemas.recipe import Register  # noqa: E402
 
 RELIABLE = Register(mode="measure").min_reliability

@@ -56,6 +56,7 @@ class OnPool:
 
 def one_build(kind: str, recipe: Path, root: Path) -> dict[str, float]:
     """Seconds of a build of one kind in this process: whole, and until the first tile."""
+    from flows.forking import get_ready
     from flows.prefect_api import prefect_api, private_home
     from flows.progress import Silent, watcher
     from flows.site import variables
@@ -80,6 +81,7 @@ def one_build(kind: str, recipe: Path, root: Path) -> dict[str, float]:
         with ProcessPoolExecutor(WORKERS) as pool:
             build_plainly(request, PlainStages(OnPool(pool)))
     else:
+        get_ready()
         with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
             from flows.build import build
             from flows.request import request_of
@@ -121,7 +123,7 @@ def main() -> None:
     if options.one:
         print(json.dumps(one_build(options.one[0], Path(options.one[1]), Path(options.one[2]))))
         return
-    from flows.cluster import WORKER_ENVIRONMENT
+    from flows.forking import WORKER_ENVIRONMENT
     from sandbox.products import write_sandbox
     from sandbox.serve import SandboxServer
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from distributed.security import Security
 from rasterio.errors import NotGeoreferencedWarning
 
 from flows.dask_clock import hold_clock
+from flows.forking import PRELOAD, WORKER_ENVIRONMENT, can_fork, get_ready
 from flows.progress import current
 from flows.software import require_same_software
 from schemas.errors import UserError
@@ -35,25 +37,12 @@ WORKER_SECONDS = 300.0
 TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 """Where Dask looks for the certificates of an encrypted connection."""
 
-PRELOAD = ["flows.dask_interrupt", "flows.dask_clock", "flows.realign"]
-"""What workers import while they start, all at once, and not when their first tile waits for it: every pass."""
-
 MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (bench, P6)."""
 
 SELDOM = {"distributed.admin.tick.interval": "1s", "distributed.admin.system-monitor.interval": "5s"}
 """How often every process of a cluster measures whether its loop is late, and its machine, for pages that nobody sees.
 Dask does so every 20 and 500 ms, which keeps a cluster busy that has nothing to do."""
-
-WORKER_ENVIRONMENT = {
-    "OMP_NUM_THREADS": 1,
-    "MKL_NUM_THREADS": 1,
-    "OPENBLAS_NUM_THREADS": 1,
-    "MALLOC_TRIM_THRESHOLD_": 256 << 20,
-    "MALLOC_MMAP_THRESHOLD_": 32 << 20,
-}
-"""Of a worker process. Dask would have every freed array given back to the system at once, and the next one faulted in
-page by page: a chip's arrays are as large as the one's before, so that the memory is kept for it."""
 
 
 @contextlib.contextmanager
@@ -76,10 +65,13 @@ def dask_client(
             require_same_software(client, address)
             yield client
         return
+    get_ready()
+    is_forked = can_fork(os.environ)
     settings = {
         "distributed.comm.timeouts.connect": "60s",
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.daemon": True,
+        "distributed.worker.multiprocessing-method": "forkserver" if is_forked else "spawn",
         "distributed.worker.profile.enabled": False,  # a look at stacks every 10 ms that nobody sees
         **SELDOM,
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
@@ -96,6 +88,7 @@ def dask_client(
             dashboard_address="127.0.0.1:0",
             memory_limit=MEMORY_PER_WORKER,
             preload=PRELOAD,
+            env=dict(os.environ) if is_forked else None,  # a fork has that of the process it was forked of
             silence_logs=logging.CRITICAL,  # what a unit raises is raised here again
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]

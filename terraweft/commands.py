@@ -124,12 +124,15 @@ def _build(
     if recipe.publish.after_validation:
         require_train()
     with needs("build"), contextlib.ExitStack() as stack:
+        from flows.forking import get_ready
         from flows.prefect_api import prefect_api, private_home
         from shards.pointer import read_pointer
 
         api = prefect_api(os.environ, private_home(os.environ), wanted="flows.build")
         is_first = read_pointer(storage) is None
-        if is_first:  # there will be something to do: a private server starts while everything is imported
+        if is_first:  # there will be something to do: server and workers start while everything is imported
+            if options.dask is None:
+                get_ready()
             stack.enter_context(api)
         from flows.looking import after_looking, nothing_new
         from flows.plan_store import WHOLE, Part
@@ -155,6 +158,8 @@ def _build(
         if found is not None:
             return found
         if not is_first:
+            if options.dask is None:
+                get_ready()
             stack.enter_context(api)
         return _watched(after_looking(request), key, out)
 

@@ -18,8 +18,9 @@ import yaml
 from prefect.settings import Settings
 from sqlalchemy.engine import make_url
 
-from flows.cluster import SELDOM, WORKER_ENVIRONMENT
+from flows.cluster import SELDOM
 from flows.deployments import prefect_yaml
+from flows.forking import WORKER_ENVIRONMENT
 from flows.regions import load_regions
 from tests.integration.stack import interpolated
 from tests.s3_server import CREDENTIALS, s3_server
