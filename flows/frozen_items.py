@@ -131,7 +131,8 @@ class FrozenItems:
         scene = self.scene(name, row)
         assets = next(self.index(self.catalog_of(row)).delivered([row]))["assets"]
         refs = scene.refs if scene is not None else ()
-        listed = {ref.href: asset_bands(ref.asset_key, assets.get(ref.asset_key, {})) for ref in refs}
+        keys = {ref.href: ref.asset_key for ref in refs}  # a file of EnMAP is that of 224 bands
+        listed = {href: asset_bands(key, assets.get(key, {})) for href, key in keys.items()}
         return {href: len(bands) for href, bands in listed.items() if bands}
 
     def _made(self, name: str, row: int) -> SceneItem:
