@@ -113,9 +113,16 @@ def _day(sample: Sample, modality: str, layer: LayerArrays, t: int) -> str:
     return " ".join(words)
 
 
+def is_class_map(sample: Sample, title: str) -> bool:
+    """Whether a picture of `sample_pictures` shows classes: smaller ones take a pixel's colour, since a mean of two
+    classes' colours is that of neither, or of a third.
+    """
+    return title == "label" or title in sample.labels
+
+
 def quicklooks(sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]) -> list[Quicklook]:
     """The pictures as PNG, scaled to at most `EDGE_PX`."""
     return [
-        Quicklook(title, to_png(fit(picture, EDGE_PX), effort=4))
+        Quicklook(title, to_png(fit(picture, EDGE_PX, classes=is_class_map(sample, title)), effort=4))
         for title, picture in sample_pictures(sample, layers, legends)
     ]

@@ -22,12 +22,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
-def half_blocks(rgb: NDArray[np.uint8], width: int = 64) -> str:
+def half_blocks(rgb: NDArray[np.uint8], width: int = 64, *, classes: bool = False) -> str:
     """A picture as lines of coloured half blocks: two pixel rows per line, 24-bit ANSI colours.
 
     Args:
         rgb: (H, W, 3) uint8.
         width: largest number of columns; smaller pictures are not enlarged, larger ones are averaged down.
+        classes: whether colours stand for classes: then a cell has that of its middle, for means are other colours.
 
     Returns:
         Lines joined by newlines, each ending in a reset.
@@ -40,7 +41,7 @@ def half_blocks(rgb: NDArray[np.uint8], width: int = 64) -> str:
     rows, columns = rgb.shape[:2]
     out_columns = max(1, min(width, columns))
     out_rows = max(1, round(rows * out_columns / columns))
-    small = _averaged(rgb, out_rows, out_columns)
+    small = (_middles if classes else _averaged)(rgb, out_rows, out_columns)
     lines = []
     for top in range(0, out_rows, 2):
         cells = []
@@ -132,3 +133,10 @@ def _averaged(rgb: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uin
     tall = np.diff(np.append(y, rgb.shape[0]))[:, None, None]
     wide = np.diff(np.append(x, rgb.shape[1]))[None, :, None]
     return np.asarray(np.rint(sums / (tall * wide)), dtype=np.uint8)
+
+
+def _middles(rgb: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
+    """(rows, columns, 3): the pixel in the middle of each cell."""
+    y = ((np.arange(rows) + 0.5) * rgb.shape[0] / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * rgb.shape[1] / columns).astype(int)
+    return np.asarray(rgb[y[:, np.newaxis], x])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
     Raises:
         DatasetError: there is no such chip, or nothing of it for a file.
     """
-    from reports.quicklooks import sample_pictures
+    from reports.quicklooks import is_class_map, sample_pictures
     from reports.terminal import half_blocks
 
     require_local(png, "--png")
@@ -56,18 +56,19 @@ def show_chip(uri: str, chip_id: str, version: str | None, png: Path | None, out
             raise DatasetError(f"there is no chip {chip_id!r}", where=uri, mend=f"for example: {near}")
         sample = dataset.sample(chip_id)
         pictures = list(sample_pictures(sample, dataset.document.modalities, dataset.document.legends))
+    classes = {title for title, _ in pictures if is_class_map(sample, title)}
     if png is not None:
         if not pictures:
             raise DatasetError("there is nothing to draw: no date of any layer, no label", where=f"{uri}, {chip_id}")
         png.parent.mkdir(parents=True, exist_ok=True)
-        png.write_bytes(contact_sheet(pictures))
+        png.write_bytes(contact_sheet(pictures, classes))
         out.print(str(png), markup=False, soft_wrap=True)
         return
     if can_draw(out):
         width = max(20, min(64, out.width))
         for title, picture in _best(pictures, sample.row):
             out.print(title, style="bold", markup=False)
-            out.print(Text.from_ansi(half_blocks(picture, width)))
+            out.print(Text.from_ansi(half_blocks(picture, width, classes=title in classes)))
     else:
         line = f"no colours here, so no pictures: {shlex.join(['terraweft', 'show', uri, chip_id])} --png FILE"
         out.print(line, style="dim", markup=False, soft_wrap=True)
@@ -121,8 +122,15 @@ def _place(sample: Sample) -> list[str]:
     return parts
 
 
-def contact_sheet(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int = 4) -> bytes:
+def contact_sheet(
+    pictures: list[tuple[str, NDArray[np.uint8]]], classes: Collection[str] = (), columns: int = 4
+) -> bytes:
     """All pictures on one PNG, each under its title.
+
+    Args:
+        pictures: (title, (H, W, 3) uint8).
+        classes: titles of those whose colours stand for classes and must not be mixed.
+        columns: pictures in a row.
 
     Raises:
         MissingExtraError: pillow is not installed.
@@ -133,7 +141,7 @@ def contact_sheet(pictures: list[tuple[str, NDArray[np.uint8]]], columns: int = 
     cells: list[NDArray[np.uint8]] = []
     for title, picture in pictures:
         cell = np.full((PICTURE_PX + line, PICTURE_PX, 3), 255, np.uint8)
-        small = fit(picture, PICTURE_PX)
+        small = fit(picture, PICTURE_PX, classes=title in classes)
         cell[line : line + small.shape[0], : small.shape[1]] = small
         cell[:line] = _words(title, PICTURE_PX, line)
         cells.append(cell)

@@ -105,6 +105,15 @@ def test_pictures_become_png_with_their_proportions(
         assert columns * 6 == rows * 8
 
 
+def test_a_label_that_is_shrunk_has_the_colours_of_its_legend_and_no_mixtures(legends: dict[str, object]) -> None:
+    codes = np.full((EDGE_PX + 48, EDGE_PX + 64), 40, np.uint8)
+    codes[:, ::3] = 80
+    large = Sample(chip_id="u32-0005", split="val", layers={}, labels={"worldcover": codes}, label=codes // 40)
+    for shown in quicklooks(large, [], legends):
+        pixels = np.asarray(Image.open(io.BytesIO(shown.png))).reshape(-1, 3)
+        assert len(np.unique(pixels, axis=0)) == 2, shown.title
+
+
 def test_a_modality_without_dates_has_no_picture(layers: list[LayerTable], legends: dict[str, object]) -> None:
     empty = Sample(chip_id="u32-0002", split="val", layers={"s2_10m": layer(3, (6, 8), dates=0)})
     assert list(sample_pictures(empty, layers, legends)) == []

@@ -42,6 +42,12 @@ def test_a_large_picture_is_averaged_to_the_width() -> None:
     assert cells(lines[0]) == [(100,) * 6] * 6
 
 
+def test_of_a_map_of_classes_a_cell_has_one_class() -> None:
+    rgb = np.zeros((8, 12, 3), np.uint8)
+    rgb[:, 1::2] = 200
+    assert cells(half_blocks(rgb, width=6, classes=True).split("\n")[0]) == [(200,) * 6] * 6
+
+
 @pytest.mark.parametrize("rgb", [np.zeros((3, 4), np.uint8), np.zeros((3, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_other_arrays_are_refused(rgb: np.ndarray[Any, Any]) -> None:
     with pytest.raises(ValueError, match="wanted"):

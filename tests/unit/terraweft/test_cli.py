@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from rich.console import Console
 
 from flows.site import require_variables
@@ -23,7 +24,7 @@ from terraweft.cli import app, main
 from terraweft.commands import estimates_of
 from terraweft.console import calls_rows, print_notes
 from terraweft.endings import guarded
-from terraweft.show import _best, _place, can_draw, contact_sheet
+from terraweft.show import PICTURE_PX, _best, _place, can_draw, contact_sheet
 from tests.unit.shards import made_up
 from tests.unit.terraweft.support import RECIPE, sample_of
 
@@ -147,6 +148,13 @@ def test_a_chip_says_where_it_lies() -> None:
 
 def test_a_contact_sheet_is_a_png() -> None:
     assert contact_sheet([("one", np.zeros((20, 30, 3), np.uint8))]).startswith(b"\x89PNG")
+
+
+def test_a_contact_sheet_mixes_no_colours_of_classes() -> None:
+    striped = np.zeros((PICTURE_PX * 3, PICTURE_PX * 3, 3), np.uint8)
+    striped[:, ::2] = 255
+    sheet = np.asarray(Image.open(io.BytesIO(contact_sheet([("", striped)], {""}))))
+    assert set(np.unique(sheet)) == {0, 255}
 
 
 @pytest.mark.parametrize(("command", "told"), [("check", "interrupted"), ("build", "go on where it stopped")])
