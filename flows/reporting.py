@@ -46,6 +46,15 @@ def _validation(storage: Storage, path: str) -> dict[str, Any]:
     return dict(found)
 
 
+def spread(total: int, most: int) -> list[int]:
+    """At most so many numbers below ``total``, the first and the last among them.
+
+    >>> spread(3, 12), spread(23, 4)
+    ([0, 1, 2], [0, 7, 15, 22])
+    """
+    return sorted({round(k * (total - 1) / max(most - 1, 1)) for k in range(most)} if total > most else range(total))
+
+
 def report_inputs(opened: Dataset) -> ReportInputs:
     """What the report of a version shows; the dataset is closed."""
     with closing(opened) as dataset:
@@ -55,8 +64,7 @@ def report_inputs(opened: Dataset) -> ReportInputs:
         validation = _validation(dataset.storage, paths[-1]) if paths else None
         listed = [str(chip) for gate in (validation or {}).get("gates", ()) for chip in gate.get("chips", ())]
         known = [chip_id for chip_id in listed if dataset.places.number(chip_id) is not None]
-        step = max(1, len(ids) // GALLERY)
-        gallery = [str(chip_id) for chip_id in ids[::step][:GALLERY].to_pylist()]
+        gallery = [str(ids[number]) for number in spread(len(ids), GALLERY)]
 
         def pictures(chip_ids: list[str]) -> dict[str, list[Quicklook]]:
             return {i: quicklooks(dataset.sample(i), document.modalities, document.legends) for i in chip_ids}

@@ -134,7 +134,9 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
     """Everything the template shows, by name."""
     document = inputs.dataset_json
     legend = document.get("legends", {}).get("label", {})
-    cards, left_out = _cards(inputs, tables.legend_colours(legend))
+    suspicious, suspicious_bytes = _within(inputs.suspicious, MAX_PNG_BYTES // 2)
+    gallery, _ = _within(inputs.quicklooks, MAX_PNG_BYTES - suspicious_bytes)
+    cards = _cards(inputs.chips, gallery, tables.legend_colours(legend))
     recipe = document.get("recipe", {})
     split_table = document.get("splits", {})
     split_sizes = dict(tables.counted(inputs.chips, "split"))
@@ -158,7 +160,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),
         "leakage": tables.blocks(split_table.get("leakage") or {}),
         "cards": cards,
-        "cards_left_out": left_out,
+        "cards_left_out": len(inputs.quicklooks) - len(cards),
         "legend": list(tables.legend_colours(legend).items()),
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
@@ -182,7 +184,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "zarr": dict(document.get("zarr") or {}),
         "software": sorted(document.get("software", {}).items()),
         "validation": validation_section(inputs.validation),
-        "suspicious": dict(inputs.suspicious),
+        "suspicious": suspicious,
     }
 
 
@@ -231,17 +233,23 @@ def _tiles(inputs: ReportInputs, regions: int) -> list[tuple[str, str]]:
     return [*shown, (f"{megabytes:,.1f} MB", "in tar shards")] if shards else shown
 
 
-def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card], int]:
-    """The gallery, and how many chips with pictures did not fit under `MAX_PNG_BYTES`."""
-    by_id = tables.rows_of(inputs.chips, inputs.quicklooks, CHIP_COLUMNS)
+def _within(pictures: Mapping[str, Sequence[Quicklook]], most_bytes: int) -> tuple[dict[str, Sequence[Quicklook]], int]:
+    """The chips whose pictures fit into so many bytes, and the bytes that they take."""
+    found: dict[str, Sequence[Quicklook]] = {}
+    spent = 0
+    for chip_id, shown in pictures.items():
+        size = sum(len(picture.png) for picture in shown)
+        if spent + size <= most_bytes:
+            found[chip_id] = shown
+            spent += size
+    return found, spent
+
+
+def _cards(chips: pa.Table, gallery: Mapping[str, Sequence[Quicklook]], colours: Mapping[str, str]) -> list[Card]:
+    """The gallery."""
+    by_id = tables.rows_of(chips, gallery, CHIP_COLUMNS)
     cards: list[Card] = []
-    spent = left_out = 0
-    for chip_id, pictures in inputs.quicklooks.items():
-        size = sum(len(picture.png) for picture in pictures)
-        if spent + size > MAX_PNG_BYTES:
-            left_out += 1
-            continue
-        spent += size
+    for chip_id, pictures in gallery.items():
         row = by_id.get(chip_id, {})
         fractions = tables.fractions_of(row.get("label.fractions"))
         ordered = sorted(fractions.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -255,7 +263,7 @@ def _cards(inputs: ReportInputs, colours: Mapping[str, str]) -> tuple[list[Card]
                 shares=tuple((name, colours.get(name, "#888888"), share) for name, share in ordered if share > 0),
             )
         )
-    return cards, left_out
+    return cards
 
 
 def _place(row: Mapping[str, Any]) -> str:

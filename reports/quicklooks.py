@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ VIEWS_SHOWN = ("true_colour", "enmap_true_colour", "sar", "elevation")
 """One view per date: the first of these that the sensor can show, if it can show one."""
 EDGE_PX = 192
 """Longest edge of a picture."""
+MOST_DATES = 4
+"""Dates of a modality that the report shows of a chip: forty would leave no room for a second chip, or for one."""
 
 
 def sample_pictures(
-    sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]
+    sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any], most_dates: int | None = None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """(title, (H, W, 3) uint8) for each date of each modality, then each label layer.
 
@@ -31,11 +34,12 @@ def sample_pictures(
         sample: a chip as the reader gives it.
         layers: ``modalities`` of ``dataset.json``.
         legends: ``legends`` of ``dataset.json``.
+        most_dates: of a modality with more, so many are shown, from the first to the last; all where absent.
     """
     for modality in dict.fromkeys(layer.modality for layer in layers):
         tables = [layer for layer in layers if layer.modality == modality and layer.group in sample.layers]
         if tables:
-            yield from _modality_pictures(modality, sample, tables)
+            yield from _modality_pictures(modality, sample, tables, most_dates)
     for name, codes in sample.labels.items():
         if name in legends:
             yield name, render_labels(codes, stored_legend(legends, name), by="code")
@@ -44,27 +48,28 @@ def sample_pictures(
 
 
 def _modality_pictures(
-    modality: str, sample: Sample, tables: Sequence[LayerTable]
+    modality: str, sample: Sample, tables: Sequence[LayerTable], most_dates: int | None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """One picture per date, from the bands of the finest group that can show a view: one of `VIEWS_SHOWN`, else any
     (near infrared, red and green make no true colour); where there is none, the first band in grey.
     """
     for views in (VIEWS_SHOWN, tuple(VIEWS)):
         for table in tables:
-            found = list(_in_view(modality, sample, table, views))
+            found = list(_in_view(modality, sample, table, views, most_dates))
             if found:
                 yield from found
                 return
-    yield from _in_grey(modality, sample, tables[0])
+    yield from _in_grey(modality, sample, tables[0], most_dates)
 
 
 def _in_view(
-    modality: str, sample: Sample, table: LayerTable, views: Sequence[str]
+    modality: str, sample: Sample, table: LayerTable, views: Sequence[str], most_dates: int | None
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """A group's dates, each in the first of the views that its bands can show."""
     layer = sample.layers[table.group]
     names, wavelengths = _names(table)
-    for t, physical in enumerate(to_physical(layer)):
+    for t in _dates_shown(layer, most_dates):
+        physical = to_physical(_at(layer, t))[0]
         bands = dict(zip(names, physical, strict=True))
         view = next((view for view in views if view in possible(bands, wavelengths)), None)
         if view is not None:
@@ -76,22 +81,54 @@ def _in_view(
                 unit=table.unit,
                 pixel_size_m=table.gsd_m,
             )
-            yield f"{modality} {_day(sample, modality, layer, t)}", picture
+            yield f"{modality} {_day(sample, modality, layer, t)}{_which(layer, t, most_dates)}", picture
 
 
-def _in_grey(modality: str, sample: Sample, table: LayerTable) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _in_grey(
+    modality: str, sample: Sample, table: LayerTable, most_dates: int | None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """The first band of each date, black at its second percentile and white at its ninety-eighth: of a sensor that no
     view is made for (radar of one polarisation, heat) something is seen, though chips do not compare.
     """
     layer = sample.layers[table.group]
-    for t, physical in enumerate(to_physical(layer, table.nodata)):
-        plane = physical[0]
+    for t in _dates_shown(layer, most_dates):
+        plane = to_physical(_at(layer, t), table.nodata)[0, 0]
         shown = np.isfinite(plane) & ~np.isin(layer.valid[t], (Valid.NODATA, Valid.DEFECTIVE))
         low, high = np.percentile(plane[shown] if shown.any() else (0.0, 1.0), (2, 98)).tolist()
         level = np.clip((np.where(shown, plane, low) - low) / max(high - low, 1e-12), 0.0, 1.0)
         grey = np.repeat(np.rint(255 * level).astype(np.uint8)[..., None], 3, axis=-1)
         grey[~shown] = INVALID_RGB
-        yield f"{modality} {_day(sample, modality, layer, t)}, {table.bands[0].name}", grey
+        title = f"{modality} {_day(sample, modality, layer, t)}, {table.bands[0].name}"
+        yield f"{title}{_which(layer, t, most_dates)}", grey
+
+
+def _dates_shown(layer: LayerArrays, most: int | None) -> list[int]:
+    """Numbers of the dates that are shown: all, or so many of those that are there (a series has empty steps)."""
+    total = len(layer.time_utc)
+    if most is None or total <= most:
+        return list(range(total))
+    there = np.flatnonzero(~np.isnat(layer.time_utc))
+    spread = np.linspace(0, len(there) - 1, min(most, len(there))).round().astype(int)
+    return [int(t) for t in there[spread]]
+
+
+def _which(layer: LayerArrays, t: int, most: int | None) -> str:
+    """``, date 14 of 40`` where not all are shown."""
+    total = len(layer.time_utc)
+    return "" if most is None or total <= most else f", date {t + 1} of {total}"
+
+
+def _at(layer: LayerArrays, t: int) -> LayerArrays:
+    """The layer with one of its dates alone."""
+    one = slice(t, t + 1)
+    return replace(
+        layer,
+        data=layer.data[one],
+        valid=layer.valid[one],
+        time_utc=layer.time_utc[one],
+        scale=layer.scale[one],
+        offset=layer.offset[one],
+    )
 
 
 def _names(table: LayerTable) -> tuple[list[str], dict[str, float] | None]:
@@ -121,8 +158,8 @@ def is_class_map(sample: Sample, title: str) -> bool:
 
 
 def quicklooks(sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]) -> list[Quicklook]:
-    """The pictures as PNG, scaled to at most `EDGE_PX`."""
+    """The pictures as PNG, scaled to at most `EDGE_PX`, of at most `MOST_DATES` dates of a modality."""
     return [
         Quicklook(title, to_png(fit(picture, EDGE_PX, classes=is_class_map(sample, title)), effort=4))
-        for title, picture in sample_pictures(sample, layers, legends)
+        for title, picture in sample_pictures(sample, layers, legends, MOST_DATES)
     ]

@@ -140,7 +140,24 @@ def test_gallery_stays_under_its_size_and_says_what_it_left_out(
     monkeypatch.setattr(html, "MAX_PNG_BYTES", int(one_chip * 1.5))
     source = render_report(inputs)
     assert source.count('class="card"') == 1
-    assert "3 more chips with pictures are left out" in source
+    assert "3 more chips with pictures left out" in source
+
+
+def test_a_gallery_of_which_nothing_fits_says_so(inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(html, "MAX_PNG_BYTES", 10)
+    source = render_report(inputs)
+    assert 'href="#gallery"' in source
+    assert "4 more chips with pictures left out" in source
+
+
+def test_pictures_that_a_validation_wants_are_counted_too(
+    inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_chip = sum(len(picture.png) for picture in inputs.quicklooks["u32-0000"])
+    monkeypatch.setattr(html, "MAX_PNG_BYTES", int(one_chip * 2.5))
+    gates = {"gates": [{"gate": "labels", "said": "look", "chips": list(inputs.quicklooks)}]}
+    source = render_report(dataclasses.replace(inputs, suspicious=inputs.quicklooks, validation=gates))
+    assert source.count("<img ") == 4
 
 
 def test_a_quicklook_must_be_a_png() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from chips.render import INVALID_RGB, render
-from reports.quicklooks import EDGE_PX, quicklooks, sample_pictures
+from reports.quicklooks import EDGE_PX, MOST_DATES, quicklooks, sample_pictures
 from schemas.dataset import BandTable, LayerTable
 from schemas.georef import GeoRef
 from schemas.legend import load_legend
@@ -112,6 +113,23 @@ def test_a_label_that_is_shrunk_has_the_colours_of_its_legend_and_no_mixtures(le
     for shown in quicklooks(large, [], legends):
         pixels = np.asarray(Image.open(io.BytesIO(shown.png))).reshape(-1, 3)
         assert len(np.unique(pixels, axis=0)) == 2, shown.title
+
+
+def test_of_a_long_series_some_dates_are_shown_and_which_ones_is_said(
+    layers: list[LayerTable], legends: dict[str, object]
+) -> None:
+    times = np.datetime64("2022-01-01", "ns") + np.arange(40) * np.timedelta64(5, "D")
+    times[0] = np.datetime64("NaT")
+    series = replace(layer(3, (6, 8), 1), time_utc=times, scale=np.full(40, 1e-4), offset=np.zeros(40))
+    data = np.arange(40, dtype=np.uint16)[:, None, None, None] * np.full((40, 3, 6, 8), 50, np.uint16)
+    series = replace(series, data=data, valid=np.ones((40, 6, 8), np.uint8))
+    sample = Sample(chip_id="u32-0006", split="val", layers={"s2_10m": series})
+    all_of_them = dict(sample_pictures(sample, layers, legends))
+    shown = dict(sample_pictures(sample, layers, legends, MOST_DATES))
+    assert len(all_of_them) == 40
+    assert list(shown) == [f"s2 {times[t].astype('datetime64[D]')}, date {t + 1} of 40" for t in (1, 14, 26, 39)]
+    assert np.array_equal(shown["s2 2022-07-15, date 40 of 40"], all_of_them["s2 2022-07-15"])
+    assert len(quicklooks(sample, layers, legends)) == MOST_DATES
 
 
 def test_a_modality_without_dates_has_no_picture(layers: list[LayerTable], legends: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from flows.reporting import report_inputs
+from flows.reporting import report_inputs, spread
 from reference.data import Target
 from reference.gates import GATES, is_whole
 from reports.html import render_report
@@ -146,3 +146,9 @@ def test_names_in_a_validation_are_escaped_in_the_report(tmp_path: Path) -> None
     assert "m31_0001" in page
     assert page.count("<circle") == 2
     assert "90%" in page
+
+
+def test_the_gallery_is_spread_over_the_whole_table() -> None:
+    assert spread(3, 12) == [0, 1, 2]
+    assert spread(23, 12) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
+    assert (spread(1_000_000, 12)[0], spread(1_000_000, 12)[-1]) == (0, 999_999)
