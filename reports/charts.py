@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 MAX_DRAWN_CHIPS = 3000
 """More outlines make the page heavy and the map no clearer: then every n-th is drawn, and it is said."""
+MAX_DRAWN_ON_PAGE = 6000
+"""Of all regions together; each is drawn three times at most."""
+MAX_MAPS = 40
+"""Regions that have a map, the largest first."""
 
 METRES_PER_DEGREE = 111_320.0
 """Length of a degree of latitude (sphere of 6,378,137 m), good to half a per cent: for drawing only."""
@@ -187,9 +191,10 @@ def histogram(
     )
 
 
-def numbers_drawn(total: int) -> NDArray[np.int64]:
-    """Which of so many chips a map draws: every n-th, at most `MAX_DRAWN_CHIPS`."""
-    return np.arange(0, total, max(1, math.ceil(total / MAX_DRAWN_CHIPS)))
+def numbers_drawn(total: int, maps: int = 1) -> NDArray[np.int64]:
+    """Which of so many chips one of so many maps draws: every n-th, at most `MAX_DRAWN_CHIPS`."""
+    most = min(MAX_DRAWN_CHIPS, MAX_DRAWN_ON_PAGE // max(maps, 1))
+    return np.arange(0, total, max(1, math.ceil(total / most)))
 
 
 def region_map(

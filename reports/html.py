@@ -141,6 +141,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
     split_table = document.get("splits", {})
     split_sizes = dict(tables.counted(inputs.chips, "split"))
     maps, rows = tables.region_maps(inputs.chips), tables.modality_rows(inputs.chips)
+    regions = max(len(tables.counted(inputs.chips, "region")), len(maps))
     return {
         "title": document.get("title") or document["name"],
         "name": document["name"],
@@ -153,8 +154,9 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "content_hash": document.get("content_hash", ""),
         "private": bool(document.get("private", False)),
         "counts": count_line(document.get("counts", {})),
-        "tiles": _tiles(inputs, len(maps)),
+        "tiles": _tiles(inputs, regions),
         "maps": maps,
+        "maps_left_out": regions - len(maps),
         "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
         "split_order": tables.split_order(split_sizes),
         "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from reports.charts import Histogram, RegionMap, histogram, numbers_drawn, region_map
+from reports.charts import MAX_MAPS, Histogram, RegionMap, histogram, numbers_drawn, region_map
 from schemas.antimeridian import join_at_antimeridian
 from shards.guard import publishable
 
@@ -256,25 +256,27 @@ def gap_histograms(chips: pa.Table) -> list[Histogram]:
 
 
 def region_maps(chips: pa.Table) -> list[RegionMap]:
-    """One map per region, largest first. Regions far apart would be two dots on one map."""
+    """One map per region, largest first, `MAX_MAPS` at most. Regions far apart would be two dots on one map."""
     if not len(chips) or "geometry" not in chips.column_names:
         return []
     bounds = np.column_stack([pc.struct_field(chips["bbox"], side).to_numpy() for side in _SIDES])  # (chips, 4)
     has_place = np.isfinite(bounds).all(axis=1)
-    regions = chips["region"].combine_chunks() if "region" in chips.column_names else pa.array(["all"] * len(chips))
+    named = "region" in chips.column_names
+    regions = pc.fill_null(chips["region"].combine_chunks(), "") if named else pa.array(["all"] * len(chips))
+    largest = sorted(_counts(regions.filter(pa.array(has_place))).items(), key=lambda pair: (-pair[1], pair[0]))
+    largest = largest[:MAX_MAPS]
     maps = []
-    for name in sorted(str(region) for region in pc.unique(regions).to_pylist()):
+    for name, _ in largest:
         here = np.flatnonzero(pc.equal(regions, name).to_numpy(zero_copy_only=False) & has_place)
-        if not len(here):
-            continue
-        drawn = chips.select(["chip_id", "split", "geometry"]).take(pa.array(here[numbers_drawn(len(here))]))
+        numbers = here[numbers_drawn(len(here), len(largest))]
+        drawn = chips.select(["chip_id", "split", "geometry"]).take(pa.array(numbers))
         shapes = shapely.from_wkb(drawn["geometry"].to_numpy())
         boxes, turned = _in_one_piece(bounds[here])
         rings = [_ring(shape, turned) for shape in shapes]
         extent = (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
         ids, splits = ([str(value) for value in drawn[column].to_pylist()] for column in ("chip_id", "split"))
         maps.append(region_map(name, ids, splits, rings, total=len(here), extent=extent))
-    return sorted(maps, key=lambda chart: (-chart.total, chart.region))
+    return maps
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")

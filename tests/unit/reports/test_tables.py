@@ -6,7 +6,7 @@ import pytest
 import shapely
 
 from reports import charts, tables
-from reports.html import ReportInputs
+from reports.html import ReportInputs, render_report
 from shards.tables import chips_table
 
 
@@ -134,6 +134,14 @@ def test_a_large_map_keeps_the_total_and_the_extent_of_all(
     assert (part.total, len(part.outlines)) == (20, 7)
     assert part.outlines == whole.outlines[::3]
     assert (part.width, part.height, part.centre_text) == (whole.width, whole.height, whole.centre_text)
+
+
+def test_many_regions_share_what_a_page_can_draw(inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "MAX_DRAWN_ON_PAGE", 8)
+    assert [len(chart.outlines) for chart in tables.region_maps(inputs.chips)] == [4, 3]
+    monkeypatch.setattr(tables, "MAX_MAPS", 1)
+    assert [chart.region for chart in tables.region_maps(inputs.chips)] == ["north"]
+    assert "1 more region without a map" in render_report(inputs)
 
 
 def test_the_first_texts_of_each_kind_are_shown_in_their_order() -> None:
