@@ -40,6 +40,8 @@ class Quicklook:
     """What it shows: ``s2 2022-06-16``."""
     png: bytes
     """The file's bytes."""
+    classes: tuple[str, ...] = ()
+    """Of a label layer: names of the classes that are on it."""
 
     def __post_init__(self) -> None:
         if not self.png.startswith(PNG_SIGNATURE):
@@ -163,7 +165,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "leakage": tables.blocks(split_table.get("leakage") or {}),
         "cards": cards,
         "cards_left_out": len(inputs.quicklooks) - len(cards),
-        "legend": list(tables.legend_colours(legend).items()),
+        "picture_keys": _picture_keys(cards, document.get("legends", {})),
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
         "fusion": tables.blocks(label_tables.fusion_facts(document.get("fusion") or {})),
@@ -266,6 +268,26 @@ def _cards(chips: pa.Table, gallery: Mapping[str, Sequence[Quicklook]], colours:
             )
         )
     return cards
+
+
+def _picture_keys(cards: Sequence[Card], legends: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(layers, [(class, colour), ...]) of the label pictures: one key for each legend, of the classes that are there.
+
+    Legends share colours: CORINE's fields are as pale as WorldCover's grass, OpenStreetMap's as its moss.
+    """
+    found: dict[tuple[tuple[str, str], ...], tuple[dict[str, None], set[str]]] = {}
+    for picture in (picture for card in cards for picture in card.pictures if picture.classes):
+        colours = tuple(tables.legend_colours(legends.get(picture.title, {})).items())
+        layers, names = found.setdefault(colours, ({}, set()))
+        layers[picture.title] = None
+        names.update(picture.classes)
+    keys = [
+        (", ".join(layers), [pair for pair in colours if pair[0] in names])
+        for colours, (layers, names) in found.items()
+    ]
+    if not keys and "label" in legends:
+        keys.append(("label", list(tables.legend_colours(legends["label"]).items())))
+    return keys
 
 
 def _place(row: Mapping[str, Any]) -> str:

@@ -157,9 +157,23 @@ def is_class_map(sample: Sample, title: str) -> bool:
     return title == "label" or title in sample.labels
 
 
+def _classes(sample: Sample, title: str, legends: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes on a picture of a label layer, in the legend's order; of other pictures none."""
+    if not is_class_map(sample, title):
+        return ()
+    values = sample.label if title == "label" else sample.labels[title]
+    held = set(np.unique(np.asarray(values)).tolist())
+    entries = enumerate(stored_legend(legends, title).classes)
+    return tuple(entry.name for index, entry in entries if (index if title == "label" else entry.code) in held)
+
+
 def quicklooks(sample: Sample, layers: Sequence[LayerTable], legends: Mapping[str, Any]) -> list[Quicklook]:
     """The pictures as PNG, scaled to at most `EDGE_PX`, of at most `MOST_DATES` dates of a modality."""
     return [
-        Quicklook(title, to_png(fit(picture, EDGE_PX, classes=is_class_map(sample, title)), effort=4))
+        Quicklook(
+            title,
+            to_png(fit(picture, EDGE_PX, classes=is_class_map(sample, title)), effort=4),
+            _classes(sample, title, legends),
+        )
         for title, picture in sample_pictures(sample, layers, legends, MOST_DATES)
     ]

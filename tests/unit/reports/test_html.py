@@ -143,6 +143,21 @@ def test_gallery_stays_under_its_size_and_says_what_it_left_out(
     assert "3 more chips with pictures left out" in source
 
 
+def test_each_legend_has_its_own_key_of_the_classes_that_are_shown(inputs: ReportInputs) -> None:
+    """The same colour stands for other things in other products."""
+    fields = {"classes": [{"name": "Farmland", "colour": "#f096ff"}, {"name": "Never", "colour": "#000000"}]}
+    legends = {**inputs.dataset_json["legends"], "osm": fields}
+    legends["worldcover"] = legends["label"]
+    image = inputs.quicklooks["u32-0000"][0].png
+    shown = [("worldcover", ("Water",)), ("osm", ("Farmland",)), ("label", ("Cropland",))]
+    pictures = {"u32-0000": [Quicklook(title, image, classes) for title, classes in shown]}
+    document = {**inputs.dataset_json, "legends": legends}
+    words = Page(render_report(dataclasses.replace(inputs, dataset_json=document, quicklooks=pictures))).text
+    assert "worldcover, label:CroplandWater" in words
+    assert "osm:Farmland" in words
+    assert "Never" not in words
+
+
 def test_a_gallery_of_which_nothing_fits_says_so(inputs: ReportInputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(html, "MAX_PNG_BYTES", 10)
     source = render_report(inputs)

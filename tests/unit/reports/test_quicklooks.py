@@ -106,6 +106,14 @@ def test_pictures_become_png_with_their_proportions(
         assert columns * 6 == rows * 8
 
 
+def test_a_picture_of_labels_names_the_classes_that_are_on_it(
+    sample: Sample, layers: list[LayerTable], legends: dict[str, object]
+) -> None:
+    on_it = {shown.title: shown.classes for shown in quicklooks(sample, layers, legends)}
+    assert on_it["worldcover"] == on_it["label"] == ("Cropland", "Permanent water bodies")
+    assert on_it["s2 2022-06-16"] == ()
+
+
 def test_a_label_that_is_shrunk_has_the_colours_of_its_legend_and_no_mixtures(legends: dict[str, object]) -> None:
     codes = np.full((EDGE_PX + 48, EDGE_PX + 64), 40, np.uint8)
     codes[:, ::3] = 80
