@@ -7,7 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from reports.html import OUTCOME_COLUMNS, Quicklook, ReportInputs, is_shown, write_report
+from reports.html import Quicklook, ReportInputs, is_shown, write_report
+from reports.outcomes import OUTCOME_COLUMNS
 from reports.quicklooks import quicklooks
 from reports.tables import TEXT_COLUMNS
 from schemas.errors import DatasetError

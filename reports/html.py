@@ -21,6 +21,7 @@ import shapely
 
 from reports import label_tables, tables
 from reports.charts import place_text
+from reports.outcomes import outcome_rows
 from reports.validation import validation_section
 from schemas.antimeridian import centre
 from shards.guard import publishable
@@ -58,7 +59,6 @@ LAYER_ENDINGS = (
     ".item_ids", ".clear_fraction", ".gap_days", ".registered", ".shift_dx_m", ".shift_dy_m", ".shift_sigma_m",
     ".shift_reference",
 )  # fmt: skip
-OUTCOME_COLUMNS = ("state", "reason", "error_class")
 
 
 def is_shown(column: str) -> bool:
@@ -75,7 +75,7 @@ class ReportInputs:
     chips: pa.Table
     """``chips.parquet``, or those of its columns that `is_shown` names: one row per kept chip."""
     outcomes: pa.Table
-    """``outcomes.parquet``, or its `OUTCOME_COLUMNS`: one row per planned chip."""
+    """``outcomes.parquet``, or its `reports.outcomes.OUTCOME_COLUMNS`: one row per planned chip."""
     texts: pa.Table
     """``texts.parquet``, or its `reports.tables.TEXT_COLUMNS`; without rows where the recipe asks for none."""
     quicklooks: Mapping[str, Sequence[Quicklook]] = field(default_factory=dict)
@@ -177,7 +177,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "clear_histograms": tables.clear_histograms(inputs.chips),
         "gap_histograms": tables.gap_histograms(inputs.chips),
         "changes": tables.blocks(changes(document)),
-        "outcomes": tables.outcome_rows(inputs.outcomes),
+        "outcomes": outcome_rows(inputs.outcomes),
         "text_counts": [
             (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
         ],

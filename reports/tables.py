@@ -303,21 +303,6 @@ def _ring(shape: Any, turned: bool) -> NDArray[np.float64]:
     return np.asarray(whole.exterior.coords, dtype=np.float64)[:, :2]
 
 
-def outcome_rows(outcomes: pa.Table) -> list[tuple[str, str, int]]:
-    """(state, reason or error class, chips), the kept first, then the most frequent."""
-    if not len(outcomes):
-        return []
-    counts: Counter[tuple[str, str]] = Counter()
-    names = ["state", "reason", "error_class"]
-    for row in outcomes.group_by(names).aggregate([([], "count_all")]).to_pylist():
-        state = str(row["state"])
-        why = row["error_class"] if state == "failed" else row["reason"]
-        counts[state, "" if state == "kept" or why is None else str(why)] += row["count_all"]
-    order = {"kept": 0, "rejected": 1, "failed": 2}
-    rows = [(state, why, count) for (state, why), count in counts.items()]
-    return sorted(rows, key=lambda row: (order.get(row[0], 3), -row[2], row[1]))
-
-
 TEXT_COLUMNS = ("kind", "style", "chip_id", "text", "question", "answer", "verification", "backend", "model")
 """What is shown of a text."""
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +9,7 @@ import shapely
 
 from reports import charts, tables
 from reports.html import ReportInputs, render_report
+from reports.outcomes import outcome_rows
 from shards.tables import chips_table
 
 
@@ -78,9 +81,27 @@ def test_modality_rows_count_chips_without_the_modality(inputs: ReportInputs) ->
 
 
 def test_outcome_rows_sum_to_the_planned_chips(inputs: ReportInputs) -> None:
-    rows = tables.outcome_rows(inputs.outcomes)
+    rows = [(row.state, row.why, row.chips) for row in outcome_rows(inputs.outcomes)]
     assert rows == [("kept", "", 26), ("rejected", "too_cloudy", 3), ("failed", "AssetMissingError", 1)]
     assert sum(count for _, _, count in rows) == len(inputs.outcomes)
+
+
+def test_an_outcome_says_what_was_measured_and_names_a_chip(inputs: ReportInputs) -> None:
+    outcomes = pa.table(
+        {
+            "chip_id": ["d", "c", "b", "a", "e"],
+            "state": ["kept", "rejected", "rejected", "failed", "failed"],
+            "reason": ["", "s2.min_dates", "s2.min_dates", "HTTP 404", "HTTP 410"],
+            "measured": [None, 0.0, 3.0, None, None],
+            "limit": [None, 4.0, 4.0, None, None],
+            "error_class": ["", "", "", "AssetMissingError", "AssetMissingError"],
+        }
+    )
+    kept, rejected, failed = outcome_rows(outcomes)
+    assert (kept.chips, kept.measured, kept.limit, kept.example) == (1, "", "", "")
+    assert (rejected.chips, rejected.measured, rejected.limit, rejected.example) == (2, "0 to 3", "4", "b")
+    assert (failed.chips, failed.why, failed.example) == (2, "AssetMissingError", "a: HTTP 404")
+    assert "a: HTTP 404" in render_report(dataclasses.replace(inputs, outcomes=outcomes))
 
 
 def test_each_region_has_its_own_map(inputs: ReportInputs) -> None:
