@@ -21,6 +21,7 @@ import shapely
 
 from reports import label_tables, tables
 from reports.charts import place_text
+from reports.headline import TIME_ENDINGS, headline
 from reports.outcomes import outcome_rows
 from reports.validation import validation_section
 from schemas.antimeridian import centre
@@ -57,7 +58,7 @@ class Quicklook:
 CHIP_COLUMNS = ("chip_id", "geometry", "bbox", "region", "split", "label.fractions", "label.agreement", "caption")
 LAYER_ENDINGS = (
     ".item_ids", ".clear_fraction", ".gap_days", ".registered", ".shift_dx_m", ".shift_dy_m", ".shift_sigma_m",
-    ".shift_reference",
+    ".shift_reference", *TIME_ENDINGS,
 )  # fmt: skip
 
 
@@ -156,6 +157,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "content_hash": document.get("content_hash", ""),
         "private": bool(document.get("private", False)),
         "counts": count_line(document.get("counts", {})),
+        "headline": [tables.Block("", (), tuple(headline(document, inputs.chips, inputs.validation)))],
         "tiles": _tiles(inputs, regions),
         "maps": maps,
         "maps_left_out": regions - len(maps),

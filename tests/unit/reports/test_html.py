@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import shapely
 
 from reports import html
+from reports.headline import headline
 from reports.html import Quicklook, ReportInputs, count_line, render_report, write_report
 from shards.tables import chips_table
 
@@ -71,6 +73,23 @@ def test_counts_add_up_on_the_page(page: Page) -> None:
     assert "does not add up" not in words
 
 
+def test_the_first_screen_says_when_how_large_whose_and_what_changed(inputs: ReportInputs) -> None:
+    days = [[datetime(2022, 6, 16, tzinfo=UTC), None], [datetime(2021, 7, 20, tzinfo=UTC)], *[[]] * 24]
+    chips = inputs.chips.append_column("s2.datetimes", pa.array(days, pa.list_(pa.timestamp("us", "UTC"))))
+    layers = [dict(layer, shape_yx=(64, 96)) for layer in inputs.dataset_json["modalities"]]
+    diff = {"added": 3, "changed": 1200, "removed": 0, "touched": {}}
+    later = {**inputs.dataset_json, "modalities": layers, "parent_version": "20261119T1", "diff": diff}
+    assert headline(later, chips, {"passed": False}) == [
+        ("acquired", "2021-07-20 to 2022-06-16"),
+        ("finest layer", "s2_10m, 96 x 64 pixels of 10 m"),
+        ("licences", "ODbL-1.0 (share alike)"),
+        ("against its parent", "3 chips added, 1,200 changed, 0 removed"),
+        ("validation", "did not pass"),
+    ]
+    top = Page(render_report(dataclasses.replace(inputs, dataset_json=later, chips=chips))).text.partition("Map")[0]
+    assert "2021-07-20 to 2022-06-16" in top
+
+
 def test_counts_that_do_not_add_up_are_called_out(inputs: ReportInputs) -> None:
     document = {**inputs.dataset_json, "counts": {"planned": 31, "kept": 26, "rejected": {}, "failed": {}}}
     assert "does not add up" in render_report(dataclasses.replace(inputs, dataset_json=document))
@@ -125,6 +144,11 @@ def test_words_stand_out_from_what_they_stand_on(source: str, scheme: int) -> No
         for ink in ("ink", "soft", "accent", "wrong", "train", "val", "test", "other"):
             low, high = sorted((_luminance(names[ink]), _luminance(names[ground])))
             assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
+def test_code_to_load_reads_one_split_and_the_codes_are_told(page: Page) -> None:
+    assert 'if shard["split"] == "train"]' in page.text
+    assert "3 cloud shadow" in page.text
 
 
 def test_licence_duties_are_shown(page: Page) -> None:
