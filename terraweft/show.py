@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import textwrap
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PICTURE_PX = 160
 """Edge of one picture on the contact sheet."""
+TITLE_CHARACTERS = 25
+"""Of a title that stand beside each other above a picture; what a longer one says goes on below."""
 
 
 def show_dataset(uri: str, version: str | None, out: Console) -> None:
@@ -137,13 +140,14 @@ def contact_sheet(
     """
     from chips.render import fit, to_png
 
-    line, gap = 14, 6
+    titles = [textwrap.wrap(title, TITLE_CHARACTERS) for title, _ in pictures]
+    line, gap = 14 * max(1, *map(len, titles)), 6
     cells: list[NDArray[np.uint8]] = []
-    for title, picture in pictures:
+    for (title, picture), words in zip(pictures, titles, strict=True):
         cell = np.full((PICTURE_PX + line, PICTURE_PX, 3), 255, np.uint8)
         small = fit(picture, PICTURE_PX, classes=title in classes)
         cell[line : line + small.shape[0], : small.shape[1]] = small
-        cell[:line] = _words(title, PICTURE_PX, line)
+        cell[:line] = _words("\n".join(words), PICTURE_PX, line)
         cells.append(cell)
     rows = -(-len(cells) // columns)
     sheet = np.full((rows * (PICTURE_PX + line + gap), columns * (PICTURE_PX + gap), 3), 255, np.uint8)

@@ -150,6 +150,13 @@ def test_a_contact_sheet_is_a_png() -> None:
     assert contact_sheet([("one", np.zeros((20, 30, 3), np.uint8))]).startswith(b"\x89PNG")
 
 
+def test_a_long_title_is_whole_on_a_contact_sheet() -> None:
+    """Of composites: ``s2 2022-07-01 median (2022-06-01/2022-08-31)``."""
+    pixels = np.zeros((3, 4, 3), np.uint8)
+    long = "s2 2022-07-01 median (2022-06-01/2022-08-"
+    assert contact_sheet([(f"{long}31)", pixels)]) != contact_sheet([(f"{long}17)", pixels)])
+
+
 def test_a_contact_sheet_mixes_no_colours_of_classes() -> None:
     striped = np.zeros((PICTURE_PX * 3, PICTURE_PX * 3, 3), np.uint8)
     striped[:, ::2] = 255
