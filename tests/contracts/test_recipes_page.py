@@ -79,3 +79,10 @@ def test_every_key_of_a_recipe_is_told() -> None:
     assert len(keys) > 150
     untold = [(model, key) for model, key in keys if not any(re.search(rf"\b{key}\b", words) for words in TOLD)]
     assert untold == []
+
+
+def test_the_whole_recipe_can_read_what_its_catalog_names() -> None:
+    """Planetary Computer's assets are refused without a signature: who copies the recipe gets only failed chips."""
+    recipe = Recipe.model_validate(WHOLE)
+    kinds = [[recipe.credentials[name].kind for name in catalog.credentials] for catalog in recipe.catalogs.values()]
+    assert kinds == [["sas"]]
