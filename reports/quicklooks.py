@@ -81,7 +81,9 @@ def _in_view(
                 unit=table.unit,
                 pixel_size_m=table.gsd_m,
             )
-            yield f"{modality} {_day(sample, modality, layer, t)}{_which(layer, t, most_dates)}", picture
+            colours = "" if view in VIEWS_SHOWN else f", {view.replace('_', ' ')}"  # whose colours nobody can guess
+            title = f"{modality} {_day(sample, modality, layer, t)}{colours}"
+            yield f"{title}{_which(layer, t, most_dates)}", picture
 
 
 def _in_grey(

@@ -150,7 +150,7 @@ def test_a_sensor_that_shows_no_true_colour_is_shown_otherwise(legends: dict[str
     infrared = Sample(chip_id="u32-0003", split="val", layers={"s2_10m": layer(3, (6, 8))})
     ((title, picture), *_) = sample_pictures(infrared, [table("s2_10m", "s2", bands, 10.0, "reflectance")], legends)
     values = infrared.layers["s2_10m"].data[0] * np.float32(1e-4)
-    assert title == "s2 2022-06-16"
+    assert title == "s2 2022-06-16, colour infrared"
     assert np.array_equal(
         picture, render("colour_infrared", dict(zip(("green", "red", "nir"), values, strict=True)), unit="reflectance")
     )
