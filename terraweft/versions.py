@@ -33,12 +33,15 @@ def show_versions(dataset: str, out: Console) -> None:
     for info in describe_versions(open_storage(dataset, store_options(os.environ))):
         if info.problem:
             problems.append(info.problem)
-            rows.append((f"{info.version} *" if info.current else info.version, "damaged", *[""] * 5))
+            rows.append((f"{info.version} *" if info.current else info.version, "damaged", *[""] * 6))
             continue
         diff = [str(info.diff.get(name, "")) for name in ("added", "changed", "removed")]
         name = f"{info.version} *" if info.current else info.version
-        rows.append((name, str(info.counts["kept"]), *diff, human_bytes(info.bytes), info.recipe_hash[:12]))
-    print_table(out, ("version", "chips", "added", "changed", "removed", "shards", "recipe"), rows)
+        failed = sum(info.counts["failed"].values())
+        rows.append(
+            (name, str(info.counts["kept"]), str(failed), *diff, human_bytes(info.bytes), info.recipe_hash[:12])
+        )
+    print_table(out, ("version", "chips", "failed", "added", "changed", "removed", "shards", "recipe"), rows)
     out.print("* current", style="dim", markup=False)
     for problem in problems:
         out.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)

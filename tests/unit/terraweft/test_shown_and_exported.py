@@ -72,6 +72,15 @@ def test_the_current_version_s_star_stands_beside_its_name(published: Path) -> N
     assert any(line.startswith(f"{open_dataset(published).version} *  ") for line in file.getvalue().splitlines())
 
 
+def test_versions_say_how_many_chips_each_of_them_lacks(published: Path) -> None:
+    file = StringIO()
+    show_versions(str(published), Console(file=file, width=120))
+    head, row, *_ = file.getvalue().splitlines()
+    counts = open_dataset(published).document.counts
+    assert head.split()[:3] == ["version", "chips", "failed"]
+    assert row.split()[2:4] == [str(counts["kept"]), str(sum(counts["failed"].values()))]
+
+
 def test_of_a_damaged_dataset_nothing_is_shown_but_the_error(published: Path, tmp_path: Path) -> None:
     root = tmp_path / "dataset"
     shutil.copytree(published, root)
