@@ -34,7 +34,7 @@ from captioners.ledger import (
     refusal,
 )
 from schemas.errors import TerraweftError
-from shards.storage import StorageConflictError, StoreOptions, open_storage
+from shards.storage import StorageConflictError, StoreOptions, open_storage, require_conditions
 
 log = logging.getLogger(__name__)
 A = TypeVar("A")
@@ -61,6 +61,9 @@ class ObjectLedger:
         options: how the store is reached.
         ttl_s: age at which an owner counts as dead.
         sleep: how waiting is done.
+
+    Raises:
+        DatasetError: the store cannot be reached, or passes over the conditions of puts.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class ObjectLedger:
         self._owed: dict[str, tuple[int, int]] = {}
         self._stop = threading.Event()
         self._beat()
+        require_conditions(self._storage, f"owners/{self.owner}.json", b"")  # else an answer could be paid twice
         self._heart = threading.Thread(target=self._beat_until_stopped, name="ledger-heart", daemon=True)
         self._heart.start()
 

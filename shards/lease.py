@@ -19,7 +19,7 @@ from typing import Any
 
 from schemas.errors import DatasetError
 from shards.layout import WORK, canonical_json
-from shards.storage import Storage, StorageConflictError
+from shards.storage import Storage, StorageConflictError, require_conditions
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Lease:
         """Take the lease, at once or not at all.
 
         Raises:
-            DatasetError: another one holds it; names its owner.
+            DatasetError: another one holds it; names its owner. Or the store passes over conditions: nobody can.
         """
         found = self.storage.read_tagged(PATH)
         tag = None
@@ -79,6 +79,13 @@ class Lease:
         except StorageConflictError as error:
             again = self.storage.read_tagged(PATH)
             raise self._refused(_entry(again[0]) if again else {}) from error
+        self._renewals += 1  # content that is not there yet
+        try:
+            require_conditions(self.storage, PATH, self._content(), tag)
+        except DatasetError:
+            self._tag = None
+            self.storage.put(PATH, self._released())  # the next one is told the same, not that somebody holds it
+            raise
 
     def renew(self) -> bool:
         """Make the lease young again; False where somebody else holds it now.
@@ -117,7 +124,7 @@ class Lease:
         """Give the lease back; nothing where it was lost. Where the store is away it grows old by itself."""
         if self._tag is not None:
             try:
-                self.storage.put_if(PATH, canonical_json({"released": True, "owner": self.owner}), self._tag)
+                self.storage.put_if(PATH, self._released(), self._tag)
             except StorageConflictError:
                 log.warning("the lease on %s was lost before it was given back", self.storage.uri)
             except (OSError, DatasetError) as error:
@@ -136,6 +143,9 @@ class Lease:
     def _content(self) -> bytes:
         entry = {"owner": self.owner, "pid": os.getpid(), "host": platform.node(), "renewals": self._renewals}
         return canonical_json({**entry, "token": self._token})
+
+    def _released(self) -> bytes:
+        return canonical_json({"released": True, "owner": self.owner})
 
     def _age_s(self) -> float | None:
         """Seconds since the lease was last written, by the store's clock; None where it is gone."""

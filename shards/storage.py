@@ -118,6 +118,31 @@ class Storage(Protocol):
         ...
 
 
+def require_conditions(storage: Storage, path: str, content: bytes, stale: str | None = None) -> None:
+    """See that a store keeps the conditions of `Storage.put_if`: some S3 servers pass over them, and all puts win.
+
+    Args:
+        storage: where the file lies.
+        path: a file that is there, and that nobody else writes just now.
+        content: other than it holds; what it holds afterwards where a condition was passed over.
+        stale: a tag that it had before, where one is known.
+
+    Raises:
+        DatasetError: a put went through that should have met a conflict.
+    """
+    for tag in {None, stale}:
+        try:
+            storage.put_if(path, content, tag)
+        except StorageConflictError:
+            continue
+        header = "If-None-Match" if tag is None else "If-Match"
+        raise DatasetError(
+            f"this store passes over {header}: two who write at once would both win",
+            where=storage.uri,
+            mend="a store, or a newer version of its software, that keeps conditional puts",
+        )
+
+
 class OpenFile:
     """A file that is open for reading for as long as somebody holds this: another thread cannot close it meanwhile.
 
