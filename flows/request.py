@@ -17,7 +17,7 @@ from flows.plan_store import WHOLE, Part
 from flows.site import ledger_place, limits_folder, require_publishable, require_variables, store_options, work_folder
 from flows.vault import MachineVault
 from schemas.recipe import Recipe
-from shards.storage import Storage, open_storage
+from shards.storage import FolderStorage, Storage, open_storage
 from sources.credentials import require_credentials
 
 
@@ -103,10 +103,13 @@ def request_of(recipe: Recipe, folder: Path, root: str, known: dict[str, str], *
 
     Raises:
         UserError: a variable or a credential is missing, or the recipe could not be published.
+        DatasetError: an address that holds no dataset, or below which no Zarr can lie.
     """
     storage = open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
     require_publishable(recipe)
+    if "zarr" in recipe.write.kinds and not isinstance(storage, FolderStorage):
+        storage.icechunk()  # a name below which no Zarr can lie is told before anything is read
     require_credentials(recipe, MachineVault())
     options["workers"] = options.get("workers") or default_workers()
     return BuildRequest(

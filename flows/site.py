@@ -110,6 +110,7 @@ def store_options(environment: Mapping[str, str]) -> StoreOptions:
         region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "",
         anonymous=environment.get("AWS_NO_SIGN_REQUEST", "").upper() in ("1", "YES", "TRUE"),
         requester_pays=environment.get("AWS_REQUEST_PAYER", "") == "requester",
+        azure_account=environment.get("AZURE_STORAGE_ACCOUNT_NAME", ""),
     )
 
 

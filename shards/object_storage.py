@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,19 @@ from shards.storage import CHUNK_BYTES, StorageConflictError, StoreOptions
 
 _first_process: dict[str, int] = {}
 """Which process made the client's threads."""
+MENDS = {
+    "s3": "check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials: variables, or a role",
+    "gs": "check the address and the credentials: GOOGLE_APPLICATION_CREDENTIALS, or the machine's service account",
+    "az": "check the address, AZURE_STORAGE_ACCOUNT_NAME and _ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or a role",
+}
+"""What a person looks at where a store refuses."""
+NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
+"""Codes of a 404 that is of no single file."""
+EMULATED = "devstoreaccount1"
+"""The storage account of Azurite, where ``AZURE_STORAGE_USE_EMULATOR`` is set and none is named."""
+_ENCODED = re.compile(r"[^ !$&'()+,\-./0-9:;=@A-Z_a-z]")
+"""Letters that Icechunk 1.1 encodes once where it writes and twice where it reads, but on S3."""
+_CODE = re.compile(r"<Code>([^<]*)</Code>(?:\s*<Message>([^<]*))?")
 
 
 class ObjectStorage:
@@ -68,10 +82,22 @@ class ObjectStorage:
             self._store = from_url(self._uri, config=config, client_options=client)
         return self._store
 
+    @property
+    def _scheme(self) -> str:
+        return self._uri.partition(":")[0]
+
+    @property
+    def _tag_name(self) -> str:
+        """By what a file is told from what it was: Google's conditional writes ask for its generation."""
+        return "version" if self._scheme == "gs" else "e_tag"
+
+    def _tag_of(self, answer: Any) -> str:
+        return str(answer[self._tag_name])
+
     def _settings(self) -> tuple[Any, Any]:
         config: dict[str, Any] = {}
         client: dict[str, Any] = {}
-        if self._uri.startswith("s3://"):
+        if self._scheme == "s3":
             config |= {"conditional_put": "etag"}
             if self.options.endpoint_url:
                 config |= {"endpoint": self.options.endpoint_url, "virtual_hosted_style_request": False}
@@ -81,8 +107,8 @@ class ObjectStorage:
                 config |= {"skip_signature": True}
             if self.options.requester_pays:
                 config |= {"request_payer": True}
-        if self.options.endpoint_url.startswith("http://"):
-            client |= {"allow_http": True}
+        if self._scheme != "s3" or self.options.endpoint_url.startswith("http://"):
+            client |= {"allow_http": True}  # all others ask http of nobody whose address does not say so
         return config, client
 
     def read(self, path: str) -> bytes:
@@ -125,11 +151,11 @@ class ObjectStorage:
         shutil.rmtree(folder)
 
     def read_tagged(self, path: str) -> tuple[bytes, str] | None:
-        """See `Storage.read_tagged`; the tag is the store's ETag."""
+        """See `Storage.read_tagged`; the tag is the store's ETag, or Google's generation."""
         try:
             with self._asking(path):
                 found = obstore.get(self.store, path)
-                return bytes(found.bytes()), str(found.meta["e_tag"])
+                return bytes(found.bytes()), self._tag_of(found.meta)
         except FileNotFoundError:
             return None
 
@@ -139,7 +165,7 @@ class ObjectStorage:
         An answer may be lost after the store has written: the try that follows then meets our own content, which is no
         conflict. So the content has to be unlike that of any other writer.
         """
-        mode: Any = "create" if tag is None else {"e_tag": tag}
+        mode: Any = "create" if tag is None else {self._tag_name: tag}
         try:
             with self._asking(path):
                 result = obstore.put(self.store, path, content, mode=mode)
@@ -148,7 +174,7 @@ class ObjectStorage:
             if found is not None and found[0] == content:
                 return found[1]
             raise StorageConflictError(f"{path} has changed") from error
-        return str(result["e_tag"])
+        return self._tag_of(result)
 
     def modified_s(self, path: str) -> float | None:
         """See `Storage.modified_s`."""
@@ -182,14 +208,24 @@ class ObjectStorage:
         """See `Storage.icechunk`.
 
         Raises:
-            DatasetError: a store whose Zarr is not written here.
+            DatasetError: a name with letters below which Icechunk loses what it writes.
         """
         parts = urlsplit(self._uri)
-        if parts.scheme != "s3":
-            raise DatasetError(f"Zarr on {parts.scheme}:// is not supported", where=self._uri, mend="write.kinds")
+        prefix = "/".join(part for part in (unquote(parts.path).strip("/"), layout.ZARR) if part)  # as obstore does
+        by_http = {"allow_http": "true"}
+        if parts.scheme != "s3" and (odd := _ENCODED.search(prefix)):
+            what = f"no Zarr can lie below a name with {odd.group()!r} in {parts.scheme}://"
+            raise DatasetError(what, where=self._uri, mend="another name, or write.kinds without zarr")
+        if parts.scheme == "gs":
+            return icechunk.gcs_storage(bucket=parts.netloc, prefix=prefix, from_env=True, config=by_http)
+        if parts.scheme == "az":
+            account = self.options.azure_account or EMULATED  # obstore has refused no account but with the emulator
+            return icechunk.azure_storage(
+                account=account, container=parts.netloc, prefix=prefix, from_env=True, config=by_http
+            )
         return icechunk.s3_storage(
             bucket=parts.netloc,
-            prefix="/".join(part for part in (unquote(parts.path).strip("/"), layout.ZARR) if part),  # as obstore does
+            prefix=prefix,
             region=self.options.region or None,
             endpoint_url=self.options.endpoint_url or None,
             allow_http=self.options.endpoint_url.startswith("http://"),
@@ -212,7 +248,7 @@ class ObjectStorage:
 
     @contextmanager
     def _asking(self, path: str) -> Iterator[None]:
-        """Turn what the store refuses into one line; conflicts and missing files pass.
+        """Turn what the store refuses into one line; conflicts and missing files pass, a missing bucket does not.
 
         Raises:
             DatasetError: no credentials, no permission, no such bucket, a server that stays unwell.
@@ -221,7 +257,13 @@ class ObjectStorage:
             yield
         except (AlreadyExistsError, PreconditionError):
             raise
-        except BaseError as error:
-            said = redact(str(error).splitlines()[0])[:300]
-            mend = "check the address, AWS_ENDPOINT_URL, AWS_REGION and the credentials: variables, or a role"
-            raise DatasetError(said, where=f"{self._uri}/{path}", mend=mend) from error
+        except (FileNotFoundError, BaseError) as error:
+            code = _CODE.search(str(error))
+            if code is not None and code[1] in NO_BUCKET:
+                said = f"there is no bucket or container {urlsplit(self._uri).netloc!r}"
+            elif isinstance(error, FileNotFoundError):
+                raise
+            else:  # the code and message of the answer, where it gives any, instead of its XML
+                line = str(error).splitlines()[0].partition(": <?xml")[0]
+                said = redact(line + (f": {code[1]} {code[2] or ''}".rstrip() if code is not None else ""))[:300]
+            raise DatasetError(said, where=f"{self._uri}/{path}", mend=MENDS[self._scheme]) from error

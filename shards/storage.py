@@ -337,6 +337,8 @@ class StoreOptions:
     """Read without signing."""
     requester_pays: bool = False
     """Say that we pay for the requests."""
+    azure_account: str = ""
+    """Storage account, of a container in Azure."""
 
 
 OBJECT_SCHEMES = ("s3", "gs", "az")
