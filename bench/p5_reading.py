@@ -75,7 +75,10 @@ def ours(count: int, workers: int = 0, **options: Any) -> float:
     from terraweft import ChipLoader, ChipStream, StreamOptions
 
     loader = ChipLoader(
-        ChipStream(folder_of(count) / "ours", StreamOptions(**options)), BATCH, num_workers=workers, threads=THREADS
+        ChipStream(folder_of(count) / "ours", StreamOptions(**options)),
+        BATCH,
+        num_workers=workers,
+        threads=1 if workers else THREADS,
     )
     return _timed(loader, count, "chip_id")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from schemas.dataset import DatasetDocument, LayerTable
 from schemas.errors import DatasetError, IntegrityError
 from schemas.sample import Sample
+from shards.ahead import read_ahead
 from shards.document import current_document, parse_document, read_document
 from shards.filters import ChipFilter, is_cut
 from shards.layout import DOCUMENT, version_path
 from shards.places import COLUMNS, Places
 from shards.pointer import list_versions, read_pointer
 from shards.samples import decode_sample
-from shards.storage import Storage, StoreOptions, open_storage
+from shards.storage import FolderStorage, Storage, StoreOptions, open_storage
 from shards.tar_reader import ShardFiles
 from shards.version_tables import VersionTables
 from shards.wanted import Wanted
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     import xarray
 
     from shards.zarr_random import ZarrChips
+
+
+AHEAD = 8
+"""Samples of an object store that are asked for at once by who goes through them: each answer takes its time."""
 
 
 def open_dataset(uri: str | Path | Storage, version: str | None = None, options: StoreOptions | None = None) -> Dataset:
@@ -285,8 +290,13 @@ class Dataset:
         if chip_ids is not None and (split is not None or where is not None):
             passing = set(self.chip_ids(split, where))
             chip_ids = [chip_id for chip_id in chip_ids if chip_id in passing]
-        for chip_id in self.chip_ids(split, where) if chip_ids is None else chip_ids:
-            yield self.sample(chip_id, modalities=modalities, members=members)
+        wanted = self.chip_ids(split, where) if chip_ids is None else chip_ids
+        read = partial(self.sample, modalities=modalities, members=members)
+        if isinstance(self.storage, FolderStorage):
+            yield from map(read, wanted)
+            return
+        _ = self.places  # read once, before all threads ask for it
+        yield from read_ahead(read, wanted, AHEAD)
 
     def xarray(self, group: str, *, chunks: Any = None) -> xarray.Dataset:
         """The Zarr group of this version, lazily: ``data (chip, time, band, y, x)`` and its coordinates.

@@ -29,6 +29,9 @@ from terraweft.torch_order import Share, Taken, batches_of, remaining
 
 MAIL_BYTES = 1 << 14
 """Shared memory by which workers learn the epoch, and what was delivered of it before."""
+THREADS = {True: (2, 1), False: (16, 8)}
+"""Whether a dataset is a folder -> threads that read it in a process without workers, and in a worker. Those of an
+object store wait for answers, some 30 ms for each sample."""
 ABSTAINING: Mapping[str, int] = {"label": ABSTAIN}
 """What pads a batch where nothing else is said."""
 Batch = dict[str, Any]
@@ -73,7 +76,7 @@ class ChipLoader(DataLoader[Batch]):
         batch_size: samples of a batch.
         num_workers: processes that read; 0 for threads. From an object store they are started by a fork server, for its
             connections cannot be forked.
-        threads: of this process, where there are no workers; of each worker else.
+        threads: that read, of this process where there are no workers, of each worker else. `THREADS` where None.
         drop_last: leave out each worker's last batch where it is not full.
         ahead: batches that are read ahead, per worker.
         **more: of `torch.utils.data.DataLoader`: ``pin_memory``, ``persistent_workers``, ... ``collate_fn`` is
@@ -89,21 +92,23 @@ class ChipLoader(DataLoader[Batch]):
         batch_size: int = 8,
         *,
         num_workers: int = 0,
-        threads: int = 2,
+        threads: int | None = None,
         drop_last: bool = False,
         ahead: int = 2,
         **more: Any,
     ) -> None:
+        is_local = isinstance(stream.dataset.storage, FolderStorage)
+        if threads is None:
+            threads = THREADS[is_local][num_workers > 0]
         if batch_size < 1 or threads < 1 or ahead < 1:
             raise DatasetError(f"batch_size {batch_size}, threads {threads}, ahead {ahead}", mend="at least 1 each")
         self.stream = stream
         self.samples_per_batch, self.leave_out = batch_size, drop_last
-        self._batches = _Batches(stream, batch_size, drop_last, threads if num_workers == 0 else 1, ahead)
+        self._batches = _Batches(stream, batch_size, drop_last, threads, ahead)
         self._transform: Callable[[Batch], Batch] | None = more.get("collate_fn")
         self._taken: list[Taken] = []
         self._resumed = False
         prefetch = ahead if num_workers else None
-        is_local = isinstance(stream.dataset.storage, FolderStorage)
         if num_workers and not is_local and torch.multiprocessing.get_start_method() == "fork":
             more.setdefault("multiprocessing_context", "forkserver")
         super().__init__(self._batches, batch_size=None, num_workers=num_workers, prefetch_factor=prefetch, **more)

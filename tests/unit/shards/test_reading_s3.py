@@ -9,6 +9,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import torch
 from schemas.errors import DatasetError
 from shards.check import check_dataset
 from shards.filters import ChipFilter
+from shards.object_storage import ObjectStorage
 from shards.reader import Dataset, open_dataset
 from shards.storage import StoreOptions, open_storage
 from shards.version import publish
@@ -74,6 +76,28 @@ def test_a_sample_by_id_is_one_range_of_one_shard(on_s3: tuple[Dataset, Log]) ->
         ((method, path, status),) = log.taken()
         assert (method, status) == ("GET", 206)
         assert path == f"{BUCKET}/dataset/{dataset.places.path_of(dataset.places.number(sample.chip_id) or 0)}"
+
+
+@pytest.mark.parametrize("how", ["loader", "iterate"])
+def test_many_samples_of_a_store_are_on_their_way_at_once(
+    on_s3: tuple[Dataset, Log], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over 30 ms two threads read a quarter of what webdataset does."""
+    dataset, _ = on_s3
+    at_once, first, read = Barrier(8), iter(range(8)), ObjectStorage.read_range
+    loader = ChipLoader(ChipStream(dataset, StreamOptions(split=None)), batch_size=5)
+    alone = [sample.row for sample in map(dataset.sample, dataset.chip_ids())]
+
+    def slow(self: ObjectStorage, path: str, start: int, length: int) -> bytes:
+        if next(first, None) is not None:
+            at_once.wait(2)
+        return read(self, path, start, length)
+
+    monkeypatch.setattr(ObjectStorage, "read_range", slow)
+    if how == "iterate":
+        assert [sample.row for sample in dataset.iterate()] == alone
+        return
+    assert sum(len(batch["chip_id"]) for batch in loader) == 10
 
 
 def test_a_stream_asks_once_for_each_sample_and_equals_the_local_one(
