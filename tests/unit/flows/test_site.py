@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.request import request_of
 from flows.site import api_key, find_recipe, require_publishable, store_options, work_folder
-from schemas.errors import RecipeError
+from schemas.errors import DatasetError, RecipeError
 from shards.object_storage import ObjectStorage
 from shards.storage import FolderStorage, StoreOptions
 
@@ -39,6 +40,16 @@ def test_object_stores_are_reached_by_what_the_environment_says() -> None:
     said = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_REGION": "eu-central-1", "AWS_REQUEST_PAYER": "requester"}
     assert store_options(said) == StoreOptions("http://127.0.0.1:9", "eu-central-1", requester_pays=True)
     assert store_options({"AWS_NO_SIGN_REQUEST": "YES"}) == StoreOptions(anonymous=True)
+    assert store_options({"AZURE_STORAGE_ACCOUNT_NAME": "me"}) == StoreOptions(azure_account="me")
+
+
+def test_a_name_below_which_no_zarr_can_lie_is_refused_before_anything_is_read() -> None:
+    recipe, folder = find_recipe(Path("sandbox"))
+    known = {"TERRAWEFT_SANDBOX_STAC": "http://127.0.0.1:9"}
+    with pytest.raises(DatasetError, match="no Zarr can lie below a name"):
+        request_of(recipe, folder, "gs://data/über", known)
+    tars = recipe.model_copy(update={"write": recipe.write.model_copy(update={"kinds": ("webdataset",)})})
+    assert request_of(tars, folder, "gs://data/über", known).storage.uri == "gs://data/über"
 
 
 def test_unfinished_work_of_a_store_lies_on_this_machine(tmp_path: Path) -> None:
