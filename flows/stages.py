@@ -31,6 +31,7 @@ from flows.run_marks import end_run
 from flows.second_pass import chip_places, has_second_pass, second_pass, write_bucket
 from shards.lock import Held, dataset_lock
 from shards.tar import WrittenShard
+from shards.writable import require_writable
 
 Folders = Mapping[str, Path]
 """Tile id -> its fragments of a pass."""
@@ -261,6 +262,7 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
         UserError: a mistake of the user's; nothing is lost.
     """
     plan, job, outlook = found.plan, found.job, found.outlook
+    require_writable(request.storage)
     begun, reused = stages.first(found)
     number_of = {plan.tile_id(number): number for number in plan.numbers}
     findings = find_out(job, begun, lambda tile: plan.tile(number_of[tile]), frozen_findings(outlook.frozen))

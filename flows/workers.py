@@ -25,6 +25,7 @@ from flows.vault import MachineVault
 from schemas.errors import TerraweftError, UserError
 from schemas.recipe import fill
 from shards.layout import POINTER
+from shards.writable import require_writable
 from sources.credentials import require_credentials
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Wanted:
             self.job.storage.size(POINTER)
         except TerraweftError as error:
             raise UserError(f"cannot read the dataset: {error}") from error
+        try:
+            require_writable(self.job.storage)
+        except (TerraweftError, OSError) as error:
+            raise UserError(f"cannot write the dataset: {error}") from error
 
 
 @contextmanager

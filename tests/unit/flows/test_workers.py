@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from distributed import Client, LocalCluster
 
 from flows.build import OnCluster
 from flows.software import fingerprint
+from flows.stages import run_stages
 from flows.workers import Wanted, files_of, require_workers, wanted_of
 from schemas.errors import DatasetError, UserError
 from schemas.recipe import Recipe
@@ -25,16 +26,26 @@ CREDENTIAL = {
 
 
 class Store:
-    """A dataset's root that answers or does not."""
+    """A dataset's root that answers or does not, and takes files or does not."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    uri = "s3://bucket/dataset"
+
+    def __init__(self, error: Exception | None = None, refusal: Exception | None = None) -> None:
+        self.error, self.refusal = error, refusal
 
     def size(self, path: str) -> int | None:
         """Bytes of a file."""
         if self.error:
             raise self.error
         return None
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write a file."""
+        if self.refusal:
+            raise self.refusal
+
+    def delete(self, path: str) -> None:
+        """Remove one."""
 
 
 def look(folder: Path, asked: Recipe | None = None, error: Exception | None = None) -> Any:
@@ -73,6 +84,10 @@ def test_what_a_worker_lacks_is_named(wanted: Wanted, tmp_path: Path, monkeypatc
         pytest.raises(UserError, match="cannot read the dataset: no credentials"),
     ):
         asks.require()
+    found = look(tmp_path)
+    found.job.storage = Store(refusal=DatasetError("Access Denied"))
+    with wanted_of(found) as asks, pytest.raises(UserError, match="cannot write the dataset: Access Denied"):
+        asks.require()
     monkeypatch.setattr("flows.workers.PASSES", "flows.that_is_not_there")
     with pytest.raises(UserError, match="cannot run this software"):
         wanted.require()
@@ -99,3 +114,13 @@ def test_a_cluster_s_workers_are_asked_at_once_and_who_joins_later_with_its_firs
             units(elsewhere)
         require_workers(client, "inproc", wanted)
         assert units(wanted) == {"-3": 3, "-1": 1}
+
+
+def test_a_dataset_that_takes_no_tars_is_told_before_a_tile_is_read() -> None:
+    def first(found: Any) -> Any:
+        raise AssertionError("read")
+
+    found: Any = SimpleNamespace(plan=None, job=None, outlook=None)
+    asked: Any = SimpleNamespace(storage=Store(refusal=DatasetError("Access Denied")))
+    with pytest.raises(DatasetError, match="Access Denied"):
+        run_stages(asked, found, cast(Any, SimpleNamespace(first=first)), cast(Any, None), 0.0)

@@ -18,6 +18,7 @@ from shards.reader import open_dataset
 from shards.repack import Sizes, repack
 from shards.storage import Storage, StoreOptions, open_storage
 from shards.version import promote, publish
+from shards.writable import require_writable
 from tests.s3_faults import Asked, FaultyS3, faulty_s3
 from tests.s3_server import CREDENTIALS, s3_server
 from tests.unit.shards import made_up
@@ -236,3 +237,15 @@ def test_repack_works_through_slow_downs(proxy: FaultyS3, storage: Storage, tmp_
     assert result.diff["unchanged"] == len(samples)
     assert {chip_id: after.sample(chip_id).row for chip_id in after.chip_ids()} == samples
     assert check_dataset(storage).problems == []
+
+
+def test_a_bucket_that_takes_a_lease_and_no_tars_is_told_before_there_are_any(
+    proxy: FaultyS3, storage: Storage
+) -> None:
+    require_writable(storage)
+    assert list(storage.list("")) == []
+    proxy.rule = lambda asked: "refused" if asked.method == "DELETE" else ""
+    require_writable(storage)  # who may not delete may write
+    proxy.rule = lambda asked: "refused" if asked.method == "PUT" and "/shards/" in asked.path else ""
+    with Lease(storage, "build"), pytest.raises(DatasetError, match=r"/shards/.*privileges"):
+        require_writable(storage)
