@@ -7,12 +7,14 @@ import contextlib
 import gc
 import logging
 import os
+import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, KilledWorker, LocalCluster, get_worker
@@ -33,6 +35,8 @@ CONNECT_SECONDS = 20.0
 """How long a scheduler may take to answer."""
 WORKER_SECONDS = 300.0
 """How long the first worker of a cluster may take that starts them on demand."""
+TLS_SECONDS = 2.0
+"""How long what listens at an address may take to show whether it speaks TLS."""
 
 TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY"))
 """Where Dask looks for the certificates of an encrypted connection."""
@@ -132,9 +136,27 @@ def _connected(address: str, patience_s: float) -> Client:
             raise UserError(f"no encrypted connection: {reason}", where=address, mend=mend) from error
         if isinstance(error, TypeError | RuntimeError):
             raise
+        if address.startswith("tcp://") and _speaks_tls(address):
+            mend = f"give tls://{address.removeprefix('tcp://')}, with certificates that it knows: {TLS_VARIABLES}"
+            raise UserError("what answers there speaks TLS", where=address, mend=mend) from error
         raise UserError(
             "no Dask scheduler answers there", where=address, mend="start one (dask scheduler), or give another address"
         ) from error
+
+
+def _speaks_tls(address: str) -> bool:
+    """Whether what listens at an address takes encrypted connections. Only asked; nothing is sent over it."""
+    asks = ssl.create_default_context()
+    asks.check_hostname, asks.verify_mode = False, ssl.CERT_NONE
+    try:
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname or "", place.port or 8786), TLS_SECONDS) as plain:
+            asks.wrap_socket(plain).close()
+    except ssl.SSLError as error:  # one that asks for a certificate says so by an alert
+        return "ALERT" in (error.reason or "")
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 async def _greet(address: str, patience_s: float) -> None:

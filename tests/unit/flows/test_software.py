@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import dask
 import pytest
@@ -33,6 +36,24 @@ def test_what_listens_and_is_no_scheduler_is_not_waited_for_for_ever(tmp_path: P
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         nobody = dask_client(address, 1, tmp_path, patience_s=0.2)
         with pytest.raises(UserError, match="no Dask scheduler answers there"), nobody:
+            pass
+
+
+def test_an_address_that_wants_encryption_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None:
+    """Its scheduler lets go of whoever speaks plainly, as if nobody were there."""
+
+    def encrypted(found: socket.socket) -> None:
+        for _ in range(2):  # the greeting, then the question
+            caller, _ = found.accept()
+            with suppress(OSError):
+                asked.wrap_socket(caller, server_side=True).close()
+
+    asked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # without a certificate of its own: an alert, which is TLS's
+    with socket.create_server(("127.0.0.1", 0)) as scheduler:
+        Thread(target=encrypted, args=(scheduler,), daemon=True).start()
+        port = scheduler.getsockname()[1]
+        plain = dask_client(f"tcp://127.0.0.1:{port}", 1, tmp_path, patience_s=5)
+        with pytest.raises(UserError, match=rf"speaks TLS \(give tls://127.0.0.1:{port}, .*TLS__CA_FILE"), plain:
             pass
 
 
