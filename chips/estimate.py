@@ -58,6 +58,15 @@ class Estimate:
     pieces: int = 0
     """Files that tiles open, and pieces of a block's size that they take of them, from memory or not."""
 
+    def work_bytes(self, kinds: int) -> int:
+        """Bytes of unfinished work beside the shards, about: what was read and labelled lies raw in ``work/`` until the
+        version is published, and stays until the next run or ``gc --work``.
+
+        Args:
+            kinds: in how many forms the shards are written.
+        """
+        return self.disk_bytes // max(1, kinds)
+
     def seconds(self, workers: int) -> float:
         """About how long some workers read: asking goes on beside it. Start, labels and texts are not counted."""
         return max(self.window_bytes / READ_BYTES_PER_S, self.pieces / PIECES_PER_S) / max(1, workers)

@@ -12,9 +12,9 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from captioners.estimate import estimate_calls
 from flows.artifacts import in_words, key_of, quietly, show_table
 from flows.forecast import look_ahead
+from flows.plan_figures import figures_of
 from flows.planning import make_plan
 from flows.regions import load_regions
 from flows.request import request_of
@@ -44,18 +44,7 @@ def plan_region(table: str, region: str, to: str) -> dict[str, Any]:
     """
     recipe, folder = load_regions(Path(table)).recipe(region)
     cost = make_plan(recipe, folder, variables(recipe), Path(to)).estimate
-    found: dict[str, Any] = {
-        "chips": cost.chips,
-        "tiles": cost.tiles,
-        "items": cost.items,
-        "read_bytes_about": cost.read_bytes,
-        "requests_about": cost.requests,
-        "disk_bytes_about": cost.disk_bytes,
-    }
-    if recipe.captions is not None:
-        calls = estimate_calls(recipe.captions, cost.chips)
-        found |= {f"llm_{name}": calls[name] for name in ("calls", "tokens_in", "tokens_out", "cost")}
-        found["llm_currency"] = recipe.captions.prices.currency
+    found = figures_of(recipe, cost)
     if read_pointer(_storage(table, region)) is not None:
         root = load_regions(Path(table)).root(region, os.environ)
         ahead = look_ahead(request_of(recipe, folder, root, variables(recipe), plan=Path(to)))

@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from flows.forecast import Forecast
 
 
-def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) -> None:
+def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool, out: Console) -> None:
     """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
     require_local(to)
     loaded, folder = find_recipe(recipe)
     require_variables(loaded, variables(loaded))
     with needs("build"):
         from captioners.estimate import estimate_calls
+        from flows.plan_figures import as_document
         from flows.planning import make_plan
         from flows.request import default_workers
     with tempfile.TemporaryDirectory(prefix="terraweft-plan-") as scratch:
         plan = make_plan(loaded, folder, variables(loaded), to or Path(scratch))
         cost, count = plan.estimate, workers or default_workers()
+        if as_json:
+            told = {**as_document(plan, count), "plan": str(to) if to is not None else None}
+            out.print(json.dumps(told, indent=1, ensure_ascii=False), markup=False, soft_wrap=True)
+            return
         splits = ", ".join(f"{name} {number}" for name, number in plan.splits.items() if number)
         rows = {
             "chips": f"{cost.chips} ({splits})",
@@ -41,6 +46,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, out: Console) 
             **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
             "to read": f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests",
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
+            "meanwhile": f"about {human_bytes(cost.work_bytes(len(loaded.write.kinds)))} of unfinished work beside it",
             "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
         }
         if loaded.captions is not None:

@@ -84,11 +84,12 @@ def plan(
     recipe: RecipeArgument,
     to: Annotated[Path | None, typer.Option("--out", help="Keep the plan in this folder, for build --plan.")] = None,
     workers: WorkersOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON instead of a table.")] = False,
 ) -> None:
     """Say what a recipe would do and cost. Reads no pixel; writes the plan's tables where --out says."""
     from terraweft.ahead import show_plan
 
-    show_plan(recipe, to, workers, out)
+    show_plan(recipe, to, workers, as_json, out)
 
 
 @app.command()
