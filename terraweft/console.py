@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -16,11 +19,30 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 FIGURE = re.compile(r"([\d.,]+(e[+-]\d+)?%?( [A-Za-z]+)?)?")
 """A number, perhaps with its unit, or nothing."""
+
+
+TELL_EVERY_S = 60.0
+"""Pause between two lines where no bar is drawn: in a file, a pipe, the log of a job."""
+
+
+def rate_of(task: Any) -> float:
+    """Units per second since a stage began, less those that an earlier run had finished; 0 before the first.
+
+    Not rich's own, of the last 30 s and between units alone: workers that begin together end together, which made it
+    ten times what it was, and where a unit takes longer there was none.
+    """
+    took = task.finished_time or task.elapsed or 0.0
+    return float(max(0.0, task.completed - task.fields["reused"]) / took) if took else 0.0
+
+
+def seconds_left(task: Any) -> float | None:
+    """Until a stage ends, at its rate; None while there is none."""
+    rate = rate_of(task)
+    return 0.0 if task.finished else (task.total - task.completed) / rate if rate else None
 
 
 class RateColumn(TextColumn):
@@ -33,14 +55,34 @@ class RateColumn(TextColumn):
         """``3.1/s``, or nothing before the first unit."""
         from rich.text import Text
 
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed else "", style="cyan")
+        rate = rate_of(task)
+        return Text(f"{rate:.3g}/s" if rate else "", style="cyan")
+
+
+class LeftColumn(TextColumn):
+    """Time until a task ends."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Any) -> Any:
+        """``0:01:40``, or dashes before the first unit."""
+        from rich.text import Text
+
+        left = seconds_left(task)
+        return Text("-:--:--" if left is None else str(timedelta(seconds=math.ceil(left))), style="cyan")
 
 
 class Bars:
-    """Draws one bar per stage; a context manager. The stages are those of `flows.progress.Progress`."""
+    """Draws one bar per stage; a context manager. The stages are those of `flows.progress.Progress`.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where to. One that is no terminal gets a line a minute, and the bars when all is done.
+        now: seconds, monotonic.
+    """
+
+    def __init__(self, console: Console, now: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._now, self._told = console, now, now()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<10}"),
@@ -49,8 +91,9 @@ class Bars:
             RateColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(),
+            LeftColumn(),
             console=console,
+            get_time=now,
         )
         self._tasks: dict[str, TaskID] = {}
 
@@ -65,16 +108,19 @@ class Bars:
 
     def start(self, stage: str, total: int, done: int = 0) -> None:
         """A stage begins."""
-        self._tasks[stage] = self._progress.add_task(stage, total=max(total, 1), completed=done)
+        self._tasks[stage] = self._progress.add_task(stage, total=max(total, 1), completed=done, reused=done)
 
     def advance(self, stage: str, units: int = 1) -> None:
         """Units of a stage are finished."""
         if stage in self._tasks:
             self._progress.advance(self._tasks[stage], units)
+            self._tell(self._tasks[stage])
 
     def reach(self, done: int, total: int) -> None:
         """The stage that began last has so many of its units behind it."""
-        self._progress.update(list(self._tasks.values())[-1], completed=done, total=max(total, 1))
+        last = list(self._tasks.values())[-1]
+        self._progress.update(last, completed=done, total=max(total, 1))
+        self._tell(last)
 
     def finish(self, stage: str) -> None:
         """A stage ends."""
@@ -82,6 +128,17 @@ class Bars:
             task = self._tasks[stage]
             total = self._progress.tasks[self._progress.task_ids.index(task)].total
             self._progress.update(task, completed=total)
+
+    def _tell(self, number: TaskID) -> None:
+        """A line about a stage, where no bar is drawn and none was told for a minute."""
+        if self._console.is_terminal or self._now() - self._told < TELL_EVERY_S:
+            return
+        self._told = self._now()
+        task = self._progress.tasks[self._progress.task_ids.index(number)]
+        line = f"{task.description}: {task.completed:.0f} of {task.total:.0f}"
+        if (left := seconds_left(task)) is not None:
+            line += f", {rate_of(task):.3g} per second, about {human_seconds(left)} left"
+        self._console.print(line, markup=False, soft_wrap=True)
 
 
 def human_seconds(seconds: float) -> str:
