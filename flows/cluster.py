@@ -227,7 +227,15 @@ def quieten() -> None:
         if name == "distributed" or name.startswith("distributed."):
             logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)  # Prefect's; it warns where a run ends at once
+    logging.getLogger("prefect._internal.concurrency").addFilter(_is_of_no_page)
     logging.getLogger("tornado.application").addFilter(_is_worth_telling)
+
+
+def _is_of_no_page(record: logging.LogRecord) -> bool:
+    """Whether a service of Prefect's fails at more than telling its pages: an interrupt while a private server still
+    starts leaves events that nobody takes, told in red beside the one line.
+    """
+    return not record.getMessage().startswith("Service 'EventsWorker' failed")
 
 
 def _is_worth_telling(record: logging.LogRecord) -> bool:

@@ -52,10 +52,10 @@ class RateColumn(TextColumn):
         super().__init__("")
 
     def render(self, task: Any) -> Any:
-        """``3.1/s``, or nothing before the first unit."""
+        """``3.1/s``, or nothing before the first unit, and of a stage that is one."""
         from rich.text import Text
 
-        rate = rate_of(task)
+        rate = rate_of(task) if task.total > 1 else 0.0
         return Text(f"{rate:.3g}/s" if rate else "", style="cyan")
 
 

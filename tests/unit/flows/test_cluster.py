@@ -100,3 +100,16 @@ def test_what_dask_says_of_its_own_variable_at_an_interrupt_is_not_told(caplog: 
     assert caplog.messages == []
     log.error("something else")
     assert caplog.messages == ["something else"]
+
+
+def test_events_that_prefect_s_pages_do_not_hear_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    """As Prefect does where an interrupt comes while its server starts."""
+    log = logging.getLogger("prefect._internal.concurrency")
+    quieten()
+    log.addHandler(caplog.handler)
+    try:
+        log.error("Service %r failed with %s pending items.", "EventsWorker", 2)
+        log.error("Service %r failed with %s pending items.", "APILogWorker", 2)
+    finally:
+        log.removeHandler(caplog.handler)
+    assert set(caplog.messages) == {"Service 'APILogWorker' failed with 2 pending items."}
