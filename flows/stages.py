@@ -27,6 +27,7 @@ from flows.publishing import Published, publish_run
 from flows.realign import Findings, changes_chips, find_out, realign_tile, realigned_folder
 from flows.reduce import Estimated, estimate_run, frozen_findings
 from flows.request import BuildRequest, BuildResult
+from flows.room import tell_of_room
 from flows.run_marks import end_run
 from flows.second_pass import chip_places, has_second_pass, second_pass, write_bucket
 from shards.lock import Held, dataset_lock
@@ -263,6 +264,7 @@ def run_stages(request: BuildRequest, found: Look, stages: Stages, held: Held, b
     """
     plan, job, outlook = found.plan, found.job, found.outlook
     require_writable(request.storage)
+    tell_of_room(request, found)
     begun, reused = stages.first(found)
     number_of = {plan.tile_id(number): number for number in plan.numbers}
     findings = find_out(job, begun, lambda tile: plan.tile(number_of[tile]), frozen_findings(outlook.frozen))
