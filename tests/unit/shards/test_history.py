@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,12 +58,21 @@ def publish_again(root: Path, storage: Storage, hours: int, seed: int) -> str:
     return publish(storage, replace(draft, created=draft.created + timedelta(hours=hours))).version
 
 
+@pytest.fixture(scope="module")
+def three_versions(published: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A dataset of three versions, and their names; tests get a copy, `history`."""
+    root = tmp_path_factory.mktemp("three_versions") / "dataset"
+    shutil.copytree(published, root)
+    first = open_dataset(root).version
+    return root, [first, *(publish_again(root, open_storage(root), h, h) for h in (1, 2))]
+
+
 @pytest.fixture
-def history(dataset_root: Path) -> tuple[Path, Storage, list[str]]:
+def history(three_versions: tuple[Path, list[str]], tmp_path: Path) -> tuple[Path, Storage, list[str]]:
     """Three versions."""
-    storage = open_storage(dataset_root)
-    first = open_dataset(dataset_root).version
-    return dataset_root, storage, [first, *(publish_again(dataset_root, storage, h, h) for h in (1, 2))]
+    root = tmp_path / "dataset"
+    shutil.copytree(three_versions[0], root)
+    return root, open_storage(root), list(three_versions[1])
 
 
 def test_versions_are_listed_with_what_they_changed(history: tuple[Path, Storage, list[str]]) -> None:
