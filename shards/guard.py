@@ -16,17 +16,21 @@ _SIGNED_VALUE = re.compile(rf"({SIGNED.pattern})[^&\s\"'<>)]*", re.IGNORECASE)
 TOKENS: dict[str, re.Pattern[str]] = {
     "an address with a password": re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@\"']+:[^/\s@\"']+@", re.IGNORECASE),
     "an API key": re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bhf_[A-Za-z0-9]{30,}"),
-    "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
-    "a bearer token": re.compile(r"\bBearer\s+[A-Za-z0-9._~+/-]{16,}"),
-    "a JSON web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
+    "an AWS key": re.compile(r"A(?<=\b.)(?:KIA|SIA)[0-9A-Z]{16}\b"),
+    "a bearer token": re.compile(r"Bearer(?<=\b......)\s+[A-Za-z0-9._~+/-]{16,}"),
+    "a JSON web token": re.compile(r"eyJ(?<=\b...)[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
 }
+_PLACES = r"(?:home|root|Users|tmp|var|mnt|opt|data|work|srv|media|private|scratch|workspace)/"
 LOCAL_PATH = re.compile(
     r"file://[^\s\"'<>)]*"
-    r"|(?<![\w/.:-])/(?:home|root|Users|tmp|var|mnt|opt|data|work|srv|media|private|scratch|workspace)"
-    r"(?:/[^\s\"'<>),;]*)"
+    rf"|(?<![\w/.:-])/{_PLACES}[^\s\"'<>),;]*"
     r"|\b[A-Za-z]:\\(?:Users|Windows|Temp|Data)\\[^\s\"'<>)]*"
 )
+# A pattern that begins with letters is looked for at the speed of a plain word, one that begins with \b or with any
+# letter is tried at every place of a text. So \b is looked back for, and long texts are first asked for a part.
+_PART_OF_PASSWORD = re.compile(r"://[^/\s:@\"']+:[^/\s@\"']+@")
+_PARTS_OF_PATHS = (re.compile("file://"), re.compile(rf"/(?<![\w/.:-].){_PLACES}"), re.compile(r":\\"))
 _DATA_URI = re.compile(r"data:[a-z]+/[a-z0-9.+-]+;base64,[A-Za-z0-9+/=]+")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>)]+", re.IGNORECASE)
 
@@ -87,11 +91,15 @@ def findings(text: str, forbidden: Iterable[str] = ()) -> list[str]:
         forbidden: further strings that may not appear, such as the folder of the dataset.
     """
     text = _DATA_URI.sub("data:", text)
-    found = [what for what, pattern in TOKENS.items() if pattern.search(text)]
+    tokens = dict(TOKENS)
+    if not _PART_OF_PASSWORD.search(text):
+        del tokens["an address with a password"]
+    found = [what for what, pattern in tokens.items() if pattern.search(text)]
     signed = SIGNED.search(text)
     if signed:
         found.append(f"a signed address ({signed.group()[1:]}...)")
-    found += [f"the local path {match.group()!r}" for match in LOCAL_PATH.finditer(text)]
+    if any(part.search(text) for part in _PARTS_OF_PATHS):
+        found += [f"the local path {match.group()!r}" for match in LOCAL_PATH.finditer(text)]
     found += [f"the local path {word!r}" for word in forbidden if len(word) > 1 and word in text]
     return list(dict.fromkeys(found))
 

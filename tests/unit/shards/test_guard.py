@@ -19,6 +19,8 @@ from shards.guard import findings, masked, redact, without_query
         "file:///x/y",
         "C:\\Users\\me\\x",
         "hf_abcdefghijklmnopqrstuvwxyzabcdefgh",
+        "AKIAABCDEFGHIJKLMNOP",
+        "(ASIAABCDEFGHIJKLMNOP)",
     ],
 )
 def test_what_may_not_be_published_is_found_and_redacted(text: str) -> None:
@@ -37,6 +39,11 @@ def test_what_may_not_be_published_is_found_and_redacted(text: str) -> None:
         "1/2 of the chip, and/or/none",
         "</option>",
         "https://h/search?collections=a&limit=10",
+        "xAKIAABCDEFGHIJKLMNOP",
+        "AKIAABCDEFGHIJKLMNOPQ",
+        "aBearer abcdefghijklmnopqrst",
+        "keyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2",
+        "abc:\\Users\\me",
     ],
 )
 def test_what_is_harmless_passes(text: str) -> None:
