@@ -221,9 +221,10 @@ def test_what_a_killed_process_left_is_swept_and_named(dataset_root: Path) -> No
 def test_a_layer_that_may_not_be_given_on_is_refused_unless_private(tmp_path: Path) -> None:
     closed = (*made_up.SOURCES, made_up.SOURCES[0].model_copy(update={"layer": "enmap", "redistributable": False}))
     with pytest.raises(DatasetError, match="may not be given on: enmap"):
-        publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(3), sources=closed))
+        publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(3), sources=closed, zarr_shard_chips=None))
     assert list_versions(open_storage(tmp_path)) == []
-    result = publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(3), sources=closed, private=True))
+    private = made_up.draft(tmp_path, samples_of(3), sources=closed, private=True, zarr_shard_chips=None)
+    result = publish(open_storage(tmp_path), private)
     assert "**Private**" in (tmp_path / result.path / "README.md").read_text()
 
 
@@ -247,8 +248,10 @@ def test_a_closed_licence_of_one_chip_is_enough_to_refuse(tmp_path: Path) -> Non
     ],
 )
 def test_secrets_and_local_paths_are_not_published(tmp_path: Path, secret: str) -> None:
+    storage = open_storage(tmp_path)
+    draft = made_up.draft(tmp_path, samples_of(3), recipe={"href": secret}, zarr_shard_chips=None)
     with pytest.raises(DatasetError, match="must not be published") as caught:
-        publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(3), recipe={"href": secret}))
+        publish(storage, draft)
     assert "\n" not in caught.value.line()
     assert list_versions(open_storage(tmp_path)) == []
     assert not list((tmp_path / "versions").iterdir())
@@ -426,9 +429,15 @@ def test_a_version_that_waits_leaves_readers_where_they_are_until_it_is_promoted
 
 def test_a_version_whose_parent_was_replaced_meanwhile_is_not_promoted(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "dataset")
-    publish(storage, made_up.draft(tmp_path / "dataset", samples_of(3)))
-    waiting = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(4), created=LATER), current=False)
-    other = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(5), created=LATER + timedelta(days=1)))
+    first, later, latest = (
+        made_up.draft(
+            tmp_path / "dataset", samples_of(3 + n), created=made_up.CREATED + timedelta(days=n), zarr_shard_chips=None
+        )
+        for n in range(3)
+    )
+    publish(storage, first)
+    waiting = publish(storage, later, current=False)
+    other = publish(storage, latest)
     with pytest.raises(DatasetError, match="is current"):
         promote(storage, waiting.version)
     assert read_pointer(storage).current == other.version  # type: ignore[union-attr]
@@ -436,7 +445,8 @@ def test_a_version_whose_parent_was_replaced_meanwhile_is_not_promoted(tmp_path:
 
 def test_a_first_version_that_waits_is_found_by_its_name_alone(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "dataset")
-    waiting = publish(storage, made_up.draft(tmp_path / "dataset", samples_of(3)), current=False)
+    draft = made_up.draft(tmp_path / "dataset", samples_of(3), zarr_shard_chips=None)
+    waiting = publish(storage, draft, current=False)
     with pytest.raises(DatasetError, match="there is no dataset"):
         open_dataset(storage)
     assert len(open_dataset(storage, waiting.version)) == 3
