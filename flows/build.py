@@ -131,13 +131,24 @@ def show_ahead(request: BuildRequest, found: Look) -> None:
     show_table(key_of(request.recipe.name, "refresh"), rows)
 
 
-@flow(name="build", validate_parameters=False, persist_result=False)
 def build(request: BuildRequest) -> BuildResult:
     """A dataset from a recipe: built, resumed or refreshed, and published.
+
+    Prefect keeps a flow's parameters, shows them, and takes no more than 512 kB of them: it gets names. A request holds
+    the values of ``${TERRAWEFT_...}``, signed addresses among them, whole lists of cells, and estimates.
 
     Raises:
         UserError: a mistake of the user's; nothing is lost.
     """
+
+    @flow(name="build", validate_parameters=False, persist_result=False)
+    def named(dataset: str, recipe: str) -> BuildResult:
+        return _built(request)
+
+    return named(request.storage.uri, request.recipe.name)
+
+
+def _built(request: BuildRequest) -> BuildResult:
     began = time.monotonic()
     quieten()
     request.work.mkdir(parents=True, exist_ok=True)

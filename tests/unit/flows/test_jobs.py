@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -14,6 +15,8 @@ import pytest
 
 from chips.plan import LayerPlan
 from flows import build
+from flows.request import BuildRequest
+from shards.storage import open_storage
 from sources.openers import PlainOpener
 from sources.osm import fetch_extract
 from tests.loopback import serving
@@ -49,6 +52,21 @@ def test_prefect_gets_no_parameters_to_search(monkeypatch: pytest.MonkeyPatch) -
     stages: Any = build.PrefectStages(Stages(), [1.0, 2.0])  # type: ignore[arg-type]
     assert stages.reduce("look", given) == ("look", given)
     assert (asked[0]["name"], asked[0]["retries"], asked[0]["retry_delay_seconds"]) == ("reduce", 2, [1.0, 2.0])
+
+
+def test_prefect_keeps_names_of_a_build_and_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows parameters on its pages, and refuses more than 512 kB of them."""
+    kept: list[str] = []
+
+    def run(flow: Any, parameters: dict[str, Any], **_: Any) -> None:
+        kept.append(json.dumps(flow.serialize_parameters(parameters)))
+
+    monkeypatch.setattr("prefect.flow_engine.run_flow", run)
+    storage, signed = open_storage(tmp_path), {"TERRAWEFT_MAP": "https://h.example.org/a.tif?sig=canary"}
+    build.build(BuildRequest(job(tmp_path).recipe, tmp_path, storage, tmp_path, signed, estimates={"s": "x" * 600_000}))
+    assert "canary" not in kept[0]
+    assert len(kept[0]) < 1000
+    assert str(tmp_path) in kept[0]
 
 
 @pytest.mark.parametrize(
