@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SIGNED = re.compile(
-    r"[?&](?:sig|se|sv|st|sp|spr|X-Amz-[A-Za-z]+|X-Goog-[A-Za-z]+|AWSAccessKeyId|Signature|Expires|token|access_token"
-    r"|subscription-key|api[-_]?key|access[-_]?key|key|password|secret|client_secret|id_token|oauth_token|jwt"
-    r"|auth|authorization)=",
+    r"[?&](?:sig|se|sv|st|sp|spr|X-(?:Amz|Goog|Oss|Cos)-[A-Za-z-]+|(?:AWS|OSS)AccessKeyId|(?:q-)?Signature|Expires"
+    r"|(?:access_|id_|oauth_|auth_|refresh_|security-)?token|subscription-?key|api[-_]?key|access[-_]?key|key"
+    r"|password|passwd|pwd|secret|client_secret|jwt|auth|authorization|hmac|hdnt[sl]|hdnea)=",
     re.IGNORECASE,
 )
 _SIGNED_VALUE = re.compile(rf"({SIGNED.pattern})[^&\s\"'<>)]*", re.IGNORECASE)

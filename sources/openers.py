@@ -25,7 +25,11 @@ SIGNATURE_KEYS = frozenset(
     }
 )  # fmt: skip
 """Query keys of signed addresses; they never reach a ref, a log or a file."""
-SECRET_KEYS = SIGNATURE_KEYS | {"key", "api-key", "access_key", "accesskey", "auth", "authorization"}
+SECRET_KEYS = SIGNATURE_KEYS | {
+    "key", "api-key", "access_key", "accesskey", "auth", "authorization", "subscriptionkey", "pwd", "passwd",
+    "auth_token", "refresh_token", "security-token", "ossaccesskeyid", "q-signature", "hmac", "hdnts", "hdntl", "hdnea",
+    "x-oss-credential", "x-oss-signature", "x-oss-security-token", "x-cos-security-token",
+}  # fmt: skip
 """Query keys that no log and no file of a dataset shows. Those that are no signatures stay in what is read: nothing
 here could make them anew, and a server may call a file by ``key``.
 """

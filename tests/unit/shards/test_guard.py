@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from shards.guard import findings, masked, redact, without_query
+from sources.openers import unsigned
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,15 @@ def test_lines_of_a_log_keep_addresses_and_lose_their_secrets() -> None:
     said = masked(line)
     assert said == 'HTTP Request: GET https://h/a%20b.tif?page=2&sig=<secret>&key=<secret> "200 OK" <secret>'
     assert masked("https://h/a?client_secret=x") == "https://h/a?client_secret=<secret>"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["X-Amz-Security-Token", "x-oss-signature", "OSSAccessKeyId", "security-token", "q-signature", "hdnts", "hmac", "pwd",
+     "refresh_token", "subscriptionKey"],
+)  # fmt: skip
+def test_signatures_of_other_stores_and_session_tokens_are_secrets_too(key: str) -> None:
+    address = f"https://h.example.org/a.tif?page=2&{key}=canary"
+    assert masked(f"GET {address} HTTP/1.1") == f"GET https://h.example.org/a.tif?page=2&{key}=<secret> HTTP/1.1"
+    assert findings(address)
+    assert unsigned(address) == "https://h.example.org/a.tif?page=2"
