@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from captioners.completion import UNREADABLE, whole
 from captioners.ledger import Attempt, Ending, Ledger
-from captioners.llm import Key
+from captioners.llm import KEPT, Key
 from captioners.till import Till
 
 
@@ -91,6 +91,5 @@ def _read_line(line: bytes, rows: dict[str, Attempt], till: Till, key: Key) -> t
         raw = json.dumps(body, separators=(",", ":")).encode()
         return one, till.answered(one.row, 200, headers, raw)
     said = result.get("error") or body or {}
-    return one, Ending(
-        one.row, "refused", status, headers, error=key.strike(whole(json.dumps(said, ensure_ascii=False)))
-    )
+    text = key.strike(whole(json.dumps(said, ensure_ascii=False)))[:KEPT]
+    return one, Ending(one.row, "refused", status, headers, error=text)

@@ -63,8 +63,8 @@ class LiveCaptioner(Captioner):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.captions, self.key = captions, Key(access.api_key)
-        self.base_url = access.base_url or captions.base_url
+        self.captions, self.base_url = captions, access.base_url or captions.base_url
+        self.key = Key(access.api_key, self.base_url)
         self.ledger = access.ledger
         self.sleep, self.timeout_s = sleep, timeout_s
         self.till = Till(captions, access.purse)

@@ -7,14 +7,15 @@ time-out can be billed twice), and none of its exceptions leaves this file: they
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from captioners.completion import is_error, whole
 from captioners.prompt import Messages
@@ -32,6 +33,14 @@ HTTP_PACKAGES = ("httpx", "httpx2", "httpcore", "httpcore2")
 """Whose errors the `openai` package lets through from a download."""
 LINE = 200
 """Most characters of what a server says that are told."""
+KEPT = 4000
+"""Most characters of what a server says that are kept."""
+MOST_BYTES = 32 << 20
+"""No answer is as long, unpacked: some kilobytes that were packed well fill all memory, and then the ledger."""
+MOST_RESULTS = 4 << 30
+"""The same of a batch's results, which go to the disk."""
+PACKED = ("gzip", "deflate", "identity", "")
+"""Content codings that are taken, one at a time: of others a piece that was received has no bounds."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +93,21 @@ class Lost:
         return f"{self.error}: {self.said}" if self.said else self.error
 
 
+class TooLongError(Exception):
+    """A body that is longer than any answer, or packed so that nobody knows before."""
+
+
 class Key:
     """An API key that prints, pickles and copies as nothing.
 
     Args:
         value: the key; None for a server that wants none.
+        base_url: where it is sent; a user and a password in it are sent in its place, and are struck out as it is.
     """
 
-    def __init__(self, value: str | None) -> None:
+    def __init__(self, value: str | None, base_url: str = "") -> None:
         self._value = value
+        self._secrets = [secret for secret in (value, *_log_in(base_url)) if secret]
 
     def __repr__(self) -> str:
         return "Key(***)"
@@ -106,7 +121,9 @@ class Key:
 
     def strike(self, text: str) -> str:
         """A text with the key taken out."""
-        return text.replace(self._value, "[key]") if self._value else text
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return text
 
 
 class ChatServer:
@@ -132,7 +149,12 @@ class ChatServer:
             raise MissingExtraError.of("openai", "build") from error
         self._openai, self._key, self.base_url, self._timeout_s = openai, key, base_url, timeout_s
         try:
-            self._client = openai.AsyncOpenAI(api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s)
+            client = openai.DefaultAsyncHttpxClient(
+                timeout=timeout_s, headers={"Accept-Encoding": "gzip, deflate"}, event_hooks={"response": [_bound]}
+            )
+            self._client = openai.AsyncOpenAI(
+                api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s, http_client=client
+            )
         except (ImportError, ValueError) as error:
             socks = isinstance(error, ImportError)
             mend = "pip install socksio, or unset it" if socks else "write it as http://host:port"
@@ -220,15 +242,48 @@ class ChatServer:
         openai = self._openai
         if isinstance(error, openai.APIStatusError):
             headers = dict(error.response.headers)
-            text = self._key.strike(whole(str(error)))
+            text = self._key.strike(whole(str(error)))[:KEPT]
             said = _one_line(self._key.strike(_message(error.body) or text))
             return Refused(int(error.status_code), headers, text, str(error.code or ""), said)
         is_lost = isinstance(error, openai.APIConnectionError)
-        if not is_lost and type(error).__module__.split(".")[0] not in HTTP_PACKAGES:
+        is_ours = isinstance(error, TooLongError) or type(error).__module__.split(".")[0] in HTTP_PACKAGES
+        if not (is_lost or is_ours):
             raise error
         cause = (error.__cause__ or error) if is_lost else error
         name = type(cause).__name__
         return Lost(name, was_sent=name not in NEVER_LEFT, said=_one_line(self._key.strike(str(cause))))
+
+
+async def _bound(response: Any) -> None:
+    """Let a body end the call as soon as it is too long; the client calls it before it takes the body in.
+
+    Raises:
+        TooLongError: here, or where the body is read.
+    """
+    if response.headers.get("content-encoding", "").strip().lower() not in PACKED:
+        raise TooLongError(f"packed as {response.headers['content-encoding'][:40]}")
+    most = MOST_RESULTS if response.request.url.path.endswith("/content") else MOST_BYTES
+    whole_body = response.aiter_bytes
+
+    async def pieces(*sizes: int | None) -> AsyncIterator[bytes]:
+        count = 0
+        async for piece in whole_body(*sizes):
+            count += len(piece)
+            if count > most:
+                raise TooLongError(f"more than {most} bytes")
+            yield piece
+
+    response.aiter_bytes = pieces
+
+
+def _log_in(base_url: str) -> tuple[str, ...]:
+    """What of an address a server may repeat: its password, and user and password as they are sent."""
+    try:
+        parts = urlsplit(base_url)
+    except ValueError:
+        return ()
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return (password, base64.b64encode(f"{user}:{password}".encode()).decode()) if user or password else ()
 
 
 def _is_address(base_url: str) -> bool:

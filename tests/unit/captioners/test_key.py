@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import pickle
 import traceback
+import zlib
+from base64 import b64encode
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +19,10 @@ from captioners.base import Access
 from captioners.batch import BatchCaptioner
 from captioners.ledger import LedgerPlace
 from captioners.live import LiveCaptioner
-from captioners.llm import ChatServer, Key
+from captioners.llm import MOST_BYTES, ChatServer, Key, Lost, Received, Refused
 from schemas.errors import RecipeError
 from tests.fake_openai import FakeOpenAI, Fault
+from tests.loopback import serving
 from tests.minds import Mind
 from tests.unit.captioners.answering import Waits, inputs, section
 
@@ -61,6 +68,45 @@ def test_an_error_does_not_carry_the_key(tmp_path: Path, kind: type[LiveCaptione
     assert CANARY not in told
     assert CANARY.encode() not in pickle.dumps(caught.value)
     assert CANARY.encode() not in everything(tmp_path)
+
+
+def test_a_log_in_in_the_address_is_not_repeated_either(tmp_path: Path) -> None:
+    """It travels in the key's place, encoded, and servers tell what they refused."""
+    with FakeOpenAI(Mind(), key="another") as server:
+        address = server.base_url.replace("http://", "http://me:canary-4e%2F@")
+        given = Access(LedgerPlace(str(tmp_path / "ledger.sqlite")), None, address, "run")
+        with pytest.raises(RecipeError, match=r"refused the key.*Basic \[key\]"):
+            LiveCaptioner(section(), given, sleep=Waits()).write(inputs(1))
+    assert b64encode(b"me:canary-4e/") not in everything(tmp_path)
+
+
+@pytest.mark.parametrize(("status", "coding"), [(200, "gzip"), (400, "gzip"), (200, "br"), (200, "gzip, gzip")])
+def test_an_answer_without_end_is_not_taken_in(status: int, coding: str) -> None:
+    """A megabyte unpacks to a gigabyte: that filled all memory, and the ledger."""
+    packed = zlib.compressobj(1, zlib.DEFLATED, 31)
+    body = packed.compress(bytes(MOST_BYTES + 1)) + packed.flush()
+
+    class Packer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Encoding", coding)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    async def asked(address: str) -> Received | Refused | Lost:
+        server = ChatServer(f"{address}/v1", Key(None))
+        try:
+            return await server.complete("one", [], {})
+        finally:
+            await server.close()
+
+    with serving(Packer) as address:
+        assert asyncio.run(asked(address)) == Lost("TooLongError", was_sent=True)
 
 
 def test_nothing_that_holds_the_key_prints_or_leaves_its_process(tmp_path: Path) -> None:

@@ -76,8 +76,8 @@ def test_lines_of_a_log_keep_addresses_and_lose_their_secrets() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["X-Amz-Security-Token", "x-oss-signature", "OSSAccessKeyId", "security-token", "q-signature", "hdnts", "hmac", "pwd",
-     "refresh_token", "subscriptionKey"],
+    ["X-Amz-Security-Token", "x-oss-signature", "OSSAccessKeyId", "security-token", "q-signature", "hdnts", "hmac",
+     "pwd", "refresh_token", "subscriptionKey"],
 )  # fmt: skip
 def test_signatures_of_other_stores_and_session_tokens_are_secrets_too(key: str) -> None:
     address = f"https://h.example.org/a.tif?page=2&{key}=canary"
