@@ -71,6 +71,10 @@ class LayerArrays:
     count: NDArray[np.uint8] | None = None
     """(T, H, W) clear dates behind each pixel of a composite; None where dates are single."""
 
+    def __repr__(self) -> str:
+        days = [str(day) for day in self.time_utc.astype("datetime64[D]")]
+        return f"<LayerArrays {self.data.shape} {self.data.dtype}: {' '.join(days) or 'no date'}>"
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -98,3 +102,13 @@ class Sample:
     """Target of the recipe -> array."""
     target_documents: Mapping[str, Any] = field(default_factory=dict)
     """Target of the recipe -> JSON (a graph)."""
+
+    def __repr__(self) -> str:
+        parts = [f"{group} {arrays.data.shape}" for group, arrays in self.layers.items()]
+        if self.label is not None:
+            parts.append(f"label {self.label.shape}")
+        targets = [*self.targets, *self.target_documents]
+        parts += [
+            f"{what} {' '.join(names)}" for what, names in (("labels", self.labels), ("targets", targets)) if names
+        ]
+        return f"<Sample {self.chip_id} {self.split}: {', '.join([*parts, f'{len(self.texts)} texts'])}>"

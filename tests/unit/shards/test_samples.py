@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -182,3 +183,12 @@ def test_targets_come_back() -> None:
     back = decode_sample(sample.chip_id, members_of(sample), MODALITIES)
     np.testing.assert_array_equal(back.targets["roads"], sample.targets["roads"])
     assert back.target_documents == sample.target_documents
+
+
+def test_a_sample_at_the_end_of_a_notebook_cell_is_one_line() -> None:
+    sample = made_up.sample(1)
+    assert repr(sample) == (
+        "<Sample u31_0001 train: s2_10m (2, 2, 24, 36), s2_20m (2, 1, 12, 18), s1 (1, 2, 25, 37), label (24, 36), "
+        "labels worldcover, targets roads streets, 2 texts>"
+    )
+    assert re.fullmatch(r"<LayerArrays \(1, 2, 25, 37\) float32: \d{4}-\d\d-\d\d>", repr(sample.layers["s1"]))
