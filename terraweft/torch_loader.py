@@ -17,15 +17,21 @@ from itertools import count, islice
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, MissingExtraError
 from shards.sample_request import ABSTAIN
 from shards.storage import FolderStorage
 from terraweft.torch_data import ChipStream, in_shared_memory, require_fingerprint
 from terraweft.torch_order import Share, Taken, batches_of, remaining
+
+try:
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise MissingExtraError.of("torch", "train") from error
 
 MAIL_BYTES = 1 << 14
 """Shared memory by which workers learn the epoch, and what was delivered of it before."""

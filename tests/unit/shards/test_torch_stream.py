@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+import terraweft
 from schemas.errors import DatasetError
 from shards.filters import ChipFilter, DateChoice, DateFilter
 from shards.reader import open_dataset
@@ -240,13 +241,18 @@ def test_without_torch_the_lobby_names_the_extra() -> None:
         "import sys; sys.modules['torch'] = None\n"
         "import terraweft\n"
         "from schemas.errors import MissingExtraError\n"
-        "try:\n    terraweft.ChipStream\n"
-        "except MissingExtraError as error:\n    sys.stdout.write(error.line())\n"
+        "for name in ('ChipStream', 'ChipLoader', 'collate', 'ChipDataModule'):\n"
+        "    try:\n        getattr(terraweft, name)\n"
+        "    except MissingExtraError as error:\n        sys.stdout.write(error.line() + '\\n')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
-    assert done.stdout == "torch is missing (pip install 'terraweft[train]')"
+    assert done.stdout.splitlines() == ["torch is missing (pip install 'terraweft[train]')"] * 4
+
+
+def test_the_lobby_offers_what_it_imports_later() -> None:
+    assert set(terraweft.__all__) <= set(terraweft.__dir__())
 
 
 def test_the_lobby_imports_nothing_heavy() -> None:
