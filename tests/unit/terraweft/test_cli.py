@@ -4,6 +4,8 @@ import errno
 import io
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +264,10 @@ def test_the_help_of_export_names_every_form() -> None:
     command = typer.main.get_command(app).commands["export"]  # type: ignore[attr-defined]
     told = next(option.help for option in command.params if option.name == "form")
     assert set(EXPORTERS) <= set(re.split(r",? ", told))
+
+
+def test_the_lobby_is_a_program_of_its_interpreter() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "terraweft", "--version"], capture_output=True, text=True, cwd=Path(__file__).parents[3]
+    )
+    assert (done.returncode, done.stdout) == (0, f"terraweft {__version__}\n")
