@@ -387,7 +387,15 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
     guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG") or "warning"))
+    guarded(_require_assertions)
     return guarded(lambda: app(arguments, prog_name="terraweft"))
+
+
+def _require_assertions() -> None:
+    if sys.flags.optimize:  # zarr's GroupMetadata.from_dict takes a key away within an assert
+        raise UserError(
+            "Python runs without assertions (-O), and zarr cannot read its own groups then", mend="unset PYTHONOPTIMIZE"
+        )
 
 
 def _log_at(level: str) -> None:

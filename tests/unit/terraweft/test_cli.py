@@ -266,6 +266,17 @@ def test_the_help_of_export_names_every_form() -> None:
     assert set(EXPORTERS) <= set(re.split(r",? ", told))
 
 
+def test_without_assertions_a_command_ends_before_zarr_fails() -> None:
+    done = subprocess.run(
+        [sys.executable, "-O", "-m", "terraweft", "versions", "none"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"terraweft: Python runs without assertions .*\(unset PYTHONOPTIMIZE\)\n", done.stderr)
+
+
 def test_the_lobby_is_a_program_of_its_interpreter() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "terraweft", "--version"], capture_output=True, text=True, cwd=Path(__file__).parents[3]
