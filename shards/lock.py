@@ -6,6 +6,7 @@ The kernel frees the lock when its holder dies, so a stale file stops nobody.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -73,13 +74,20 @@ class DatasetLock:
         """Take the lock, at once or not at all.
 
         Raises:
-            DatasetError: another process holds it; names its owner.
+            DatasetError: another process holds it; names its owner. The filesystem has no locks.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # Lustre without -o flock: ENOSYS
+                file.close()
+                raise DatasetError(
+                    f"this filesystem gives no lock: {error.strerror}",
+                    where=str(self.path),
+                    mend="mount it with locks (Lustre: -o flock), or take another folder, or an s3:// address",
+                ) from error
             holder = _holder(file)
             file.close()
             raise DatasetError(

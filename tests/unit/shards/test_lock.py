@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -56,3 +57,15 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     process.stdout.close()
     with DatasetLock(tmp_path, "mine"):
         assert '"owner": "mine"' in (tmp_path / "work/lock.json").read_text()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_filesystem_without_locks_is_not_another_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    with pytest.raises(DatasetError, match=rf"gives no lock: {os.strerror(number)}"):
+        DatasetLock(tmp_path, "build").acquire()
