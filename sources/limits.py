@@ -103,7 +103,7 @@ class HostLimits:
             first = random.randrange(places)
             for step in range(places):
                 file = os.open(
-                    folder / f"place-{(first + step) % places}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                    folder / f"place-{(first + step) % places}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
                 )
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,7 +130,7 @@ class HostLimits:
     @contextmanager
     def _gate(self, host: str) -> Iterator[int]:
         self._folder(host)
-        file = os.open(self._gate_path(host), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(self._gate_path(host), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file

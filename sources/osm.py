@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
+import secrets
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -228,15 +228,15 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None
     if target.is_file():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache, prefix="part-", delete=False) as part:
-        path = Path(part.name)
-        try:
+    path = cache / f"part-{secrets.token_hex(8)}"  # no tempfile, whose files are for one user
+    try:
+        with path.open("xb") as part:
             digest = _copy(href, opener, part)
-            if edition and edition.startswith(SHA256_MULTIHASH) and digest != edition[4:].lower():
-                raise DecodeError(f"sha256 is {digest}, the item says {edition[4:]}", unsigned(href))
-            path.replace(target)
-        finally:
-            path.unlink(missing_ok=True)
+        if edition and edition.startswith(SHA256_MULTIHASH) and digest != edition[4:].lower():
+            raise DecodeError(f"sha256 is {digest}, the item says {edition[4:]}", unsigned(href))
+        path.replace(target)
+    finally:
+        path.unlink(missing_ok=True)
     return target
 
 

@@ -157,3 +157,16 @@ def test_retry_after_is_seconds_or_a_date_by_the_servers_own_clock() -> None:
         error = error_of_status(429, "u", headers)
         assert isinstance(error, ThrottledError)
         assert error.retry_after_s == expected, text
+
+
+def test_a_group_counts_together(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with HostLimits({"*": HostLimit(concurrency=1, per_second=1000)}, tmp_path).slot("h"):
+            pass
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "h").iterdir()} == {
+        "place-0": 0o664,
+        "next": 0o664,
+    }

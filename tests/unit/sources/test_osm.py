@@ -377,6 +377,7 @@ def test_an_extract_is_fetched_once_and_checked(tmp_path: Path) -> None:
         with pytest.raises(AssetMissingError):
             fetch_extract(f"{url}/b.osm.pbf", tmp_path / "cache", OPENER)
     assert path == again
+    assert path.stat().st_mode == (tmp_path / "www" / "a.osm.pbf").stat().st_mode  # others may read it, as any file
     assert path.read_bytes() == body
     assert path.name.endswith(".osm.pbf")
     assert [found.name for found in (tmp_path / "cache").iterdir()] == [path.name]
