@@ -292,6 +292,20 @@ def read_apart(world: World) -> World:
     return World(world.seed, tuple(places))
 
 
+def halved(world: World) -> World:
+    """The world with WorldCover in every second chip alone."""
+    places = []
+    for place in world.places:
+        layers = dict(place.layers)
+        for name in ("worldcover", "worldcover_2020"):
+            classes = layers[name].classes.copy()
+            for chip in place.chips[1::2]:
+                classes[chip] = layers[name].nodata
+            layers[name] = replace(layers[name], classes=classes)
+        places.append(replace(place, layers=layers))
+    return World(world.seed, tuple(places))
+
+
 class Known(_Estimation):
     """What the same model would be worth if the truth of every counted pixel were known: its tables, counted."""
 
@@ -318,7 +332,9 @@ class Known(_Estimation):
 
 
 def fused_of(world: World, names: Sequence[str], method: str) -> tuple[Any, NDArray[Any], NDArray[np.float64]]:
-    """The model, and (pixels,) fused codes and confidence of all chips; method ``known`` is `Known`."""
+    """The model, and (pixels,) fused codes (0 where no source speaks) and confidence of all chips; method ``known`` is
+    `Known`.
+    """
     sources = {name: SOURCES[name] | {"catalog": "sandbox", "collection": "x"} for name in names}
     is_known, method = method == "known", method.replace("known", "dawid-skene")
     fusion = {"method": method, "abstain_below": 0.0, "priority": ["osm"] if "osm" in names else []}
@@ -330,6 +346,12 @@ def fused_of(world: World, names: Sequence[str], method: str) -> tuple[Any, NDAr
     model = fuse.FusionModel.from_dict(fuse.estimate(counted, setup).to_dict())
     if is_known:
         model = replace(model, estimate=Known(counted, setup, world, names).run())
-    made = [fuse.apply(model, place.votes(chip, names), place.region) for place, chip in chips]
+    silent = np.full((CHIP_PX, CHIP_PX), fuse.ABSTAINED), np.zeros((CHIP_PX, CHIP_PX))
+    voted = [(place.votes(chip, names), place.region) for place, chip in chips]
+    made = [fuse.apply(model, votes, region) if votes else silent for votes, region in voted]
     classes = np.concatenate([label.ravel() for label, _ in made])
-    return model, CODES[classes], np.concatenate([confidence.ravel() for _, confidence in made]) / 255
+    return (
+        model,
+        np.append(CODES, 0)[np.minimum(classes, len(CODES))],
+        np.concatenate([confidence.ravel() for _, confidence in made]) / 255,
+    )

@@ -7,7 +7,8 @@
 
 The worlds are drawn from seeds that no choice in the estimator was made on; sources err as their published accuracies
 say (`sandbox/landcover.py`, `corine.py`, `osm.py`, all older than the fusion). Cases: all four sources; each of them
-missing in turn; one edition of WorldCover with OSM, as there is no more outside Europe, and alone; one source replaced
+missing in turn; one edition of WorldCover with OSM, as there is no more outside Europe, and alone; OSM and CORINE
+without a map, everywhere or in every second chip, over the pixels at which one speaks; one source replaced
 by a bad one (drawn by lot and turned, or mirrored); WorldCover's errors at other rates and shared by both editions to
 some part; one edition alone that errs more or less often than is published; grass and shrubs that one edition calls
 grass and the other shrubs.
@@ -43,6 +44,7 @@ from bench.labels_cases import (  # noqa: E402
     World,
     adversarial,
     fused_of,
+    halved,
     load,
     mirrored,
     noisy,
@@ -62,6 +64,16 @@ KNOWN = ("all four sources", "without worldcover", "without worldcover_2020")
 
 GAIN, CALIBRATION, CONFUSION = 5.0, 0.05, 0.03
 """Targets: points of mIoU, expected calibration error, mean absolute error."""
+
+
+WITHOUT_MAP = {
+    "osm, no map": ("osm",),
+    "corine, no map": ("corine",),
+    "corine and osm, no map": ("corine", "osm"),
+    "osm, no map in every second chip": ("worldcover", "osm"),
+    "corine and osm, no map in every second chip": ("worldcover", "corine", "osm"),
+}
+"""Cases without a source of its own, in part or everywhere. There is no single source to beat."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +115,14 @@ def score(world: World, names: Sequence[str], method: str = "dawid-skene") -> Sc
         weights=model.estimate
         and dict(zip([v.source for v in model.setup.voters], model.estimate.weights, strict=True)),
     )
+
+
+def spoken_score(world: World, names: Sequence[str]) -> tuple[float, float, float]:
+    """Accuracy, calibration error and mean confidence over the pixels at which a source speaks."""
+    _, codes, confidence = fused_of(world, names, "dawid-skene")
+    spoken = codes > 0
+    right, sure = (codes == world.truth)[spoken], confidence[spoken]
+    return float(right.mean()), calibration_error(sure, right), float(sure.mean())
 
 
 def mean_iou(codes: NDArray[Any], truth: NDArray[Any]) -> float:
@@ -193,6 +213,7 @@ def main(quick: bool, only: str = "", others: str = "") -> None:
     seeds = tuple(int(seed) for seed in others.split(",")) if others else SEEDS
     found: dict[str, tuple[bool, list[Score]]] = {}
     rules: dict[str, list[Score]] = {}
+    unmapped: dict[str, list[tuple[float, float, float]]] = {}
     FOLDER.mkdir(parents=True, exist_ok=True)
     for seed in seeds[:1] if quick else seeds:
         world = load(seed, "tiny" if quick else SIZE, FOLDER)
@@ -204,6 +225,10 @@ def main(quick: bool, only: str = "", others: str = "") -> None:
             if name in KNOWN and not only:
                 known = score(made, names, "known")
                 found.setdefault(f"{name}, true tables", (False, []))[1].append(known)
+        for case, of_case in WITHOUT_MAP.items():
+            if only in case:
+                where = halved(world) if "second" in case else world
+                unmapped.setdefault(case, []).append(spoken_score(where, of_case))
         for method in METHODS[:2] if not only else ():
             rules.setdefault(method, []).append(replace(score(world, list(SOURCES), method), weights={"": 1.0}))
     rows = [row_of(name, scores, asked) for name, (asked, scores) in found.items()]
@@ -213,6 +238,11 @@ def main(quick: bool, only: str = "", others: str = "") -> None:
          "calibration_error": spread([s.calibration for s in scores]), "holds": None}
         for method, scores in rules.items()
     ]  # fmt: skip
+    parts = ("accuracy", "calibration_error", "confidence")
+    rows += [
+        {"what": name, **dict(zip(parts, map(spread, zip(*measured, strict=True)), strict=True)), "holds": None}
+        for name, measured in unmapped.items()
+    ]
     if quick or others:
         for row in rows:
             print(row)

@@ -58,6 +58,10 @@ class Published:
     """Whether the version is not the current one before it passes the gates."""
 
 
+TOLD_SHARE = 0.005
+"""Share of the labelled pixels from which on it is told that no map of its own speaks there."""
+
+
 def publish_run(
     found: Look,
     finished: Finished,
@@ -168,6 +172,11 @@ def _unheard(fusion: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append(
             f"of {', '.join(heard)} none agrees with another beyond chance: where two of them speak the fused label "
             "mostly abstains; look at their legends and places"
+        )
+    if heard and fusion.get("alone", 0.0) >= TOLD_SHARE:
+        notes.append(
+            f"at {fusion['alone']:.0%} of the labelled pixels {' or '.join(heard)} says nothing: what the other label "
+            "sources say stands there, as often right as is supposed of them"
         )
     return tuple(notes)
 

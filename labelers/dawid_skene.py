@@ -10,6 +10,7 @@ The model of a pixel in region r:
   is held to what is published (`labelers.channel`);
 - a context source (CORINE, OSM) shows m with P(m | t, ring, what the first context source says);
 - where sources of their own contradict each other nearly always, shares stay what they say (`labelers.contradictions`);
+- where no source of its own speaks, what is known of the context sources stands (`labelers.alone`);
 - a silent source has no symbol: absence is no evidence. A source that agrees with nobody (`labelers.trust`) is
   not listened to; how it errs is estimated beside the others.
 
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labelers.alone import is_alone, known_of
 from labelers.channel import HELD_OVERALL, HELD_PIXELS, class_accuracies, held_channel, start_channel
 from labelers.contradictions import contradictions, unlearnt
 from labelers.estimate import DIGITS, Estimate, posterior_rows, supposed
@@ -97,6 +99,7 @@ class _Estimation:
         self.lookup, self.rows = self._rows(stats)
         self.trust, pairs = trust_of(self.rows.symbols.astype(np.int64), self.rows.counts, setup)
         self.weights = weights_of(self.trust, pairs, setup)
+        self.alone = is_alone(self.rows.symbols, setup, self.weights)
         self.is_own = [not voter.is_context for voter in setup.voters]
         speaks = (self.rows.symbols != SILENT).any(axis=0).tolist()
         heard = sum(all(of) for of in zip(self.is_own, speaks, (w > 0 for w in self.weights), strict=True))
@@ -134,6 +137,7 @@ class _Estimation:
             confusion=tuple(self._confusion(position) for position in range(len(self.values))),
             iterations=iterations,
             log_likelihood=float(np.round(mean, DIGITS)),
+            alone=round(float(self.rows.counts @ self.alone / self.rows.counts.sum()), DIGITS),
         )
 
     def _rows(self, stats: FusionStatistics) -> tuple[Lookup, _Rows]:
@@ -260,13 +264,16 @@ class _Estimation:
 
     def _posterior(self, at: slice | NDArray[np.int64]) -> tuple[Floats, Floats]:
         rows = self.rows
-        return posterior_rows(
+        posterior, log = posterior_rows(
             self.strata.reshape(-1, self.classes),
             rows.ring[at],
             [values.reshape(-1, self.classes) for values in self.values],
             [place[at] for place in rows.place],
             self.weights,
         )
+        alone = self.alone[at]
+        posterior[alone] = known_of(rows.symbols[at][alone], self.setup, self.weights)
+        return posterior, np.where(alone, 0.0, log)
 
     def _beside(self, position: int, weighted: Floats, said: NDArray[np.integer]) -> Floats:
         """(rows, classes) expected pixels of a source that is not listened to, in the light of what it says itself."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelers.alone import is_alone, known_of
 from labelers.marks import blocks, symbols_of_marks
 from labelers.places import Lookup
 from labelers.trust import credit_of
@@ -69,6 +70,8 @@ class Estimate:
     """Rounds until it stood still."""
     log_likelihood: float
     """Mean of a pixel, in nats."""
+    alone: float
+    """Share of the counted pixels at which no source of its own speaks (`labelers.alone`)."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -83,6 +86,7 @@ class Estimate:
             "confusion": [_sparse(matrix) for matrix in self.confusion],
             "iterations": self.iterations,
             "log_likelihood": self.log_likelihood,
+            "alone": self.alone,
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class Estimate:
             confusion=tuple(_dense(matrix) for matrix in data["confusion"]),
             iterations=data["iterations"],
             log_likelihood=data["log_likelihood"],
+            alone=data["alone"],
         )
 
     @cached_property
@@ -148,6 +153,7 @@ class Estimate:
             "weights": dict(zip((v.source for v in setup.voters), self.weights, strict=True)),
             "iterations": self.iterations,
             "log_likelihood": round(self.log_likelihood, 6),
+            "alone": self.alone,
         }
 
 
@@ -171,6 +177,8 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
     posterior *= credit
     posterior += (1.0 - credit) * found.shares[at]
     let_stand(posterior, said_alike(symbols, setup, found.weights))
+    alone = np.flatnonzero(is_alone(symbols, setup, found.weights))
+    posterior[alone] = known_of(symbols[alone], setup, found.weights)
     return posterior
 
 

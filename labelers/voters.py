@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.base import start_accuracy
+from labelers.base import first_accuracy, start_accuracy
 from schemas.errors import RecipeError
 from schemas.labels import LabelLayer
 from schemas.legend import generation, load_crosswalk, load_legend
@@ -50,6 +50,8 @@ class Voter:
     """What age leaves of its accuracy and its vote, 0..1."""
     gsd_m: float = 0.0
     """GSD of the product itself; 0 where it is not known."""
+    first_accuracy: float = 0.8
+    """Share at which the first class of a code that admits several is supposed right (`labelers.alone`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def setup_of(labels: Labels, year: int | None = None) -> FusionSetup:
             source.kind in CONTEXT_KINDS,
             1.0 if year is None or source.year is None else (1 - CHANGE_PER_YEAR) ** abs(year - source.year),
             NATIVE_GSD_M.get(source.kind, 0.0),
+            first_accuracy(source),
         )
         for name, source in labels.sources.items()
     )
@@ -203,16 +206,13 @@ def to_symbols(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.in
 
 
 def fusion_notes(labels: Labels | None) -> list[str]:
-    """What a person has to know of a fusion before it is made.
-
-    With no map beside OpenStreetMap ``dawid-skene`` has nothing to tell its errors by: in the sandbox it took a third
-    of the water for crops and vineyards for shrubs, and was right at 48 and 67 of 100 pixels, ``vote`` at 86 and 88.
-    """
+    """What a person has to know of a fusion before it is made."""
     if labels is None or labels.fuse is None or labels.fuse.method != "dawid-skene":
         return []
-    if any(source.kind != "osm" for source in labels.sources.values()):
+    if any(source.kind not in CONTEXT_KINDS for source in labels.sources.values()):
         return []
+    supposed = ", ".join(f"{name} {first_accuracy(source):g}" for name, source in labels.sources.items())
     return [
-        "labels.fuse: with OpenStreetMap alone dawid-skene cannot tell how the map errs, and many of its classes come "
-        "out as others: take method: vote, or a map beside it"
+        f"labels.fuse: no land cover map beside {' and '.join(labels.sources)} tells how it errs: its classes stand, "
+        f"and confidence is what is supposed of it ({supposed}; accuracy of the source tells better)"
     ]

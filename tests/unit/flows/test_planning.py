@@ -265,14 +265,14 @@ def test_a_label_product_that_is_not_here_is_noted_with_the_year_that_was_asked(
     assert f"wc: no item of esa-worldcover{said} lies here; the layer will hold no data" in plan.notes
 
 
-def test_a_fusion_that_has_openstreetmap_alone_to_go_by_is_told(tmp_path: Path) -> None:
+def test_a_fusion_without_a_land_cover_map_is_told(tmp_path: Path) -> None:
     write_catalog(tmp_path, [sentinel2_item("a", 0, 12, "2021-06-01")])
     (tmp_path / "map.osm").write_text("<osm version='0.6'/>")
     here = {"TERRAWEFT_CATALOG": str(tmp_path)}
     sources = {"osm": {"kind": "osm", "href": "${TERRAWEFT_CATALOG}/map.osm"}}
     recipe = Recipe.model_validate(recipe_data(labels={"sources": sources, "fuse": {}}))
     notes = make_plan(recipe, tmp_path, here, tmp_path / "plan").notes
-    assert [note for note in notes if note.startswith("labels.fuse: with OpenStreetMap alone dawid-skene cannot tell")]
+    assert [note for note in notes if "no land cover map beside osm" in note and "(osm 0.9; " in note]
     beside = {"sources": {**sources, **WORLDCOVER}, "fuse": {}}
     for labels in ({"sources": sources, "fuse": {"method": "vote"}}, beside):
         assert fusion_notes(Labels.model_validate(labels)) == []

@@ -13,12 +13,13 @@ SOURCES = [
 ]
 
 
-def fusion(trust: tuple[float, ...], weights: tuple[float, ...]) -> dict[str, Any]:
+def fusion(trust: tuple[float, ...], weights: tuple[float, ...], alone: float = 0.0) -> dict[str, Any]:
     names = [voter["source"] for voter in SOURCES]
     return {
         "sources": SOURCES,
         "trust": dict(zip(names, trust, strict=True)),
         "weights": dict(zip(names, weights, strict=True)),
+        "alone": alone,
     }
 
 
@@ -36,3 +37,8 @@ def test_a_source_that_is_not_listened_to_is_named() -> None:
 def test_maps_of_which_none_agrees_with_another_are_named_together() -> None:
     (note,) = _unheard(fusion((0.1, 0.0, 0.1), (1.0, 1.0, 1.0)))
     assert note.startswith("of cover, mine none agrees")
+
+
+def test_how_much_of_the_label_no_land_cover_map_speaks_of_is_told() -> None:
+    (note,) = _unheard(fusion((0.9, 0.1, 0.9), (1.0, 0.0, 1.0), alone=0.484))[1:]
+    assert note.startswith("at 48% of the labelled pixels cover says nothing")
