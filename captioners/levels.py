@@ -5,14 +5,14 @@ no fact tells: that a cover came or went.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import combinations
 
 from captioners.claims import Claim, Said
 from captioners.dated import dates_of_sensor, moments
 from captioners.mentions import find_places
-from captioners.quantities import find_numbers, value_of
+from captioners.quantities import Number, find_numbers, value_of
 from captioners.reading import Reading
 
 
@@ -144,22 +144,40 @@ _HEIGHT_OF = {
     "high": re.compile(r"\b(?:highest|maximum|peak|summit)\b", re.I),
     "relief": re.compile(r"\b(?:relief|difference)\b", re.I),
 }
-"""Which height of the ground a sentence tells, where it names one alone."""
+"""Words for which height of the ground a figure tells."""
 
 
 def _heights(said: Said) -> Iterable[Claim]:
     """``the terrain rises to 300 m``: heights are those of the ground, not the sides of the scene."""
     match = _GROUND_HEIGHT.search(said.text)
-    facts = [said.reading.by_id.get(f"terrain.{name}") for name in ("low", "high", "mean", "relief")]
-    values = [float(fact.value) for fact in facts if fact is not None]
-    names = [name for name, pattern in _HEIGHT_OF.items() if pattern.search(said.text)]
-    if len(names) == 1 and (fact := said.reading.by_id.get(f"terrain.{names[0]}")) is not None:
-        values = [float(fact.value)]
+    facts = {name: said.reading.by_id.get(f"terrain.{name}") for name in _HEIGHT_OF}
+    values = {name: float(fact.value) for name, fact in facts.items() if fact is not None}
     if match is None or not values or said.mentions or re.search(r"\b(?:wide|long|length|size)\b", said.text, re.I):
         return
-    for number in find_numbers(said.text):
-        if number.kind == "length" and not any(number.allows(value) for value in values):
+    numbers = [number for number in find_numbers(said.text) if number.kind == "length"]
+    named = _named_heights(said, numbers)
+    for number in numbers:
+        name = named.get(number.start)
+        if not any(number.allows(value) for value in ([values[name]] if name in values else values.values())):
             yield "number", f"{number.text!r} is no height of the ground"
+
+
+def _named_heights(said: Said, numbers: Sequence[Number]) -> dict[int, str]:
+    """First character of a figure -> which height a word says it is: in turn where there are as many words as figures
+    (``the highest point is at 380 m, the lowest at 300 m``), else of a word the figure that is nearest to it.
+    """
+    words = [(match, name) for name, pattern in _HEIGHT_OF.items() for match in pattern.finditer(said.text)]
+    words.sort(key=lambda word: word[0].start())
+    found = {}
+    for place, (match, name) in enumerate(words if numbers else ()):
+        said.judge(match)
+
+        def away(number: Number, match: re.Match[str] = match) -> int:
+            return max(number.start - match.end(), match.start() - number.end)
+
+        number = numbers[place] if len(words) == len(numbers) else min(numbers, key=away)
+        found[number.start] = name
+    return found
 
 
 _LIES_HIGH = re.compile(

@@ -15,7 +15,7 @@ from captioners.orders import LEADS
 def ranks(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     if said.reading.classes and said.mentions:
-        for rule in (_ordered, _second, _few, _before, _ends, _after_another, _half):
+        for rule in (_ordered, _second, _few, _before, _ends, _everywhere, _after_another, _half):
             yield from rule(said)
 
 
@@ -155,6 +155,38 @@ def _ends(said: Said) -> Iterable[Claim]:
                     yield "comparison", f"{found.group(0).strip()!r}: of which ones, has to be told"
             if (high < max(shares) - SLACK) if found.group("most") else (low > min(shares) + SLACK):
                 yield "comparison", f"{found.group(0).strip()!r} is another"
+
+
+_EVERYWHERE = re.compile(
+    r"\bleads? (?:everywhere|throughout|in (?:every|each|both|all(?: of)?(?: the)?(?: four)?) "
+    r"(?P<what>quarter|quadrant|corner|part|side|half|halve)s?)\b",
+    re.I,
+)
+_QUARTERS = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}
+
+
+def _everywhere(said: Said) -> Iterable[Claim]:
+    """``A leads in every quarter``; ``in both halves``, north and south or west and east."""
+    for match in _EVERYWHERE.finditer(said.text):
+        one = said.before(match.start())
+        if one is None or not said.classes_of(one.concept):
+            continue
+        said.judge(match)
+        codes = {c.code for c in said.classes_of(one.concept)}
+
+        def leads(*quarters: str, codes: set[int] = codes) -> bool:
+            share = {
+                c.code: sum(said.reading.region_share(c.code, q) or 0.0 for q in quarters) / len(quarters)
+                for c in said.reading.classes
+            }
+            mine = sum(share[code] for code in codes)
+            return all(mine >= other - SLACK for code, other in share.items() if code not in codes)
+
+        is_halves = (match.group("what") or "").startswith("hal")
+        halves = {way: leads(*quarters) for way, quarters in _QUARTERS.items()}
+        fits = (halves["n"] and halves["s"]) or (halves["w"] and halves["e"])
+        if not (fits if is_halves else all(map(leads, ("nw", "ne", "sw", "se")))):
+            yield "comparison", f"{match.group(0)!r}, but another cover does in a part"
 
 
 COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
