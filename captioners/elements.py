@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
-import yaml
 from rasterio.features import rasterize
 from shapely import box
 from shapely.geometry.base import BaseGeometry
@@ -32,6 +30,7 @@ from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.osm_seen import is_hidden
+from schemas.shipped import shipped_table
 
 MAX_ELEMENTS = 30
 """So many areas and so many lines have facts: the largest and the longest."""
@@ -110,7 +109,7 @@ class MapElement:
 @cache
 def meanings() -> Mapping[str, Meaning]:
     """``key=value`` -> meaning."""
-    table = yaml.safe_load((resources.files("captioners") / "tag_meanings.yaml").read_text(encoding="utf-8"))
+    table = shipped_table("captioners", "tag_meanings.yaml")
     return {
         f"{key}={value}": Meaning(row["noun"], row["words"], float(row["visible_m"]))
         for key, values in table.items()

@@ -9,10 +9,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
 from shapely import box, clip_by_rect, make_valid, set_precision, unary_union
 from shapely.geometry.base import BaseGeometry
 
@@ -22,6 +20,7 @@ from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.osm_seen import is_hidden
+from schemas.shipped import shipped_table
 
 MAX_NAME = 60
 """Longer names are cut: a name is data, not a place for prose."""
@@ -60,7 +59,7 @@ class Kind:
 @cache
 def kinds() -> tuple[Kind, ...]:
     """The kinds of ``osm_words.yaml``; the first that fits a feature's tags is its kind."""
-    table = yaml.safe_load((resources.files("captioners") / "osm_words.yaml").read_text(encoding="utf-8"))
+    table = shipped_table("captioners", "osm_words.yaml")
     return tuple(
         Kind(
             name=name,

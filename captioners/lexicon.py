@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from schemas.legend import LegendClass
+from schemas.shipped import shipped_table
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Concept:
 @cache
 def word_table() -> Any:
     """The whole table, for the sections that hold plain words."""
-    return yaml.safe_load((resources.files("captioners") / "lexicon.yaml").read_text(encoding="utf-8"))
+    return shipped_table("captioners", "lexicon.yaml")
 
 
 @cache

@@ -6,10 +6,8 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
-import yaml
-
+from schemas.shipped import shipped_table
 from schemas.text import Span
 
 _OPEN, _MIDDLE, _CLOSE = "\ue000", "\ue001", "\ue002"  # private characters around a class noun: code, then noun
@@ -45,8 +43,7 @@ class Named:
 @cache
 def phrases() -> Mapping[str, tuple[str, ...]]:
     """Slot -> phrases."""
-    room = resources.files("captioners")
-    tables = [yaml.safe_load((room / name).read_text(encoding="utf-8")) for name in PHRASE_FILES]
+    tables = [shipped_table("captioners", name) for name in PHRASE_FILES]
     return {slot: tuple(rows) for table in tables for slot, rows in table.items()}
 
 

@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from importlib import resources
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
-import yaml
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.features import rasterize
@@ -29,6 +27,7 @@ from schemas.labels import FeatureTable, LabelLayer
 from schemas.legend import load_legend
 from schemas.licences import is_share_alike
 from schemas.osm_seen import ANY, is_hidden, matches
+from schemas.shipped import shipped_table
 
 PLAUSIBLE_WIDTH_M = (0.5, 100.0)
 AREAS = (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)
@@ -149,7 +148,7 @@ class OsmRules:
 @cache
 def load_rules() -> OsmRules:
     """The table of this version."""
-    data: dict[str, Any] = yaml.safe_load((resources.files("labelers") / "osm_rules.yaml").read_text("utf-8"))
+    data: dict[str, Any] = shipped_table("labelers", "osm_rules.yaml")
 
     def tags_of(entry: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
         return {key: tuple(values) for key, values in entry.items()}

@@ -8,11 +8,11 @@ from importlib import resources
 from typing import Annotated
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.errors import DatasetError, RecipeError
+from schemas.shipped import shipped_table
 
 Code = Annotated[int, Field(ge=0, le=65_535)]
 """Value of a class in a raster."""
@@ -159,11 +159,11 @@ def known_tables(prefix: str) -> list[str]:
 
 
 def _load(prefix: str, name: str) -> object:
-    entry = resources.files("schemas") / f"{prefix}{name}.yaml"
-    if not entry.is_file():
+    try:
+        return shipped_table("schemas", f"{prefix}{name}.yaml")
+    except (OSError, ValueError):  # no such file, or no name that a file may have
         kind = prefix.rstrip("_")
-        raise RecipeError(f"unknown {kind} {name!r}", mend=f"known: {', '.join(known_tables(prefix))}")
-    return yaml.safe_load(entry.read_text(encoding="utf-8"))
+        raise RecipeError(f"unknown {kind} {name!r}", mend=f"known: {', '.join(known_tables(prefix))}") from None
 
 
 _OF_RECIPES: dict[str, Legend] = {}

@@ -10,13 +10,12 @@ import math
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib import resources
 from typing import Literal
 
-import yaml
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from schemas.recipe_base import Model
+from schemas.shipped import shipped_table
 
 NANO = 1_000_000_000
 """Units of money in one unit of the currency: sums of integers are exact."""
@@ -107,8 +106,7 @@ class _Table(Model):
 @cache
 def known_profiles() -> tuple[ModelProfile, ...]:
     """The shipped table."""
-    text = (resources.files("schemas") / "model_profiles.yaml").read_text(encoding="utf-8")
-    return _Table.model_validate(yaml.safe_load(text)).profiles
+    return _Table.model_validate(shipped_table("schemas", "model_profiles.yaml")).profiles
 
 
 def find_profile(model: str) -> ModelProfile:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib import resources
 
-import yaml
+from schemas.shipped import shipped_table
 
 ANY = "any"
 """Stands for every value but ``no``."""
@@ -43,7 +42,7 @@ def is_hidden(tags: Mapping[str, str], date: str) -> bool:
 
 @cache
 def _hiding_tags() -> Mapping[str, tuple[str, ...]]:
-    table = yaml.safe_load((resources.files("schemas") / "osm_hidden.yaml").read_text("utf-8"))
+    table = shipped_table("schemas", "osm_hidden.yaml")
     return {key: tuple(values) for key, values in table.items()}
 
 

@@ -11,11 +11,11 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import RecipeError
 from schemas.scene import MaskKind
+from schemas.shipped import shipped_table
 
 
 class Band(BaseModel):
@@ -196,8 +196,9 @@ def load_sensor(name: str) -> SensorProfile:
 
 @cache
 def _shipped(name: str) -> SensorProfile:
-    entry = resources.files("schemas") / f"sensor_{name.replace('-', '_')}.yaml"
-    if not entry.is_file():
+    try:
+        table = shipped_table("schemas", f"sensor_{name.replace('-', '_')}.yaml")
+    except (OSError, ValueError):  # no such file, or no name that a file may have
         known = ", ".join(sorted({*known_sensors(), *_OF_RECIPES}))
-        raise RecipeError(f"unknown sensor {name!r}", mend=f"known: {known}")
-    return SensorProfile.model_validate(yaml.safe_load(entry.read_text(encoding="utf-8")))
+        raise RecipeError(f"unknown sensor {name!r}", mend=f"known: {known}") from None
+    return SensorProfile.model_validate(table)

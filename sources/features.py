@@ -7,17 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 
 import numpy as np
 import pyproj
 import shapely
-import yaml
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from schemas.georef import Bounds
 from schemas.labels import Feature, FeatureTable
+from schemas.shipped import shipped_table
 
 TagsWanted = Mapping[str, bool | str | list[str]]
 """Key -> True (every value), one value or several: the form that osmnx takes."""
@@ -104,8 +103,7 @@ def is_area(tags: Mapping[str, str]) -> bool:
 
 @cache
 def _area_rules() -> dict[str, dict[str, list[str]]]:
-    text = (resources.files("sources") / "osm_areas.yaml").read_text(encoding="utf-8")
-    rules: dict[str, dict[str, list[str]]] = yaml.safe_load(text)["keys"]
+    rules: dict[str, dict[str, list[str]]] = shipped_table("sources", "osm_areas.yaml")["keys"]
     return rules
 
 
