@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captioners.llm import ChatServer, Lost, Refused, refused_key
+from captioners.llm import ChatServer, Lost, Refused, moved, refused_key
 from captioners.pace import pause_s
 from schemas.errors import RecipeError, TextBackendError
 
@@ -113,6 +113,8 @@ class BatchServer:
 def _hopeless(answer: Refused) -> RecipeError:
     if answer.status in (401, 403):
         return refused_key(answer)
+    if answer.status < 400:
+        return moved(answer)
     if answer.status == 404:
         return RecipeError("the server has no batches", "captions.backend", "use the openai backend")
     return RecipeError(f"the server refuses the batch ({answer.why})", "captions.backend")

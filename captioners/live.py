@@ -19,7 +19,7 @@ from captioners.clerk import Clerk
 from captioners.conversation import Conversation
 from captioners.estimate import is_asked
 from captioners.ledger import Ending, Found, Intent, LedgerFullError, State, open_ledger
-from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused, refused_key
+from captioners.llm import TIMEOUT_S, ChatServer, Key, Lost, Received, Refused, moved, refused_key
 from captioners.manner import first_manner, is_refused
 from captioners.pace import MAX_WAIT_S, Pace, pause_s, retry_after_s
 from captioners.probe import find_manner
@@ -340,6 +340,8 @@ class _Session:
             return
         if status in (401, 403):
             raise self._fatal(refused_key(outcome))
+        if status < 400:
+            raise self._fatal(moved(outcome))
         if status == 404:
             what = f"the server knows no model {model!r} ({outcome.why})"
             raise self._fatal(RecipeError(what, "captions.model", "check model and base_url"))
@@ -348,7 +350,7 @@ class _Session:
                 log.warning("the account's quota is used up: the rest is the template's")
             self.stop = "quota"
             raise Stop(self.stop)
-        asked_s = self.pace.refused(outcome.headers, overloaded=status in (429, 503))
+        asked_s = self.pace.refused(outcome.headers, overloaded=status in (429, 503, 529))
         if status != 429 or asked_s > MAX_WAIT_S:
             self.owner.guard.note(False)
         if status not in (408, 409, 429) and status < 500:

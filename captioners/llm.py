@@ -97,6 +97,14 @@ class TooLongError(Exception):
     """A body that is longer than any answer, or packed so that nobody knows before."""
 
 
+class SentElsewhereError(Exception):
+    """A redirect of what was sent: prompts and pictures go where the recipe says, and nowhere else."""
+
+    def __init__(self, status: int, address: str) -> None:
+        super().__init__(f"a redirect to {address}")
+        self.status = status
+
+
 class Key:
     """An API key that prints, pickles and copies as nothing.
 
@@ -150,7 +158,7 @@ class ChatServer:
         self._openai, self._key, self.base_url, self._timeout_s = openai, key, base_url, timeout_s
         try:
             client = openai.DefaultAsyncHttpxClient(
-                timeout=timeout_s, headers={"Accept-Encoding": "gzip, deflate"}, event_hooks={"response": [_bound]}
+                timeout=timeout_s, headers={"Accept-Encoding": "gzip, deflate"}, event_hooks={"response": [_stay, _bound]}
             )
             self._client = openai.AsyncOpenAI(
                 api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s, http_client=client
@@ -246,12 +254,27 @@ class ChatServer:
             said = _one_line(self._key.strike(_message(error.body) or text))
             return Refused(int(error.status_code), headers, text, str(error.code or ""), said)
         is_lost = isinstance(error, openai.APIConnectionError)
+        elsewhere = error.__cause__ if is_lost else error
+        if isinstance(elsewhere, SentElsewhereError):
+            said = _one_line(self._key.strike(str(elsewhere)))
+            return Refused(elsewhere.status, {}, said, said=said)
         is_ours = isinstance(error, TooLongError) or type(error).__module__.split(".")[0] in HTTP_PACKAGES
         if not (is_lost or is_ours):
             raise error
         cause = (error.__cause__ or error) if is_lost else error
         name = type(cause).__name__
         return Lost(name, was_sent=name not in NEVER_LEFT, said=_one_line(self._key.strike(str(cause))))
+
+
+async def _stay(response: Any) -> None:
+    """Let a redirect end a call that sends something; what is only fetched (a batch's results) may lie elsewhere.
+
+    Raises:
+        SentElsewhereError: the server names another address.
+    """
+    if response.has_redirect_location and response.request.method != "GET":
+        there = urlsplit(str(response.request.url.join(response.headers["location"])))
+        raise SentElsewhereError(response.status_code, f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}")
 
 
 async def _bound(response: Any) -> None:
@@ -298,6 +321,12 @@ def refused_key(answer: Refused) -> RecipeError:
     """The line for a person whose key the server does not take (HTTP 401, 403)."""
     what = f"the model's server refused the key ({answer.why})"
     return RecipeError(what, where="captions.api_key_env", mend="check the key")
+
+
+def moved(answer: Refused) -> RecipeError:
+    """The line for a person whose server sends calls elsewhere (HTTP 3xx)."""
+    what = f"the model's server is somewhere else ({answer.why})"
+    return RecipeError(what, where="captions.base_url", mend="name that address, if you trust it")
 
 
 def _message(body: object) -> str:

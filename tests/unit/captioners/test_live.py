@@ -340,6 +340,21 @@ def test_a_wrong_key_stops_at_once_with_one_line(tmp_path: Path) -> None:
         captioner(server, tmp_path).write(chips)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_prompts_follow_no_redirect_to_another_server(tmp_path: Path, status: int) -> None:
+    chips = inputs(3)
+    with FakeOpenAI(answers(chips)) as other:
+        there = other.base_url.replace("http://", "http://user:word@") + "/chat/completions"
+        moved = Fault("status", status, {"location": there + "?token=hidden"})
+        with FakeOpenAI(answers(chips), [moved] * 9) as server, pytest.raises(RecipeError) as told:
+            captioner(server, tmp_path).write(chips)
+    assert other.base_url in str(told.value)
+    assert "base_url" in str(told.value)
+    assert "word" not in str(told.value)
+    assert "hidden" not in str(told.value)
+    assert other.requests == []
+
+
 def test_the_budget_is_never_exceeded_and_the_rest_is_the_templates(tmp_path: Path) -> None:
     chips = inputs(8)
     with FakeOpenAI(answers(chips)) as server:
