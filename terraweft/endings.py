@@ -74,7 +74,11 @@ def mistyped() -> Iterator[None]:
         raise UserError(said[:1].lower() + said[1:], mend=f"see {error.ctx.command_path} -h") from error
 
 
-CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+_TURNED = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""What turns the reading order, so that a name can look like another or swallow what follows, and ends of lines."""
+_HALVES = range(0xD800, 0xE000)
+"""Halves of a character, which JSON may hold and no terminal takes."""
+CONTROLS = dict.fromkeys([*range(32), *range(127, 160), *_TURNED, *_HALVES], "\N{REPLACEMENT CHARACTER}")
 """What steers a terminal, or is a line that nobody wrote, and what is shown in its place."""
 for _kept in map(ord, "\n\t"):
     del CONTROLS[_kept]
@@ -85,6 +89,8 @@ def visible(text: str) -> str:
 
     >>> visible("S2A\x1b]0;you were here\x07")
     'S2A\ufffd]0;you were here\ufffd'
+    >>> visible("S2A\u202eA2S")
+    'S2A\ufffdA2S'
     """
     return text.translate(CONTROLS)
 

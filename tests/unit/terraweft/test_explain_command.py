@@ -64,7 +64,7 @@ def test_people_get_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert words in out
 
 
-EVIL = "S2A\x1b]52;c;eA==\x07\x9b31m\r\x00"
+EVIL = "S2A\x1b]52;c;eA==\x07\x9b31m\r\x00\u202e\u2066\u200f\u2028\ud800"
 
 
 def test_an_item_of_a_stranger_does_not_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
