@@ -4,6 +4,7 @@ padding included.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +13,16 @@ import zarr
 from numpy.typing import NDArray
 
 from schemas.dataset import DatasetDocument
+from schemas.errors import DatasetError
 from schemas.sample import LayerArrays, Sample
 from shards.samples import label_arrays
 from shards.storage import Storage
 from shards.zarr_arrays import NAT
 from shards.zarr_groups import padding_of
 from shards.zarr_store import open_store, store_digest
+
+LARGEST = 4 << 30
+"""Bytes: no chip has as many in one array, no chunk, and no array of coordinates."""
 
 
 class ZarrCheck:
@@ -35,8 +40,15 @@ class ZarrCheck:
         self._small: dict[str, NDArray[Any]] = {}
 
     def faults(self, chip_ids: list[str]) -> Iterator[str]:
-        """Groups, digest, chips and bands."""
+        """Groups, digest, chips and bands.
+
+        Raises:
+            DatasetError: an array is larger than any of ours: who reads it would take all memory.
+        """
         groups = sorted(name for name, _ in self.top.groups())
+        for path, array in self.top.members(max_depth=None):
+            if isinstance(array, zarr.Array):
+                _check_size(path, array, len(chip_ids))
         if groups != sorted(self.document.zarr["groups"]):
             yield f"groups {groups}, dataset.json says {sorted(self.document.zarr['groups'])}"
         digest = store_digest(self.store)
@@ -107,3 +119,17 @@ class ZarrCheck:
         if path not in self._small:
             self._small[path] = np.asarray(self._array(path)[...])
         return self._small[path]
+
+
+def _check_size(path: str, array: Any, chips: int) -> None:
+    """Look at what an array says of itself, before any of it is read.
+
+    Raises:
+        DatasetError: it has other chips, or a chip, a chunk or all of its coordinates are larger than `LARGEST`.
+    """
+    shape, item = array.shape, array.dtype.itemsize
+    if len(shape) > 2 and shape[0] != chips:
+        raise DatasetError(f"zarr {path} holds {shape[0]} chips, chips.parquet {chips}")
+    held = math.prod(shape[1:] if len(shape) > 2 else shape)
+    if item * max(held, math.prod(array.chunks)) > LARGEST:
+        raise DatasetError(f"zarr {path} has the shape {shape} in chunks of {array.chunks}: more than is ever read")

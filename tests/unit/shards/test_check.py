@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from schemas.errors import DatasetError
 from schemas.sample import LayerArrays, Sample
@@ -18,6 +19,7 @@ from shards.check import check_dataset
 from shards.reader import open_dataset
 from shards.storage import open_storage
 from shards.version import publish
+from shards.zarr_store import open_repository
 from tests.unit.shards import made_up
 
 
@@ -367,3 +369,28 @@ def test_zarr_that_is_not_its_shard_is_found(dataset_root: Path) -> None:
     found = words(dataset_root)
     for name in ("s2_10m/data", "s1/data", "label", "label_worldcover", "confidence"):
         assert f"zarr {name} differs" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "shape"),
+    [
+        ("s2_10m/data", (10, 3, 2, 1 << 20, 1 << 20)),
+        ("s2_10m/time", (10, 1 << 40)),
+        ("label/data", (1 << 40, 24, 36)),
+    ],
+)
+def test_zarr_of_a_size_that_no_memory_holds_is_told_and_not_read(
+    dataset_root: Path, path: str, shape: tuple[int, ...]
+) -> None:
+    version = open_dataset(dataset_root).version
+    repository = open_repository(open_storage(dataset_root))
+    repository.create_branch("evil", repository.lookup_tag(version))
+    session = repository.writable_session("evil")
+    array = zarr.open_group(session.store)[path]
+    assert isinstance(array, zarr.Array)
+    array.resize(shape)
+    repository.create_tag("evil", snapshot_id=session.commit("larger"))
+    tag = dataset_root / f"zarr/refs/tag.{version}"
+    shutil.rmtree(tag)
+    tag.with_name("tag.evil").rename(tag)
+    assert f"zarr {path} h" in words(dataset_root)
