@@ -94,10 +94,10 @@ class SqliteLedger:
         try:
             self._owners.mkdir(parents=True, exist_ok=True)
             self._lock: IO[bytes] = (self._owners / self.owner).open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             why = f"the ledger cannot be written to: {error.strerror}"
             raise UserError(why, where=str(path), mend="name another file") from error
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._ballast = path.with_name(path.name + ".ballast")
         self._db = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
         try:

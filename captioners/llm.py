@@ -158,7 +158,9 @@ class ChatServer:
         self._openai, self._key, self.base_url, self._timeout_s = openai, key, base_url, timeout_s
         try:
             client = openai.DefaultAsyncHttpxClient(
-                timeout=timeout_s, headers={"Accept-Encoding": "gzip, deflate"}, event_hooks={"response": [_stay, _bound]}
+                timeout=timeout_s,
+                headers={"Accept-Encoding": "gzip, deflate"},
+                event_hooks={"response": [_stay, _bound]},
             )
             self._client = openai.AsyncOpenAI(
                 api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s, http_client=client
@@ -274,7 +276,9 @@ async def _stay(response: Any) -> None:
     """
     if response.has_redirect_location and response.request.method != "GET":
         there = urlsplit(str(response.request.url.join(response.headers["location"])))
-        raise SentElsewhereError(response.status_code, f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}")
+        raise SentElsewhereError(
+            response.status_code, f"{there.scheme}://{there.netloc.rpartition('@')[2]}{there.path}"
+        )
 
 
 async def _bound(response: Any) -> None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from schemas.errors import ThrottledError
+from schemas.errors import ThrottledError, UserError
 from schemas.recipe import HostLimit
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class HostLimits:
                     folder / f"place-{(first + step) % places}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666
                 )
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
                     return file
                 except BlockingIOError:
                     os.close(file)
@@ -129,10 +129,10 @@ class HostLimits:
 
     @contextmanager
     def _gate(self, host: str) -> Iterator[int]:
-        self._folder(host)
+        folder = self._folder(host)
         file = os.open(self._gate_path(host), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file, fcntl.LOCK_EX, folder)
             yield file
         finally:
             os.close(file)
@@ -146,6 +146,22 @@ class HostLimits:
             folder.mkdir(parents=True, exist_ok=True)
             self._made.add(host)
         return folder
+
+
+def _lock(file: int, how: int, folder: Path) -> None:
+    """Lock a file.
+
+    Raises:
+        BlockingIOError: another holds it, and nobody is to be waited for.
+        UserError: the filesystem has no locks.
+    """
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # Lustre without -o flock: ENOSYS
+        why = f"this filesystem gives no lock, so that nobody can count requests: {error.strerror}"
+        raise UserError(why, where=str(folder), mend="name a folder on another one in TERRAWEFT_LIMITS") from error
 
 
 def _safe(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from schemas.errors import ThrottledError
+from schemas.errors import ThrottledError, UserError
 from schemas.recipe import HostLimit
 from sources.faults import error_of_status
 from sources.limits import HostLimits
@@ -140,6 +141,19 @@ def test_a_host_that_throttles_is_left_alone_although_the_clock_was_set_back(tmp
     other.pause("h", 7.0)
     with one.slot("h"):
         assert clock.slept == pytest.approx(14.0, abs=1e-3)
+
+
+def test_a_filesystem_without_locks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    for rule in (HostLimit(concurrency=1), HostLimit(per_second=1.0)):
+        with (
+            pytest.raises(UserError, match=r"gives no lock.*TERRAWEFT_LIMITS"),
+            HostLimits({"*": rule}, tmp_path).slot("h"),
+        ):
+            pass
 
 
 def test_limits_pickle_as_rules_and_folder(tmp_path: Path) -> None:
