@@ -10,11 +10,13 @@ import json
 import logging
 import smtplib
 import ssl
+import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 from schemas.region_table import Notify
@@ -22,7 +24,9 @@ from schemas.region_table import Notify
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 20.0
-"""How long a server may take to accept a message."""
+"""How long a server may be silent."""
+WHOLE_S = 60.0
+"""How long a message may take in all: a server that answers byte by byte is never silent."""
 PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -60,11 +64,35 @@ def notify(rule: Notify, event: Event, environment: Mapping[str, str]) -> int:
             log.warning("%s is not set: nobody was told that %s %s", name, event.region, event.kind)
             continue
         try:
-            send(address, event)
+            _in_time(partial(send, address, event))
             sent += 1
         except Exception as error:  # an address may be wrong in many ways, and the refresh is done all the same
             log.warning("the message to %s was not accepted: %s", name, type(error).__name__)
     return sent
+
+
+def _in_time(send: Callable[[], None]) -> None:
+    """Send a message; a thread that is still at it after `WHOLE_S` is left to itself.
+
+    Raises:
+        TimeoutError: it took too long.
+        Exception: what sending raised.
+    """
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            send()
+        except Exception as error:
+            failed.append(error.with_traceback(None))  # which holds this frame, and it the connection
+
+    thread = threading.Thread(target=run, name="notify", daemon=True)
+    thread.start()
+    thread.join(WHOLE_S)
+    if thread.is_alive():
+        raise TimeoutError
+    if failed:
+        raise failed.pop()
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -85,8 +113,7 @@ def post_json(address: str, event: Event) -> None:
         raise ValueError("a webhook has an http or https address")
     body = json.dumps(asdict(event) | {"text": f"{event.headline}: {event.text}"}).encode()
     request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"}, method="POST")
-    with urllib.request.build_opener(_Stay).open(request, timeout=PATIENCE_S) as answer:
-        answer.read()
+    urllib.request.build_opener(_Stay).open(request, timeout=PATIENCE_S).close()
 
 
 def send_mail(address: str, event: Event) -> None:

@@ -127,6 +127,29 @@ def test_a_server_s_refusal_is_no_success(hook: tuple[str, list[dict[str, str]]]
     assert len(told) == 1
 
 
+def test_a_webhook_that_answers_byte_by_byte_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = threading.Event()
+
+    class Dripping(BaseHTTPRequestHandler):
+        def handle(self) -> None:
+            while not done.wait(0.01):
+                self.wfile.write(b"H")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    monkeypatch.setattr("flows.notify.WHOLE_S", 0.2)
+    with serving(Dripping) as url:
+        assert notify(Notify(webhook_env="HOOK", when=("failed",)), EVENT, {"HOOK": url}) == 0
+        done.set()
+        for thread in threading.enumerate():
+            if thread.name == "notify":
+                thread.join()
+    assert "TimeoutError" in caplog.text
+
+
 def test_a_webhook_that_moved_was_not_told(
     hook: tuple[str, list[dict[str, str]]], caplog: pytest.LogCaptureFixture
 ) -> None:
