@@ -146,7 +146,7 @@ def tiles_of(cells: CellTable) -> NDArray[np.str_]:
     for code in np.unique(cells.epsg):
         here = cells.epsg == code
         epsg = int(code)
-        if not 32601 <= epsg <= 32760:
+        if not (32601 <= epsg <= 32660 or 32701 <= epsg <= 32760):  # 32661 is polar
             raise RecipeError(f"EPSG:{epsg} is no UTM zone: its chips have no MGRS tile", where="split.by")
         if epsg < 32700 and bool((y[here] < 0).any()):
             raise RecipeError("cells in northern numbers lie south of the equator", where="split.by", mend="use 327zz")

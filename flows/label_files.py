@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from schemas.recipe import Recipe, fill
 from shards.layout import sha256_of
+from sources.openers import on_disk
 
 KNOWN = "label_files.json"
 """Name of the file that remembers hashes, below ``work/``."""
@@ -64,4 +65,4 @@ def local_path(href: str) -> Path | None:
     parts = urlsplit(href)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
-    return Path(href) if "://" not in href and not href.startswith("/vsi") else None
+    return Path(on_disk(href)) if "://" not in href and not href.startswith("/vsi") else None

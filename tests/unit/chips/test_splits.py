@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from chips.cell_table import CellTable
 from chips.grid_utm import to_table
-from chips.splits import split_cells, years_of
+from chips.splits import split_cells, units_of, years_of
 from schemas.errors import RecipeError
 from schemas.recipe import SplitRule
 
@@ -78,6 +78,8 @@ def test_folds_hold_the_strata_alike() -> None:
         assert (strata[folds == fold] == "rare").sum() == 30
     assert set(splits[folds == "f0"]) == {"test"}
     assert set(splits[folds == "f1"]) == {"val"}
+    without_val = rule.model_copy(update={"fractions": (0.75, 0.0, 0.25)})
+    assert set(split_cells(cells.with_column("class", strata), without_val, 7)[0]) == {"train", "test"}
 
 
 def test_every_fold_is_test_once() -> None:
@@ -140,6 +142,35 @@ def test_year_is_taken_from_a_date() -> None:
     cells = _cells(2, 1).with_column("date", np.array(["2019-12-31", "2020-01-01"]))
     _, units, _ = split_cells(cells, SplitRule(method="groups", by="year"), 7)
     assert units.tolist() == ["2019", "2020"]
+
+
+def test_mgrs_squares_are_those_of_the_chips_centres() -> None:
+    rule = SplitRule(method="groups", by="mgrs")
+    places = [(3, 53, 32601), (3, 53, 32633), (4, 53, 32660), (2, -38, 32734)]
+    squares = [to_table(np.array([x]), np.array([y]), epsg, 100_000.0, "r") for x, y, epsg in places]
+    assert units_of(CellTable.concat(squares), rule).tolist() == ["01UCP", "33UUP", "60UVU", "34HBH"]
+    beside_an_edge = to_table(np.array([599, 600]), np.array([5500, 5500]), 32632, 500.0, "r")
+    assert units_of(beside_an_edge, rule).tolist() == ["32RKN", "32RLN"]
+
+
+@pytest.mark.parametrize("epsg", [3035, 32661, 32761])
+def test_what_lies_in_no_zone_has_no_mgrs_square(epsg: int) -> None:
+    with pytest.raises(RecipeError, match=f"EPSG:{epsg} is no UTM zone"):
+        units_of(to_table(np.array([20]), np.array([20]), epsg, 100_000.0, "r"), SplitRule(method="groups", by="mgrs"))
+    southern = to_table(np.array([3]), np.array([-1]), 32633, 100_000.0, "r")
+    with pytest.raises(RecipeError, match="south of the equator"):
+        units_of(southern, SplitRule(method="groups", by="mgrs"))
+
+
+def test_one_colour_of_a_checkerboard_is_train_and_the_other_is_shared_by_val_and_test() -> None:
+    rule = SplitRule(method="checkerboard", block_m=1920.0, fractions=(0.2, 0.6, 0.2))
+    splits, units, _ = split_cells(_cells(180, 150), rule, 7)
+    is_white = np.array([sum(map(int, unit.split("_")[1:])) % 2 == 0 for unit in units.tolist()])
+    assert ((splits == "train") == is_white).all()
+    assert rule.aimed_at() == pytest.approx((0.5, 0.375, 0.125))
+    assert [(splits == name).mean() for name in ("train", "val", "test")] == pytest.approx(
+        [0.5, 0.375, 0.125], abs=0.02
+    )
 
 
 def test_unknown_column_names_the_known() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.label_files import label_files
+from flows.label_files import label_files, local_path
 from shards.layout import sha256_of
+from sources.openers import PlainOpener
 from tests.unit.chips.test_inputs import recipe
 
 
@@ -33,3 +34,16 @@ def test_a_shapefile_is_all_of_its_files(tmp_path: Path, ending: str) -> None:
     assert hash_of(tmp_path / "mine.shp") == before
     (tmp_path / f"mine{ending}").write_bytes(b"afterwards")
     assert hash_of(tmp_path / "mine.shp") != before
+
+
+@pytest.mark.parametrize("name", ["{}/a b.gpkg", "{}/a%20b.gpkg", "file://{}/a%20b.gpkg"])
+def test_a_file_is_looked_at_where_it_is_read(tmp_path: Path, name: str) -> None:
+    there = tmp_path / "a b.gpkg"
+    there.write_bytes(b"areas")
+    href = name.format(tmp_path)
+    assert local_path(href) == Path(PlainOpener().resolve(href)) == there
+
+
+@pytest.mark.parametrize("href", ["https://h.example.org/a.gpkg", "s3://bucket/a.gpkg", "/vsizip/a.zip/a.gpkg"])
+def test_what_lies_elsewhere_is_no_file_of_this_machine(href: str) -> None:
+    assert local_path(href) is None
