@@ -244,8 +244,7 @@ def _middle(numbers: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[
     used = np.isfinite(numbers).sum(axis=0)
     ordered = np.sort(numbers, axis=0)  # NaN last
     low = np.take_along_axis(ordered, np.maximum((used - 1) // 2, 0)[np.newaxis], axis=0)[0]
-    high = np.take_along_axis(ordered, np.minimum(used // 2, len(numbers) - 1)[np.newaxis], axis=0)[0]
-    high = np.where(used % 2 == 1, low, high)
+    high = np.take_along_axis(ordered, (used // 2)[np.newaxis], axis=0)[0]  # the same one where their number is odd
     middle: NDArray[np.float64] = (low.astype(np.float64) + high) / 2
     return middle, used
 

@@ -163,6 +163,29 @@ def test_choice_of_the_finest_layer_holds_in_a_coarser_one_where_it_is_as_clear(
     np.testing.assert_array_equal(chosen(stack, time_costs([0, 1]), 1, preferred), [[0, 1, 1], [1, 1, 1]])
 
 
+@given(hnp.arrays(np.int16, (4, 6), elements=st.integers(-1, 2)), st.integers(-1, 1), st.integers(-1, 1))
+def test_an_index_on_a_coarser_grid_is_the_most_frequent_of_those_within(index: Any, down: int, right: int) -> None:
+    fine = GeoRef(32632, 0.0, 120.0, 10.0, (4, 6))
+    coarse = GeoRef(32632, 20.0 * right, 120.0 - 20.0 * down, 20.0, (2, 3))
+    around = np.pad(index, 2, constant_values=NOBODY)
+    found = index_on(index, fine, coarse)
+    for y, x in np.ndindex(2, 3):
+        top, left = 2 + 2 * (y + down), 2 + 2 * (x + right)
+        within = around[top : top + 2, left : left + 2]
+        counts = [int((within == number).sum()) for number in range(3)]
+        assert found[y, x] == (counts.index(max(counts)) if any(counts) else NOBODY)
+    np.testing.assert_array_equal(index_on(index, fine, fine), index)
+
+
+def test_where_no_date_is_clear_and_no_value_means_no_data_stands_zero() -> None:
+    stack = Stack(
+        [stored(np.full((1, 1, 2), 7, np.uint8), nodata=None)], [np.array([[Valid.CLEAR, Valid.CLOUD]], np.uint8)]
+    )
+    done = blended(stack, "median")
+    assert done.stored.data.tolist() == [[[7, 0]]]
+    assert done.valid.tolist() == [[Valid.CLEAR, Valid.NODATA]]
+
+
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(5)
     stack, _, _ = made(

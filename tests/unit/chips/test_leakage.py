@@ -39,7 +39,17 @@ def test_planted_leaks_are_found() -> None:
     assert report["test"]["shared_blocks"] == 1
     assert report["test"]["min_distance_m"] == 0.0
     assert report["test"]["share_with_shared_items"] == 0.5
-    assert len(warnings_of(report)) == 2
+    assert warnings_of(report) == [
+        "chips of test and train overlap in 1 pair(s)",
+        "test and train share 1 block(s) or group(s)",
+    ]
+    both = leakage_report(cells, np.array(["train", "train", "test", "val", "test"]), np.full(5, "a"), [])
+    assert [line for line in warnings_of(both) if "block" in line] == [
+        f"{pair} share 1 block(s) or group(s)" for pair in ("val and train", "test and train", "test and val")
+    ]
+    for place in ((480.0, 0.0, 480.0, 0.0), (240.0, 240.0, -240.0, -240.0)):  # half of it, and a small one within
+        moved[2] = moved[1] + place
+        assert leakage_report(cells, splits, units, [], dates)["test"]["same_place_pairs"] == 1
 
 
 def test_the_same_place_on_another_date_is_found() -> None:
@@ -56,6 +66,7 @@ def test_empty_splits_report_no_distance() -> None:
     report = leakage_report(_row(0, 1), np.array(["train", "train"]), np.array(["a", "b"]), [])
     assert report["test"] == report["val"]
     assert report["test"]["min_distance_m"] is None
+    assert warnings_of(report) == []
     full = leakage_report(_row(0, 8, 20), np.array(["train", "val", "test"]), np.array(["a", "b", "c"]), [])
     assert report["test"].keys() == full["test"].keys()
     assert report["test"]["share_with_shared_items"] == 0.0

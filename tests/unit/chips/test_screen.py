@@ -10,6 +10,7 @@ import xarray as xr
 
 from chips.defects import is_constant
 from chips.screen import (
+    RULES,
     clear_fraction,
     nodata_fraction,
     saturated_fraction,
@@ -178,6 +179,12 @@ def test_a_planted_defect_breaks_its_rule_and_no_other(rule: str) -> None:
     }
     assert screen("c1", {"s2_10m": layer(data, valid)}, Screen(**others)) is None
     assert screen("c1", {"s2_10m": layer(data, valid)}, Screen()) is None
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "reject_constant"])
+def test_a_limit_rests_only_where_it_lets_all_pass(rule: str) -> None:
+    for limit in (0.01, 0.5, 0.99):
+        assert RULES[rule].limit(Screen.model_validate({rule: limit})) == limit
 
 
 def test_radar_is_not_asked_for_clear_ground() -> None:

@@ -105,3 +105,11 @@ def test_a_tile_on_the_antimeridian_touches_what_lies_on_both_sides_and_nothing_
     crosses = shapely.bounds(hulls)[0, 2] - shapely.bounds(hulls)[0, 0] > 180
     assert crosses
     assert item.tolist() == [0, 1]
+
+
+def test_a_tile_on_the_antimeridian_does_not_span_the_world() -> None:
+    outlines = shapely.box([179.8, -180.0, 9.0], [-17.0, -17.0, 47.0], [180.0, -179.8, 9.1], [-16.8, -16.8, 47.1])
+    across, plain = hulls_of(outlines, np.array([0, 0, 1]))
+    assert shapely.covers(across, outlines).tolist() == [True, True, False]
+    assert not across.intersects(shapely.Point(0.0, -16.9))
+    assert plain.equals(outlines[2])

@@ -108,6 +108,9 @@ def test_of_windows_that_overlap_the_first_one_holds() -> None:
     spans = [Span(f"w{i}", noon + timedelta(days=i), noon + timedelta(days=last), noon) for i, last in enumerate(ends)]
     assert span_at(spans, noon + timedelta(days=2)) == 0
     assert span_at(spans, noon + timedelta(days=7)) == 2
+    assert (
+        span_at([Span("past", noon - timedelta(days=9), noon - timedelta(days=8), noon), *spans], spans[1].end_utc) == 1
+    )
     assert span_at(spans, noon - timedelta(days=1)) is None
     assert span_at([], noon) is None
 
@@ -166,6 +169,8 @@ def test_growth_comes_from_the_table() -> None:
         "p.csv:2021.start": date(2021, 4, 1),
         "p.csv:2021.peak": date(2021, 6, 20),
         "p.csv:2021.end": date(2021, 9, 5),
+        "q.csv:2020.start": date(2020, 4, 1),  # of another table
+        "e.csv:event": date(2021, 5, 1),
     }
     grown, wish = chip(**days), {"kind": "seasons", "calendar": "phenology", "table": "p.csv"}
     assert windows(grown, **wish) == [("2021-season", "04-01", "09-05")]

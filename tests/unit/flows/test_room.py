@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +31,8 @@ def test_a_disk_that_is_too_small_is_told(tmp_path: Path, caplog: pytest.LogCapt
     here, in_store = (1 + 1 / kinds) * PETABYTE / 2, PETABYTE / kinds / 2  # half of the plan's chips
     assert f"needs up to {here / 1e9:.3g} GB" in told(caplog, tmp_path, PETABYTE)
     assert f"needs up to {in_store / 1e9:.3g} GB" in told(caplog, tmp_path, PETABYTE, root="s3://bucket/dataset")
-    assert told(caplog, tmp_path, 1_000) == ""
+    fits = round(1.5 * shutil.disk_usage(tmp_path).free / (1 + 1 / kinds))  # half of it does, the whole would not
+    assert told(caplog, tmp_path, fits) == ""
     assert told(caplog, tmp_path, PETABYTE, before="v1") == "", "a refresh writes what changed"
     (tmp_path / "run" / "first" / "tile").mkdir(parents=True)
     assert told(caplog, tmp_path, PETABYTE) == "", "a part of it is behind a run that goes on"

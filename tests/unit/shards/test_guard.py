@@ -59,7 +59,9 @@ def test_pictures_are_not_searched_but_what_is_around_them_is() -> None:
 
 
 def test_the_datasets_own_folder_is_forbidden() -> None:
-    assert findings("made in /very/special/place", ["/very/special/place"]) == ["the local path '/very/special/place'"]
+    folders = ["/very/special/place", "/"]
+    assert findings("made in /very/special/place", folders) == ["the local path '/very/special/place'"]
+    assert findings("made elsewhere / by others", folders) == []
 
 
 def test_addresses_lose_query_fragment_and_password() -> None:

@@ -16,13 +16,24 @@ from pydantic import ValidationError
 
 from schemas.errors import AccessDeniedError, AssetMissingError, TransientSourceError, UnsupportedItemError, UserError
 from schemas.recipe import Credential
-from sources.credentials import CredentialedOpener, Login, Reference, _signer_of, covers, is_host
+from sources.credentials import (
+    CredentialedOpener,
+    Login,
+    Reference,
+    _signer_of,
+    billed_by,
+    covers,
+    is_host,
+    make_opener,
+    require_credentials,
+)
 from sources.fetch import fetch_range
 from sources.limits import HostLimits
 from sources.openers import PlainOpener, gdal_settings, unsigned
 from sources.signing_login import LoginSigner
 from sources.signing_sas import SasSigner
 from tests.loopback import serving
+from tests.unit.chips.test_inputs import recipe
 from tests.unit.sources.gates import CONTENT, PASSWORD, USER, Gates, TestVault, gates, port_of
 
 VAULT = TestVault(
@@ -268,6 +279,27 @@ def test_hosts_are_matched_whole() -> None:
     assert covers(landsat, "https://usgs-landsat.s3.us-west-2.amazonaws.com/a.tif")
     assert not covers(landsat, "s3://sentinel-s2-l2a/a.tif")
     assert not covers(landsat, "https://usgs-landsat.s3.us-west-2.amazonaws.com.evil.net/a.tif")
+    two = Credential(kind="bearer", env="TOKEN", hosts=("a.example.org", "b.example.org"))
+    assert [covers(two, f"https://{name}.example.org/x") for name in "abc"] == [True, True, False]
+
+
+def test_an_opener_has_the_credentials_and_the_leave_that_catalogs_name() -> None:
+    public: dict[str, Any] = {"kind": "stac-api", "href": "https://stac.example.org"}
+    asked = recipe(
+        catalogs={"c": public, "mine": {**public, "allow_local": True, "credentials": ["used"]}},
+        credentials={
+            "used": {"kind": "s3", "profile": "mine", "hosts": ["paid"], "requester_pays": True},
+            "spare": {"kind": "s3", "profile": "absent", "hosts": ["*"], "requester_pays": True},
+        },
+    )
+    opener = make_opener(asked, VAULT, HostLimits({}, None))
+    assert opener.allow_local, "one of its catalogs may"
+    assert [name for name, _ in opener.credentials] == ["used"]
+    require_credentials(asked, VAULT)
+    assert billed_by(asked, ["s3://free/a.tif"]) == []
+    assert billed_by(asked, ["s3://free/a.tif", "s3://paid/a.tif"]) == ["used"]
+    closed = asked.model_copy(update={"catalogs": {"c": asked.catalogs["c"]}})
+    assert not make_opener(closed, VAULT, HostLimits({}, None)).allow_local
 
 
 @pytest.mark.parametrize(

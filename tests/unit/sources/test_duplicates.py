@@ -53,6 +53,7 @@ def test_of_one_baseline_the_later_generation_wins() -> None:
     kept, lines = resolve_duplicates([scene("z", made="2021-06-01T12"), scene("a", made="2021-06-02T12")])
     assert [item.item_id for item in kept] == ["a"]
     assert lines == ["z is replaced by a: generated 2021-06-01T12, the other 2021-06-02T12"]
+    assert resolve_duplicates([scene("z"), scene("a")])[1] == ["a is replaced by z: same baseline; z comes later"]
 
 
 def test_what_is_no_duplicate_is_kept() -> None:
@@ -62,6 +63,7 @@ def test_what_is_no_duplicate_is_kept() -> None:
         scene("other zone", epsg=32633),
         scene("other datatake", datatake="GS2B_20210601"),
         scene("other part", box=(11.9, 47.0, 12.9, 48.0)),
+        scene("a moment later", after_s=6),
         scene("later", after_s=7200),
         scene("without datatake", datatake=""),
         scene("without datatake 2", datatake=""),
@@ -70,6 +72,11 @@ def test_what_is_no_duplicate_is_kept() -> None:
     assert len(kept) == len(items)
     assert lines == []
     assert [item.item_id for item in kept][-1] == "later"
+
+
+def test_a_moment_a_tile_that_one_does_not_name_and_a_part_of_the_ground_keep_no_processings_apart() -> None:
+    for old in (scene("a", after_s=4), scene("a", tile=""), scene("a", box=(11.0, 47.0, 11.4, 48.0))):
+        assert [item.item_id for item in resolve_duplicates([old, scene("b", "05.00")])[0]] == ["b"]
 
 
 def test_what_its_catalog_deprecates_wins_over_nothing() -> None:

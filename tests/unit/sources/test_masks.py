@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import arrays
 from schemas.chip import VALID_PRECEDENCE, Valid
 from schemas.errors import UnsupportedItemError
 from schemas.georef import GeoRef
-from sources.masks import pixel_codes, resample_valid, to_valid, worst_of
+from schemas.scene import MaskKind
+from sources.masks import MASK_LAYERS, pixel_codes, resample_valid, to_valid, worst_of
 
 ROW = np.newaxis
 
@@ -75,6 +76,16 @@ def test_fmask_of_hls() -> None:
     assert to_valid("fmask_hls", {"fmask": values}).tolist() == [[1, 2, 3, 4, 6, 0, 5, 1]]
 
 
+@pytest.mark.parametrize("kind", [kind for kind, layers in MASK_LAYERS.items() if layers])
+def test_ground_outside_a_quality_layer_is_fill_or_says_nothing(kind: MaskKind) -> None:
+    outside = {name: np.full((3, 4), value, dtype) for name, (dtype, value) in MASK_LAYERS[kind].items()}
+    first = next(iter(outside))
+    assert (to_valid(kind, outside) == Valid.NODATA).all()
+    ground = np.array([code for code in range(256) if code != outside[first][0, 0]]).astype(outside[first].dtype)
+    others = {name: np.full(ground.shape, layer[0, 0]) for name, layer in outside.items() if name != first}
+    np.testing.assert_array_equal(to_valid(kind, {first: ground, **others}), to_valid(kind, {first: ground}))
+
+
 def test_no_mask_is_clear_everywhere() -> None:
     assert to_valid("none", {"any": np.zeros((4, 3, 2))}).tolist() == [[1, 1]] * 3
 
@@ -128,6 +139,12 @@ def test_half_shifted_lattices_take_the_pixel_under_the_centre() -> None:
     codes = np.array([[1, 2, 3, 4, 5, 6]] * 4, np.uint8)
     shifted = GeoRef(32633, 500_015, 4_999_985, 30, (2, 3))
     assert resample_valid(codes, LATTICE_20, shifted).tolist() == [[2, 4, 5], [2, 4, 5]]
+
+
+def test_a_factor_that_is_not_whole_takes_the_pixel_under_the_centre() -> None:
+    codes = np.array([[1, 2, 3, 4, 5, 6]] * 4, np.uint8)
+    coarse = GeoRef(32633, 500_000, 5_000_000, 50, (1, 2))  # centres at 25 and 75 m, in the pixels from 20 and 60 m
+    assert resample_valid(codes, LATTICE_20, coarse).tolist() == [[2, 4]]
 
 
 def test_ground_outside_the_mask_is_no_data() -> None:

@@ -31,6 +31,7 @@ LOCAL = [
     "http://127.0.0.1/a.tif",
     "http://localhost:8080/a.tif",
     "http://[::1]/a.tif",
+    "http://[::1%258.8.8.8]/a.tif",
     "http://[::ffff:10.0.0.1]/a.tif",
     "http://10.1.2.3/a.tif",
     "http://192.168.0.1/a.tif",
@@ -47,6 +48,7 @@ NEVER = [
     "/vsizip//etc/a.zip",
     "vrt://a.tif?bands=1",
     "GTIFF_DIR:1:a.tif",
+    "PG:dbname=secrets",
     "<VRTDataset/>",
     "ftp://h/a.tif",
     "javascript:alert(1)",
@@ -72,6 +74,10 @@ def test_gdals_own_language_is_never_opened(href: str) -> None:
 def test_public_addresses_are_opened_as_they_are(href: str) -> None:
     assert not refusal(href, allow_local=False)
     assert PlainOpener(allow_local=True).resolve(href) == href
+
+
+def test_a_bucket_is_no_host_whose_name_is_looked_up() -> None:
+    assert PlainOpener(allow_local=False).resolve("s3://localhost/a.tif") == "s3://localhost/a.tif"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +138,7 @@ def test_groups_and_sites_are_no_public_hosts() -> None:
         ("s3://bucket/what?.tif", "s3://bucket/what?.tif"),
         ("s3://key:secret@bucket/a.tif", "s3://bucket/a.tif"),
         ("abfs://box@account/a.tif?sv=3&sig=secret", "abfs://box@account/a.tif"),
+        ("s3://bucket/a.tif?versionId=7&X-Amz-Signature=secret", "s3://bucket/a.tif"),
         ("https://h/a.tif?Subscription-Key=secret&n=1", "https://h/a.tif?n=1"),
         ("https://h/a.tif?password=secret&client_secret=x&jwt=y", "https://h/a.tif"),
         ("https://h/a%20b.tif?key=secret&KEY=x&auth=y&n=1", "https://h/a%20b.tif?n=1"),

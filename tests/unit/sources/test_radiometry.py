@@ -132,6 +132,9 @@ def test_floating_point_is_what_the_item_says_or_is_refused() -> None:
     for offset in (None, 0.0, -0.2):
         with pytest.raises(UnsupportedItemError, match="floating-point"):
             from_item_or_document("x", [replace(stated, scale=None, offset=offset)], profile, "reflectance")
+    beside = replace(stated, scale=None, offset=None)  # one band of floating point among digital numbers
+    with pytest.raises(UnsupportedItemError, match="floating-point"):
+        from_item_or_document("x", [info(), beside], profile, "reflectance")
 
 
 def test_an_offset_without_its_scale_is_the_products_or_is_refused() -> None:

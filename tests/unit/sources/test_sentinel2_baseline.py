@@ -61,6 +61,13 @@ def test_a_property_and_a_name_on_both_sides_of_04_are_both_told() -> None:
 def test_the_older_level_1_of_a_part_contradicts_nothing() -> None:
     told = item(s2__processing_baseline="05.00", s2__datatake_id="GS2B_20180419T095549_037185_N02.06")
     assert sides_of_04(told) == ("", "05.00")
+    within = item(href=f"https://x.example.org/{NAME}/B02.tif", s2__datatake_id="GS2B_20180419T095549_037185_N02.06")
+    assert sides_of_04(within) == ("", "05.10"), "nor one beside the product's folder"
+
+
+def test_the_baseline_from_which_there_is_an_offset_is_on_its_side() -> None:
+    assert sides_of_04(item(s2__processing_baseline="04.00")) == ("", "04.00")
+    assert sides_of_04(item(s2__processing_baseline="03.99")) == ("03.99", "")
 
 
 def test_a_users_own_processing_is_on_neither_side() -> None:
