@@ -114,7 +114,13 @@ def test_tokens_have_a_limit_of_their_own(opened: Open) -> None:
         refused = ledger.apply([intent("b", worst_tokens=60, limit_tokens=100)])[0]
         assert "60 tokens" in str(refused)
         answer(ledger, row)
-        begin(ledger, "b", worst_tokens=60, limit_tokens=100)
+        row = begin(ledger, "b", worst_tokens=60, limit_tokens=100)
+        ledger.apply([Ending(row, "refused", 429)])  # takes none
+        row = begin(ledger, "c", worst_tokens=60, limit_tokens=100)
+        for state in ("doubt", "answered"):  # an answer that says no usage has taken what it may
+            ledger.apply([Ending(row, state, cost_nano=None)])
+            refused = ledger.apply([intent("d", worst_tokens=60, limit_tokens=100)])[0]
+            assert "60 tokens" in str(refused)
 
 
 def test_a_group_takes_what_fits_in_its_order(opened: Open) -> None:

@@ -108,9 +108,8 @@ def test_of_windows_that_overlap_the_first_one_holds() -> None:
     spans = [Span(f"w{i}", noon + timedelta(days=i), noon + timedelta(days=last), noon) for i, last in enumerate(ends)]
     assert span_at(spans, noon + timedelta(days=2)) == 0
     assert span_at(spans, noon + timedelta(days=7)) == 2
-    assert (
-        span_at([Span("past", noon - timedelta(days=9), noon - timedelta(days=8), noon), *spans], spans[1].end_utc) == 1
-    )
+    past = Span("past", noon - timedelta(days=9), noon - timedelta(days=8), noon)
+    assert span_at([past, *spans[:2]], noon + timedelta(days=1)) == 1
     assert span_at(spans, noon - timedelta(days=1)) is None
     assert span_at([], noon) is None
 

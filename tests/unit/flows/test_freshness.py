@@ -100,6 +100,7 @@ def test_runs_that_leave_a_version_waiting_keep_no_promise(
     root = site / "data" / "inn"
     _publish(root, NOW - timedelta(days=7))
     assert (_of(site, "inn").state, _of(site, "inn").waits) == ("fresh", "")
+    assert _of(site, "inn").checked_utc == NOW - timedelta(hours=1), "a run that found nothing new is younger"
     storage, nights = open_storage(root), []
     recipe = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
     for night in (3, 2):

@@ -76,6 +76,20 @@ def test_what_the_recipe_names_first_decides_nothing() -> None:
     assert made[0].argmax() == TREES
 
 
+@pytest.mark.parametrize(
+    ("corine", "osm", "wanted"), [(0.95, 0.8, TREES), (0.8, 0.95, CROPS), (0.8, 0.8, TREES)], ids=str
+)
+def test_the_source_that_is_right_most_often_decides_and_of_equals_the_first_by_name(
+    corine: float, osm: float, wanted: int
+) -> None:
+    sources = {"corine": {"kind": "corine", "href": "a.tif", "accuracy": corine},
+               "osm": {"kind": "osm", "href": "a.osm.pbf", "accuracy": osm}}  # fmt: skip
+    for names in (("corine", "osm"), ("osm", "corine")):
+        setup = setup_of(Labels.model_validate({"sources": {name: sources[name] for name in names}, "fuse": {}}))
+        (shares,) = known_of(said(setup, corine=BROADLEAVED, osm=FARMLAND), setup, (1.0, 1.0))
+        assert shares.argmax() == wanted
+
+
 def test_alone_is_where_no_map_speaks_that_is_listened_to() -> None:
     setup = setup_with(("wc21", "osm"))
     rows = [said(setup, osm=FOREST), said(setup, wc21=10, osm=FOREST), said(setup, wc21=10), said(setup)]

@@ -23,7 +23,7 @@ from shards.export import ExportOptions, export_dataset
 from shards.history import find_garbage, remove_garbage
 from shards.layout import TABLES, version_path
 from shards.outcome_tables import run_table
-from shards.pointer import list_versions, read_pointer
+from shards.pointer import list_versions, read_pointer, unfinished_versions
 from shards.reader import open_dataset
 from shards.storage import open_storage
 from shards.text_table import texts_table
@@ -441,6 +441,41 @@ def test_a_version_whose_parent_was_replaced_meanwhile_is_not_promoted(tmp_path:
     with pytest.raises(DatasetError, match="is current"):
         promote(storage, waiting.version)
     assert read_pointer(storage).current == other.version  # type: ignore[union-attr]
+
+
+def test_a_draft_made_from_another_version_than_the_current_one_is_not_published(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dataset")
+    root, samples = tmp_path / "dataset", [samples_of(2 + n) for n in range(4)]
+    with pytest.raises(DatasetError, match="moved the pointer meanwhile, from 20200101T000000Z-00000000 to nothing"):
+        publish(storage, made_up.draft(root, samples[0], parent="20200101T000000Z-00000000", zarr_shard_chips=None))
+    first = publish(storage, made_up.draft(root, samples[0], parent="", zarr_shard_chips=None)).version
+    second = publish(storage, made_up.draft(root, samples[1], parent=first, zarr_shard_chips=None)).version
+    for parent in ("", first):
+        with pytest.raises(DatasetError, match=f"from {parent or 'nothing'} to {second}"):
+            publish(storage, made_up.draft(root, samples[2], parent=parent, zarr_shard_chips=None))
+    assert list_versions(storage) == [first, second]
+    assert read_pointer(storage).current == second  # type: ignore[union-attr]
+
+
+def test_content_that_was_there_before_another_is_a_version_of_its_own(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "dataset")
+    one, other = (made_up.draft(tmp_path / "dataset", samples_of(n), zarr_shard_chips=None) for n in (2, 3))
+    first, second, again = (publish(storage, draft) for draft in (one, other, one))
+    assert again.published
+    assert list_versions(storage) == [first.version, second.version, again.version]
+    assert open_dataset(tmp_path / "dataset").document.parent_version == second.version
+
+
+def test_versions_are_folders_of_their_names_that_hold_a_document(tmp_path: Path) -> None:
+    names = ("20261120T101500Z-3f9a1c0b", "20261119T101500Z-3f9a1c0b", "20261121T101500Z-3f9a1c0b.tmp", "mine")
+    for name, file in zip(names, ("dataset.json", "chips.parquet", "dataset.json", "dataset.json"), strict=True):
+        (tmp_path / "versions" / name).mkdir(parents=True)
+        (tmp_path / "versions" / name / file).touch()
+    (tmp_path / "versions" / names[1] / "report").mkdir()
+    (tmp_path / "versions" / names[1] / "report" / "dataset.json").touch()
+    storage = open_storage(tmp_path)
+    assert list_versions(storage) == [names[0]]
+    assert unfinished_versions(storage) == sorted(names[1:])
 
 
 def test_a_first_version_that_waits_is_found_by_its_name_alone(tmp_path: Path) -> None:

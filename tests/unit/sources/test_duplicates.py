@@ -77,6 +77,8 @@ def test_what_is_no_duplicate_is_kept() -> None:
 def test_a_moment_a_tile_that_one_does_not_name_and_a_part_of_the_ground_keep_no_processings_apart() -> None:
     for old in (scene("a", after_s=4), scene("a", tile=""), scene("a", box=(11.0, 47.0, 11.4, 48.0))):
         assert [item.item_id for item in resolve_duplicates([old, scene("b", "05.00")])[0]] == ["b"]
+    kept = resolve_duplicates([scene("a"), scene("b", "05.00", tile="")])[0]
+    assert [item.item_id for item in kept] == ["b"]
 
 
 def test_what_its_catalog_deprecates_wins_over_nothing() -> None:
