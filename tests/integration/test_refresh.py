@@ -186,6 +186,10 @@ def test_a_withdrawn_scene_leaves_its_chips(dataset: Dataset, recipe: dict[str, 
     dataset.catalog.write(
         lambda item: (first_catalog(item) and item["id"] != gone) or item["id"].startswith("LC09_L2SP_192")
     )
+    told = look_ahead(dataset.request(recipe))
+    assert told is not None
+    came = tuple(sorted(i["id"] for i in dataset.catalog.items() if i["id"].startswith("LC09_L2SP_192")))
+    assert told.items == {"landsat": ItemChanges(came, (), (gone,))}
     result = dataset.build(recipe)
     assert any("withdrawn" in note and gone in note for note in result.notes)
     assert all(gone not in ids for ids in dataset.table("chips")["landsat.item_ids"])

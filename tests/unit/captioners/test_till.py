@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,3 +62,18 @@ def test_what_was_spent_is_added_up_and_an_answer_without_usage_counts_at_its_wo
     told = till.summary()
     assert (told["calls"], told["tokens_in"], told["tokens_out"], told["cost"], told["reused"]) == (2, 10, 3, 6.0, 1)
     assert till.spent("a").cost_nano == 6 * NANO
+
+
+def test_what_was_cut_off_is_counted_and_told_once_and_what_the_template_wrote_by_its_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    till = Till(section(), "purse")
+    for is_cut in (True, False, True):
+        talk: Any = SimpleNamespace(cut_off=is_cut, one=SimpleNamespace(chip_id="chip"))
+        till.heard(talk)
+    assert caplog.text.count("chip: an answer ended at its limit of tokens") == 1
+    record: Any = SimpleNamespace(verification="passed", checks={})
+    fallback: Any = SimpleNamespace(verification="fallback", checks={"fallback": "budget"})
+    till.closed([record, fallback])
+    till.closed([fallback])
+    assert (till.summary()["events"], till.summary()["fallbacks"]) == ({"cut off": 2}, {"budget": 2})
