@@ -99,6 +99,9 @@ def test_two_versions_are_compared_chip_by_chip(history: tuple[Path, Storage, li
     diff = compare_versions(storage, names[0], names[1])
     assert (len(diff.added), len(diff.removed), len(diff.changed), diff.unchanged) == (1, 1, 3, 6)
     assert all(columns for columns in diff.changed.values())
+    first, second = ({r.path: r.bytes for r in open_dataset(storage, version=n).document.shards} for n in names[:2])
+    assert diff.shards_shared == len(first.keys() & second.keys())
+    assert diff.bytes_new == sum(size for path, size in second.items() if path not in first) > 0
     back = compare_versions(storage, names[1], names[0])
     assert (back.added, back.removed) == (diff.removed, diff.added)
     same = compare_versions(storage, names[2], names[2])
