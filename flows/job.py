@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from chips.inputs import recipe_parts
+from chips.inputs import FUSE, recipe_parts
 from chips.plan import LayerPlan
 from flows.compare import Touched
 from flows.fragments import FORMAT, key_of, read_json
@@ -75,7 +75,8 @@ class Job:
     def _key(self) -> str:
         """What decides the first pass of every tile alike."""
         layers = [astuple(layer) for layer in self.layers]
-        return key_of(FORMAT, self.recipe_hash, layers, versions(FIRST_PASS), dict(self.files), self.reading)
+        steps = versions((*FIRST_PASS, "fuse") if FUSE in self.parts else FIRST_PASS)  # it counts for the fusion
+        return key_of(FORMAT, self.recipe_hash, layers, steps, dict(self.files), self.reading)
 
     def first_folder(self, tile: Tile, touched: Mapping[str, Touched] | None = None) -> Path:
         """Final path of a tile's fragments of the first pass.

@@ -11,7 +11,7 @@ STEPS: dict[str, str] = {
     "register": "6",
     "screen": "3",
     "label": "11",
-    "fuse": "11",
+    "fuse": "12",
     "caption": "8",
     "write": "1",
 }

@@ -30,11 +30,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.alone import is_alone, known_of
+from labelers.alone import Left, is_alone, known_of, left_of
 from labelers.channel import HELD_OVERALL, HELD_PIXELS, class_accuracies, held_channel, start_channel
 from labelers.contradictions import contradictions, unlearnt
 from labelers.estimate import DIGITS, Estimate, posterior_rows, supposed
-from labelers.marks import FusionStatistics, blocks, symbols_of_marks
+from labelers.marks import FusionStatistics, blocks, near_steps_of, symbols_of_marks
 from labelers.places import Lookup
 from labelers.trust import trust_of, weights_of
 from labelers.voters import SILENT, FusionSetup
@@ -82,6 +82,8 @@ class _Rows:
     """Of each voter: (rows,) place in its table; `SILENT` where it says nothing."""
     symbols: NDArray[np.int16]
     """(rows, voters)."""
+    near: NDArray[np.bool_]
+    """(rows, voters) whether a context source changes its class near by."""
 
 
 def estimate_model(stats: FusionStatistics, setup: FusionSetup) -> Estimate:
@@ -100,6 +102,7 @@ class _Estimation:
         self.trust, pairs = trust_of(self.rows.symbols.astype(np.int64), self.rows.counts, setup)
         self.weights = weights_of(self.trust, pairs, setup)
         self.alone = is_alone(self.rows.symbols, setup, self.weights)
+        self.left = self._left()
         self.is_own = [not voter.is_context for voter in setup.voters]
         speaks = (self.rows.symbols != SILENT).any(axis=0).tolist()
         heard = sum(all(of) for of in zip(self.is_own, speaks, (w > 0 for w in self.weights), strict=True))
@@ -138,6 +141,7 @@ class _Estimation:
             iterations=iterations,
             log_likelihood=float(np.round(mean, DIGITS)),
             alone=round(float(self.rows.counts @ self.alone / self.rows.counts.sum()), DIGITS),
+            left=tuple(np.round(accuracy, DIGITS) for accuracy in self.left),
         )
 
     def _rows(self, stats: FusionStatistics) -> tuple[Lookup, _Rows]:
@@ -153,6 +157,18 @@ class _Estimation:
             lookup.strata_places(marks, at).astype(np.int32),
             tuple(place.astype(np.int32) for place in lookup.table_places(marks, at)),
             symbols_of_marks(marks, self.setup).astype(np.int16),
+            near_steps_of(marks, self.setup),
+        )
+
+    def _left(self) -> Left:
+        rows, alone = self.rows, self.alone
+        return left_of(
+            rows.symbols[alone],
+            rows.near[alone],
+            rows.counts[alone],
+            (rows.region[alone], len(self.regions)),
+            self.setup,
+            self.weights,
         )
 
     def _region_pixels(self) -> Floats:
@@ -271,8 +287,10 @@ class _Estimation:
             [place[at] for place in rows.place],
             self.weights,
         )
-        alone = self.alone[at]
-        posterior[alone] = known_of(rows.symbols[at][alone], self.setup, self.weights)
+        alone, region = self.alone[at], rows.region[at]
+        posterior[alone] = known_of(
+            rows.symbols[at][alone], rows.near[at][alone], self.setup, self.weights, self.left, region[alone]
+        )
         return posterior, np.where(alone, 0.0, log)
 
     def _beside(self, position: int, weighted: Floats, said: NDArray[np.integer]) -> Floats:

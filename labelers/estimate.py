@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelers.alone import is_alone, known_of
-from labelers.marks import blocks, symbols_of_marks
+from labelers.alone import Left, is_alone, known_of
+from labelers.marks import blocks, near_steps_of, symbols_of_marks
 from labelers.places import Lookup
 from labelers.trust import credit_of
 from labelers.unanimous import let_stand, said_alike
@@ -72,6 +72,8 @@ class Estimate:
     """Mean of a pixel, in nats."""
     alone: float
     """Share of the counted pixels at which no source of its own speaks (`labelers.alone`)."""
+    left: Left
+    """How often context sources are right there, each by itself."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -87,6 +89,7 @@ class Estimate:
             "iterations": self.iterations,
             "log_likelihood": self.log_likelihood,
             "alone": self.alone,
+            "left": [_sparse(accuracy) for accuracy in self.left],
         }
 
     @classmethod
@@ -104,6 +107,7 @@ class Estimate:
             iterations=data["iterations"],
             log_likelihood=data["log_likelihood"],
             alone=data["alone"],
+            left=tuple(_dense(accuracy) for accuracy in data["left"]),
         )
 
     @cached_property
@@ -178,7 +182,8 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
     posterior += (1.0 - credit) * found.shares[at]
     let_stand(posterior, said_alike(symbols, setup, found.weights))
     alone = np.flatnonzero(is_alone(symbols, setup, found.weights))
-    posterior[alone] = known_of(symbols[alone], setup, found.weights)
+    near = near_steps_of(marks[alone], setup)
+    posterior[alone] = known_of(symbols[alone], near, setup, found.weights, found.left, at)
     return posterior
 
 

@@ -20,12 +20,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from labelers.confusion import Disagreement, disagreements
 from labelers.dawid_skene import estimate_model
 from labelers.estimate import Estimate, posterior_of
-from labelers.marks import LEVELS, FusionStatistics, distinct, mark_sizes, symbols_of_marks, to_marks, unpacked
+from labelers.marks import FusionStatistics, distinct, mark_sizes, near_step, symbols_of_marks, to_marks, unpacked
 from labelers.voters import SILENT, FusionSetup, Voter
 from schemas.labels import LabelLayer
 from schemas.legend import load_legend
@@ -236,18 +235,11 @@ def _by_priority(setup: FusionSetup, symbols: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _near_steps(marks: NDArray[np.int64], setup: FusionSetup, pixel_m: float) -> NDArray[np.bool_]:
-    """(H, W) whether a source that is coarser than the grid changes its class within half its own pixel.
-
-    Where in that pixel the border lies it does not say. Where it only ends there is no border: what lies beyond nobody
-    knows, as where it ends with the chip.
-    """
+    """(H, W) whether a source that is coarser than the grid changes its class within half its own pixel."""
+    symbols = symbols_of_marks(marks.reshape(len(marks), -1).T, setup).T.reshape(-1, *marks.shape[1:])
     near = np.zeros(marks.shape[1:], dtype=bool)
-    for voter, layer in zip(setup.voters, marks, strict=False):
-        reach = int(voter.gsd_m / (2 * pixel_m))
-        if reach >= 2:
-            said = layer if voter.is_context else layer // LEVELS  # silence stays what it is
-            size, spoken = 2 * reach + 1, np.where(said == SILENT, said.max() + 1, said)
-            near |= ndimage.maximum_filter(said, size) > ndimage.minimum_filter(spoken, size)
+    for voter, said in zip(setup.voters, symbols, strict=True):
+        near |= near_step(said, voter.gsd_m, pixel_m)
     return near
 
 

@@ -3,7 +3,9 @@
 A mark of a source is ``symbol * LEVELS + level``; `SILENT` where it has no data. The level tells how many of the eight
 neighbours say the same: in the middle of a patch, at its edge, or alone. Edges and specks of a map are more often
 wrong than its middles. Context sources (`labelers.voters.CONTEXT_KINDS`) have no levels: their edges are no edges of
-what a pixel shows. The last mark of a pixel is that of its ring (`labelers.surroundings`).
+what a pixel shows. Where no source of its own speaks, the mark of a coarse one is ``symbol * SIDES``, and one more
+where its class changes within half its own pixel. The last mark of a pixel is that of its ring
+(`labelers.surroundings`).
 
 Pixels are counted by their combination of marks. The counts are whole numbers, so that any grouping of chips on any
 number of workers ends in the same sum; a combination is packed into one 64-bit number, so that a million of them take
@@ -18,14 +20,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from labelers.surroundings import RING_LEVELS, ring_marks
-from labelers.voters import SILENT, FusionSetup, to_symbols
+from labelers.voters import SILENT, FusionSetup, Voter, to_symbols
 from schemas.errors import RecipeError
 from schemas.labels import LabelLayer
 
 LEVELS = 3
 """Alone or nearly (0), at an edge (1), in the middle (2)."""
+
+SIDES = 2
+"""Of a coarse context source: away from where its class changes (0), or within half its own pixel of it (1)."""
 
 EDGE_NEIGHBOURS = 4
 """From so many equal neighbours on a pixel is at an edge and not alone: a straight edge has five, a corner three."""
@@ -134,10 +140,7 @@ def mark_sizes(setup: FusionSetup) -> tuple[int, ...]:
         RecipeError: more sources, or finer legends, than one packed number holds.
     """
     tables = setup.tables()
-    counts = [
-        len(table.codes) * (1 if voter.is_context else LEVELS)
-        for voter, table in zip(setup.voters, tables, strict=True)
-    ]
+    counts = [len(table.codes) * _marks_each(voter) for voter, table in zip(setup.voters, tables, strict=True)]
     sizes = tuple(count + 1 for count in (*counts, tables[0].shares.shape[1] * RING_LEVELS))
     if np.log2(np.array(sizes, dtype=np.float64)).sum() > KEY_BITS:
         raise RecipeError(
@@ -149,26 +152,64 @@ def mark_sizes(setup: FusionSetup) -> tuple[int, ...]:
 
 def to_marks(votes: Sequence[LabelLayer], setup: FusionSetup) -> NDArray[np.int64]:
     """(voters + 1, H, W) marks; see the module's first lines. Beyond the chip a pixel's neighbours count as equal."""
-    symbols = to_symbols(votes, setup)
+    symbols, tables, pixel_m = to_symbols(votes, setup), setup.tables(), votes[0].georef.pixel_size
+    own = [i for i, voter in enumerate(setup.voters) if not voter.is_context]
+    alone = (symbols[own] == SILENT).all(axis=0)
     marks = np.empty((len(symbols) + 1, *symbols.shape[1:]), dtype=np.int64)
-    for voter, layer, mark in zip(setup.voters, symbols, marks, strict=False):
-        if voter.is_context:
-            mark[:] = layer
-            continue
-        levelled = layer.astype(np.int32) * LEVELS + _level(layer)
-        levelled[layer == SILENT] = SILENT
-        mark[:] = levelled
-    asked = [i for i, voter in enumerate(setup.voters) if not voter.is_context] or list(range(len(setup.voters)))
-    shares = [setup.tables()[i].shares for i in asked]
-    marks[-1] = ring_marks([symbols[i] for i in asked], shares, votes[0].georef.pixel_size)
+    for voter, table, layer, mark in zip(setup.voters, tables, symbols, marks, strict=False):
+        mark[:] = layer
+        mark *= _marks_each(voter)
+        if not voter.is_context:
+            mark += _level(layer)
+        elif _marks_each(voter) == SIDES and alone.any():
+            said = np.where(layer == SILENT, SILENT, table.shares.argmax(axis=1)[layer])
+            mark += near_step(said, voter.gsd_m, pixel_m) & alone
+        mark[layer == SILENT] = SILENT
+    asked = own or list(range(len(setup.voters)))
+    marks[-1] = ring_marks([symbols[i] for i in asked], [tables[i].shares for i in asked], pixel_m)
     return marks
+
+
+def near_step(said: NDArray[np.integer], gsd_m: float, pixel_m: float) -> NDArray[np.bool_]:
+    """(H, W) whether a source that is coarser than the grid changes what it says within half its own pixel.
+
+    Where in that pixel the border lies it does not say. Where it only ends there is no border: what lies beyond nobody
+    knows, as where it ends with the chip.
+
+    Args:
+        said: (H, W) what it says, `SILENT` where it has no data.
+        gsd_m: GSD of the source itself in metres, 0 where it is not known.
+        pixel_m: GSD of the grid in metres.
+    """
+    reach = int(gsd_m / (2 * pixel_m))
+    if reach < 2:
+        return np.zeros(said.shape, dtype=bool)
+    size, spoken = 2 * reach + 1, np.where(said == SILENT, said.max() + 1, said)
+    return np.asarray(ndimage.maximum_filter(said, size) > ndimage.minimum_filter(spoken, size))
+
+
+def near_steps_of(marks: NDArray[np.int64], setup: FusionSetup) -> NDArray[np.bool_]:
+    """(rows, voters) whether a coarse context source that speaks without one of its own is near where it changes."""
+    found = np.zeros((len(marks), len(setup.voters)), dtype=bool)
+    for position, voter in enumerate(setup.voters):
+        if voter.is_context and _marks_each(voter) == SIDES:
+            said = marks[:, position]
+            found[:, position] = (said != SILENT) & (said % SIDES == 1)
+    return found
 
 
 def symbols_of_marks(marks: NDArray[np.int64], setup: FusionSetup) -> NDArray[np.int64]:
     """(rows, voters) symbols of (rows, voters + 1) marks, without their levels; `SILENT` stays."""
-    divisors = np.array([1 if voter.is_context else LEVELS for voter in setup.voters], dtype=np.int64)
+    divisors = np.array([_marks_each(voter) for voter in setup.voters], dtype=np.int64)
     said = marks[:, :-1]
     return np.where(said == SILENT, SILENT, said // divisors)
+
+
+def _marks_each(voter: Voter) -> int:
+    """How many marks a symbol of the voter has."""
+    if not voter.is_context:
+        return LEVELS
+    return SIDES if voter.gsd_m > 0 else 1
 
 
 def packed(marks: NDArray[np.int64], sizes: Sequence[int]) -> NDArray[np.int64]:

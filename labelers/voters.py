@@ -51,7 +51,9 @@ class Voter:
     gsd_m: float = 0.0
     """GSD of the product itself; 0 where it is not known."""
     first_accuracy: float = 0.8
-    """Share at which the first class of a code that admits several is supposed right (`labelers.alone`)."""
+    """Share at which the first class of a code is supposed right where no land cover map speaks (`labelers.alone`)."""
+    is_told: bool = False
+    """Whether the recipe tells its accuracy, which then holds for all codes alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def setup_of(labels: Labels, year: int | None = None) -> FusionSetup:
             1.0 if year is None or source.year is None else (1 - CHANGE_PER_YEAR) ** abs(year - source.year),
             NATIVE_GSD_M.get(source.kind, 0.0),
             first_accuracy(source),
+            source.accuracy is not None,
         )
         for name, source in labels.sources.items()
     )
@@ -214,5 +217,6 @@ def fusion_notes(labels: Labels | None) -> list[str]:
     supposed = ", ".join(f"{name} {first_accuracy(source):g}" for name, source in labels.sources.items())
     return [
         f"labels.fuse: no land cover map beside {' and '.join(labels.sources)} tells how it errs: its classes stand, "
-        f"and confidence is what is supposed of it ({supposed}; accuracy of the source tells better)"
+        f"and confidence is what is supposed of it ({supposed}; less of mixed codes and near borders; accuracy of the "
+        f"source tells better)"
     ]

@@ -272,7 +272,7 @@ def test_a_fusion_without_a_land_cover_map_is_told(tmp_path: Path) -> None:
     sources = {"osm": {"kind": "osm", "href": "${TERRAWEFT_CATALOG}/map.osm"}}
     recipe = Recipe.model_validate(recipe_data(labels={"sources": sources, "fuse": {}}))
     notes = make_plan(recipe, tmp_path, here, tmp_path / "plan").notes
-    assert [note for note in notes if "no land cover map beside osm" in note and "(osm 0.9; " in note]
+    assert [note for note in notes if "no land cover map beside osm" in note and "(osm 0.94; " in note]
     beside = {"sources": {**sources, **WORLDCOVER}, "fuse": {}}
     for labels in ({"sources": sources, "fuse": {"method": "vote"}}, beside):
         assert fusion_notes(Labels.model_validate(labels)) == []
