@@ -36,7 +36,7 @@ from labelers.contradictions import contradictions, unlearnt
 from labelers.estimate import DIGITS, Estimate, posterior_rows, supposed
 from labelers.marks import FusionStatistics, blocks, near_steps_of, symbols_of_marks
 from labelers.places import Lookup
-from labelers.trust import trust_of, weights_of
+from labelers.trust import credit_of_context, trust_of, weights_of
 from labelers.voters import SILENT, FusionSetup
 
 Floats = NDArray[np.float64]
@@ -288,9 +288,11 @@ class _Estimation:
             self.weights,
         )
         alone, region = self.alone[at], rows.region[at]
-        posterior[alone] = known_of(
+        known = known_of(
             rows.symbols[at][alone], rows.near[at][alone], self.setup, self.weights, self.left, region[alone]
         )
+        believed = credit_of_context(self.trust, self.weights, self.setup)
+        posterior[alone] = believed * known + (1.0 - believed) * self.shares[region[alone]]
         return posterior, np.where(alone, 0.0, log)
 
     def _beside(self, position: int, weighted: Floats, said: NDArray[np.integer]) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from labelers.alone import Left, is_alone, known_of
 from labelers.marks import blocks, near_steps_of, symbols_of_marks
 from labelers.places import Lookup
-from labelers.trust import credit_of
+from labelers.trust import credit_of, credit_of_context
 from labelers.unanimous import let_stand, said_alike
 from labelers.voters import FusionSetup, VoteTable
 
@@ -183,7 +183,9 @@ def posterior_of(found: Estimate, setup: FusionSetup, marks: NDArray[np.int64], 
     let_stand(posterior, said_alike(symbols, setup, found.weights))
     alone = np.flatnonzero(is_alone(symbols, setup, found.weights))
     near = near_steps_of(marks[alone], setup)
-    posterior[alone] = known_of(symbols[alone], near, setup, found.weights, found.left, at)
+    known = known_of(symbols[alone], near, setup, found.weights, found.left, at)
+    believed = credit_of_context(found.trust, found.weights, setup)
+    posterior[alone] = believed * known + (1.0 - believed) * found.shares[at]
     return posterior
 
 

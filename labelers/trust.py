@@ -105,6 +105,22 @@ def credit_of(
     return np.where(several, min(best / LEAST_AT_ALL, 1.0), 1.0)
 
 
+def credit_of_context(trust: tuple[float, ...], weights: tuple[float, ...], setup: FusionSetup) -> float:
+    """Part (0..1) of what is known of context sources that is to be believed where they speak alone; the rest falls to
+    the class shares. Where several agree no better than chance one of them may be right, and nothing tells which one.
+
+    Args:
+        trust: of each voter, see `trust_of`.
+        weights: of each voter.
+        setup: who votes.
+    """
+    heard = [i for i, voter in enumerate(setup.voters) if weights[i] > 0 and voter.is_context]
+    if len(heard) < 2:
+        return 1.0
+    agreed = min(max(trust[i] for i in heard) / LEAST_TRUST_CONTEXT, 1.0)
+    return agreed + (1.0 - agreed) / len(heard)
+
+
 def _said(shares: NDArray[np.float64], symbols: NDArray[np.int64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """(classes,) mean vote of a source where it speaks; 0 of one that never does."""
     pixels = np.bincount(symbols - SILENT, counts, len(shares) + 1)[1:]

@@ -16,6 +16,7 @@ import pytest
 from chips.plan import LayerPlan
 from flows import build
 from flows.request import BuildRequest
+from flows.steps import STEPS
 from shards.storage import open_storage
 from sources.openers import PlainOpener
 from sources.osm import fetch_extract
@@ -34,6 +35,19 @@ def test_a_job_that_comes_again_is_the_one_that_is_there(tmp_path: Path) -> None
     other = pickle.loads(pickle.dumps(job(tmp_path, seed=9)))
     assert other is not first
     assert other.recipe.seed == 9
+
+
+def test_fragments_that_hold_counts_of_a_fusion_are_of_that_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts of other software lie beside those of this one otherwise, packed in another way."""
+    labels = {"sources": {"osm": {"kind": "osm", "href": "a.osm.pbf"}}}
+    unfused, fused = job(tmp_path, labels=labels), job(tmp_path, labels=labels | {"fuse": {}})
+    before = [one.first_folder(tile()) for one in (unfused, fused)]
+    monkeypatch.setitem(STEPS, "fuse", "another")
+    unfused, fused = (replace(one) for one in (unfused, fused))
+    assert unfused.first_folder(tile()) == before[0]
+    assert fused.first_folder(tile()) != before[1]
 
 
 def test_prefect_gets_no_parameters_to_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,19 @@ def test_a_map_that_contradicts_nearly_everything_leaves_little_more_than_was_su
     assert left(FOREST, 0.9) == pytest.approx(0.72 + MOST_LEFT * 0.28)
 
 
+def test_where_two_sources_agree_no_better_than_chance_either_may_be_the_wrong_one() -> None:
+    setup, truth = setup_with(("corine", "osm")), np.random.default_rng(3).integers(0, 2, (64, 128))
+    drawn, mapped = np.array([FARMLAND, FOREST])[truth], np.array([ARABLE, BROADLEAVED])
+    sure = []
+    for codes in (mapped[truth], mapped[np.roll(truth, 31, axis=1)]):
+        votes = [layer("corine", codes, "corine-44", 999), layer("osm", drawn, "osm", 0)]
+        classes, confidence = fuse.apply(fuse.estimate(fuse.statistics(votes, setup), setup), votes)
+        np.testing.assert_array_equal(classes, np.array([CROPS, TREES])[truth])
+        sure.append(confidence.max() / 255)
+    assert sure[0] == pytest.approx(0.94, abs=0.01)
+    assert sure[1] == pytest.approx(0.5 * 0.94 + 0.5 * 0.5, abs=0.05)
+
+
 def test_what_the_recipe_names_first_decides_nothing() -> None:
     made = []
     for names in (("corine", "osm"), ("osm", "corine")):
