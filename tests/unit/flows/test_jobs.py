@@ -43,11 +43,11 @@ def test_fragments_that_hold_counts_of_a_fusion_are_of_that_step(
     """Counts of other software lie beside those of this one otherwise, packed in another way."""
     labels = {"sources": {"osm": {"kind": "osm", "href": "a.osm.pbf"}}}
     unfused, fused = job(tmp_path, labels=labels), job(tmp_path, labels=labels | {"fuse": {}})
-    before = [one.first_folder(tile()) for one in (unfused, fused)]
+    before = [one.first_folder(tile(ITEMS)) for one in (unfused, fused)]
     monkeypatch.setitem(STEPS, "fuse", "another")
     unfused, fused = (replace(one) for one in (unfused, fused))
-    assert unfused.first_folder(tile()) == before[0]
-    assert fused.first_folder(tile()) != before[1]
+    assert unfused.first_folder(tile(ITEMS)) == before[0]
+    assert fused.first_folder(tile(ITEMS)) != before[1]
 
 
 def test_prefect_gets_no_parameters_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
