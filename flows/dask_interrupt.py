@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import signal
 
+from flows.forking import HELD_BACK
+
 
 def dask_setup(worker: object) -> None:
     """What Dask calls of a preload, in the worker's main thread.
@@ -17,3 +19,5 @@ def dask_setup(worker: object) -> None:
         worker: the worker that starts.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,37 +42,76 @@ PROGRAM = """
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
-def test_workers_are_forked_of_one_process_without_threads_and_have_the_variables_of_now(tmp_path: Path) -> None:
-    """No library that starts threads when it is imported may be among them, but jemalloc, which knows of forks."""
-    path = tmp_path / "program.py"
-    path.write_text(textwrap.dedent(PROGRAM))
-    done = subprocess.run(
-        [sys.executable, str(path), str(tmp_path)],
+linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+
+
+def run(program: str, folder: Path, start_new_session: bool = False, **variables: str) -> Any:
+    """A program, given a folder for scratch, that ended."""
+    path = folder / "program.py"
+    path.write_text(textwrap.dedent(program))
+    return subprocess.run(
+        [sys.executable, str(path), str(folder)],
         cwd=Path(__file__).parents[3],
-        env=os.environ | {"PYTHONPATH": "."},
+        env=os.environ | {"PYTHONPATH": "."} | variables,
+        start_new_session=start_new_session,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+@linux
+def test_workers_are_forked_of_one_process_without_threads_and_have_the_variables_of_now(tmp_path: Path) -> None:
+    """No library that starts threads when it is imported may be among them, but jemalloc, which knows of forks."""
+    done = run(PROGRAM, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
 
 
+def started(environment: dict[str, str], process: int = 0) -> Any:
+    return forking._Start(process or os.getpid(), environment, forking._limits())
+
+
+@linux
 def test_workers_are_not_forked_where_a_variable_is_gone_or_was_read_already(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forking, "_environment", {"TOKEN": "a", "GDAL_DATA": "here"})
-    assert forking.can_fork({"TOKEN": "b", "GDAL_DATA": "here", "NEW": "c"})
+    monkeypatch.setattr(forking, "_has_socket", lambda: True)
+    monkeypatch.setattr(forking, "_start", started({"TOKEN": "a", "GDAL_DATA": "here"}))
+    here = {"TOKEN": "b", "GDAL_DATA": "here", "NEW": "c"}
+    assert forking.can_fork(here)
+    assert forking.can_fork(here | {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "6640"}), "Dask's own, of the last build"
+    assert forking.can_fork(here | {"GDAL_CURL_CA_BUNDLE": "/certificates"})
+    assert not forking.can_fork(here | {"OMP_NUM_THREADS": "4"})
+    assert not forking.can_fork(here | {"LD_PRELOAD": "other.so"})
     assert not forking.can_fork({"GDAL_DATA": "here"})
     assert not forking.can_fork({"TOKEN": "a", "GDAL_DATA": "there"})
-    monkeypatch.setattr(forking, "_environment", None)
+    monkeypatch.setattr(forking, "_start", None)
     assert not forking.can_fork({})
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+@linux
+def test_workers_are_not_forked_where_what_they_would_have_of_it_is_not_the_callers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forking, "_has_socket", lambda: True)
+    monkeypatch.setattr(forking, "_start", started({}))
+    assert forking.can_fork({})
+    before = os.umask(0o027)
+    try:
+        assert not forking.can_fork({})
+    finally:
+        os.umask(before)
+    monkeypatch.setattr(forking, "_has_socket", lambda: False)
+    assert not forking.can_fork({}), "its socket is gone"
+    monkeypatch.setattr(forking, "_has_socket", lambda: True)
+    monkeypatch.setattr(forking, "_start", started({}, os.getppid()))
+    assert not forking.can_fork({}), "of another process"
+
+
+@linux
 def test_the_callers_variables_stay_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[dict[str, str]] = []
-    monkeypatch.setattr(forking, "_environment", None)
-    monkeypatch.setattr(forking.forkserver, "ensure_running", lambda: started.append(dict(os.environ)))
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(forking, "_start", None)
+    monkeypatch.setattr(forking.forkserver, "ensure_running", lambda: environments.append(dict(os.environ)))
     monkeypatch.setattr(forking.forkserver, "set_forkserver_preload", lambda names: None)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -79,5 +119,60 @@ def test_the_callers_variables_stay_as_they_were(monkeypatch: pytest.MonkeyPatch
     forking.get_ready()
     forking.get_ready()
     assert dict(os.environ) == before
-    (given,) = started
+    (given,) = environments
     assert (given["OMP_NUM_THREADS"], given["MKL_NUM_THREADS"]) == ("3", "1")
+
+
+SIGNALLED = """
+    import os, signal, sys, time
+    from pathlib import Path
+    from flows.forking import HELD_BACK, get_ready
+
+    def blocked():
+        return sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+    if __name__ == "__main__":
+        for number in HELD_BACK:
+            signal.signal(number, lambda number, frame: None)
+        get_ready()
+        time.sleep(0.5)  # it imports
+        for number in HELD_BACK:
+            os.killpg(0, number)
+        from flows.cluster import dask_client
+        with dask_client(None, 2, Path(sys.argv[1])) as client:
+            parents = set(client.run(os.getppid).values())
+            assert len(parents) == 1 and parents != {os.getpid()}
+            assert all(found == [] for found in client.run(blocked).values())
+            os.kill(parents.pop(), signal.SIGTERM)
+            time.sleep(0.5)
+            assert len(client.run(os.getpid)) == 2
+        print("through", blocked())
+"""
+
+
+@linux
+def test_signals_to_all_of_a_command_leave_the_forking_process_to_its_caller(tmp_path: Path) -> None:
+    done = run(SIGNALLED, tmp_path, start_new_session=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("through []\n", "", 0)
+
+
+SPAWNED = """
+    import os, sys
+    from pathlib import Path
+    from flows.forking import get_ready
+
+    if __name__ == "__main__":
+        get_ready()
+        from flows.cluster import dask_client
+        with dask_client(None, 1, Path(sys.argv[1])) as client:
+            assert client.submit(os.getppid).result() == os.getpid()
+        print("through")
+"""
+
+
+@linux
+def test_a_folder_for_temporary_files_whose_path_is_too_long_for_a_socket_has_workers_spawned(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    done = run(SPAWNED, tmp_path, TMPDIR=str(folder))
+    assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
