@@ -133,8 +133,11 @@ class _Meant(NamedTuple):
 def _looked_after(
     client: Client, stage: str, in_flight: dict[Any, _Meant], give_again: Callable[[set[Any]], None]
 ) -> Iterator[None]:
-    """Meanwhile say once where no worker is left, and give units again that wait for a worker that is gone.
+    """Meanwhile say once where no worker is left, start those of this machine again that Dask gave up, and give units
+    again that wait for a worker that is gone.
 
+    Dask gives up a worker of its own that it could not restart, or not within seconds: the process of which it would be
+    forked was just ending, or the machine was too busy to import.
     Dask gives a unit that was meant for a worker that died to another one, but to none that joins after a moment
     without any: such a unit would wait for ever.
     """
@@ -148,6 +151,8 @@ def _looked_after(
                 if not there and not is_told:
                     log.warning("%s: the cluster has no workers; waiting until one comes", stage)
                 is_told = not there
+                if (cluster := client.cluster) is not None and len(there) < len(cluster.worker_spec):
+                    cluster.scale(len(cluster.worker_spec))  # starts those that are missing
                 waits = _stranded(client, set(there), in_flight.copy())
                 give_again(waits & waited)  # twice: one that just ended is on no worker either
                 waited = waits

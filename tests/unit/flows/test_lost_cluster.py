@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
+from flows import runs
 from flows.cluster import dask_client
 from flows.runs import spread
 from schemas.errors import UserError
@@ -62,3 +64,15 @@ def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
 
         with pytest.raises(UserError, match="workers died"):
             build()
+
+
+def test_workers_of_this_machine_that_dask_gave_up_are_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "TELL_AFTER_S", 1.0)
+    soon = {"distributed.deploy.lost-worker-timeout": "1s"}
+    with dask.config.set(soon), dask_client(None, 1, tmp_path) as client:
+        (nanny,) = client.cluster.workers.values()
+        client.cluster.sync(nanny.close)
+        found = spread(client, "read", lambda unit, **where: client.submit(abs, unit), [-1, -2], int, 0)
+    assert found == {-1: 1, -2: 2}
