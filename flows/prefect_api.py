@@ -6,11 +6,9 @@ Nothing here imports Prefect before the address is known.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import logging
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +46,18 @@ QUIET = {
 """Settings of a private server and its client: no telemetry, no prompts, logs stay with the run, and nothing that looks
 every few seconds for deployments, workers and pauses, of which there are none."""
 
+SERVER = """
+import ctypes, os, runpy, signal, sys
+try:
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+except (OSError, AttributeError):
+    pass
+if os.getppid() == int(sys.argv.pop(1)):
+    runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+"""
+"""A server that ends with the process that started it, on Linux. It asks for that itself: a ``preexec_fn`` would run
+Python's hooks of a fork here, which drop a Ctrl-C and leave the lock of logging held."""
+
 
 @contextlib.contextmanager
 def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str | None = None) -> Iterator[str]:
@@ -81,10 +91,10 @@ def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str |
     log_path = home / "server.log"
     with log_path.open("ab") as stream:
         server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+            [sys.executable, "-c", SERVER, str(os.getpid()), "--factory", "prefect.server.api.server:create_app",
              "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
             stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
-            env={**environment, "PREFECT_API_URL": ""}, start_new_session=True, preexec_fn=_die_with_parent,
+            env={**environment, "PREFECT_API_URL": ""}, start_new_session=True,
         )  # fmt: skip
     try:
         if wanted is not None:
@@ -138,11 +148,6 @@ def _asked(error: BaseException) -> str:
         return str(error.request.url) if isinstance(error, httpx.HTTPError) else ""
     except RuntimeError:
         return ""
-
-
-def _die_with_parent() -> None:
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _free_port() -> int:

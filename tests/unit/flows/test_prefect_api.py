@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import httpx
@@ -43,3 +44,13 @@ def test_a_home_that_cannot_be_written_to_is_one_line_with_the_mend(tmp_path: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set XDG_CACHE_HOME"), prefect_api({}, tmp_path / "file" / "prefect"):
         pass
+
+
+def test_a_private_server_is_started_without_the_hooks_of_a_fork(tmp_path: Path) -> None:
+    """Where they ran, a Ctrl-C at that moment was dropped, and the build waited for the lock of logging for ever."""
+    ran: list[int] = []
+    os.register_at_fork(before=lambda: ran.append(os.getpid()))
+    with pytest.raises(ModuleNotFoundError), prefect_api({}, tmp_path, wanted="that_is_not_there"):
+        pass
+    assert ran == []
+    assert (tmp_path / "server.log").exists()
