@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker, util
 from pathlib import Path
@@ -74,12 +75,20 @@ def get_ready() -> None:
         os.environ.update({name: before.get(name, str(value)) for name, value in AT_START.items()})
         forkserver.ensure_running()
         _start = _Start(os.getpid(), before, _limits())
+        util.Finalize(None, _end, exitpriority=-1)  # when processes of others are joined, before the socket goes
     except OSError as error:
         log.info("workers are not forked: %s", error)
     finally:
         for name in AT_START.keys() - before.keys():
             os.environ.pop(name, None)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _end() -> None:
+    """End the process: it would import to the end first, and hold what the caller prints to open."""
+    if process := getattr(forkserver._forkserver, "_forkserver_pid", None):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:

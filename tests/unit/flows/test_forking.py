@@ -176,3 +176,20 @@ def test_a_folder_for_temporary_files_whose_path_is_too_long_for_a_socket_has_wo
     folder.mkdir()
     done = run(SPAWNED, tmp_path, TMPDIR=str(folder))
     assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
+
+
+EARLY = """
+    from flows import forking
+
+    if __name__ == "__main__":
+        forking.PRELOAD[:] = ["takes_long"]
+        forking.get_ready()
+        print("through")
+"""
+
+
+@linux
+def test_a_command_that_ends_early_does_not_wait_for_what_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "takes_long.py").write_text("import time\ntime.sleep(300)\n")
+    done = run(EARLY, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
