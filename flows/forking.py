@@ -32,8 +32,9 @@ WORKER_ENVIRONMENT = {
 """Of a worker process. Dask would have every freed array given back to the system at once, and the next one faulted in
 page by page: a chip's arrays are as large as the one's before, so that the memory is kept for it."""
 
-AT_START = {**WORKER_ENVIRONMENT, "PYTHONHASHSEED": 6640}
-"""What libraries and the interpreter read once, as they start. Dask gives its workers this seed, all the same one."""
+AT_START = {**WORKER_ENVIRONMENT, "PYTHONHASHSEED": 6640, "PYTHONSAFEPATH": 1}
+"""What libraries and the interpreter read once, as they start. Dask gives its workers this seed, all the same one. A
+`flows` or `schemas` in the folder where a command is given is not ours."""
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "MALLOC_", "GDAL", "PROJ", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of the names of such variables."""
 SET_BY_IMPORTS = {"GDAL_CURL_CA_BUNDLE", "PROJ_CURL_CA_BUNDLE"}

@@ -42,17 +42,18 @@ PROGRAM = """
 """
 
 
+ROOT = Path(__file__).parents[3]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 
 
-def run(program: str, folder: Path, start_new_session: bool = False, **variables: str) -> Any:
+def run(program: str, folder: Path, cwd: Path = ROOT, start_new_session: bool = False, **variables: str) -> Any:
     """A program, given a folder for scratch, that ended."""
     path = folder / "program.py"
     path.write_text(textwrap.dedent(program))
     return subprocess.run(
         [sys.executable, str(path), str(folder)],
-        cwd=Path(__file__).parents[3],
-        env=os.environ | {"PYTHONPATH": "."} | variables,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
         start_new_session=start_new_session,
         capture_output=True,
         text=True,
@@ -191,5 +192,15 @@ EARLY = """
 @linux
 def test_a_command_that_ends_early_does_not_wait_for_what_is_imported(tmp_path: Path) -> None:
     (tmp_path / "takes_long.py").write_text("import time\ntime.sleep(300)\n")
-    done = run(EARLY, tmp_path)
+    done = run(EARLY, tmp_path, PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}")
+    assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
+
+
+@linux
+def test_the_folder_in_which_a_command_is_given_has_no_say_in_what_is_imported(tmp_path: Path) -> None:
+    """Who uses Prefect often has a folder `flows` there."""
+    theirs = tmp_path / "project" / "flows"
+    theirs.mkdir(parents=True)
+    (theirs / "__init__.py").write_text("")
+    done = run(PROGRAM, tmp_path, cwd=theirs.parent)
     assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
