@@ -17,7 +17,7 @@ from captioners.reading import Reading
 
 def across(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_between, _separated, _passed, _axis):
+    for rule in (_between, _separated, _passed, _axis, _edge_to_edge):
         yield from rule(said)
 
 
@@ -169,6 +169,25 @@ def _axis(said: Said) -> Iterable[Claim]:
         axes = _axes(said, one)
         if axes and told not in axes:
             yield "shape", f"{match.group(0)!r} is not the way in which it runs"
+
+
+_EDGE_TO_EDGE = re.compile(r"\bfrom (?:one )?edge to (?:the other(?: edge)?|edge)\b", re.I)
+
+
+def _edge_to_edge(said: Said) -> Iterable[Claim]:
+    """``a strip of A runs from edge to edge``: one of its patches meets two opposite edges."""
+    for match in _EDGE_TO_EDGE.finditer(said.text):
+        one = said.before(match.start())
+        heads = (
+            tuple(f"{kind}.{c.code}." for c in said.classes_of(one.concept) for kind in ("patches", "object"))
+            if one
+            else ()
+        )
+        reached = [
+            set(str(f.value)) for i, f in said.reading.by_id.items() if i.startswith(heads) and i.endswith(".edges")
+        ]
+        if heads and not any({"n", "s"} <= edges or {"e", "w"} <= edges for edges in reached):
+            yield "shape", f"{match.group(0)!r} is not how far it runs"
 
 
 def _axes(said: Said, one: Mention) -> set[str]:

@@ -6,10 +6,13 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 
-from captioners.mentions import Place
+from captioners.lexicon import singular
+from captioners.mentions import Mention, Place
 from captioners.quantities import ANY_SORT, Number
 from schemas.facts import Fact
 
+Held = tuple[Mention, Place]
+"""A cover of which a part lies in a place."""
 PLACE_UNITS = ("region", "edges", "position", "axis")
 """Units of facts that say where."""
 OF_LABEL = ("share", "dominant", "patches", "object", "place", "adjacency", "relation")
@@ -36,7 +39,9 @@ _BY = re.compile(
 _STEP = re.compile(r"\bmore than 0\.2\b")
 """The step from which a pixel counts as changed may be told."""
 _THINGS = re.compile(
-    rf"\s*{ANY_SORT}(roads|railways|rivers|streams|canals|bridges|schools|churches|dams|parks)\b", re.I
+    rf"\s*{ANY_SORT}(roads|railways|rivers|streams|canals|bridges|schools|churches|dams|parks|buildings|orchards|"
+    r"vineyards|quarries|cemeteries)\b",
+    re.I,
 )
 
 
@@ -46,9 +51,9 @@ def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
     if MOVED.search(text) and (found := [f for f in placed if f.kind == "change"]):
         return found
     words = set(re.findall(r"[a-z]{4,}", text.lower()))
-    words |= {word.removesuffix("s") for word in words}
+    words |= set(map(singular, words))
     of_map = [f for f in placed if f.kind in ("osm", "element")]
-    return [f for f in of_map if words & {word.removesuffix("s") for word in f.subject.split()}] or placed
+    return [f for f in of_map if words & set(map(singular, f.subject.split()))] or placed
 
 
 def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> list[Fact]:
@@ -58,6 +63,35 @@ def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> 
     apt = {"edges": place.form == "edge" or bool(_RUNS.search(text)), "axis": bool(_RUNS.search(text)),
            "position": not strong}  # fmt: skip
     return [fact for fact in facts if apt.get(fact.unit, True)]
+
+
+_OF_PART = re.compile(r"\s*(?:of|(?P<there>in)) (?:all (?:of )?)?(?:the )?(?:mapped ground of the )?", re.I)
+_OF_IT = re.compile(r"\s*of (?:all )?(?:the |its )?", re.I)
+LIES_IN = re.compile(
+    r"(?: (?:areas|patches|blocks|stands|fields|parts|spots|surfaces))?(?P<all>\s+all)?\s+"
+    r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|"
+    r"(?:is|are)(?: all)?(?: (?:found|located|seen|concentrated))?)\s+"
+    r"(?:only |entirely |mostly )?(?:in|along|at|within|on)\s+(?:the )?",
+    re.I,
+)
+"""Between a cover and the part of the scene in which it is said to lie."""
+
+
+def regions_of_figures(text: str, figures: Sequence[Number], places: Sequence[Place]) -> dict[int, str]:
+    """First character of a figure -> the part of the scene of which it is a share: ``40% of the north``; also ``40% in
+    the north, 60% in the south``, where several are told so.
+    """
+    found = [(f, p, m) for f in figures for p in places if (m := _OF_PART.fullmatch(text, f.end, p.start))]
+    return {f.start: p.region for f, p, m in found if len(found) > 1 or not m.group("there")}
+
+
+def place_of_it(text: str, number: Number, mentions: Sequence[Mention], places: Sequence[Place]) -> Held | None:
+    """The cover and the place of ``two thirds of the A lies in the north``; None where a figure is no such one."""
+    for one in mentions:
+        for place in places if _OF_IT.fullmatch(text, number.end, one.start) else ():
+            if LIES_IN.fullmatch(text, one.end, place.start):
+                return one, place
+    return None
 
 
 _RUNS = re.compile(
@@ -103,5 +137,9 @@ def counted(number: Number, text: str, cited: Sequence[Fact]) -> list[float] | N
     noun = _THINGS.match(text, number.end) if number.kind == "count" and number.low > 1 else None
     if noun is None:
         return None
-    word = noun.group(1).lower().removesuffix("s")
-    return [float(f.value) for f in cited if f.unit == "count" and word in f.subject.lower()]
+    word = singular(noun.group(1).lower())
+    return [
+        float(f.value)
+        for f in cited
+        if f.unit == "count" and f.kind not in OF_LABEL and word in map(singular, f.subject.lower().split())
+    ]

@@ -162,7 +162,7 @@ def _shape(said: Said) -> Iterable[Claim]:
 
 
 _QUALITY = re.compile(
-    r"(?<![\w-])(?:dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
+    r"(?<![\w-])(?:(?<!most )(?<!least )dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
     r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad(?:er)?|narrower))(?![\w-])"
     r"(?! (?:margin|variety|range|mix)\b)",
     re.I,
@@ -292,9 +292,7 @@ _LEVEL = re.compile(
     r"\b(?:ground|terrain|land|relief|scene|area|landscape) (?:is|lies) (?:\w+ )?(?:flat|level)\b",
     re.I,
 )
-_HILLY = re.compile(
-    r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating|valleys?|gorges?)\b", re.I
-)
+_HILLY = re.compile(r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating)\b", re.I)
 
 
 def _terrain(said: Said) -> Iterable[Claim]:

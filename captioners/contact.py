@@ -72,14 +72,16 @@ def _meeting(said: Said) -> Iterable[Claim]:
 
 
 _LONGEST = re.compile(
-    r"\blongest (?:common |shared )?(?:boundary|border|edge)(?P<own> of (?:the )?)?"
+    r"(?P<its>\b(?:its|their) )?\blongest (?:common |shared )?(?:boundary|border|edge)(?P<own> of (?:the )?)?"
     r"|\bmore of the edge(?P<most> of (?:the )?)|\b(?:boundary|border)[\w ]* longer than\b",
     re.I,
 )
 
 
 def _longest(said: Said) -> Iterable[Claim]:
-    """``the longest boundary runs between A and B``, ``the longest boundary of A is the one with B``."""
+    """``the longest boundary runs between A and B``, ``the longest boundary of A is that with B``, ``A has its
+    longest boundary with B``.
+    """
     lengths = {
         frozenset(fact.fact_id.split(".")[1:]): float(fact.value)
         for fact in said.reading.sheet.facts
@@ -93,6 +95,7 @@ def _longest(said: Said) -> Iterable[Claim]:
             said.judge(than)
         one, other = ({str(c.code) for c in said.classes_of(m.concept)} for m in said.mentions)
         of_one = (match.group("own") or match.group("most")) and said.mentions[0].start == match.end()
+        of_one = of_one or (match.group("its") and said.mentions[0].end <= match.start())
         rivals = [length for pair, length in lengths.items() if not of_one or pair & one]
         own = [length for pair, length in lengths.items() if pair & one and pair & other]
         if max(own, default=0.0) < max(rivals, default=0.0):

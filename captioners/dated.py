@@ -40,6 +40,9 @@ def moments(text: str, reading: Reading) -> list[Moment]:
     return [one for rank, one in enumerate(ordered) if not rank or not one[1] & ordered[rank - 1][1]]
 
 
+_FROM_TO = re.compile(r"\bfrom (?:[a-z]+ )?\S+ to (?:[a-z]+ )?$", re.I)
+
+
 def days_of(number: Number, text: str, reading: Reading) -> frozenset[str]:
     """The days that a figure speaks of; empty where the sentence does not tell.
 
@@ -53,6 +56,8 @@ def days_of(number: Number, text: str, reading: Reading) -> frozenset[str]:
     order = "".join(kind for _, kind in sorted([*((at, "d") for at, _ in when), *((n.start, "n") for n in alike)]))
     if re.fullmatch(r"(?:nd)+|(?:dn)+|n+d+|d+n+", order) is None:
         return frozenset()
+    if len(alike) == 2 and _FROM_TO.search(text[: alike[1].start]):  # the earlier value is told first, always
+        when = sorted(when, key=lambda moment: min(moment[1]))
     return next((days for n, (_, days) in zip(alike, when, strict=True) if n.start == number.start), frozenset())
 
 

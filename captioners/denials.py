@@ -13,9 +13,9 @@ from captioners.contact import share_edge
 from captioners.lexicon import concepts_of, nouns_of
 from captioners.listed import ONE_PART
 from captioners.mentions import Mention, Place, find_places
-from captioners.patches import edges_reached
+from captioners.patches import edges_of_largest, edges_reached
 from captioners.reading import ClassReading, Reading
-from captioners.regions import PLACE_REGIONS, region_bounds
+from captioners.regions import PLACE_REGIONS, parts_of, region_bounds
 
 _NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _CONTACT = r"(?:touch|meet|adjoin|abut|border(?: on)?|share (?:a|any) (?:border|boundary|edge)(?: with)?)"
@@ -116,7 +116,9 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
 
 
 def _unreached(said: Said, text: str, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
-    """``A does not reach the border of the scene``, ``A does not touch the southern edge``: by all its patches."""
+    """``A does not reach the border of the scene``, ``A does not touch the southern edge``: by all its patches, or by
+    the largest.
+    """
     found: list[Claim] = []
     places = find_places(said.text)
     for match in _UNREACHED.finditer(said.text):
@@ -125,6 +127,8 @@ def _unreached(said: Said, text: str, mapped: frozenset[str]) -> tuple[str, list
         if one is None or not (place or match.group("any")) or match.start() - one.end > REACH:
             continue
         edges = edges_reached(said.reading, said.classes_of(one.concept)) if said.reading.is_complete else None
+        if edges_of_largest(said, one) is not None:
+            edges = edges_of_largest(said, one)
         if edges is None or one.negated or (one.concept in mapped and not _is_class(said, one)):
             continue
         if edges if place is None else place.region in edges:
@@ -240,8 +244,8 @@ def is_missing_from(
     """
     if not reading.is_complete or place.form not in ("", "half"):
         return None
-    quadrants = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
-    shares = [reading.region_share(one.code, part) for one in classes_of(concept) for part in quadrants]
+    parts, _ = parts_of(place.region)
+    shares = [reading.region_share(one.code, part) for one in classes_of(concept) for part in parts]
     if None in shares:
         return None
     if any(share for share in shares):

@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
 from captioners.listed import (
     ALL_OF_IT,
     GROUND,
     JOINED,
+    NEARLY_ALL,
     inside_of,
     joined_places,
     listed_after,
     listed_before,
     part_of,
     percent_of,
-    region_of,
 )
 from captioners.mentions import Mention, Place, find_places
+from captioners.scarce import described
 
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
 _LEAST = (
@@ -68,13 +70,6 @@ _EVERYWHERE = re.compile(r"\b(?:everywhere|ubiquitous|all over|every (?:part|cor
 _EVERY_QUARTER = re.compile(r"\b(?:every|each|all four|all) (?:of the )?(?:quarter|quadrant)s?\b", re.I)
 EVERYWHERE_PERCENT = 75.0
 """What covers so much is everywhere, whether or not each quadrant has its share."""
-_SCARCE = re.compile(
-    r"\b(?:hardly any|barely any|scarcely any|scarce|rare|negligible|traces? of|next to no|"
-    r"(?:tiny|minute|minuscule) (?:fractions?|parts?|shares?|portions?|amounts?))(?! (?:thing|but))\b",
-    re.I,
-)
-SCARCE_PERCENT = 10.0
-"""More than this is not scarce."""
 
 
 def extents(said: Said) -> Iterable[Claim]:
@@ -89,9 +84,6 @@ def extents(said: Said) -> Iterable[Claim]:
         _lesser,
         _whole_edge,
         _everywhere,
-        _scarce,
-        _few,
-        _scattered,
     ):
         yield from rule(said, places)
 
@@ -104,11 +96,39 @@ def _least(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         match = pattern.search(said.text)
         if match and any(m.start < match.end() < m.end for m in said.mentions):
             continue  # "most of the land without crops" speaks of that class, not of the land
+        if match and (
+            _SO_MANY.match(said.text, match.end()) or _is_run(said.text, match) or _is_of_cover(said, match, places)
+        ):
+            continue  # "a strip of A runs from edge to edge", "almost all of the A lies in the north": rules know these
         part = part_of(said, places, match.start(), match.end()) if match else None
         if match is None or (part is not None and part.form in ("edge", "corner")):
             continue  # what lies along an edge is judged as a place
         if percent_of(said, _spoken_of(said, match), "" if part is None else part.region) < least:
             yield "number", f"{match.group(0).strip()!r} says too much"
+
+
+_SO_MANY = re.compile(
+    r"\s+(?:in )?(?:only )?\w+ (?:out )?of (?:the )?(?:four|nine|(?:grid )?cells|quarters|quadrants)\b", re.I
+)
+_RUNS_TO = re.compile(
+    r"\b(?:runs?|running|stretch(?:es|ing)?|extends?|extending|reach(?:es|ing)?|cross(?:es|ing)?)(?: [\w-]+){0,3} $",
+    re.I,
+)
+
+
+def _is_run(text: str, match: re.Match[str]) -> bool:
+    """Whether ``from edge to edge`` tells how far something runs."""
+    return match.group(0).strip().lower() == "from edge to edge" and _RUNS_TO.search(text[: match.start()]) is not None
+
+
+def _is_of_cover(said: Said, match: re.Match[str], places: Sequence[Place]) -> bool:
+    """Whether words like ``almost all`` go on with a cover that lies in a part of the scene."""
+    one = said.after(match.end())
+    return (
+        one is not None
+        and re.fullmatch(r" (?:of )?(?:the |its )?", said.text[match.end() : one.start]) is not None
+        and any(LIES_IN.fullmatch(said.text, one.end, place.start) for place in places)
+    )
 
 
 _THEN = re.compile(
@@ -258,7 +278,8 @@ def _nothing_else(said: Said, places: Sequence[Place], named: list[Mention], wor
 
 
 _ONLY_THERE = re.compile(
-    r"\b(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited|nowhere (?:but|except|else than))\s+"
+    r"\b(?P<nearly>almost |nearly |virtually )?"
+    r"(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited|nowhere (?:but|except|else than))\s+"
     r"(?:(?:found|seen|present) )?(?:in|along|at|to|around|near|within|on)\s+(?:the )?$",
     re.I,
 )
@@ -268,14 +289,15 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``A lies only in the north``, ``A is confined to the south-west``: none of it lies elsewhere."""
     for rank, place in enumerate(places):
         one = said.before(place.start)
-        if one is None or not _ONLY_THERE.search(said.text[one.end : place.start]):
+        only = _ONLY_THERE.search(said.text[one.end : place.start]) if one is not None else None
+        if one is None or only is None:
             continue
         codes = [(c.code, c.share) for c in said.classes_of(one.concept) if c.share > 0]
         inside = [
             sum(inside_of(said, code, share, p) for p in joined_places(said.text, places[rank:]))
             for code, share in codes
         ]
-        if inside and max(inside) < ALL_OF_IT:
+        if inside and max(inside) < (NEARLY_ALL if only.group("nearly") else ALL_OF_IT):
             yield "place", f"{place.text!r} is not the only place where it lies"
 
 
@@ -306,7 +328,7 @@ _LESSER = re.compile(
 def _lesser(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``a minority of the scene is A``."""
     for match in _LESSER.finditer(said.text):
-        near = _described(said, match, 16) or said.before(match.start())
+        near = described(said, match, 16) or said.before(match.start())
         if near is not None and said.share(near)[0] > 50.0:
             yield "number", f"{match.group(0)!r} says too little"
 
@@ -326,54 +348,3 @@ def _everywhere(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         by_part = [sum(s or 0.0 for s in shares[n : n + len(codes)]) for n in range(0, len(shares), len(codes) or 1)]
         if codes and not all(by_part):
             yield "place", f"{match.group(0)!r}, but one of them has none"
-
-
-def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``A is scarce``, ``hardly any A``."""
-    for match in _SCARCE.finditer(said.text):
-        after = said.after(match.end())
-        near = after if after is not None and after.start - match.end() <= 12 else said.before(match.start())
-        there = next((p for p in places if re.fullmatch(r" of (?:the )?", said.text[match.end() : p.start])), None)
-        region = there.region if there is not None else "" if near is None else region_of(said, places, near.end)
-        if near is not None and percent_of(said, [near], region) > SCARCE_PERCENT:
-            yield "number", f"{match.group(0)!r} says too little"
-
-
-_FEW = re.compile(
-    r"\blittle of the \w+ is\b|(?<!\ba )\bfew\b|(?<!\ba )\blittle\b(?= \w+(?: \w+)?)|"
-    r"\bsparse(?:ly)?\b(?! vegetat)|"
-    r"(?<!quite )\b(?:a few|a handful of|a couple of|a pair of|a single|a lone|occasional)"
-    r"(?= (?:trees?|shrubs?|bush(?:es)?)(?![\w-])(?! cover))",
-    re.I,
-)
-_COPULA = re.compile(r"\b(?:is|are|remains?|stays?|grows?|stands?)(?: \w+)? $", re.I)
-
-
-def _few(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``few trees``, ``a few trees``, ``little water``, ``the tree cover is sparse``."""
-    for match in _FEW.finditer(said.text):
-        near = _described(said, match, 2 if match.group(0).lower() == "little" else 12)
-        if near is not None and percent_of(said, [near], region_of(said, places, near.end)) > SCARCE_PERCENT:
-            yield "number", f"{match.group(0)!r} says too little"
-
-
-_SCATTERED = re.compile(r"\b(?:scattered|dotted|dispersed|sprinkled|speckled|strewn|interspersed)\b", re.I)
-SCATTERED_PATCHES = 3
-"""Fewer patches are not scattered."""
-
-
-def _scattered(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``scattered trees``, ``cropland dotted with trees``: they lie in several patches."""
-    for match in _SCATTERED.finditer(said.text):
-        near = _described(said, match, 12)
-        counts = [int(c.patches.get("count", 0)) for c in said.classes_of(near.concept)] if near is not None else []
-        if counts and sum(counts) < SCATTERED_PATCHES:
-            yield "shape", f"{match.group(0)!r}, but it lies in {sum(counts)} patch{'es' if sum(counts) > 1 else ''}"
-
-
-def _described(said: Said, match: re.Match[str], reach: int) -> Mention | None:
-    """The cover that a word speaks of: right after it, or before it by a verb ("trees are few")."""
-    after = said.after(match.end())
-    if after is not None and after.start - match.end() <= reach:
-        return after
-    return said.before(match.start()) if _COPULA.search(said.text[: match.start()]) else None

@@ -12,13 +12,17 @@ from itertools import combinations
 from captioners.claims import Claim, Said
 from captioners.dated import dates_of_sensor, moments
 from captioners.mentions import find_places
+from captioners.placed import tells
 from captioners.quantities import Number, find_numbers, value_of
 from captioners.reading import Reading
 
 
 def levels(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_dates, _pictures, _apart, _multiple, _order, _steady, _heights, _higher, _gentle, _came_or_went):
+    rules = (
+        _dates, _pictures, _apart, _multiple, _order, _steady, _moved_most, _heights, _higher, _gentle, _came_or_went,
+    )  # fmt: skip
+    for rule in rules:
         yield from rule(said)
 
 
@@ -129,6 +133,26 @@ def _steady(said: Said) -> Iterable[Claim]:
     match, known = _STEADY.search(said.text), _levels(said)
     if match and len(known) > 1 and abs(known[-1][1] - known[0][1]) > HARDLY and "nearly" not in match.group(0):
         yield "trend", f"{match.group(0)!r}, but it moved by {abs(known[-1][1] - known[0][1]):.2f}"
+
+
+_MOST_MOVED = re.compile(r"\b(?:strongest|most (?:pronounced|marked|widespread)) (?:in|along) (?:the )?$", re.I)
+_MOVES = (
+    (re.compile(r"\b(?:green(?:ing|ed)|gains?|increase)\b", re.I), ".greener.place"),
+    (re.compile(r"\b(?:thinn(?:ing|ed)|browning|loss(?:es)?|decline|decrease)\b", re.I), ".barer.place"),
+)
+
+
+def _moved_most(said: Said) -> Iterable[Claim]:
+    """``greening was strongest in the south``: most of the ground that greened lies there."""
+    for place in find_places(said.text):
+        match = _MOST_MOVED.search(said.text[: place.start])
+        ends = [end for words, end in _MOVES if words.search(said.text)] if match else []
+        if match is None or len(ends) != 1 or said.mentions:
+            continue
+        said.judge(match)
+        facts = [f for f in said.reading.sheet.facts if f.kind == "change" and f.fact_id.endswith(ends[0])]
+        if not any(tells(fact, place) for fact in facts):
+            yield "place", f"{place.text!r} is not where most of it lies"
 
 
 _GROUND_HEIGHT = re.compile(

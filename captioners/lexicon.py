@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -78,6 +79,15 @@ def nouns_of(noun: str) -> tuple[Noun, ...]:
     looks_plural = noun.endswith("s") and not noun.endswith("ss") and noun not in table["singular"]
     plural = noun in table["plural"] or looks_plural
     return (Noun(noun, plural, table["article"].get(noun, noun)),)
+
+
+def singular(word: str) -> str:
+    """One of what a word in lower case names.
+
+    >>> singular("quarries"), singular("roads"), singular("gas")
+    ('quarry', 'road', 'gas')
+    """
+    return re.sub(r"(?<=\w{3})s$", "", re.sub(r"(?<=\w{3})ies$", "y", word))
 
 
 @cache

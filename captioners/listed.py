@@ -8,17 +8,20 @@ from dataclasses import replace
 
 from captioners.claims import Said
 from captioners.mentions import Mention, Place, find_places
+from captioners.regions import parts_of
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
 JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+|the\s+|some\s+)?")
 ONE_PART = re.compile(
     r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
-    r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom)",
+    r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom|left|right)",
     re.I,
 )
 """A sentence that begins so speaks of one part of the scene."""
 ALL_OF_IT = 0.95
 """What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
+NEARLY_ALL = 0.88
+"""Part of a cover that may be called almost all of it."""
 _OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
 _MAPPED = re.compile(r" in the mapped ground of the ")
 REACH = 16
@@ -27,11 +30,17 @@ REACH = 16
 
 def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place | None:
     """The part of the scene that a word which stands here speaks of; None: the whole."""
+    subject = next((p for p in places if p.end <= start and _IS.fullmatch(said.text, _end_of(said, p), start)), None)
+    if subject is not None:
+        return subject
     near = next(
         (p for p in places if 0 <= p.start - end <= REACH or _MAPPED.fullmatch(said.text, end, max(end, p.start))), None
     )
     near = near or next((place for place in places if 0 <= start - _end_of(said, place) <= REACH), None)
     return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
+
+
+_IS = re.compile(r"\s+(?:is|are)\s+(?:\w+ly\s+)?")
 
 
 def _end_of(said: Said, place: Place) -> int:
@@ -78,11 +87,11 @@ def shares_in(said: Said, one: Mention, region: str) -> tuple[float, float]:
 
 
 def percent_of(said: Said, mentions: Sequence[Mention], region: str) -> float:
-    """What some covers make up together, in the scene or a part of it (for a half, the mean of its quadrants)."""
+    """What some covers make up together, in the scene or a part of it (of several regions, their mean)."""
     shares = {c.code: c.share for m in mentions for c in said.classes_of(m.concept)}
     if not region:
         return sum(shares.values())
-    parts = [q for q in ("nw", "ne", "sw", "se") if region in q] if len(region) == 1 else [region]
+    parts, _ = parts_of(region)
     return sum((said.reading.region_share(code, part) or 0.0) / len(parts) for code in shares for part in parts)
 
 
@@ -134,8 +143,7 @@ def inside_of(said: Said, code: int, share: float, place: Place) -> float:
     """Which part 0..1 of a class lies in a place; along an edge, in the outer third there."""
     row = {"n": "r1c{}", "s": "r3c{}", "w": "r{}c1", "e": "r{}c3"}.get(place.region) if place.form == "edge" else None
     if row:
-        cells, weight = [row.format(n) for n in (1, 2, 3)], 1 / 9
+        cells, weight = tuple(row.format(n) for n in (1, 2, 3)), 1 / 9
     else:
-        cells = [q for q in ("nw", "ne", "sw", "se") if place.region in q] if len(place.region) == 1 else [place.region]
-        weight = 1 / 4
+        cells, weight = parts_of(place.region)
     return sum(said.reading.region_share(code, cell) or 0.0 for cell in cells) * weight / share

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from captioners.claims import Claim, Said
 from captioners.denials import are_disjoint
+from captioners.lexicon import singular
 from captioners.mentions import Place, find_places
 from captioners.placed import tells
 from captioners.quantities import find_numbers
@@ -18,7 +19,7 @@ _PLAIN = (
     "main", "line", "lines", "small", "large", "area", "areas", "of", "and", "or", "other", "minor", "land", "water",
 )  # fmt: skip
 """Words of a feature's noun that alone do not name it."""
-_MAP_ALONE = ("building", "river", "stream", "canal")
+_MAP_ALONE = ("building", "river", "stream", "canal", "orchard", "vineyard")
 """Words that mean the map even where a class of the label goes by them too: "farmland" means the class."""
 
 
@@ -80,12 +81,13 @@ def _named(said: Said) -> list[_Named]:
         _put(by_word, next(iter(facts.values())).subject, facts)
     if not by_word:
         return []
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, by_word))})s?\b", re.I)
+    forms = "|".join(f"{re.escape(word[:-1])}(?:y|ies)" if word.endswith("y") else re.escape(word) for word in by_word)
+    pattern = re.compile(rf"\b({forms})s?\b", re.I)
     covers = [m for m in said.mentions if said.classes_of(m.concept)]
     return [
         _Named(found.start(), found.end(), tuple(by_word[word]))
         for found in pattern.finditer(said.text)
-        for word in (found.group(1).lower(),)
+        for word in (singular(found.group(1).lower()),)
         if word in _MAP_ALONE or not any(m.start <= found.start() < m.end for m in covers)
     ]
 
@@ -104,7 +106,7 @@ def _put(by_word: dict[str, list[dict[str, Fact]]], noun: str, facts: dict[str, 
     """Enters a feature under every word of its noun that may stand for it."""
     for word in noun.lower().split():
         if word not in _PLAIN:
-            by_word.setdefault(re.sub(r"(?<=\w{3})s$", "", word), []).append(facts)
+            by_word.setdefault(singular(word), []).append(facts)
 
 
 def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:

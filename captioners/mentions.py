@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from captioners.lexicon import concepts
+from captioners.regions import CELLS
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Place:
     end: int
     """One past the last."""
     region: str
-    """nw, ne, sw, se, n, s, e, w or middle."""
+    """nw, ne, sw, se, n, s, e, w or middle; r1 to r3, c1 to c3, r1c1 to r3c3: rows, columns, cells of a 3x3 grid."""
     form: str
     """edge, corner, half or empty."""
     text: str
@@ -169,20 +170,34 @@ _COMPASS = {
     "upper right": "ne", "lower left": "sw", "lower right": "se", "top left": "nw", "top right": "ne",
     "bottom left": "sw", "bottom right": "se", "top": "n", "bottom": "s",
 }  # fmt: skip
-_FORM = r"(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third)"
+_FORM = r"(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third|row|column|(?:grid )?cell|ninth)"
 _PLACE = re.compile(
     r"(?<![\w-])(?P<word>"
     + "|".join(sorted(_COMPASS, key=len, reverse=True)).replace(" ", "[- ]")
     + rf")(?:ern(?:most)?)?(?![\w-])(?:\s+{_FORM})?",
     re.IGNORECASE,
 )
+_MIDDLE = r"(?:centre|center|middle|central)"
+_CELL = re.compile(
+    rf"(?<![\w-])(?:(?P<level>top|upper|bottom|lower|north(?:ern)?|south(?:ern)?)[- ]{_MIDDLE}"
+    rf"|(?P<side>left|right|west(?:ern)?|east(?:ern)?)(?:-hand)?[- ]{_MIDDLE}"
+    rf"|{_MIDDLE}[- ](?:(?P<level_after>top|bottom)|(?P<side_after>left|right)))(?![\w-])"
+    rf"(?:\s+{_FORM})?",
+    re.IGNORECASE,
+)
+"""``bottom centre``, ``middle left``: cells of the 3x3 grid that lie in no corner."""
 _SIDE = re.compile(
     rf"(?<=the )(?:(?P<word>right|left)(?:-hand)?(?![\w-])(?:\s+{_FORM})?"
     rf"|(?P<level>upper|lower)\s+{_FORM.replace('form', 'part')})"
     r"(?!\s+of\b(?! (?:the |this )?(?:scene|area|chip|image|landscape|view|picture)\b))",
     re.IGNORECASE,
 )
-_SIDES = {"right": "e", "left": "w", "upper": "n", "lower": "s"}
+_SIDES = {
+    "right": "e", "left": "w", "upper": "n", "lower": "s", "top": "n", "bottom": "s", "north": "n", "south": "s",
+    "northern": "n", "southern": "s", "west": "w", "western": "w", "east": "e", "eastern": "e",
+}  # fmt: skip
+_ROWS = {"n": "r1", "middle": "r2", "s": "r3"}
+_COLUMNS = {"w": "c1", "middle": "c2", "e": "c3"}
 
 
 def find_places(sentence: str) -> list[Place]:
@@ -193,6 +208,13 @@ def find_places(sentence: str) -> list[Place]:
         for key in (match.group("word").lower(),)
     ]
     found = _of_the_centre(found, sentence)
+    cells = [
+        Place(match.start(), match.end(), CELLS[_SIDES[word.lower()]], "", match.group(0))
+        for match in _CELL.finditer(sentence)
+        for word in match.group("level", "side", "level_after", "side_after")
+        if word is not None
+    ]
+    found = [*cells, *(one for one in found if not any(c.start < one.end and one.start < c.end for c in cells))]
     taken = {position for one in found for position in range(one.start, one.end)}
     for match in _SIDE.finditer(sentence):
         if match.start() not in taken:
@@ -216,5 +238,10 @@ def _of_the_centre(places: Sequence[Place], sentence: str) -> list[Place]:
 
 def _place(match: re.Match[str], region: str, form: str | None) -> Place:
     form = (form or "").lower()
+    if form.endswith(("cell", "ninth")):
+        region = CELLS[region]
+    elif form in ("row", "column", "third"):
+        ways = {"row": _ROWS, "column": _COLUMNS, "third": {**_ROWS, **_COLUMNS, "middle": "middle"}}[form]
+        region = ways.get(region, region)
     shape = "edge" if form.startswith(("edge", "border", "margin")) else form if form in ("corner", "half") else ""
     return Place(match.start(), match.end(), region, shape, match.group(0))

@@ -13,7 +13,8 @@ from captioners.quantities import LEADING, find_numbers
 
 def orders(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_comparison, _higher, _points, _verb, _than_all, _beside, _equal, _times, _order, _rank, _place):
+    rules = (_comparison, _higher, _points, _verb, _than_all, _beside, _equal, _each, _times, _order, _rank, _place)
+    for rule in rules:
         yield from rule(said)
 
 
@@ -125,7 +126,8 @@ _LARGEST = re.compile(
     r"\b(?:(?P<nth>second|third|fourth|fifth)[- ])?"
     r"(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|predominant|leading|"
     r"principal|smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
-    r"(?:cover|class|cover type|type of (?:land )?cover|share|(?:part|portion) of (?:the )?"
+    r"(?:cover|class|cover type|type of (?:land )?cover|"
+    rf"share(?! of (?:the |its )?(?!{GROUND}))|(?:part|portion) of (?:the )?"
     r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
@@ -143,7 +145,7 @@ def _rank(said: Said) -> Iterable[Claim]:
     if not match or not said.reading.classes or not said.mentions:
         return
     said.judge(match)
-    tail = said.text[match.end() :]
+    tail = re.sub(r"^ by far\b", " " * len(" by far"), said.text[match.end() :])
     copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
     one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())
     if tail.startswith(",") and re.search(r",\s*the\s+$", said.text[: match.start()], re.I):
@@ -231,7 +233,9 @@ def _nth(said: Said, one: Mention, nth: str, words: str, *, is_last: bool = Fals
 
 
 _VERB = re.compile(
-    r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outnumbers?)|(?:trails?|lags? behind))\b", re.I
+    r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outnumbers?|outranks?|outpaces?|edges? out)|"
+    r"(?:trails?|lags? behind))\b",
+    re.I,
 )
 
 
@@ -284,13 +288,15 @@ def _beside(said: Said) -> Iterable[Claim]:
 
 _EQUAL = re.compile(
     r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|"
-    r"equally (?:common|large|extensive|widespread)|in equal measure|"
+    r"equally (?:common|large|extensive|widespread|abundant|high|well represented)|in equal measure|"
     r"the same (?:share|area|amount|extent)|share (?:the \w+ )?equally|evenly (?:divided|split|shared))\b",
     re.I,
 )
 _ALIKE = re.compile(
     r"\b(?:equal in (?:area|extent|size|share)|"
-    r"(?:of|in) (?:an? )?(?:similar|comparable|equal) (?:extent|area|size|share)s?|"
+    r"(?:of|in|have|cover(?:ing)?|occupy(?:ing)?|take up|taking up|hold|share|with) (?:an? |the )?"
+    r"(?:\w+ly |about |almost )?"
+    r"(?:similar|comparable|equal) (?:extent|area|size|share|amount|proportion)s?|"
     r"(?:similar|comparable) in (?:area|extent|size|share))\b",
     re.I,
 )
@@ -315,19 +321,41 @@ def _equal(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{match.group(0)!r}, but they are not"
 
 
+_EACH = re.compile(r"\b(?:each|both)\b[^,;.]{0,48}$", re.I)
+_APIECE = re.compile(r"[^,;.\d]{0,32}\b(?:each|apiece)\b", re.I)
+
+
+def _each(said: Said) -> Iterable[Claim]:
+    """``A and B, each covering 7%``: the figure is that of every one of them."""
+    numbers = [n for n in find_numbers(said.text) if n.kind == "percent"]
+    number = numbers[0] if len(numbers) == 1 else None
+    each = _EACH.search(said.text[: number.start]) if number is not None else None
+    if number is None or not (each or _APIECE.match(said.text, number.end)):
+        return
+    named = [m for m in said.mentions if m.end <= number.start]
+    places = find_places(said.text)
+    if len(named) < 2 or not all(said.classes_of(m.concept) for m in named) or len(places) > 1:
+        return
+    for one in named:
+        shares = [*shares_in(said, one, ""), *(share for p in places for share in shares_in(said, one, p.region))]
+        if not any(number.allows(share) for share in shares):
+            yield "number", f"{number.text!r} is not the share of each"
+
+
 _NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty")
-_FACTORS = {
+FACTORS = {
     "half": 0.5, "twice": 2.0, "double": 2.0, "thrice": 3.0, "triple": 3.0, "several times": 3.0, "many times": 5.0,
     **{f"{word} times": 20.0 if word == "twenty" else float(n) for n, word in enumerate(_NUMBERS, 2)},
 }  # fmt: skip
-_OPEN = ("several times", "many times")
+"""Words for a multiple."""
+OPEN = ("several times", "many times")
 """Multiples that may be larger than they are counted here."""
 _AS = re.compile(
-    rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(_FACTORS)}) )?"
+    rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(FACTORS)}) )?"
     r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
-    rf"|(?P<hedges>\b(?:more than|over|less than) )?\b(?P<also>{'|'.join(_FACTORS)}) "
+    rf"|(?P<hedges>\b(?:more than|over|less than) )?\b(?P<also>{'|'.join(FACTORS)}) "
     r"(?:the (?:area|share|extent|size|amount)|that)(?P<within>) of\b"
-    rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(_FACTORS)}) "
+    rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(FACTORS)}) "
     r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
     re.I,
 )
@@ -347,14 +375,14 @@ def _times(said: Said) -> Iterable[Claim]:
         if one is None or other is None or one.concept == other.concept:
             continue
         word = (match.group("factor") or match.group("also") or match.group("times") or "").strip().lower()
-        factor = _FACTORS.get(word, 1.0)
+        factor = FACTORS.get(word, 1.0)
         said.judge(match)
         (low, high), (other_low, other_high) = _both(said, one, other, match)
         if match.group("less"):
             (low, high), (other_low, other_high) = (other_low, other_high), (low, high)
         least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
         hedge = (match.group("hedge") or match.group("hedged") or match.group("hedges") or "").strip().lower()
-        if hedge in ("more than", "over") or word in _OPEN:
+        if hedge in ("more than", "over") or word in OPEN:
             holds = most > factor
         elif hedge in ("less than", "not"):
             holds = least < factor

@@ -11,6 +11,7 @@ from captioners.listed import joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
 from captioners.reading import ClassReading, Reading
+from captioners.regions import CELLS
 
 _PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps?|areas?)"
 _NTH = {"second": 2, "third": 3, "fourth": 4}
@@ -121,6 +122,18 @@ def edges_reached(reading: Reading, classes: Iterable[ClassReading]) -> str | No
     return None if not every or not all(every) else "".join(patch.edges for each in every for patch in each)
 
 
+_LARGEST = re.compile(rf"\b(?:largest|biggest) (?:single )?(?:{_PATCH} of (?:the )?)?$", re.I)
+
+
+def edges_of_largest(said: Said, one: Mention) -> str | None:
+    """Letters of the scene's edges that the largest patch of a cover reaches; None where no such patch is spoken of."""
+    classes = [c for c in said.classes_of(one.concept) if c.patches]
+    if len(classes) != 1 or not _LARGEST.search(said.text[: one.start]):
+        return None
+    patch = _patch(said.reading, classes[0].code, 1)
+    return None if patch is None else patch.edges
+
+
 def _value(reading: Reading, fact_id: str) -> float:
     fact = reading.by_id.get(fact_id)
     return 0.0 if fact is None else float(fact.value)
@@ -131,6 +144,8 @@ def _lies_in(patch: _Patch, place: Place) -> bool:
     short = "middle" if patch.position == "centre" else "".join(part[0] for part in patch.position.split("-"))
     if place.form == "edge":
         return place.region in patch.edges or place.region in short
+    if place.region[0] in "rc":
+        return not short or place.region in CELLS[short]
     if len(place.region) == 1:
         return place.region in short and short != "middle"
     return short == place.region or (len(short) == 1 and short in place.region) or (short + place.region == "middle")

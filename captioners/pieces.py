@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from captioners.claims import Claim, Said
 from captioners.listed import listed_before
 from captioners.mentions import Mention, find_places
-from captioners.quantities import find_numbers
-from captioners.reading import ClassReading
+from captioners.objects import MIN_PIXELS
+from captioners.quantities import IN_WORDS, Number, find_numbers, value_of
+from captioners.reading import ClassReading, Reading
 
 _PIECE = r"(?:patch|block|piece|body|mass|unit|area|expanse|stretch|whole|stand|tract)"
 _AS_ONE = re.compile(
@@ -43,6 +44,8 @@ def pieces(said: Said) -> Iterable[Claim]:
             yield from _one_piece(said, one, classes[0])
             yield from _alike(said, one, classes[0])
             yield from _area_there(said, one, classes[0])
+            yield from _each_area(said, one, classes[0])
+    yield from _larger(said)
 
 
 def _one_piece(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
@@ -58,7 +61,8 @@ def _one_piece(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
 
 
 _ALIKE = re.compile(
-    r"[^,;.]{0,40}? of (?:an? |the |about (?:the )?)?(?:(?P<equal>\w*\s?equal|identical|same)|"
+    r"[^,;.]{0,40}? of (?:an? |(?:(?:nearly|roughly|almost|approximately) )?the |about (?:the )?)?"
+    r"(?:(?P<equal>\w*\s?equal|identical|same)|"
     r"similar|comparable) (?:size|area|extent)s?\b",
     re.I,
 )
@@ -73,6 +77,70 @@ def _alike(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
         said.judge(match)
         if max(sizes) > (EQUAL_RATIO if match.group("equal") else SIMILAR_RATIO) * min(sizes):
             yield "comparison", f"{match.group(0).strip()!r}, but its patches are not"
+
+
+_EACH_OF = re.compile(r"\b(?:each|both|all) (?:of |covering |measuring |with )?$", re.I)
+_IS_EACH = re.compile(r"(?: in (?:area|size))? (?:each|apiece)\b", re.I)
+
+
+def _each_area(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
+    """``two patches of A of about 2 ha each``: every one of them is as large."""
+    sizes = areas_of(said, of.code)
+    for number in find_numbers(said.text) if len(said.mentions) == 1 else ():
+        is_each = _EACH_OF.search(said.text[: number.start]) or _IS_EACH.match(said.text, number.end)
+        if number.kind == "area" and is_each and sizes and not all(map(number.allows, sizes)):
+            yield "number", f"{number.text!r} is not the area of each"
+
+
+_SO_MANY = re.compile(
+    rf"\b(?P<count>{IN_WORDS}|\d+|all|each|both)"
+    rf"(?: of (?:which|them|these|(?:its|the) (?:{IN_WORDS} |\d+ )?(?:[\w-]+ )?"
+    r"(?:patches|stands|blocks)(?: of [\w-]+)?))?"
+    r"(?: are| is| being| cover| covers| measure| measures| have| has)? (?P<than>(?:larger|bigger|smaller) than )?$",
+    re.I,
+)
+"""Before an area: ``10 of which are larger than``."""
+_OR_MORE = re.compile(r" or (?P<way>more|larger|less|smaller)\b", re.I)
+_MORE, _LESS = (re.compile(rf"(?:{words})\b", re.I) for words in ("more than|at least|over", "less than|under|at most"))
+
+
+def _counts(text: str) -> Iterable[tuple[re.Match[str], Number, bool]]:
+    """How many patches are said to be larger (True) or smaller than an area: the words, the area, which of the two."""
+    for area in find_numbers(text):
+        match = _SO_MANY.search(text[: area.start]) if area.kind == "area" else None
+        after = _OR_MORE.match(text, area.end)
+        if match is not None and (match.group("than") or after or _MORE.match(area.text) or _LESS.match(area.text)):
+            words = f"{match.group('than') or ''}{area.text}{after.group(0) if after else ''}"
+            yield match, area, re.search(r"\b(?:smaller|less|under|at most)\b", words, re.I) is None
+
+
+def is_counted(number: Number, text: str) -> bool:
+    """Whether a figure counts the patches of a cover that are larger or smaller than so much, or is that much: no fact
+    has to be either.
+    """
+    return any(number.start in (match.start("count"), area.start) for match, area, _ in _counts(text))
+
+
+def _larger(said: Said) -> Iterable[Claim]:
+    """``A lies in 55 patches, 10 of which are larger than 1 ha``: patches of 20 pixels or more have their area told."""
+    for match, area, is_larger in _counts(said.text):
+        inside = [m for m in said.mentions if match.start() <= m.start < match.end()]
+        one = inside[0] if inside else said.before(match.start())
+        classes = said.classes_of(one.concept) if one is not None else []
+        if len(classes) != 1 or not _holds(said.reading, classes[0], match.group("count").lower(), area, is_larger):
+            yield "number", f"{match.group(0).strip()!r} is not how many of them are so large"
+
+
+def _holds(reading: Reading, of: ClassReading, told: str, area: Number, is_larger: bool) -> bool:
+    """Whether so many patches of a class are larger, or smaller, than an area."""
+    own = re.compile(rf"object\.{of.code}\.\d+\.area")
+    sizes = [float(fact.value) for i, fact in reading.by_id.items() if own.fullmatch(i)]
+    count = int(of.patches.get("count", 0))
+    least = area.low if _MORE.match(area.text) else area.high if _LESS.match(area.text) else (area.low + area.high) / 2
+    larger = sum(size >= least for size in sizes)
+    is_known = len(sizes) == count or least >= MIN_PIXELS * float(reading.by_id["ground.gsd"].value) ** 2
+    wanted = count if told in ("all", "each", "both") else value_of(told)
+    return is_known and wanted == (larger if is_larger else count - larger)
 
 
 def areas_of(said: Said, code: int) -> list[float]:

@@ -7,6 +7,7 @@ from math import atan2, degrees, hypot
 
 from captioners.mentions import Place
 from captioners.reading import ClassReading, Reading
+from captioners.regions import CELLS, THIRDS, parts_of
 from schemas.facts import Fact
 
 _EDGE_CELLS: dict[str, tuple[str, ...]] = {
@@ -28,10 +29,18 @@ def lies(reading: Reading, one: ClassReading, place: Place, strong: bool) -> boo
     inside, area = part
     if place.form == "edge":
         return inside >= 0.5 or min(_cells(reading, one, _EDGE_CELLS[place.region])) >= 40.0
-    top = reading.by_id.get(f"dominant.{place.region}")
     if strong:
-        return inside >= 0.49 or (top is not None and top.subject == one.noun)
+        return inside >= 0.49 or _leads(reading, one, place.region)
     return inside >= 0.8 * area
+
+
+def _leads(reading: Reading, one: ClassReading, region: str) -> bool:
+    """Whether no other class has more of a part of the scene."""
+    top = reading.by_id.get(f"dominant.{region}")
+    if region not in THIRDS:
+        return top is not None and top.subject == one.noun
+    held = {c.code: sum(_cells(reading, c, THIRDS[region])) for c in reading.classes}
+    return held[one.code] >= max(held.values())
 
 
 def _cells(reading: Reading, one: ClassReading, cells: Sequence[str]) -> list[float]:
@@ -41,19 +50,22 @@ def _cells(reading: Reading, one: ClassReading, cells: Sequence[str]) -> list[fl
 def _part(reading: Reading, one: ClassReading, place: Place) -> tuple[float, float] | None:
     """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
     cells: tuple[str, ...] | None
-    if place.form == "edge":
-        cells = _EDGE_CELLS.get(place.region)
-        weight = 1 / 9
-    else:
-        quadrants = {"n": ("nw", "ne"), "s": ("sw", "se"), "w": ("nw", "sw"), "e": ("ne", "se")}
-        cells = quadrants.get(place.region, (place.region,))
-        weight = 0.25
+    cells, weight = (_EDGE_CELLS.get(place.region), 1 / 9) if place.form == "edge" else parts_of(place.region)
     if cells is None or one.share <= 0:
         return None
     shares = [reading.region_share(one.code, cell) for cell in cells]
     if any(share is None for share in shares):
         return None
     return sum(s or 0.0 for s in shares) * weight / one.share, weight * len(cells)
+
+
+def held_in(reading: Reading, classes: Sequence[ClassReading], place: Place) -> list[float]:
+    """Percent of each of some classes, and of all together, that lies in a place; empty where the facts do not tell."""
+    parts = [_part(reading, one, place) for one in classes]
+    found = [(part[0], one.share) for part, one in zip(parts, classes, strict=True) if part is not None]
+    whole = sum(share for _, share in found)
+    each = [100.0 * inside for inside, _ in found]
+    return [*each, 100.0 * sum(inside * share for inside, share in found) / whole] if whole else []
 
 
 def tells(fact: Fact, place: Place) -> bool:
@@ -63,6 +75,8 @@ def tells(fact: Fact, place: Place) -> bool:
         return _compatible(value, place)
     if fact.unit == "position":
         short = "middle" if value == "centre" else "".join(part[0] for part in value.split("-"))
+        if place.region[0] in "rc":
+            return place.region in CELLS[short]
         return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")
     if fact.unit == "edges":
         return place.region in value
@@ -78,6 +92,12 @@ def _compatible(stored: str, place: Place) -> bool:
         return stored == f"{place.region}-edge"
     if place.form == "corner":
         return False
+    if place.region[0] in "rc":  # an edge strip lies within the outer third
+        return (
+            stored.endswith("-edge")
+            and place.region in (CELLS[short][:2], CELLS[short][2:])
+            and "2" not in place.region
+        )
     return short == place.region or (len(place.region) == 1 and place.region in short and short != "middle")
 
 

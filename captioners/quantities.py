@@ -62,7 +62,7 @@ _WORTH = {
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
 }
 _BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_ONES[1:10])}))?|{'|'.join(reversed(_ONES))})"
-_IN_WORDS = (
+IN_WORDS = (
     rf"(?:(?:(?:an?|{_BELOW_HUNDRED}) (?:hundred|thousand|million)(?:,? (?:and )?{_BELOW_HUNDRED})?)|{_BELOW_HUNDRED})"
     r"(?: point (?:" + "|".join(_ONES[:10]) + r"))?"
 )
@@ -70,7 +70,7 @@ _IN_WORDS = (
 _DIGITS = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+"
 _SIGN = r"(?P<sign>(?<!\d)[−-]|\bminus )?"
 _FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
-_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{_IN_WORDS})"
+_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{IN_WORDS})"
 _MONTHS = "|".join(MONTHS)
 ANY_SORT = (
     r"(?:(?:separate|distinct|individual|different|small|smaller|large|larger|tiny|big|main|major|minor|isolated|mapped|"
@@ -98,7 +98,9 @@ _POINTS = re.compile(
 )
 """How far two shares are apart."""
 _BY_POINTS = re.compile(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
-LEADING = re.compile(r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|(?P<less>trails?|lags?))\b", re.IGNORECASE)
+LEADING = re.compile(
+    r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|ahead of|(?P<less>trails?|lags?|behind))\b", re.IGNORECASE
+)
 """Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
 _HALF_AREA = re.compile(
     rf"{_HEDGED}(?:(?P<figure>{_BELOW_HUNDRED}|an?) and a half|(?P<half>half)(?: an?)?) "
@@ -137,10 +139,11 @@ _SEVERAL = (
     ANY_SORT
     + r"(?:patch|patches|buildings?|houses?|ponds?|lakes?|woods|parks?|fields|water bodies|bodies of water|stands|"
     r"stretches|expanses|plots|parcels|tracts|strips|copses|groves|reservoirs|pools|pieces|fragments|clumps|clusters|"
-    r"pockets|hamlets|settlements|villages|farms|farmsteads|forests|islands)"
+    r"pockets|hamlets|settlements|villages|farms|farmsteads|forests|islands|orchards|vineyards|quarries|meadows|cemeteries|"
+    r"roads|streams|rivers)"
 )
 _COUNT_WORD = re.compile(
-    rf"{_HEDGED}(?:\b(?P<word>{_IN_WORDS})\s+(?={_COUNTABLE}\b)"
+    rf"{_HEDGED}(?:\b(?P<word>{IN_WORDS})\s+(?={_COUNTABLE}\b)"
     rf"|(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b))",
     re.IGNORECASE,
 )
@@ -227,6 +230,10 @@ def _ranges(numbers: Sequence[Number], sentence: str) -> Iterator[Number]:
             low = None
             continue
         to = _TO.fullmatch(sentence, one.end, after.start) if after else None
+        is_between = to is not None and to.group("and") and _BETWEEN.search(sentence[: one.start])
+        if is_between and after is not None and one.kind == after.kind == "percent":  # "between 7% and 8%"
+            low = one
+            continue
         has_unit = after is not None and after.kind in ("percent", "length", "area") and after.text[0].isdigit()
         is_range = to and one.text.isdigit() and has_unit
         if not is_range or after is None or (to and to.group("and") and not _BETWEEN.search(sentence[: one.start])):

@@ -10,13 +10,17 @@ from captioners.claims import Claim, Said
 from captioners.listed import listed_after, listed_before
 from captioners.mentions import Mention, find_places
 from captioners.orders import LEADS
+from captioners.quantities import Number, find_numbers, value_of
+from captioners.regions import GRID, QUADRANTS
 
 
 def ranks(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     if said.reading.classes and said.mentions:
-        for rule in (_ordered, _second, _few, _before, _ends, _everywhere, _after_another, _half):
+        rules = (_ordered, _second, _few, _before, _ends, _everywhere, _in_so_many, _after_another, _half)
+        for rule in rules:
             yield from rule(said)
+    yield from _none_above(said)
 
 
 _FALLING = re.compile(
@@ -190,6 +194,45 @@ def _everywhere(said: Said) -> Iterable[Claim]:
 
 
 COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
+_IN_SO_MANY = re.compile(
+    rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>four|nine) )?(?:grid )?"
+    r"(?P<what>quarter|quadrant|cell|ninth|part|section|square)s?\b",
+    re.I,
+)
+_LEADS_THERE = re.compile(
+    r"\s+(?:(?P<occurs>occurs?|(?:is|are) (?:found|present|seen)|appears?)|leads?|dominates?|prevails?|"
+    r"(?:is|are) (?:the )?(?:dominant|main|leading|largest|predominant|prevailing|most extensive)"
+    r"(?: (?:land )?(?:cover|class)(?: type)?)?)"
+    r"(?: in)?(?: only)?(?=\s+$|\s*[.,;])",
+    re.I,
+)
+
+
+def _in_so_many(said: Said) -> Iterable[Claim]:
+    """``A dominates in three of the four quarters``, ``in six of the nine cells, A leads``."""
+    for match in _IN_SO_MANY.finditer(said.text):
+        one, after = said.before(match.start()), said.after(match.end())
+        leads = _LEADS_THERE.match(said.text[: match.start()], one.end) if one is not None else None
+        if one is None and after is not None:
+            one, leads = after, _LEADS_THERE.match(said.text, after.end)
+        if one is None or leads is None or not said.classes_of(one.concept):
+            yield "number", f"{match.group(0)!r} is read by no rule: say it in another way"
+            continue
+        is_cells = match.group("what").lower() in ("cell", "ninth", "square") or (match.group("all") or "") == "nine"
+        held = [_held_and_most(said, one, part) for part in (GRID if is_cells else QUADRANTS)]
+        count = sum(mine > 0.0 and (mine >= most or leads.group("occurs") is not None) for mine, most in held)
+        if value_of(match.group("count")) != count:
+            yield "number", f"{match.group(0)!r}, but it does in {count}"
+
+
+def _held_and_most(said: Said, one: Mention, part: str) -> tuple[float, float]:
+    """Percent of a cover in a part of the scene, and of the most extensive other one."""
+    codes = {c.code for c in said.classes_of(one.concept)}
+    shares = {c.code: said.reading.region_share(c.code, part) or 0.0 for c in said.reading.classes}
+    others = [share for code, share in shares.items() if code not in codes]
+    return sum(shares[code] for code in codes), max(others, default=0.0)
+
+
 _AFTER_ANOTHER = re.compile(
     r"\b(?:largest|biggest|main|most (?:common|extensive|widespread)) (?:land )?(?:cover|class) "
     r"(?:after|behind|next to|besides|apart from) (?:the )?",
@@ -209,6 +252,52 @@ def _after_another(said: Said) -> Iterable[Claim]:
         rest = [c.share for c in said.reading.classes if c.code not in codes]
         if rest and said.share(one)[1] < max(rest) - SLACK:
             yield "comparison", f"{match.group(0).strip()!r} is another"
+
+
+_COVER_WORD = r"(?:(?:single )?(?:land )?(?:cover|class|type)(?:s|es)?(?: (?:types?|class(?:es)?))?)"
+_NONE_ABOVE = re.compile(
+    rf"\b(?:no|none of the) (?P<other>other |others |remaining )?(?:{_COVER_WORD} )?"
+    r"(?:exceeds?|reach(?:es)?|"
+    r"(?P<open>covers?|makes? up|takes? up|occup(?:y|ies)|accounts? for|has|holds?|is|are))\s+$"
+    rf"|\b(?:all|every|each|any)(?: of)?(?: the)? (?P<rest>other |others |remaining )(?:{_COVER_WORD} )?"
+    r"(?:each )?(?:covers?|makes? up|takes? up|occup(?:y|ies)|accounts? for|stays?|remains?|is|are|lies?)\s+$",
+    re.I,
+)
+"""Before a figure: ``no other class exceeds 8%``, ``all other covers are below 5%``."""
+_BESIDE_IT = re.compile(r"\b(?:apart from|aside from|besides|other than|except for|beyond)\b", re.I)
+_IS_ABOVE = re.compile(r"(?:more than|over|above)\b", re.I)
+_IS_BELOW = re.compile(r"(?:less than|below|under|at most)\b", re.I)
+
+
+def _bound(text: str, number: Number) -> re.Match[str] | None:
+    match = _NONE_ABOVE.search(text[: number.start]) if number.kind == "percent" else None
+    if match is None or (match.group("open") and not _IS_ABOVE.match(number.text)):
+        return None
+    return None if match.group("rest") and not _IS_BELOW.match(number.text) else match
+
+
+def is_bound(text: str, number: Number) -> bool:
+    """Whether a figure is one that no cover, or no other cover, exceeds: no fact has to be that much."""
+    return _bound(text, number) is not None
+
+
+def _none_above(said: Said) -> Iterable[Claim]:
+    """``apart from A, no class exceeds 8%``, ``all other covers stay below 5%``, in the whole scene."""
+    for number in find_numbers(said.text):
+        match = _bound(said.text, number)
+        if match is None:
+            continue
+        beside = _BESIDE_IT.search(said.text)
+        told: Sequence[Mention] = said.mentions
+        if beside is None and (match.group("other") or match.group("rest")):
+            told = [m for m in said.mentions if m.end <= match.start()] or said.earlier
+        is_of_others = beside or match.group("other") or match.group("rest")
+        codes = {c.code for m in told for c in said.classes_of(m.concept)} if is_of_others else set()
+        left = [c.share for c in said.reading.classes if c.code not in codes]
+        if (is_of_others and not codes) or find_places(said.text):
+            yield "number", f"{number.text!r}: of which others and where, no rule can tell"
+        elif max(left, default=0.0) > (number.low if _IS_ABOVE.match(number.text) else number.high):
+            yield "number", f"{number.text!r}, but another cover has more"
 
 
 _HALF = re.compile(r"\s+(?:is|are) in (?:the|a) (?:(?P<more>majority)|minority)\b", re.I)

@@ -16,6 +16,10 @@ QUADRANTS = tuple(QUADRANT_NAMES)
 HALVES = ("n-half", "s-half", "w-half", "e-half")
 EDGES = ("n-edge", "s-edge", "w-edge", "e-edge")
 GRID = tuple(f"r{row}c{column}" for row in (1, 2, 3) for column in (1, 2, 3))
+CELLS = dict(zip(("nw", "n", "ne", "w", "middle", "e", "sw", "s", "se"), GRID, strict=True))
+"""Side, corner or middle -> the cell of the 3x3 grid there."""
+THIRDS = {f"{axis}{n}": tuple(cell for cell in GRID if f"{axis}{n}" in cell) for axis in "rc" for n in (1, 2, 3)}
+"""Row or column of the 3x3 grid -> its cells."""
 SHARE_REGIONS = (*QUADRANTS, "middle", *GRID)
 """Regions for which class shares are facts; the chip itself comes first."""
 
@@ -62,6 +66,9 @@ def slices(region: str, shape_yx: tuple[int, int]) -> Slices:
         row, column = int(region[1]) - 1, int(region[3]) - 1
         return _third(row, rows), _third(column, columns)
     whole = slice(0, rows), slice(0, columns)
+    if region in THIRDS:
+        index, is_row = int(region[1]) - 1, region[0] == "r"
+        return (_third(index, rows), whole[1]) if is_row else (whole[0], _third(index, columns))
     north, south = slice(0, rows // 2), slice(rows - rows // 2, rows)
     west, east = slice(0, columns // 2), slice(columns - columns // 2, columns)
     strip_y, strip_x = max(1, round(rows * EDGE_STRIP)), max(1, round(columns * EDGE_STRIP))
@@ -79,6 +86,22 @@ def slices(region: str, shape_yx: tuple[int, int]) -> Slices:
         "w-edge": (whole[0], slice(0, strip_x)),
         "e-edge": (whole[0], slice(columns - strip_x, columns)),
     }[region]
+
+
+def parts_of(region: str) -> tuple[tuple[str, ...], float]:
+    """The regions with shares of which a region is made, and which part 0..1 of the chip each of them is.
+
+    >>> parts_of("n"), parts_of("r1c2")
+    ((('nw', 'ne'), 0.25), (('r1c2',), 0.1111111111111111))
+
+    Args:
+        region: n, s, w, e, a quadrant, the middle, a row, column or cell of the 3x3 grid.
+    """
+    if region in THIRDS:
+        return THIRDS[region], 1 / 9
+    if region in GRID:
+        return (region,), 1 / 9
+    return (tuple(q for q in QUADRANTS if region in q) if len(region) == 1 else (region,)), 0.25
 
 
 def _third(index: int, size: int) -> slice:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from math import inf
 
+from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
-from captioners.listed import ALL_OF_IT, JOINED, inside_of, joined_places, percent_of
+from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, percent_of
 from captioners.mentions import Mention, Place, find_places
+from captioners.orders import FACTORS, NEARLY, OPEN, ROUNDED
+from captioners.regions import CELLS, GRID
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
 _ALL = re.compile(
@@ -18,12 +22,7 @@ _ALL = re.compile(
     re.I,
 )
 _BOTH = re.compile(r"\bboth (?:the )?$", re.I)
-_LIES = re.compile(
-    r"(?: (?:areas|patches|blocks|stands|fields|parts|spots|surfaces))?(?P<all>\s+all)?\s+"
-    r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: all)?(?: (?:found|located|seen))?)\s+"
-    r"(?:only |entirely |mostly )?(?:in|along|at|within|on)\s+(?:the )?",
-    re.I,
-)
+_NEARLY = re.compile(r"\b(?:almost|nearly|virtually|practically) (?=all\b)", re.I)
 _ALL_OF_THEM = re.compile(
     r"(?P<all>[^.;]{0,40},? all (?:of (?:them|it|which) )?)(?:lying |located |found )?"
     r"(?:in|along|at|within|on)\s+(?:the )?",
@@ -37,7 +36,7 @@ BOTH_PART = 0.5
 def spread(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_all, _quarters, _compared, _most, _evenly):
+    for rule in (_all, _quarters, _compared, _most, _multiple, _evenly):
         yield from rule(said, places)
 
 
@@ -45,14 +44,14 @@ def _all(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``all patches of A lie in the north``, ``every A stands in the east``, ``both A and B lie in the south``."""
     for rank, place in enumerate(places):
         one = said.before(place.start)
-        lies = _LIES.fullmatch(said.text, one.end, place.start) if one else None
+        lies = LIES_IN.fullmatch(said.text, one.end, place.start) if one else None
         lies = lies or (_ALL_OF_THEM.fullmatch(said.text, one.end, place.start) if one else None)
         if one is None or lies is None:
             continue
         where = joined_places(said.text, places[rank:])
         other = said.before(one.start)
         if lies.group("all") or _ALL.search(said.text[: one.start]):
-            named, least = [one], ALL_OF_IT
+            named, least = [one], NEARLY_ALL if _NEARLY.search(said.text[: place.start]) else ALL_OF_IT
         elif (
             other is not None
             and JOINED.fullmatch(said.text[other.end : one.start])
@@ -105,7 +104,9 @@ _THAN = re.compile(r"\bthan\b(?P<like> (?:in|along|at|that of|those of|it is in|
 
 
 def are_compared(text: str, first: Place, second: Place) -> bool:
-    """Whether two places are those of a comparison: ``more A in the east than in the west``."""
+    """Whether two places are those of a comparison: ``more A in the east than in the west``, ``twice that in``."""
+    if _TIMES.fullmatch(text, first.end, second.start) or _equally(text, first, second):
+        return True
     than = _THAN.search(text[: second.start])
     return than is not None and first.end <= than.start() and _MORE.search(text, 0, than.start()) is not None
 
@@ -129,27 +130,141 @@ def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "comparison", f"{words[-1].group(0)!r} is the wrong way round"
 
 
-_SUPERLATIVE = re.compile(
-    r"\s+(?:is|has) the (?P<way>most|least) (?:[a-z]+ly )?$",
+_TOP = r"(?P<way>most|least|largest|highest|greatest|smallest|lowest)"
+_SHARE_OF = r"(?:share|proportion|amount|percentage|concentration|cover|coverage|area|extent|part|portion)"
+_OF_SCENE = r"(?: of (?:the )?(?:scene|image|picture|view|area))?"
+_HAS_MOST = re.compile(
+    rf"{_OF_SCENE},?\s+(?:is|has|holds|contains|shows) (?:by far |clearly )?the {_TOP} "
+    rf"(?:(?:[a-z]+ly )?|{_SHARE_OF} of (?:the |its )?)$",
+    re.I,
+)
+"""Between a part of the scene and a cover."""
+_IS_MOST = re.compile(
+    r"[^.;]{0,80}?\s(?:"
+    r"(?P<way>most|least) (?:common|extensive|widespread|abundant|prominent|concentrated|frequent|dense)"
+    r"|(?P<alone>densest|thickest|sparsest|scarcest|rarest)) (?:in|along|at|near|towards?|around) (?:the )?",
+    re.I,
+)
+"""Between a cover and a part."""
+_MOST_LIES = re.compile(rf"\bthe {_TOP} (?:(?:[a-z]+ly )?|{_SHARE_OF} of (?:the )?)$", re.I)
+"""Before a cover; `_LIES_THERE` follows it."""
+_ITS_MOST = re.compile(
+    r"[^;.]{0,80}\b(?:its|their) (?P<way>largest|highest|greatest|smallest|lowest) "
+    rf"{_SHARE_OF} (?:is |lies )?(?:in|along|at) (?:the )?",
+    re.I,
+)
+"""Between a cover and a part: ``A is the main cover and reaches its highest share in``."""
+_LIES_THERE = re.compile(
+    r"(?: (?:part|quarter|quadrant|corner|ninth|cell|area|third|half|section|cover))?"
+    rf"{_OF_SCENE}\s+(?:lies|is|are|stands?|occurs?|(?:is|are) found|can be found) (?:in |along |at )?(?:the )?",
+    re.I,
+)
+_FEWEST = ("least", "smallest", "lowest", "sparsest", "scarcest", "rarest")
+_PARTS = (_QUADRANTS, ("n", "s", "e", "w"), GRID, ("r1", "r2", "r3"), ("c1", "c2", "c3"), (*_QUADRANTS, "middle"))
+"""Parts of the scene that are compared with each other."""
+_OF_ALL = re.compile(r"\bof (?:any|all) (?:the )?(?:other )?(?:parts?|corners?|quarters?|cells?)\b", re.I)
+
+
+_LEAST_THERE = re.compile(
+    rf"\b(?:{'|'.join(_FEWEST)})\b[^,;.]{{0,32}} (?:in|along|at|near|towards?|around) (?:the )?$", re.I
+)
+
+
+def is_least_there(text: str, place: Place) -> bool:
+    """Whether a place is one of which little is told: ``A is least common in the west``."""
+    return _LEAST_THERE.search(text[: place.start]) is not None
+
+
+def _most(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the north-west is the most wooded quarter``, ``A is densest along the northern edge``, ``the largest share of A
+    lies in the middle``.
+    """
+    for place in places:
+        one, match = _told_most(said, place)
+        if one is None or match is None:
+            continue
+        region, parts = _among(place, is_of_all=_OF_ALL.search(said.text) is not None)
+        if not said.classes_of(one.concept) or not parts:
+            continue
+        said.judge(match)
+        way = (match.groupdict().get("alone") or match.group("way")).lower()
+        is_less = (way in _FEWEST) != (
+            re.search(r"\b(?:sparse|thin|light|scarce)ly\b", match.group(0), re.I) is not None
+        )
+        shares, here = [percent_of(said, [one], part) for part in parts], percent_of(said, [one], region)
+        if (here > min(shares) + 1e-6) if is_less else (here < max(shares) - 1e-6):
+            yield "comparison", f"{place.text!r} has not the {way} of it"
+
+
+def _told_most(said: Said, place: Place) -> tuple[Mention | None, re.Match[str] | None]:
+    """The cover of which a place is said to have the most or the least, and the words; None where nothing is said."""
+    after, before = said.after(place.end), said.before(place.start)
+    if after is not None and (match := _HAS_MOST.fullmatch(said.text, place.end, after.start)):
+        return after, match
+    if before is None:
+        return None, None
+    match = _IS_MOST.fullmatch(said.text, before.end, place.start)
+    match = match or _ITS_MOST.fullmatch(said.text, before.end, place.start)
+    if match is None and _LIES_THERE.fullmatch(said.text, before.end, place.start):
+        match = _MOST_LIES.search(said.text[: before.start])
+    return before, match
+
+
+def _among(place: Place, *, is_of_all: bool) -> tuple[str, Sequence[str]]:
+    """The region of a place and those with which it is compared; a corner is a cell, an edge the third beside it."""
+    if place.form == "corner" and place.region in CELLS:
+        return CELLS[place.region], GRID if is_of_all else _CORNERS
+    if place.form == "edge":
+        thirds = {"n": "r1", "s": "r3", "w": "c1", "e": "c3"}
+        return thirds.get(place.region, ""), tuple(thirds.values()) if place.region in thirds else ()
+    return place.region, next((parts for parts in _PARTS if place.region in parts), ())
+
+
+_TIMES = re.compile(
+    rf"[^;.]{{0,60}}?\b(?:(?P<hedge>more than|over|less than|about|roughly|around|nearly|almost) )?"
+    rf"(?P<factor>{'|'.join(FACTORS)})\b[^;.,]{{0,24}}?"
+    r"(?:(?: (?:that|as|those))? (?:in|of|along)| as) (?:the )?",
+    re.I,
+)
+_EQUALLY = re.compile(
+    r"\b(?:equally|(?:(?P<hedge>more than|over|less than|about|roughly|around|nearly|almost) )?"
+    rf"(?:(?P<factor>{'|'.join(FACTORS)}) )?as) "
+    r"(?:high|common|extensive|widespread|abundant|large|frequent|much)(?: both)? (?:in|along|of) (?:the )?$",
     re.I,
 )
 
 
-def _most(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``the north-west is the most wooded quarter``, ``the south has the least water``."""
-    for place in places:
-        one = said.after(place.end)
-        match = _SUPERLATIVE.fullmatch(said.text, place.end, one.start) if one else None
-        if one is None or match is None or not said.classes_of(one.concept):
+def _multiple(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the share of A in the west is twice that in the east``, ``A is equally common in the west and in the east``."""
+    for first, second in pairwise(places):
+        match = _TIMES.fullmatch(said.text, first.end, second.start)
+        words = match or _equally(said.text, first, second)
+        inside = [m for m in said.mentions if first.end <= m.start and m.end <= second.start]  # "twice as wooded as"
+        one = inside[-1] if inside else said.before(first.start)
+        if words is None or one is None or not said.classes_of(one.concept):
             continue
-        parts = _QUADRANTS if place.region in _QUADRANTS else ("n", "s", "e", "w")
-        if place.region not in parts:
-            continue
-        said.judge(match)
-        shares = [percent_of(said, [one], part) for part in parts]
-        here = percent_of(said, [one], place.region)
-        if (here < max(shares) - 1e-6) if match.group("way").lower() == "most" else (here > min(shares) + 1e-6):
-            yield "comparison", f"{place.text!r} has not the {match.group('way')} of it"
+        said.judge(words)
+        here, there = (percent_of(said, [one], place.region) for place in (first, second))
+        ratio, told = here / max(1e-9, there), words.groupdict()
+        factor, hedge = (told.get("factor") or "").lower(), (told.get("hedge") or "").lower()
+        slack = ROUNDED if factor else NEARLY
+        least, most = (FACTORS.get(factor, 1.0) * by for by in (1 / slack, slack))
+        if hedge in ("more than", "over") or factor in OPEN:
+            least, most = FACTORS[factor], inf
+        elif hedge == "less than":
+            least, most = 0.0, FACTORS[factor]
+        if not least <= ratio <= most:
+            yield "comparison", f"{words.group(0).strip()!r} does not fit its shares there"
+
+
+def _equally(text: str, first: Place, second: Place) -> re.Match[str] | None:
+    """The words of ``equally common in the west and in the east``, ``twice as common in the west as in the east``."""
+    if not _JOINS.fullmatch(text, first.end, second.start):
+        return None
+    return _EQUALLY.search(text[: first.start])
+
+
+_JOINS = re.compile(r" (?:and|as) (?:in |along |of )?(?:the )?", re.I)
 
 
 _EVENLY = re.compile(

@@ -17,9 +17,10 @@ _COMPARED = re.compile(
 )
 _SUPERLATIVE = re.compile(
     r"\b(?:larg|bigg|small|high|low|green|dens|wett|dri|bright|dark|steep|flatt|wid|narrow|long|short|deep|strong|weak|"
-    r"rich|near|clos|clear|warm|cold|thick|thinn|bar)est\b"
+    r"rich|near|clos|clear|warm|cold|thick|thinn|bar|rar|scarc|spars)est\b"
     r"(?! (?:elongated|compact|irregular|ring-shaped|winding|straight)\b)"  # of a shape: judged as an expression
-    r"|\b(?:the|its|their) (?:most|least) (?!of\b)[a-z-]+\b|(?<!at )\bmost(?=\s*[.,;])",
+    r"|\b(?:the|its|their) (?:most|least) (?!of\b)[a-z-]+\b|(?<!at )\bleast (?!of\b)[a-z]+\b"
+    r"|(?<!at )\bmost(?=\s*[.,;])",
     re.I,
 )
 _EQUAL = re.compile(
@@ -27,6 +28,7 @@ _EQUAL = re.compile(
     r"|\b(?:same|similar|comparable) (?:in )?(?:share|area|amount|extent|size|proportion|cover|length|height)s?\b"
     r"|\b(?:similarly|comparably) (?:sized|large|common|extensive)\b"
     r"|\b(?:twice|thrice|double|[a-z]+ times) (?:the (?:area|share|extent|size|amount)|that) of\b"
+    r"|\b(?:edg(?:es?|ing) out|outranks?|outpac(?:es?|ing)|dwarf(?:s|ed|ing)?|eclips(?:es?|ing)|overshadow(?:s|ing)?)\b"
     r"|\b(?:outnumbers?|outweighs?|surpass(?:es)?|outstrips?|negative|(?:hardly|barely|scarcely) chang(?:ed|es))\b"
     r"|\bas (?!well\b|far\b|long\b|soon\b|such\b)[a-z]+ as\b(?! \d)",
     re.I,

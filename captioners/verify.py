@@ -3,10 +3,9 @@
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number``, ``place``,
 ``comparison`` (in `orders`), ``relation`` (in `contact` and `across`), ``shape``, ``size``, ``season``, ``trend``,
-``terrain`` (in `claims`), quantities in words (in `extents`, `amounts`, `whole`, `spread`, `ranks`), single patches
-(`patches`, `pieces`), dates and heights (`levels`), map features (`mapped`), comparing words that no rule has judged
-(`unread`), ``visibility``, ``leak``, ``hedge``, ``name``,
-``echo``, ``subjective``, ``form``.
+``terrain`` (in `claims`), quantities in words (in `extents`, `scarce`, `amounts`, `whole`, `spread`, `ranks`), single
+patches (`patches`, `pieces`), dates and heights (`levels`), map features (`mapped`), comparing words that no rule has
+judged (`unread`), ``visibility``, ``leak``, ``hedge``, ``name``, ``echo``, ``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -32,12 +31,14 @@ from captioners.mentions import Mention, asserting, find_mentions, find_places, 
 from captioners.names import names_told
 from captioners.orders import orders
 from captioners.patches import patches
-from captioners.pieces import pieces
-from captioners.placed import lies, tells
+from captioners.pieces import is_counted, pieces
+from captioners.placed import held_in, lies, tells
 from captioners.quantities import Number, find_numbers, is_day
-from captioners.ranks import ranks
+from captioners.ranks import is_bound, ranks
 from captioners.reading import ClassReading, Reading
-from captioners.spread import are_compared, spread
+from captioners.regions import CELLS, parts_of
+from captioners.scarce import scarce
+from captioners.spread import are_compared, is_least_there, spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.unread import unread
@@ -68,8 +69,9 @@ _UNITS = {
 """Kind of number -> units of the facts that may bear it out."""
 _ABOUT_REGION = re.compile(
     r"(?:^In (?:the mapped ground of )?the |^The (?:mapped ground of the )?|\bof (?:the mapped ground of )?the )"
-    r"(?:north|south|east|west|middle|centre|center|central|upper|lower)[\w-]*"
-    r"(?: (?:quarter|quadrant|half|third|part|of the scene|left|right))*"
+    r"(?:north|south|east|west|middle|centre|center|central|upper|lower|top|bottom|left|right)[\w-]*"
+    r"(?: (?:quarter|quadrant|half|third|part|of the scene|left|right|centre|center|middle|row|column|cell|ninth|"
+    r"corner))*"
     r"(?: (?:holds|is|there|has|consists|,)|,|\.|$| with\b)",
     re.I,
 )
@@ -97,7 +99,8 @@ _ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(
 _SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
 RULES = (
-    claims, contact, orders, ranks, extents, amounts, whole, spread, across, patches, pieces, levels, mapped, unread,
+    claims, contact, orders, ranks, extents, scarce, amounts, whole, spread, across, patches, pieces, levels, mapped,
+    unread,
 )  # fmt: skip
 """What judges a sentence beyond its classes, figures and places, each in a module of its own; `unread` comes last."""
 
@@ -222,27 +225,33 @@ class Verifier:
         return [sum(shares.values()), *parts]
 
     def _region_share(self, code: int, region: str) -> float | None:
-        """Percent of a class in a part; for a half, the mean of its quadrants."""
-        quadrants = [
-            self.reading.region_share(code, q) for q in ("nw", "ne", "sw", "se") if len(region) == 1 and region in q
-        ]
-        if not quadrants or None in quadrants:
-            return self.reading.region_share(code, region)
-        return sum(q or 0.0 for q in quadrants) / len(quadrants)
+        """Percent of a class in a part; of several regions, their mean. None where the sheet does not say."""
+        shares = [self.reading.region_share(code, part) for part in parts_of(region)[0]]
+        return None if None in shares else sum(share or 0.0 for share in shares) / len(shares)
 
     def _numbers(self, text: str, mentions: Sequence[Mention], cited: Sequence[Fact]) -> Iterable[Violation]:
         """Figures that no fact bears out."""
         numbers = find_numbers(text)
         asserted = [m for m in mentions if not m.negated]
         percents = [n for n in numbers if n.kind == "percent"]
-        regions = [p.region for p in find_places(text)]
+        places = find_places(text)
+        regions = [p.region for p in places] + [CELLS[p.region] for p in places if p.form == "corner"]
         whole = not _ABOUT_REGION.search(text)
         paired = len(percents) == len(asserted)
+        parts = attributed.regions_of_figures(text, percents, places)
         for rank, number in enumerate(percents):
+            own = [parts[number.start]] if number.start in parts else []
+            if is_bound(text, number):
+                continue
             near = [asserted[rank]] if paired else neighbours(number, asserted)
             then = told_way(told_then(cited, number, text, self.reading), number, text)
-            values = self._percent_values(near, regions, then, text, paired) if whole else []
-            values += [v for m in near for v in self._shares(m.concept, regions, whole=False)]
+            values = self._percent_values(near, regions, then, text, paired) if whole and not own else []
+            values += [v for m in near for v in self._shares(m.concept, own or regions, whole=False)]
+            if (held := attributed.place_of_it(text, number, asserted, places)) is not None:
+                values = held_in(self.reading, self.classes_of(held[0].concept), held[1]) or values
+                values += [
+                    float(f.value) for f in then if f.fact_id.endswith(".fraction") and self._is_named(f, regions)
+                ]
             if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
                 values = self._sums(asserted, regions)
             elif len(percents) == 1 and len(asserted) > 1 and not _EACH.search(text):
@@ -253,7 +262,11 @@ class Verifier:
                 yield Violation("number", f"{number.text!r} fits no fact")
         for number in numbers:
             then = told_then(cited, number, text, self.reading)
-            if number.kind not in ("percent", "points") and not self._is_borne_out(number, asserted, then, text):
+            if (
+                number.kind not in ("percent", "points")
+                and not is_counted(number, text)
+                and not self._is_borne_out(number, asserted, then, text)
+            ):
                 yield Violation("number", f"{number.text!r} fits no fact")
         read = [(n.start, n.end) for n in percents]
         for match in _SIGN_ALONE.finditer(text):
@@ -350,8 +363,10 @@ class Verifier:
         known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
         known |= set(passed(text, places, asserted) or ())
         for rank, place in enumerate(places):
-            if (place in known and asserted) or (place.region in slope and any(f.kind == "terrain" for f in cited)):
-                continue  # "more trees in the east than in the west", "the ground falls to the south": rules know these
+            if (asserted and (place in known or is_least_there(text, place))) or (
+                place.region in slope and any(f.kind == "terrain" for f in cited)
+            ):
+                continue  # "more trees in the east than in the west", "the ground falls to the south": rules know
             if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
                 continue  # "to the north of the water": `claims` knows
             if attributed.is_judged_elsewhere(text[: place.start], names_a_cover=bool(asserted)):
@@ -390,7 +405,7 @@ class Verifier:
                 if told and not strong:  # "2% of the north-west is water" says that little of it lies there
                     holds = holds or any(
                         f.kind == "share"
-                        and place.region in (f.region, *f.region[:2])
+                        and place.region in (f.region, *f.region[:2], f.region[:2], f.region[2:])
                         and f.subject in nouns
                         and float(f.value) > 0
                         for f in cited
