@@ -8,11 +8,8 @@ from contextlib import contextmanager
 import rasterio
 
 from schemas.scene import Opener
-from sources.openers import Remembered, gdal_settings, note_success, refusal_now
+from sources.openers import gdal_settings, note_success, refusal_now
 from sources.raster_limits import check_format
-
-_looked_at = Remembered()
-"""Addresses whose beginning our own fetcher read in this process."""
 
 
 @contextmanager
@@ -26,9 +23,8 @@ def gdal_reads(opener: Opener, hrefs: Sequence[str]) -> Iterator[None]:
         SourceError: an address leads where it must not, or to no TIFF and no JPEG 2000, or cannot be read.
     """
     for href in hrefs:
-        if href not in _looked_at and not refusal_now(href, allow_local=False):
+        if not refusal_now(href, allow_local=False):
             check_format(href, opener)
-            _looked_at.add(href)
     with rasterio.Env(**gdal_settings(opener, hrefs)):
         yield
     note_success(hrefs)

@@ -152,6 +152,11 @@ def note_success(hrefs: Iterable[str]) -> None:
         _failed.discard(href)
 
 
+def has_failed(href: str) -> bool:
+    """Whether GDAL's last read of an address failed in this process."""
+    return href in _failed
+
+
 def note_failure(href: str) -> None:
     """GDAL failed at an address: until a read goes well it is read past GDAL's memory."""
     _failed.add(href)

@@ -16,7 +16,7 @@ import numpy as np
 from schemas.errors import DecodeError
 from schemas.scene import Opener
 from sources.fetch import fetch_range, is_fetchable, is_on_disk
-from sources.openers import unsigned
+from sources.openers import Remembered, has_failed, unsigned
 
 MAX_SIDE_PX = 4_000_000
 """The whole Earth at 10 m has four million columns."""
@@ -30,20 +30,26 @@ SMALLEST = 1e-9
 BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 """TIFF and BigTIFF in both byte orders; JPEG 2000 in its box and bare."""
 
+_in_order = Remembered()
+"""Addresses of other machines whose beginning is that of a raster."""
+
 
 def check_format(href: str, opener: Opener) -> None:
     """Refuse a file that is no TIFF and no JPEG 2000, for libraries that open whatever GDAL recognises.
 
-    A virtual format names other files, of this machine too. Files of object stores (``s3://``) are not looked into.
+    A virtual format names other files, of this machine too. Files of object stores (``s3://``) are not looked into, and
+    an address that was in order is not asked again until a read of it fails: every chip's window of it comes here.
 
     Raises:
         DecodeError: another format.
         SourceError: the file cannot be read.
     """
-    if not is_fetchable(opener.resolve(href)):
+    if not is_fetchable(opener.resolve(href)) or (href in _in_order and not has_failed(href)):
         return
     if not fetch_range(href, opener, 0, 16).data.startswith(BEGINNINGS):
         raise DecodeError("not readable as a raster: neither TIFF nor JPEG 2000", unsigned(href))
+    if not is_on_disk(opener.resolve(href)):
+        _in_order.add(href)
 
 
 def check_mask_inside(resolved: str, url: str) -> None:

@@ -96,6 +96,14 @@ def test_a_second_read_of_a_file_asks_for_its_blocks_alone(remote: SceneRef, loo
     assert [method for method, _, _ in loopback.seen[first:]] == ["GET"], "one range: the blocks lie close together"
 
 
+@pytest.mark.parametrize("engine", ["stackstac", "odc-stac"])
+def test_what_format_a_file_has_is_asked_once(remote: SceneRef, loopback: Any, engine: str) -> None:
+    """Once a window it was most of an engine's requests, and buckets bill each."""
+    for _ in range(3):
+        read(remote, engine)
+    assert [wanted for _, _, wanted in loopback.seen].count("bytes=0-15") == 1
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("status", "kind"),
