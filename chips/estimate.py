@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ METRES_PER_DEGREE = 111_195.0
 """Of a great circle: how large the pixels of rasters in degrees are, about."""
 READ_BYTES_PER_S = 40e6
 """Raw bytes that a worker reads, converts, checks and writes per second, about."""
+GDAL_OPENS = 3
+"""Requests before the first block of a file that GDAL reads: our look at its format, its size, its header."""
 PIECES_PER_S = 100.0
 """Files opened and pieces of a block's size read that a worker gets through per second, several in flight, about."""
 MEMBER_BYTES = 1_024
@@ -34,6 +37,30 @@ LARGE_SHARD = 2_000_000_000
 DOCUMENT_BYTES = {"row": 4_000, "layer": 1_200, "osm": 15_000, "kind of text": 4_000}
 """Of a chip's JSON: its row, what the row says of each layer, vectors of a square kilometre, texts of each kind;
 measured on the sandbox, where towns are small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is read beside imagery, about: no counter of a run holds it."""
+
+    read_bytes: int = 0
+    """Raw bytes of the blocks of class rasters and elevation that the windows touch."""
+    requests: int = 0
+    """Ranges of them to ask for."""
+    files: int = 0
+    """Files of other machines that are fetched whole, once a machine: OpenStreetMap extracts, vector layers."""
+    file_bytes: int = 0
+    """Their bytes, as far as their items say them."""
+    queries: int = 0
+    """To an Overpass server."""
+    unknown: tuple[str, ...] = ()
+    """Label sources and modalities of which something is in no figure, since nobody says it."""
+
+    def notes(self) -> list[str]:
+        """What is not known, in a line; empty where all is."""
+        if not self.unknown:
+            return []
+        return [f"how much of {', '.join(self.unknown)} is read, nobody says before: it is in no figure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +77,22 @@ class Estimate:
     """Raw bytes of the blocks, masks' too, that the windows touch, before compression: each once per tile, and no more
     of a file than it holds. Blocks hold all bands of their file."""
     requests: int
-    """Ranges to ask for: runs of neighbouring blocks, no more than a file has blocks, and one header per file."""
+    """Ranges to ask for: runs of neighbouring blocks, no more than a file has blocks, and one header per file. Engines
+    that read through GDAL share no block among tiles, and open a file in three requests."""
     disk_bytes: int
     """Raw bytes of the shards, all kinds together: arrays at most, documents about. Zarr packs them smaller."""
     window_bytes: int = 0
     """Raw bytes of the windows alone, what goes through the workers; like `pieces`, zero in plans of before."""
     pieces: int = 0
     """Files that tiles open, and pieces of a block's size that they take of them, from memory or not."""
+    beside: Beside = Beside()
+    """Labels and elevation, which are in no other figure."""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Estimate:
+        """What `dataclasses.asdict` made of one, by way of JSON; plans of before know nothing beside imagery."""
+        beside = dict(stored.get("beside", {}))
+        return cls(**{**stored, "beside": Beside(**{**beside, "unknown": tuple(beside.get("unknown", ()))})})
 
     def work_bytes(self, kinds: int) -> int:
         """Bytes of unfinished work beside the shards, about: what was read and labelled lies raw in ``work/`` until the
@@ -174,14 +210,25 @@ def _asked_for(
         files = {ref.href: ref for ref in (*examples[name].refs, *examples[name].masks)}
         layer = next(one for one in layers if one.modality == name)
         edge_m = layer.gsd_m * float(np.mean([_pixels(chip, layer, recipe) ** 0.5 for chip in sample]))
+        is_shared, tile_chips = recipe.modalities[name].engine == "direct", recipe.grid.tile_chips
         for href, ref in files.items():
-            pixels, runs = _blocks(touched[name], edge_m, recipe.grid.tile_chips, ref.georef)
+            pixel_m = metres_of(ref.georef)
+            pixels, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, ref.georef.shape_yx)
+            if not is_shared:
+                _, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, None)
             read += pixels * np.dtype(ref.dtype).itemsize * file_bands.get(href, 1)
-            requests += touched[name].items + runs
+            requests += touched[name].items * (1 if is_shared else GDAL_OPENS) + runs
     return int(read), int(requests)
 
 
-def _blocks(pairs: Touched, edge_m: float, tile_chips: int, raster: GeoRef) -> tuple[float, float]:
+def metres_of(raster: GeoRef) -> float:
+    """Edge of a stored pixel in metres, about: that of a raster in degrees along a meridian."""
+    return raster.pixel_size * (1.0 if raster.is_in_metres else METRES_PER_DEGREE)
+
+
+def blocks_over(
+    pairs: Touched, edge_m: float, tile_chips: int, pixel_m: float, shape_yx: tuple[int, int] | None
+) -> tuple[float, float]:
     """Pixels of the blocks that the windows of tiles touch in files like one, and runs of blocks.
 
     A window of w pixels touches w / 512 + 1 rows of blocks on average, wherever it lies. Chips of a tile share blocks:
@@ -191,14 +238,16 @@ def _blocks(pairs: Touched, edge_m: float, tile_chips: int, raster: GeoRef) -> t
         pairs: tiles and items.
         edge_m: edge of a chip.
         tile_chips: chips along a tile's edge.
-        raster: one of the files, as stored.
+        pixel_m: edge of a pixel of one of the files, as stored.
+        shape_yx: rows and columns of one of the files, where they are known.
     """
-    pixel_m = raster.pixel_size * (1.0 if raster.is_in_metres else METRES_PER_DEGREE)
     of_chip, of_tile = (edge_m * count / (pixel_m * BLOCK_PX) + 1 for count in (1, tile_chips))
     blocks = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip**2, of_tile**2))
     runs = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip, of_tile))
-    most = math.prod(math.ceil(edge / BLOCK_PX) for edge in raster.shape_yx)
-    pixels = np.minimum(blocks * BLOCK_PX**2, math.prod(raster.shape_yx))
+    if shape_yx is None:
+        return float(blocks.sum()) * BLOCK_PX**2, float(runs.sum())
+    most = math.prod(math.ceil(edge / BLOCK_PX) for edge in shape_yx)
+    pixels = np.minimum(blocks * BLOCK_PX**2, math.prod(shape_yx))
     return float(pixels.sum()), float(np.minimum(runs, most).sum())
 
 
@@ -221,7 +270,7 @@ def _beside_layers(chip: ChipSpec, recipe: Recipe) -> float:
     found = DOCUMENT_BYTES["row"]
     if recipe.labels is not None:
         sources = recipe.labels.sources.values()
-        arrays += [2 if _largest_code(one.legend_name()) > 255 else 1 for one in sources]
+        arrays += [2 if largest_code(one.legend_name()) > 255 else 1 for one in sources]
         arrays += [1, 1] if recipe.labels.fuse else []
         arrays += [_target_bytes(one, recipe.labels, recipe.grid.gsd_m) for one in recipe.labels.targets.values()]
         found += round(DOCUMENT_BYTES["osm"] * square_km) * any(one.kind == "osm" for one in sources)
@@ -230,7 +279,8 @@ def _beside_layers(chip: ChipSpec, recipe: Recipe) -> float:
     return sum(pixels * size + MEMBER_BYTES for size in arrays) + found
 
 
-def _largest_code(legend: str) -> int:
+def largest_code(legend: str) -> int:
+    """The largest code that a legend has, no data included."""
     known = load_legend(legend)
     return max(*known.nodata, *(entry.code for entry in known.classes))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,25 @@ from chips.estimate import Estimate, estimate
 from chips.estimate import Touched as Pairs
 from chips.inputs import PLACE, REGISTER, SCREEN, WRITE, steps_of
 from flows.before import Before
+from flows.beside import Work, read_beside
 from flows.bucketing import lay_out
 from flows.changed_items import ItemChanges, item_changes
 from flows.compare import NEW, Touched, other_layers
+from flows.frozen_items import terrain_of
+from flows.job import Job
 from flows.label_files import KNOWN
 from flows.looking import Look, look, plan_to_go_on_with
+from flows.plan_figures import beside_figures
 from flows.plan_store import StoredPlan
 from flows.planning import SAMPLE
 from flows.request import BuildRequest
 from flows.steps import STEPS
 from schemas.chip import ChipSpec, Tile
 from schemas.recipe import Recipe
+from schemas.scene import SceneItem
 from shards.history import keys_that_differ
 from shards.storage import Storage
+from sources.osm import edition_of, kept_extract
 
 SAME_WORDS = frozenset({PLACE, REGISTER, SCREEN, WRITE})
 """Components of which no fact follows: what a model was asked is in the ledger, and is not asked again."""
@@ -114,6 +121,7 @@ class Forecast:
                  "chips_unchanged": self.unchanged, "chips_gone": len(self.gone)}  # fmt: skip
         found |= {f"because_of_{name}": count for name, count in self.why().items()}
         found |= {"read_bytes_about": self.cost.read_bytes, "requests_about": self.cost.requests,
+                  **beside_figures(self.cost.beside),
                   "shards_written": self.shards_written, "shard_bytes_about": self.shard_bytes}  # fmt: skip
         calls = {f"llm_{name}": self.calls[name] for name in ("calls", "cost")} if self.calls else {}
         return {**found, **calls}
@@ -142,6 +150,7 @@ class Forecast:
             "items": items,
             "read_bytes_about": self.cost.read_bytes,
             "requests_about": self.cost.requests,
+            **beside_figures(self.cost.beside),
             "seconds_about": round(self.cost.seconds(workers), 1),
             "shards": self.shards,
             "shards_written": self.shards_written,
@@ -186,7 +195,7 @@ def forecast(storage: Storage, found: Look) -> Forecast:
     touched = {chip_id: one for of_tile in (outlook.touched or {}).values() for chip_id, one in of_tile.items()}
     unchanged = sum(chip_id in before.places for chip_id in outlook.untouched)
     known = [chip_id for chip_id in touched if chip_id in before.inputs and chip_id not in before.places]
-    cost = _cost(plan, seen) if touched else NOTHING
+    cost = _cost(plan, seen, found.job) if touched else NOTHING
     written, shards, size = _shards(found, before, seen.splits)
     used = steps_of(found.job.parts)
     asked = sum(bool(one.why - SAME_WORDS) for one in touched.values())
@@ -249,6 +258,12 @@ class _Seen:
     """Touched chip -> its split now."""
     sample: list[ChipSpec] = field(default_factory=list)
     """Some of them, for their size."""
+    whole: list[int] = field(default_factory=list)
+    """All chips of each of these tiles, which labels are read over."""
+    beside: dict[str, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """Label source, or elevation of a modality -> as `pairs`, of all chips."""
+    scenes: dict[str, dict[str, tuple[int, SceneItem]]] = field(default_factory=lambda: defaultdict(dict))
+    """Label source -> id of an item over the tiles -> its number and itself."""
     items: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """Modality or label source -> id of an item over the chips that it touched -> its content hash."""
 
@@ -257,13 +272,15 @@ def _walk(plan: StoredPlan, touched: Mapping[int, Mapping[str, Touched]]) -> _Se
     seen, total = _Seen(), sum(map(len, touched.values()))
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     for index, (number, of_tile) in enumerate(sorted(touched.items())):
-        tile = plan.tile(number).only(of_tile)
+        whole = plan.tile(number)
+        tile = whole.only(of_tile)
         seen.chips.append(len(tile.chips))
+        _walk_beside(plan, seen, index, whole, {name for one in of_tile.values() for name in one.read})
         for spec in tile.chips:
             if len(seen.splits) * SAMPLE >= len(seen.sample) * total:
                 seen.sample.append(spec)
             seen.splits[spec.chip_id] = spec.split
-        for name, over in _items_over(tile).items():
+        for name, over in _items_over(tile, tile.items).items():
             is_read = np.array([name in of_tile[spec.chip_id].read for spec in tile.chips])
             component = name if name in plan.recipe.modalities else "labels"
             is_why = np.array([bool(of_tile[s.chip_id].why & {component, NEW}) for s in tile.chips])
@@ -277,25 +294,54 @@ def _walk(plan: StoredPlan, touched: Mapping[int, Mapping[str, Touched]]) -> _Se
     return seen
 
 
-def _items_over(tile: Tile) -> dict[str, Any]:
+def _walk_beside(plan: StoredPlan, seen: _Seen, index: int, tile: Tile, read: Collection[str]) -> None:
+    """Labels over a tile, and elevation where radar is read."""
+    seen.whole.append(len(tile.chips))
+    sources = plan.recipe.labels.sources if plan.recipe.labels else {}
+    for name, over in _items_over(tile, sources).items():
+        for item, count in zip(tile.items[name], over.sum(axis=1).tolist(), strict=True):
+            if count:
+                row, _ = seen.scenes[name].setdefault(item.item_id, (len(seen.scenes[name]), item))
+                seen.beside[name].append((index, count, row))
+    outlines = np.asarray(shapely.from_wkb([spec.footprint_wkb for spec in tile.chips]))
+    for name in plan.items.heights.keys() & read:
+        over = shapely.intersects(plan.items.heights[name].footprint[:, None], outlines[None, :]).sum(axis=1)
+        rows = np.flatnonzero(over)
+        seen.beside[terrain_of(name)] += [(index, int(over[row]), int(row)) for row in rows]
+
+
+def _items_over(tile: Tile, names: Collection[str]) -> dict[str, Any]:
     """Modality or label source -> (items, chips), whether the one lies over the other."""
     chips = np.asarray(shapely.from_wkb([spec.footprint_wkb for spec in tile.chips]))
     over = {}
     for name, found in tile.items.items():
+        if name not in names:
+            continue
         grounds = np.asarray(shapely.from_wkb([item.footprint_wkb for item in found]), dtype=object)
         over[name] = shapely.intersects(grounds[:, None], chips[None, :])
     return over
 
 
-def _cost(plan: StoredPlan, seen: _Seen) -> Estimate:
-    pairs = {}
-    for name in plan.recipe.modalities:
-        columns = np.array(seen.pairs.get(name, []), np.int64).reshape(-1, 3)
-        pairs[name] = Pairs(columns[:, 0], columns[:, 1], columns[:, 2])
+def _cost(plan: StoredPlan, seen: _Seen, job: Job) -> Estimate:
+    pairs = {name: _columns(seen.pairs.get(name, [])) for name in plan.recipe.modalities}
     names = dict.fromkeys(layer.modality for layer in plan.layers)
     examples = {name: plan.example(name) for name in names}
     bands = {h: n for name in names for h, n in plan.items.file_bands(name, plan.examples[name]).items()}
-    return estimate(plan.recipe, plan.layers, np.array(seen.chips), pairs, examples, bands, seen.sample)
+    chips, beside = np.array(seen.whole), {name: _columns(found) for name, found in seen.beside.items()}
+    scenes = {name: [item for _, item in found.values()] for name, found in seen.scenes.items()}
+    work = Work(plan.recipe, plan.items, chips, beside, scenes, seen.sample, partial(_is_kept, job.fetched))
+    cost = estimate(plan.recipe, plan.layers, np.array(seen.chips), pairs, examples, bands, seen.sample)
+    return replace(cost, beside=read_beside(work))
+
+
+def _columns(rows: Sequence[tuple[int, int, int]]) -> Pairs:
+    return Pairs(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+
+def _is_kept(fetched: Path, file: SceneItem | str) -> bool:
+    """Whether a file was fetched whole by an earlier run."""
+    href, edition = (file, None) if isinstance(file, str) else (file.refs[0].href, edition_of(file))
+    return kept_extract(href, fetched, edition=edition).is_file()
 
 
 def _shards(found: Look, before: Before, splits: Mapping[str, str]) -> tuple[int, int, int]:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 
 from flows.catalogs import Catalogs, opener_of
 from schemas.errors import RecipeError, SourceError, UserError
+from schemas.georef import GeoRef
 from schemas.recipe import LabelSource, LonLatBox, Modality, Recipe, Time, fill
 from schemas.scene import Opener, SceneItem
 from sources.assets import asset_bands, is_refused
 from sources.choose import why_none_is_wanted
 from sources.duplicates import near_twins, resolve_duplicates
 from sources.items import Item, content_hash, frozen_item
-from sources.labels_raster import choose_of, to_label_item
+from sources.labels_raster import choose_of, stated_georef, to_label_item
 from sources.openers import without_signature
 from sources.placing import placed_scene
 from sources.scenes import DEPRECATED
@@ -193,6 +194,20 @@ class FrozenItems:
         for name, numbers in rows.items():
             index = IndexCatalog(str(self.path))
             self.heights[name] = index.columns(np.array(numbers, np.int64))
+
+    def height_lattice(self, name: str) -> tuple[GeoRef, float] | None:
+        """Lattice and GSD in metres of a modality's first elevation raster, as far as its item says them; else of no
+        shape and 0. None where no item has one.
+        """
+        ground_range, found = self.recipe.modalities[name].ground_range, self.heights.get(name)
+        terrain = ground_range.terrain if ground_range else None
+        if terrain is None or found is None or not len(found):
+            return None
+        index = self.index(str(terrain.catalog))
+        item = index.as_found(next(index.delivered(found.rows[:1])))
+        gsd_m = item["properties"].get("gsd")
+        lattice = stated_georef(item, item["assets"].get(terrain.asset, {}))
+        return lattice, float(gsd_m) if isinstance(gsd_m, int | float) else 0.0
 
     def offered_to(self, name: str, place: Place, boxes: Sequence[LonLatBox], notes: list[str]) -> Selection:
         """The items that a modality or label source is to be read from, in their order of preference.

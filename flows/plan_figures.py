@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from captioners.estimate import estimate_calls
-from chips.estimate import Estimate
+from chips.estimate import Beside, Estimate
 from flows.plan_store import StoredPlan
 from schemas.recipe import Recipe
 
@@ -24,6 +24,7 @@ def figures_of(recipe: Recipe, cost: Estimate) -> dict[str, Any]:
         "items": cost.items,
         "read_bytes_about": cost.read_bytes,
         "requests_about": cost.requests,
+        **beside_figures(cost.beside),
         "disk_bytes_about": cost.disk_bytes,
         "work_bytes_about": cost.work_bytes(len(recipe.write.kinds)),
     }
@@ -32,6 +33,17 @@ def figures_of(recipe: Recipe, cost: Estimate) -> dict[str, Any]:
         found |= {f"llm_{name}": calls[name] for name in ("calls", "tokens_in", "tokens_out", "cost", "max_cost")}
         found["llm_currency"] = captions.prices.currency
     return found
+
+
+def beside_figures(beside: Beside) -> dict[str, Any]:
+    """What is read beside imagery: class rasters and elevation, files fetched whole, queries of OpenStreetMap."""
+    return {
+        "beside_read_bytes_about": beside.read_bytes,
+        "beside_requests_about": beside.requests,
+        "beside_files": beside.files,
+        "beside_file_bytes": beside.file_bytes,
+        "beside_queries_about": beside.queries,
+    }
 
 
 def as_document(plan: StoredPlan, workers: int) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class StoredPlan:
         self.offered: Mapping[str, int] = document["offered"]
         self.splits: Mapping[str, int] = document["splits"]
         self.origin: str = document.get("origin", "")
-        self.estimate = Estimate(**document["estimate"])
+        self.estimate = Estimate.of(document["estimate"])
         """Bytes, requests, disk."""
         self.items = FrozenItems(folder / ITEMS, recipe, variables)
         self.items.take_heights(document["heights"])

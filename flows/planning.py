@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,9 +24,10 @@ from chips.split_scenes import scene_groups
 from chips.splits import SPLITS, split_counts
 from chips.tiling import TileTable, hulls_of, tile_cells, touches
 from chips.true_metres import check_true_metres
+from flows.beside import Work, label_scenes, read_beside
 from flows.catalogs import Catalogs
 from flows.cells import planned_cells
-from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, window_of
+from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, terrain_of, window_of
 from flows.label_files import local_path
 from flows.plan_store import PlanWriter, StoredPlan, describe
 from flows.steps import STEPS
@@ -124,16 +126,20 @@ def make_plan(
         layers = plan_layers(recipe, examples)
         _refuse_ndvi_of_nothing(recipe, layers, examples)
         tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
-        touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered)
+        heights = {terrain_of(name): found for name, found in frozen.heights.items()}
+        touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered, heights)
         sample = chips.take(np.linspace(0, len(chips) - 1, min(SAMPLE, len(chips))).astype(int))
         specs = chip_specs(recipe, sample, shapely.to_wkb(sample.cells.footprints()))
         bands = {href: number for name, row in rows.items() for href, number in frozen.file_bands(name, row).items()}
         costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
+        scenes = label_scenes(frozen, offered, touched, examples)
+        work = Work(recipe, frozen, np.diff(tiles.first), touched, scenes, specs)
+        costs = replace(costs, beside=read_beside(work))
         report = leakage_report(chips.cells, chips.split, chips.block_id, [])
         leaks = warnings_of(report) + small_blocks(recipe.split, recipe.grid.chip_m, report)
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
         notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
-        notes += _billed(recipe, examples) + fusion_notes(recipe.labels)
+        notes += costs.beside.notes() + _billed(recipe, examples) + fusion_notes(recipe.labels)
         notes += _withdrawn(recipe, writer.making / ITEMS, boxes, before)
         writer.finish(
             {
@@ -204,7 +210,11 @@ def _size(recipe: Recipe, cells: CellTable) -> float:
 
 
 def _write_tiles(
-    writer: PlanWriter, chips: PlannedCells, tiles: TileTable, offered: Mapping[str, Selection]
+    writer: PlanWriter,
+    chips: PlannedCells,
+    tiles: TileTable,
+    offered: Mapping[str, Selection],
+    beside: Mapping[str, Selection],
 ) -> dict[str, Touched]:
     """Chips, tiles and pairs batch by batch; who touches what.
 
@@ -213,9 +223,11 @@ def _write_tiles(
         chips: in the order of the tiles.
         tiles: the tiles.
         offered: modality or label source -> its items.
+        beside: the same of what goes into no table: elevation.
     """
-    trees = {name: shapely.STRtree(found.footprint) for name, found in offered.items()}
-    parts: dict[str, list[tuple[NDArray[np.int64], ...]]] = {name: [] for name in offered}
+    both = {**offered, **beside}
+    trees = {name: shapely.STRtree(found.footprint) for name, found in both.items()}
+    parts: dict[str, list[tuple[NDArray[np.int64], ...]]] = {name: [] for name in both}
     for start, stop in tiles.batches():
         low, high = int(tiles.first[start]), int(tiles.first[stop])
         batch = chips.take(np.arange(low, high))
@@ -223,12 +235,13 @@ def _write_tiles(
         tile_of = np.repeat(np.arange(stop - start), np.diff(tiles.first[start : stop + 1]))
         hulls = hulls_of(outlines, tile_of)
         writer.chips(batch, outlines, (tile_of + start).astype(np.int32))
-        found = {name: touches(outlines, tile_of, hulls, offered[name].footprint, trees[name]) for name in offered}
+        over = {name: touches(outlines, tile_of, hulls, both[name].footprint, trees[name]) for name in both}
+        found = {name: over[name] for name in offered}
         nothing = np.zeros(stop - start, np.int64)
         counts = sum((np.bincount(pairs[0], minlength=stop - start) for pairs in found.values()), nothing)
         writer.tiles(tiles, start, stop, hulls, counts)
         _write_pairs(writer, start, found, offered)
-        for name, (tile, item, count) in found.items():
+        for name, (tile, item, count) in over.items():
             parts[name].append((tile + start, item, count))
     return {name: _touched(found) for name, found in parts.items()}
 

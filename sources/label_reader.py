@@ -24,7 +24,7 @@ from sources.labels_raster import read_label_raster, to_label_item_of_file
 from sources.labels_vector import read_label_vector
 from sources.lattice import unions
 from sources.openers import unsigned
-from sources.osm import fetch_extract, read_extract
+from sources.osm import edition_of, fetch_extract, read_extract
 from sources.overpass import query_area
 
 MARGIN_DEG = 0.01
@@ -149,8 +149,7 @@ class LabelReader:
             return to_crs(merged(tables), tile.epsg)
         tables = []
         for item in items:
-            edition = dict(item.extra).get("checksum") or f"item-{item.content_hash}"
-            read = partial(_extract, item.refs[0].href, edition, self.cache, self.opener)
+            read = partial(_extract, item.refs[0].href, edition_of(item), self.cache, self.opener)
             tables += [read(box, wanted, name) for box in around]
         if not tables:
             return None

@@ -50,7 +50,7 @@ def choose_of(found: Sequence[SceneItem], source: LabelSource) -> list[SceneItem
 def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog: str) -> SceneItem:
     """What a STAC item of a label product offers, as one `SceneItem` with one ref.
 
-    `SceneItem.extra` holds ``year``, ``version``, ``gsd_m`` and ``checksum`` (of the asset, if stated).
+    `SceneItem.extra` holds ``year``, ``version``, ``gsd_m``, ``checksum`` and ``size`` (of the asset, if stated).
 
     Raises:
         AssetMissingError: the item has no such asset.
@@ -71,7 +71,7 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
         href=asset["href"],
         band=key,
         band_index=1,
-        georef=_stated_georef(item, asset),
+        georef=stated_georef(item, asset),
         dtype=str(_first_band(asset).get("data_type", "")),
         nodata=_number(_first_band(asset).get("nodata")),
     )
@@ -93,6 +93,7 @@ def to_label_item(item: dict[str, Any], name: str, source: LabelSource, catalog:
             ("version", _version(item)),
             ("gsd_m", str(NATIVE_GSD_M.get(source.kind, properties.get("gsd", 0.0)))),
             ("checksum", str(asset.get("file:checksum", ""))),
+            ("size", str(asset.get("file:size", ""))),
         ),
     )
 
@@ -262,7 +263,7 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _stated_georef(item: dict[str, Any], asset: Mapping[str, Any]) -> GeoRef:
+def stated_georef(item: dict[str, Any], asset: Mapping[str, Any]) -> GeoRef:
     """Lattice that the item states; one of shape (0, 0) where it states none (the reader takes the file's
     own).
     """

@@ -26,7 +26,7 @@ from shapely.geometry.base import BaseGeometry
 from schemas.errors import AssetMissingError, DecodeError
 from schemas.georef import Bounds
 from schemas.labels import Feature, FeatureTable
-from schemas.scene import Opener
+from schemas.scene import Opener, SceneItem
 from sources.documents import blocks_of
 from sources.features import WGS84, TagsWanted, has_wanted, id_order, is_area, shaped_geometries
 from sources.openers import unsigned, without_signature
@@ -199,6 +199,17 @@ class _Found(NamedTuple):
     """Last edit."""
 
 
+def kept_extract(href: str, cache: Path, *, edition: str | None = None) -> Path:
+    """Where `fetch_extract` keeps what it fetches of an address on another machine."""
+    name = hashlib.sha256(f"{edition or ''} {without_signature(href)}".encode()).hexdigest()
+    return cache / f"{name}{''.join(Path(urlsplit(href).path).suffixes[-2:])}"
+
+
+def edition_of(item: SceneItem) -> str:
+    """What tells an item's file from another one at the same address: its checksum, else the item itself."""
+    return dict(item.extra).get("checksum") or f"item-{item.content_hash}"
+
+
 def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None = None) -> Path:
     """A whole extract as a local file: itself where it is local, else fetched once into a folder.
 
@@ -222,9 +233,7 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None
         if not Path(address).is_file():
             raise AssetMissingError("no such extract", href)
         return Path(address)
-    name = hashlib.sha256(f"{edition or ''} {without_signature(href)}".encode()).hexdigest()
-    suffixes = "".join(Path(urlsplit(href).path).suffixes[-2:])
-    target = cache / f"{name}{suffixes}"
+    target = kept_extract(href, cache, edition=edition)
     if target.is_file():
         return target
     cache.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from terraweft.extras import needs
 from terraweft.options import require_local
 
 if TYPE_CHECKING:
+    from chips.estimate import Beside
     from flows.forecast import Forecast
 
 
@@ -45,6 +46,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool,
             "scenes": f"{cost.items} items",
             **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
             "to read": f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests",
+            **beside_row(cost.beside),
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
             "meanwhile": f"about {human_bytes(cost.work_bytes(len(loaded.write.kinds)))} of unfinished work beside it",
             "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
@@ -58,6 +60,20 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool,
     if to is not None:
         line = f"build it: {shlex.join(['terraweft', 'build', str(recipe), '--plan', str(to)])} --out FOLDER"
         out.print(line, markup=False, soft_wrap=True)
+
+
+def beside_row(beside: Beside) -> dict[str, str]:
+    """What is read beside imagery, as a row; none where nothing is."""
+    parts = []
+    if beside.requests:
+        size, requests = human_bytes(beside.read_bytes), beside.requests
+        parts.append(f"about {size} of class rasters and elevation, raw, in about {requests} requests")
+    if beside.files:
+        size = human_bytes(beside.file_bytes) if beside.file_bytes else "of unknown size"
+        parts.append(f"{beside.files} whole file(s), {size}, once a machine")
+    if beside.queries:
+        parts.append(f"about {beside.queries} queries of OpenStreetMap")
+    return {"and beside": "; ".join(parts)} if parts else {}
 
 
 def _layer_line(layer: Any, items: int) -> str:
@@ -111,6 +127,7 @@ def rows_of(found: Forecast, workers: int) -> dict[str, str]:
         rows["to read"] = (
             f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests"
         )
+    rows |= beside_row(cost.beside)
     rows["to write"] = f"{found.shards_written} of {found.shards} tars, about {human_bytes(found.shard_bytes)}"
     seconds = human_seconds(cost.seconds(workers))
     rows["time"] = f"about {seconds} of reading imagery with {workers} worker(s), by rules of thumb"

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import shapely
 
+from chips.estimate import Estimate
 from flows import looking
 from flows.changed_items import ItemChanges
 from flows.forecast import look_ahead
@@ -77,10 +78,9 @@ def equals_a_fresh_one(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path)
     assert check_dataset(dataset.storage).problems == []
 
 
-def build_of(dataset: Dataset, recipe: dict[str, Any]) -> int:
-    """Bytes that a build afresh would read."""
-    plan = looking.find_plan(dataset.request(recipe))
-    return plan.estimate.read_bytes
+def build_of(dataset: Dataset, recipe: dict[str, Any]) -> Estimate:
+    """What a build afresh would read."""
+    return looking.find_plan(dataset.request(recipe)).estimate
 
 
 def test_nothing_new_writes_nothing_and_publishes_nothing(dataset: Dataset, recipe: dict[str, Any]) -> None:
@@ -165,7 +165,9 @@ def test_a_new_date_touches_the_chips_that_it_covers(dataset: Dataset, recipe: d
     assert (told.shards_written, told.shards) == (len(rewritten), len(dataset.document.shards))
     assert told.shard_bytes == pytest.approx(diff["shard_bytes_written"], rel=0.3)
     assert told.cost.items == dataset.table("chips").loc[sorted(touched), "s2.item_ids"].explode().nunique()
-    assert 0 < dataset.table("run")["bytes"].sum() <= told.cost.read_bytes < build_of(dataset, recipe)
+    whole = build_of(dataset, recipe)
+    assert 0 < dataset.table("run")["bytes"].sum() <= told.cost.read_bytes < whole.read_bytes
+    assert 0 < told.cost.beside.requests < whole.beside.requests, "labels of the touched tiles"
     equals_a_fresh_one(dataset, recipe, tmp_path)
 
 
@@ -211,6 +213,10 @@ def test_captions_alone_are_written_anew(dataset: Dataset, recipe: dict[str, Any
     edited = copy.deepcopy(recipe)
     edited["captions"]["kinds"] = ["short", "long"]
     before = dataset.document
+    told = look_ahead(dataset.request(edited))
+    assert told is not None
+    assert (told.cost.read_bytes, told.cost.requests) == (0, 0)
+    assert told.cost.beside == build_of(dataset, edited).beside, "labels are read for texts, too"
     dataset.build(edited)
     assert dataset.table("run")["bytes"].sum() == 0
     assert dataset.document.diff["touched"] == {"captions": len(dataset.table("chips"))}

@@ -181,3 +181,14 @@ def test_a_chip_larger_than_any_shard_is_told_once() -> None:
     (note,) = _told(3, 159_000_000_000)
     assert "one chip holds up to 159 GB" in note
     assert "select.max_dates" in note
+
+
+def test_engines_that_read_through_gdal_ask_for_blocks_tile_by_tile() -> None:
+    """Landsat by stackstac was 767 requests on the sandbox where the plan said 126."""
+    shared, apart = (
+        _estimate(_over(*[16] * 500), shape_yx=(5 * BLOCK_PX, 4 * BLOCK_PX), grid=TILES, modality={"engine": engine})
+        for engine in ("direct", "stackstac")
+    )
+    assert shared.requests == 1 + 5 * 4
+    assert apart.requests > 500
+    assert apart.read_bytes == shared.read_bytes

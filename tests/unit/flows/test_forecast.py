@@ -22,6 +22,7 @@ from flows.forecast import Forecast, forecast
 from flows.steps import STEPS
 from schemas.recipe import Recipe
 from shards.tar import Segment, StoredSample
+from sources.osm import kept_extract
 from terraweft.ahead import rows_of
 from tests.unit.chips.test_inputs import recipe
 
@@ -156,3 +157,12 @@ def test_buckets_of_chips_that_are_not_made_follow_from_their_sizes() -> None:
     job: Any = SimpleNamespace(recipe=recipe(write={"shard_bytes": 2000, "kinds": ["webdataset"]}))
     layout = lay_out(job, places, Outlook(), None, lambda chip_id: 1000)
     assert layout.counts == {"val": 4}
+
+
+def test_a_file_that_an_earlier_run_fetched_is_fetched_no_more(tmp_path: Path) -> None:
+    href = "https://files.example.org/north.osm.pbf"
+    item: Any = SimpleNamespace(refs=[SimpleNamespace(href=href)], extra=(("checksum", "1220ab"),), content_hash="c")
+    for file, edition in ((href, None), (item, "1220ab")):
+        assert not room._is_kept(tmp_path, file)
+        kept_extract(href, tmp_path, edition=edition).touch()
+        assert room._is_kept(tmp_path, file)
