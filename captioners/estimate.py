@@ -50,7 +50,8 @@ def is_asked(kinds: Iterable[str]) -> bool:
 
 
 def with_repairs(captions: Captions, calls: int, tokens_in: tuple[int, int]) -> Range:
-    """First calls, and the repairs that they may need.
+    """First calls, and the repairs that they may need. At least, the server's cache gives what all prompts begin with;
+    at most, all input is billed at the dearest of its prices, as the budget's guard does.
 
     Args:
         captions: the recipe's section: kinds, prices, room for hidden reasoning.
@@ -62,15 +63,18 @@ def with_repairs(captions: Captions, calls: int, tokens_in: tuple[int, int]) -> 
     thinking = captions.model_profile.thinking_tokens
     all_in = (tokens_in[0], round(tokens_in[1] * most + calls * answer[1] * REPAIR_SHARE[1]))
     all_out = (round(calls * answer[0] * least), round(calls * (answer[1] + thinking) * most))
-    low, high = (
-        captions.prices.cost_nano(TokenUse(tokens_in=i, tokens_out=o), batch=captions.backend == "openai-batch") / NANO
-        for i, o in zip(all_in, all_out, strict=True)
-    )
+    batch, kept = captions.backend == "openai-batch", min(all_in[0], calls * PROMPT_TOKENS[0])
+    use = TokenUse(tokens_in=all_in[0], tokens_out=all_out[0], cached=kept)
+    low = captions.prices.cost_nano(use, batch=batch) / NANO
+    high = captions.prices.worst_nano(all_in[1], all_out[1], batch=batch) / NANO
     return Range((round(calls * least), round(calls * most)), all_in, all_out, (low, high))
 
 
 def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
     """Calls, tokens and price of so many chips, as (least, most); zeros where no model is asked.
+
+    Chips that are rejected, and answers that the ledger has, take nothing of it. A model of which nobody knows whether
+    it sees is sent no picture at least.
 
     Args:
         captions: the recipe's section.
@@ -78,8 +82,9 @@ def estimate_calls(captions: Captions, chips: int) -> dict[str, Any]:
     """
     asks = captions.backend not in FREE and is_asked(captions.kinds)
     asked = chips if asks else 0
-    pictures = 0 if captions.model_profile.images is False else len(captions.views)
-    least, most = PROMPT_TOKENS[0] + pictures * IMAGE_TOKENS, PROMPT_TOKENS[1] + pictures * captions.picture_tokens
+    sees = captions.model_profile.images
+    fewest, pictures = (len(captions.views) if is_sent else 0 for is_sent in (sees, sees is not False))
+    least, most = PROMPT_TOKENS[0] + fewest * IMAGE_TOKENS, PROMPT_TOKENS[1] + pictures * captions.picture_tokens
     found = with_repairs(captions, asked, (asked * least, asked * most))
     return {"backend": captions.backend, "model": captions.model, "calls": list(found.calls),
             "tokens_in": list(found.tokens_in), "tokens_out": list(found.tokens_out), "cost": list(found.cost),
