@@ -59,8 +59,8 @@ def beside(rasters: Sequence[Raster], whole: Sequence[Whole], queries: int, edge
             requests += one.pairs.items * GDAL_OPENS + runs
     unknown += [one.name for one in whole if one.size is None]
     return Beside(
-        read_bytes=int(read),
-        requests=int(requests),
+        read_bytes=round(read),
+        requests=round(requests),
         files=len(whole),
         file_bytes=sum(one.size or 0 for one in whole),
         queries=queries,

@@ -34,7 +34,8 @@ from flows.looking import Look, look, plan_to_go_on_with
 from flows.plan_figures import beside_figures
 from flows.plan_store import StoredPlan
 from flows.planning import SAMPLE
-from flows.request import BuildRequest
+from flows.request import BuildRequest, cache_folder, run_folder
+from flows.run_marks import READING, RUN
 from flows.steps import STEPS
 from schemas.chip import ChipSpec, Tile
 from schemas.recipe import Recipe
@@ -121,7 +122,7 @@ class Forecast:
                  "chips_unchanged": self.unchanged, "chips_gone": len(self.gone)}  # fmt: skip
         found |= {f"because_of_{name}": count for name, count in self.why().items()}
         found |= {"read_bytes_about": self.cost.read_bytes, "requests_about": self.cost.requests,
-                  **beside_figures(self.cost.beside),
+                  "window_bytes_about": self.cost.window_bytes, **beside_figures(self.cost.beside),
                   "shards_written": self.shards_written, "shard_bytes_about": self.shard_bytes}  # fmt: skip
         calls = {f"llm_{name}": self.calls[name] for name in ("calls", "cost")} if self.calls else {}
         return {**found, **calls}
@@ -150,6 +151,7 @@ class Forecast:
             "items": items,
             "read_bytes_about": self.cost.read_bytes,
             "requests_about": self.cost.requests,
+            "window_bytes_about": self.cost.window_bytes,
             **beside_figures(self.cost.beside),
             "seconds_about": round(self.cost.seconds(workers), 1),
             "shards": self.shards,
@@ -172,9 +174,15 @@ def look_ahead(request: BuildRequest) -> Forecast | None:
         work = Path(scratch)
         if (request.work / KNOWN).is_file():  # hashes of large files
             shutil.copyfile(request.work / KNOWN, work / KNOWN)
+        marks = [run_folder(one) for one in (request, replace(request, work=work))]
+        for mark in (marks[0] / name for name in (RUN, READING)):  # by which a run finds what it fetched before
+            if mark.is_file():
+                marks[1].mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(mark, marks[1] / mark.name)
         left = plan_to_go_on_with(request) if request.plan is None else None
         plan = left.folder if left is not None else request.plan
         found = look(replace(request, work=work, plan=plan))
+        found = replace(found, job=replace(found.job, cache=cache_folder(request)))
         return None if found.before is None else forecast(request.storage, found)
 
 

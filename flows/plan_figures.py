@@ -24,6 +24,7 @@ def figures_of(recipe: Recipe, cost: Estimate) -> dict[str, Any]:
         "items": cost.items,
         "read_bytes_about": cost.read_bytes,
         "requests_about": cost.requests,
+        "window_bytes_about": cost.window_bytes,
         **beside_figures(cost.beside),
         "disk_bytes_about": cost.disk_bytes,
         "work_bytes_about": cost.work_bytes(len(recipe.write.kinds)),

@@ -129,6 +129,11 @@ def run_folder(request: BuildRequest) -> Path:
     return request.work / "runs" / request.recipe.hash()[:16]
 
 
+def cache_folder(request: BuildRequest) -> Path:
+    """Where files that are fetched whole are kept, over runs."""
+    return request.work / "cache"
+
+
 def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
     """What the workers are told; secrets are not among it."""
     return Job(
@@ -138,7 +143,7 @@ def make_job(request: BuildRequest, layers: Sequence[LayerPlan]) -> Job:
         storage=request.storage,
         work=request.work,
         folder=run_folder(request),
-        cache=request.work / "cache",
+        cache=cache_folder(request),
         variables=dict(request.variables),
         files=label_files(request.recipe, request.variables, request.work),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +19,13 @@ from flows.bucketing import lay_out
 from flows.changed_items import ItemChanges
 from flows.compare import FAILED, NEW, Outlook, Touched
 from flows.estimates import Estimates
-from flows.forecast import Forecast, forecast
+from flows.forecast import Forecast, forecast, look_ahead
+from flows.looking import Look
+from flows.request import BuildRequest, make_job
+from flows.run_marks import last_reading
 from flows.steps import STEPS
 from schemas.recipe import Recipe
+from shards.storage import open_storage
 from shards.tar import Segment, StoredSample
 from sources.osm import kept_extract
 from terraweft.ahead import rows_of
@@ -166,3 +171,26 @@ def test_a_file_that_an_earlier_run_fetched_is_fetched_no_more(tmp_path: Path) -
         assert not room._is_kept(tmp_path, file)
         kept_extract(href, tmp_path, edition=edition).touch()
         assert room._is_kept(tmp_path, file)
+
+
+@pytest.mark.parametrize("is_redone", [False, True])
+def test_a_dry_run_knows_what_earlier_runs_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_redone: bool
+) -> None:
+    """It looks from a folder of its own, in which nothing was ever fetched."""
+    asked, storage = recipe(), open_storage(tmp_path / "dataset")
+    request = BuildRequest(asked, tmp_path, storage, tmp_path / "work", {}, plan=tmp_path, workers=1)
+    job = make_job(request, ())
+    reading = last_reading(job, "v1", is_again=True) if is_redone else ""
+    went_on = replace(job, reading=reading)
+
+    def looked(given: BuildRequest) -> Any:
+        assert given.work != request.work
+        there = make_job(given, ())
+        there = replace(there, reading=last_reading(there, "v1", is_again=False))
+        plan: Any = None
+        return Look(plan, there, before(), Outlook(), "v1")
+
+    monkeypatch.setattr(room, "look", looked)
+    monkeypatch.setattr(room, "forecast", lambda _, found: found.job.fetched)
+    assert look_ahead(request) == went_on.fetched

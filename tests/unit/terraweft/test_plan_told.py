@@ -38,6 +38,7 @@ def test_a_script_reads_bytes_time_and_money_of_a_plan(
     told = json.loads(capsys.readouterr().out)
     assert (told["recipe_hash"], told["plan"], told["notes"]) == (recipe.hash(), None, ["a note"])
     assert (told["read_bytes_about"], told["requests_about"], told["seconds_about"]) == (4_000, 5, 1.0)
+    assert told["window_bytes_about"] == 80_000_000, "what a run's account counts is the windows"
     names = ("read_bytes_about", "requests_about", "files", "file_bytes", "queries_about")
     assert [told[f"beside_{name}"] for name in names] == [700, 8, 2, 900, 3]
     assert (told["disk_bytes_about"], told["work_bytes_about"]) == (6_000, 3_000), "the raw arrays lie there once more"
