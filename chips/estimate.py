@@ -22,6 +22,8 @@ from schemas.scene import SceneItem
 
 BLOCK_PX = 512
 """Edge of a usual COG block, in pixels."""
+HEAD_BYTES = 16 << 10
+"""What is read of a file for its header: a smaller file is here with it."""
 METRES_PER_DEGREE = 111_195.0
 """Of a great circle: how large the pixels of rasters in degrees are, about."""
 READ_BYTES_PER_S = 40e6
@@ -77,8 +79,9 @@ class Estimate:
     """Raw bytes of the blocks, masks' too, that the windows touch, before compression: each once per tile, and no more
     of a file than it holds. Blocks hold all bands of their file."""
     requests: int
-    """Ranges to ask for: runs of neighbouring blocks, no more than a file has blocks, and one header per file. Engines
-    that read through GDAL share no block among tiles, and open a file in three requests."""
+    """Ranges to ask for: runs of neighbouring blocks, no more than a file has blocks, and one header per file, with
+    which a small file comes whole. Engines that read through GDAL share no block among tiles, and open a file in three
+    requests."""
     disk_bytes: int
     """Raw bytes of the shards, all kinds together: arrays at most, documents about. Zarr packs them smaller."""
     window_bytes: int = 0
@@ -216,7 +219,10 @@ def _asked_for(
             pixels, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, ref.georef.shape_yx)
             if not is_shared:
                 _, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, None)
-            read += pixels * np.dtype(ref.dtype).itemsize * file_bands.get(href, 1)
+            pixel_bytes = np.dtype(ref.dtype).itemsize * file_bands.get(href, 1)
+            if math.prod(ref.georef.shape_yx) * pixel_bytes < HEAD_BYTES:
+                runs = 0.0
+            read += pixels * pixel_bytes
             requests += touched[name].items * (1 if is_shared else GDAL_OPENS) + runs
     return int(read), int(requests)
 

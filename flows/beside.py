@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class Work:
     """Label source -> its items: all of them where they are fetched whole, else one that stands for them."""
     sample: Sequence[ChipSpec]
     """Some chips, for their size."""
+    examples: Sequence[SceneItem] = ()
+    """A scene of each modality that is read."""
     is_kept: Callable[[SceneItem | str], bool] = lambda _: False
     """Whether a file was fetched whole already: by its item, or its address."""
 
@@ -95,7 +97,11 @@ def read_beside(work: Work) -> Beside:
     whole = [file for name, source in sources.items() if _is_whole(source) for file in _whole(work, name, source)]
     areas = sum(source.by == "area" and source.href is not None for source in sources.values())
     across = math.ceil((edge_m * grid.tile_chips + 2 * MARGIN_DEG * METRES_PER_DEGREE) / QUERY_M)
-    return beside(rasters, whole, areas * len(work.chips) * across**2, edge_m, grid.tile_chips)
+    found = beside(rasters, whole, areas * len(work.chips) * across**2, edge_m, grid.tile_chips)
+    annotated = [
+        f"{scene.modality}'s annotation" for scene in work.examples if "annotation" in dict(scene.refs[0].needs)
+    ]
+    return replace(found, unknown=(*found.unknown, *annotated))
 
 
 def _is_whole(source: LabelSource) -> bool:

@@ -337,7 +337,8 @@ def _cost(plan: StoredPlan, seen: _Seen, job: Job) -> Estimate:
     bands = {h: n for name in names for h, n in plan.items.file_bands(name, plan.examples[name]).items()}
     chips, beside = np.array(seen.whole), {name: _columns(found) for name, found in seen.beside.items()}
     scenes = {name: [item for _, item in found.values()] for name, found in seen.scenes.items()}
-    work = Work(plan.recipe, plan.items, chips, beside, scenes, seen.sample, partial(_is_kept, job.fetched))
+    read = [examples[name] for name in names if seen.pairs.get(name)]
+    work = Work(plan.recipe, plan.items, chips, beside, scenes, seen.sample, read, partial(_is_kept, job.fetched))
     cost = estimate(plan.recipe, plan.layers, np.array(seen.chips), pairs, examples, bands, seen.sample)
     return replace(cost, beside=read_beside(work))
 

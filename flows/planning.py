@@ -133,7 +133,8 @@ def make_plan(
         bands = {href: number for name, row in rows.items() for href, number in frozen.file_bands(name, row).items()}
         costs = estimate(recipe, layers, np.diff(tiles.first), touched, examples, bands, specs)
         scenes = label_scenes(frozen, offered, touched, examples)
-        work = Work(recipe, frozen, np.diff(tiles.first), touched, scenes, specs)
+        read = [examples[name] for name in recipe.modalities if name in examples]
+        work = Work(recipe, frozen, np.diff(tiles.first), touched, scenes, specs, read)
         costs = replace(costs, beside=read_beside(work))
         report = leakage_report(chips.cells, chips.split, chips.block_id, [])
         leaks = warnings_of(report) + small_blocks(recipe.split, recipe.grid.chip_m, report)

@@ -18,7 +18,7 @@ from terraweft.extras import needs
 from terraweft.options import require_local
 
 if TYPE_CHECKING:
-    from chips.estimate import Beside
+    from chips.estimate import Beside, Estimate
     from flows.forecast import Forecast
 
 
@@ -49,7 +49,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool,
             **beside_row(cost.beside),
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
             "meanwhile": f"about {human_bytes(cost.work_bytes(len(loaded.write.kinds)))} of unfinished work beside it",
-            "time": f"about {human_seconds(cost.seconds(count))} of reading with {count} worker(s), by rules of thumb",
+            "time": reading_time(cost, count),
         }
         if loaded.captions is not None:
             calls = estimate_calls(loaded.captions, cost.chips)
@@ -74,6 +74,12 @@ def beside_row(beside: Beside) -> dict[str, str]:
     if beside.queries:
         parts.append(f"about {beside.queries} queries of OpenStreetMap")
     return {"and beside": "; ".join(parts)} if parts else {}
+
+
+def reading_time(cost: Estimate, workers: int) -> str:
+    """How long imagery is read, and that the rest takes its time as well."""
+    seconds = human_seconds(cost.seconds(workers))
+    return f"about {seconds} of reading imagery with {workers} worker(s), by rules of thumb; all else comes on top"
 
 
 def _layer_line(layer: Any, items: int) -> str:
@@ -129,6 +135,5 @@ def rows_of(found: Forecast, workers: int) -> dict[str, str]:
         )
     rows |= beside_row(cost.beside)
     rows["to write"] = f"{found.shards_written} of {found.shards} tars, about {human_bytes(found.shard_bytes)}"
-    seconds = human_seconds(cost.seconds(workers))
-    rows["time"] = f"about {seconds} of reading imagery with {workers} worker(s), by rules of thumb"
+    rows["time"] = reading_time(cost, workers)
     return rows | (calls_rows(found.calls, found.currency) if found.calls else {})

@@ -167,9 +167,13 @@ def calls_rows(calls: Mapping[str, Any], currency: str) -> dict[str, str]:
     >>> calls = {"calls": [2, 4], "tokens_in": [9, 9], "tokens_out": [1, 5], "cost": [0.001234567, 12.5]}
     >>> calls_rows(calls | {"max_cost": 5.0}, "EUR")["price"]
     '0.0012 to 12.5000 EUR (limit 5 EUR)'
+    >>> calls_rows(calls | {"max_cost": 0.0}, "EUR")["price"]
+    '0.0012 to 12.5000 EUR (limit 0 EUR: the template writes what it does not pay for)'
     """
     low, high = (f"{cost:,.4f}" for cost in calls["cost"])
-    price = f"{low} to {high} {currency} (limit {calls['max_cost']:g} {currency})" if calls["calls"][1] else "0"
+    is_short = calls["max_cost"] < calls["cost"][0]
+    limit = f"limit {calls['max_cost']:g} {currency}" + ": the template writes what it does not pay for" * is_short
+    price = f"{low} to {high} {currency} ({limit})" if calls["calls"][1] else "0"
     tokens = f"{_span(calls['tokens_in'])} in, {_span(calls['tokens_out'])} out"
     return {"LLM calls": _span(calls["calls"]), "tokens": tokens, "price": price}
 

@@ -192,3 +192,10 @@ def test_engines_that_read_through_gdal_ask_for_blocks_tile_by_tile() -> None:
     assert shared.requests == 1 + 5 * 4
     assert apart.requests > 500
     assert apart.read_bytes == shared.read_bytes
+
+
+def test_a_file_that_comes_with_its_header_is_one_request() -> None:
+    """The chips of Wervik are 64 pixels wide: 277 files were 277 requests, and 554 planned."""
+    small, large = (_estimate(_over(1, items=5), shape_yx=shape_yx) for shape_yx in ((64, 63), (640, 639)))
+    assert (small.requests, large.requests) == (5, 10)
+    assert small.read_bytes == 5 * 64 * 63 * 2

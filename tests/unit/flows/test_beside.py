@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
-from chips.estimate import BLOCK_PX, Beside
+from chips.estimate import BLOCK_PX, GDAL_OPENS, Beside
 from flows.planning import make_plan
 from schemas.recipe import Recipe
 from tests.unit.flows.catalog_made_up import (
@@ -111,3 +111,49 @@ def test_a_vector_file_of_this_machine_costs_no_fetching(tmp_path: Path) -> None
     found, notes, _ = _beside(tmp_path, {"kind": "corine", "href": str(path), "column": "c"})
     assert found == Beside()
     assert not any("nobody says" in note for note in notes)
+
+
+def _radar() -> dict[str, Any]:
+    """A ground-range scene over all chips."""
+    box = lonlat_box(LEFT - 5000, BOTTOM - 5000, LEFT + COLUMNS * EDGE_M + 5000, BOTTOM + ROWS * EDGE_M + 5000)
+    root = "https://files.example.org/s1"
+    documents = {f"schema-{kind}-vv": {"href": f"{root}/{kind}.xml"} for kind in ("product", "calibration", "noise")}
+    return {
+        "type": "Feature", "stac_version": "1.0.0", "id": "S1A_IW_GRDH_1SDV_20210601T052614", "collection": "grd",
+        "links": [], "geometry": shapely.geometry.mapping(box), "bbox": list(box.bounds),
+        "properties": {
+            "datetime": "2021-06-01T05:26:14Z", "platform": "sentinel-1a", "sat:orbit_state": "descending",
+            "sat:relative_orbit": 168, "sar:instrument_mode": "IW", "sar:product_type": "GRD",
+        },
+        "assets": {"vv": {"href": f"{root}/measurement/vv.tiff", "roles": ["data"]}, **documents},
+    }  # fmt: skip
+
+
+def _elevation(**stated: Any) -> dict[str, Any]:
+    """A tile of elevation over the western half."""
+    item = _extract("west", 0, COLUMNS // 2)
+    item["properties"] |= stated
+    return item | {
+        "collection": "dem",
+        "assets": {"data": {"href": "https://files.example.org/d.tif", "roles": ["data"]}},
+    }
+
+
+def _of_radar(folder: Path, *items: dict[str, Any]) -> tuple[Beside, int]:
+    """Of a plan of radar corrected by elevation: its figures, its tiles."""
+    write_catalog(folder, [_radar(), *items])
+    terrain = {"catalog": "c", "collection": "dem", "geoid": "ellipsoid", "missing": "sea_level"}
+    radar = {"sensor": "sentinel-1-grd", "catalog": "c", "collection": "grd", "bands": ["vv"]}
+    modalities = {"s1": {**radar, "ground_range": {"terrain": terrain}}}
+    recipe = Recipe.model_validate(recipe_data(modalities=modalities))
+    plan = make_plan(recipe, folder, {"TERRAWEFT_CATALOG": str(folder)}, folder / "plan")
+    return plan.estimate.beside, plan.estimate.tiles
+
+
+def test_elevation_is_read_where_it_lies_and_annotation_is_of_unknown_size(tmp_path: Path) -> None:
+    found, tiles = _of_radar(tmp_path, _elevation(gsd=30))
+    assert found.unknown == ("s1's annotation",)
+    assert 4 * BLOCK_PX**2 <= found.read_bytes < tiles * 4 * 2 * BLOCK_PX**2
+    assert found.requests < GDAL_OPENS + 2 * tiles, "half of the tiles lie beyond it"
+    unsaid, _ = _of_radar(tmp_path, _elevation())
+    assert unsaid == Beside(unknown=("s1.terrain", "s1's annotation"))
