@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import logging
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -34,6 +39,8 @@ from sources.openers import unsigned, without_signature
 log = logging.getLogger(__name__)
 
 SHA256_MULTIHASH = "1220"
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""Of filesystems that have none."""
 LARGEST_EXTRACT = 200 << 30
 """Bytes; the whole planet has 90 GB."""
 
@@ -213,8 +220,8 @@ def edition_of(item: SceneItem) -> str:
 def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None = None) -> Path:
     """A whole extract as a local file: itself where it is local, else fetched once into a folder.
 
-    The file's name in the folder is the hash of its address and edition. It
-    appears there whole or not at all, and two processes that fetch it at once do not disturb each other.
+    The file's name in the folder is the hash of its address and edition. It appears there whole or not at all. Of
+    processes that want it at once one fetches it, and the others wait: an extract of a country has gigabytes.
 
     Args:
         href: local path, ``file://``, ``http(s)://`` or any address that fsspec opens.
@@ -237,16 +244,57 @@ def fetch_extract(href: str, cache: Path, opener: Opener, *, edition: str | None
     if target.is_file():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    path = cache / f"part-{secrets.token_hex(8)}"  # no tempfile, whose files are for one user
-    try:
-        with path.open("xb") as part:
-            digest = _copy(href, opener, part)
+    with _alone(cache / f"part-{target.name}") as part:
+        if target.is_file():  # fetched while this one waited
+            return target
+        digest = _copy(href, opener, part)
         if edition and edition.startswith(SHA256_MULTIHASH) and digest != edition[4:].lower():
             raise DecodeError(f"sha256 is {digest}, the item says {edition[4:]}", unsigned(href))
-        path.replace(target)
-    finally:
-        path.unlink(missing_ok=True)
+        Path(part.name).replace(target)
     return target
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[IO[bytes]]:
+    """An empty file to write into, of which this is the one writer on this machine: whoever else wants it waits. Gone
+    afterwards, unless it was renamed; what a killed process left of it is taken over.
+    """
+    file = _locked(path)
+    if file is None:
+        file = path.with_name(f"part-{secrets.token_hex(8)}").open("xb")  # no tempfile, whose files are for one user
+    with file:
+        file.truncate(0)
+        try:
+            yield file
+        finally:
+            if _is_at(file, Path(file.name)):
+                Path(file.name).unlink()
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, held alone; None where that cannot be: a filesystem without locks, a file of another user's."""
+    while True:
+        try:
+            file = path.open("ab")
+        except PermissionError:
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            file.close()
+            if error.errno not in NO_LOCKS:
+                raise
+            return None
+        if _is_at(file, path):
+            return file
+        file.close()  # who held it has renamed or removed it
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _copy(href: str, opener: Opener, target: IO[bytes]) -> str:

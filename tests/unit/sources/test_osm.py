@@ -6,12 +6,15 @@ import hashlib
 import json
 import math
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ from schemas.errors import (
 from schemas.labels import FeatureTable
 from sources.features import FeatureIndex, is_area, merged, to_crs, to_feature
 from sources.openers import PlainOpener
-from sources.osm import fetch_extract, read_extract
+from sources.osm import fetch_extract, kept_extract, read_extract
 from sources.overpass import query_area
 from tests.loopback import serving
 from tests.unit.sources.overpass_stub import elements_of, overpass_stub
@@ -381,6 +384,47 @@ def test_an_extract_is_fetched_once_and_checked(tmp_path: Path) -> None:
     assert path.read_bytes() == body
     assert path.name.endswith(".osm.pbf")
     assert [found.name for found in (tmp_path / "cache").iterdir()] == [path.name]
+
+
+def test_workers_that_want_an_extract_at_once_fetch_it_once(tmp_path: Path) -> None:
+    """Each of four workers began with a tile, and fetched the whole country for it."""
+    body, asked, begun = b"extract" * 1000, [0], threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked[0] += 1
+            begun.set()
+            time.sleep(0.3)
+            self.send_response(200 if asked[0] > 1 else 500)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    cache = tmp_path / "cache"
+    with serving(Slow) as url, ThreadPoolExecutor(4) as pool:
+        href = f"{url}/a.osm.pbf"
+        first = pool.submit(fetch_extract, href, cache, OPENER)
+        assert begun.wait(10)
+        others = [pool.submit(fetch_extract, href, cache, OPENER) for _ in range(3)]
+        with pytest.raises(TransientSourceError):
+            first.result()
+        paths = {one.result() for one in others}
+    assert asked == [2], "one that failed, and one for all who waited"
+    assert [path.read_bytes() for path in paths] == [body]
+    assert [found.name for found in cache.iterdir()] == [path.name for path in paths]
+
+
+def test_what_a_killed_process_left_of_an_extract_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "a.osm.pbf").write_bytes(b"whole")
+    with file_server(tmp_path / "www") as (url, _):
+        target = kept_extract(f"{url}/a.osm.pbf", tmp_path)
+        (tmp_path / f"part-{target.name}").write_bytes(b"torn, and longer")
+        assert fetch_extract(f"{url}/a.osm.pbf", tmp_path, OPENER).read_bytes() == b"whole"
+    assert sorted(found.name for found in tmp_path.iterdir()) == sorted([target.name, "www"])
 
 
 def test_another_edition_is_another_file_and_never_one_outside_of_the_folder(tmp_path: Path) -> None:
