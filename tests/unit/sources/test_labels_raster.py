@@ -446,7 +446,7 @@ def test_an_item_says_what_has_to_be_cited() -> None:
     assert item.refs[0].asset_key == "map"
     assert item.refs[0].nodata == 0
     assert item.refs[0].georef.shape_yx == (36000, 36000)
-    assert dict(item.extra) == {"year": "2021", "version": "v200", "gsd_m": "10.0", "checksum": "1220ab"}
+    assert dict(item.extra) == {"year": "2021", "version": "v200", "gsd_m": "10.0", "checksum": "1220ab", "size": ""}
 
 
 @pytest.mark.parametrize(
