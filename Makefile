@@ -24,7 +24,7 @@ demo: $(STAMP)  ## build the sandbox dataset into build/demo/dataset, and check 
 	$(BIN)/terraweft demo --out build/demo
 
 test: $(STAMP)  ## run the tests; one of them: make test ARGS="-k name"
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: $(STAMP)  ## the long series: every fault injected for real and counted (TERRAWEFT_FAULT_TRIALS=50)
 	$(BIN)/python -m pytest tests/faults $(ARGS)
