@@ -178,11 +178,8 @@ def _edge_to_edge(said: Said) -> Iterable[Claim]:
     """``a strip of A runs from edge to edge``: one of its patches meets two opposite edges."""
     for match in _EDGE_TO_EDGE.finditer(said.text):
         one = said.before(match.start())
-        heads = (
-            tuple(f"{kind}.{c.code}." for c in said.classes_of(one.concept) for kind in ("patches", "object"))
-            if one
-            else ()
-        )
+        classes = said.classes_of(one.concept) if one is not None else []
+        heads = tuple(f"{kind}.{c.code}." for c in classes for kind in ("patches", "object"))
         reached = [
             set(str(f.value)) for i, f in said.reading.by_id.items() if i.startswith(heads) and i.endswith(".edges")
         ]

@@ -20,6 +20,7 @@ from captioners.listed import (
     percent_of,
 )
 from captioners.mentions import Mention, Place, find_places
+from captioners.regions import ALONG, THIRDS
 from captioners.scarce import described
 
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
@@ -302,8 +303,6 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 
 
 _ENTIRE = re.compile(r"\b(?:entire|whole|full length of the|all of the|all along the) $", re.I)
-_EDGE_CELLS = {"n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
-               "e": ("r1c3", "r2c3", "r3c3")}  # fmt: skip
 EDGE_PERCENT = 25.0
 """What lines a whole edge has so much of each third beside it."""
 
@@ -314,7 +313,7 @@ def _whole_edge(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         one = said.before(place.start)
         if place.form != "edge" or len(place.region) != 1 or not _ENTIRE.search(said.text[: place.start]):
             continue
-        cells = [percent_of(said, [one], cell) for cell in _EDGE_CELLS[place.region]] if one is not None else []
+        cells = [percent_of(said, [one], cell) for cell in THIRDS[ALONG[place.region]]] if one is not None else []
         if one is not None and said.classes_of(one.concept) and min(cells) < EDGE_PERCENT:
             yield "place", f"{place.text!r} is not lined by it from end to end"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from captioners.claims import Said
 from captioners.mentions import Mention, Place, find_places
-from captioners.regions import parts_of
+from captioners.regions import ALONG, parts_of
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
 JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+|the\s+|some\s+)?")
@@ -141,9 +141,6 @@ def joined_places(text: str, places: Sequence[Place]) -> list[Place]:
 
 def inside_of(said: Said, code: int, share: float, place: Place) -> float:
     """Which part 0..1 of a class lies in a place; along an edge, in the outer third there."""
-    row = {"n": "r1c{}", "s": "r3c{}", "w": "r{}c1", "e": "r{}c3"}.get(place.region) if place.form == "edge" else None
-    if row:
-        cells, weight = tuple(row.format(n) for n in (1, 2, 3)), 1 / 9
-    else:
-        cells, weight = parts_of(place.region)
+    region = ALONG.get(place.region, place.region) if place.form == "edge" else place.region
+    cells, weight = parts_of(region)
     return sum(said.reading.region_share(code, cell) or 0.0 for cell in cells) * weight / share

@@ -11,7 +11,7 @@ from captioners.listed import joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
 from captioners.reading import ClassReading, Reading
-from captioners.regions import CELLS
+from captioners.regions import CELLS, short_of
 
 _PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps?|areas?)"
 _NTH = {"second": 2, "third": 3, "fourth": 4}
@@ -141,11 +141,11 @@ def _value(reading: Reading, fact_id: str) -> float:
 
 def _lies_in(patch: _Patch, place: Place) -> bool:
     """Whether a patch's ninth is not at odds with a place: what is centred in the north may lie in the north-west."""
-    short = "middle" if patch.position == "centre" else "".join(part[0] for part in patch.position.split("-"))
+    short = short_of(patch.position)
     if place.form == "edge":
         return place.region in patch.edges or place.region in short
     if place.region[0] in "rc":
-        return not short or place.region in CELLS[short]
+        return place.region in CELLS[short]
     if len(place.region) == 1:
         return place.region in short and short != "middle"
     return short == place.region or (len(short) == 1 and short in place.region) or (short + place.region == "middle")

@@ -11,6 +11,7 @@ from captioners.mentions import Mention, find_places
 from captioners.objects import MIN_PIXELS
 from captioners.quantities import IN_WORDS, Number, find_numbers, value_of
 from captioners.reading import ClassReading, Reading
+from captioners.regions import parts_of
 
 _PIECE = r"(?:patch|block|piece|body|mass|unit|area|expanse|stretch|whole|stand|tract)"
 _AS_ONE = re.compile(
@@ -169,11 +170,9 @@ def _area_there(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
             continue
         if not (of_it or _COVERS.fullmatch(said.text, one.end, number.start)):
             continue
-        quarters = (
-            [q for q in ("nw", "ne", "sw", "se") if place.region in q] if place.region != "middle" else ["middle"]
-        )
-        shares = [said.reading.region_share(of.code, quarter) for quarter in quarters]
-        there = sum(share or 0.0 for share in shares) / 400.0 * _ground(said)
+        parts, weight = parts_of(place.region)
+        shares = [said.reading.region_share(of.code, part) for part in parts]
+        there = sum(share or 0.0 for share in shares) * weight / 100.0 * _ground(said)
         sizes = [
             f for f in said.reading.sheet.facts if f.fact_id.startswith((f"object.{of.code}.", f"patches.{of.code}.l"))
         ]

@@ -7,14 +7,9 @@ from math import atan2, degrees, hypot
 
 from captioners.mentions import Place
 from captioners.reading import ClassReading, Reading
-from captioners.regions import CELLS, THIRDS, parts_of
+from captioners.regions import ALONG, CELLS, THIRDS, parts_of, short_of
 from schemas.facts import Fact
 
-_EDGE_CELLS: dict[str, tuple[str, ...]] = {
-    "n": ("r1c1", "r1c2", "r1c3"), "s": ("r3c1", "r3c2", "r3c3"), "w": ("r1c1", "r2c1", "r3c1"),
-    "e": ("r1c3", "r2c3", "r3c3"),
-}  # fmt: skip
-"""Cells of the 3x3 grid along an edge."""
 APART = 0.08
 """Covers whose centres, told by a 3x3 grid, lie nearer in parts of the scene have no direction."""
 
@@ -28,7 +23,7 @@ def lies(reading: Reading, one: ClassReading, place: Place, strong: bool) -> boo
         return False
     inside, area = part
     if place.form == "edge":
-        return inside >= 0.5 or min(_cells(reading, one, _EDGE_CELLS[place.region])) >= 40.0
+        return inside >= 0.5 or min(_cells(reading, one, THIRDS[ALONG[place.region]])) >= 40.0
     if strong:
         return inside >= 0.49 or _leads(reading, one, place.region)
     return inside >= 0.8 * area
@@ -49,10 +44,10 @@ def _cells(reading: Reading, one: ClassReading, cells: Sequence[str]) -> list[fl
 
 def _part(reading: Reading, one: ClassReading, place: Place) -> tuple[float, float] | None:
     """(fraction of the class inside, fraction of the chip inside) of a place, from the region facts."""
-    cells: tuple[str, ...] | None
-    cells, weight = (_EDGE_CELLS.get(place.region), 1 / 9) if place.form == "edge" else parts_of(place.region)
-    if cells is None or one.share <= 0:
+    region = ALONG.get(place.region) if place.form == "edge" else place.region
+    if region is None or one.share <= 0:
         return None
+    cells, weight = parts_of(region)
     shares = [reading.region_share(one.code, cell) for cell in cells]
     if any(share is None for share in shares):
         return None
@@ -74,7 +69,7 @@ def tells(fact: Fact, place: Place) -> bool:
     if fact.unit == "region":
         return _compatible(value, place)
     if fact.unit == "position":
-        short = "middle" if value == "centre" else "".join(part[0] for part in value.split("-"))
+        short = short_of(value)
         if place.region[0] in "rc":
             return place.region in CELLS[short]
         return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")

@@ -20,6 +20,8 @@ CELLS = dict(zip(("nw", "n", "ne", "w", "middle", "e", "sw", "s", "se"), GRID, s
 """Side, corner or middle -> the cell of the 3x3 grid there."""
 THIRDS = {f"{axis}{n}": tuple(cell for cell in GRID if f"{axis}{n}" in cell) for axis in "rc" for n in (1, 2, 3)}
 """Row or column of the 3x3 grid -> its cells."""
+ALONG = {"n": "r1", "s": "r3", "w": "c1", "e": "c3"}
+"""Edge -> the third beside it."""
 SHARE_REGIONS = (*QUADRANTS, "middle", *GRID)
 """Regions for which class shares are facts; the chip itself comes first."""
 
@@ -102,6 +104,15 @@ def parts_of(region: str) -> tuple[tuple[str, ...], float]:
     if region in GRID:
         return (region,), 1 / 9
     return (tuple(q for q in QUADRANTS if region in q) if len(region) == 1 else (region,)), 0.25
+
+
+def short_of(position: str) -> str:
+    """A patch's position in letters, as `CELLS` names it.
+
+    >>> short_of("north-west"), short_of("centre")
+    ('nw', 'middle')
+    """
+    return "middle" if position == "centre" else "".join(part[0] for part in position.split("-"))
 
 
 def _third(index: int, size: int) -> slice:

@@ -12,7 +12,7 @@ from captioners.claims import Claim, Said
 from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, percent_of
 from captioners.mentions import Mention, Place, find_places
 from captioners.orders import FACTORS, NEARLY, OPEN, ROUNDED
-from captioners.regions import CELLS, GRID
+from captioners.regions import ALONG, CELLS, GRID
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
 _ALL = re.compile(
@@ -215,8 +215,7 @@ def _among(place: Place, *, is_of_all: bool) -> tuple[str, Sequence[str]]:
     if place.form == "corner" and place.region in CELLS:
         return CELLS[place.region], GRID if is_of_all else _CORNERS
     if place.form == "edge":
-        thirds = {"n": "r1", "s": "r3", "w": "c1", "e": "c3"}
-        return thirds.get(place.region, ""), tuple(thirds.values()) if place.region in thirds else ()
+        return (ALONG[place.region], tuple(ALONG.values())) if place.region in ALONG else ("", ())
     return place.region, next((parts for parts in _PARTS if place.region in parts), ())
 
 
