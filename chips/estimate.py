@@ -216,9 +216,8 @@ def _asked_for(
         is_shared, tile_chips = recipe.modalities[name].engine == "direct", recipe.grid.tile_chips
         for href, ref in files.items():
             pixel_m = metres_of(ref.georef)
-            pixels, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, ref.georef.shape_yx)
-            if not is_shared:
-                _, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, None)
+            shape_yx = ref.georef.shape_yx
+            pixels, runs = blocks_over(touched[name], edge_m, tile_chips, pixel_m, shape_yx, is_shared=is_shared)
             pixel_bytes = np.dtype(ref.dtype).itemsize * file_bands.get(href, 1)
             if math.prod(ref.georef.shape_yx) * pixel_bytes < HEAD_BYTES:
                 runs = 0.0
@@ -233,7 +232,13 @@ def metres_of(raster: GeoRef) -> float:
 
 
 def blocks_over(
-    pairs: Touched, edge_m: float, tile_chips: int, pixel_m: float, shape_yx: tuple[int, int] | None
+    pairs: Touched,
+    edge_m: float,
+    tile_chips: int,
+    pixel_m: float,
+    shape_yx: tuple[int, int] | None,
+    *,
+    is_shared: bool,
 ) -> tuple[float, float]:
     """Pixels of the blocks that the windows of tiles touch in files like one, and runs of blocks.
 
@@ -246,15 +251,17 @@ def blocks_over(
         tile_chips: chips along a tile's edge.
         pixel_m: edge of a pixel of one of the files, as stored.
         shape_yx: rows and columns of one of the files, where they are known.
+        is_shared: whether tiles share blocks, so that no more are asked for than a file has.
     """
     of_chip, of_tile = (edge_m * count / (pixel_m * BLOCK_PX) + 1 for count in (1, tile_chips))
     blocks = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip**2, of_tile**2))
     runs = np.bincount(pairs.item, weights=np.minimum(pairs.chips * of_chip, of_tile))
-    if shape_yx is None:
-        return float(blocks.sum()) * BLOCK_PX**2, float(runs.sum())
-    most = math.prod(math.ceil(edge / BLOCK_PX) for edge in shape_yx)
-    pixels = np.minimum(blocks * BLOCK_PX**2, math.prod(shape_yx))
-    return float(pixels.sum()), float(np.minimum(runs, most).sum())
+    pixels = blocks * BLOCK_PX**2
+    if shape_yx is not None:
+        pixels = np.minimum(pixels, math.prod(shape_yx))
+        if is_shared:
+            runs = np.minimum(runs, math.prod(math.ceil(edge / BLOCK_PX) for edge in shape_yx))
+    return float(pixels.sum()), float(runs.sum())
 
 
 def _pixels(chip: ChipSpec, layer: LayerPlan, recipe: Recipe) -> int:
@@ -276,7 +283,7 @@ def _beside_layers(chip: ChipSpec, recipe: Recipe) -> float:
     found = DOCUMENT_BYTES["row"]
     if recipe.labels is not None:
         sources = recipe.labels.sources.values()
-        arrays += [2 if largest_code(one.legend_name()) > 255 else 1 for one in sources]
+        arrays += [code_bytes(one.legend_name()) for one in sources]
         arrays += [1, 1] if recipe.labels.fuse else []
         arrays += [_target_bytes(one, recipe.labels, recipe.grid.gsd_m) for one in recipe.labels.targets.values()]
         found += round(DOCUMENT_BYTES["osm"] * square_km) * any(one.kind == "osm" for one in sources)
@@ -285,10 +292,10 @@ def _beside_layers(chip: ChipSpec, recipe: Recipe) -> float:
     return sum(pixels * size + MEMBER_BYTES for size in arrays) + found
 
 
-def largest_code(legend: str) -> int:
-    """The largest code that a legend has, no data included."""
+def code_bytes(legend: str) -> int:
+    """Bytes of a pixel that holds a legend's codes, no data included."""
     known = load_legend(legend)
-    return max(*known.nodata, *(entry.code for entry in known.classes))
+    return 2 if max(*known.nodata, *(entry.code for entry in known.classes)) > 255 else 1
 
 
 def _target_bytes(target: Target, labels: Labels, gsd_m: float) -> float:

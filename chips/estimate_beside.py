@@ -53,8 +53,7 @@ def beside(rasters: Sequence[Raster], whole: Sequence[Whole], queries: int, edge
     for one in rasters:
         if one.lattice is not None and one.pairs.items:
             pixel_m, shape_yx = one.lattice
-            pixels, _ = blocks_over(one.pairs, edge_m, tile_chips, pixel_m, shape_yx)
-            _, runs = blocks_over(one.pairs, edge_m, tile_chips, pixel_m, None)
+            pixels, runs = blocks_over(one.pairs, edge_m, tile_chips, pixel_m, shape_yx, is_shared=False)
             read += pixels * one.itemsize
             requests += one.pairs.items * GDAL_OPENS + runs
     unknown += [one.name for one in whole if one.size is None]

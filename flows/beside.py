@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from chips.estimate import METRES_PER_DEGREE, Beside, Touched, largest_code, metres_of
+from chips.estimate import METRES_PER_DEGREE, Beside, Touched, code_bytes, metres_of
 from chips.estimate_beside import Lattice, Raster, Whole, beside
 from flows.frozen_items import FrozenItems, terrain_of
 from flows.label_files import local_path
@@ -91,10 +91,10 @@ def read_beside(work: Work) -> Beside:
         return Beside()
     grid, sources = work.recipe.grid, work.recipe.labels.sources if work.recipe.labels else {}
     edge_m = grid.gsd_m * float(np.mean([spec.georef(grid.gsd_m).shape_yx[1] for spec in work.sample]))
-    rasters = [_raster(work, name, source) for name, source in sources.items() if not _is_whole(source)]
+    rasters = [_raster(work, name, source) for name, source in sources.items() if not source.is_vector]
     rasters += [_heights(work, name) for name, modality in work.recipe.modalities.items()
                 if modality.ground_range and modality.ground_range.terrain]  # fmt: skip
-    whole = [file for name, source in sources.items() if _is_whole(source) for file in _whole(work, name, source)]
+    whole = [file for name, source in sources.items() if source.is_vector for file in _whole(work, name, source)]
     areas = sum(source.by == "area" and source.href is not None for source in sources.values())
     across = math.ceil((edge_m * grid.tile_chips + 2 * MARGIN_DEG * METRES_PER_DEGREE) / QUERY_M)
     found = beside(rasters, whole, areas * len(work.chips) * across**2, edge_m, grid.tile_chips)
@@ -104,12 +104,8 @@ def read_beside(work: Work) -> Beside:
     return replace(found, unknown=(*found.unknown, *annotated))
 
 
-def _is_whole(source: LabelSource) -> bool:
-    return source.kind == "osm" or source.column is not None
-
-
 def _raster(work: Work, name: str, source: LabelSource) -> Raster:
-    itemsize = 1 + (largest_code(source.legend_name()) > 255)
+    itemsize = code_bytes(source.legend_name())
     gsd_m = NATIVE_GSD_M.get(source.kind, 0.0)
     if source.href is not None:
         href = fill(source.href, work.items.variables, f"labels.sources.{name}.href")

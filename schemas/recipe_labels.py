@@ -84,11 +84,16 @@ class LabelSource(Model):
             raise ValueError("column is for a vector file: kind corine or raster, with href")
         if self.window_px is not None and (self.column is None or self.window_px % 2 == 0):
             raise ValueError("window_px is an odd number and for a vector file of points: give its column too")
-        if self.resampling == "mode" and (self.kind == "osm" or self.column is not None):
+        if self.resampling == "mode" and self.is_vector:
             raise ValueError("resampling: mode is for rasters")
         if self.layer is not None and self.column is None:
             raise ValueError("layer is for a vector file: give its column too")
         return self
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it has features and not pixels: a file of them is fetched whole."""
+        return self.kind == "osm" or self.column is not None
 
     def legend_name(self) -> str:
         """Name of the legend: the recipe's, or the product's own."""

@@ -101,7 +101,7 @@ class LabelReader:
     def _items(self, name: str, source: LabelSource, tile: Tile) -> tuple[SceneItem, ...]:
         if source.href is None:
             return tile.items.get(name, ())
-        if source.kind == "osm" or source.column is not None:
+        if source.is_vector:
             return ()
         href = fill(source.href, self.variables, f"labels.sources.{name}.href")
         return (to_label_item_of_file(href, name, source, self.opener),)

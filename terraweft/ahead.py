@@ -45,7 +45,7 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool,
             "tiles": str(cost.tiles),
             "scenes": f"{cost.items} items",
             **{f"  {layer.group}": _layer_line(layer, plan.offered.get(layer.modality, 0)) for layer in plan.layers},
-            "to read": f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests",
+            "to read": imagery_row(cost),
             **beside_row(cost.beside),
             "on disk": f"about {human_bytes(cost.disk_bytes)} in {' and '.join(loaded.write.kinds)}",
             "meanwhile": f"about {human_bytes(cost.work_bytes(len(loaded.write.kinds)))} of unfinished work beside it",
@@ -60,6 +60,11 @@ def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool,
     if to is not None:
         line = f"build it: {shlex.join(['terraweft', 'build', str(recipe), '--plan', str(to)])} --out FOLDER"
         out.print(line, markup=False, soft_wrap=True)
+
+
+def imagery_row(cost: Estimate) -> str:
+    """What is read of imagery."""
+    return f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests"
 
 
 def beside_row(beside: Beside) -> dict[str, str]:
@@ -128,11 +133,7 @@ def rows_of(found: Forecast, workers: int) -> dict[str, str]:
     if found.is_nothing_new:
         return rows | {"to do": "nothing: the current version stays"}
     cost = found.cost
-    rows["to read"] = "no imagery"
-    if cost.read_bytes:
-        rows["to read"] = (
-            f"about {human_bytes(cost.read_bytes)} of whole blocks, raw, in about {cost.requests} requests"
-        )
+    rows["to read"] = imagery_row(cost) if cost.read_bytes else "no imagery"
     rows |= beside_row(cost.beside)
     rows["to write"] = f"{found.shards_written} of {found.shards} tars, about {human_bytes(found.shard_bytes)}"
     rows["time"] = reading_time(cost, workers)
