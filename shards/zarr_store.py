@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import icechunk
 from zarr.core.buffer import default_buffer_prototype
@@ -66,12 +67,38 @@ class ZarrResult:
             DatasetError: another publish committed meanwhile.
         """
         try:
-            snapshot: str = self.session.commit(f"version {version}")
+            snapshot = commit(self.repository, self.session, f"version {version}")
         except icechunk.ConflictError as error:
             what = "another publish wrote Zarr meanwhile; nothing of it was touched"
             raise DatasetError(what, where=version, mend="run the same command again") from error
-        self.repository.create_tag(version, snapshot_id=snapshot)
+        _tag(self.repository, version, snapshot)
         return snapshot
+
+
+def commit(repository: Any, session: Any, message: str) -> str:
+    """Commit to the one branch; the snapshot's id. Where the store's answer is lost, Icechunk asks again, and takes
+    for another's what it wrote itself.
+
+    Raises:
+        icechunk.ConflictError: another commit was first.
+    """
+    mark = {"commit": uuid4().hex}
+    try:
+        return str(session.commit(message, metadata=mark))
+    except icechunk.ConflictError:
+        tip = next(iter(repository.ancestry(branch="main")))
+        if tip.metadata != mark:
+            raise
+        return str(tip.id)
+
+
+def _tag(repository: Any, name: str, snapshot: str) -> None:
+    """Tag a snapshot, once: see `commit` for answers that are lost."""
+    try:
+        repository.create_tag(name, snapshot_id=snapshot)
+    except icechunk.IcechunkError:
+        if name not in repository.list_tags() or repository.lookup_tag(name) != snapshot:
+            raise
 
 
 class NewFiles:
@@ -148,7 +175,11 @@ def open_repository(storage: Storage, *, create: bool = False) -> Any:
     """
     icechunk.set_logs_filter("error")  # its warning about commits to local folders: DatasetLock serialises ours
     if create:
-        return icechunk.Repository.open_or_create(storage.icechunk())
+        try:
+            return icechunk.Repository.open_or_create(storage.icechunk())
+        except icechunk.IcechunkError:  # an answer was lost, and asked again it is there: see `commit`
+            if storage.size(BRANCH) is None:
+                raise
     if not has_repository(storage):
         raise DatasetError("this dataset has no Zarr", where=storage.uri, mend="recipe: write.kinds holds zarr")
     try:
@@ -177,7 +208,7 @@ def open_store(storage: Storage, tag: str) -> Any:
 
 def tag_again(storage: Storage, snapshot: str, version: str) -> None:
     """Give a version whose arrays equal its parent's the parent's snapshot."""
-    open_repository(storage).create_tag(version, snapshot_id=snapshot)
+    _tag(open_repository(storage), version, snapshot)
 
 
 def tagged_snapshot(storage: Storage, tag: str) -> str:

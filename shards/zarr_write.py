@@ -26,7 +26,7 @@ from shards.storage import Storage
 from shards.zarr_arrays import Vectors
 from shards.zarr_groups import GroupSpec, ZarrPlan
 from shards.zarr_record import Chunk, ZarrRecord
-from shards.zarr_store import ZarrResult, blosc_threads, branch_to_disk, keys_of, open_repository, read_key
+from shards.zarr_store import ZarrResult, blosc_threads, branch_to_disk, commit, keys_of, open_repository, read_key
 
 Load = Callable[[Sequence[Any]], Sequence[Sample]]
 """Places of samples -> the samples."""
@@ -124,7 +124,7 @@ def write_zarr(
         tasks = _tasks(plan, specs, known, places, load, task_chips)
         if spread is not None and len(tasks) > 1:
             if session.has_uncommitted_changes:  # none where all arrays are the parent's
-                session.commit("arrays of a version that is being written")
+                commit(repository, session, "arrays of a version that is being written")
                 branch_to_disk(storage)
                 session = repository.writable_session("main")
             fork = session.fork()

@@ -49,9 +49,11 @@ def storage(proxy: FaultyS3, tmp_path: Path) -> Storage:
     return open_storage(f"s3://{BUCKET}/{tmp_path.name}", StoreOptions(endpoint_url=proxy.url, region="us-east-1"))
 
 
-def draft_on(storage: Storage, scratch: Path, count: int, hours: int = 0) -> made_up.Draft:
+def draft_on(
+    storage: Storage, scratch: Path, count: int, hours: int = 0, zarr_shard_chips: int | None = None
+) -> made_up.Draft:
     samples = [made_up.sample(n) for n in range(count)]
-    draft = made_up.draft(scratch, samples, storage=storage, zarr_shard_chips=None)
+    draft = made_up.draft(scratch, samples, storage=storage, zarr_shard_chips=zarr_shard_chips)
     return replace(draft, created=draft.created + timedelta(hours=hours))
 
 
@@ -69,6 +71,28 @@ def test_errors_of_the_store_change_nothing(proxy: FaultyS3, storage: Storage, t
     for folder in ("shards", f"versions/{result.version}"):
         for path, _ in here.list(folder):
             assert storage.sha256(path) == here.sha256(path), path
+    assert check_dataset(storage).problems == []
+
+
+def test_what_was_written_and_not_answered_is_no_others_zarr(proxy: FaultyS3, storage: Storage, tmp_path: Path) -> None:
+    """Every second answer about the branch and the tags is lost, while a version and one that follows it are written."""
+    lost: list[str] = []
+
+    def every_second(asked: Asked) -> str:
+        if asked.method != "PUT" or "/zarr/refs/" not in asked.path:
+            return ""
+        lost.append(asked.path.split("/refs/")[1])
+        return "lost" if lost.count(lost[-1]) % 2 else ""
+
+    here = open_storage(tmp_path / "here")
+    for count, hours in ((2, 0), (4, 1)):
+        proxy.rule = every_second
+        result = publish(storage, draft_on(storage, tmp_path / f"s{count}", count, hours, 2), scratch=tmp_path / "v")
+        proxy.rule = lambda asked: ""
+        same = publish(here, draft_on(here, tmp_path / f"h{count}", count, hours, 2), scratch=tmp_path / "w")
+        assert same.version == result.version
+        assert f"tag.{result.version}/ref.json" in lost
+    assert lost.count("branch.main/ref.json") >= 6  # made, committed to, set back, and asked again each time
     assert check_dataset(storage).problems == []
 
 
