@@ -19,8 +19,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.memory import taken
-from bench.p0_main_job import BLOCK, MEMORY_BYTES, SHARE, SIZE, script, write_items, write_recipe
+from bench.memory import MAIN_JOB_BYTES, taken
+from bench.p0_main_job import BLOCK, SHARE, SIZE, script, write_items, write_recipe
 from bench.record import record, spread
 from bench.scenes import BUILD, SceneSet, make_scenes
 from bench.serving import served, stac_served
@@ -48,6 +48,8 @@ def stages_of(recipe: Path, root: Path) -> dict[str, float]:
         """Notes when each stage begins."""
 
         def start(self, stage: str, total: int, done: int = 0) -> None:
+            if not marks:
+                taken(MAIN_JOB_BYTES)
             marks.append((stage, cpu_seconds()))
 
     root.mkdir(parents=True)
@@ -70,7 +72,7 @@ def measure(edge: int, repeats: int, scenes: SceneSet, base: str, stac: str) -> 
     write_recipe(WORK / "recipe.yaml", stac, edge, scenes, ["webdataset"])
     for _ in range(repeats):
         shutil.rmtree(WORK / "out")
-        taken(MEMORY_BYTES)
+        taken(MAIN_JOB_BYTES)
         began = cpu_seconds()
         script(scenes, base, edge, WORK / "out", with_zarr=False)
         times = {"script": cpu_seconds() - began}

@@ -17,6 +17,10 @@ from typing import Any
 import dask
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from bench.memory import MAIN_JOB_BYTES, taken
+
 
 def save(path: str, pixels: Any) -> None:
     """One chip."""
@@ -36,6 +40,7 @@ def main(stac: str, job_path: str, folder: str) -> None:
     for window in job["windows"]:
         by_day.setdefault(window[-1], []).append(window)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+        taken(MAIN_JOB_BYTES)
         began = time.monotonic()
         items = {
             item.datetime.date().isoformat(): item
