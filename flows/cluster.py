@@ -23,6 +23,7 @@ from distributed.comm.core import CommClosedError, connect
 from distributed.security import Security
 from rasterio.errors import NotGeoreferencedWarning
 
+from flows.collector import collect_as_usual
 from flows.dask_clock import hold_clock
 from flows.forking import PRELOAD, WORKER_ENVIRONMENT, can_fork, get_ready
 from flows.progress import current
@@ -259,8 +260,8 @@ def quieten_rasters() -> None:
 def freeze_imports() -> None:
     """What this process has imported by now lives as long as it does: the collector of cyclic garbage passes it over.
 
-    It would walk hundreds of thousands of objects again and again. How often it collects stays as it is: the cycles in
-    which a tile's readers hold masks must not pile up.
+    It would walk hundreds of thousands of objects again and again. From now on it collects as often as it always does.
     """
     gc.collect()
     gc.freeze()
+    collect_as_usual()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import httpx
 
+from flows.collector import SELDOM_OBJECTS
 from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ QUIET = {
 """Settings of a private server and its client: no telemetry, no prompts, logs stay with the run, and nothing that looks
 every few seconds for deployments, workers and pauses, of which there are none."""
 
-SERVER = """
-import ctypes, os, runpy, signal, sys
+SERVER = f"""
+import ctypes, gc, os, runpy, signal, sys
+gc.set_threshold({SELDOM_OBJECTS}, 10, 10)
 try:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 except (OSError, AttributeError):

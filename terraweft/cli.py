@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.collector import collect_seldom
 from schemas.errors import UserError
 from terraweft.cli_export import add_export
 from terraweft.cli_operate import add_commands
@@ -382,6 +383,7 @@ add_texts(app, out)
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of the console script."""
+    collect_seldom()
     open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

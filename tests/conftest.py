@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from flows.collector import collect_seldom
 from tests.stepped_clock import SteppedClock, stepped_clock_in
 
 CI_VARIABLE = "TERRAWEFT_CI"
@@ -31,6 +32,8 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("here", deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile("ci" if os.environ.get(CI_VARIABLE) == "1" else "here")
+
+collect_seldom()
 
 _missing_key = pytest.StashKey[dict[str, list[str]]]()
 

@@ -7,6 +7,7 @@ working folder and streams, runs the command line from its entry point, and ends
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import selectors
@@ -19,6 +20,8 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from flows.collector import collect_seldom
 
 PRELOADED = ("flows.build", "flows.site", "sources.sensors", "sources.labels_raster", "shards.check", "reports.html")
 """Not `terraweft.cli`: what it finds out of a terminal, it finds out when it is imported."""
@@ -132,8 +135,10 @@ class Forker:
 
 def serve() -> None:
     """Fork for every call, until standard input ends."""
+    collect_seldom()
     for name in PRELOADED:
         __import__(name)
+    gc.freeze()
     listener = socket.socket(fileno=int(sys.argv[1]))
     with selectors.DefaultSelector() as ready:
         ready.register(listener, selectors.EVENT_READ)

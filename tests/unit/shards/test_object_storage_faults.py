@@ -75,7 +75,7 @@ def test_errors_of_the_store_change_nothing(proxy: FaultyS3, storage: Storage, t
 
 
 def test_what_was_written_and_not_answered_is_no_others_zarr(proxy: FaultyS3, storage: Storage, tmp_path: Path) -> None:
-    """Every second answer about the branch and the tags is lost, while a version and one that follows it are written."""
+    """Every second answer about the branch and the tags is lost, while a version and its successor are written."""
     lost: list[str] = []
 
     def every_second(asked: Asked) -> str:
