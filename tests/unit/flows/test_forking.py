@@ -19,6 +19,8 @@ PROGRAM = """
     from flows.forking import get_ready
 
     def tell():
+        import gc
+        assert gc.get_freeze_count() > 50_000, "what was imported is not passed over"
         import dask
         parent = os.getppid()
         threads = {Path(task, "comm").read_text().strip() for task in Path(f"/proc/{parent}/task").iterdir()}
@@ -66,6 +68,34 @@ def run(program: str, folder: Path, cwd: Path = ROOT, start_new_session: bool = 
 def test_workers_are_forked_of_one_process_without_threads_and_have_the_variables_of_now(tmp_path: Path) -> None:
     """No library that starts threads when it is imported may be among them, but jemalloc, which knows of forks."""
     done = run(PROGRAM, tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
+
+
+@linux
+def test_a_forked_worker_looks_for_garbage_as_often_as_ever_from_its_first_tile_on(tmp_path: Path) -> None:
+    """The process that it is forked of looks seldom while it imports, as a command does."""
+    program = """
+        import gc, sys
+        from pathlib import Path
+        from flows.collector import SELDOM_OBJECTS, USUAL
+        from flows.forking import get_ready
+
+        def thresholds():
+            from flows.cluster import freeze_imports
+            before = gc.get_threshold()
+            freeze_imports()
+            return before, gc.get_threshold()
+
+        if __name__ == "__main__":
+            assert USUAL == gc.get_threshold()
+            get_ready()
+            from flows.cluster import dask_client
+            with dask_client(None, 1, Path(sys.argv[1])) as client:
+                (told,) = client.run(thresholds).values()
+            assert told == ((SELDOM_OBJECTS, *USUAL[1:]), USUAL), told
+            print("through")
+    """
+    done = run(program, tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
 
 
