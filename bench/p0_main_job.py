@@ -154,7 +154,7 @@ def build(recipe: Path, root: Path) -> None:
 
         def start(self, stage: str, total: int, done: int = 0) -> None:
             nonlocal began
-            if stage in ("read", "write") and stage not in stages:  # its tasks are not given out yet
+            if stage in ("read", "write", "zarr") and stage not in stages:  # its tasks are not given out yet
                 began += taken(MAIN_JOB_BYTES)
             stages.setdefault(stage, time.monotonic() - began)
 

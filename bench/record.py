@@ -26,6 +26,12 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def commit_here() -> str:
+    """The commit of the working folder."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def record(
     row: str,
     *,
@@ -39,7 +45,6 @@ def record(
     further: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ``bench/results/<row>.json``, the tables of ``bench/README.md``, and print the rows."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "id": row.upper(),
         "figure": round(figure, 3),
@@ -57,7 +62,7 @@ def record(
             "python": platform.python_version(),
         },
         "versions": {name: version(name) for name in packages},
-        "commit": commit.stdout.strip(),
+        "commit": commit_here(),
     }
     tables.RESULTS.mkdir(exist_ok=True)
     (tables.RESULTS / f"{row}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -390,7 +390,15 @@ def main(arguments: list[str] | None = None) -> Any:
             stream.reconfigure(errors="replace")  # a terminal or a locale without some character is no reason to stop
     guarded(lambda: _log_at(os.environ.get("TERRAWEFT_LOG") or "warning"))
     guarded(_require_assertions)
+    guarded(_require_folder)
     return guarded(lambda: app(arguments, prog_name="terraweft"))
+
+
+def _require_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working folder is gone", mend="cd to one that is there") from error
 
 
 def _require_assertions() -> None:

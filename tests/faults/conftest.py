@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.record import commit_here
 from tests.integration.conftest import (  # noqa: F401  (fixtures)
     build,
     command,
@@ -96,6 +97,7 @@ class Tally:
             "target": 0,
             "holds": lost == 0,
             "rows": [{"fault": fault, **asdict(count)} for fault, count in sorted(rows.items())],
+            "commit": commit_here(),
             "measured": datetime.now(UTC).date().isoformat(),
         }
         self.path.write_text(json.dumps(result, indent=1) + "\n")

@@ -277,6 +277,15 @@ def test_without_assertions_a_command_ends_before_zarr_fails() -> None:
     assert re.fullmatch(r"terraweft: Python runs without assertions .*\(unset PYTHONOPTIMIZE\)\n", done.stderr)
 
 
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"import os; os.rmdir({str(gone)!r}); from terraweft.cli import main; main(['versions', 'none'])"
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=gone, env=variables)
+    assert (done.returncode, done.stderr) == (2, "terraweft: the working folder is gone (cd to one that is there)\n")
+
+
 def test_the_lobby_is_a_program_of_its_interpreter() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "terraweft", "--version"], capture_output=True, text=True, cwd=Path(__file__).parents[3]
