@@ -155,10 +155,10 @@ def broken(files: Path) -> Iterator[Broken]:
 
 
 def until(what: str, is_there: Any, patience_s: float = 120.0) -> Any:
-    """Wait for something; its value."""
+    """Wait for something; its value. A file of the sandbox's size is there for some milliseconds alone."""
     deadline = time.monotonic() + patience_s
     while not (value := is_there()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"no {what} in {patience_s:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.001)
     return value
