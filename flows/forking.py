@@ -68,7 +68,9 @@ def get_ready() -> None:
     if sys.platform != "linux" or _start is not None:
         return
     before = dict(os.environ)
-    forkserver.set_forkserver_preload(["flows.forked_first", "distributed", "dask.array", *PRELOAD, "flows.forked_last"])
+    forkserver.set_forkserver_preload(
+        ["flows.forked_first", "distributed", "dask.array", *PRELOAD, "flows.forked_last"]
+    )
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         resource_tracker.ensure_running()  # would be started with the process; it lets signals through again
