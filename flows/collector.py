@@ -14,7 +14,7 @@ SELDOM_OBJECTS = 5000
 
 def collect_seldom() -> None:
     """For a command that imports and plans; full collections are rarer by as much."""
-    gc.set_threshold(SELDOM_OBJECTS, *USUAL[1:])
+    gc.set_threshold(SELDOM_OBJECTS)
 
 
 def collect_as_usual() -> None:

@@ -49,7 +49,7 @@ every few seconds for deployments, workers and pauses, of which there are none."
 
 SERVER = f"""
 import ctypes, gc, os, runpy, signal, sys
-gc.set_threshold({SELDOM_OBJECTS}, 10, 10)
+gc.set_threshold({SELDOM_OBJECTS})
 try:
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 except (OSError, AttributeError):
