@@ -39,7 +39,10 @@ def main(stac: str, job_path: str, folder: str) -> None:
     by_day: dict[str, list[Any]] = {}
     for window in job["windows"]:
         by_day.setdefault(window[-1], []).append(window)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):  # type: ignore[no-untyped-call]
         taken(MAIN_JOB_BYTES)
         began = time.monotonic()
         items = {

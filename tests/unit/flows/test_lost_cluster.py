@@ -12,12 +12,13 @@ from pathlib import Path
 
 import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from flows import runs
 from flows.cluster import dask_client
 from flows.runs import spread
 from schemas.errors import UserError
+from tests.dask_cluster import own_cluster
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_scheduler_that_dies_is_one_line(
 
 
 def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
-    with LocalCluster(n_workers=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as cluster:
+    with own_cluster(1, host="127.0.0.1", silence_logs=50) as cluster:
         address = cluster.scheduler_address
 
         def build() -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import runs
 from flows.cluster import cancellation, dask_client
 from flows.runs import Runs, spread
+from tests.dask_cluster import own_cluster
 
 
 @given(units=st.integers(0, 60), workers=st.integers(1, 5), data=st.data())
@@ -65,7 +66,7 @@ def test_who_joins_in_mid_stage_gets_units_and_nobody_left_is_told(monkeypatch: 
     monkeypatch.setattr(runs, "TELL_AFTER_S", 0.01)
     told: list[str] = []
     asked: list[tuple[str, ...]] = []
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+    with own_cluster(0, processes=False) as cluster, Client(cluster) as client:
 
         def warn(message: str, stage: str) -> None:
             told.append(message % stage)
@@ -96,7 +97,7 @@ def negative(number: int) -> int:
 
 def test_units_of_the_last_worker_are_given_to_who_comes_after_it_died(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "TELL_AFTER_S", 0.01)
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+    with own_cluster(1, processes=False) as cluster, Client(cluster) as client:
         (first,) = client.nthreads()
 
         async def die(dask_scheduler: Any) -> None:

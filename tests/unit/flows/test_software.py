@@ -10,11 +10,11 @@ from threading import Thread
 
 import dask
 import pytest
-from distributed import LocalCluster
 
 from flows.cluster import dask_client
 from flows.software import differences, fingerprint, require_same_software
 from schemas.errors import UserError
+from tests.dask_cluster import own_cluster
 
 
 def test_what_differs_is_named_with_both_versions() -> None:
@@ -67,7 +67,7 @@ def test_an_encrypted_address_without_certificates_is_one_line(tmp_path: Path) -
 
 
 def test_a_cluster_without_workers_is_refused_and_one_of_ours_is_taken(tmp_path: Path) -> None:
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1") as found:
+    with own_cluster(0, processes=False, protocol="tcp", host="127.0.0.1") as found:
         nobody = dask_client(found.scheduler_address, 1, tmp_path, worker_patience_s=0.1)
         with pytest.raises(UserError, match="has no workers"), nobody:
             pass

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from flows.build import OnCluster
 from flows.software import fingerprint
@@ -17,6 +17,7 @@ from flows.stages import run_stages
 from flows.workers import Wanted, files_of, require_workers, wanted_of
 from schemas.errors import DatasetError, UserError
 from schemas.recipe import Recipe
+from tests.dask_cluster import own_cluster
 from tests.unit.chips.test_inputs import recipe
 
 CREDENTIAL = {
@@ -107,7 +108,7 @@ def test_a_cluster_s_workers_are_asked_at_once_and_who_joins_later_with_its_firs
         return OnCluster(client, asked)("read", abs, lambda number: (number,), [-3, -1], str)
 
     elsewhere = replace(wanted, mark=tmp_path / "of another machine")
-    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster, Client(cluster) as client:
+    with own_cluster(1, processes=False) as cluster, Client(cluster) as client:
         with pytest.raises(UserError, match=r"inproc: worker inproc.* does not see"):
             require_workers(client, "inproc", elsewhere)
         with pytest.raises(UserError, match="which joined later, does not see"):
