@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,14 +23,19 @@ pytestmark = [pytest.mark.services("chromium"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made_up = Path(__file__).parents[1] / "unit" / "reports" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("made_up_version", made_up)
+def made_up() -> ModuleType:
+    path = Path(__file__).parents[1] / "unit" / "reports" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("made_up_version", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return write_report(tmp_path_factory.mktemp("version"), module.report_inputs())
+    return module
+
+
+@pytest.fixture(scope="module")
+def page_path(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("version"), made_up.report_inputs())
 
 
 @pytest.fixture(scope="module")
@@ -80,4 +86,24 @@ def test_colours_and_code_are_whole_on_paper(browser: Browser, page_path: Path) 
         assert style(place, "printColorAdjust") == "exact", place
     assert style("pre", "whiteSpace") == "pre-wrap"
     assert style(".scroll", "overflowX") == "visible"
+    page.close()
+
+
+def test_paper_shows_what_is_folded_and_cuts_no_table(browser: Browser, page_path: Path) -> None:
+    """An A4 page between Chromium's margins is 718 CSS pixels wide."""
+    page = browser.new_page(viewport={"width": 718, "height": 1047})
+    page.goto(page_path.as_uri())
+    page.emulate_media(media="print")
+    folded = page.locator("details > :not(summary)")
+    assert folded.count() > 2
+    assert all(part.is_visible() for part in folded.all())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+    page.close()
+
+
+def test_paper_is_light_for_who_reads_in_the_dark(browser: Browser, page_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 36, 40)"
     page.close()
