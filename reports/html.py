@@ -33,6 +33,10 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_PNG_BYTES = 4_000_000
 """Quicklooks on the page; base64 makes a third more of it, and the page stays under 6 MB."""
 
+MAPS_OPEN = 6
+"""Regions whose maps are seen at once, in each section that has maps; those of all others are folded: of forty
+regions they were a long way to scroll on a telephone before the first table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quicklook:
@@ -161,6 +165,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "tiles": _tiles(inputs, regions),
         "maps": maps,
         "maps_left_out": regions - len(maps),
+        "maps_open": MAPS_OPEN,
         "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
         "split_order": tables.split_order(split_sizes),
         "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),

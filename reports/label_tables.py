@@ -103,9 +103,26 @@ def confusion_matrices(fusion: Mapping[str, Any]) -> list[Matrix]:
     return found
 
 
+def share_block(fusion: Mapping[str, Any]) -> list[Block]:
+    """Estimated shares of the classes, the largest first: a row for the whole dataset, then one for each region. As
+    columns, the classes of a fine legend would be cut on paper and scrolled for ever on a phone.
+    """
+    priors = fusion.get("priors") or {}
+    rows = tuple(
+        (name or "whole dataset", ", ".join(f"{of} {_percent(share)}" for of, share in _largest(priors[name])))
+        for name in sorted(priors)
+    )
+    title = f"Estimated shares of the classes, from {100 * LEAST_SHOWN:g} % on"
+    return [Block(title, ("region", "classes"), rows)] if rows else []
+
+
+def _largest(shares: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(((n, s) for n, s in shares.items() if s >= LEAST_SHOWN), key=lambda pair: (-pair[1], pair[0]))
+
+
 def fusion_facts(fusion: Mapping[str, Any]) -> dict[str, Any]:
     """The rest of the fusion's summary: what has tables of its own is left out."""
-    apart = ("statistics", "disagreement", "confusion")
+    apart = ("statistics", "disagreement", "confusion", "priors")
     kept = {key: value for key, value in fusion.items() if key not in apart}
     if any("first" not in pair for pair in fusion.get("disagreement", ())):
         kept["disagreement"] = fusion["disagreement"]
@@ -161,5 +178,6 @@ def label_sections(
         "label_statistics": statistics_blocks(fusion),
         "label_disagreement": disagreement_block(fusion),
         "label_confusion": confusion_matrices(fusion),
+        "label_shares": share_block(fusion),
         "label_maps": label_maps(chips, legend, maps),
     }

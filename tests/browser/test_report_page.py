@@ -39,6 +39,11 @@ def page_path(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="module")
+def odd_path(made_up: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("odd"), made_up.odd_inputs())
+
+
+@pytest.fixture(scope="module")
 def browser(chromium: Path) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=str(chromium), args=FLAGS)
@@ -89,16 +94,17 @@ def test_colours_and_code_are_whole_on_paper(browser: Browser, page_path: Path) 
     page.close()
 
 
-def test_paper_shows_what_is_folded_and_cuts_no_table(browser: Browser, page_path: Path) -> None:
+def test_paper_shows_what_is_folded_and_cuts_no_table(browser: Browser, page_path: Path, odd_path: Path) -> None:
     """An A4 page between Chromium's margins is 718 CSS pixels wide."""
-    page = browser.new_page(viewport={"width": 718, "height": 1047})
-    page.goto(page_path.as_uri())
-    page.emulate_media(media="print")
-    folded = page.locator("details > :not(summary)")
-    assert folded.count() > 2
-    assert all(part.is_visible() for part in folded.all())
-    assert page.evaluate("document.documentElement.scrollWidth") <= 718
-    page.close()
+    for path in (page_path, odd_path):
+        page = browser.new_page(viewport={"width": 718, "height": 1047})
+        page.goto(path.as_uri())
+        page.emulate_media(media="print")
+        folded = page.locator("details > :not(summary)")
+        assert folded.count() > 2
+        assert all(part.is_visible() for part in folded.all())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 718
+        page.close()
 
 
 def test_paper_is_light_for_who_reads_in_the_dark(browser: Browser, page_path: Path) -> None:
@@ -106,4 +112,39 @@ def test_paper_is_light_for_who_reads_in_the_dark(browser: Browser, page_path: P
     page.goto(page_path.as_uri())
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(29, 36, 40)"
+    page.close()
+
+
+@pytest.mark.parametrize(("width", "text_size_px"), [(360, 16), (720, 32)], ids=["phone", "large-text"])
+def test_long_words_and_large_text_stay_within_the_screen(
+    browser: Browser, odd_path: Path, width: int, text_size_px: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 720})
+    page.goto(odd_path.as_uri())
+    page.evaluate(f"document.documentElement.style.fontSize = '{text_size_px}px'")  # as a browser's setting does
+    assert page.evaluate("getComputedStyle(document.body).fontSize") == f"{text_size_px}px"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cards = "document.querySelectorAll('.card, .map, .key li, .says, .place')"
+    assert page.evaluate(f"[...{cards}].filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0
+    page.close()
+
+
+def test_maps_of_narrow_regions_fit_the_screen_and_their_scale_is_read(browser: Browser, odd_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 720})
+    page.goto(odd_path.as_uri())
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('svg')].map(e => e.clientHeight))") <= 448
+    assert page.evaluate("document.querySelectorAll('.map svg text').length") == 0  # it would shrink with the map
+    assert "Bar: 1 km" in page.inner_text("#map")
+    page.close()
+
+
+def test_forty_regions_leave_the_page_readable_on_a_telephone(browser: Browser, odd_path: Path) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 720})
+    page.goto(odd_path.as_uri())
+    assert page.locator("figure.map").count() == 40
+    for section in ("#map", "#labels"):
+        maps = page.locator(f"{section} .maps > figure")
+        assert sum(one.is_visible() for one in maps.all()) == maps.count() * 6 // 40
+    page.locator("#map summary").press("Enter")
+    assert all(one.is_visible() for one in page.locator("figure.map").all())
     page.close()

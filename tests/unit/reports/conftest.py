@@ -154,6 +154,54 @@ def report_inputs() -> ReportInputs:
     return ReportInputs(dataset_document(), chips, outcomes, texts, quicklooks)
 
 
+LONG_WORD = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch" * 4
+RIGHT_TO_LEFT = "وادي النيل 3"
+MANY_CLASSES = [RIGHT_TO_LEFT, LONG_WORD, *(f"Herbaceous vegetation {n}" for n in range(18))]
+MANY_REGIONS = [*(f"region-{n:02d}" for n in range(39)), "strip"]
+
+
+def odd_inputs() -> ReportInputs:
+    """What strains the page: forty regions, one of them a narrow strip, twenty fused classes, words that no line
+    breaks, and some from right to left.
+    """
+    plain = report_inputs()
+    rows, share = [], 1.0 / len(MANY_CLASSES)
+    for number, region in enumerate(MANY_REGIONS):
+        for k in range(4):
+            x, y = 12.0 + number, 47.0 + (0.5 * k if region == "strip" else 0.02 * k)
+            rows.append(
+                {
+                    "chip_id": f"{region}-{k}",
+                    "geometry_wkb": shapely.to_wkb(shapely.box(x, y, x + 0.03, y + 0.02)),
+                    "region": region,
+                    "split": ("train", "train", "val", "test")[k],
+                    "label.fractions": dict.fromkeys(MANY_CLASSES, share),
+                    "label.agreement": 0.7,
+                    "caption": f"Fields near {LONG_WORD}.",
+                }
+            )
+    names = [*MANY_REGIONS, ""]
+    table = (0.7 * np.eye(len(MANY_CLASSES)) + 0.3 * share).tolist()
+    document = dataset_document()
+    document["title"] = f"{RIGHT_TO_LEFT} {LONG_WORD}"
+    document["recipe"]["description"] = LONG_WORD
+    document["legends"]["label"]["classes"] = [{"name": name, "colour": "#336699"} for name in MANY_CLASSES]
+    document["fusion"] = {
+        "method": "dawid-skene",
+        "priors": {name: dict.fromkeys(MANY_CLASSES, share) for name in names},
+        "confusion": {
+            "osm": {"codes": MANY_CLASSES, "classes": MANY_CLASSES, "regions": dict.fromkeys(names, table)},
+        },
+    }
+    pictures = {"strip-0": [Quicklook(LONG_WORD, png(1), tuple(MANY_CLASSES))]}
+    return ReportInputs(document, chips_table(rows), plain.outcomes, plain.texts, pictures)
+
+
 @pytest.fixture(scope="session")
 def inputs() -> ReportInputs:
     return report_inputs()
+
+
+@pytest.fixture(scope="session")
+def odd() -> ReportInputs:
+    return odd_inputs()

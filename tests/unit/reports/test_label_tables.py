@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import shapely
 
-from reports.label_tables import label_sections
+from reports.label_tables import fusion_facts, label_sections
 from reports.tables import region_maps
 from shards.tables import chips_table
 
@@ -56,6 +56,16 @@ def test_classes_are_counted_by_split_in_their_order() -> None:
 def test_disagreement_is_a_row_for_each_pair() -> None:
     (block,) = sections(FUSION, chips(), LEGEND)["label_disagreement"]
     assert block.rows == (("wc", "osm", "12,345", "12.5 %"),)
+
+
+def test_estimated_shares_are_a_row_for_the_whole_dataset_and_each_region_the_largest_first() -> None:
+    priors = {"north": {"Wood": 0.2, "<b>Field": 0.8}, **FUSION["priors"]}
+    (block,) = sections({**FUSION, "priors": priors}, chips(), LEGEND)["label_shares"]
+    assert block.rows == (
+        ("whole dataset", "Wood 90.0 %, <b>Field 9.9 %"),
+        ("north", "<b>Field 80.0 %, Wood 20.0 %"),
+    )
+    assert "priors" not in fusion_facts({**FUSION, "priors": priors})
 
 
 def test_matrices_leave_out_what_hardly_occurs() -> None:
