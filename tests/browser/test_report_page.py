@@ -148,3 +148,14 @@ def test_forty_regions_leave_the_page_readable_on_a_telephone(browser: Browser, 
     page.locator("#map summary").press("Enter")
     assert all(one.is_visible() for one in page.locator("figure.map").all())
     page.close()
+
+
+def test_legends_and_bars_keep_their_colours_where_a_system_forces_its_own(browser: Browser, page_path: Path) -> None:
+    page = browser.new_page(forced_colors="active")
+    page.goto(page_path.as_uri())
+    for place in (".key .swatch", ".stack span", ".share i"):
+        seen = page.evaluate(
+            f"getComputedStyle(document.querySelector('#gallery {place}, #labels {place}')).backgroundColor"
+        )
+        assert seen not in ("rgba(0, 0, 0, 0)", page.evaluate("getComputedStyle(document.body).backgroundColor")), place
+    page.close()
