@@ -99,8 +99,10 @@ class Card:
     """Which chip."""
     split: str
     """train, val or test."""
+    region: str
+    """Where it lies; empty where that has no name."""
     place: str
-    """Region and centre."""
+    """Its centre, for people; empty where it has no outline."""
     caption: str
     """Its first short caption."""
     pictures: tuple[Quicklook, ...]
@@ -268,6 +270,7 @@ def _cards(chips: pa.Table, gallery: Mapping[str, Sequence[Quicklook]], colours:
             Card(
                 chip_id=chip_id,
                 split=str(row.get("split", "")),
+                region=str(row.get("region") or ""),
                 place=_place(row),
                 caption=publishable(row.get("caption") or ""),
                 pictures=tuple(pictures),
@@ -300,11 +303,9 @@ def _picture_keys(cards: Sequence[Card], legends: Mapping[str, Any]) -> list[tup
 def _place(row: Mapping[str, Any]) -> str:
     geometry = shapely.from_wkb(row.get("geometry"))
     if geometry is None or geometry.is_empty:
-        return str(row.get("region", ""))
+        return ""
     middle = centre(geometry)
-    where = place_text(middle.y, middle.x, 4)
-    region = str(row.get("region", ""))
-    return f"{region}, {where}" if region else where
+    return place_text(middle.y, middle.x, 4)
 
 
 def _costs(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,9 @@ LEAST_SHOWN = 0.005
 MUCH_DISPUTED = 0.6
 """Share of a chip's pixels from which on its map is as dark as it gets."""
 
+ISOLATED, ENDED = "\u2068", "\u2069"
+"""Around a name in running text: a name from right to left would draw the figure behind it to its other side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -109,7 +112,10 @@ def share_block(fusion: Mapping[str, Any]) -> list[Block]:
     """
     priors = fusion.get("priors") or {}
     rows = tuple(
-        (name or "whole dataset", ", ".join(f"{of} {_percent(share)}" for of, share in _largest(priors[name])))
+        (
+            name or "whole dataset",
+            ", ".join(f"{ISOLATED}{of}{ENDED} {_percent(share)}" for of, share in _largest(priors[name])),
+        )
         for name in sorted(priors)
     )
     title = f"Estimated shares of the classes, from {100 * LEAST_SHOWN:g} % on"

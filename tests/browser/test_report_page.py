@@ -159,3 +159,48 @@ def test_legends_and_bars_keep_their_colours_where_a_system_forces_its_own(brows
         )
         assert seen not in ("rgba(0, 0, 0, 0)", page.evaluate("getComputedStyle(document.body).backgroundColor")), place
     page.close()
+
+
+LEFT_OF = """(element, words) => {
+  const nodes = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  for (let node = nodes.nextNode(); node; node = nodes.nextNode()) {
+    const at = node.data.indexOf(words);
+    if (at < 0) continue;
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return range.getBoundingClientRect().left;
+  }
+}"""
+
+
+def test_names_from_right_to_left_leave_the_figures_behind_them_in_their_place(
+    browser: Browser, odd_path: Path, made_up: ModuleType
+) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(odd_path.as_uri())
+    page.emulate_media(media="print")  # with everything unfolded
+    name = made_up.RIGHT_TO_LEFT
+    behind = {".place": "47.01", "figure.map:last-child figcaption": "4 chips"}
+    for place, figure in behind.items():
+        shown = page.locator(place, has_text=name).last
+        assert shown.evaluate(LEFT_OF, figure) > shown.evaluate(LEFT_OF, name), place
+    assert page.locator("h1").evaluate("e => getComputedStyle(e).direction") == "rtl"
+    page.close()
+
+
+def test_tables_and_what_takes_the_focus_have_names(browser: Browser, page_path: Path) -> None:
+    page = browser.new_page()
+    page.goto(page_path.as_uri())
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    seen = [node for node in nodes if not node.get("ignored")]
+
+    def is_focusable(node: Any) -> bool:
+        return any(one["name"] == "focusable" and one["value"]["value"] for one in node.get("properties", ()))
+
+    tables = [node for node in seen if node["role"]["value"] == "table"]
+    focusable = [node for node in seen if is_focusable(node) and node["role"]["value"] != "RootWebArea"]
+    assert len(tables) > 5
+    assert len(focusable) > 20
+    assert [node["role"]["value"] for node in (*tables, *focusable) if not node.get("name", {}).get("value")] == []
+    page.close()

@@ -157,7 +157,7 @@ def report_inputs() -> ReportInputs:
 LONG_WORD = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch" * 4
 RIGHT_TO_LEFT = "وادي النيل 3"
 MANY_CLASSES = [RIGHT_TO_LEFT, LONG_WORD, *(f"Herbaceous vegetation {n}" for n in range(18))]
-MANY_REGIONS = [*(f"region-{n:02d}" for n in range(39)), "strip"]
+MANY_REGIONS = [*(f"region-{n:02d}" for n in range(39)), RIGHT_TO_LEFT]
 
 
 def odd_inputs() -> ReportInputs:
@@ -168,10 +168,10 @@ def odd_inputs() -> ReportInputs:
     rows, share = [], 1.0 / len(MANY_CLASSES)
     for number, region in enumerate(MANY_REGIONS):
         for k in range(4):
-            x, y = 12.0 + number, 47.0 + (0.5 * k if region == "strip" else 0.02 * k)
+            x, y = 12.0 + number, 47.0 + (0.5 * k if region == RIGHT_TO_LEFT else 0.02 * k)
             rows.append(
                 {
-                    "chip_id": f"{region}-{k}",
+                    "chip_id": f"r{number:02d}-{k}",
                     "geometry_wkb": shapely.to_wkb(shapely.box(x, y, x + 0.03, y + 0.02)),
                     "region": region,
                     "split": ("train", "train", "val", "test")[k],
@@ -193,7 +193,7 @@ def odd_inputs() -> ReportInputs:
             "osm": {"codes": MANY_CLASSES, "classes": MANY_CLASSES, "regions": dict.fromkeys(names, table)},
         },
     }
-    pictures = {"strip-0": [Quicklook(LONG_WORD, png(1), tuple(MANY_CLASSES))]}
+    pictures = {"r39-0": [Quicklook(LONG_WORD, png(1), tuple(MANY_CLASSES))]}
     return ReportInputs(document, chips_table(rows), plain.outcomes, plain.texts, pictures)
 
 
