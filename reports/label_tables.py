@@ -19,6 +19,10 @@ LEAST_SHOWN = 0.005
 MUCH_DISPUTED = 0.6
 """Share of a chip's pixels from which on its map is as dark as it gets."""
 
+UNKNOWN = "#888888"
+MEANINGS = ("nothing known", "fewer than two sources")
+"""Of a grey chip on the map of classes, and of disagreement."""
+
 ISOLATED, ENDED = "\u2068", "\u2069"
 """Around a name in running text: a name from right to left would draw the figure behind it to its other side."""
 
@@ -144,27 +148,34 @@ def label_maps(chips: pa.Table, legend: Mapping[str, Any], maps: Sequence[Region
     for drawn in maps:
         rows = rows_of(chips, (one.chip_id for one in drawn.outlines), ("label.fractions", "label.agreement"))
         here = [rows[outline.chip_id] for outline in drawn.outlines]
-        found.append(LabelMap("commonest class", drawn, tuple(_dominant(row, colours) for row in here)))
+        classes = tuple(_dominant(row, colours) for row in here)
+        found.append(LabelMap(f"commonest class{_grey(classes)}", drawn, classes))
         if "label.agreement" in chips.column_names:
             title = (
                 f"share of pixels that the sources disagree about: light 0 %, dark {100 * MUCH_DISPUTED:.0f} % and more"
             )
-            found.append(LabelMap(title, drawn, tuple(map(_disputed, here))))
+            disputed = tuple(map(_disputed, here))
+            found.append(LabelMap(f"{title}{_grey(disputed)}", drawn, disputed))
     return found
+
+
+def _grey(fills: Sequence[tuple[str, str]]) -> str:
+    """What grey means, where a chip is: no pointer hovers over paper or a telephone."""
+    return next((f"; grey: {text}" for _, text in fills if text in MEANINGS), "")
 
 
 def _dominant(row: Mapping[str, Any], colours: Mapping[str, str]) -> tuple[str, str]:
     shares = fractions_of(row.get("label.fractions"))
     if not shares:
-        return "#888888", "nothing known"
+        return UNKNOWN, MEANINGS[0]
     name = max(shares, key=lambda one: shares[one])
-    return colours.get(name, "#888888"), f"{name}, {shares[name]:.0%}"
+    return colours.get(name, UNKNOWN), f"{name}, {shares[name]:.0%}"
 
 
 def _disputed(row: Mapping[str, Any]) -> tuple[str, str]:
     agreed = row.get("label.agreement")
     if agreed is None or math.isnan(agreed):
-        return "#888888", "fewer than two sources"
+        return UNKNOWN, MEANINGS[1]
     share = 1.0 - float(agreed)
     depth = min(share / MUCH_DISPUTED, 1.0)
     low, high = (247, 240, 220), (160, 20, 30)

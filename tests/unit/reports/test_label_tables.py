@@ -78,6 +78,10 @@ def test_maps_show_the_commonest_class_and_the_disagreement_of_every_chip() -> N
     classes, dispute = sections(FUSION, chips(), LEGEND)["label_maps"]
     assert classes.fills == (("#006400", "Wood, 90%"), ("#f096ff", "<b>Field, 100%"), ("#888888", "nothing known"))
     assert [text for _, text in dispute.fills] == ["0%", "60%", "fewer than two sources"]
+    assert classes.title == "commonest class; grey: nothing known"
+    assert dispute.title.endswith("dark 60 % and more; grey: fewer than two sources")
+    known = sections(FUSION, chips()[:2], LEGEND)["label_maps"]
+    assert not any("grey" in one.title for one in known)
     assert dispute.fills[1][0] == "#a0141e"
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour, _ in dispute.fills)
 
