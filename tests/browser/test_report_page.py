@@ -124,8 +124,10 @@ def test_long_words_and_large_text_stay_within_the_screen(
     page.evaluate(f"document.documentElement.style.fontSize = '{text_size_px}px'")  # as a browser's setting does
     assert page.evaluate("getComputedStyle(document.body).fontSize") == f"{text_size_px}px"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    cards = "document.querySelectorAll('.card, .map, .key li, .says, .place')"
+    cards = "document.querySelectorAll('.card, .map, .key li, .says, .place, .chart')"
     assert page.evaluate(f"[...{cards}].filter(e => e.scrollWidth > e.clientWidth + 1).length") == 0
+    names = page.locator(".bars th").all()[:2]  # one letter a line, they were
+    assert all(name.evaluate("e => e.offsetHeight / parseFloat(getComputedStyle(e).fontSize)") < 7 for name in names)
     page.close()
 
 
