@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -12,22 +12,12 @@ from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from yaml.composer import Composer
-from yaml.constructor import SafeConstructor
-from yaml.resolver import Resolver
 
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
+from schemas.strict_yaml import KINDS, NoValueError, line_of, read_yaml
 
 Checked = TypeVar("Checked", bound=BaseModel)
-KINDS = {
-    "timestamp": ("date", "write a day of the calendar, as 2021-06-30"),
-    "int": ("whole number", "write digits"),
-    "float": ("number", "write digits"),
-    "bool": ("true or false", "write true or false"),
-    "str": ("text", "write its characters themselves, in UTF-8"),
-}
-"""Type of a scalar in YAML -> what a message calls it, and the mend."""
 SHAPES = (
     {"tuple_type": "Input should be a list, as [a, b]"}
     | {"string_type": "Input should be text: what looks like a number, a day, yes or no stands in quotes"}
@@ -36,8 +26,6 @@ SHAPES = (
 )
 """Kind of Pydantic's error -> what is wanted, in YAML's terms."""
 NUMBERS = {2: "two", 3: "three", 4: "four"}
-OTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+0-9_]+(:[0-9_.]+)+")
-"""Numbers that YAML 1.1 reads to the base of 8 or 60: relative orbit 022 would be 18, and 12:30 be 750."""
 MAX_BYTES = 1_000_000
 """A recipe larger than this is refused unread."""
 
@@ -58,90 +46,6 @@ RECIPE = Kind(Recipe, "recipe", "docs/recipes.md")
 """The recipe."""
 
 
-class _NoValueError(yaml.MarkedYAMLError):
-    """A scalar that looks like a date or a number and is none.
-
-    Args:
-        node: the scalar.
-    """
-
-    def __init__(self, node: yaml.ScalarNode) -> None:
-        tag = node.tag.rpartition(":")[2]
-        kind, self.mend = KINDS.get(tag, (tag, "put it in quotes"))
-        if OTHER_BASE.fullmatch(node.value):
-            self.mend = "write it without leading zeros or colons, or in quotes where it is a name"
-        self.node, self.line = node, node.start_mark.line + 1
-        self.what = f"{node.value[:60]!r} is no {kind}"
-        super().__init__(problem=self.what, problem_mark=node.start_mark)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe, without anchors (no YAML bombs) and without duplicate keys."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        if node.tag.endswith((":int", ":float")) and OTHER_BASE.fullmatch(str(node.value)):
-            raise _NoValueError(node)  # type: ignore[arg-type]
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError, AttributeError) as error:  # of 2021-02-30, 0b_, !!bool x, "\\ud800"
-            if not isinstance(node, yaml.ScalarNode):
-                raise
-            raise _NoValueError(node) from error
-
-    def construct_scalar(self, node: Any) -> Any:
-        value = super().construct_scalar(node)
-        if isinstance(value, str):
-            value.encode()  # half of a surrogate pair is no character, and no file holds it
-        return value
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not allowed in a recipe",
-                problem_mark=event.start_mark,  # type: ignore[arg-type]
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag.endswith(":merge"):
-                raise yaml.MarkedYAMLError(
-                    problem="merge keys are not allowed in a recipe", problem_mark=key_node.start_mark
-                )
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(problem="a key is one word", problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-LOADERS: tuple[type[_Loader], ...] = (_Loader,)
-"""How to read YAML; a file that one cannot read is the next one's."""
-
-if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser  # type: ignore[attr-defined]
-
-    class _FastLoader(_Loader, CParser):
-        """libyaml finds the words, four times as fast as Python does.
-
-        They are put together as before: its own composer overflows the stack where a file is nested deeply.
-        """
-
-        def __init__(self, text: str) -> None:
-            CParser.__init__(self, text)
-            for base in (Composer, SafeConstructor, Resolver):
-                base.__init__(self)
-
-        check_event, peek_event, get_event = CParser.check_event, CParser.peek_event, CParser.get_event
-        dispose = CParser.dispose
-
-    LOADERS = (_FastLoader, _Loader)
-
-
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a file.
 
@@ -158,14 +62,16 @@ def read_limited(path: Path, what: str) -> bytes:
         RecipeError: there is none, or it is larger than `MAX_BYTES`.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise RecipeError(f"there is no such {what}", where=str(path), mend="check the path") from error
     except (IsADirectoryError, PermissionError) as error:
         raise RecipeError("this is no readable file", where=str(path), mend="give the path of a .yaml file") from error
     if len(raw) > MAX_BYTES:
+        size = max(len(raw), path.stat().st_size)  # of a pipe 0
         raise RecipeError(
-            f"a {what} of {len(raw):,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
+            f"a {what} of {size:,} bytes is refused", where=path.name, mend=f"keep it under {MAX_BYTES:,}"
         )
     return raw
 
@@ -201,13 +107,13 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
     """The nodes and the values of some YAML."""
     try:
         text = raw.decode("utf-8")
-        root, data = _read_once(text)
+        root, data = read_yaml(text)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise RecipeError("not UTF-8 text", where=f"{name}:{line}", mend="save it as UTF-8") from error
     except RecursionError as error:
         raise RecipeError("nested too deeply", where=name, mend="flatten it") from error
-    except _NoValueError as error:
+    except NoValueError as error:
         raise RecipeError(error.what, where=f"{name}:{error.line}", mend=error.mend) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -221,42 +127,6 @@ def _mapping(raw: bytes, name: str, what: str) -> tuple[yaml.Node | None, dict[A
     if not isinstance(data, dict):
         raise RecipeError(f"a {what} is a mapping of keys to values", where=f"{name}:1", mend="begin with 'format: 1'")
     return root, data
-
-
-def _read_once(text: str) -> tuple[yaml.Node | None, Any]:
-    """Nodes, and the values made of them."""
-    *faster, last = LOADERS
-    for kind in faster:
-        try:
-            return _read_with(kind, text)
-        except yaml.YAMLError:  # they differ in odd corners, and in what they say of a mistake
-            continue
-    return _read_with(last, text)
-
-
-def _read_with(kind: type[_Loader], text: str) -> tuple[yaml.Node | None, Any]:
-    loader = kind(text)
-    try:
-        root = loader.get_single_node()
-        try:
-            return root, loader.construct_document(root) if root is not None else None
-        except _NoValueError as error:
-            way = _way_to(error.node, root)
-            error.what = f"{'.'.join(way)}: {error.what}" if way else error.what
-            raise
-    finally:
-        loader.dispose()
-
-
-def _way_to(wanted: yaml.Node, node: yaml.Node | None) -> tuple[str, ...] | None:
-    """Keys and places that lead from a node to one below it."""
-    if node is wanted:
-        return ()
-    for part, child in _entries(node):
-        below = _way_to(wanted, child)
-        if below is not None:
-            return (str(part), *below)
-    return None
 
 
 def _checked(kind: Kind[Checked], root: yaml.Node | None, data: dict[Any, Any], name: str) -> Checked:
@@ -276,10 +146,10 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_BYTES:
             raise RecipeError(f"{path} is refused: a {kind} is smaller than {MAX_BYTES:,} bytes", where=where)
-        _, table = _read_once(file.read_text(encoding="utf-8"))
+        _, table = read_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RecipeError(f"{file}: {error.strerror}", where=where, mend="give a path beside the recipe") from error
-    except _NoValueError as error:
+    except NoValueError as error:
         raise RecipeError(f"{path}:{error.line}: {error.what}", where=where, mend=error.mend) from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(f"{path} is not valid YAML", where=where, mend="mend the syntax") from error
@@ -295,7 +165,7 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
     loc, _ = _reached(model, first["loc"])
     field = ".".join(str(part) for part in loc) or kind.what
     message = SHAPES.get(first["type"], first["msg"].removeprefix("Value error, "))
-    where = f"{name}:{_line_of(root, _named(message, loc))}"
+    where = f"{name}:{line_of(root, _named(message, loc))}"
     if first["type"] == "extra_forbidden":
         known = sorted(f.alias or n for m in _reached(model, first["loc"][:-1])[1] for n, f in m.model_fields.items())
         near = difflib.get_close_matches(str(loc[-1]), known, n=1)
@@ -333,31 +203,6 @@ def _numbers_wanted(first: Mapping[str, Any], found: Sequence[Mapping[str, Any]]
     if first["type"] == "too_long" and first["ctx"]["field_type"] == "Tuple":
         return int(first["ctx"]["max_length"])
     return None
-
-
-def _line_of(node: yaml.Node | None, loc: tuple[str | int, ...]) -> int:
-    """1-based line of the deepest node on the way that exists."""
-    line = node.start_mark.line + 1 if node is not None else 1
-    for part in loc:
-        found = next(((k, v) for k, v in _entries(node) if k == part), None)
-        if found is None:
-            break
-        node = found[1]
-        line = node.start_mark.line + 1
-        if isinstance(part, str):
-            line = min(line, _key_line(node, line))
-    return line
-
-
-def _key_line(node: yaml.Node, line: int) -> int:
-    return line - 1 if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) and not node.flow_style else line
-
-
-def _entries(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        yield from ((key.value, value) for key, value in node.value)
-    elif isinstance(node, yaml.SequenceNode):
-        yield from enumerate(node.value)
 
 
 def _reached(top: type[BaseModel], loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], list[Any]]:
