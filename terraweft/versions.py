@@ -10,14 +10,8 @@ from rich.console import Console
 
 from flows.site import store_options, work_folder
 from schemas.errors import UserError
-from shards.history import (
-    compare_versions,
-    current_version,
-    describe_versions,
-    find_garbage,
-    remove_garbage,
-    roll_back,
-)
+from shards.garbage import find_garbage, remove_garbage
+from shards.history import compare_versions, current_version, describe_versions, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
 from terraweft.console import Bars, human_bytes, print_pairs, print_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from shards.storage import Storage, open_storage
 from shards.tables import chips_table
 from shards.tar import WrittenShard, write_shard
 from shards.text_table import texts_table
+from shards.version import publish
 
 EPSG = 32631
 CREATED = datetime(2026, 11, 20, 10, 15, 0, tzinfo=UTC)
@@ -303,3 +304,9 @@ def draft(
         report=report,
         **(settings | more),
     )
+
+
+def publish_again(root: Path, storage: Storage, hours: int, seed: int) -> str:
+    """A version in which some chips are others, one is new and one is gone."""
+    samples = [sample(n, seed=1 + seed * (n % 3 == 0)) for n in range(1, 11)]
+    return publish(storage, draft(root, samples, created=CREATED + timedelta(hours=hours))).version

@@ -16,7 +16,7 @@ import pytest
 from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.export import ExportOptions, export_dataset
-from shards.history import find_garbage, remove_garbage
+from shards.garbage import find_garbage, remove_garbage
 from shards.reader import open_dataset
 from shards.storage import open_storage
 from shards.version import PublishResult, publish

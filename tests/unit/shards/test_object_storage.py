@@ -13,7 +13,8 @@ import pytest
 
 from schemas.errors import DatasetError
 from shards.check import check_dataset
-from shards.history import find_garbage, remove_garbage, roll_back
+from shards.garbage import find_garbage, remove_garbage
+from shards.history import roll_back
 from shards.lease import PATH, Lease
 from shards.lock import dataset_lock
 from shards.object_storage import ObjectStorage

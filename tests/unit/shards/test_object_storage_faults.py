@@ -11,7 +11,7 @@ import pytest
 
 from schemas.errors import DatasetError, IntegrityError
 from shards.check import check_dataset
-from shards.history import find_garbage, remove_garbage
+from shards.garbage import find_garbage, remove_garbage
 from shards.lease import Lease
 from shards.pointer import list_versions, read_pointer
 from shards.reader import open_dataset

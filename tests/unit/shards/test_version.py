@@ -20,7 +20,7 @@ from schemas.errors import DatasetError, IntegrityError, RecipeError
 from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.export import ExportOptions, export_dataset
-from shards.history import find_garbage, remove_garbage
+from shards.garbage import find_garbage, remove_garbage
 from shards.layout import TABLES, version_path
 from shards.outcome_tables import run_table
 from shards.pointer import list_versions, read_pointer, unfinished_versions
