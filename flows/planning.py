@@ -3,55 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from chips.cell_table import CellTable
-from chips.composite import red_and_nir
 from chips.estimate import Touched, estimate, shard_notes
 from chips.leakage import leakage_report, small_blocks, warnings_of
-from chips.plan import LayerPlan, PlannedCells, chip_specs, plan_cells, plan_layers
+from chips.plan import PlannedCells, chip_specs, plan_cells, plan_layers
 from chips.search_boxes import search_boxes
+from chips.split_notes import split_notes
 from chips.split_scenes import scene_groups
-from chips.splits import SPLITS, split_counts
+from chips.splits import split_counts
 from chips.tiling import TileTable, hulls_of, tile_cells, touches
 from chips.true_metres import check_true_metres
 from flows.beside import Work, label_scenes, read_beside
 from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, terrain_of, window_of
-from flows.label_files import local_path
+from flows.plan_checks import check_names, refuse_absent_files, refuse_closed, refuse_ndvi_of_nothing
 from flows.plan_store import PlanWriter, StoredPlan, describe
 from flows.steps import STEPS
-from labelers.marks import mark_sizes
-from labelers.targets import check_targets
-from labelers.voters import fusion_notes, setup_of
-from schemas.errors import RecipeError
-from schemas.legend import load_legend
-from schemas.recipe import LonLatBox, Modality, Recipe, fill
+from labelers.voters import fusion_notes
+from schemas.recipe import LonLatBox, Recipe, fill
 from schemas.scene import Opener, SceneItem
-from schemas.sensor import load_sensor
 from sources.credentials import billed_by
 from sources.date_tables import with_dates
-from sources.engine import open_engine
-from sources.modality_reader import layer_bands
 from sources.openers import unsigned
 from sources.stac_index_columns import Selection
 from sources.withdrawn import UsedItem, used_items, withdrawn
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-FAR_FROM_ASKED = 0.15
-"""Share of the chips by which a split may miss its fraction before the plan says so."""
 SAMPLE = 64
 """Chips whose size stands for all in the estimate."""
 
@@ -104,7 +89,7 @@ def make_plan(
         before: items of an earlier plan, to notice what was withdrawn since.
     """
     check_names(recipe)
-    _refuse_absent_files(recipe, variables)
+    refuse_absent_files(recipe, variables)
     catalogs = Catalogs(recipe, variables, opener)
     sampled = planned_cells(recipe, folder, variables, catalogs)
     cells = with_dates(recipe, folder, sampled.cells)
@@ -119,12 +104,12 @@ def make_plan(
         frozen.find_heights(came_from, boxes)
         names = [*recipe.modalities, *(recipe.labels.sources if recipe.labels else {})]
         offered = {n: frozen.offered_to(n, came_from[n], boxes, notes) for n in names if n in came_from}
-        _refuse_closed(recipe, frozen, offered)
+        refuse_closed(recipe, frozen, offered)
         chips = chips or plan_cells(recipe, cells, _scenes_of(recipe, cells, offered))
         rows = {name: first for name, found in offered.items() if (first := _first(frozen, name, found)) is not None}
         examples = {name: scene for name, row in rows.items() if (scene := frozen.scene(name, row)) is not None}
         layers = plan_layers(recipe, examples)
-        _refuse_ndvi_of_nothing(recipe, layers, examples)
+        refuse_ndvi_of_nothing(recipe, layers, examples)
         tiles = tile_cells(chips.cells, _size(recipe, chips.cells), recipe.grid.tile_chips)
         heights = {terrain_of(name): found for name, found in frozen.heights.items()}
         touched = _write_tiles(writer, chips.take(tiles.order), tiles, offered, heights)
@@ -139,7 +124,7 @@ def make_plan(
         report = leakage_report(chips.cells, chips.split, chips.block_id, [])
         leaks = warnings_of(report) + small_blocks(recipe.split, recipe.grid.chip_m, report)
         notes += shard_notes(recipe, costs, max(split_counts(chips.split.tolist()).values()))
-        notes += _split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
+        notes += split_notes(recipe, chips.split, len(cells) - len(chips)) + [f"splits: {line}" for line in leaks]
         notes += costs.beside.notes() + _billed(recipe, examples) + fusion_notes(recipe.labels)
         notes += _withdrawn(recipe, writer.making / ITEMS, boxes, before)
         writer.finish(
@@ -266,153 +251,3 @@ def _write_pairs(
 def _touched(parts: Sequence[tuple[NDArray[np.int64], ...]]) -> Touched:
     tile, item, count = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return Touched(tile, count, item)
-
-
-def _split_notes(recipe: Recipe, split: NDArray[np.str_], dropped: int = 0) -> list[str]:
-    """What the hash of a few blocks and the buffer made of the fractions: told where a split is empty or far from what
-    was asked.
-
-    Args:
-        recipe: the recipe.
-        split: (N,) split of every chip that is left.
-        dropped: chips of train that the buffer left out.
-    """
-    rule, counts = recipe.split, split_counts(split.tolist())
-    if rule.method != "none" and dropped and not counts["train"] and rule.aimed_at() is None:
-        return [f"split.buffer_m left out all {dropped} chips of train: take a smaller one"]
-    far = _far_from_asked(recipe, counts)
-    if not far:
-        return []
-    mends = []
-    if dropped and any(line.startswith("train") for line in far):
-        mends.append(f"take a smaller split.buffer_m, which left out {dropped} of {len(split) + dropped}")
-    if not mends or _far_from_asked(recipe, {**counts, "train": counts["train"] + dropped}):
-        balance = "split.assign: balanced, " if rule.by and rule.method == "groups" and rule.assign == "hash" else ""
-        finer = f"{balance}more groups" if rule.by else "a smaller split.block_m"
-        mends.append(f"take {finer} or another seed")
-    return [f"the splits hold {', '.join(far)} of the chips: {', and '.join(mends)}"]
-
-
-def _far_from_asked(recipe: Recipe, counts: Mapping[str, int]) -> list[str]:
-    total, wanted = sum(counts.values()), recipe.split.aimed_at()
-    return [
-        f"{name} {counts[name] / total:.0%} instead of {fraction:.0%}"
-        for name, fraction in zip(SPLITS, wanted or (), strict=wanted is not None)
-        if abs(counts[name] / total - fraction) > FAR_FROM_ASKED or (fraction > 0 and counts[name] == 0)
-    ]
-
-
-def check_names(recipe: Recipe) -> None:
-    """Stop before anything is read where the recipe names what there is not: an engine, a sensor, a band, a legend, a
-    crosswalk, a class.
-
-    Raises:
-        RecipeError: where it stands, and the known ones.
-    """
-    for name, modality in recipe.modalities.items():
-        with _named_at(f"modalities.{name}.engine"):
-            open_engine(modality.engine)
-        with _named_at(f"modalities.{name}.sensor"):
-            profile = load_sensor(modality.sensor)
-        known = profile.band_names()
-        unknown = [band for band in modality.bands if band not in known]
-        if unknown and not profile.bands_from_item:
-            raise RecipeError(
-                f"{modality.sensor} has no band {unknown[0]!r}",
-                where=f"modalities.{name}.bands",
-                mend=f"known: {', '.join(known)}",
-            )
-        is_radar = profile.kind == "sar"
-        may_be_amplitude = profile.sensor == "sentinel-1-grd"
-        used = {"store": is_radar, "ground_range": may_be_amplitude, "bands_order": profile.bands_from_item}
-        for key, is_used in used.items():
-            if not is_used and getattr(modality, key) != Modality.model_fields[key].default:
-                what = f"{modality.sensor} has nothing that this could change"
-                raise RecipeError(what, where=f"modalities.{name}.{key}", mend="leave it out")
-        if profile.kind == "classes" and modality.composite is not None and modality.composite.how != "best":
-            what = f"a {modality.composite.how} of class codes is no class"
-            raise RecipeError(what, where=f"modalities.{name}.composite.how", mend="take best, or no composite")
-    register = recipe.register_shifts
-    if register.mode == "correct" and register.correct_above_m >= register.max_shift_m:
-        what = f"no shift is above {register.correct_above_m:g} m and not above max_shift_m, {register.max_shift_m:g} m"
-        raise RecipeError(what, where="register.correct_above_m", mend="give it a smaller one")
-    reference = register.reference
-    if reference is not None and register.mode != "off":
-        sensor = recipe.modalities[reference].sensor
-        if load_sensor(sensor).kind != "optical":
-            mend = "name an optical modality, or leave it out"
-            raise RecipeError(f"nothing is measured against {sensor}", where="register.reference", mend=mend)
-    if recipe.labels is None:
-        return
-    for name, source in recipe.labels.sources.items():
-        with _named_at(f"labels.sources.{name}.legend"):
-            load_legend(source.legend_name())
-    if recipe.labels.fuse is not None:
-        with _named_at("labels.fuse.legend"):
-            load_legend(recipe.labels.fuse.legend)
-        mark_sizes(setup_of(recipe.labels))
-    check_targets(recipe.labels, recipe.grid.gsd_m)
-
-
-def _refuse_absent_files(recipe: Recipe, variables: Mapping[str, str]) -> None:
-    sources = recipe.labels.sources if recipe.labels else {}
-    named = {f"labels.sources.{name}.href": source.href for name, source in sources.items()}
-    for name, modality in recipe.modalities.items():
-        terrain = modality.ground_range.terrain if modality.ground_range else None
-        named[f"modalities.{name}.ground_range.terrain.href"] = terrain.href if terrain else None
-    for where, href in named.items():
-        path = local_path(fill(href, variables, where)) if href else None
-        if path is not None and not path.is_file():
-            mend = "give its whole path, or the one from the folder in which you run this"
-            raise RecipeError(f"there is no file {path.name}", where=where, mend=mend)
-
-
-@contextmanager
-def _named_at(where: str) -> Iterator[None]:
-    """An error that says what is unknown, with the place in the recipe."""
-    try:
-        yield
-    except RecipeError as error:
-        raise RecipeError(error.what, where=where, mend=error.mend) from error
-
-
-def _refuse_ndvi_of_nothing(recipe: Recipe, layers: Sequence[LayerPlan], examples: Mapping[str, SceneItem]) -> None:
-    """Stop before anything is read where a composite goes by bands that no layer has together.
-
-    Raises:
-        RecipeError: naming the modality.
-    """
-    for name, modality in recipe.modalities.items():
-        if modality.composite is None or modality.composite.best_by != "ndvi" or name not in examples:
-            continue
-        bands = [layer_bands(one, modality, (), examples[name]) for one in layers if one.modality == name]
-        if not any(red_and_nir([band.common_name for band in of_layer]) for of_layer in bands):
-            raise RecipeError(
-                "no layer has red and near infrared together",
-                where=f"modalities.{name}.composite.best_by",
-                mend="add the bands, grid: common where they are of two sizes, or go by clear, closest or newest",
-            )
-
-
-def _refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Selection]) -> None:
-    """Stop before anything is read where a layer could not be published.
-
-    Items that say the same of their licence are judged by the first of them.
-
-    Raises:
-        RecipeError: naming the layer and its licence.
-    """
-    if recipe.publish.private:
-        return
-    for name, modality in recipe.modalities.items():
-        found = offered[name]
-        said = np.unique(found.licence.astype(str), return_index=True)[1]
-        scenes = [frozen.scene(name, int(found.rows[place])) for place in said]
-        profile = load_sensor(modality.sensor)
-        closed = [s.licence for s in scenes if s is not None and not profile.may_be_given_on(s.licence)]
-        if closed:
-            raise RecipeError(
-                f"items of licence {closed[0]} may not be given on",
-                where=f"modalities.{name}",
-                mend="leave it out, or set publish.private: true",
-            )

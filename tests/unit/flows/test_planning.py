@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from chips.grid_lattice import lattice_of
 from chips.plan import PlannedCells, plan_cells
 from chips.search_boxes import search_boxes
 from flows.catalogs import Catalogs
-from flows.planning import _split_notes, check_names, make_plan
+from flows.plan_checks import check_names
+from flows.planning import make_plan
 from labelers.voters import fusion_notes
 from schemas.errors import RecipeError
-from schemas.legend import Legend, LegendClass, use_legends
 from schemas.recipe import Labels, Modality, Recipe
 from schemas.recipe_file import load_recipe
 from schemas.sensor import load_sensor
@@ -47,15 +46,6 @@ def _planned(recipe: Recipe, **regions: shapely.Geometry) -> PlannedCells:
     return plan_cells(recipe, CellTable.concat(cells_of(recipe.grid, {"north": NORTH, **regions})))
 
 
-def test_splits_far_from_what_was_asked_are_told() -> None:
-    one_block = _recipe(split={"block_m": 100_000})
-    (note,) = _split_notes(one_block, _planned(one_block).split)
-    assert "instead of 15%" in note
-    assert "smaller split.block_m" in note
-    none = _recipe(split={"method": "none"})
-    assert _split_notes(none, _planned(none).split) == []
-
-
 def test_search_boxes_hold_every_chip_and_part_far_places() -> None:
     far = shapely.box(100.0, 10.0, 100.05, 10.05)
     cells = _planned(_recipe(), far=far).cells
@@ -72,15 +62,6 @@ def test_a_large_region_is_searched_in_few_boxes() -> None:
     boxes = shapely.box(*np.array(search_boxes(cells)).T)
     assert 1 < len(boxes) <= 6
     assert shapely.covers(boxes[:, None], cells.footprints()[None, :]).any(axis=0).all()
-
-
-def test_legend_without_a_crosswalk_is_told_before_anything_is_read() -> None:
-    labels = {
-        "sources": {"osm": {"kind": "raster", "href": "x.tif", "legend": "worldcover"}},
-        "fuse": {"method": "vote", "legend": "osm"},
-    }
-    with pytest.raises(RecipeError, match="unknown crosswalk"):
-        check_names(_recipe(labels=labels))
 
 
 def _gsds_on_edges(modality: Modality, common_m: float) -> list[float]:
@@ -107,142 +88,6 @@ def test_the_chip_of_a_shipped_recipe_fits_its_bands(name: str) -> None:
     check_chip_size(recipe.grid.chip_m, [*gsds, recipe.grid.gsd_m], lattice_of(recipe.grid))
 
 
-def test_a_buffer_that_takes_the_chips_is_named_as_the_cause() -> None:
-    wide = shapely.box(11.5, 47.6, 12.2, 47.95)
-    recipe = _recipe(split={"block_m": 1920, "buffer_m": 100_000})
-    cells = CellTable.concat(cells_of(recipe.grid, {"wide": wide}))
-    planned = plan_cells(recipe, cells)
-    (note,) = _split_notes(recipe, planned.split, len(cells) - len(planned))
-    assert "train 0% instead of 70%" in note
-    assert f"take a smaller split.buffer_m, which left out {len(cells) - len(planned)} of {len(cells)}" in note
-    assert "block_m" not in note
-
-
-def test_a_buffer_and_one_block_are_both_named() -> None:
-    recipe = _recipe()
-    (note,) = _split_notes(recipe, np.array(["val"] * 6 + ["train"]), dropped=3)
-    assert "smaller split.buffer_m, which left out 3 of 10, and take a smaller split.block_m" in note
-
-
-def test_a_rule_is_judged_by_what_it_can_make_of_the_chips() -> None:
-    """Half of a checkerboard is train, whatever the fractions say, and no smaller block would change that."""
-    halves = np.array(["train"] * 50 + ["val"] * 25 + ["test"] * 25)
-    assert _split_notes(_recipe(split={"method": "checkerboard"}), halves) == []
-    assert (
-        "val 25% instead of 0%"
-        in _split_notes(_recipe(split={"method": "checkerboard", "fractions": [0.5, 0.0, 0.5]}), halves)[0]
-    )
-    thirds = np.array(["train", "val", "test"] * 20)
-    assert _split_notes(_recipe(split={"method": "kfold", "folds": 3}), thirds) == []
-    assert _split_notes(_recipe(split={"method": "listed"}), np.array(["train"] * 9)) == []
-    named = {"method": "groups", "by": "region", "held_out": {"test": ["north"]}, "assign": "rest_is_train"}
-    assert _split_notes(_recipe(split=named), thirds) == []
-    (note,) = _split_notes(_recipe(split=named), np.array(["test"] * 9), dropped=4)
-    assert note == "split.buffer_m left out all 4 chips of train: take a smaller one"
-
-
-def test_groups_far_from_the_fractions_are_mended_by_balance_not_by_blocks() -> None:
-    grouped = {"method": "groups", "by": "region"}
-    (note,) = _split_notes(_recipe(split=grouped), np.array(["train"] * 9))
-    assert note.endswith("take split.assign: balanced, more groups or another seed")
-
-
-def test_a_label_file_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
-    labels = {"sources": {"wc": {"kind": "worldcover", "href": "${TERRAWEFT_MAPS}/wc.tif"}}}
-    with pytest.raises(
-        RecipeError, match=r"^labels\.sources\.wc\.href: there is no file wc\.tif \(give its whole path"
-    ):
-        make_plan(_recipe(labels=labels), tmp_path, {"TERRAWEFT_MAPS": str(tmp_path)}, tmp_path / "plan")
-    assert not (tmp_path / "plan").exists()
-
-
-WORLDCOVER = {"wc": {"kind": "worldcover", "href": "a.tif", "year": 2021}}
-UNKNOWN = {
-    "sensor": ({"sensor": "sentinel-9"}, r"^modalities\.s2\.sensor: unknown sensor 'sentinel-9' \(known: "),
-    "engine": ({"engine": "gdalwarp"}, r"^modalities\.s2\.engine: unknown engine 'gdalwarp' \(known: "),
-    "store": ({"store": "db"}, r"^modalities\.s2\.store: sentinel-2-l2a has nothing that this could change \(leave it"),
-    "ground range": ({"ground_range": {}}, r"^modalities\.s2\.ground_range: sentinel-2-l2a has nothing that this"),
-    "ground range of what is corrected": (
-        {"sensor": "sentinel-1-rtc", "ground_range": {}},
-        r"^modalities\.s2\.ground_range: sentinel-1-rtc has nothing that this",
-    ),
-    "order of bands": ({"bands_order": "wavelength"}, r"^modalities\.s2\.bands_order: sentinel-2-l2a has nothing"),
-    "mean of codes": (
-        {"sensor": "landcover", "bands": [], "composite": {"how": "median"}},
-        r"^modalities\.s2\.composite\.how: a median of class codes is no class \(take best, or no composite\)",
-    ),
-    "band": ({"bands": ["B04", "B4"]}, r"^modalities\.s2\.bands: sentinel-2-l2a has no band 'B4' \(known: B01, "),
-}
-
-
-def test_a_reference_that_shows_no_light_is_told_where_shifts_are_measured() -> None:
-    radar = {"sensor": "sentinel-1-rtc", "catalog": "c", "collection": "s1"}
-    layers = RECIPE["modalities"] | {"s1": radar}
-    said = r"^register\.reference: nothing is measured against sentinel-1-rtc \(name an optical modality"
-    with pytest.raises(RecipeError, match=said):
-        check_names(_recipe(modalities=layers, register={"reference": "s1"}))
-    check_names(_recipe(modalities=layers, register={"reference": "s1", "mode": "off"}))
-    check_names(_recipe(modalities=layers, register={"reference": "s2"}))
-
-
-def test_limits_between_which_no_shift_lies_are_told() -> None:
-    limits = {"correct_above_m": 60.0, "max_shift_m": 60.0}
-    with pytest.raises(RecipeError, match=r"^register\.correct_above_m: no shift is above 60 m and not above"):
-        check_names(_recipe(register=limits | {"mode": "correct"}))
-    check_names(_recipe(register=limits))
-    check_names(_recipe(register={"mode": "correct", "correct_above_m": 59.0}))
-
-
-@pytest.mark.parametrize("what", UNKNOWN)
-def test_a_name_that_is_unknown_or_changes_nothing_is_told_with_its_place(what: str) -> None:
-    change, said = UNKNOWN[what]
-    with pytest.raises(RecipeError, match=said):
-        check_names(_recipe(modalities={"s2": RECIPE["modalities"]["s2"] | change}))
-
-
-@pytest.mark.parametrize(
-    ("labels", "said"),
-    [
-        (
-            {"sources": {"mine": {"kind": "raster", "href": "a.tif", "legend": "no"}}},
-            r"^labels\.sources\.mine\.legend: ",
-        ),
-        ({"sources": WORLDCOVER, "fuse": {"legend": "worldcover-12"}}, r"^labels\.fuse\.legend: unknown legend"),
-        (
-            {"sources": WORLDCOVER, "targets": {"x": {"kind": "mask", "of": "wc", "classes": ["Buildup"]}}},
-            r"^labels\.targets\.x: legend worldcover has no class 'Buildup' \(it has Tree cover, ",
-        ),
-    ],
-)
-def test_a_label_that_is_unknown_is_told_before_anything_is_read(labels: dict[str, object], said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
-        check_names(_recipe(labels=labels))
-
-
-MANY = {"kind": "raster", "href": "a.tif", "legend": "many"}
-MAIN = {"x": {"kind": "dominant", "of": "mine"}}
-
-
-@pytest.mark.parametrize(
-    ("labels", "said"),
-    [
-        ({"sources": {"mine": MANY}}, ""),
-        ({"sources": {"mine": MANY}, "targets": MAIN}, r"^labels\.targets\.x: legend many has 300 classes"),
-        (
-            {"sources": {"mine": MANY}, "fuse": {"legend": "many"}},
-            r"^labels\.fuse\.legend: legend many has 300 classes",
-        ),
-        ({"sources": {f"wc{i}": WORLDCOVER["wc"] for i in range(14)}, "fuse": {}}, "14 label sources"),
-    ],
-)
-def test_more_than_labels_can_hold_is_told_before_anything_is_read(labels: dict[str, object], said: str) -> None:
-    """Codes of a product may be many; an index of a fused label or a target is one byte."""
-    classes = tuple(LegendClass(code=i + 1, name=f"c{i}", colour=f"#{i:06x}") for i in range(300))
-    use_legends({"many": Legend(name="many", title="many", version="1", nodata=(0,), classes=classes, source="x")})
-    with pytest.raises(RecipeError, match=said) if said else nullcontext():
-        check_names(_recipe(labels=labels))
-
-
 @pytest.mark.parametrize("value", ["/data/stac", "htp://stac.example.org", "stac.example.org"])
 def test_an_address_that_is_none_names_catalog_key_and_mend(value: str) -> None:
     recipe = _recipe(catalogs={"c": {"kind": "stac-api", "href": "${TERRAWEFT_A}"}})
@@ -263,6 +108,9 @@ def test_a_label_product_that_is_not_here_is_noted_with_the_year_that_was_asked(
     recipe = Recipe.model_validate(recipe_data(labels={"sources": {"wc": source}}))
     plan = make_plan(recipe, tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
     assert f"wc: no item of esa-worldcover{said} lies here; the layer will hold no data" in plan.notes
+
+
+WORLDCOVER = {"wc": {"kind": "worldcover", "href": "a.tif", "year": 2021}}
 
 
 def test_a_fusion_without_a_land_cover_map_is_told(tmp_path: Path) -> None:
@@ -300,19 +148,6 @@ def test_a_wish_that_no_item_meets_is_refused_with_what_they_say(tmp_path: Path,
     recipe["modalities"]["s2"]["optional"] = True
     plan = make_plan(Recipe.model_validate(recipe), tmp_path, {"TERRAWEFT_CATALOG": str(tmp_path)}, tmp_path / "plan")
     assert f"s2: {wish}" in plan.notes
-
-
-def test_a_composite_by_ndvi_of_bands_that_no_layer_has_is_refused(tmp_path: Path) -> None:
-    """Else every chip would fail when it is read."""
-    item = sentinel2_item("a", 0, 12, "2021-06-01")
-    item["assets"]["B8A"] = item["assets"]["B04"] | {"eo:bands": [{"name": "B8A", "common_name": "nir08"}]}
-    write_catalog(tmp_path, [item])
-    recipe, here = recipe_data(), {"TERRAWEFT_CATALOG": str(tmp_path)}
-    recipe["modalities"]["s2"]["composite"] = {"how": "best", "best_by": "ndvi"}
-    with pytest.raises(RecipeError, match=r"^modalities\.s2\.composite\.best_by: no layer has red and near infrared"):
-        make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "plan")
-    recipe["modalities"]["s2"]["bands"] = ["B04", "B8A"]
-    assert len(make_plan(Recipe.model_validate(recipe), tmp_path, here, tmp_path / "other").layers) == 1
 
 
 def test_the_bands_of_a_file_that_nobody_asked_for_are_read_all_the_same(tmp_path: Path) -> None:
