@@ -88,9 +88,9 @@ def floor(case: str, base: str) -> Callable[[], Chips]:
             files.append((far.href, known, numbers))
 
     def run() -> Chips:
-        from sources.block_store import merged_ranges
         from sources.blocks import decode_blocks
         from sources.fetch import fetch_range
+        from sources.ranges import merged_ranges
 
         with ThreadPoolExecutor(FETCHERS) as fetchers, ThreadPoolExecutor(2) as decoders:
 
@@ -107,7 +107,7 @@ def floor(case: str, base: str) -> Callable[[], Chips]:
             jobs = [
                 fetchers.submit(fetch, href, known, run)
                 for href, known, numbers in files
-                for run in merged_ranges(known.header, numbers)
+                for run in merged_ranges(numbers, known.header.place_of)
             ]
             for job in jobs:
                 gather(job.result())

@@ -7,7 +7,6 @@ Blocks stay in memory until others need the room, so that a neighbouring tile an
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import OrderedDict, deque
@@ -27,17 +26,12 @@ from schemas.scene import Opener
 from sources.blocks import decode_blocks
 from sources.fetch import Bytes, fetch_range, is_on_disk, stamp_on_disk
 from sources.openers import unsigned
+from sources.ranges import merged_ranges
 from sources.raster_limits import check_mask_inside
 from sources.tiff_header import BrokenHeader, TiffHeader, parse_header
 
-log = logging.getLogger(__name__)
-
 HEADER_BYTES = 16 << 10
 """First read of a file: the directory and block lists of a COG of 10,980 pixels in blocks of 512 take 8 KiB."""
-GAP_BYTES = 16 << 10
-"""Blocks that lie no further apart are asked for in one range."""
-RANGE_BYTES = 4 << 20
-"""No range is longer, unless a single block is: what one thread waits for, and then decodes."""
 FETCHERS = 32
 """Requests in flight."""
 BLOCKS_BYTES = 256 << 20
@@ -185,7 +179,7 @@ class BlockStore:
             else:
                 missing.append(number)
                 found[number] = Future()
-        for run in merged_ranges(file.header, missing):
+        for run in merged_ranges(missing, file.header.place_of):
             with self._lock:
                 self._soon.append(_Run(file, tuple(run), bands, opener, {number: found[number] for number in run}))
             self._fetchers.submit(self._fetch_next)
@@ -217,7 +211,7 @@ class BlockStore:
     def _with_neighbours(self, run: _Run) -> _Run:
         """The run and those that wait beside it in the file: neighbouring tiles ask for them a moment later."""
         for other in [other for other in self._soon if other.is_like(run)]:
-            joined = list(merged_ranges(run.file.header, [*run.numbers, *other.numbers]))
+            joined = list(merged_ranges([*run.numbers, *other.numbers], run.file.header.place_of))
             if len(joined) == 1 and not run.promised.keys() & other.promised.keys():
                 self._soon.remove(other)
                 run = _Run(run.file, tuple(joined[0]), run.bands, run.opener, run.promised | other.promised)
@@ -334,23 +328,6 @@ class BlockStore:
                 for key in dropped.keys:
                     if key in self._blocks and self._blocks[key][1] is dropped:  # else it was decoded again meanwhile
                         del self._blocks[key]
-
-
-def merged_ranges(header: TiffHeader, numbers: Iterable[int]) -> Iterator[list[int]]:
-    """Blocks in groups that are fetched as one range each: those that lie close together in the file."""
-    run: list[int] = []
-    start = end = 0
-    for number in sorted(numbers, key=lambda n: int(header.offsets[n])):
-        offset, count = int(header.offsets[number]), int(header.counts[number])
-        if run and offset - end <= GAP_BYTES and max(end, offset + count) - start <= RANGE_BYTES:
-            run.append(number)
-            end = max(end, offset + count)
-            continue
-        if run:
-            yield run
-        run, start, end = [number], offset, offset + count
-    if run:
-        yield run
 
 
 def gather(futures: Iterable[Future[Any]]) -> list[Any]:

@@ -17,10 +17,10 @@ from rasterio.windows import Window
 
 from schemas.errors import DecodeError
 from schemas.scene import Opener
-from sources.block_store import GAP_BYTES, RANGE_BYTES
 from sources.block_sums import inflates
 from sources.fetch import fetch_range, is_fetchable
 from sources.openers import unsigned
+from sources.ranges import merged_ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +73,8 @@ def check_stored(blocks: Sequence[Stored], href: str, opener: Opener) -> None:
     """
     if not is_fetchable(opener.resolve(href)):
         return
-    for run in _runs(blocks):
+    for run in merged_ranges(blocks, lambda block: (block.offset, block.length)):
         start = run[0].offset
         data = memoryview(fetch_range(href, opener, start, run[-1].offset + run[-1].length - start).data)
         if not all(inflates(data[block.offset - start :][: block.length], block.size) for block in run):
             raise DecodeError("not readable as a raster: a block is not what its checksum says", unsigned(href))
-
-
-def _runs(blocks: Sequence[Stored]) -> list[list[Stored]]:
-    """Blocks that are fetched as one range each, those that lie side by side."""
-    runs: list[list[Stored]] = []
-    for block in sorted(blocks, key=lambda block: block.offset):
-        end = block.offset + block.length
-        is_near = runs and block.offset - runs[-1][-1].offset - runs[-1][-1].length <= GAP_BYTES
-        if is_near and end - runs[-1][0].offset <= RANGE_BYTES:
-            runs[-1].append(block)
-        else:
-            runs.append([block])
-    return runs

@@ -125,6 +125,10 @@ class TiffHeader:
                 return int(np.frombuffer(raw, self.order + _NUMPY[kind], 1)[0])
         return None
 
+    def place_of(self, number: int) -> tuple[int, int]:
+        """Where a block lies in the file: its first byte, and how many it has."""
+        return int(self.offsets[number]), int(self.counts[number])
+
     def block_bytes(self, bands: int) -> int:
         """Bytes of so many decoded bands of a block."""
         return math.prod(self.block_yx) * bands * np.dtype(self.dtype).itemsize

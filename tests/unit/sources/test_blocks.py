@@ -24,7 +24,7 @@ from schemas.errors import DecodeError, TransientSourceError
 from schemas.georef import GeoRef
 from schemas.scene import Opener, SceneRef
 from sources import block_sums
-from sources.block_store import GAP_BYTES, IN_USE_BYTES, RANGE_BYTES, BlockStore, gather, merged_ranges
+from sources.block_store import IN_USE_BYTES, BlockStore, gather
 from sources.blocks import decode_blocks
 from sources.engine_direct import DirectEngine
 from sources.fetch import Bytes, fetch_range
@@ -251,25 +251,6 @@ def test_a_flipped_bit_is_a_decode_error_with_the_address(tmp_path: Path) -> Non
     with pytest.raises(DecodeError) as caught:
         whole(path, (1,))
     assert caught.value.url == str(path)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    sizes=st.lists(st.integers(1, RANGE_BYTES), min_size=1, max_size=30),
-    gaps=st.lists(st.integers(0, 3 * GAP_BYTES), min_size=30, max_size=30),
-    wanted=st.sets(st.integers(0, 29)),
-)
-def test_ranges_hold_all_blocks_once_and_little_else(sizes: list[int], gaps: list[int], wanted: set[int]) -> None:
-    starts = np.cumsum([gap + size for gap, size in zip(gaps, [0, *sizes], strict=False)][: len(sizes)])
-    header = TiffHeader(GRID, SHAPE, (32, 64), 1, "uint16", False, None, starts.astype(np.uint64),
-                        np.array(sizes, np.uint64), "<", ())  # fmt: skip
-    numbers_wanted = [n for n in wanted if n < len(sizes)]
-    runs = list(merged_ranges(header, numbers_wanted))
-    assert sorted(n for run in runs for n in run) == sorted(numbers_wanted)
-    for run in runs:
-        length = int(starts[run[-1]]) + sizes[run[-1]] - int(starts[run[0]])
-        assert length - sum(sizes[n] for n in run) <= GAP_BYTES * (len(run) - 1)
-        assert length <= RANGE_BYTES or len(run) == 1
 
 
 class Counting:
