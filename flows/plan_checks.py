@@ -18,7 +18,7 @@ from schemas.recipe import Modality, Recipe, fill
 from schemas.scene import SceneItem
 from schemas.sensor import load_sensor
 from sources.engine import open_engine
-from sources.modality_reader import layer_bands
+from sources.layer_bands import layer_bands
 from sources.stac_index_columns import Selection
 
 

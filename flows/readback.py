@@ -33,7 +33,7 @@ from shards.samples import decode_sample
 from shards.storage import Storage
 from shards.tar import StoredSample
 from shards.tar_reader import ShardFiles, members_in
-from sources.modality_reader import layer_bands
+from sources.layer_bands import layer_bands
 from sources.tile_reader import TileReader
 
 

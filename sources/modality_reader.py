@@ -26,7 +26,7 @@ from chips.select import DateCandidate, Kept, Wish, screen_dates
 from chips.windows import spans_of
 from schemas.chip import ChipSpec, DateSource, Outcome
 from schemas.errors import SourceError
-from schemas.recipe import Modality, Recipe
+from schemas.recipe import Recipe
 from schemas.recipe_windows import Pair
 from schemas.scene import Opener, SceneItem
 from schemas.sensor import Band, load_sensor
@@ -35,10 +35,10 @@ from sources.choose import Chooser, Parts, View, covering, is_wanted
 from sources.compose import Picture, composed, form_of
 from sources.dates import Date, empty_date, fill_holes, refs_of, to_date, to_layer, validity
 from sources.item_reader import ItemReader, Mask
+from sources.layer_bands import layer_bands
 from sources.masks import resample_valid
 from sources.openers import public_name
 from sources.retry import call_with_retries, is_garbled
-from sources.scenes import scene_bands
 
 log = logging.getLogger(__name__)
 
@@ -377,22 +377,6 @@ class ModalityReader:
 
     def _bands(self, layer: LayerPlan, scene: SceneItem | None = None) -> list[Band]:
         return layer_bands(layer, self.modality, tuple(self.items.values()), scene)
-
-
-def layer_bands(
-    layer: LayerPlan, modality: Modality, items: Sequence[SceneItem], scene: SceneItem | None = None
-) -> list[Band]:
-    """Name and wavelengths of a layer's bands: the item's own where its sensor's items bring them.
-
-    Args:
-        layer: the group.
-        modality: the recipe's wishes.
-        items: of the tile; the first that is wanted speaks where ``scene`` is None.
-        scene: the item behind the first date of a chip.
-    """
-    scene = scene or next((item for item in items if is_wanted(item, modality)), None)
-    known = {band.name: band for band in (scene_bands(scene) if scene else load_sensor(modality.sensor).bands)}
-    return [known.get(name) or Band(name=name, gsd_m=layer.gsd_m) for name in layer.bands]
 
 
 def failed(chip: ChipSpec, error: SourceError) -> Outcome:
