@@ -16,8 +16,6 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from schemas.errors import DatasetError
@@ -25,7 +23,6 @@ from schemas.georef import GeoRef
 from schemas.sample import Sample
 from shards.export_layers import band_names, shown_bands, stack, tables_of, thumbnail
 from shards.exporters import ExportJob
-from shards.text_table import TEXT_SCHEMA, text_rows
 
 Record = Mapping[str, Any]
 
@@ -308,13 +305,12 @@ class RsVlmQaExporter(TextExporter):
         short = of_style(sample, "caption", "rsvlm_caption", "short")
         long = of_style(sample, "caption", "rsvlm_paragraph", "long")
         relations = of_style(sample, "labels", "relations")
-        triples = [RELATION.split(part) for text in relations for part in text["text"].split("; ")]
         row = {
             "id": sample.chip_id,
             "image": picture[0],
             "caption": short[0]["text"] if short else "",
             "paragraph": long[0]["text"] if long else "",
-            "relations": [{"object1": a, "relation": r, "object2": b} for a, r, b in triples],
+            "relations": [triple for text in relations for triple in triples(text["text"])],
             "vqa_pairs": [
                 {
                     "question_id": text["text_id"],
@@ -338,58 +334,18 @@ class RsVlmQaExporter(TextExporter):
         )
 
 
-class ParquetTextsExporter(TextExporter):
-    """``texts-<shard>.parquet`` per tar of the dataset: rows in the order of its samples."""
+def triples(text: str) -> list[dict[str, str]]:
+    """Objects and relations of a text of style ``relations``; names may hold commas and semicolons.
 
-    title = "texts per shard (Parquet)"
-    pictures = False
-    notes = (
-        "One file per tar of the dataset, under the name of the tar; rows in the order of its samples, so that texts "
-        "and pixels are read side by side.",
-        "Geometries lie in pixels of the label grid: a box is x0, y0, x1, y1 (edges), an oriented box cx, cy, w, h and "
-        "degrees clockwise; a mask's run lengths go row by row (COCO's: column by column), zeros first.",
-    )
-
-    def __init__(self, job: ExportJob) -> None:
-        super().__init__(job)
-        self._shard, self._held = "", list[Record]()
-        table = job.dataset.columns(("chip_id", "shard"))
-        self._shards = dict(zip(table["chip_id"].to_pylist(), table["shard"].to_pylist(), strict=True))
-
-    def add(self, sample: Sample) -> None:
-        """See `Exporter.add`: samples come in the order of the shards."""
-        shard = str(self._shards[sample.chip_id])
-        if shard != self._shard:
-            self._write()
-            self._shard = shard
-        self._held += sample.texts
-        self.left_out += not sample.texts
-
-    def _write(self) -> None:
-        if self._held:
-            name = self._shard.removeprefix("shards/").removesuffix(".tar").replace("/", "-")
-            rows = in_order(self._held)
-            pq.write_table(pa.Table.from_pylist(rows, TEXT_SCHEMA), self.job.folder / f"texts-{name}.parquet")
-        self._held = []
-
-    def finish(self) -> None:
-        """See `Exporter.finish`."""
-        self._write()
-        super().finish()
-
-    def card(self) -> str:
-        """See `Exporter.card`."""
-        return code_block(
-            "import pandas",
-            "",
-            f'rows = pandas.read_parquet("{self.first_file("texts-*.parquet")}")  # columns of texts.parquet',
-        )
-
-
-def in_order(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Rows of texts.parquet in the order of the records."""
-    place = {record["text_id"]: number for number, record in enumerate(records)}
-    return sorted(text_rows(list(records)), key=lambda row: place[row["text_id"]])
+    >>> triples("crops, north of, water; water, adjacent to, beach, dune or sand")[1]
+    {'object1': 'water', 'relation': 'adjacent to', 'object2': 'beach, dune or sand'}
+    """
+    parts = RELATION.split(text)  # object, relation, object; object, relation, object
+    objects = [parts[0], *(name for pair in parts[2:-1:2] for name in pair.split("; ", 1)), parts[-1]]
+    return [
+        {"object1": one, "relation": relation, "object2": other}
+        for one, relation, other in zip(objects[::2], parts[1::2], objects[1::2], strict=False)
+    ]
 
 
 def code_block(*lines: str) -> str:

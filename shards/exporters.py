@@ -34,7 +34,7 @@ EXPORTERS = {
     "skyscript": "shards.export_texts:SkyScriptExporter",
     "ssl4eo": "shards.export_ssl4eo:Ssl4eoExporter",
     "terramesh": "shards.export_terramesh:TerraMeshExporter",
-    "texts": "shards.export_texts:ParquetTextsExporter",
+    "texts": "shards.export_text_tables:ParquetTextsExporter",
     "zarr": "shards.export_zarr:ZarrExporter",
 }
 """Name -> where it lives."""

@@ -43,7 +43,7 @@ from shards.version import publish
 from terraweft.cli import main
 from tests.unit.shards import made_up
 
-TEXTS = ("shards.export_texts:", "shards.export_pointing:")
+TEXTS = ("shards.export_texts:", "shards.export_text_tables:", "shards.export_pointing:")
 FORMS = sorted(name for name, place in EXPORTERS.items() if not place.startswith(TEXTS))
 """Forms of pixels; those of texts want a dataset that has some (`test_export_texts`)."""
 
