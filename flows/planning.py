@@ -26,7 +26,8 @@ from flows.catalogs import Catalogs
 from flows.cells import planned_cells
 from flows.frozen_items import ITEMS, FrozenItems, freeze, places_of, terrain_of, window_of
 from flows.plan_checks import check_names, refuse_absent_files, refuse_closed, refuse_ndvi_of_nothing
-from flows.plan_store import PlanWriter, StoredPlan, describe
+from flows.plan_store import StoredPlan
+from flows.plan_writer import PlanWriter, describe
 from flows.steps import STEPS
 from labelers.voters import fusion_notes
 from schemas.recipe import LonLatBox, Recipe, fill

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import geopandas
 import pytest
 import shapely
 
-from flows import plan_store
 from flows.frozen_items import JUDGED
 from flows.looking import find_plan
-from flows.plan_store import Part, PlanWriter, StoredPlan
+from flows.plan_store import Part, StoredPlan
 from flows.planning import make_plan
 from flows.request import BuildRequest, run_folder
 from flows.steps import STEPS
@@ -24,7 +22,7 @@ from schemas.errors import DatasetError, RecipeError, UserError
 from schemas.recipe import Recipe
 from schemas.recipe_file import load_recipe
 from shards.storage import open_storage
-from sources.stac_index_write import IndexWriter
+from tests.unit.flows.many_items import over, write_items
 
 RECIPE = Path(__file__).parents[3] / "recipes" / "real-wervik.yaml"
 
@@ -80,58 +78,10 @@ def test_a_share_that_is_none_is_one_line() -> None:
             Part.parse(text)
 
 
-def _many_items(count: int, bad: int) -> list[dict[str, Any]]:
-    """So many dates of one place; one of them lacks the band."""
-    place = shapely.box(11.9, 47.75, 12.1, 47.9)
-    items = []
-    for number in range(count):
-        moment = datetime(2021, 1, 1, 10, tzinfo=UTC) + timedelta(hours=25 * number)
-        lattice = {"proj:shape": [2000, 1800], "proj:transform": [10, 0, 716_000, 0, -10, 5_312_000], "gsd": 10}
-        band = {"href": f"https://example.com/{number}.tif", "type": "image/tiff", "eo:bands": [{"name": "B02"}]}
-        items.append(
-            {
-                "type": "Feature",
-                "stac_version": "1.0.0",
-                "id": f"i{number:04d}",
-                "collection": "s2",
-                "geometry": json.loads(shapely.to_geojson(place)),
-                "bbox": list(place.bounds),
-                "links": [],
-                "properties": {
-                    "datetime": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                    "proj:epsg": 32632,
-                    "s2:processing_baseline": "03.01",
-                },
-                "assets": {
-                    "SCL": {**lattice, **band, "eo:bands": [{"name": "SCL"}]},
-                    **({} if number == bad else {"B02": {**lattice, **band}}),
-                },
-            }
-        )
-    return items
-
-
-def _over(index: str) -> Recipe:
-    """One band of the items of an index, over a few chips."""
-    return Recipe.model_validate(
-        {
-            "format": 1,
-            "name": "many",
-            "catalogs": {"c": {"kind": "stac-geoparquet", "href": index}},
-            "regions": [{"name": "r", "bbox": [11.98, 47.80, 12.0, 47.82]}],
-            "grid": {"chip_m": 480, "tile_chips": 2},
-            "time": {"start": "2021-01-01", "end": "2021-12-31"},
-            "modalities": {"s2": {"sensor": "sentinel-2-l2a", "catalog": "c", "collection": "s2", "bands": ["B02"]}},
-        }
-    )
-
-
 def test_an_item_that_is_refused_when_its_tile_is_made_is_told(tmp_path: Path) -> None:
     """Of many items a sample is looked at while planning: what the others lack is no secret of the log."""
-    writer = IndexWriter(tmp_path / "items.parquet")
-    writer.add(_many_items(JUDGED + 51, bad=5))
-    writer.close()
-    plan = make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
+    write_items(tmp_path / "items.parquet", JUDGED + 51, bad=5)
+    plan = make_plan(over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
     assert not any("i0005" in note for note in plan.notes)
     assert plan.left_out() == ()
     tiles = list(plan.tiles())
@@ -142,48 +92,14 @@ def test_an_item_that_is_refused_when_its_tile_is_made_is_told(tmp_path: Path) -
     )
 
 
-def test_what_a_killed_plan_left_is_removed_where_the_next_begins(tmp_path: Path) -> None:
-    items = IndexWriter(tmp_path / "items.parquet")
-    items.add(_many_items(3, bad=-1))
-    items.close()
-    plan = tmp_path / "plan"
-    for name in (".items.parquet.41", ".items.parquet.42"):
-        (plan / name).mkdir(parents=True)
-        (plan / name / "000000.arrow").write_bytes(b"items")
-    for name in (".items.parquet.tmp-41", ".plan.json.41", "notes.txt"):
-        (plan / name).write_bytes(b"half")
-    make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, plan)
-    whole = ["chips.parquet", "items.parquet", "notes.txt", "plan.json", "tile_items.parquet", "tiles.parquet"]
-    assert sorted(path.name for path in plan.iterdir()) == whole
-
-
-def test_a_plan_stays_until_another_is_complete(tmp_path: Path) -> None:
-    """A catalog that did not answer, or a kill, took the plan that parts were being built from."""
-    writer = IndexWriter(tmp_path / "items.parquet")
-    writer.add(_many_items(3, bad=-1))
-    writer.close()
-    plan, recipe, here = tmp_path / "plan", _over("${TERRAWEFT_ITEMS}"), {"TERRAWEFT_ITEMS": "x.parquet"}
-    make_plan(recipe, tmp_path, {"TERRAWEFT_ITEMS": str(tmp_path / "items.parquet")}, plan)
-    before = {path.name: path.read_bytes() for path in plan.iterdir()}
-    (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="holds no"):
-        make_plan(recipe, tmp_path, {"TERRAWEFT_ITEMS": str(tmp_path / "none")}, plan)
-    assert {path.name: path.read_bytes() for path in plan.iterdir()} == before
-    killed = PlanWriter(plan)
-    assert {path.name for path in plan.iterdir()} == {*before, killed.making.name}
-    assert StoredPlan(plan, recipe, here).offered == {"s2": 3}
-
-
 def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_path: Path) -> None:
     def deliver(name: str, count: int) -> str:
-        writer = IndexWriter(tmp_path / name)
-        writer.add(_many_items(count, bad=-1))
-        writer.close()
+        write_items(tmp_path / name, count)
         return str(tmp_path / name)
 
     deliver("items.parquet", 3)
     request = BuildRequest(
-        recipe=_over("${TERRAWEFT_ITEMS}"),
+        recipe=over("${TERRAWEFT_ITEMS}"),
         recipe_folder=tmp_path,
         storage=open_storage(str(tmp_path / "dataset")),
         work=tmp_path / "work",
@@ -210,11 +126,9 @@ def test_a_build_goes_on_with_its_plan_until_there_is_a_reason_to_ask_again(tmp_
 @pytest.mark.parametrize("name", ["chips.parquet", "tiles.parquet", "tile_items.parquet", "items.parquet"])
 @pytest.mark.parametrize("is_used_up", [False, True])
 def test_a_plan_that_a_power_cut_tore_is_made_again(tmp_path: Path, name: str, is_used_up: bool) -> None:
-    writer = IndexWriter(tmp_path / "items.parquet")
-    writer.add(_many_items(3, bad=-1))
-    writer.close()
+    write_items(tmp_path / "items.parquet", 3)
     request = BuildRequest(
-        recipe=_over(str(tmp_path / "items.parquet")),
+        recipe=over(str(tmp_path / "items.parquet")),
         recipe_folder=tmp_path,
         storage=open_storage(str(tmp_path / "dataset")),
         work=tmp_path / "work",
@@ -230,27 +144,10 @@ def test_a_plan_that_a_power_cut_tore_is_made_again(tmp_path: Path, name: str, i
         assert find_plan(request).offered == first.offered
 
 
-def test_a_plan_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = IndexWriter(tmp_path / "items.parquet")
-    writer.add(_many_items(3, bad=-1))
-    writer.close()
-    synced: list[str] = []
-
-    def sync_file(path: Path) -> None:
-        assert not (path.parent / "plan.json").exists()
-        synced.append(path.name)
-
-    monkeypatch.setattr(plan_store, "sync_file", sync_file)
-    make_plan(_over(str(tmp_path / "items.parquet")), tmp_path, {}, tmp_path / "plan")
-    assert sorted(synced) == ["chips.parquet", "items.parquet", "tile_items.parquet", "tiles.parquet"]
-
-
 def test_a_file_that_the_recipe_names_or_a_step_of_another_version_is_a_reason_to_plan_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = IndexWriter(tmp_path / "items.parquet")
-    writer.add(_many_items(3, bad=-1))
-    writer.close()
+    write_items(tmp_path / "items.parquet", 3)
 
     def draw(east: float) -> None:
         box = shapely.geometry.mapping(shapely.box(11.98, 47.80, east, 47.82))
@@ -258,7 +155,7 @@ def test_a_file_that_the_recipe_names_or_a_step_of_another_version_is_a_reason_t
         (tmp_path / "region.geojson").write_text(json.dumps(region))
 
     draw(12.0)
-    recipe = _over(str(tmp_path / "items.parquet")).model_dump(mode="json", by_alias=True)
+    recipe = over(str(tmp_path / "items.parquet")).model_dump(mode="json", by_alias=True)
     recipe["regions"] = [{"name": "r", "geojson": "region.geojson"}]
     request = BuildRequest(
         recipe=Recipe.model_validate(recipe),
