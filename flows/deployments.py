@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 import yaml
-from cronsim import CronSim, CronSimError
 from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -29,15 +26,15 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.schedules import Cron
-from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
 
 from flows.lost_runs import watch_for_lost_runs
 from flows.regions import Regions
+from flows.schedule_days import due_days, odd_day, require_fires
 from flows.scheduled import days_of, refresh_region, span_of
 from schemas.errors import UserError
-from schemas.region_table import Row, Schedule
+from schemas.region_table import Row
 from sources.regions import read_regions
 
 FLOW = "refresh"
@@ -58,8 +55,6 @@ BUSY = FlowRunFilter(
     )
 )
 """Runs for whose sake another one of the same region waits, or is cancelled."""
-FIRINGS = 366
-"""Runs of a schedule that are looked at ahead."""
 
 
 @dataclass(frozen=True)
@@ -165,17 +160,8 @@ def _require_sound(regions: Regions, name: str) -> None:
     recipe, folder = regions.recipe(name)
     read_regions(recipe, folder)
     schedule = regions.row(name).schedule
-    if schedule is None:
-        return
-    mend = "cron has five fields: minute, hour, day of month, month, day of week"
-    try:
-        soon = next(CronSim(schedule.cron, datetime.now(UTC)), None)
-        Cron(schedule.cron)
-    except (CronSimError, ValueError) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"cron {schedule.cron!r} cannot be used: {said}", mend=mend) from error
-    if soon is None:
-        raise UserError(f"cron {schedule.cron!r} never fires", mend=mend)
+    if schedule is not None:
+        require_fires(schedule)
 
 
 def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
@@ -261,50 +247,6 @@ def set_paused(regions: Regions, wanted: tuple[str, ...], paused: bool) -> dict[
             runs = flow_runs(client, one.id, UNFINISHED) if paused else ()
             going_on[name] = [f"{run.name} ({run.state_name})" for run in runs]
     return going_on
-
-
-def due_days(row: Row, since: date, until: date) -> list[date]:
-    """Days from ``since`` to ``until``, both included, on which a row's schedule fires in its own time zone."""
-    return _days_of(row.schedule, since, until) if row.schedule is not None else []
-
-
-def _days_of(schedule: Schedule, since: date, until: date) -> list[date]:
-    start = datetime.combine(since, datetime.min.time(), schedule.zone) - timedelta(minutes=1)
-    days: list[date] = []
-    for moment in CronSim(schedule.cron, start):
-        day = moment.date()
-        if day > until:
-            break
-        if not days or days[-1] != day:
-            days.append(day)
-    return days
-
-
-def odd_day(row: Row, since: date) -> str:
-    """The next year's first day on which a row's schedule and Prefect differ, in words; empty where there is none.
-
-    Where clocks are put forward at midnight Prefect begins the run of that hour on the day before; it passes over the
-    1 March of every tenth day, and takes a day of the month *or* of the week where cron takes both (``*/2 * 1``).
-    """
-    return _odd_day(row.schedule, since) if row.schedule is not None else ""
-
-
-@cache
-def _odd_day(schedule: Schedule, since: date) -> str:
-    start = datetime.combine(since, datetime.min.time(), schedule.zone)
-    asked = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-    found = asyncio.run(asked.get_dates(FIRINGS, start, start + timedelta(days=366)))
-    begun = [moment.astimezone(schedule.zone) for moment in found]
-    if not begun:
-        return ""
-    days, last = {moment.date() for moment in begun}, begun[-1].date()
-    named = set(_days_of(schedule, since, last))
-    lost, more = min(named - days, default=None), min(days - named, default=None)
-    if lost is not None and (more is None or lost <= more + timedelta(days=1)):  # a run that was put forward
-        before = max((moment for moment in begun if moment.date() < lost), default=None)
-        nearest = f", the one before it on {before:%Y-%m-%d at %H:%M}" if before is not None else ""
-        return f"Prefect begins no run on {lost} ({schedule.timezone}), which the schedule names{nearest}"
-    return f"Prefect begins a run on {more} ({schedule.timezone}), which cron would not" if more is not None else ""
 
 
 def done_days(client: SyncPrefectClient, deployment: UUID, row: Row) -> set[date]:

@@ -142,7 +142,8 @@ def test_yesterday_is_that_of_the_region_s_own_time_zone(tmp_path: Path, monkeyp
 def test_deploy_names_the_extra_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setitem(sys.modules, "cronsim", None)
-    monkeypatch.delitem(sys.modules, "flows.deployments", raising=False)
+    for name in ("flows.deployments", "flows.schedule_days"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     path = tmp_path / "regions.yaml"
     path.write_text(TABLE)
     with pytest.raises(MissingExtraError, match=r"cronsim is missing .*terraweft\[build\]"):
