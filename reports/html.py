@@ -20,6 +20,7 @@ import pyarrow as pa
 import shapely
 
 from reports import label_tables, tables
+from reports.blocks import Block, blocks
 from reports.charts import place_text
 from reports.headline import TIME_ENDINGS, headline
 from reports.outcomes import outcome_rows
@@ -163,21 +164,21 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "content_hash": document.get("content_hash", ""),
         "private": bool(document.get("private", False)),
         "counts": count_line(document.get("counts", {})),
-        "headline": [tables.Block("", (), tuple(headline(document, inputs.chips, inputs.validation)))],
+        "headline": [Block("", (), tuple(headline(document, inputs.chips, inputs.validation)))],
         "tiles": _tiles(inputs, regions),
         "maps": maps,
         "maps_left_out": regions - len(maps),
         "maps_open": MAPS_OPEN,
         "splits": [(name, split_sizes[name]) for name in tables.split_order(split_sizes)],
         "split_order": tables.split_order(split_sizes),
-        "split_facts": tables.blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),
-        "leakage": tables.blocks(split_table.get("leakage") or {}),
+        "split_facts": blocks({k: v for k, v in split_table.items() if k not in ("counts", "leakage")}),
+        "leakage": blocks(split_table.get("leakage") or {}),
         "cards": cards,
         "cards_left_out": len(inputs.quicklooks) - len(cards),
         "picture_keys": _picture_keys(cards, document.get("legends", {})),
         "legend_title": legend.get("title", ""),
         "class_shares": tables.class_shares(inputs.chips, legend),
-        "fusion": tables.blocks(label_tables.fusion_facts(document.get("fusion") or {})),
+        "fusion": blocks(label_tables.fusion_facts(document.get("fusion") or {})),
         **label_tables.label_sections(document.get("fusion") or {}, inputs.chips, legend, maps),
         "layers": list(document.get("modalities", ())),
         "modality_rows": rows,
@@ -185,12 +186,12 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         "shift_histograms": tables.shift_histograms(inputs.chips),
         "clear_histograms": tables.clear_histograms(inputs.chips),
         "gap_histograms": tables.gap_histograms(inputs.chips),
-        "changes": tables.blocks(changes(document)),
+        "changes": blocks(changes(document)),
         "outcomes": outcome_rows(inputs.outcomes),
         "text_counts": [
             (column, tables.counted(inputs.texts, column)) for column in ("kind", "verification", "backend", "model")
         ],
-        "text_facts": tables.blocks(document.get("texts") or {}) + tables.blocks(_costs(document)),
+        "text_facts": blocks(document.get("texts") or {}) + blocks(_costs(document)),
         "text_samples": tables.text_samples(inputs.texts),
         "sources": list(document.get("sources", ())),
         "has_shards": bool(document.get("shards")),
@@ -241,9 +242,20 @@ def _tiles(inputs: ReportInputs, regions: int) -> list[tuple[str, str]]:
         (len(inputs.texts), "text", ""),
         (len(shards), "tar shard", ""),
     ]
-    shown = [(f"{count:,}", tables.plural(count, noun) + rest) for count, noun, rest in figures if count]
+    shown = [(f"{count:,}", _plural(count, noun) + rest) for count, noun, rest in figures if count]
     megabytes = sum(int(shard.get("bytes", 0)) for shard in shards) / 1e6
     return [*shown, (f"{megabytes:,.1f} MB", "in tar shards")] if shards else shown
+
+
+def _plural(count: int, noun: str) -> str:
+    """The noun as it follows the count.
+
+    >>> _plural(1, "chip"), _plural(2, "chip"), _plural(3, "modality")
+    ('chip', 'chips', 'modalities')
+    """
+    if count == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def _within(pictures: Mapping[str, Sequence[Quicklook]], most_bytes: int) -> tuple[dict[str, Sequence[Quicklook]], int]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from reports.blocks import Block, scalar_text
 from reports.charts import RegionMap
-from reports.tables import Block, fractions_of, legend_colours, rows_of, scalar_text, split_order
+from reports.tables import fractions_of, legend_colours, rows_of, split_order
 
 LEAST_SHOWN = 0.005
 """Smaller probabilities make no column of a confusion matrix, nor smaller shares a row."""

@@ -111,33 +111,6 @@ def test_each_region_has_its_own_map(inputs: ReportInputs) -> None:
     assert "N" in north.centre_text
 
 
-def test_leaves_name_every_value_once() -> None:
-    value = {"a": {"b": 1, "c": [1.5, 2]}, "d": [{"e": None}, {"e": True}]}
-    assert tables.leaves(value) == [("a.b", "1"), ("a.c", "1.5, 2"), ("d[0].e", "–"), ("d[1].e", "yes")]
-
-
-def test_objects_of_one_kind_become_one_table() -> None:
-    leakage = {"val": {"chips": 5, "pairs": 0}, "test": {"chips": 4, "pairs": 1}}
-    (block,) = tables.blocks(leakage)
-    assert block.columns == ("", "chips", "pairs")
-    assert block.rows == (("val", "5", "0"), ("test", "4", "1"))
-
-
-def test_blocks_show_every_leaf_of_an_object() -> None:
-    value = {
-        "method": "vote",
-        "order": ["a", "b"],
-        "sources": [{"name": "a", "weight": 1.5}, {"name": "b", "note": "weak"}],
-        "confusion": {"a": [[1, 2], [3, 4]]},
-        "empty": {},
-    }
-    plain, sources, confusion = tables.blocks(value)
-    assert plain.rows == (("method", "vote"), ("order", "a, b"))
-    assert (sources.title, sources.columns) == ("sources", ("name", "weight", "note"))
-    assert sources.rows == (("a", "1.5", ""), ("b", "", "weak"))
-    assert (confusion.title, confusion.rows) == ("confusion", (("a[0]", "1, 2"), ("a[1]", "3, 4")))
-
-
 def test_missing_columns_and_missing_lists_are_no_error() -> None:
     chips = pa.table({"s2.clear_fraction": [[0.5, 1.0], None], "split": ["train", "val"]})
     (row,) = tables.modality_rows(chips)
