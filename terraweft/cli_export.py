@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from terraweft.cli_arguments import DatasetArgument, VersionOption
+
 
 def add_export(app: typer.Typer, out: Console) -> None:
     """Put ``export`` into the application; what it prints goes to ``out``."""
 
     @app.command()
     def export(
-        dataset: Annotated[str, typer.Argument(help="A dataset: folder or s3:// address.", show_default=False)],
+        dataset: DatasetArgument,
         form: Annotated[
             str,
             typer.Option(
@@ -40,7 +42,7 @@ def add_export(app: typer.Typer, out: Console) -> None:
         per_file: Annotated[
             int | None, typer.Option("--samples-per-file", min=1, help="Where a form puts several into a file.")
         ] = None,
-        version: Annotated[str | None, typer.Option("--version", help="A version instead of the current one.")] = None,
+        version: VersionOption = None,
     ) -> None:
         """Write a dataset in another published form: with licences, a card and a list of files."""
         from terraweft.export import Conditions, run_export
