@@ -19,8 +19,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.job_by_hand import script
+from bench.job_inputs import BLOCK, SIZE, write_items, write_recipe
 from bench.memory import MAIN_JOB_BYTES, taken
-from bench.p0_main_job import BLOCK, SHARE, SIZE, script, write_items, write_recipe
+from bench.p0_main_job import SHARE
 from bench.record import record, spread
 from bench.scenes import BUILD, SceneSet, make_scenes
 from bench.serving import served, stac_served

@@ -18,117 +18,28 @@ window is taken off as its start-up. stackstac runs on a LocalCluster of two. Bo
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.job_by_hand import script, script_in_two_passes
+from bench.job_inputs import BLOCK, SIZE, write_items, write_job, write_recipe
 from bench.memory import MAIN_JOB_BYTES, taken
 from bench.record import record, spread
-from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, SceneSet, footprint, make_scenes
+from bench.scenes import BUILD, SceneSet, make_scenes
 from bench.serving import served, stac_served
 
-CHIP, BLOCK, SIZE = 256, 512, 4352
 SHARE, TIMES = 0.8, 8.0
 WORK = BUILD / "p0"
 TWO_PASSES = "script in two passes with hashes, tar"
 KINDS = {"tar": ["webdataset"], "tar and zarr": ["webdataset", "zarr"]}
-
-
-def write_items(scenes: SceneSet, base: str, folder: Path) -> list[Path]:
-    """The scenes as Sentinel-2 L2A items of four bands, and their collection, for a STAC server."""
-    import shapely
-
-    folder.mkdir(parents=True, exist_ok=True)
-    features = []
-    outline = shapely.from_wkb(footprint(scenes.georef))
-    for number in range(scenes.scenes):
-        item = scenes.item(number, base)
-        assets = {
-            ref.band: {
-                "href": ref.href, "type": "image/tiff; application=geotiff", "roles": ["data"], "gsd": 10,
-                "bands": [{"name": ref.band, "data_type": "uint16", "nodata": 0, "raster:scale": 1e-4,
-                           "raster:offset": 0.0}],
-            }
-            for ref in item.refs
-        }  # fmt: skip
-        lattice = {
-            "proj:code": f"EPSG:{EPSG}", "proj:epsg": EPSG, "proj:shape": list(scenes.georef.shape_yx),
-            "proj:transform": [*scenes.georef.transform, 0, 0, 1],
-        }  # fmt: skip
-        properties = {
-            "datetime": item.datetime_utc.strftime("%Y-%m-%dT%H:%M:%SZ"), "platform": "sentinel-2a",
-            "s2:processing_baseline": "03.01", "license": "CC-BY-4.0", "eo:cloud_cover": 0.0, **lattice,
-        }  # fmt: skip
-        document = {
-            "type": "Feature", "stac_version": "1.1.0", "stac_extensions": [], "id": item.item_id,
-            "collection": "sentinel-2-l2a", "geometry": json.loads(shapely.to_geojson(outline)),
-            "bbox": list(outline.bounds), "links": [], "assets": assets, "properties": properties,
-        }  # fmt: skip
-        features.append(document)
-    extent = {"spatial": {"bbox": [list(outline.bounds)]}, "temporal": {"interval": [[None, None]]}}
-    collection = {
-        "type": "Collection", "stac_version": "1.1.0", "id": "sentinel-2-l2a", "description": "-",
-        "license": "CC-BY-4.0", "extent": extent, "links": [],
-    }  # fmt: skip
-    (folder / "collection.json").write_text(json.dumps(collection))
-    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    return [folder / "collection.json", folder / "items.json"]
-
-
-def write_recipe(path: Path, catalog: str, edge: int, scenes: SceneSet, kinds: list[str]) -> None:
-    """An imagery-only recipe: ``edge`` x ``edge`` places, one chip per place and date.
-
-    A chip's one day comes from a table beside the recipe (`schemas.recipe_windows.Seasons` with a table).
-    """
-    import yaml
-
-    step, name = CHIP * 10, "days.csv"
-    days = [scenes.item(number, "").datetime_utc.date().isoformat() for number in range(scenes.scenes)]
-    chips = [(row, column, number) for row in range(edge) for column in range(edge) for number in range(len(days))]
-    cells = [
-        {"id": chip_name(row, column, number), "epsg": EPSG, "region": "r",
-         "bounds": [LEFT + column * step, TOP - (row + 1) * step, LEFT + (column + 1) * step, TOP - row * step]}
-        for row, column, number in chips
-    ]  # fmt: skip
-    lines = [f"{chip_name(*chip)},{days[chip[2]]},{days[chip[2]]},{days[chip[2]]}" for chip in chips]
-    path.with_name(name).write_text("\n".join(["chip_id,start,peak,end", *lines]) + "\n")
-    recipe: dict[str, Any] = {
-        "format": 1,
-        "name": "p0",
-        "catalogs": {"c": {"kind": "stac-api", "href": catalog, "allow_local": True}},
-        "grid": {"kind": "list", "gsd_m": 10, "cells": cells},
-        "time": {"start": days[0], "end": days[-1],
-                 "windows": {"kind": "seasons", "calendar": "phenology", "table": name}},
-        "modalities": {
-            "s2": {
-                "sensor": "sentinel-2-l2a", "catalog": "c", "collection": "sentinel-2-l2a", "bands": list(BANDS),
-                "select": {"how": "all", "max_dates": 1},
-            }
-        },
-        "register": {"mode": "off"},
-        "split": {"method": "none"},
-        "write": {"kinds": kinds},
-    }  # fmt: skip
-    path.write_text(yaml.safe_dump(recipe))
-
-
-def chip_name(row: int, column: int, scene: int) -> str:
-    """Id of the chip of a place and a date."""
-    return f"p{row:02d}_{column:02d}_{scene}"
 
 
 def build(recipe: Path, root: Path) -> None:
@@ -179,109 +90,6 @@ def engines() -> None:
 
         with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"):  # type: ignore[no-untyped-call]
             print(json.dumps({"ready": time.monotonic() - began}))
-
-
-def chips_of_scenes(scenes: SceneSet, base: str, edge: int) -> Iterator[np.ndarray[Any, Any]]:
-    """Scene by scene (place, band, y, x): each block once, two threads."""
-    import rasterio
-    from rasterio.windows import Window
-
-    from sources.openers import GDAL_OPTIONS
-
-    side = edge * CHIP
-
-    def read(job: tuple[int, int]) -> np.ndarray[Any, Any]:
-        scene, band = job
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(scenes.refs(scene, base)[band].href) as file:
-            return np.asarray(file.read(1, window=Window(0, 0, side, side)))
-
-    with ThreadPoolExecutor(2) as pool:
-        for scene in range(scenes.scenes):
-            layers = np.stack(list(pool.map(read, [(scene, band) for band in range(len(BANDS))])))
-            cubes = layers.reshape(len(BANDS), edge, CHIP, edge, CHIP).transpose(1, 3, 0, 2, 4)
-            yield np.ascontiguousarray(cubes).reshape(edge * edge, len(BANDS), CHIP, CHIP)
-
-
-def add_chip(tar: tarfile.TarFile, name: str, chip: np.ndarray[Any, Any]) -> None:
-    """A chip as a member."""
-    buffer = io.BytesIO()
-    np.save(buffer, chip)
-    info = tarfile.TarInfo(name)
-    info.size = buffer.tell()
-    buffer.seek(0)
-    tar.addfile(info, buffer)
-
-
-class Hashed:
-    """A file that is hashed while it is written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.digest = file, hashlib.sha256()
-
-    def tell(self) -> int:
-        """Bytes written."""
-        return self.file.tell()
-
-    def write(self, data: Any) -> int:
-        """Hash and write."""
-        self.digest.update(data)
-        return self.file.write(data)
-
-
-def script(scenes: SceneSet, base: str, edge: int, root: Path, with_zarr: bool) -> None:
-    """What a skilled person writes by hand: one tar."""
-    import zarr
-
-    from shards.zarr_arrays import compressor
-
-    root.mkdir(parents=True)
-    store = None
-    if with_zarr:
-        store = zarr.create_array(
-            root / "a.zarr", shape=(scenes.scenes, edge * edge, len(BANDS), CHIP, CHIP), dtype="uint16",
-            chunks=(1, 1, len(BANDS), CHIP, CHIP), shards=(1, 16, len(BANDS), CHIP, CHIP),
-            compressors=compressor("lz4", "uint16"),
-        )  # fmt: skip
-    with tarfile.open(root / "a.tar", "w") as tar:
-        for scene, chips in enumerate(chips_of_scenes(scenes, base, edge)):
-            if store is not None:
-                store[scene] = chips
-            for place, chip in enumerate(chips):
-                add_chip(tar, f"p{place:04d}_{scene}.npy", chip)
-
-
-def script_in_two_passes(scenes: SceneSet, base: str, edge: int, root: Path) -> None:
-    """The same by somebody who wants to resume and to know what was written: raw pixels of each scene, then a tar of
-    every second one by each of two threads, with the hash of every sample and of the tar.
-    """
-    root.mkdir(parents=True)
-    for scene, chips in enumerate(chips_of_scenes(scenes, base, edge)):
-        chips.tofile(root / f"{scene}.raw")
-
-    def write(first: int) -> tuple[list[str], str]:
-        shape, samples = (edge * edge, len(BANDS), CHIP, CHIP), []
-        with (root / f"{first}.tar").open("wb") as file:
-            hashed = Hashed(file)
-            with tarfile.open(fileobj=hashed, mode="w") as tar:
-                for scene in range(first, scenes.scenes, 2):
-                    for place, chip in enumerate(np.memmap(root / f"{scene}.raw", np.uint16, "r", shape=shape)):
-                        samples.append(hashlib.sha256(chip).hexdigest())
-                        add_chip(tar, f"p{place:04d}_{scene}.npy", chip)
-        return samples, hashed.digest.hexdigest()
-
-    with ThreadPoolExecutor(2) as pool:
-        (root / "hashes.json").write_text(json.dumps(list(pool.map(write, range(2)))))
-
-
-def write_job(path: Path, edge: int, scenes: SceneSet) -> None:
-    """The same chips for the peers."""
-    step = CHIP * 10
-    windows = [
-        [chip_name(row, column, number), LEFT + column * step, TOP - (row + 1) * step, LEFT + (column + 1) * step,
-         TOP - row * step, scenes.item(number, "").datetime_utc.date().isoformat()]
-        for row in range(edge) for column in range(edge) for number in range(scenes.scenes)
-    ]  # fmt: skip
-    path.write_text(json.dumps({"bands": list(BANDS), "epsg": EPSG, "windows": windows}))
 
 
 def rslearn(stac: str, job: Path, root: Path) -> float:

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.p0_main_job import write_items
+from bench.job_inputs import write_items
 from bench.record import record, spread
 from bench.scenes import BANDS, BUILD, EPSG, LEFT, TOP, SceneSet, make_scenes
 from bench.serving import served
