@@ -28,8 +28,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.paired import difference, verdict
 from bench.record import record, spread
-from bench.reproduction import BY_LOOK, RIGHT_ALONE, TRUTH, Series, World, difference, verdict
+from bench.taught_worlds import BY_LOOK, RIGHT_ALONE, TRUTH, Series, World
 from schemas.recipe_gates import GateTraining
 
 SEEDS = (91, 92, 93, 94, 95)

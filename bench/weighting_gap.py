@@ -28,8 +28,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.paired import difference, verdict
 from bench.record import record
-from bench.reproduction import ABSTAINS, BY_LOOK, LEAST, LEAST_ALIKE, Series, difference, verdict
+from bench.taught_worlds import ABSTAINS, BY_LOOK, LEAST, LEAST_ALIKE, Series
 from bench.weighting import ALIKE, WEIGHTED, further_of, learned, rows_of
 
 GAP = "_N45"
