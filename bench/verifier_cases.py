@@ -59,11 +59,10 @@ def _class(chip: Chip, true: bool) -> Case | None:
 
 def _absence(chip: Chip, true: bool) -> Case | None:
     """Denies what is there."""
-    pool = chip.absent if true else list(chip.present)
-    pool = [code for code in pool if code not in (50,)] if true else pool
+    pool = chip.absent if true else chip.present
     if not pool:
         return None
-    word = chip.word(chip.pick(pool)).removeprefix("a ")
+    word = chip.noun(chip.pick(pool))
     text = chip.pick(
         (f"There is no {word} in the scene.", f"The scene is free of {word}.", f"No {word} can be seen.",
          f"The scene lacks {word}.",
@@ -82,7 +81,7 @@ def _share(chip: Chip, true: bool) -> Case | None:
     told = round(share)
     if not true:
         told = chip.pick([v for v in range(2, 99) if abs(v - share) >= max(8.0, 0.3 * share)])
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     text = chip.pick(
         (f"{_capital(word)} covers about {told}% of the scene.", f"Roughly {told} per cent of the ground is {word}.",
          f"{told}% of the area is taken up by {word}.", f"The share of {word} is {told}%.",
@@ -110,7 +109,7 @@ def _fraction(chip: Chip, true: bool) -> Case | None:
     if not rows:
         return None
     code, words, _ = chip.pick(rows)
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     text = chip.pick(
         (f"About {words} of the scene is {word}.", f"{_capital(word)} takes up about {words} of the ground.",
          f"Roughly {words} of the land lies under {word}.")
@@ -129,7 +128,7 @@ def _region_share(chip: Chip, true: bool) -> Case | None:
     told = round(share)
     if not true:
         told = chip.pick([v for v in range(2, 99) if abs(v - share) >= max(8.0, 0.3 * share)])
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     where = QUARTERS[name]
     text = chip.pick(
         (f"In the {where}, {word} covers about {told}% of the ground.",
@@ -152,7 +151,7 @@ def _count(chip: Chip, true: bool) -> Case | None:
     code = chip.pick(chip.single() or chip.present)
     count = len(chip.patches(code))
     count = count if true else count + int(chip.pick([1, 2, 5]))
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     if count < 2 or not chip.only(code):
         return None
     text = chip.pick((f"There are {count} patches of {word}.", f"The scene holds {count} separate patches of {word}."))
@@ -170,7 +169,7 @@ def _area(chip: Chip, true: bool) -> Case | None:
     if not true and abs(told - share) < 0.25 * share:
         return None
     figure = f"{told / 1e4:.2f} ha" if told >= 1e4 else f"{round(told / 100) * 100:,} m²"
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     text = chip.pick(
         (f"The largest patch of {word} measures {figure}.", f"The biggest block of {word} covers {figure}.")
     )
@@ -213,7 +212,7 @@ def _place(chip: Chip, true: bool) -> Case | None:
     if not rows:
         return None
     code, where, filled = chip.pick(rows)
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     text = chip.pick(
         (f"The {word} lies mostly in the {where}.", f"Most of the {word} is found in the {where}ern part.",
          f"{_capital(word)} is concentrated in the {where}.", f"In the {where} there is {word}.",
@@ -231,7 +230,7 @@ def _quantity(chip: Chip, true: bool) -> Case | None:
     """``almost all``, ``most``, ``entirely`` that say too much."""
     code = max(chip.shares, key=lambda c: chip.shares[c]) if true else chip.pick(chip.single() or chip.present)
     share = chip.shares[code]
-    word = chip.word(code).removeprefix("a ")
+    word = chip.noun(code)
     rows = [(90, "almost all of the scene"), (55, "most of the scene"), (55, "the majority of the ground")]
     fitting = [words for least, words in rows if (share >= least if true else share <= least - 12)]
     if not fitting or not chip.only(code):
@@ -245,13 +244,13 @@ def _comparison(chip: Chip, true: bool) -> Case | None:
     """Which of two is more, the wrong way round."""
     pairs = [
         (a, b) for a in chip.single() for b in chip.single()
-        if chip.shares[a] - chip.shares[b] >= 4 and not {a, b} & {80} - set(chip.present)
+        if chip.shares[a] - chip.shares[b] >= 4
     ]  # fmt: skip
     if not pairs:
         return None
     more, less = chip.pick(pairs)
     first, second = (more, less) if true else (less, more)
-    one, other = (chip.word(code).removeprefix("a ") for code in (first, second))
+    one, other = (chip.noun(code) for code in (first, second))
     top = max(chip.shares, key=lambda c: chip.shares[c])
     rows = [
         f"There is more {one} than {other}.", f"{_capital(one)} covers more ground than {other}.",
@@ -282,7 +281,7 @@ def _direction(chip: Chip, true: bool) -> Case | None:
     way = names[round(angle / 45 + (0 if true else int(chip.pick([2, 3, 4, 5, 6])))) % 8]
     if not true and set(way.split("-")) <= set(names[round(angle / 45) % 8].split("-")):
         return None
-    one, other = (chip.word(code).removeprefix("a ") for code in (a, b))
+    one, other = (chip.noun(code) for code in (a, b))
     text = chip.pick(
         (f"The largest patch of {one} lies to the {way} of the largest patch of {other}.",
          f"{_capital(one)} lies {way} of the {other}.")
@@ -307,7 +306,7 @@ def _touch(chip: Chip, true: bool) -> Case | None:
     if not able:
         return None
     a, b = chip.pick(able)
-    one, other = (chip.word(code).removeprefix("a ") for code in (a, b))
+    one, other = (chip.noun(code) for code in (a, b))
     verb = chip.pick(("borders on", "is adjacent to", "lies next to", "meets", "adjoins"))
     facts = (f"border.{a}.{b}",) if true else (f"share.{a}", f"share.{b}")
     return Case("touching", f"{_capital(one)} {verb} {other}.", facts, true)
@@ -327,7 +326,7 @@ def _shape(chip: Chip, true: bool) -> Case | None:
         "irregular": "irregular",
     }
     told = words[str(fact.value)] if true else chip.pick([w for v, w in words.items() if v != fact.value])
-    word = chip.word(int(fact.fact_id.split(".")[1])).removeprefix("a ")
+    word = chip.noun(int(fact.fact_id.split(".")[1]))
     text = chip.pick((f"The largest patch of {word} is {told}.", f"The main patch of {word} is {told} in shape."))
     return Case("shape", text, (fact.fact_id,), true)
 
@@ -390,7 +389,7 @@ def _styled(kind: str, bad: tuple[str, ...]) -> Maker:
 
     def make(chip: Chip, true: bool) -> Case | None:
         code = chip.pick(chip.present)
-        word = chip.word(code).removeprefix("a ")
+        word = chip.noun(code)
         text = chip.pick(PLAIN if true else bad).format(word=word, Word=_capital(word))
         return Case(kind, text, (f"share.{code}",), true)
 
@@ -410,9 +409,7 @@ def _cited(kind: str) -> Maker:
 
     def make(chip: Chip, true: bool) -> Case | None:
         code = chip.pick(chip.present)
-        text = chip.pick(PLAIN).format(
-            word=chip.word(code).removeprefix("a "), Word=_capital(chip.word(code).removeprefix("a "))
-        )
+        text = chip.pick(PLAIN).format(word=chip.noun(code), Word=_capital(chip.noun(code)))
         if true:
             return Case(kind, text, (f"share.{code}", "dominant"), True)
         wrong = (

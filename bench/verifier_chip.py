@@ -93,6 +93,10 @@ class Chip:
         """A word for a class."""
         return str(self.pick(SAID[code]))
 
+    def noun(self, code: int) -> str:
+        """A word for a class, without an article."""
+        return self.word(code).removeprefix("a ")
+
     def only(self, code: int) -> bool:
         """Whether no other class of the chip goes by the words of this one."""
         return not any(code in BRINGS.get(other, ()) for other in self.present)
