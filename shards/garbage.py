@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,10 +150,13 @@ def _is_kept(parts: Sequence[str]) -> bool:
 
 
 def _remove_empty_folders(storage: FolderStorage) -> None:
+    """Those that removed files leave; of a ``work`` that is a link none, nor what stands in another's way by then."""
     for name in (layout.VERSIONS, layout.SHARDS, layout.WORK):
-        for folder in sorted((storage.folder / name).rglob("*"), reverse=True):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        root = storage.folder / name
+        for folder in sorted(root.rglob("*"), reverse=True) if not root.is_symlink() else ():
+            if folder.is_dir():
+                with suppress(OSError):  # it holds something, perhaps since a moment ago
+                    folder.rmdir()
 
 
 def _clean_zarr(storage: Storage, dangling: tuple[str, ...]) -> int:

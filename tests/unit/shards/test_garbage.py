@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def test_nothing_is_removed_behind_a_link(dataset_root: Path, tmp_path: Path, na
     folder.symlink_to(home)
     with pytest.raises(DatasetError, match=f"{name}: this is a link"):
         find_garbage(open_storage(dataset_root), keep=1, work=True)
+
+
+def test_empty_folders_behind_a_link_of_work_stay(dataset_root: Path, tmp_path: Path) -> None:
+    """A build's own files on a faster disk, or one folder of them: what lies beside them there is not the dataset's."""
+    home, other = tmp_path / "home", tmp_path / "other"
+    for folder in (home / "mine", other):
+        folder.mkdir(parents=True)
+    shutil.rmtree(dataset_root / "work", ignore_errors=True)
+    (dataset_root / "work").symlink_to(home)
+    storage = open_storage(dataset_root)
+    remove_garbage(storage, find_garbage(storage, keep=1))
+    assert (home / "mine").is_dir()
+    (dataset_root / "work").unlink()
+    (dataset_root / "work" / "runs").mkdir(parents=True)
+    (dataset_root / "work" / "linked").symlink_to(other)
+    remove_garbage(storage, find_garbage(storage, keep=1, work=True))
+    assert [path.name for path in (dataset_root / "work").iterdir()] == ["linked"]
+    assert other.is_dir()
 
 
 def test_old_versions_are_forgotten_with_their_shards_and_chunks(history: tuple[Path, Storage, list[str]]) -> None:
