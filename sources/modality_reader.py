@@ -319,8 +319,9 @@ class ModalityReader:
         self._each({i: list(chips.values()) for i, chips in wanted.items()}, self._read_pixels, self.unread)
 
     def _raise_unread(self, chip: ChipSpec, index: int) -> None:
+        """Raise why an item of the date has no pixels here: what failed for an earlier batch may have come since."""
         for item in sorted(self.sources[chip.chip_id][index].items, key=lambda item: item.item_id):
-            if item.item_id in self.unread:
+            if (item.item_id, chip.chip_id, self.groups[0].group) not in self._pixels:
                 raise self.unread[item.item_id]
 
     def _date(self, chip: ChipSpec, source: DateSource) -> dict[str, Date]:

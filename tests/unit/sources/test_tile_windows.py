@@ -15,9 +15,12 @@ from rasterio.enums import Resampling
 import sources.modality_reader
 from chips.rows import chip_row
 from schemas.chip import Valid
+from schemas.errors import TransientSourceError
 from schemas.georef import GeoRef
 from schemas.scene import SceneRef
 from sources import item_reader
+from sources.openers import PlainOpener
+from sources.retry import PATIENCE
 from tests.unit.sources.scenes_made_up import LEFT, TOP, WHEN, chip, item, reading, recipe
 from tests.unit.sources.test_tile_reader import SCENE, clear, cut, numbers, s2
 
@@ -126,6 +129,28 @@ def test_composites_are_made_in_bounded_batches(make_raster: MakeRaster, monkeyp
     for first, second in zip(whole.chips, one_by_one.chips, strict=True):
         assert first.layers["m"].identical(second.layers["m"])
     assert [step["chips"] for step in one_by_one.steps] == [["a", "b", "c"]] * 3
+
+
+def test_an_item_that_fails_for_one_batch_is_read_for_the_next(
+    make_raster: MakeRaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is gone for a minute: chips whose pixels came afterwards had failed with what was wrong before."""
+    items = dates(make_raster, [0, 1])
+
+    class Away(PlainOpener):
+        tries = 0
+
+        def resolve(self, href: str) -> str:
+            if href == items[0].refs[0].href and self.tries < PATIENCE.attempts:
+                self.tries += 1
+                raise TransientSourceError("connection reset", href)
+            return super().resolve(href)
+
+    rules = recipe(bands=["B02"], select={"max_dates": 9}, composite={"how": "median"})
+    monkeypatch.setattr(sources.modality_reader, "HELD_BYTES", 1)
+    done = reading(rules, *items).read(chip("a"), chip("b", LEFT + 120), opener=Away())
+    assert [outcome.chip_id for outcome in done.outcomes] == ["a"]
+    assert [found.spec.chip_id for found in done.chips] == ["b"]
 
 
 def test_radar_is_averaged_as_power_and_passes_do_not_mix(make_raster: MakeRaster) -> None:
