@@ -57,6 +57,8 @@ class _Loader(yaml.SafeLoader):
         value = super().construct_scalar(node)
         if isinstance(value, str):
             value.encode()  # half of a surrogate pair is no character, and no file holds it
+            if "\0" in value:  # which ends a path, and no name holds it
+                raise ValueError(value)
         return value
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:

@@ -160,6 +160,11 @@ BROKEN = {
     ),
     "list as a key": ("grid:\n", "? [a]\n: b\ngrid:\n", "x.yaml:8: not valid YAML: a key is one word"),
     "half a character": ("name: small", 'name: small\ntitle: "\\ud800"', "x.yaml:3: title: '\\ud800' is no text"),
+    "end of a path": (
+        "bbox: [11.9, 47.8, 12.1, 47.9]",
+        'geojson: "a\\0b"',
+        "x.yaml:7: regions.0.geojson: 'a\\x00b' is no text",
+    ),
     "merge key": ("grid:\n", "<<: {seed: 8}\ngrid:\n", "x.yaml:8: not valid YAML: merge keys are"),
     "word for a list": ("{sensor:", "{bands: B02, sensor:", "modalities.s2.bands: Input should be a list, as [a, b]"),
     "list for keys": ("{start: 2021-01-01, end: 2022-12-31}", "[2021]", "time: Input should be keys with values"),
