@@ -5,7 +5,6 @@ Nothing large travels: a worker gets a `Job` and a `Tile`, leaves fragments on d
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, replace
@@ -44,8 +43,6 @@ from sources.correction import corrected
 from sources.label_reader import LabelReader, by_items
 from sources.retry import call_with_retries, is_garbled
 from sources.tile_reader import failed
-
-log = logging.getLogger(__name__)
 
 UNFINISHED = ".failed"
 """Ending of a tile's folder in which a chip failed: good for this run, done again by the next."""

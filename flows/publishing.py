@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,8 +37,6 @@ from shards.tar import WrittenShard
 from shards.version import publish
 from shards.zarr_write import Spread
 from sources.openers import public_name, unsigned
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,6 @@ from reference.vocabulary import learn_vocabulary
 from reference.words import learn_words
 from schemas.errors import UserError
 
-log = logging.getLogger(__name__)
-
 PIXEL_PARTS = ("pixels.", "head.")
 """Parts of the model that see single pixels."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ from shards.zarr_store import tags
 PLACED = [*COLUMNS, "sample_sha256", "zarr_index"]
 """Columns that say where a sample lies and what its bytes are."""
 
-log = logging.getLogger(__name__)
 
 DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,

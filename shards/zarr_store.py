@@ -12,7 +12,6 @@ Chips with fewer dates or pixels than the group's largest are padded: times NaT,
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -33,8 +32,6 @@ from shards.guard import redact
 from shards.layout import ZARR, sync_file, sync_folder
 from shards.storage import FolderStorage, Storage
 from shards.zarr_record import ZarrRecord, digest_of
-
-log = logging.getLogger(__name__)
 
 REFS = f"{ZARR}/refs"
 """Folder in which Icechunk keeps its branch and its tags, each in a folder of its own."""

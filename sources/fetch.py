@@ -6,7 +6,6 @@ those that must not be opened; a signature that the server refuses is renewed on
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -30,8 +29,6 @@ from sources.bodies import timely
 from sources.connect import PublicPool, PublicSecurePool
 from sources.faults import error_of_status
 from sources.openers import is_in_clear, redirected, unsigned
-
-log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 15.0
 SILENT_SECONDS = 30.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,8 +17,6 @@ from schemas.errors import TransientSourceError
 from schemas.labels import Feature, FeatureTable
 from sources.faults import error_of_status
 from sources.features import WGS84, TagsWanted, id_order, is_area, to_feature
-
-log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
 """osmnx keeps its settings in a module: one query at a time in a process."""

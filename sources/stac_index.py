@@ -9,7 +9,6 @@ stac-geoparquet does it, without the nulls that columns add.
 from __future__ import annotations
 
 import json
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,7 +40,6 @@ from sources.stac_index_columns import (
 )
 from sources.window import NONSENSE, SearchWindow, found_item, name_of
 
-log = logging.getLogger(__name__)
 Read = TypeVar("Read")
 
 ITEM_COLUMN = "terraweft:item"

@@ -8,7 +8,6 @@ before anything is sent: between two lookups its owner could change the answer (
 from __future__ import annotations
 
 import json
-import logging
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from sources.bodies import ACCEPTED, unpacked
 from sources.connect import refuses_private
 from sources.faults import error_of_status
 from sources.openers import MOST_REDIRECTS, redirected, refusal_now, unsigned
-
-log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60.0
 MOST_BYTES = 256 * 1024 * 1024
