@@ -37,6 +37,8 @@ class Said:
     """Concept -> classes of the chip that a mention of it may mean."""
     earlier: tuple[Mention, ...] = ()
     """Covers that the text before this sentence asserts; their characters are those of other sentences."""
+    nouns: frozenset[tuple[str, str]] = frozenset()
+    """(noun, ``class:<code>``) of the legend, see `find_mentions`."""
     read: list[tuple[int, int]] = field(default_factory=list)
     """First and last characters of the comparing words that some rule has judged: `unread` refuses the others."""
 
