@@ -9,6 +9,7 @@ from itertools import combinations
 from captioners.lexicon import singular
 from captioners.mentions import Mention, Place
 from captioners.quantities import ANY_SORT, Number
+from captioners.reading import Reading
 from schemas.facts import Fact
 
 Held = tuple[Mention, Place]
@@ -19,7 +20,8 @@ OF_LABEL = ("share", "dominant", "patches", "object", "place", "adjacency", "rel
 """Kinds of facts of the label: where they are cited, a cover is that of the label, not a map feature alone."""
 MOVED = re.compile(
     r"\b(?:green(?:ed|er|ing|ness)|(?:turned|stayed|remained) green|brown(?:ed|ing)|thinn(?:ed|ing)|"
-    r"chang(?:ed?|es|ing)|flooded|dried|loss(?:es)?|gains?|lost vegetation)\b",
+    r"chang(?:ed?|es|ing)|flooded|dried|loss(?:es)?|gains?|lost vegetation|"
+    r"(?:turned|became|grew|got) (?:\w+ )?(?:barer|wetter|drier|sparser))\b",
     re.I,
 )
 """Words of what came and went between two dates."""
@@ -130,6 +132,22 @@ def values_of_sort(number: Number, text: str, able: Sequence[Fact], cited: Seque
 def tells_the_step(text: str, cited: Sequence[Fact]) -> bool:
     """Whether a sentence of a change tells that step."""
     return bool(_STEP.search(text)) and any(fact.kind == "change" for fact in cited)
+
+
+_OF_SCENE = re.compile(
+    r"\b(?:scene|image|chip|landscape|view|picture|area|tile) (?:is|measures?|spans?|covers?|extends?(?: over)?|"
+    r"stretches|shows|has) (?:an area )?(?:of )?$",
+    re.I,
+)
+_SIDE = re.compile(r"\s*(?:wide|high|long|tall|across|by|x|in (?:width|height)|from (?:north|south|east|west))\b", re.I)
+
+
+def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
+    """Metres of the scene's sides where a figure tells one ("the scene is 960 m wide"); None where it tells another."""
+    if number.kind != "length" or not (_OF_SCENE.search(text[: number.start]) and _SIDE.match(text, number.end)):
+        return None
+    facts = [reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
+    return [float(fact.value) for fact in facts if fact is not None]
 
 
 def counted(number: Number, text: str, cited: Sequence[Fact]) -> list[float] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from captioners.mentions import Place
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import DateReading, Reading
 from schemas.facts import Fact
@@ -62,9 +63,10 @@ def days_of(number: Number, text: str, reading: Reading) -> frozenset[str]:
 
 
 def told_then(cited: Sequence[Fact], number: Number, text: str, reading: Reading) -> list[Fact]:
-    """The cited facts without those that were measured on another day than the figure's."""
+    """The cited facts without those that were measured on another day than the figure's, or by another sensor."""
     days = days_of(number, text, reading)
-    return [fact for fact in cited if not days or (day := _DAY.search(fact.fact_id)) is None or day.group(1) in days]
+    of_it = of_sensor(cited, text, reading)
+    return [fact for fact in of_it if not days or (day := _DAY.search(fact.fact_id)) is None or day.group(1) in days]
 
 
 def seasons_then(text: str, reading: Reading) -> set[str]:
@@ -88,6 +90,27 @@ def dates_of_sensor(text: str, reading: Reading) -> list[DateReading]:
     return [d for d in reading.dates if any(name.startswith(wanted[0]) for name in d.values)]
 
 
+_SENSORS = {
+    "s2": re.compile(r"\b(?:Sentinel-2|S2)\b"),
+    "s1": re.compile(r"\b(?:Sentinel-1|S1)\b"),
+    "landsat": re.compile(r"\bLandsat\b"),
+    "enmap": re.compile(r"\bEnMAP\b"),
+}
+"""How the names of a sensor's modalities begin -> what people call it."""
+
+
+def of_sensor(cited: Sequence[Fact], text: str, reading: Reading) -> list[Fact]:
+    """The cited facts without those of other sensors than the one that a sentence names; all where it names none, or
+    several.
+    """
+    named = [head for head, pattern in _SENSORS.items() if pattern.search(text)]
+    sources = {one.tag.split(".")[0] for one in reading.dates}
+    if len(named) != 1 or not any(source.startswith(named[0]) for source in sources):
+        return list(cited)
+    others = {source for source in sources if not source.startswith(named[0])}
+    return [fact for fact in cited if not others & set(fact.fact_id.split("."))]
+
+
 _WAYS = {
     "greener": r"green(?:er|ed|ing)|denser|gain\w*|rose|grew",
     "barer": r"thinn\w*|barer|sparser|browned|lost|losing|less green|fell|declin\w*|decreas\w*|dropp\w*",
@@ -97,13 +120,21 @@ _WAYS = {
 _CLAUSE = re.compile(r"[;,]|\b(?:while|whereas)\b")
 
 
-def told_way(cited: Sequence[Fact], number: Number, text: str) -> list[Fact]:
-    """The cited facts without those of ground that changed in another way than the clause of a figure says."""
-    start = max((m.end() for m in _CLAUSE.finditer(text, 0, number.start)), default=0)
-    end = next((m.start() for m in _CLAUSE.finditer(text, number.end)), len(text))
-    ways = {name for name, words in _WAYS.items() if re.search(rf"\b(?:{words})\b", text[start:end], re.I)}
+def _ways_in(text: str) -> set[str]:
+    return {name for name, words in _WAYS.items() if re.search(rf"\b(?:{words})\b", text, re.I)}
+
+
+def told_way(cited: Sequence[Fact], told: Number | Place, text: str) -> list[Fact]:
+    """The cited facts without those of ground that changed in another way than the clause of a figure or a place says,
+    or the sentence, where it tells of one way alone.
+    """
+    start = max((m.end() for m in _CLAUSE.finditer(text, 0, told.start)), default=0)
+    end = next((m.start() for m in _CLAUSE.finditer(text, told.end)), len(text))
+    ways = _ways_in(text[start:end])
+    if not ways and len(_ways_in(text)) == 1:
+        ways = _ways_in(text)
     return [
         f
         for f in cited
-        if not ways or f.kind != "change" or (name := f.fact_id.rsplit(".", 1)[-1]) not in _WAYS or name in ways
+        if not ways or f.kind != "change" or not (own := _WAYS.keys() & set(f.fact_id.split("."))) or own & ways
     ]

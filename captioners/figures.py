@@ -15,7 +15,7 @@ from captioners.mentions import Mention, find_mentions, find_places
 from captioners.pieces import is_counted
 from captioners.placed import held_in
 from captioners.quantities import Number, find_numbers, is_day
-from captioners.ranks import is_bound
+from captioners.ranks import is_bound, is_so_many
 from captioners.regions import CELLS, parts_of
 from schemas.facts import Fact
 
@@ -109,7 +109,7 @@ def _percents(said: Said) -> Iterable[Claim]:
     parts = attributed.regions_of_figures(text, percents, places)
     for rank, number in enumerate(percents):
         own = [parts[number.start]] if number.start in parts else []
-        if is_bound(text, number):
+        if is_bound(text, number) or is_so_many(text, number):
             continue
         near = [asserted[rank]] if paired else neighbours(number, asserted)
         then = told_way(told_then(said.cited, number, text, said.reading), number, text)
@@ -195,7 +195,9 @@ def _is_borne_out(said: Said, number: Number) -> bool:
     if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:kinds|types|classes|covers)", text[number.end :]):
         values = [float(len({m.concept for m in mentions})), float(len(said.reading.classes))]
     things = attributed.counted(number, text, cited)
-    return any(number.allows(value) for value in (values if things is None else things))
+    sides = attributed.sides(number, text, said.reading)
+    told = sides if sides is not None else values if things is None else things
+    return any(number.allows(value) for value in told)
 
 
 def _scattered(said: Said, mention: Mention) -> list[str]:

@@ -20,7 +20,8 @@ from captioners.reading import Reading
 def levels(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     rules = (
-        _dates, _pictures, _apart, _multiple, _order, _steady, _moved_most, _heights, _higher, _gentle, _came_or_went,
+        _dates, _pictures, _apart, _multiple, _order, _steady, _extreme, _moved_most, _heights, _higher, _gentle,
+        _came_or_went,
     )  # fmt: skip
     for rule in rules:
         yield from rule(said)
@@ -121,18 +122,65 @@ def _order(said: Said) -> Iterable[Claim]:
         yield "trend", "the later date is named first"
 
 
+_RADAR = re.compile(r"\b(?P<name>V[VH])\b|\bbackscatter\b")
+
+
+def _series(said: Said) -> list[dict[str, float]]:
+    """ISO day -> mean of the index, or backscatter in dB, that a sentence speaks of, for each modality that has it on
+    two dates or more.
+    """
+    index, radar = _INDEX.search(said.text), _RADAR.search(said.text)
+    if index is None and radar is None:
+        return []
+    name = f"index.{(index.group('name') or 'ndvi').lower()}" if index else "sar.vv"
+    if radar is not None:
+        name = f"sar.{(radar.group('name') or 'vv').lower()}"
+    found: dict[str, dict[str, float]] = {}
+    for one in dates_of_sensor(said.text, said.reading):
+        if name in one.values:
+            found.setdefault(one.tag.split(".")[0], {})[one.day] = float(one.values[name])
+    return [days for days in found.values() if len(days) > 1]
+
+
 _STEADY = re.compile(
-    r"\b(?:remained|stayed|was|were|is|are) (?:\w+ )?(?:the same|unchanged|stable|constant|steady)\b", re.I
+    r"\b(?:remained|stayed|was|were|is|are) (?:\w+ )?(?:the same|unchanged|stable|constant|steady)\b"
+    r"|\b(?:hardly|barely|scarcely) (?:changed|moved|varied)\b",
+    re.I,
 )
-HARDLY = 0.05
-"""An index that moved by less may be called unchanged."""
+HARDLY, HARDLY_DB = 0.05, 0.5
+"""An index, or backscatter, that moved by less may be called unchanged."""
 
 
 def _steady(said: Said) -> Iterable[Claim]:
-    """``mean NDVI remained the same``."""
-    match, known = _STEADY.search(said.text), _levels(said)
-    if match and len(known) > 1 and abs(known[-1][1] - known[0][1]) > HARDLY and "nearly" not in match.group(0):
-        yield "trend", f"{match.group(0)!r}, but it moved by {abs(known[-1][1] - known[0][1]):.2f}"
+    """``mean NDVI remained the same``, ``VV hardly changed``: from first to last date, or between those named."""
+    match, series = _STEADY.search(said.text), _series(said)
+    if match is None or not series or "nearly" in match.group(0):
+        return
+    said.judge(match)
+    when = [days for _, days in moments(said.text, said.reading)]
+    limit = HARDLY_DB if _RADAR.search(said.text) else HARDLY
+    moved = []
+    for known in series:
+        told = [value for day, value in sorted(known.items()) if len(when) != 2 or day in when[0] | when[1]]
+        moved += [abs(told[-1] - told[0])] if len(told) > 1 else []
+    if not moved or min(moved) > limit:
+        yield "trend", f"{match.group(0)!r}, but it moved by {min(moved, default=0.0):.2f}"
+
+
+_EXTREME = re.compile(
+    r"\b(?:(?P<up>highest|greatest|greenest|peaked|peaks(?= (?:in|on)\b))|lowest|least green|bottomed out)\b", re.I
+)
+
+
+def _extreme(said: Said) -> Iterable[Claim]:
+    """``mean NDVI was lowest in December``, ``NDVI peaked in summer``: of all dates of one modality."""
+    match, when, series = _EXTREME.search(said.text), moments(said.text, said.reading), _series(said)
+    if match is None or len(when) != 1 or not series or _GROUND_HEIGHT.search(said.text):
+        return
+    said.judge(match)
+    best = [(max if match.group("up") else min)(known, key=known.__getitem__) for known in series]
+    if not any(day in when[0][1] for day in best):
+        yield "trend", f"{match.group(0)!r} is another date"
 
 
 _MOST_MOVED = re.compile(r"\b(?:strongest|most (?:pronounced|marked|widespread)) (?:in|along) (?:the )?$", re.I)

@@ -11,7 +11,7 @@ from captioners.mentions import Mention, Place, find_places
 from captioners.regions import ALONG, parts_of
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
-JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+|the\s+|some\s+)?")
+JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+little\s+|an?\s+|the\s+|some\s+)?")
 ONE_PART = re.compile(
     r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
     r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom|left|right)",
@@ -24,6 +24,13 @@ NEARLY_ALL = 0.88
 """Part of a cover that may be called almost all of it."""
 _OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
 _MAPPED = re.compile(r" in the mapped ground of the ")
+COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
+IN_SO_MANY = re.compile(
+    rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>four|nine) )?(?:grid )?"
+    r"(?P<what>quarter|quadrant|cell|ninth|part|section|square)s?\b",
+    re.I,
+)
+"""``six of the nine cells``"""
 REACH = 16
 """A place within so many characters is the one that a word speaks of."""
 

@@ -9,13 +9,15 @@ from itertools import pairwise
 from captioners import attributed
 from captioners.across import passed
 from captioners.claims import Claim, Said, concepts_told
+from captioners.contrasts import are_compared, is_of_slope
+from captioners.dated import of_sensor, told_way
 from captioners.levels import sides_of_slope
 from captioners.lexicon import concepts_of
 from captioners.mapped import is_of_map, is_on_map
 from captioners.mentions import find_places
 from captioners.placed import lies, tells
 from captioners.quantities import find_numbers
-from captioners.spread import are_compared, is_least_there
+from captioners.spread import is_least_there
 
 STRONG = re.compile(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
@@ -37,7 +39,8 @@ _ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(
 
 def located(said: Said) -> Iterable[Claim]:
     """Places where the thing spoken of does not lie."""
-    text, cited, asserted = said.text, said.cited, said.mentions
+    text, asserted = said.text, said.mentions
+    cited = of_sensor(said.cited, text, said.reading)
     places = find_places(text)
     paired = len(places) == len(asserted)
     strong, slope = bool(STRONG.search(text)), () if asserted else sides_of_slope(text, said.reading)
@@ -45,7 +48,7 @@ def located(said: Said) -> Iterable[Claim]:
     known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
     known |= set(passed(text, places, asserted) or ())
     for rank, place in enumerate(places):
-        if (asserted and (place in known or is_least_there(text, place))) or (
+        if (asserted and (place in known or is_least_there(text, place) or is_of_slope(text, place))) or (
             place.region in slope and any(f.kind == "terrain" for f in cited)
         ):
             continue  # "more trees in the east than in the west", "the ground falls to the south": rules know
@@ -68,7 +71,10 @@ def located(said: Said) -> Iterable[Claim]:
             and (not near or is_of_map(f, text[near[0].start : near[0].end]))
         ]
         by_map = not near or any(f.unit in attributed.PLACE_UNITS for f in mapped)
-        holds = by_map and any(tells(fact, place) for fact in (mapped if near else attributed.spoken_of(text, cited)))
+        holds = by_map and any(
+            tells(fact, place)
+            for fact in (mapped if near else attributed.spoken_of(text, told_way(cited, place, text)))
+        )
         if near and not holds and not (by_map and is_on_map(text[near[0].start : near[0].end])):
             classes = [c for m in near for c in said.classes_of(m.concept)]
             nouns = {one.noun for one in classes}

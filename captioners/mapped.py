@@ -81,7 +81,8 @@ def _named(said: Said) -> list[_Named]:
         _put(by_word, next(iter(facts.values())).subject, facts)
     if not by_word:
         return []
-    forms = "|".join(f"{re.escape(word[:-1])}(?:y|ies)" if word.endswith("y") else re.escape(word) for word in by_word)
+    words = sorted(by_word, key=len, reverse=True)  # "main road" before "road"
+    forms = "|".join(f"{re.escape(word[:-1])}(?:y|ies)" if word.endswith("y") else re.escape(word) for word in words)
     pattern = re.compile(rf"\b({forms})s?\b", re.I)
     covers = [m for m in said.mentions if said.classes_of(m.concept)]
     return [
@@ -103,7 +104,9 @@ def is_of_map(fact: Fact, words: str) -> bool:
 
 
 def _put(by_word: dict[str, list[dict[str, Fact]]], noun: str, facts: dict[str, Fact]) -> None:
-    """Enters a feature under every word of its noun that may stand for it."""
+    """Enters a feature under its noun, and under every word of it that may stand for it."""
+    if " " in noun:
+        by_word.setdefault(singular(noun.lower()), []).append(facts)
     for word in noun.lower().split():
         if word not in _PLAIN:
             by_word.setdefault(singular(word), []).append(facts)
@@ -187,7 +190,8 @@ def _courses(one: _Named) -> list[set[str]]:
 
 
 _LONG = re.compile(
-    r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length|covers?|spans?|occup(?:y|ies)|takes? up)\b"
+    r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length|covers?|spans?|occup(?:y|ies)|takes? up|totals?|"
+    r"(?:adds?|sums?) up to|amounts? to|extends?)\b"
     r"[^,;.]{0,16}$",
     re.I,
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, clause_region, listed_after, listed_before, percent_of, shares_in
+from captioners.listed import GROUND, IN_SO_MANY, clause_region, listed_after, listed_before, percent_of, shares_in
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
@@ -144,7 +144,10 @@ def _rank(said: Said) -> Iterable[Claim]:
     match = _LARGEST.search(said.text)
     if not match or not said.reading.classes or not said.mentions:
         return
+    many = IN_SO_MANY.search(said.text, match.end())
     said.judge(match)
+    if many is not None and re.fullmatch(r" (?:only )?in (?:only )?", said.text[match.end() : many.start()]):
+        return  # "the main cover in six of the nine cells": `ranks` counts them
     tail = re.sub(r"^ by far\b", " " * len(" by far"), said.text[match.end() :])
     copula = re.match(r"[^,;.]{0,40}?\b(?:is|are|being|,)\s", tail)
     one = said.after(match.end()) if copula or said.before(match.start()) is None else said.before(match.start())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from captioners.claims import Claim, Said
+from captioners.claims import SHAPES, Claim, Said
 from captioners.listed import joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
@@ -48,6 +48,12 @@ _MEASURES = re.compile(r"\s+(?:\w+ )?(?:covers?|measures?|has|spans?|extends? ov
 _IS_SIZE = re.compile(
     r"\s+(?:is|are) (?:very |quite |rather )?(?P<size>tiny|small|medium-sized|large|vast|huge)\b", re.I
 )
+_IS_SHAPE = re.compile(
+    r"(?:\s+(?:is|are)|,)\s+(?:\w+ly |very |quite |rather )?(?P<shape>"
+    + "|".join(sorted((re.escape(word) for words in SHAPES.values() for word in words), key=len, reverse=True))
+    + r")\b",
+    re.I,
+)
 _REACHES = re.compile(
     r"(?:\s[^,;.]*?)?\b(?:reach(?:es)?|touch(?:es)?|extends? to|meets?|abuts?)\s+(?:down to |up to )?(?:the |an )?$",
     re.I,
@@ -76,6 +82,7 @@ class _Patch:
     position: str
     size: str
     edges: str
+    shape: str
 
 
 def patches(said: Said) -> Iterable[Claim]:
@@ -98,7 +105,7 @@ def patches(said: Said) -> Iterable[Claim]:
 def _patch(reading: Reading, code: int, rank: int) -> _Patch | None:
     """A patch by its rank among those of its class, 1: the largest."""
     head = f"patches.{code}.largest" if rank == 1 else f"object.{code}.{rank}"
-    names = ("", ".area", ".position", ".size", ".edges")
+    names = ("", ".area", ".position", ".size", ".edges", ".shape")
     values = {name: fact.value for name in names if (fact := reading.by_id.get(head + name)) is not None}
     return _of(values, "" if rank == 1 else ".area")
 
@@ -106,7 +113,8 @@ def _patch(reading: Reading, code: int, rank: int) -> _Patch | None:
 def _of(values: Mapping[str, float | int | str | bool], area: str) -> _Patch | None:
     if area not in values:
         return None
-    return _Patch(float(values[area]), *(str(values.get(name, "")) for name in (".position", ".size", ".edges")))
+    words = (str(values.get(name, "")) for name in (".position", ".size", ".edges", ".shape"))
+    return _Patch(float(values[area]), *words)
 
 
 def _all_of(reading: Reading, code: int) -> list[_Patch]:
@@ -176,7 +184,11 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
     areas = [n for n in find_numbers(said.text) if n.kind == "area" and start <= n.start < end]
     aside = _ASIDE.match(said.text, start)  # "the largest patch of A, at 4 ha, lies in the north"
     after = aside.end() if aside else start
-    where = next((p for p in places if start <= p.start < end and _LIES.fullmatch(said.text, after, p.start)), None)
+    afters = [after, *(number.end for number in areas)]  # "covers 4 ha in the north"
+    where = next(
+        (p for p in places if start <= p.start < end and any(_LIES.fullmatch(said.text, at, p.start) for at in afters)),
+        None,
+    )
     reached = next(
         (p for p in places if start <= p.start < end and _REACHES.fullmatch(said.text, after, p.start)), None
     )
@@ -196,6 +208,9 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
     if reached is not None and reached.form == "edge" and reached.region not in patch.edges:
         yield "place", f"{reached.text!r} is not reached by the {words}"
     yield from _sized(said, start, [patch])
+    shape = _IS_SHAPE.match(said.text, start)
+    if shape is not None and shape.group("shape").lower() not in SHAPES.get(patch.shape, ()):
+        yield "shape", f"{shape.group('shape')!r} is not the shape of the {words}"
 
 
 def _sized(said: Said, start: int, found: Sequence[_Patch]) -> Iterable[Claim]:

@@ -72,6 +72,8 @@ def tells(fact: Fact, place: Place) -> bool:
         short = short_of(value)
         if place.region[0] in "rc":
             return place.region in CELLS[short]
+        if place.form == "edge":
+            return False  # what is centred in the north need not meet the northern edge
         return short == place.region or (len(place.region) == 1 and place.region in short and place.form == "")
     if fact.unit == "edges":
         return place.region in value

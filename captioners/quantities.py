@@ -44,7 +44,7 @@ _FRACTION_WORDS = {
     "one-fifth": 20.0,
 }  # fmt: skip
 _ABOVE = r"more than|over|above|at least|upwards of|in excess of"
-_BELOW = r"less than|under|below|at most|fewer than|up to"
+_BELOW = r"less than|under|below|at most|fewer than|(?<!add )(?<!adds )(?<!adding )(?<!sum )up to"
 _JUST_ABOVE = r"just over|slightly (?:more than|over|above)|a little (?:more than|over)|a bit more than"
 _NEARLY = r"nearly|almost|close to"
 _JUST_BELOW = rf"just under|slightly (?:less than|under|below)|a little (?:less than|under)|not quite|{_NEARLY}"
@@ -68,9 +68,11 @@ IN_WORDS = (
 )
 """``ninety-five``, ``a hundred and three``, ``two thousand``, ``two point five``."""
 _DIGITS = r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?|\.\d+"
-_SIGN = r"(?P<sign>(?<!\d)[−-]|\bminus )?"
-_FIGURE = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS})"
-_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.])(?P<figure>{_DIGITS}|{IN_WORDS})"
+_SIGN = r"(?P<sign>(?<!\w)[−-]|\bminus )?"
+_NAMED = r"(?<![A-Za-z]-)"
+"""No figure is part of a name: "Sentinel-2"."""
+_FIGURE = rf"{_SIGN}(?<![\w.]){_NAMED}(?P<figure>{_DIGITS})"
+_FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.]){_NAMED}(?P<figure>{_DIGITS}|{IN_WORDS})"
 _MONTHS = "|".join(MONTHS)
 ANY_SORT = (
     r"(?:(?:separate|distinct|individual|different|small|smaller|large|larger|tiny|big|main|major|minor|isolated|mapped|"
@@ -336,6 +338,8 @@ def is_day(text: str, day: str) -> bool:
         day: the day; what follows it is passed over: map extracts have the time of day, too.
     """
     day = day[:10]
+    if len(day) < 10:
+        return day[:4] in text  # a map of which the year alone is known
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         return text == day
     if re.fullmatch(r"\d{4}", text):

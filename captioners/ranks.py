@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from captioners.claims import Claim, Said
-from captioners.listed import listed_after, listed_before
+from captioners.listed import COUNTS, IN_SO_MANY, listed_after, listed_before
 from captioners.mentions import Mention, find_places
 from captioners.orders import LEADS
 from captioners.quantities import Number, find_numbers, value_of
@@ -193,12 +193,6 @@ def _everywhere(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r}, but another cover does in a part"
 
 
-COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
-_IN_SO_MANY = re.compile(
-    rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>four|nine) )?(?:grid )?"
-    r"(?P<what>quarter|quadrant|cell|ninth|part|section|square)s?\b",
-    re.I,
-)
 _LEADS_THERE = re.compile(
     r"\s+(?:(?P<occurs>occurs?|(?:is|are) (?:found|present|seen)|appears?)|leads?|dominates?|prevails?|"
     r"(?:is|are) (?:the )?(?:dominant|main|leading|largest|predominant|prevailing|most extensive)"
@@ -210,7 +204,7 @@ _LEADS_THERE = re.compile(
 
 def _in_so_many(said: Said) -> Iterable[Claim]:
     """``A dominates in three of the four quarters``, ``in six of the nine cells, A leads``."""
-    for match in _IN_SO_MANY.finditer(said.text):
+    for match in IN_SO_MANY.finditer(said.text):
         one, after = said.before(match.start()), said.after(match.end())
         leads = _LEADS_THERE.match(said.text[: match.start()], one.end) if one is not None else None
         if one is None and after is not None:
@@ -223,6 +217,26 @@ def _in_so_many(said: Said) -> Iterable[Claim]:
         count = sum(mine > 0.0 and (mine >= most or leads.group("occurs") is not None) for mine, most in held)
         if value_of(match.group("count")) != count:
             yield "number", f"{match.group(0)!r}, but it does in {count}"
+        yield from _in_the_others(said, match, GRID if is_cells else QUADRANTS, count)
+
+
+_IN_OTHERS = re.compile(
+    r"(?: (?:leads?|dominates?|prevails?|does))?,? in the (?:other|remaining) "
+    rf"(?P<count>one|{'|'.join(COUNTS)}|[1-9])\b",
+    re.I,
+)
+
+
+def _in_the_others(said: Said, words: re.Match[str], parts: Sequence[str], count: int) -> Iterable[Claim]:
+    """``..., B in the other four``: B leads in all that are left."""
+    for other in said.mentions:
+        match = _IN_OTHERS.match(said.text, other.end) if other.start >= words.end() else None
+        if match is None or not said.classes_of(other.concept):
+            continue
+        held = [_held_and_most(said, other, part) for part in parts]
+        told = value_of(match.group("count"))
+        if told != len(parts) - count or told != sum(mine > 0.0 and mine >= most for mine, most in held):
+            yield "number", f"{match.group(0).strip()!r} is not where it leads"
 
 
 def _held_and_most(said: Said, one: Mention, part: str) -> tuple[float, float]:
@@ -274,6 +288,11 @@ def _bound(text: str, number: Number) -> re.Match[str] | None:
     if match is None or (match.group("open") and not _IS_ABOVE.match(number.text)):
         return None
     return None if match.group("rest") and not _IS_BELOW.match(number.text) else match
+
+
+def is_so_many(text: str, number: Number) -> bool:
+    """Whether a figure counts parts of the scene: "seven out of nine cells"."""
+    return any(match.start() <= number.start < match.end() for match in IN_SO_MANY.finditer(text))
 
 
 def is_bound(text: str, number: Number) -> bool:

@@ -1,17 +1,14 @@
-"""How a cover is said to be dealt out over the scene: all of it here, more there than here, in every quarter."""
+"""How a cover is said to be dealt out over the scene: all of it here, most of it there, in every quarter."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from math import inf
 
 from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
 from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, percent_of
 from captioners.mentions import Mention, Place, find_places
-from captioners.orders import FACTORS, NEARLY, OPEN, ROUNDED
 from captioners.regions import ALONG, CELLS, GRID
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
@@ -22,6 +19,22 @@ _ALL = re.compile(
     re.I,
 )
 _BOTH = re.compile(r"\bboth (?:the )?$", re.I)
+_MOST_OF = re.compile(
+    r"\b(?:most|the (?:bulk|(?:greater|larger|bigger) part|(?:(?P<vast>vast|great|overwhelming) )?majority)|"
+    r"(?:more than|over) half) of (?:all )?(?:the |its )?"
+    r"(?:(?:patch(?:es)?|stands?|blocks?|pieces?|bod(?:y|ies)) of (?:the )?)?$",
+    re.I,
+)
+_MOSTLY_LIES = re.compile(
+    r"(?: (?:areas|patches|blocks|stands|fields))?\s+(?:(?:mostly|mainly|chiefly|largely|primarily|predominantly) )?"
+    r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: (?:found|located|seen|situated))?)\s+"
+    r"(?:(?:mostly|mainly|chiefly|largely|primarily|predominantly) )?"
+    r"(?:found |located |seen )?(?:in|along|at|within|on)\s+(?:the )?",
+    re.I,
+)
+_MOSTLY = re.compile(r"\b(?:mostly|mainly|chiefly|largely|primarily|predominantly)\b", re.I)
+MOST_PART, VAST_PART = 0.49, 0.65
+"""Most of a cover, and the vast majority of it, are so much of it."""
 _NEARLY = re.compile(r"\b(?:almost|nearly|virtually|practically) (?=all\b)", re.I)
 _ALL_OF_THEM = re.compile(
     r"(?P<all>[^.;]{0,40},? all (?:of (?:them|it|which) )?)(?:lying |located |found )?"
@@ -36,21 +49,29 @@ BOTH_PART = 0.5
 def spread(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_all, _quarters, _compared, _most, _multiple, _evenly):
+    for rule in (_all, _quarters, _most, _evenly):
         yield from rule(said, places)
 
 
 def _all(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``all patches of A lie in the north``, ``every A stands in the east``, ``both A and B lie in the south``."""
+    """``all patches of A lie in the north``, ``every A stands in the east``, ``most of A lies in the west``, ``both A
+    and B lie in the south``.
+    """
     for rank, place in enumerate(places):
         one = said.before(place.start)
         lies = LIES_IN.fullmatch(said.text, one.end, place.start) if one else None
+        mostly = _MOSTLY_LIES.fullmatch(said.text, one.end, place.start) if one else None
         lies = lies or (_ALL_OF_THEM.fullmatch(said.text, one.end, place.start) if one else None)
-        if one is None or lies is None:
+        if one is None or (lies is None and mostly is None):
             continue
+        most = _MOST_OF.search(said.text[: one.start])
         where = joined_places(said.text, places[rank:])
         other = said.before(one.start)
-        if lies.group("all") or _ALL.search(said.text[: one.start]):
+        if most or (mostly and _MOSTLY.search(mostly.group(0))):
+            named, least = [one], VAST_PART if most and most.group("vast") else MOST_PART
+        elif lies is None:
+            continue
+        elif lies.group("all") or _ALL.search(said.text[: one.start]):
             named, least = [one], NEARLY_ALL if _NEARLY.search(said.text[: place.start]) else ALL_OF_IT
         elif (
             other is not None
@@ -63,7 +84,8 @@ def _all(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         for each in named:
             parts = _parts(said, each, where)
             if parts and max(parts) < least:
-                yield "place", f"{place.text!r} is not where all of it lies"
+                much = "all" if least >= NEARLY_ALL else "most"
+                yield "place", f"{place.text!r} is not where {much} of it lies"
 
 
 def _parts(said: Said, one: Mention, where: Sequence[Place]) -> list[float]:
@@ -95,39 +117,6 @@ def _quarters(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         is_all = match.group("verb").lower() in ("is", "are", "lie", "lies")
         if min(shares) <= (50.0 if is_all else 0.0):
             yield "place", f"{match.group(0).strip()!r}, but one of them has less"
-
-
-_MORE = re.compile(
-    r"\b(?P<more>more|larger|greater|higher|denser|better)\b|\b(?P<less>less|fewer|smaller|lower|rarer|scarcer)\b", re.I
-)
-_THAN = re.compile(r"\bthan\b(?P<like> (?:in|along|at|that of|those of|it is in|they are in)?)? ?(?:the )?$", re.I)
-
-
-def are_compared(text: str, first: Place, second: Place) -> bool:
-    """Whether two places are those of a comparison: ``more A in the east than in the west``, ``twice that in``."""
-    if _TIMES.fullmatch(text, first.end, second.start) or _equally(text, first, second):
-        return True
-    than = _THAN.search(text[: second.start])
-    return than is not None and first.end <= than.start() and _MORE.search(text, 0, than.start()) is not None
-
-
-def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``more A in the east than in the west``, ``the north is more wooded than the south``."""
-    for first, second in pairwise(places):
-        than = _THAN.search(said.text[: second.start])
-        if than is None or not are_compared(said.text, first, second) or second.form in ("edge", "corner"):
-            continue
-        words = list(_MORE.finditer(said.text, 0, than.start()))
-        near = [m for m in said.mentions if m.end <= than.start()]
-        if not near or any(not said.classes_of(m.concept) for m in near[-1:]):
-            continue
-        after = said.after(second.end)
-        if after is not None and after.start - second.end < 12:
-            continue  # "more trees in the north than water in the south"
-        said.judge(than)
-        here, there = (percent_of(said, near[-1:], place.region) for place in (first, second))
-        if (here >= there) if words[-1].group("less") else (here <= there):
-            yield "comparison", f"{words[-1].group(0)!r} is the wrong way round"
 
 
 _TOP = r"(?P<way>most|least|largest|highest|greatest|smallest|lowest)"
@@ -217,53 +206,6 @@ def _among(place: Place, *, is_of_all: bool) -> tuple[str, Sequence[str]]:
     if place.form == "edge":
         return (ALONG[place.region], tuple(ALONG.values())) if place.region in ALONG else ("", ())
     return place.region, next((parts for parts in _PARTS if place.region in parts), ())
-
-
-_TIMES = re.compile(
-    rf"[^;.]{{0,60}}?\b(?:(?P<hedge>more than|over|less than|about|roughly|around|nearly|almost) )?"
-    rf"(?P<factor>{'|'.join(FACTORS)})\b[^;.,]{{0,24}}?"
-    r"(?:(?: (?:that|as|those))? (?:in|of|along)| as) (?:the )?",
-    re.I,
-)
-_EQUALLY = re.compile(
-    r"\b(?:equally|(?:(?P<hedge>more than|over|less than|about|roughly|around|nearly|almost) )?"
-    rf"(?:(?P<factor>{'|'.join(FACTORS)}) )?as) "
-    r"(?:high|common|extensive|widespread|abundant|large|frequent|much)(?: both)? (?:in|along|of) (?:the )?$",
-    re.I,
-)
-
-
-def _multiple(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
-    """``the share of A in the west is twice that in the east``, ``A is equally common in the west and in the east``."""
-    for first, second in pairwise(places):
-        match = _TIMES.fullmatch(said.text, first.end, second.start)
-        words = match or _equally(said.text, first, second)
-        inside = [m for m in said.mentions if first.end <= m.start and m.end <= second.start]  # "twice as wooded as"
-        one = inside[-1] if inside else said.before(first.start)
-        if words is None or one is None or not said.classes_of(one.concept):
-            continue
-        said.judge(words)
-        here, there = (percent_of(said, [one], place.region) for place in (first, second))
-        ratio, told = here / max(1e-9, there), words.groupdict()
-        factor, hedge = (told.get("factor") or "").lower(), (told.get("hedge") or "").lower()
-        slack = ROUNDED if factor else NEARLY
-        least, most = (FACTORS.get(factor, 1.0) * by for by in (1 / slack, slack))
-        if hedge in ("more than", "over") or factor in OPEN:
-            least, most = FACTORS[factor], inf
-        elif hedge == "less than":
-            least, most = 0.0, FACTORS[factor]
-        if not least <= ratio <= most:
-            yield "comparison", f"{words.group(0).strip()!r} does not fit its shares there"
-
-
-def _equally(text: str, first: Place, second: Place) -> re.Match[str] | None:
-    """The words of ``equally common in the west and in the east``, ``twice as common in the west as in the east``."""
-    if not _JOINS.fullmatch(text, first.end, second.start):
-        return None
-    return _EQUALLY.search(text[: first.start])
-
-
-_JOINS = re.compile(r" (?:and|as) (?:in |along |of )?(?:the )?", re.I)
 
 
 _EVENLY = re.compile(

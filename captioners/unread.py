@@ -20,7 +20,7 @@ _SUPERLATIVE = re.compile(
     r"rich|near|clos|clear|warm|cold|thick|thinn|bar|rar|scarc|spars)est\b"
     r"(?! (?:elongated|compact|irregular|ring-shaped|winding|straight)\b)"  # of a shape: judged as an expression
     r"|\b(?:the|its|their) (?:most|least) (?!of\b)[a-z-]+\b|(?<!at )\bleast (?!of\b)[a-z]+\b"
-    r"|(?<!at )\bmost(?=\s*[.,;])",
+    r"|\b(?:peaked|bottomed out)\b|(?<!at )\bmost(?=\s*[.,;])",
     re.I,
 )
 _EQUAL = re.compile(
@@ -30,7 +30,7 @@ _EQUAL = re.compile(
     r"|\b(?:twice|thrice|double|[a-z]+ times) (?:the (?:area|share|extent|size|amount)|that) of\b"
     r"|\b(?:edg(?:es?|ing) out|outranks?|outpac(?:es?|ing)|dwarf(?:s|ed|ing)?|eclips(?:es?|ing)|overshadow(?:s|ing)?)\b"
     r"|\b(?:outnumbers?|outweighs?|surpass(?:es)?|outstrips?|negative|(?:hardly|barely|scarcely) chang(?:ed|es))\b"
-    r"|\bas (?!well\b|far\b|long\b|soon\b|such\b)[a-z]+ as\b(?! \d)",
+    r"|\bas (?!well\b|far\b|long\b|soon\b|such\b)[a-z]+ as\b(?! \d)|\bas (?:much|many) (?!as\b)[a-z]",
     re.I,
 )
 _RELATION = re.compile(

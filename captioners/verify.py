@@ -2,11 +2,11 @@
 
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number`` (in
-`figures`), ``place`` (in `located`), ``comparison`` (in `orders`), ``relation`` (in `contact` and `across`), ``shape``,
-``size``, ``season``, ``trend``, ``terrain`` (in `claims`), quantities in words (in `extents`, `scarce`, `amounts`,
-`whole`, `spread`, `ranks`), single patches (`patches`, `pieces`), dates and heights (`levels`), map features
-(`mapped`), comparing words that no rule has judged (`unread`), ``visibility``, ``leak``, ``hedge``, ``name``, ``echo``,
-``subjective``, ``form``.
+`figures`), ``place`` (in `located`), ``comparison`` (in `orders` and `contrasts`), ``relation`` (in `contact` and
+`across`), ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (in `claims`), quantities in words (in `extents`,
+`scarce`, `amounts`, `whole`, `spread`, `ranks`), single patches (`patches`, `pieces`), dates and heights (`levels`),
+map features (`mapped`), comparing words that no rule has judged (`unread`), ``visibility``, ``leak``, ``hedge``,
+``name``, ``echo``, ``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from captioners.across import across
 from captioners.amounts import amounts
 from captioners.claims import Said, claims, concepts_told
 from captioners.contact import contact
+from captioners.contrasts import contrasts
 from captioners.extents import extents
 from captioners.figures import figures, is_about
 from captioners.levels import levels
@@ -44,8 +45,8 @@ from captioners.whole import whole
 _TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
 RULES = (
-    claims, contact, orders, ranks, extents, scarce, amounts, whole, spread, across, patches, pieces, levels, mapped,
-    unread,
+    claims, contact, orders, ranks, extents, scarce, amounts, whole, spread, contrasts, across, patches, pieces, levels,
+    mapped, unread,
 )  # fmt: skip
 """What judges a sentence beyond its classes, figures and places, each in a module of its own; `unread` comes last."""
 
