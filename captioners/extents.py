@@ -303,6 +303,11 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 
 
 _ENTIRE = re.compile(r"\b(?:entire|whole|full length of the|all of the|all along the) $", re.I)
+_TO_ITS_END = re.compile(
+    r"(?: of the \w+)? (?:from (?:end|corner|side) to (?:end|corner|side)|"
+    r"along (?:its|the) (?:whole|entire|full) length)\b",
+    re.I,
+)
 EDGE_PERCENT = 25.0
 """What lines a whole edge has so much of each third beside it."""
 
@@ -311,7 +316,9 @@ def _whole_edge(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``A occupies the entire southern edge``."""
     for place in places:
         one = said.before(place.start)
-        if place.form != "edge" or len(place.region) != 1 or not _ENTIRE.search(said.text[: place.start]):
+        if place.form != "edge" or len(place.region) != 1:
+            continue
+        if not (_ENTIRE.search(said.text[: place.start]) or _TO_ITS_END.match(said.text, place.end)):
             continue
         cells = [percent_of(said, [one], cell) for cell in THIRDS[ALONG[place.region]]] if one is not None else []
         if one is not None and said.classes_of(one.concept) and min(cells) < EDGE_PERCENT:

@@ -220,7 +220,23 @@ def find_places(sentence: str) -> list[Place]:
         if match.start() not in taken:
             word = (match.group("word") or match.group("level")).lower()
             found.append(_place(match, _SIDES[word], match.group("form") or match.group("part")))
-    return sorted(found, key=lambda one: one.start)
+    return _sharing(sorted(found, key=lambda one: one.start), sentence)
+
+
+_SHARED = re.compile(r",? (?:and |or )?(?:the )?", re.IGNORECASE)
+
+
+def _sharing(places: Sequence[Place], sentence: str) -> list[Place]:
+    """Places with the noun that a list has at its end alone: ``the northern, eastern and western edges`` are three."""
+    found: list[Place] = []
+    for one in reversed(places):
+        after = found[-1] if found else None
+        is_bare = one.form == "" and one.text.lower().endswith("ern") and len(one.region) == 1
+        if is_bare and after is not None and after.form == "edge" and len(after.region) == 1:
+            joined = sentence[one.end : after.start]
+            one = replace(one, form="edge") if joined and _SHARED.fullmatch(joined) else one
+        found.append(one)
+    return found[::-1]
 
 
 def _of_the_centre(places: Sequence[Place], sentence: str) -> list[Place]:

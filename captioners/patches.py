@@ -190,7 +190,8 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
         None,
     )
     reached = next(
-        (p for p in places if start <= p.start < end and _REACHES.fullmatch(said.text, after, p.start)), None
+        (n for n, p in enumerate(places) if start <= p.start < end and _REACHES.fullmatch(said.text, after, p.start)),
+        len(places),
     )
     words = match.group(0).strip()
     here = next((p for p in places if _HERE.fullmatch(said.text, start, p.start)), None)
@@ -205,8 +206,9 @@ def _ranked(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Ite
         yield "number", f"{areas[0].text!r} is not the area of the {words}"
     if where is not None and patch.position and not _lies_in(patch, where):
         yield "place", f"{where.text!r} is not where the {words} lies"
-    if reached is not None and reached.form == "edge" and reached.region not in patch.edges:
-        yield "place", f"{reached.text!r} is not reached by the {words}"
+    for edge in joined_places(said.text, places[reached:]):
+        if edge.form == "edge" and edge.region not in patch.edges:
+            yield "place", f"{edge.text!r} is not reached by the {words}"
     yield from _sized(said, start, [patch])
     shape = _IS_SHAPE.match(said.text, start)
     if shape is not None and shape.group("shape").lower() not in SHAPES.get(patch.shape, ()):
@@ -289,10 +291,12 @@ def _reached(said: Said, one: Mention, code: int, places: Sequence[Place]) -> It
         return
     edges = "".join(patch.edges for patch in every)
     end = next((m.start for m in said.mentions if m.start >= one.end), len(said.text))
-    for place in places:
+    for rank, place in enumerate(places):
         is_told = place.form == "edge" and one.end <= place.start < end
-        if is_told and _REACHES.fullmatch(said.text, one.end, place.start) and place.region not in edges:
-            yield "place", f"{place.text!r} is not reached"
+        if is_told and _REACHES.fullmatch(said.text, one.end, place.start):
+            for each in joined_places(said.text, places[rank:]):
+                if each.form == "edge" and each.region not in edges:
+                    yield "place", f"{each.text!r} is not reached"
     for match in _ANY_EDGE.finditer(said.text, one.end, end):
         if _REACHES.fullmatch(said.text, one.end, match.start()) and not edges:
             yield "place", f"{match.group(0)!r} is not reached"

@@ -10,8 +10,12 @@ from shapely.geometry import LineString, box
 
 from captioners.facts import Evidence, describe
 from captioners.facts_scene import DatedBands
+from captioners.mentions import find_places
+from captioners.placed import tells
+from captioners.quantities import is_day
 from captioners.reading import read_sheet
 from captioners.verify import Verifier
+from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
@@ -69,6 +73,8 @@ TRUE = {
         "The largest patch of trees covers 1.6 ha in the north-west.",
         "Mean NDVI was lowest in March 2022.",
         "NDVI peaked in July.",
+        "The largest patch of grassland reaches the northern, eastern and southern edges.",
+        "Built-up land reaches the northern and southern edges.",
     ),
     "town": (
         "The scene is 400 m wide.",
@@ -103,6 +109,10 @@ FALSE = {
         ("place", "The largest patch of trees covers 1.6 ha in the south-west."),
         ("trend", "Mean NDVI was lowest in July 2022."),
         ("trend", "NDVI peaked in March."),
+        ("place", "The largest patch of built-up land reaches the eastern, northern and southern edges."),
+        ("place", "The largest patch of built-up land reaches the northern, eastern and western edges."),
+        ("place", "Built-up land reaches the northern, eastern and southern edges."),
+        ("place", "Trees fill the northern edge from end to end."),
     ),
     "town": (
         ("number", "The scene is 800 m wide."),
@@ -135,3 +145,21 @@ def test_what_the_facts_bear_out_passes(chip: str, text: str) -> None:
 )  # fmt: skip
 def test_what_they_do_not_is_doubted(chip: str, rule: str, text: str) -> None:
     assert rule in broken(chip, text)
+
+
+def test_what_is_centred_in_the_north_need_not_meet_the_northern_edge() -> None:
+    centred = Fact("object.10.1.position", "object", "trees", "north", "position", "chip", "label")
+    north, edge = find_places("Trees lie in the north and along the northern edge.")
+    assert tells(centred, north)
+    assert not tells(centred, edge)
+
+
+def test_a_list_of_edges_is_one_of_edges() -> None:
+    places = find_places("The water reaches the northern, eastern and western edges, south of the northern half.")
+    assert [(place.region, place.form) for place in places[:3]] == [("n", "edge"), ("e", "edge"), ("w", "edge")]
+    assert places[-1].form == "half"
+
+
+def test_a_map_of_which_the_year_alone_is_known_has_that_year() -> None:
+    assert is_day("July 2022", "2022")
+    assert not is_day("July 2021", "2022")
