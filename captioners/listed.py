@@ -26,8 +26,8 @@ _OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
 _MAPPED = re.compile(r" in the mapped ground of the ")
 COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
 IN_SO_MANY = re.compile(
-    rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>four|nine) )?(?:grid )?"
-    r"(?P<what>quarter|quadrant|cell|ninth|part|section|square)s?\b",
+    rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>three|four|nine) )?(?:grid )?"
+    r"(?P<what>quarter|quadrant|cell|ninth|part|section|square|row|column|third)s?\b",
     re.I,
 )
 """``six of the nine cells``"""

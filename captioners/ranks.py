@@ -209,7 +209,8 @@ def _in_so_many(said: Said) -> Iterable[Claim]:
         leads = _LEADS_THERE.match(said.text[: match.start()], one.end) if one is not None else None
         if one is None and after is not None:
             one, leads = after, _LEADS_THERE.match(said.text, after.end)
-        if one is None or leads is None or not said.classes_of(one.concept):
+        is_third = match.group("what").lower() in ("row", "column", "third")
+        if one is None or leads is None or is_third or not said.classes_of(one.concept):
             yield "number", f"{match.group(0)!r} is read by no rule: say it in another way"
             continue
         is_cells = match.group("what").lower() in ("cell", "ninth", "square") or (match.group("all") or "") == "nine"

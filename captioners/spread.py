@@ -9,6 +9,7 @@ from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
 from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, percent_of
 from captioners.mentions import Mention, Place, find_places
+from captioners.placed import tells
 from captioners.regions import ALONG, CELLS, GRID
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
@@ -92,8 +93,17 @@ def _parts(said: Said, one: Mention, where: Sequence[Place]) -> list[float]:
     """Of each class that a mention may mean, and of all together, which part 0..1 lies in some places."""
     classes = [c for c in said.classes_of(one.concept) if c.share > 0]
     parts = [sum(inside_of(said, c.code, c.share, place) for place in where) for c in classes]
+    told = [f"place.{c.code}" for c in classes if any(_tells(said, f"place.{c.code}", place) for place in where)]
+    held = [float(fact.value) / 100.0 for i in told if (fact := said.reading.by_id.get(f"{i}.fraction")) is not None]
     whole = sum(c.share for c in classes)
-    return [*parts, sum(part * c.share for part, c in zip(parts, classes, strict=True)) / whole] if classes else []
+    parts_of_all = sum(part * c.share for part, c in zip(parts, classes, strict=True)) / whole if classes else 0.0
+    return [*parts, *held, parts_of_all] if classes else []
+
+
+def _tells(said: Said, fact_id: str, place: Place) -> bool:
+    """Whether a fact names a place; where much has no class, shares of parts do not tell how much lies there."""
+    fact = said.reading.by_id.get(fact_id)
+    return fact is not None and tells(fact, place)
 
 
 _QUARTER = re.compile(

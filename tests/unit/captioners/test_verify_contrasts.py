@@ -105,6 +105,7 @@ FALSE = {
         ("place", "The grassland lies mostly in the north-west."),
         ("number", "Grassland is the main cover in six of the nine cells."),
         ("number", "Grassland leads in seven of the nine cells, trees in the other two."),
+        ("number", "Built-up land occurs in two of the three columns."),
         ("number", "The south-east holds only grassland and a little water."),
         ("place", "The largest patch of trees covers 1.6 ha in the south-west."),
         ("trend", "Mean NDVI was lowest in July 2022."),
@@ -163,3 +164,14 @@ def test_a_list_of_edges_is_one_of_edges() -> None:
 def test_a_map_of_which_the_year_alone_is_known_has_that_year() -> None:
     assert is_day("July 2022", "2022")
     assert not is_day("July 2021", "2022")
+
+
+def test_where_most_of_the_ground_has_no_class_the_place_is_known() -> None:
+    codes = np.zeros((24, 24), np.uint8)
+    codes[8:16, 8:16] = codes[:2, :12] = 10
+    codes[10:14, 10:14] = 30
+    georef = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, codes.shape)
+    sheet, _ = describe("sparse", Evidence(codes, load_legend("worldcover-11"), georef, by="code"))
+    verifier = Verifier(read_sheet(sheet))
+    assert verifier.sentence("Most of the trees stand in the middle.", ("place.10",)) == []
+    assert verifier.sentence("Most of the trees stand in the south.", ("place.10",)) != []
