@@ -205,7 +205,7 @@ def load_crosswalk(source: str, target: str) -> Crosswalk:
     which the target groups.
 
     Raises:
-        RecipeError: there is none; lists the known ones.
+        RecipeError: there is none; lists the legends to which there is one.
     """
     if (source, target) in _CROSSWALKS:
         return _CROSSWALKS[source, target]
@@ -217,7 +217,18 @@ def load_crosswalk(source: str, target: str) -> Crosswalk:
         return Crosswalk(source=source, target=target, version=goal.version, maps=codes, note="The same classes.")
     if goal.groups:
         return grouped(load_crosswalk(source, goal.groups), goal)
-    return _shipped_crosswalk(source, target)
+    raise RecipeError(
+        f"there is no crosswalk from legend {source} to {target}",
+        mend=f"labels.fuse.legend may be {', '.join(_targets(source))}; or give your own under crosswalks",
+    )
+
+
+def _targets(source: str) -> list[str]:
+    """Names of the legends to which a crosswalk leads: of a recipe's own, shipped, or what groups one of these."""
+    shipped = (name.split("__") for name in known_tables("crosswalk_"))
+    direct = {source} | {to for at, to in (*_CROSSWALKS, *shipped) if at == source}
+    known = (*_OF_RECIPES, *known_tables("legend_"))
+    return sorted(direct | {name for name in known if load_legend(name).groups in direct})
 
 
 @cache

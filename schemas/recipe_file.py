@@ -161,6 +161,13 @@ def _table(path: str, folder: Path, where: str, kind: str) -> dict[str, Any]:
 def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, kind: Kind[Any]) -> RecipeError:
     model, see = kind.model, f"see {kind.page}"
     found = error.errors(include_url=False)
+    if other := next((one for one in found if one["loc"] == ("format",) and one["type"] == "literal_error"), None):
+        # Of a later format all else may be unknown: it is said first, and alone.
+        return RecipeError(
+            f"format {other['input']!r} is unknown",
+            where=f"{name}:{_line_of(root, ('format',))}",
+            mend=f"this software reads format {other['ctx']['expected']}",
+        )
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is a cause
     loc, _ = _reached(model, first["loc"])
     field = ".".join(str(part) for part in loc) or kind.what

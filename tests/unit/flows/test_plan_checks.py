@@ -32,7 +32,7 @@ def test_legend_without_a_crosswalk_is_told_before_anything_is_read() -> None:
         "sources": {"osm": {"kind": "raster", "href": "x.tif", "legend": "worldcover"}},
         "fuse": {"method": "vote", "legend": "osm"},
     }
-    with pytest.raises(RecipeError, match="unknown crosswalk"):
+    with pytest.raises(RecipeError, match=r"from legend worldcover to osm .*may be .*corine-44, .*worldcover-11;"):
         check_names(_recipe(labels=labels))
 
 

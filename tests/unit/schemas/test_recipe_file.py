@@ -45,6 +45,11 @@ labels:
 BROKEN = {
     "unknown key": ("chip_m: 960", "chip_n: 960", "x.yaml:9: unknown key 'grid.chip_n' (did you mean 'chip_m'?)"),
     "missing key": ("format: 1\n", "", "x.yaml:1: 'format' is missing (add 'format')"),
+    "later format, with a key of its own": (
+        "format: 1",
+        "later: 3\nformat: 2",
+        "x.yaml:2: format 2 is unknown (this software reads format 1)",
+    ),
     "wrong box": ("[11.9,", "[14.9,", "x.yaml:7: regions.0: bbox is west, south, east, north in degrees"),
     "unknown catalog": (
         "catalog: main",
