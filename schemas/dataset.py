@@ -214,3 +214,8 @@ class DatasetDocument(BaseModel):
         """Validity codes of a modality's pixels that show the ground: snow where the recipe takes it for clear."""
         select = ((self.recipe.get("modalities") or {}).get(modality) or {}).get("select") or {}
         return (*CLEAR, SNOW) if select.get("snow_is_clear") else CLEAR
+
+    @property
+    def statistics_of(self) -> str:
+        """The version over whose train split means and deviations were taken: a refresh keeps its parent's."""
+        return str(self.estimates.get("version") or self.version)

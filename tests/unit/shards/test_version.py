@@ -378,6 +378,7 @@ def test_the_card_says_what_is_in_it_and_its_code_runs(
     assert "- `label`: Two classes (2 classes; 255 = abstain): 0 Tree, 1 Water\n- `label_worldcover`" in card
     assert "run lengths go row by row" in card
     assert "of physical values, not of stored ones" in card
+    assert "of the train split.\n" in card
     assert "\n\n\n" not in card
     blocks = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
     assert len(blocks) == 3
@@ -388,6 +389,17 @@ def test_the_card_says_what_is_in_it_and_its_code_runs(
     assert capsys.readouterr().out.count("(1, 2, 24, 36)") == 2
     assert names["layer"]["data"].dims == ("chip", "time", "band", "y", "x")
     assert names["sample"].chip_id == names["dataset"].chips["chip_id"].iloc[0]
+
+
+def test_papers_name_the_version_over_whose_train_split_statistics_were_taken(tmp_path: Path) -> None:
+    """A refresh keeps them, and may deal chips out anew: today's test chips are in means of yesterday's train split."""
+    kept = {"version": "20261119T101500Z-0a0a0a0a", "chips": 2, "touched_since": 2}
+    draft = made_up.draft(tmp_path, samples_of(2), estimates={"statistics": {}}, estimated=kept)
+    card = (tmp_path / publish(open_storage(tmp_path), draft).path / "README.md").read_text()
+    said = "train split, as it was in version `20261119T101500Z-0a0a0a0a`"
+    assert f"{said}: a refresh keeps them.\n" in card
+    export_dataset(open_dataset(tmp_path), tmp_path / "out", ExportOptions("texts"))
+    assert f"{said}.\n" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_names_in_the_card_cannot_break_its_tables(tmp_path: Path) -> None:
