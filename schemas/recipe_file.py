@@ -165,7 +165,7 @@ def _as_recipe_error(error: ValidationError, root: yaml.Node | None, name: str, 
         # Of a later format all else may be unknown: it is said first, and alone.
         return RecipeError(
             f"format {other['input']!r} is unknown",
-            where=f"{name}:{_line_of(root, ('format',))}",
+            where=f"{name}:{line_of(root, ('format',))}",
             mend=f"this software reads format {other['ctx']['expected']}",
         )
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a misspelt key is a cause
