@@ -43,7 +43,7 @@ def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             continue
         words = list(_MORE.finditer(said.text, 0, than.start()))
         near = [m for m in said.mentions if m.end <= than.start()]
-        if not words or not near or any(not said.classes_of(m.concept) for m in near[-1:]):
+        if not words or not near or not said.classes_of(near[-1].concept):
             continue
         after = said.after(second.end)
         if after is not None and after.start - second.end < 12:
@@ -146,6 +146,8 @@ _FURTHER = re.compile(
     r"sparser)\b",
     re.I,
 )
+_TO_THE_NEXT = re.compile(r" to(?:wards)? (?:the )?")
+"""Between two places: ``from the south-east to the north-west``."""
 _OPPOSITE = {"n": "s", "s": "n", "w": "e", "e": "w"}
 
 
@@ -154,11 +156,17 @@ def slope_to(text: str, place: Place) -> re.Match[str] | None:
     return _GRADIENT.search(text[: place.start])
 
 
-def is_of_slope(text: str, place: Place) -> bool:
-    """Whether a place is the side from which or to which a cover is said to increase or to thin out."""
-    after = re.match(r" to(?:wards)? (?:the )?(?=\w)", text[place.end :])
-    nexts = [other for other in find_places(text) if after and other.start == place.end + after.end()]
-    return slope_to(text, place) is not None or any(slope_to(text, other) for other in nexts)
+def is_of_slope(text: str, place: Place, after: Place | None) -> bool:
+    """Whether a place is the side from which, or to which, a cover is said to increase or to thin out.
+
+    Args:
+        text: the sentence.
+        place: one of its places.
+        after: the next one.
+    """
+    if after is not None and _TO_THE_NEXT.fullmatch(text, place.end, after.start) and slope_to(text, after):
+        return True
+    return slope_to(text, place) is not None
 
 
 def _towards(said: Said, places: Sequence[Place]) -> Iterable[Claim]:

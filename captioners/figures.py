@@ -87,21 +87,21 @@ def _region_share(said: Said, code: int, region: str) -> float | None:
 
 def figures(said: Said) -> Iterable[Claim]:
     """Figures that no fact bears out."""
-    yield from _percents(said)
-    for number in find_numbers(said.text):
+    numbers = find_numbers(said.text)
+    percents = [number for number in numbers if number.kind == "percent"]
+    yield from _percents(said, percents)
+    for number in numbers:
         is_other = number.kind not in ("percent", "points") and not is_counted(number, said.text)
         if is_other and not _is_borne_out(said, number):
             yield "number", f"{number.text!r} fits no fact"
-    read = [(n.start, n.end) for n in find_numbers(said.text) if n.kind == "percent"]
     for match in _SIGN_ALONE.finditer(said.text):
-        if not any(start <= match.start() < end for start, end in read):
+        if not any(number.start <= match.start() < number.end for number in percents):
             yield "number", f"{match.group(0)!r} without a figure"
 
 
-def _percents(said: Said) -> Iterable[Claim]:
+def _percents(said: Said, percents: Sequence[Number]) -> Iterable[Claim]:
     """Shares: of the covers beside them, of what a part of the scene holds of them, or of what a sensor saw."""
     text, asserted = said.text, said.mentions
-    percents = [n for n in find_numbers(text) if n.kind == "percent"]
     places = find_places(text)
     regions = [p.region for p in places] + [CELLS[p.region] for p in places if p.form == "corner"]
     whole = not _ABOUT_REGION.search(text)

@@ -48,7 +48,8 @@ def located(said: Said) -> Iterable[Claim]:
     known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
     known |= set(passed(text, places, asserted) or ())
     for rank, place in enumerate(places):
-        if (asserted and (place in known or is_least_there(text, place) or is_of_slope(text, place))) or (
+        after = places[rank + 1] if rank + 1 < len(places) else None
+        if (asserted and (place in known or is_least_there(text, place) or is_of_slope(text, place, after))) or (
             place.region in slope and any(f.kind == "terrain" for f in cited)
         ):
             continue  # "more trees in the east than in the west", "the ground falls to the south": rules know

@@ -26,14 +26,14 @@ _MOST_OF = re.compile(
     r"(?:(?:patch(?:es)?|stands?|blocks?|pieces?|bod(?:y|ies)) of (?:the )?)?$",
     re.I,
 )
+_MAINLY = r"(?:mostly|mainly|chiefly|largely|primarily|predominantly)"
+_MOSTLY = re.compile(rf"\b{_MAINLY}\b", re.I)
 _MOSTLY_LIES = re.compile(
-    r"(?: (?:areas|patches|blocks|stands|fields))?\s+(?:(?:mostly|mainly|chiefly|largely|primarily|predominantly) )?"
+    rf"(?: (?:areas|patches|blocks|stands|fields))?\s+(?:{_MAINLY} )?"
     r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: (?:found|located|seen|situated))?)\s+"
-    r"(?:(?:mostly|mainly|chiefly|largely|primarily|predominantly) )?"
-    r"(?:found |located |seen )?(?:in|along|at|within|on)\s+(?:the )?",
+    rf"(?:{_MAINLY} )?(?:found |located |seen )?(?:in|along|at|within|on)\s+(?:the )?",
     re.I,
 )
-_MOSTLY = re.compile(r"\b(?:mostly|mainly|chiefly|largely|primarily|predominantly)\b", re.I)
 MOST_PART, VAST_PART = 0.49, 0.65
 """Most of a cover, and the vast majority of it, are so much of it."""
 _NEARLY = re.compile(r"\b(?:almost|nearly|virtually|practically) (?=all\b)", re.I)

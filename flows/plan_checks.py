@@ -128,11 +128,15 @@ def refuse_closed(recipe: Recipe, frozen: FrozenItems, offered: Mapping[str, Sel
     Raises:
         RecipeError: naming the layer and its licence.
     """
-    for name, modality in recipe.modalities.items() if not recipe.publish.private else ():
+    if recipe.publish.private:
+        return
+    for name, modality in recipe.modalities.items():
         profile, found = load_sensor(modality.sensor), offered[name]
+        if profile.redistributable:
+            continue
         judged: set[str] = set()
         for row, said in zip(found.rows.tolist(), found.licence.tolist(), strict=True):
-            if profile.redistributable or said in judged or (scene := frozen.scene(name, row)) is None:
+            if said in judged or (scene := frozen.scene(name, row)) is None:
                 continue
             if not profile.may_be_given_on(scene.licence):
                 raise RecipeError(

@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 from shapely.geometry import LineString, box
 
-from captioners.facts import Evidence, describe
+from captioners.facts import Evidence
 from captioners.facts_scene import DatedBands
 from captioners.mentions import find_places
 from captioners.placed import tells
 from captioners.quantities import is_day
-from captioners.reading import read_sheet
-from captioners.verify import Verifier
 from schemas.facts import Fact
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
+from tests.unit.captioners.judged import Judge, broken, judge_of
 from tests.unit.captioners.test_verify_spoken import meadow
 
 
 @cache
-def town() -> tuple[Verifier, tuple[str, ...]]:
+def town() -> Judge:
     """The verifier of a field of 400 m by 300 m, and the ids of its facts.
 
     Grassland but for a compact wood of 1.2 ha in the north-west and a long one of 0.6 ha in the south-east. A main road
@@ -51,11 +50,17 @@ def town() -> tuple[Verifier, tuple[str, ...]]:
         codes, load_legend("worldcover-11"), georef, by="code", scenes=scenes,
         features=FeatureTable("osm", 32631, tuple(rows), "2022"),
     )  # fmt: skip
-    sheet, _ = describe("town", evidence)
-    return Verifier(read_sheet(sheet)), tuple(fact.fact_id for fact in sheet.facts)
+    return judge_of("town", evidence)
 
 
-CHIPS = {"meadow": meadow, "town": town}
+@cache
+def whole_meadow() -> Judge:
+    """The meadow; sentences cite all of its facts."""
+    verifier, _ = meadow()
+    return verifier, tuple(fact.fact_id for fact in verifier.reading.sheet.facts)
+
+
+CHIPS = {"meadow": whole_meadow, "town": town}
 
 TRUE = {
     "meadow": (
@@ -130,22 +135,16 @@ FALSE = {
 }
 
 
-def broken(chip: str, text: str) -> set[str]:
-    """The rules that a sentence which cites all facts breaks."""
-    verifier, _ = CHIPS[chip]()
-    return {one.rule for one in verifier.sentence(text, tuple(fact.fact_id for fact in verifier.reading.sheet.facts))}
-
-
 @pytest.mark.parametrize(("chip", "text"), [(chip, text) for chip, texts in TRUE.items() for text in texts])
 def test_what_the_facts_bear_out_passes(chip: str, text: str) -> None:
-    assert broken(chip, text) == set()
+    assert broken(CHIPS[chip](), text) == set()
 
 
 @pytest.mark.parametrize(
     ("chip", "rule", "text"), [(chip, *case) for chip, cases in FALSE.items() for case in cases]
 )  # fmt: skip
 def test_what_they_do_not_is_doubted(chip: str, rule: str, text: str) -> None:
-    assert rule in broken(chip, text)
+    assert rule in broken(CHIPS[chip](), text)
 
 
 def test_what_is_centred_in_the_north_need_not_meet_the_northern_edge() -> None:
@@ -171,7 +170,6 @@ def test_where_most_of_the_ground_has_no_class_the_place_is_known() -> None:
     codes[8:16, 8:16] = codes[:2, :12] = 10
     codes[10:14, 10:14] = 30
     georef = GeoRef(32631, 500_000.0, 5_600_000.0, 10.0, codes.shape)
-    sheet, _ = describe("sparse", Evidence(codes, load_legend("worldcover-11"), georef, by="code"))
-    verifier = Verifier(read_sheet(sheet))
+    verifier, _ = judge_of("sparse", Evidence(codes, load_legend("worldcover-11"), georef, by="code"))
     assert verifier.sentence("Most of the trees stand in the middle.", ("place.10",)) == []
     assert verifier.sentence("Most of the trees stand in the south.", ("place.10",)) != []

@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
-from captioners.facts import Evidence, describe
+from captioners.facts import Evidence
 from captioners.mentions import find_places
-from captioners.reading import read_sheet
 from captioners.regions import GRID, THIRDS, parts_of
-from captioners.verify import Verifier
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
+from tests.unit.captioners.judged import Judge, broken, judge_of
 from tests.unit.captioners.test_verify_spoken import meadow
 
 
 @cache
-def pit() -> tuple[Verifier, tuple[str, ...]]:
+def pit() -> Judge:
     """The verifier of a field of 300 m by 200 m, and the ids of its facts.
 
     Cropland 75 %, grassland 25 % in the north. On the map a quarry of 1 ha in the south and three orchards, 0.75 ha, in
@@ -38,8 +37,7 @@ def pit() -> tuple[Verifier, tuple[str, ...]]:
     evidence = Evidence(
         codes, load_legend("worldcover-11"), georef, by="code", features=FeatureTable("osm", 32631, tuple(rows), "2022")
     )
-    sheet, _ = describe("pit", evidence)
-    return Verifier(read_sheet(sheet)), tuple(fact.fact_id for fact in sheet.facts)
+    return judge_of("pit", evidence)
 
 
 CHIPS = {"meadow": meadow, "pit": pit}
@@ -126,22 +124,16 @@ FALSE = {
 }  # fmt: skip
 
 
-def broken(chip: str, text: str) -> set[str]:
-    """The rules that a sentence which cites all facts breaks."""
-    verifier, facts = CHIPS[chip]()
-    return {one.rule for one in verifier.sentence(text, facts)}
-
-
 @pytest.mark.parametrize(("chip", "text"), [(chip, text) for chip, texts in TRUE.items() for text in texts])
 def test_what_the_facts_bear_out_passes(chip: str, text: str) -> None:
-    assert broken(chip, text) == set()
+    assert broken(CHIPS[chip](), text) == set()
 
 
 @pytest.mark.parametrize(
     ("chip", "rule", "text"), [(chip, *case) for chip, cases in FALSE.items() for case in cases]
 )  # fmt: skip
 def test_what_they_do_not_is_doubted(chip: str, rule: str, text: str) -> None:
-    assert rule in broken(chip, text)
+    assert rule in broken(CHIPS[chip](), text)
 
 
 @pytest.mark.parametrize(
