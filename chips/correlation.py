@@ -150,23 +150,16 @@ def _seen_in_rectangles(
     """Overlap and energies at every shift where the weight of both is a rectangle: sums under rectangles."""
     rows_moving, columns_moving = moving.covers(steps[0], reach)
     rows_reference, columns_reference = reference.covers(steps[1], reach)
-    seen_moving = _banded(rows_reference, moving.energies(steps[0])) @ columns_reference[None].transpose(0, 1, 3, 2)
+    seen_moving = rows_reference.sums(moving.energies(steps[0])) @ columns_reference.at[None].transpose(0, 1, 3, 2)
     window = steps, radius, *(flags.tobytes() for flags in moving.extent or ())
     if ("overlap", window) not in reference.kept:  # the dates of a chip have one window, as a rule
-        back = columns_moving[:, ::-1].transpose(0, 2, 1)
-        under = (_banded(rows_moving, reference.energies(steps[1])) @ back[None])[:, :, ::-1]
-        down = rows_reference @ rows_moving[:, reach, :, None]
-        right = columns_reference @ columns_moving[:, reach, :, None]
+        back = columns_moving.at[:, ::-1].transpose(0, 2, 1)
+        under = (rows_moving.sums(reference.energies(steps[1])) @ back[None])[:, :, ::-1]
+        down = rows_reference.at @ rows_moving.at[:, reach, :, None]
+        right = columns_reference.at @ columns_moving.at[:, reach, :, None]
         reference.kept["under", window] = _woven(under, steps[0], radius)
         reference.kept["overlap", window] = _woven(down[:, None] * right[None, :, None, :, 0], steps[0], radius)
     return reference.kept["overlap", window], _woven(seen_moving, steps[0], radius), reference.kept["under", window]
-
-
-def _banded(rows: NDArray[np.float32], energies: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``rows[:, None] @ energies`` where most rows are the same for every shift: those are added once for all."""
-    always = np.logical_and.reduce(rows, axis=(0, 1))
-    others, once = np.flatnonzero(~always), always.astype(np.float32)[None]
-    return np.asarray(rows[:, None, :, others] @ energies[:, :, others] + once @ energies)
 
 
 def _seen_under_masks(

@@ -20,6 +20,29 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
+class Cover:
+    """Which rows (or columns) of one picture lie under those of another that is moved."""
+
+    at: NDArray[np.float32]
+    """(step, 2 * reach + 1, n): 1 where they do, by the part of the other, the shift and the row; else 0."""
+
+    @cached_property
+    def bands(self) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
+        """Rows that some shifts cover, (step, 1, 2 * reach + 1, k) for these alone, and (1, n) the rows that all do."""
+        always = np.logical_and.reduce(self.at, axis=(0, 1))
+        others = np.flatnonzero(~always)
+        return others, self.at[:, None, :, others], always.astype(np.float32)[None]
+
+    def sums(self, energies: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(parts, parts, n, x) -> the same with (step, ...) before and a sum for each shift instead of the rows.
+
+        Either ``step`` or ``parts`` is 1. Rows that are covered at every shift are added once for all.
+        """
+        others, at_others, always = self.bands
+        return np.asarray(at_others @ energies[:, :, others] + always @ energies)
+
+
+@dataclass(frozen=True, eq=False)
 class Edges:
     """Oriented gradients of a picture.
 
@@ -44,8 +67,8 @@ class Edges:
         columns = np.asarray(self.weight.any(axis=0), np.bool_)
         return (rows, columns) if known == np.count_nonzero(rows) * np.count_nonzero(columns) else None
 
-    def covers(self, step: int, reach: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Two of (step, 2 * reach + 1, n): rows and columns of `extent`, moved by -reach to reach samples."""
+    def covers(self, step: int, reach: int) -> tuple[Cover, Cover]:
+        """Rows and columns of `extent`, moved by -reach to reach samples."""
         assert self.extent is not None
         rows, columns = (_moved(flags.tobytes(), step, reach) for flags in self.extent)
         return rows, columns
@@ -80,13 +103,13 @@ class Edges:
 
 
 @lru_cache(maxsize=64)
-def _moved(flags: bytes, step: int, reach: int) -> NDArray[np.float32]:
+def _moved(flags: bytes, step: int, reach: int) -> Cover:
     """See `Edges.covers`; pictures of one size share it."""
     given = np.frombuffer(flags, np.bool_)
     size = given.size // step
     wide = np.zeros((step, size + 2 * reach), np.float32)
     wide[:, reach : reach + size] = given.reshape(size, step).T
-    return wide[:, np.arange(2 * reach + 1)[:, None] + np.arange(size)]
+    return Cover(wide[:, np.arange(2 * reach + 1)[:, None] + np.arange(size)])
 
 
 def _transformed(planes: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.complex64]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,10 +137,11 @@ def estimate_shift(moving: Image, reference: Image | Reference, *, kind: Kind = 
     here = moving.georef.in_zone(reference.georef.epsg)
     if here is None:
         raise ValueError(f"cannot compare EPSG:{moving.georef.epsg} with EPSG:{reference.georef.epsg}")
-    moving = replace(moving, georef=here)
-    if not _overlap(moving.georef, reference.georef):
+    if here is not moving.georef:
+        moving = replace(moving, georef=here)
+    if not _overlap(here, reference.georef):
         return None
-    lattice = _lattice(moving, reference)
+    lattice = _lattice(here, reference.georef, max(moving.gsd_m, reference.gsd_m))
     least, largest = SEARCH_PIXELS
     search = min(max(min(lattice.shape_yx) // lattice.step // 4, least), largest) * lattice.step
     edges, remainder = _edges_on(moving, lattice, SMOOTHING[kind])
@@ -163,13 +164,19 @@ def _overlap(one: GeoRef, other: GeoRef) -> bool:
     return all(max(here[i], there[i]) < min(here[i + 2], there[i + 2]) for i in (0, 1))
 
 
-def _lattice(moving: Image, reference: Image) -> Lattice:
-    """Samples at the coarser picture's pixel centres, and between them where the other one is finer."""
-    pixel_m = max(i.georef.pixel_size for i in (moving, reference))
-    pixel_m = max(pixel_m, moving.gsd_m, reference.gsd_m)
-    anchor = moving.georef if moving.georef.pixel_size > reference.georef.pixel_size else reference.georef
-    finest = min(moving.georef.pixel_size, reference.georef.pixel_size)
-    ends = list(zip(moving.georef.bounds_xyxy, reference.georef.bounds_xyxy, strict=True))
+@lru_cache(maxsize=32)
+def _lattice(moving: GeoRef, reference: GeoRef, gsd_m: float) -> Lattice:
+    """Samples at the coarser picture's pixel centres, and between them where the other one is finer.
+
+    Args:
+        moving: where the one picture lies.
+        reference: where the other one does.
+        gsd_m: the larger of what the two sensors resolve.
+    """
+    pixel_m = max(moving.pixel_size, reference.pixel_size, gsd_m)
+    anchor = moving if moving.pixel_size > reference.pixel_size else reference
+    finest = min(moving.pixel_size, reference.pixel_size)
+    ends = list(zip(moving.bounds_xyxy, reference.bounds_xyxy, strict=True))
     left, bottom, right, top = min(ends[0]), min(ends[1]), max(ends[2]), max(ends[3])
     densest = MAX_SAMPLES * pixel_m / max(right - left, top - bottom)
     step = min(max(min(round(pixel_m / finest), int(densest)), 1), MAX_STEP)
@@ -224,47 +231,66 @@ def _placed(edges: Edges, georef: GeoRef, lattice: Lattice) -> Placed:
 def _averaged(image: Image, lattice: Lattice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Means of a fine picture over windows of the coarse pixel's size, one around each sample."""
     georef, pixel = image.georef, image.georef.pixel_size
-    down_weights, right_weights = (
-        _window_weights(round(first / pixel, 6), lattice.spacing_m / pixel, lattice.pixel_m / pixel, windows, count)
+    down, right = (
+        _Windows(round(first / pixel, 6), lattice.spacing_m / pixel, lattice.pixel_m / pixel, windows, count)
         for first, windows, count in (
             (georef.y0 - lattice.y, lattice.shape_yx[0], georef.shape_yx[0]),
             (lattice.x - georef.x0, lattice.shape_yx[1], georef.shape_yx[1]),
         )
     )
+    down_weights, right_weights = _weights(down), _weights(right)
 
     def averaged(plane: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray((right_weights @ np.ascontiguousarray((down_weights @ plane).T)).T)
 
     if image.valid.all():
+        cover, valid = _whole_cover(down, right)
         level = image.pixels.mean(axis=(1, 2), keepdims=True)
-        covers = [weights @ np.ones(weights.shape[1], np.float32) for weights in (down_weights, right_weights)]
-        cover, valid = np.outer(*covers), np.logical_and.outer(*(c > 0.999 for c in covers))
         planes = image.pixels - level
     else:
         cover = averaged(image.valid.astype(np.float32))
         valid = cover >= MIN_COVER
+        cover = np.where(valid, cover, np.float32(1))
         level = np.zeros((len(image.pixels), 1, 1), np.float32)
         if image.valid.any():
             level = image.pixels.mean(axis=(1, 2), keepdims=True, where=image.valid)
         planes = np.where(image.valid, image.pixels - level, np.float32(0))
-    sums = np.stack([averaged(plane) for plane in planes])
-    return np.where(valid, sums / np.where(valid, cover, np.float32(1)) + level, np.float32(0)), valid
+    means = np.stack([averaged(plane) for plane in planes])
+    means /= cover
+    means += level
+    np.copyto(means, 0, where=~valid)
+    return means, valid
+
+
+class _Windows(NamedTuple):
+    """Windows along one axis of a picture."""
+
+    first: float
+    """Centre of the first one, in pixels from the first pixel's edge."""
+    spacing: float
+    """Pixels from one to the next."""
+    width: float
+    """Pixels of one."""
+    windows: int
+    """How many."""
+    pixels: int
+    """How many pixels there are."""
 
 
 @lru_cache(maxsize=32)
-def _window_weights(first: float, spacing: float, width: float, windows: int, count: int) -> sparse.csr_array:
-    """(window, pixel) share of each window that lies in a pixel; chips of one layout share it.
+def _weights(axis: _Windows) -> sparse.csr_array:
+    """(window, pixel) share of each window that lies in a pixel; chips of one layout share it."""
+    low = axis.first - axis.width / 2 + np.arange(axis.windows) * axis.spacing
+    pixels = np.floor(low).astype(np.int64)[:, None] + np.arange(math.ceil(axis.width) + 1)
+    inside = np.minimum(low[:, None] + axis.width, pixels + 1) - np.maximum(low[:, None], pixels)
+    shares = np.where((pixels >= 0) & (pixels < axis.pixels), np.maximum(inside, 0), 0) / axis.width
+    places = np.clip(pixels, 0, axis.pixels - 1).ravel(), np.arange(axis.windows + 1) * pixels.shape[1]
+    return sparse.csr_array((shares.astype(np.float32).ravel(), *places), shape=(axis.windows, axis.pixels))
 
-    Args:
-        first: centre of the first window, in pixels from the first pixel's edge.
-        spacing: pixels from one window to the next.
-        width: pixels of a window.
-        windows: how many.
-        count: how many pixels there are.
-    """
-    low = first - width / 2 + np.arange(windows) * spacing
-    pixels = np.floor(low).astype(np.int64)[:, None] + np.arange(math.ceil(width) + 1)
-    inside = np.minimum(low[:, None] + width, pixels + 1) - np.maximum(low[:, None], pixels)
-    shares = np.where((pixels >= 0) & (pixels < count), np.maximum(inside, 0), 0) / width
-    places = np.clip(pixels, 0, count - 1).ravel(), np.arange(windows + 1) * pixels.shape[1]
-    return sparse.csr_array((shares.astype(np.float32).ravel(), *places), shape=(windows, count))
+
+@lru_cache(maxsize=32)
+def _whole_cover(down: _Windows, right: _Windows) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(y, x) by what the sums over a picture without gaps are to be divided, and which windows lie inside it."""
+    covers = [weights @ np.ones(weights.shape[1], np.float32) for weights in (_weights(down), _weights(right))]
+    valid = np.logical_and.outer(*(cover > 0.999 for cover in covers))
+    return np.where(valid, np.outer(*covers), np.float32(1)), valid
