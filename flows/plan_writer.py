@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -23,7 +24,9 @@ from flows.frozen_items import ITEMS
 from flows.plan_store import CHIPS, FORMAT, PAIRS, PLAN, TILES, USED
 from flows.steps import STEPS
 from schemas.chip import PLACE_PREFIX
+from schemas.errors import RecipeError
 from shards.layout import replace_durably, sync_file
+from shards.lock import hold_folder
 
 ROWS = 4096
 """Rows of a row group."""
@@ -37,11 +40,15 @@ class PlanWriter:
 
     Args:
         folder: the plan's folder; a plan that lies there is replaced in the end.
+
+    Raises:
+        RecipeError: another plan is being made there.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._held = _hold(folder)
         _sweep(folder)
         self.making = folder / f".{PLAN}.{os.getpid()}"
         """Where the tables lie until they are complete, the frozen items too."""
@@ -53,6 +60,9 @@ class PlanWriter:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.making, ignore_errors=True)
+        if self._held is not None:
+            fcntl.flock(self._held, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
+            os.close(self._held)
 
     def chips(self, chips: PlannedCells, footprints: NDArray[np.object_], tile: NDArray[np.int32]) -> None:
         """Chips in reading order, with their outlines and the numbers of their tiles."""
@@ -122,6 +132,15 @@ class PlanWriter:
                 use_dictionary=[column for column in schema.names if column in _FEW_VALUES],
             )
         self._writers[name].write_table(table.cast(self._writers[name].schema), row_group_size=ROWS)
+
+
+def _hold(folder: Path) -> int | None:
+    """The folder's lock: what another process makes in it must not be swept away."""
+    try:
+        return hold_folder(folder)
+    except BlockingIOError as error:
+        mend = "wait for it, or give another folder"
+        raise RecipeError("another plan is being made in this folder", where=str(folder), mend=mend) from error
 
 
 def _sweep(folder: Path) -> None:

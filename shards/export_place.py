@@ -6,7 +6,6 @@ name sees what a killed one left, and removes it.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from schemas.errors import DatasetError
 from shards import layout
+from shards.lock import hold_folder
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def growing(to: Path) -> Iterator[Path]:
     _remove_left(to)
     folder = to.with_name(f".{to.name}.{secrets.token_hex(6)}{layout.UNFINISHED}")
     folder.mkdir(parents=True)
-    held = _lock(folder)
+    held = hold_folder(folder)
     try:
         yield folder
     except BaseException:
@@ -56,7 +56,7 @@ def _remove_left(to: Path) -> None:
         if not ours.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             continue
         try:
-            held = _lock(path)
+            held = hold_folder(path)
         except BlockingIOError as error:
             what = "another export to this folder is under way"
             raise DatasetError(what, where=str(path), mend="wait for it, or give another folder") from error
@@ -65,20 +65,3 @@ def _remove_left(to: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
         os.close(held)
         log.info("removed %s, which an export that was killed left", path)
-
-
-def _lock(folder: Path) -> int | None:
-    """A descriptor that holds the lock of a folder until it is closed; None where its file system has no locks.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        if isinstance(error, BlockingIOError):
-            raise
-        return None  # of some network file systems
-    return held

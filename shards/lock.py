@@ -25,6 +25,23 @@ from shards.storage import FolderStorage, Storage
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+def hold_folder(folder: Path) -> int | None:
+    """A descriptor that holds the lock of a folder itself until it is closed; None where its file system has no locks.
+
+    Raises:
+        BlockingIOError: somebody holds it.
+    """
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None  # of some network file systems
+    return held
+
+
 class Held(Protocol):
     """A lock that is held."""
 

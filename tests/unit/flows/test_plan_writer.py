@@ -10,7 +10,7 @@ from flows import plan_writer
 from flows.plan_store import StoredPlan
 from flows.plan_writer import PlanWriter
 from flows.planning import make_plan
-from schemas.errors import UserError
+from schemas.errors import RecipeError, UserError
 from tests.unit.flows.many_items import over, write_items
 
 
@@ -37,9 +37,21 @@ def test_a_plan_stays_until_another_is_complete(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no"):
         make_plan(recipe, tmp_path, {"TERRAWEFT_ITEMS": str(tmp_path / "none")}, plan)
     assert {path.name: path.read_bytes() for path in plan.iterdir()} == before
-    killed = PlanWriter(plan)
-    assert {path.name for path in plan.iterdir()} == {*before, killed.making.name}
+    (plan / ".plan.json.7").mkdir()  # of one that was killed
+    half_made = PlanWriter(plan)
+    assert {path.name for path in plan.iterdir()} == {*before, half_made.making.name}
     assert StoredPlan(plan, recipe, here).offered == {"s2": 3}
+
+
+def test_two_plans_are_not_made_in_one_folder(tmp_path: Path) -> None:
+    """Each swept away what the other had half-written."""
+    write_items(tmp_path / "items.parquet", 3)
+    plan, recipe = tmp_path / "plan", over(str(tmp_path / "items.parquet"))
+    with PlanWriter(plan) as first:
+        with pytest.raises(RecipeError, match="another plan is being made in this folder"):
+            make_plan(recipe, tmp_path, {}, plan)
+        assert first.making.is_dir()
+    make_plan(recipe, tmp_path, {}, plan)
 
 
 def test_a_plan_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
