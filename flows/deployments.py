@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.schedules import Cron
 from prefect.states import Scheduled
 from prefect.types.entrypoint import EntrypointType
@@ -184,12 +184,11 @@ def _deploy_row(regions: Regions, row: Row, is_paused: bool) -> Deployed:
 
 
 def _make_pool(client: SyncPrefectClient, name: str, at_once: int) -> None:
+    """The pool, of the table's size; whoever deploys at the same time may have made it a moment ago."""
     try:
-        client.read_work_pool(name)
-    except ObjectNotFound:
         client.create_work_pool(WorkPoolCreate(name=name, type="process", concurrency_limit=at_once))
-        return
-    client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=at_once))
+    except ObjectAlreadyExists:
+        client.update_work_pool(name, WorkPoolUpdate(concurrency_limit=at_once))
 
 
 def strangers(regions: Regions) -> list[DeploymentResponse]:

@@ -29,6 +29,16 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk answers that takes no more; a write into an open file names no path."""
+MENDS = {
+    **dict.fromkeys(DISK, "make room, or mend the disk, and run the same command again"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file lies where a folder is needed: give another path"),
+    errno.EISDIR: "a folder lies where a file is needed: give another path",
+    errno.ENOENT: "look for a mistake in the path",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "get the right to it, or give another path"),
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter path",
+}
+"""What to do about a path that cannot be read or written, by what the system said."""
 UsageError: Any = typer.BadParameter.__base__
 """What Typer raises of something mistyped; it has the class from Click, or brings it along, and names it nowhere."""
 NO_READER = 128 + 13
@@ -185,12 +195,12 @@ def guarded(command: Callable[[], Result]) -> Result:
         err.print(f"terraweft: {' '.join(str(error).split())}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(1) from None
     except OSError as error:
-        if error.filename is not None and error.strerror is not None:
-            line = f"{error.filename}: {error.strerror}"
-        elif error.errno in DISK:
-            line = f"{os.strerror(error.errno)} (make room, or mend the disk, and run the same command again)"
-        else:
+        number = error.errno or 0
+        named = error.filename is not None and error.strerror is not None
+        if not named and number not in DISK:
             raise
+        line = f"{error.filename}: {error.strerror}" if named else os.strerror(number)
+        line += f" ({MENDS[number]})" if number in MENDS else ""
         log.debug("ended by an error", exc_info=True)
         err.print(f"terraweft: {line}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None

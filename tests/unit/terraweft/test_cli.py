@@ -42,7 +42,8 @@ def test_a_path_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytes
     (tmp_path / "file").write_text("")
     code, err = ended(lambda: guarded((tmp_path / "file" / "below").mkdir), capsys)
     assert code == 2
-    assert err.strip() == f"terraweft: {tmp_path / 'file' / 'below'}: Not a directory"
+    mend = "(a file lies where a folder is needed: give another path)"
+    assert err.strip() == f"terraweft: {tmp_path / 'file' / 'below'}: Not a directory {mend}"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
