@@ -146,7 +146,7 @@ def plan_layers(recipe: Recipe, examples: Mapping[str, SceneItem]) -> list[Layer
             raise RecipeError(
                 f"no item of {modality.collection!r} lies in the region and the time window",
                 where=f"modalities.{name}",
-                mend="check collection, where, time and region",
+                mend="check collection, where, time and region (longitude comes before latitude)",
             )
         layers += _layers_of(recipe, name, modality, example)
     _refuse_names(layers)
