@@ -18,8 +18,9 @@ Parts = Sequence[bytes | memoryview]
 
 HELD = 3
 """Batches of samples whose hashes may be behind the writing: what is held in memory."""
-BATCH_BYTES = 1 << 20
-"""Samples go to the threads in batches of so many bytes: handing over a small one takes longer than to hash it."""
+BATCH_BYTES = 4 << 20
+"""Samples go to the threads in batches of so many bytes: the more often three threads wait for
+each other, the longer two cores lie idle."""
 WRITEBACK_BYTES = 4 << 20
 """Written so much, the kernel is asked to begin bringing it to the disk: the fsync at the end finds little left."""
 SYNC_FILE_RANGE_WRITE = 2
