@@ -293,4 +293,6 @@ def _whole_cover(down: _Windows, right: _Windows) -> tuple[NDArray[np.float32], 
     """(y, x) by what the sums over a picture without gaps are to be divided, and which windows lie inside it."""
     covers = [weights @ np.ones(weights.shape[1], np.float32) for weights in (_weights(down), _weights(right))]
     valid = np.logical_and.outer(*(cover > 0.999 for cover in covers))
-    return np.where(valid, np.outer(*covers), np.float32(1)), valid
+    divisors = np.where(valid, np.outer(*covers), np.float32(1))
+    divisors.flags.writeable = valid.flags.writeable = False  # every chip of the layout has these
+    return divisors, valid
