@@ -75,7 +75,7 @@ class BatchCaptioner(Captioner):
         self.base_url = access.base_url or captions.base_url
         self.most_requests, self.most_bytes = most_requests, most_bytes
         self.till = Till(captions, access.purse, batch=True)
-        ChatServer(self.base_url, Key(access.api_key, self.base_url))  # a missing package is told now
+        ChatServer(self.base_url, Key(access.api_key))  # a missing package is told now
 
     def stream(self, inputs: Iterable[CaptionInput]) -> Iterator[Written]:
         """See `Captioner.stream`; the inputs are gone over once for each pass.
@@ -88,7 +88,7 @@ class BatchCaptioner(Captioner):
         async def main(put: Callable[[Written], None]) -> None:
             ledger = open_ledger(self.access.ledger)
             self.till.purse = self.till.purse or ledger.owner
-            server = ChatServer(self.base_url, Key(self.access.api_key, self.base_url), TIMEOUT_S)
+            server = ChatServer(self.base_url, Key(self.access.api_key), TIMEOUT_S)
             try:
                 await _Run(self, ledger, server, put).all(inputs)
             finally:
@@ -326,7 +326,7 @@ class _Run:
                     gone = True
                     continue
                 group: list[Ending] = []
-                key = Key(self.owner.access.api_key, self.owner.base_url)
+                key = Key(self.owner.access.api_key)
                 for one, ending in read_results(path, left, self.till, key):
                     self.is_heard |= ending.state == "answered"
                     if ending.status is not None and is_refused(ending.status, ending.error):
@@ -373,7 +373,7 @@ class _Run:
         """
         errors = (batch.get("errors") or {}).get("data") or [{}]
         code, said = str(errors[0].get("code") or ""), str(errors[0].get("message") or "no reason given")
-        said = Key(self.owner.access.api_key, self.owner.base_url).strike(said)[:300]
+        said = Key(self.owner.access.api_key).strike(said)[:300]
         if "limit" in code and "billing" not in code:
             self.queue_said = said
             return

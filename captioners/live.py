@@ -64,7 +64,7 @@ class LiveCaptioner(Captioner):
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.captions, self.base_url = captions, access.base_url or captions.base_url
-        self.key = Key(access.api_key, self.base_url)
+        self.key = Key(access.api_key)
         self.ledger = access.ledger
         self.sleep, self.timeout_s = sleep, timeout_s
         self.till = Till(captions, access.purse)

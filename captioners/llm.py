@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import binascii
 import importlib
 import json
-import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from captioners.completion import is_error, whole
 from captioners.prompt import Messages
+from captioners.server_address import BASIC, require_address
 from schemas.errors import MissingExtraError, RecipeError, UserError
 
 TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""
-ADDRESS = re.compile(r"https?://[^\s/?#]+", re.IGNORECASE)
-"""How an address of a server begins."""
 WHOLE = 4.0
 """A call may take so many read time-outs in all: a body that comes byte by byte never runs into one."""
 NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
@@ -109,13 +108,12 @@ class Key:
     """An API key that prints, pickles and copies as nothing.
 
     Args:
-        value: the key; None for a server that wants none.
-        base_url: where it is sent; a user and a password in it are sent in its place, and are struck out as it is.
+        value: the key, or `BASIC` and a log-in; None for a server that wants none.
     """
 
-    def __init__(self, value: str | None, base_url: str = "") -> None:
+    def __init__(self, value: str | None) -> None:
         self._value = value
-        self._secrets = [secret for secret in (value, *_log_in(base_url)) if secret]
+        self._secrets = _secrets(value) if value else ()
 
     def __repr__(self) -> str:
         return "Key(***)"
@@ -126,6 +124,10 @@ class Key:
     def reveal(self) -> str:
         """The key, for the one place that sends it."""
         return self._value or "none"
+
+    def headers(self) -> dict[str, str]:
+        """What is sent in the place of a bearer token."""
+        return {"Authorization": self._value} if self._value and self._value.startswith(BASIC) else {}
 
     def strike(self, text: str) -> str:
         """A text with the key taken out."""
@@ -143,14 +145,13 @@ class ChatServer:
         timeout_s: read time-out of a call.
 
     Raises:
-        RecipeError: the address is none.
+        RecipeError: as `require_address`.
         UserError: the proxy that the environment names is of no use.
         MissingExtraError: the package is not installed.
     """
 
     def __init__(self, base_url: str, key: Key, timeout_s: float = TIMEOUT_S) -> None:
-        if not _is_address(base_url):  # a call that can go nowhere would count as one in doubt
-            raise RecipeError("the server's address is none", "captions.base_url", "name it in full: http://host/v1")
+        require_address(base_url)  # a call that can go nowhere would count as one in doubt
         try:
             import openai
         except ImportError as error:
@@ -163,8 +164,9 @@ class ChatServer:
                 event_hooks={"response": [_stay, _bound]},
             )
             self._client = openai.AsyncOpenAI(
-                api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s, http_client=client
-            )
+                api_key=key.reveal(), base_url=base_url, max_retries=0, timeout=timeout_s, http_client=client,
+                default_headers=key.headers(),
+            )  # fmt: skip
         except (ImportError, ValueError) as error:
             socks = isinstance(error, ImportError)
             mend = "pip install socksio, or unset it" if socks else "write it as http://host:port"
@@ -303,22 +305,16 @@ async def _bound(response: Any) -> None:
     response.aiter_bytes = pieces
 
 
-def _log_in(base_url: str) -> tuple[str, ...]:
-    """What of an address a server may repeat: its password, and user and password as they are sent."""
+def _secrets(value: str) -> tuple[str, ...]:
+    """What of a key a server may repeat: all of it; of a log-in its code and its password."""
+    if not value.startswith(BASIC):
+        return (value,)
+    code = value.removeprefix(BASIC)
     try:
-        parts = urlsplit(base_url)
-    except ValueError:
-        return ()
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return (password, base64.b64encode(f"{user}:{password}".encode()).decode()) if user or password else ()
-
-
-def _is_address(base_url: str) -> bool:
-    try:
-        plain = base_url.isprintable() and " " not in base_url  # a variable's last line break comes along easily
-        return plain and ADDRESS.match(base_url) is not None and urlsplit(base_url).port != 0
-    except ValueError:  # a port above 65535, half a bracket
-        return False
+        _, _, password = base64.b64decode(code).decode().partition(":")
+    except (binascii.Error, ValueError):
+        password = ""
+    return (code, password) if password else (code,)
 
 
 def refused_key(answer: Refused) -> RecipeError:

@@ -14,7 +14,15 @@ from flows.catalogs import opener_of
 from flows.job import Job
 from flows.label_files import label_files
 from flows.plan_store import WHOLE, Part
-from flows.site import ledger_place, limits_folder, require_publishable, require_variables, store_options, work_folder
+from flows.site import (
+    ledger_place,
+    limits_folder,
+    require_publishable,
+    require_server,
+    require_variables,
+    store_options,
+    work_folder,
+)
 from flows.vault import MachineVault
 from schemas.recipe import Recipe
 from shards.storage import FolderStorage, Storage, open_storage
@@ -102,11 +110,12 @@ def request_of(recipe: Recipe, folder: Path, root: str, known: dict[str, str], *
         options: further fields of `BuildRequest`; ``workers`` may be None: one per core, four at most.
 
     Raises:
-        UserError: a variable or a credential is missing, or the recipe could not be published.
+        UserError: a variable or a credential is missing or where it may not be, or the recipe could not be published.
         DatasetError: an address that holds no dataset, or below which no Zarr can lie.
     """
     storage = open_storage(root, store_options(os.environ))
     require_variables(recipe, known)
+    require_server(recipe, known)
     require_publishable(recipe)
     if "zarr" in recipe.write.kinds and not isinstance(storage, FolderStorage):
         storage.icechunk()  # a name below which no Zarr can lie is told before anything is read

@@ -12,8 +12,10 @@ from importlib import resources
 from pathlib import Path
 
 from captioners.ledger import LedgerPlace
+from captioners.server_address import BASIC, require_address
 from schemas.errors import RecipeError
 from schemas.recipe import VARIABLE, Recipe, fill
+from schemas.recipe_catalogs import has_log_in
 from schemas.recipe_file import load_recipe
 from shards.guard import findings
 from shards.layout import WORK
@@ -46,7 +48,7 @@ def require_variables(recipe: Recipe, known: Mapping[str, str]) -> None:
     """Stop before a server or a cluster is started where a catalog's address cannot be filled in.
 
     Raises:
-        RecipeError: a variable that a catalog's ``href`` names is not set.
+        RecipeError: a variable that a catalog's ``href`` names is not set, or brings a log-in.
     """
     secrets = {name for credential in recipe.credentials.values() for name in credential.env}
     if shown := sorted(secrets & set(VARIABLE.findall(recipe.model_dump_json()))):
@@ -54,7 +56,19 @@ def require_variables(recipe: Recipe, known: Mapping[str, str]) -> None:
             f"{shown[0]} is a secret under credentials: it cannot stand in an address", mend="take it out"
         )
     for name, catalog in recipe.catalogs.items():
-        fill(catalog.href, known, f"catalogs.{name}.href")
+        if has_log_in(fill(catalog.href, known, where := f"catalogs.{name}.href")):
+            raise RecipeError("this is an address with a user name or password", where, "name them under credentials")
+
+
+def require_server(recipe: Recipe, known: Mapping[str, str]) -> None:
+    """Stop before anything is read where the language model's server is not told, or in no way that it may be.
+
+    Raises:
+        RecipeError: a variable that ``base_url`` names is not set, or as `captioners.llm.require_address`.
+    """
+    captions = recipe.captions
+    if captions is not None and captions.backend in ("openai", "openai-batch"):
+        require_address(fill(captions.base_url, known, "captions.base_url"))
 
 
 def require_publishable(recipe: Recipe) -> None:
@@ -73,7 +87,8 @@ def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
     """The key of the language model's server, from the variable that the recipe names.
 
     Raises:
-        RecipeError: the recipe names a variable that is not set, or that holds what no request can carry.
+        RecipeError: the recipe names a variable that is not set, or that holds what no request can carry: neither one
+            word nor a log-in, ``Basic`` and one word.
     """
     captions = recipe.captions
     if captions is None or not captions.api_key_env:
@@ -85,7 +100,8 @@ def api_key(recipe: Recipe, environment: Mapping[str, str]) -> str | None:
             mend=f"export {captions.api_key_env}=...",
         )
     key = environment[captions.api_key_env].strip()  # a file's last line break comes along easily
-    if not key or not key.isascii() or not key.isprintable() or " " in key:
+    word = key.removeprefix(BASIC)
+    if not word or not word.isascii() or not word.isprintable() or " " in word:
         raise RecipeError(
             f"{captions.api_key_env} holds no key",
             where="captions.api_key_env",

@@ -13,6 +13,16 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 """The name of an environment variable that holds a secret."""
 _HOST = re.compile(r"\*|(\*\.)?[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?(:\d{1,5})?")
 _URL = re.compile(r"https?://[^\s@?#]+")
+_LOG_IN = re.compile(r"https?://[^/?#]*@", re.IGNORECASE)
+
+
+def has_log_in(address: str) -> bool:
+    """Whether an address holds a user name or a password: it would reach logs, and tasks that travel.
+
+    >>> has_log_in("https://me:word@host/v1"), has_log_in("https://host/v1?mail=a@b")
+    (True, False)
+    """
+    return _LOG_IN.match(address) is not None
 
 
 def _check_variable(value: str) -> str:
@@ -143,7 +153,7 @@ class Catalog(Model):
     def _fits_kind(self) -> Catalog:
         if self.frozen is not None and self.kind != "stac-geoparquet":
             raise ValueError("frozen names a catalog inside an index: it needs kind stac-geoparquet")
-        if re.match(r"https?://[^/]*@", self.href):
+        if has_log_in(self.href):
             raise ValueError("href holds a user name or password: name it under credentials instead")
         return self
 

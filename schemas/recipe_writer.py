@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from schemas.model_profile import ModelProfile, Prices, find_profile
 from schemas.recipe_base import Model
-from schemas.recipe_catalogs import VARIABLE
+from schemas.recipe_catalogs import VARIABLE, has_log_in
 
 CANNOT_CHANGE_A_WORD = (
     "base_url", "api_key_env", "ledger", "concurrency", "max_cost", "max_tokens", "max_error_ratio", "profile", "probe",
@@ -97,6 +97,8 @@ class Writer(Model):
     def _writes(self) -> Self:
         if self.api_key_env and not VARIABLE.fullmatch(self.api_key_env):
             raise ValueError("api_key_env takes the name of an environment variable, never the key itself")
+        if has_log_in(self.base_url):
+            raise ValueError("base_url holds a user name or password: the variable of api_key_env takes them")
         if self.backend == "template":
             return self
         if not self.model or (self.backend != "replay" and not self.base_url):

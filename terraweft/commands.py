@@ -18,6 +18,7 @@ from flows.site import (
     api_key,
     find_recipe,
     require_publishable,
+    require_server,
     require_variables,
     store_options,
     variables,
@@ -120,6 +121,7 @@ def _build(
     key = api_key(recipe, os.environ)
     storage = open_storage(root, store_options(os.environ))  # an address that holds no dataset is told first
     require_variables(recipe, known)
+    require_server(recipe, known)
     require_publishable(recipe)
     if recipe.publish.after_validation:
         require_train()

@@ -70,14 +70,43 @@ def test_an_error_does_not_carry_the_key(tmp_path: Path, kind: type[LiveCaptione
     assert CANARY.encode() not in everything(tmp_path)
 
 
-def test_a_log_in_in_the_address_is_not_repeated_either(tmp_path: Path) -> None:
-    """It travels in the key's place, encoded, and servers tell what they refused."""
+def test_a_log_in_is_sent_in_the_keys_place_and_repeated_no_more_than_a_key(tmp_path: Path) -> None:
+    """It travels encoded, and servers tell what they refused."""
+    code = b64encode(b"me:canary-4e/").decode()
     with FakeOpenAI(Mind(), key="another") as server:
-        address = server.base_url.replace("http://", "http://me:canary-4e%2F@")
-        given = Access(LedgerPlace(str(tmp_path / "ledger.sqlite")), None, address, "run")
-        with pytest.raises(RecipeError, match=r"refused the key.*Basic \[key\]"):
+        given = Access(LedgerPlace(str(tmp_path / "ledger.sqlite")), f"Basic {code}", server.base_url)
+        with pytest.raises(RecipeError, match=r"refused the key.*provided: Basic \[key\]"):
             LiveCaptioner(section(), given, sleep=Waits()).write(inputs(1))
-    assert b64encode(b"me:canary-4e/") not in everything(tmp_path)
+    assert code.encode() not in everything(tmp_path)
+    assert Key(f"Basic {code}").strike("canary-4e/ is wrong") == "[key] is wrong"
+
+
+@pytest.mark.parametrize("key", [CANARY, f"Basic {b64encode(b'me:canary').decode()}"])
+def test_results_that_lie_at_another_host_are_fetched_without_the_key(tmp_path: Path, key: str) -> None:
+    sent: list[str | None] = []
+
+    class Store(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.append(self.headers["Authorization"])
+            self.send_response(200 if self.path == "/results" else 302)
+            if self.path != "/results":
+                self.send_header("Location", f"{store}/results")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None: ...
+
+    async def fetched(address: str) -> Refused | Lost | None:
+        server = ChatServer(f"{address}/v1", Key(key))
+        try:
+            return await server.download("file-1", tmp_path / "results")
+        finally:
+            await server.close()
+
+    with serving(Store) as store, serving(Store) as address:
+        assert asyncio.run(fetched(address)) is None
+    assert sent == [key if key.startswith("Basic") else f"Bearer {key}", None]
 
 
 @pytest.mark.parametrize(("status", "coding"), [(200, "gzip"), (400, "gzip"), (200, "br"), (200, "gzip, gzip")])
@@ -120,11 +149,12 @@ def test_nothing_that_holds_the_key_prints_or_leaves_its_process(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", [LiveCaptioner, BatchCaptioner])
-@pytest.mark.parametrize("address", ["localhost:8000/v1", "ftp://host/v1", "http:///v1"])
+@pytest.mark.parametrize("address", ["localhost:8000/v1", "ftp://host/v1", "http:///v1", "http://me:word@host/v1"])
 def test_an_address_that_is_none_is_one_line_and_no_call_in_doubt(
     tmp_path: Path, kind: type[LiveCaptioner | BatchCaptioner], address: str
 ) -> None:
     given = Access(LedgerPlace(str(tmp_path / "ledger.sqlite")), CANARY, address, "run")
-    with pytest.raises(RecipeError, match="address"):
+    with pytest.raises(RecipeError, match="address") as caught:
         kind(section(), given)
+    assert "word@" not in caught.value.line()
     assert list(tmp_path.iterdir()) == []

@@ -224,6 +224,11 @@ BROKEN = {
         "captions: {backend: openai, api_key_env: sk-canary}\ngrid:\n",
         "x.yaml:8: captions: api_key_env takes the name of an environment variable, never the key itself",
     ),
+    "log-in in a server's address": (
+        "grid:\n",
+        "captions: {backend: openai, base_url: 'https://me:word@host/v1', model: m}\ngrid:\n",
+        "x.yaml:8: captions: base_url holds a user name or password: the variable of api_key_env takes them (see",
+    ),
     "number for a name": ("name: small", "name: 2022", "x.yaml:2: name: Input should be text: what looks like"),
     "no for a name": ("name: north", "name: no", "regions.0.name: Input should be text: what looks like"),
     "day as Europe writes it": (
