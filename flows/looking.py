@@ -10,8 +10,10 @@ import os
 import socket
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,6 +54,9 @@ class Look:
     """What is to be done."""
     current: str
     """Version that the pointer names; empty where there is none."""
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of where the frozen parameters were estimated: version, chips and more, as ``dataset.json`` says of
+    the version that they are taken from; empty where none are."""
 
 
 def owner_of(request: BuildRequest) -> str:
@@ -117,10 +122,11 @@ def look(request: BuildRequest) -> Look:
         modality_of = {layer.group: layer.modality for layer in plan.layers}
         given = Estimates.from_dict(request.estimates) if request.estimates is not None else Estimates()
         frozen = given.holding(job.parts, modality_of)
-        return Look(plan, job, None, Outlook(frozen=frozen, moved=moved_from(plan, request.storage)), current)
+        known = request.estimates["where"] if request.estimates is not None else {}
+        return Look(plan, job, None, Outlook(frozen=frozen, moved=moved_from(plan, request.storage)), current, known)
     outlook = compare(plan, job.parts, before, refit=request.refit, redo=request.redo)
     log.info("%s", outlook.line())
-    return Look(plan, job, before, outlook, current)
+    return Look(plan, job, before, outlook, current, before.document.estimates)
 
 
 def moved_from(plan: StoredPlan, storage: Storage) -> Counter[str]:

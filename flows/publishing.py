@@ -132,16 +132,21 @@ def estimated_where(found: Look, chips: int) -> dict[str, Any]:
     """In which version the parameters were estimated, over how many chips, and how many that could move them were
     touched since.
 
-    Where all of them are new, ``version`` is empty: this one.
+    Where all of them are new, ``version`` is empty: this one. ``bands`` has the modality groups whose statistics are
+    another version's.
     """
-    before, outlook = found.before, found.outlook
-    if before is None or not (outlook.frozen.bands or outlook.frozen.fusion_part or outlook.frozen.findings_part):
+    known, outlook = found.known, found.outlook
+    frozen = outlook.frozen
+    if not known or not (frozen.bands or frozen.fusion_part or frozen.findings_part):
         return {"version": "", "chips": chips, "touched_since": 0}
-    known = before.document.estimates
+    version, apart = known["version"], known.get("bands") or {}
+    groups = [layer.group for layer in found.job.layers]
+    bands = {group: apart.get(group, version) if group in frozen.bands_parts else "" for group in groups}
     return {
-        "version": known["version"],
+        "version": version,
         "chips": known["chips"],
         "touched_since": known["touched_since"] + outlook.moving_estimates(),
+        "bands": {group: of for group, of in bands.items() if of != version},
     }
 
 

@@ -66,7 +66,8 @@ class BuildRequest:
     afresh: bool = False
     """Read everything, as if there were no parent."""
     estimates: Mapping[str, Any] | None = None
-    """Parameters of another dataset's version (its ``estimates.json``) that a first build takes over."""
+    """Parameters of another dataset's version that a first build takes over: its ``estimates.json``, and as ``where``
+    what its ``dataset.json`` says of them."""
 
 
 @dataclass(frozen=True)

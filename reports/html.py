@@ -227,6 +227,7 @@ def changes(document: Mapping[str, Any]) -> dict[str, Any]:
     if estimates:
         where = f"in {estimates['version']} over {estimates['chips']} chips"
         since = f"; {estimates['touched_since']} touched since" if estimates["touched_since"] else ""
+        since += "".join(f"; statistics of {g} in {of}" for g, of in (estimates.get("bands") or {}).items())
         shown["parameters estimated"] = f"{where}{since}"
     return shown | ({"touched, by component": touched} if touched else {})
 

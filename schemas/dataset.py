@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -202,7 +203,8 @@ class DatasetDocument(BaseModel):
     diff: Diff = Field(default_factory=dict)
     """Against the parent: chips added, changed, unchanged, removed; why they were touched; bytes written."""
     estimates: Estimates = Field(default_factory=dict)
-    """path and sha256 of the estimated parameters, and in which version they were estimated over how many chips."""
+    """path and sha256 of the estimated parameters, and in which version they were estimated over how many chips;
+    bands: modality group -> version of its statistics, where that is another."""
     limits: tuple[str, ...] = ()
     """Known limits, as the card says them."""
     run: Run = Field(default_factory=dict)
@@ -215,7 +217,21 @@ class DatasetDocument(BaseModel):
         select = ((self.recipe.get("modalities") or {}).get(modality) or {}).get("select") or {}
         return (*CLEAR, SNOW) if select.get("snow_is_clear") else CLEAR
 
-    @property
-    def statistics_of(self) -> str:
-        """The version over whose train split means and deviations were taken: a refresh keeps its parent's."""
-        return str(self.estimates.get("version") or self.version)
+    def statistics_of(self, group: str) -> str:
+        """The version over whose train split a modality group's means and deviations were taken: a refresh keeps its
+        parent's, but of a modality that was edited.
+        """
+        apart = self.estimates.get("bands") or {}
+        return str(apart.get(group) or self.estimates.get("version") or self.version)
+
+    def when_statistics(self, groups: Sequence[str]) -> str:
+        """In which versions the statistics of some modality groups were taken, as a sentence goes on; empty where all
+        in this one.
+        """
+        versions = {group: self.statistics_of(group) for group in groups}
+        found = sorted({*versions.values()})
+        if found == [self.version] or not found:
+            return ""
+        of = {version: ", ".join(f"`{group}`" for group in groups if versions[group] == version) for version in found}
+        told = [f"`{version}`{f' ({of[version]})' if len(found) > 1 else ''}" for version in found]
+        return f", as it was in version {' and '.join(told)}"

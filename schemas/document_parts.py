@@ -74,6 +74,7 @@ class _Estimates(_Part):
     version: str
     chips: Count
     touched_since: Count
+    bands: dict[str, str] = {}
 
 
 class _Class(_Part):

@@ -44,6 +44,7 @@ def render_card(document: DatasetDocument, rows: pa.Table, description: str, lim
         last=(last or "")[:10],
         shard_bytes=sum(record.bytes for record in document.shards),
         licences=_licences(document),
+        when_statistics=document.when_statistics([table.group for table in document.modalities]),
     )
 
 

@@ -236,10 +236,8 @@ def _check_tables(
         return
     places = {row["chip_id"]: row for row in rows}
     stored = _open_zarr(storage, document, list(places), report)
-    estimated_in = str(document.estimates.get("version", document.version))
-    if statistics and estimated_in != document.version:
-        report.notes.append(f"statistics of bands are those of {estimated_in}, taken over: not measured again")
-    measured = StatisticsCheck(document) if statistics and estimated_in == document.version else None
+    measured = StatisticsCheck(document) if statistics else None
+    report.notes += _taken_over(document) if statistics else ()
     texts: dict[str, list[Any]] = {}
     order = list(dict.fromkeys(n for layer in document.modalities for n in (layer.modality, layer.group)))
     with ShardFiles(storage) as files:
@@ -271,6 +269,15 @@ def _check_tables(
             continue
         with report.telling(f"{where}/{name}"):
             report.add(f"{where}/{name}", faults)
+
+
+def _taken_over(document: DatasetDocument) -> Iterator[str]:
+    """Which statistics are not measured again, since they are an earlier version's."""
+    versions = {table.group: document.statistics_of(table.group) for table in document.modalities}
+    for version in sorted({*versions.values()} - {document.version}):
+        of = [group for group in versions if versions[group] == version]
+        what = "bands" if len(of) == len(versions) else ", ".join(of)
+        yield f"statistics of {what} are those of {version}, taken over: not measured again"
 
 
 def _has_too_many_rows(path: Path, document: DatasetDocument, where: str, report: CheckReport) -> bool:

@@ -14,22 +14,22 @@ TOLERANCE = 1e-5
 
 
 class StatisticsCheck:
-    """Sums over clear pixels, a sample at a time.
+    """Sums over clear pixels, a sample at a time, of the groups whose statistics were taken in this version.
 
     Clear are validity 1 and 6, and 4 where the modality's ``select.snow_is_clear`` says so; a band's own no data and
     values that are not finite are left out.
     """
 
     def __init__(self, document: DatasetDocument) -> None:
-        self.document = document
-        self.clear = {table.group: document.clear_codes(table.modality) for table in document.modalities}
+        self.tables = [t for t in document.modalities if document.statistics_of(t.group) == document.version]
+        self.clear = {table.group: document.clear_codes(table.modality) for table in self.tables}
         self._sums: dict[tuple[str, str], tuple[int, float, float]] = {}
 
     def add(self, sample: Sample) -> None:
         """Count a sample, if it is of the train split."""
         if sample.split != "train":
             return
-        for table in self.document.modalities:
+        for table in self.tables:
             layer = sample.layers.get(table.group)
             if layer is None:
                 continue
@@ -47,7 +47,7 @@ class StatisticsCheck:
 
     def faults(self) -> Iterator[str]:
         """Bands whose statistics in ``dataset.json`` are not those of the samples."""
-        for table in self.document.modalities:
+        for table in self.tables:
             for band in table.bands:
                 count, total, squares = self._sums.get((table.group, band.name), (0, 0.0, 0.0))
                 name = f"{table.group} {band.name}"

@@ -224,8 +224,11 @@ def make_document(
 def _estimates(draft: Draft, version: str, sha256: str) -> dict[str, Any]:
     if draft.estimates is None:
         return {}
-    where = {"version": "", "chips": len(draft.chips), "touched_since": 0, **draft.estimated}
-    return {"path": layout.ESTIMATES, "sha256": sha256, **where, "version": where["version"] or version}
+    where: dict[str, Any] = {"version": "", "chips": len(draft.chips), "touched_since": 0, **draft.estimated}
+    bands = {group: of or version for group, of in where.pop("bands", {}).items()}
+    where["version"] = where["version"] or version
+    apart = {"bands": bands} if bands else {}
+    return {"path": layout.ESTIMATES, "sha256": sha256, **where, **apart}
 
 
 def write_documents(

@@ -220,8 +220,8 @@ def _card(
         "",
         "All bands with wavelengths, means and standard deviations: `layers` in `export.json`. The last two are of",
     ]
-    of = "" if document.statistics_of == document.version else f", as it was in version `{document.statistics_of}`"
-    lines += [f"physical values, not of stored ones: over the clear pixels of the whole dataset's train split{of}."]
+    when = document.when_statistics(job.groups)
+    lines += [f"physical values, not of stored ones: over the clear pixels of the whole dataset's train split{when}."]
     lines += ["", "## Reading it", "", writer.card().strip(), ""]
     if writer.notes:
         lines += ["## What to know", "", *(f"- {note}" for note in writer.notes), ""]

@@ -167,7 +167,8 @@ def _build(
 
 
 def estimates_of(given: str) -> dict[str, Any]:
-    """The estimated parameters of a dataset's version: ``DATASET`` or ``DATASET@VERSION``.
+    """The estimated parameters of a dataset's version, ``DATASET`` or ``DATASET@VERSION``, as
+    `BuildRequest.estimates` takes them.
 
     Raises:
         DatasetError: there is no such version, or it holds none.
@@ -186,7 +187,8 @@ def estimates_of(given: str) -> dict[str, Any]:
     opened = open_dataset(address, version or None, options)
     if not opened.document.estimates:
         raise DatasetError("this version holds no estimated parameters", where=given, mend="build it anew")
-    return dict(json.loads(opened.storage.read(f"{opened.folder}/{ESTIMATES}")))
+    stored = json.loads(opened.storage.read(f"{opened.folder}/{ESTIMATES}"))
+    return {**stored, "where": opened.document.estimates}
 
 
 def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResult:

@@ -72,10 +72,11 @@ def dataset(built: Path, world: World, tmp_path: Path) -> Dataset:
 def equals_a_fresh_one(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
     """The five tables and every shard are those of a build afresh with the same parameters; and it checks."""
     fresh = dataset_in(tmp_path / "fresh", dataset.catalog)
-    fresh.build(recipe, estimates=dataset.estimates())
+    fresh.build(recipe, estimates=dataset.estimates() | {"where": dataset.document.estimates})
     mine, theirs = dataset.fingerprint(), fresh.fingerprint()
     assert {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)} == set()
-    assert check_dataset(dataset.storage).problems == []
+    for storage in (dataset.storage, fresh.storage):
+        assert check_dataset(storage, statistics=True).problems == []
 
 
 def build_of(dataset: Dataset, recipe: dict[str, Any]) -> Estimate:
@@ -287,6 +288,9 @@ def test_an_added_band_reads_its_modality_alone(dataset: Dataset, recipe: dict[s
     bands = next(layer for layer in dataset.document.modalities if layer.modality == "landsat").bands
     assert [band.name for band in bands] == ["red", "nir08", "swir16"]
     assert all(band.count > 0 for band in bands), "statistics of an edited modality are estimated anew"
+    document = dataset.document
+    assert document.statistics_of("landsat") == document.version
+    assert document.statistics_of("s2_10m") == document.parent_version
     equals_a_fresh_one(dataset, edited, tmp_path)
 
 

@@ -113,6 +113,29 @@ def test_a_version_that_drifted_from_its_parent_is_refused(tmp_path: Path) -> No
     assert found.measured["largest_drift"] > QUICK.statistics.max_drift
 
 
+@pytest.mark.parametrize(("brighter", "holds"), [(1.01, True), (2.0, False)])
+def test_statistics_that_a_refresh_kept_are_no_error_and_may_drift(
+    tmp_path: Path, brighter: float, holds: bool
+) -> None:
+    """Every refresh that moved a pixel of train was refused: its kept means were taken for those of its samples."""
+    first = made_dataset.write(tmp_path, 10)
+    kept = {"version": first.version, "chips": 10, "touched_since": 10, "bands": {"s1": ""}}
+    again = made_dataset.write(
+        tmp_path, 10, created=made_up.CREATED + timedelta(days=1), brighter=brighter, estimates={}, estimated=kept
+    )
+    s2, s1 = first.document.modalities[0], again.document.modalities[1]
+    document = again.document.model_copy(update={"modalities": (s2, s1)})
+    found = statistics(Dataset(again.storage, document), QUICK.statistics)
+    assert found.holds is holds
+    assert found.measured["largest_error"] < 1e-6
+    assert found.measured["largest_drift"] > 0.001
+    assert f"1 group(s) are those of {first.version}" in found.said
+    alone = document.model_copy(update={"parent_version": "", "modalities": (s2,)})
+    found = statistics(Dataset(again.storage, alone), QUICK.statistics)
+    assert "largest_error" not in found.measured
+    assert (found.passed, found.control_failed) == (holds, True)
+
+
 def test_thresholds_come_from_the_recipe_of_the_dataset(tmp_path: Path) -> None:
     rules = {"learnable": {"min_gain_over_majority": 0.4, "of_a_later_release": 1}, "later": {}}
     opened = made_dataset.write(tmp_path, 5, recipe={"name": "made-up", "format": 1, "gates": rules})

@@ -355,6 +355,18 @@ def test_statistics_are_measured_again_when_asked_for(dataset_root: Path, tmp_pa
     other = tmp_path / "wrong"
     publish(open_storage(other), made_up.draft(other, samples, layers=(wrong, *layers[1:]), zarr_shard_chips=None))
     assert "0.5, " in "\n".join(str(p) for p in check_dataset(other, statistics=True).problems)
+    kept = {"version": "20261119T101500Z-0a0a0a0a", "chips": 4, "touched_since": 0}
+    for own, problems in ((layers[0].group, 1), (layers[1].group, 0)):
+        root = tmp_path / own
+        estimated = kept | {"bands": {own: ""}}
+        changed = made_up.draft(
+            root, samples, layers=(wrong, *layers[1:]), zarr_shard_chips=None, estimates={}, estimated=estimated
+        )
+        publish(open_storage(root), changed)
+        report = check_dataset(root, statistics=True)
+        assert len(report.problems) == problems
+        others = ", ".join(layer.group for layer in layers if layer.group != own)
+        assert f"statistics of {others} are those of {kept['version']}, taken over: not measured again" in report.notes
 
 
 def test_zarr_that_is_not_its_shard_is_found(dataset_root: Path) -> None:

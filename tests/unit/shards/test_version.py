@@ -402,6 +402,22 @@ def test_papers_name_the_version_over_whose_train_split_statistics_were_taken(tm
     assert f"{said}.\n" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_papers_tell_groups_apart_whose_statistics_are_of_several_versions(tmp_path: Path) -> None:
+    """Those of a modality that was edited are this version's, and were said to be the parent's."""
+    last, new = made_up.LAYERS[-1].group, {made_up.LAYERS[-1].group: ""}
+    kept = {"version": "20261119T101500Z-0a0a0a0a", "chips": 2, "touched_since": 2, "bands": new}
+    draft = made_up.draft(tmp_path, samples_of(2), estimates={"statistics": {}}, estimated=kept)
+    result = publish(open_storage(tmp_path), draft)
+    document = open_dataset(tmp_path).document
+    assert document.estimates["bands"] == {last: result.version}
+    assert document.statistics_of(last) == result.version
+    assert document.statistics_of(made_up.LAYERS[0].group) == kept["version"]
+    card = (tmp_path / result.path / "README.md").read_text()
+    export_dataset(open_dataset(tmp_path), tmp_path / "out", ExportOptions("zarr", modalities=(last,)))
+    assert f" and `{result.version}` (`{last}`): a refresh keeps them.\n" in card
+    assert "whole dataset's train split.\n" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_names_in_the_card_cannot_break_its_tables(tmp_path: Path) -> None:
     hostile = made_up.SOURCES[0].model_copy(update={"attribution": "a | b\n# c <script>x</script> [d](e)"})
     result = publish(open_storage(tmp_path), made_up.draft(tmp_path, samples_of(2), sources=(hostile,)))
