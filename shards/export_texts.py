@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -275,10 +274,6 @@ class SkyScriptExporter(TextExporter):
         )
 
 
-RELATION = re.compile(r", ((?:north|south|east|west)[a-z-]* of|adjacent to), ")
-"""What stands between two objects of a relation, which may hold commas (beach, dune or sand)."""
-
-
 class RsVlmQaExporter(TextExporter):
     """``<split>.jsonl``: caption, paragraph, relations and questions of one image per line."""
 
@@ -310,7 +305,7 @@ class RsVlmQaExporter(TextExporter):
             "image": picture[0],
             "caption": short[0]["text"] if short else "",
             "paragraph": long[0]["text"] if long else "",
-            "relations": [triple for text in relations for triple in triples(text["text"])],
+            "relations": [triple for text in relations for triple in triples(text)],
             "vqa_pairs": [
                 {
                     "question_id": text["text_id"],
@@ -334,17 +329,21 @@ class RsVlmQaExporter(TextExporter):
         )
 
 
-def triples(text: str) -> list[dict[str, str]]:
-    """Objects and relations of a text of style ``relations``; names may hold commas and semicolons.
+def triples(text: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Objects and relations of a text of style ``relations``: its spans are the objects, whose names may hold anything.
 
-    >>> triples("crops, north of, water; water, adjacent to, beach, dune or sand")[1]
-    {'object1': 'water', 'relation': 'adjacent to', 'object2': 'beach, dune or sand'}
+    >>> spans = [{"start": 0, "end": 5, "phrase": "crops"}, {"start": 17, "end": 28, "phrase": "water; reed"}]
+    >>> triples({"text": "crops, north of, water; reed", "spans": spans})
+    [{'object1': 'crops', 'relation': 'north of', 'object2': 'water; reed'}]
     """
-    parts = RELATION.split(text)  # object, relation, object; object, relation, object
-    objects = [parts[0], *(name for pair in parts[2:-1:2] for name in pair.split("; ", 1)), parts[-1]]
+    spans = text["spans"]
     return [
-        {"object1": one, "relation": relation, "object2": other}
-        for one, relation, other in zip(objects[::2], parts[1::2], objects[1::2], strict=False)
+        {
+            "object1": one["phrase"],
+            "relation": text["text"][one["end"] : other["start"]].strip(", "),
+            "object2": other["phrase"],
+        }
+        for one, other in zip(spans[::2], spans[1::2], strict=False)
     ]
 
 

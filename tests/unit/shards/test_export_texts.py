@@ -123,16 +123,23 @@ def test_rsvlm_lines_hold_relations_and_typed_questions(dataset: Dataset, export
         assert len(questions) == len(set(questions)) <= 9
         for pair in row["vqa_pairs"]:
             assert known[pair["question_id"]]["answer"] == pair["answer"]
-        assert all(set(one) == {"object1", "relation", "object2"} for one in row["relations"])
+        told = [t["text"] for t in known.values() if (t["chip_id"], t["style"]) == (row["id"], "relations")]
+        assert ["; ".join(", ".join(one.values()) for one in row["relations"])] == (told or [""])
+    assert any(row["relations"] for row in rows)
 
 
 def test_relations_of_classes_whose_names_hold_commas_or_semicolons_are_exported(tmp_path: Path) -> None:
     """CORINE's beaches, BigEarthNet's moors, a legend of one's own: the export ended in a traceback."""
     kinds = {"labels": "relations", "qa": "relation"}
-    told = "beach, dune or sand, north of, water; grass; mown, adjacent to, moor, heath or sclerophyllous scrub"
+    told = "beach, dune or sand, north of, reed; rushes; grass; mown, adjacent to, moor, heath or sclerophyllous scrub"
+    names = ("beach, dune or sand", "reed; rushes", "grass; mown", "moor, heath or sclerophyllous scrub")
+    spans = [
+        {"start": (at := told.index(name)), "end": at + len(name), "phrase": name, "class_name": name, "targets": []}
+        for name in names
+    ]
     sample = made_up.sample(0)
     made = [
-        {**text, "kind": kind, "style": style, "text": told, "spans": [], "geometries": []}
+        {**text, "kind": kind, "style": style, "text": told, "spans": spans, "geometries": []}
         for text, (kind, style) in zip(sample.texts, kinds.items(), strict=True)
     ]
     sample = replace(sample, texts=tuple(made))
@@ -140,7 +147,7 @@ def test_relations_of_classes_whose_names_hold_commas_or_semicolons_are_exported
     export_dataset(open_dataset(tmp_path / "d"), tmp_path / "out", ExportOptions("rsvlm-qa"))
     (row,) = [json.loads(line) for path in (tmp_path / "out").glob("*.jsonl") for line in path.read_text().splitlines()]
     assert row["relations"] == [
-        {"object1": "beach, dune or sand", "relation": "north of", "object2": "water"},
+        {"object1": "beach, dune or sand", "relation": "north of", "object2": "reed; rushes"},
         {"object1": "grass; mown", "relation": "adjacent to", "object2": "moor, heath or sclerophyllous scrub"},
     ]
 
