@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
@@ -20,6 +22,8 @@ from shards.zarr_store import tags
 
 ROW_OF_RUN = ("shard", "shard_index", "shard_offset", "shard_length", "zarr_index", "sample_sha256", "input_hash")
 """Columns that change with where a sample lies, or that stand for its whole."""
+REST = "pixels, labels or inputs"
+"""What of a sample stands in no table, or in such columns alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class VersionDiff:
     removed: tuple[str, ...]
     """Chips that only the first holds."""
     changed: Mapping[str, tuple[str, ...]]
-    """Chip -> names of the columns that differ; ``pixels or texts`` where only the sample's bytes do."""
+    """Chip -> names of the columns that differ, and ``texts`` where these do; `REST` where only other bytes
+    of the sample do."""
     unchanged: int
     """Chips whose sample is the same byte for byte."""
     shards_shared: int
@@ -124,7 +129,7 @@ def compare_versions(storage: Storage, before: str, after: str) -> VersionDiff:
         after: name of another.
 
     Raises:
-        DatasetError: there is no such version, or its chips.parquet cannot be read.
+        DatasetError: there is no such version, or its chips.parquet or texts.parquet cannot be read.
     """
     documents = [read_document(storage, version) for version in (before, after)]
     tables = [VersionTables(storage, document) for document in documents]
@@ -241,4 +246,19 @@ def _columns_that_differ(tables: Sequence[VersionTables], changed: Sequence[str]
         for names, one, other in zip(found.values(), before.to_pylist(), after.to_pylist(), strict=True):
             if one != other:
                 names.append(name)
-    return {chip_id: tuple(names) or ("pixels or texts",) for chip_id, names in found.items()}
+    one, other = (_text_hashes(table, wanted) for table in tables)
+    for chip_id in one.keys() | other.keys():
+        if one.get(chip_id) != other.get(chip_id):
+            found[chip_id].append("texts")
+    return {chip_id: tuple(names) or (REST,) for chip_id, names in found.items()}
+
+
+def _text_hashes(table: VersionTables, wanted: pa.Array) -> dict[str, bytes]:
+    """Chip -> hash of its rows of texts.parquet, in their order; of those chips that are wanted and have any."""
+    found: dict[str, bytes] = {}
+    with table.told("texts.parquet") as file:
+        for batch in pq.ParquetFile(file).iter_batches():
+            for row in batch.filter(pc.is_in(batch["chip_id"], wanted)).to_pylist():
+                before = found.get(row["chip_id"], b"")
+                found[row["chip_id"]] = hashlib.blake2b(before + repr(row).encode(), digest_size=16).digest()
+    return found

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import DatasetError
+from schemas.sample import Sample
 from shards.check import check_dataset
 from shards.garbage import find_garbage
-from shards.history import compare_versions, describe_versions, keys_that_differ, roll_back
+from shards.history import REST, compare_versions, describe_versions, keys_that_differ, roll_back
 from shards.pointer import list_versions
 from shards.reader import open_dataset
 from shards.repack import Sizes, repack
 from shards.storage import Storage, open_storage
+from shards.version import publish
 from tests.unit.shards import made_up
 
 PEAK_OF_A_COMPARISON = """
 import os, sys, tracemalloc
-from shards.history import compare_versions
+from shards.history import REST, compare_versions
 from shards.storage import open_storage
 storage = open_storage(sys.argv[1])
 tracemalloc.start()
@@ -73,6 +80,7 @@ def test_a_comparison_names_columns_and_holds_no_rows_of_chips_that_are_the_same
     names = [open_dataset(dataset_root).version, "20261121T101500Z-00000000"]
     folders = [dataset_root / "versions" / name for name in names]
     folders[1].mkdir()
+    shutil.copy(folders[0] / "texts.parquet", folders[1])
     ids = [f"c{number:04d}" for number in range(2000)]
     document = json.loads((folders[0] / "dataset.json").read_text())
     document["tables"]["chips.parquet"]["rows"], document["shards"][0]["chip_ids"] = len(ids), ids
@@ -95,6 +103,29 @@ def test_a_comparison_names_columns_and_holds_no_rows_of_chips_that_are_the_same
     command = [sys.executable, "-c", PEAK_OF_A_COMPARISON, str(dataset_root), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 2_000_000  # 2,000 lists of 100 numbers are 10 MB as Python objects
+
+
+def test_texts_that_differ_are_named_beside_columns(tmp_path: Path) -> None:
+    """A column alone was named, and the texts of the chip were others too."""
+
+    def written(index: int, caption: str, **row: Any) -> Sample:
+        one = made_up.sample(index)
+        texts = tuple({**text, "text": caption} for text in one.texts)
+        return replace(one, texts=texts, row={**one.row, **row})
+
+    first = [written(number, "Calm.") for number in range(4)]
+    second = [written(0, "Wild."), written(1, "Wild.", region="x"), written(2, "Calm.", region="x")]
+    second.append(replace(first[3], confidence=np.zeros_like(first[3].confidence)))
+    storage, names = open_storage(tmp_path), []
+    for hours, samples in enumerate((first, second)):
+        created = made_up.CREATED + timedelta(hours=hours)
+        names.append(publish(storage, made_up.draft(tmp_path, samples, created=created, zarr_shard_chips=None)).version)
+    diff = compare_versions(storage, *names)
+    ids = [made_up.chip_id(number) for number in range(4)]
+    assert diff.changed[ids[0]] == ("texts",)
+    assert diff.changed[ids[1]] == ("region", "texts")
+    assert diff.changed[ids[2]] == ("region",)
+    assert diff.changed[ids[3]] == (REST,)
 
 
 def test_a_roll_back_moves_the_pointer_and_deletes_nothing(history: tuple[Path, Storage, list[str]]) -> None:
