@@ -57,7 +57,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.paired import SURE, difference, verdict
-from bench.record import record
+from bench.record import record, spread
 from bench.taught_worlds import BY_LOOK, CLOUD_SHARE, FEW, LESSONS, NEWEST, OPTICAL, PARTIAL, Series, World
 from schemas.recipe_gates import GateTraining
 
@@ -86,11 +86,11 @@ def report(series: Series, worlds: Sequence[World]) -> None:
                 "learned from": name,
                 "worlds": len(scores[name]),
                 "chips": round(statistics.fmean(run["chips"] for run in scores[name]), 1),
-                "mean IoU": _spread(of(name)),
-                "accuracy": _spread(of(name, score="accuracy")),
-                "mean IoU of the labels": _spread([one[source]["mean_iou"] for one in themselves]),
-                "accuracy of the labels": _spread([one[source]["accuracy"] for one in themselves]),
-                "labelled": _spread([one[source]["says"] for one in themselves]),
+                "mean IoU": spread(of(name)),
+                "accuracy": spread(of(name, score="accuracy")),
+                "mean IoU of the labels": spread([one[source]["mean_iou"] for one in themselves]),
+                "accuracy of the labels": spread([one[source]["accuracy"] for one in themselves]),
+                "labelled": spread([one[source]["says"] for one in themselves]),
             }
         )
     few = f", {FEW} chips"
@@ -129,7 +129,7 @@ def report(series: Series, worlds: Sequence[World]) -> None:
     wrong = [world.wrong() for world in worlds]
     counted = {"in pixels": [one for one, _ in wrong], "in confidence": [other for _, other in wrong]}
     rows += [
-        {"fused labels to learn from": f"wrong, {how}", "share": _spread(shares)} for how, shares in counted.items()
+        {"fused labels to learn from": f"wrong, {how}", "share": spread(shares)} for how, shares in counted.items()
     ]
     least = min(claims[asked[0]], key=lambda row: float(row["mean"]))
     record(
@@ -151,14 +151,6 @@ def report(series: Series, worlds: Sequence[World]) -> None:
             "errors_by_look": series.by_look,
         },
     )
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 4),
-        "least": round(min(values), 4),
-        "largest": round(max(values), 4),
-    }
 
 
 def main() -> None:
