@@ -93,6 +93,26 @@ def parse_recipe(raw: bytes, name: str, folder: Path | None = None) -> Recipe:
     return _checked(RECIPE, root, data, name)
 
 
+def place_of_key(path: Path, key: str) -> str:
+    """``name:line`` of a dotted key in a recipe's file, or of what of its way stands there; empty where nothing does.
+
+    Args:
+        path: the file.
+        key: ``catalogs.one.href``, ``sample.0.file``; in the list of regions an entry goes by its name, too.
+    """
+    try:
+        root, data = read_yaml(read_limited(path, RECIPE.what).decode("utf-8"))
+    except (RecipeError, NoValueError, yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError):
+        return ""  # it was read before, and is another now
+    way = _named(key, ())
+    if not isinstance(data, dict) or way[0] not in Recipe.model_fields or way[0] not in data:
+        return ""
+    if way[0] == "regions" and isinstance(data["regions"], list):
+        names = [entry.get("name") if isinstance(entry, dict) else None for entry in data["regions"]]
+        way = tuple(names.index(part) if part in names else part for part in way)
+    return f"{path.name}:{line_of(root, way)}"
+
+
 def load_checked(path: Path, kind: Kind[Checked]) -> Checked:
     """A YAML file as a model, with a recipe's care: no anchors, no unknown keys, one line for every mistake.
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows.site import find_recipe, require_variables, variables
+from flows.site import require_variables, variables
 from schemas.errors import UserError
-from terraweft.commands import BuildOptions, require_dataset
+from terraweft.commands import BuildOptions, open_recipe, require_dataset
 from terraweft.console import calls_rows, human_bytes, human_seconds, print_notes, print_pairs
 from terraweft.extras import needs
 from terraweft.options import require_local
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def show_plan(recipe: Path, to: Path | None, workers: int | None, as_json: bool, out: Console) -> None:
     """`terraweft plan`: what a recipe would do and cost; the plan itself where somebody wants to keep it."""
     require_local(to)
-    loaded, folder = find_recipe(recipe)
+    loaded, folder = open_recipe(recipe)
     require_variables(loaded, variables(loaded))
     with needs("build"):
         from captioners.estimate import estimate_calls
@@ -95,7 +95,7 @@ def _layer_line(layer: Any, items: int) -> str:
 def show_refresh(recipe: Path, root: str, options: BuildOptions, as_json: bool, out: Console) -> None:
     """Say what the same command without ``--dry-run`` would do now."""
     require_dataset(recipe, root)
-    loaded, folder = find_recipe(recipe)
+    loaded, folder = open_recipe(recipe)
     with needs("build"):
         from flows.forecast import look_ahead
         from flows.request import request_of

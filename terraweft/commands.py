@@ -35,6 +35,7 @@ from terraweft.console import (
     print_pairs,
     texts_line,
 )
+from terraweft.endings import recipe_file
 from terraweft.extras import needs, require_train
 from terraweft.interrupts import listen
 from terraweft.options import box_of, place_of, require_local
@@ -72,11 +73,18 @@ class BuildOptions:
     """A dataset, or one of its versions, whose parameters are taken over."""
 
 
+def open_recipe(given: Path) -> tuple[Recipe, Path]:
+    """As `flows.site.find_recipe`; what is found to be wrong with it later is told with its line (`endings`)."""
+    loaded, folder = find_recipe(given)
+    recipe_file.set(given if given.is_file() else folder / f"{given.name}.yaml")
+    return loaded, folder
+
+
 def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: Console) -> None:
     """`terraweft build`."""
     if options.part is not None and options.plan is None:
         raise UserError("--part is a share of a stored plan", where="--part", mend="give --plan FOLDER too")
-    loaded, folder = find_recipe(recipe)
+    loaded, folder = open_recipe(recipe)
     result = _build(loaded.tiny() if tiny else loaded, folder, root, variables(loaded), options, out)
     report_build(result, out)
     if result.waits:
@@ -336,7 +344,7 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
             option = "--collection" if collections else "--bbox"
             mend = "leave it out: the recipe names its collections and regions; or give the catalog itself"
             raise UserError(f"goes with a catalog, and {source} is a recipe", where=option, mend=mend)
-        loaded, folder = find_recipe(Path(source))
+        loaded, folder = open_recipe(Path(source))
         require_variables(loaded, variables(loaded))
         to.parent.mkdir(parents=True, exist_ok=True)
         count, notes = index_recipe(loaded, folder, variables(loaded), to)

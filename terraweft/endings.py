@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +29,10 @@ from shards.guard import masked
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+recipe_file: ContextVar[Path | None] = ContextVar("recipe_file", default=None)
+"""The recipe that the command was given: rooms name the key that is wrong, and do not know where it stands."""
+KEY = re.compile(r"[a-z_]+([.\[][\w-]+\]?)*")
+"""What a key of a recipe looks like: no path, no address, no option."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """What a disk answers that takes no more; a write into an open file names no path."""
 MENDS = {
@@ -174,6 +180,17 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
+def _line(error: UserError) -> str:
+    """The line of an error; of one that names a key of the recipe, with the file and the line where that stands."""
+    path = recipe_file.get()
+    if path is None or not KEY.fullmatch(error.where):
+        return error.line()
+    from schemas.recipe_file import place_of_key
+
+    place = place_of_key(path, error.where)
+    return UserError(error.what, f"{place}: {error.where}", error.mend).line() if place else error.line()
+
+
 def guarded(command: Callable[[], Result]) -> Result:
     """Run a command; a user's mistake becomes one line and exit code 2.
 
@@ -184,11 +201,12 @@ def guarded(command: Callable[[], Result]) -> Result:
     Raises:
         SystemExit: with 1 or 2.
     """
+    recipe_file.set(None)
     try:
         return command()
     except UserError as error:
         log.debug("ended by an error", exc_info=True)
-        err.print(f"terraweft: {error.line()}", style="red", markup=False, soft_wrap=True)
+        err.print(f"terraweft: {_line(error)}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(1 if error.may_pass else 2) from None
     except TerraweftError as error:
         log.debug("ended by an error", exc_info=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from flows.site import find_recipe, ledger_place, variables
+from flows.site import ledger_place, variables
 from schemas.errors import UserError
+from terraweft.commands import open_recipe
 from terraweft.console import print_pairs, print_table
 from terraweft.extras import needs
 
@@ -30,7 +31,7 @@ GROUPS: Mapping[str, Callable[[Any], str]] = {
 
 def plan_texts(recipe: Path, root: str, show: int, out: Console) -> None:
     """`terraweft caption --dry-run`."""
-    loaded, folder = find_recipe(recipe)
+    loaded, folder = open_recipe(recipe)
     with needs("build"):
         from flows.caption_plan import plan_captions
         from flows.request import request_of

@@ -150,7 +150,9 @@ def test_the_key_is_sent_and_stands_nowhere(
 def test_missing_key_is_one_line_before_anything_is_read(recipe: Path, terraweft: Terraweft, tmp_path: Path) -> None:
     done = terraweft("build", recipe, "--out", tmp_path / "dataset")
     assert done.returncode == 2
-    assert done.stderr.strip() == "terraweft: captions.api_key_env: MY_KEY is not set (export MY_KEY=...)"
+    line = 1 + next(n for n, text in enumerate(recipe.read_text().splitlines()) if "api_key_env" in text)
+    said = f"terraweft: {recipe.name}:{line}: captions.api_key_env: MY_KEY is not set (export MY_KEY=...)"
+    assert done.stderr.strip() == said
     assert not (tmp_path / "dataset").exists()
 
 

@@ -23,12 +23,31 @@ from shards.version import publish
 from sources.breaker import CatalogRestingError
 from terraweft import __version__
 from terraweft.cli import app, main
-from terraweft.commands import estimates_of
+from terraweft.commands import estimates_of, open_recipe
 from terraweft.console import calls_rows, print_notes
 from terraweft.endings import guarded
 from terraweft.show import PICTURE_PX, _best, _place, can_draw, contact_sheet
 from tests.unit.shards import made_up
 from tests.unit.terraweft.support import RECIPE, sample_of
+
+MINE = """\
+format: 1
+name: small
+time:
+  start: 2021-01-01
+  end: 2022-12-31
+catalogs:
+  c:
+    kind: stac-api
+    href: ${TERRAWEFT_SOMEWHERE}
+grid:
+  chip_m: 960
+regions:
+  - {name: north, bbox: [12.0, 47.8, 12.1, 47.9]}
+  - {name: south, bbox: [12.0, 46.8, 12.1, 46.9]}
+modalities:
+  s2: {sensor: sentinel-2-l2a, catalog: c, collection: sentinel-2-l2a}
+"""
 
 
 def ended(call: object, capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str]:
@@ -109,6 +128,35 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert end.value.code == 0
     assert capsys.readouterr().out.strip() == f"terraweft {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("catalogs.c.href", "mine.yaml:9: "),
+        ("catalogs.c.credentials", "mine.yaml:7: "),  # as much of its way as stands there
+        ("regions.north.geojson", "mine.yaml:13: "),
+        ("regions[1].bbox", "mine.yaml:14: "),
+        ("split.method", ""),  # a default's
+        ("--redo", ""),
+        ("catalogs/c.json", ""),
+    ],
+)
+def test_a_mistake_that_is_found_after_reading_names_the_line_of_its_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, place: str
+) -> None:
+    """Only those of reading did: rooms know the key, and not where it stands."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINE)
+
+    def command() -> None:
+        open_recipe(file)
+        raise UserError("no", where=key, mend="mend it")
+
+    assert ended(lambda: guarded(command), capsys) == (2, f"terraweft: {place}{key}: no (mend it)\n")
+    file.unlink()
+    later = RecipeError("no", where=key)
+    assert ended(lambda: guarded(lambda: (_ for _ in ()).throw(later)), capsys) == (2, f"terraweft: {key}: no\n")
 
 
 def test_a_variable_that_is_not_set_stops_before_anything_starts() -> None:
