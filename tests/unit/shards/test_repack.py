@@ -17,6 +17,8 @@ from shards.storage import open_storage
 from shards.stored_tables import read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tables import in_column_order, place_rows, write_chips
 from shards.text_table import write_texts
+from shards.version import publish
+from tests.unit.shards import made_up
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,18 @@ def test_repack_changes_shards_and_no_chip(dataset_root: Path, sizes: Sizes, tra
     assert check_dataset(dataset_root).problems == []
     again = repack(open_storage(dataset_root), sizes, scratch=dataset_root / "work")
     assert (again.published, again.version) == (False, result.version)
+
+
+def test_repack_says_of_every_group_where_its_statistics_were_taken(tmp_path: Path) -> None:
+    storage, group = open_storage(tmp_path), made_up.LAYERS[-1].group
+    kept = {"version": "20261119T101500Z-0a0a0a0a", "chips": 2, "touched_since": 1, "bands": {group: ""}}
+    samples = [made_up.sample(number) for number in range(2)]
+    draft = made_up.draft(tmp_path, samples, zarr_shard_chips=None, estimates={"buckets": {}}, estimated=kept)
+    first = publish(storage, draft)
+    assert repack(storage, Sizes(buckets=2), scratch=tmp_path / "work").published
+    document = open_dataset(tmp_path).document
+    told = [document.statistics_of(layer.group) for layer in made_up.LAYERS]
+    assert told == [kept["version"]] * (len(told) - 1) + [first.version]
 
 
 def test_repack_refuses_damaged_samples_and_publishes_nothing(dataset_root: Path) -> None:
