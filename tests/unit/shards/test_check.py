@@ -91,6 +91,16 @@ def _edit_document(change: Callable[[dict[str, Any]], None]) -> Callable[[Path],
     return edit
 
 
+def _unlist_croissant(root: Path) -> None:
+    _edit_document(lambda d: d["tables"].pop("croissant.json"))(root)
+    (folder_of(root) / "croissant.json").unlink()
+
+
+def _unlist_report(root: Path) -> None:
+    _edit_document(lambda d: d["tables"].pop("report/index.html"))(root)
+    shutil.rmtree(folder_of(root) / "report")
+
+
 def _lose_version(root: Path) -> None:
     shutil.rmtree(folder_of(root))
 
@@ -161,6 +171,13 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "wrong counts": (_edit_document(lambda d: d["counts"].update(planned=99)), "planned 99 is not"),
     "wrong version": (_edit_document(lambda d: d.update(version="x")), "dataset.json says version x"),
     "wrong recipe": (_edit_document(lambda d: d.update(recipe_hash="b" * 64)), "content_hash does not follow"),
+    "another content": (_edit_document(lambda d: d.update(content_hash="b" * 64)), "with the content hash bbbbbbbb"),
+    "no Croissant": (_unlist_croissant, ": croissant.json is not listed in dataset.json"),
+    "not to be given on": (
+        _edit_document(lambda d: d["sources"][0].update(redistributable=False)),
+        "may not be given on",
+    ),
+    "another row": (_edit_column("chips.parquet", "caption", lambda t: ["x"] * len(t)), "differ in ['caption']"),
     "wrong band": (_edit_document(lambda d: d["modalities"][0]["bands"].pop()), "2 bands, dataset.json lists 1"),
     "wrong digest": (_edit_document(lambda d: d["zarr"].update(digest="0" * 64)), "zarr: digest"),
     "wrong dtype": (_edit_document(lambda d: d["modalities"][0].update(dtype="int16")), "stored as uint16"),
@@ -306,6 +323,12 @@ def test_a_document_of_before_documents_held_their_hash_is_a_note(dataset_root: 
     report = check_dataset(dataset_root)
     assert report.problems == []
     assert ["holds no hash of itself" in note for note in report.notes] == [True]
+
+
+def test_a_version_without_a_report_is_a_note(dataset_root: Path) -> None:
+    _unlist_report(dataset_root)
+    report = check_dataset(dataset_root)
+    assert f"versions/{report.version} has no report/index.html" in report.notes
 
 
 def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
