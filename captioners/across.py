@@ -17,7 +17,7 @@ from captioners.reading import Reading
 
 def across(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_between, _separated, _passed, _axis, _edge_to_edge):
+    for rule in (_between, _passed, _axis, _edge_to_edge):
         yield from rule(said)
 
 
@@ -48,20 +48,7 @@ def _between(said: Said) -> Iterable[Claim]:
             one = None if re.search(r"[.;:]", said.text[one.end : match.start()]) else one
         elif _BETWEEN.search(before) and (one := said.after(second.end)) is not None:
             one = one if _THEN_LIES.fullmatch(said.text, second.end, one.start) else None
-        if one is not None and not _is_between(said, one, first, second):
-            yield "relation", f"it does not lie between {_words(said, first)} and {_words(said, second)}"
-
-
-_SEPARATES = re.compile(r"\b(?:separates?|separating|divides?|dividing) (?:the )?$", re.I)
-_FROM = re.compile(r"[^.;:]{0,30}\bfrom (?:the )?", re.I)
-
-
-def _separated(said: Said) -> Iterable[Claim]:
-    """``C separates A from B``: it lies between them."""
-    for first, second in pairwise(said.mentions):
-        match = _SEPARATES.search(said.text[: first.start])
-        one = said.before(match.start()) if match and _FROM.fullmatch(said.text, first.end, second.start) else None
-        if one is not None and not _is_between(said, one, first, second):
+        if one is not None and not is_between(said, one, first, second):
             yield "relation", f"it does not lie between {_words(said, first)} and {_words(said, second)}"
 
 
@@ -69,7 +56,7 @@ def _words(said: Said, one: Mention) -> str:
     return repr(said.text[one.start : one.end])
 
 
-def _is_between(said: Said, one: Mention, first: Mention, second: Mention) -> bool:
+def is_between(said: Said, one: Mention, first: Mention, second: Mention) -> bool:
     """Whether a cover meets both of two others, or sees them on opposite sides; also where some has no class."""
     if len({one.concept, first.concept, second.concept}) < 3:
         return True

@@ -150,6 +150,59 @@ def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
     return [float(fact.value) for fact in facts if fact is not None]
 
 
+_CROSSWISE = re.compile(
+    r"[ -]?(?:wide|broad|thick|deep)\b|\s*(?:in|of) (?:width|breadth|diameter|depth|thickness)\b"
+    r"|\s*across\b(?! (?:the|an?)\b)",
+    re.I,
+)
+_CROSSWISE_BEFORE = re.compile(r"\b(?:width|breadth|diameter|depth|thickness)(?: (?:of|is|was|being|about))*\s*$", re.I)
+_AWAY = re.compile(
+    r"[ -]?(?:away|apart|distant|inland|offshore|beyond|behind|off)\b"
+    r"|\s*(?:to the )?(?:north|south|east|west)[\w-]* of\b"
+    r"|\s*from (?:the |its |each |any |one )?"
+    r"(?!(?:the )?(?:\d|north|south|east|west|top|bottom|left|right|edge to|side to|end to))",
+    re.I,
+)
+_AWAY_BEFORE = re.compile(r"\b(?:within|distance of|gap of)\s*$", re.I)
+_LENGTH_OF = {
+    "adjacency": re.compile(
+        r"\b(?:border\w*|boundar\w*|edges?|meets?|touch\w*|adjoin\w*|abut\w*|shar(?:e|es|ed|ing)|along|contact)\b", re.I
+    ),
+    "terrain": re.compile(
+        r"\b(?:ground|terrain|land|elevations?|altitudes?|relief|slop\w*|ris(?:es?|ing)|f[ae]ll\w*|climb\w*|high\w*|"
+        r"low\w*|heights?|sea level|drops?|difference|uplands?|hill\w*|mountain\w*)\b",
+        re.I,
+    ),
+    "ground": re.compile(
+        r"\b(?:scene|image|chip|landscape|view|picture|area|tile|square|extent|pixels?|resolution|spacing|frame|window)\b"
+        r"|\bit (?:covers|measures|spans)\b|\bm by\b",
+        re.I,
+    ),
+}
+"""Kind of a fact in metres -> words of which a sentence that tells it has one."""
+
+
+def lengths(number: Number, text: str, able: Sequence[Fact]) -> list[Fact]:
+    """The facts in metres that may bear out a length: those of what the sentence speaks of. No fact tells how wide
+    anything but the scene is, nor how far two things lie apart.
+    """
+    before = text[: number.start]
+    if _AWAY.match(text, number.end) or _AWAY_BEFORE.search(before):
+        return []
+    if _CROSSWISE.match(text, number.end) or _CROSSWISE_BEFORE.search(before):
+        return [f for f in able if f.kind == "ground" and _LENGTH_OF["ground"].search(text)]
+    words = {singular(word) for word in re.findall(r"[a-z]{3,}", text.lower())}
+    return [f for f in able if (told.search(text) if (told := _LENGTH_OF.get(f.kind)) else _is_named(f, words))]
+
+
+_PRONOUNS = frozenset({"it", "they", "one", "line", "feature", "way", "length"})
+
+
+def _is_named(fact: Fact, words: set[str]) -> bool:
+    """Whether words name a feature of the map, or stand for one."""
+    return bool(words & (_PRONOUNS | {singular(word) for word in fact.subject.lower().split()}))
+
+
 def counted(number: Number, text: str, cited: Sequence[Fact]) -> list[float] | None:
     """The counts of the things of the map that a figure counts ("two roads"); None where it counts others."""
     noun = _THINGS.match(text, number.end) if number.kind == "count" and number.low > 1 else None

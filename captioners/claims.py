@@ -136,9 +136,16 @@ SHAPES = {
 """Value of a fact -> words that say it."""
 _SHAPE_WORD = re.compile(
     r"(?<![\w-])(" + "|".join(sorted((re.escape(w) for ws in SHAPES.values() for w in ws), key=len, reverse=True)) +
-    r"|circular|triangular|square-shaped|crescent|l-shaped|oval)(?![\w-])(?! margin\b)",
+    r"|(?!irregularly)[a-z]+-shaped|crescents?|ovals?|circles?|circular|semi-?circ(?:le|ular)|triang(?:le|ular)s?|"
+    r"rectang(?:le|ular)s?|(?<!nine )(?<!of the )squares?(?! (?:kilo)?met)|ellip(?:se|tical)|oblong|"
+    r"trapezoid(?:al)?|diamonds?|hexagon(?:al)?|(?<=is )round|(?<=a )round|symmetric(?:al)?|"
+    r"geometric(?:al)?|straight-edged|"
+    r"zigzag|perfect(?:ly)?|curv(?:es?|ed|ing)|spiral|checkerboard|chequerboard|gridded|grid-like|"
+    r"(?<!x3 )grid(?! cells?\b)(?!.*\bcells?\b))"
+    r"(?![\w-])(?! margin\b)",
     re.I,
 )  # fmt: skip
+"""Words for shapes: those of a fact, and those that no fact has."""
 
 
 _BEFORE_IT = re.compile(

@@ -99,6 +99,19 @@ _SENSORS = {
 """How the names of a sensor's modalities begin -> what people call it."""
 
 
+_RADAR_SENSED = re.compile(r"\b(?:radar|SAR|backscatter)\b")
+
+
+def unknown_sensors(text: str, reading: Reading) -> list[str]:
+    """Words for sensors, or for radar, that a sentence names and of which the sheet has no fact."""
+    sources = {fact.source.split(" ")[0] for fact in reading.sheet.facts}
+    named = [(head, match) for head, pattern in _SENSORS.items() if (match := pattern.search(text))]
+    found = [match.group(0) for head, match in named if not any(source.startswith(head) for source in sources)]
+    radar = _RADAR_SENSED.search(text)
+    has_radar = any(fact.kind == "sar" for fact in reading.sheet.facts)
+    return [*found, radar.group(0)] if radar and not has_radar else found
+
+
 def of_sensor(cited: Sequence[Fact], text: str, reading: Reading) -> list[Fact]:
     """The cited facts without those of other sensors than the one that a sentence names; all where it names none, or
     several.

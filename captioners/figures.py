@@ -169,6 +169,8 @@ def _is_borne_out(said: Said, number: Number) -> bool:
     if number.kind == "count" and not number.text.strip()[-1].isdigit():
         units = ("count",)  # "several patches"
     able = [f for f in cited if f.unit in units]
+    if number.kind == "length":
+        able = attributed.lengths(number, text, able)
     near = beside(number, mentions, text) if number.kind in ("area", "count", "length") else []
     if number.kind == "count" and attributed.PIECES.match(text[number.end :]):
         able = [f for f in able if f.kind in ("patches", "object")]

@@ -90,6 +90,17 @@ def singular(word: str) -> str:
     return re.sub(r"(?<=\w{3})s$", "", re.sub(r"(?<=\w{3})ies$", "y", word))
 
 
+def plural(noun: str) -> str:
+    """Several of what a noun in lower case names.
+
+    >>> plural("quarry"), plural("motorway"), plural("ditch"), plural("sewage works")
+    ('quarries', 'motorways', 'ditches', 'sewage works')
+    """
+    if noun.endswith("s"):
+        return noun
+    return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + ("es" if noun.endswith(("ch", "sh", "x")) else "s")
+
+
 @cache
 def concepts_of(noun: str, *, own: bool = False) -> frozenset[str]:
     """Names of the concepts that a class or map feature of this noun brings with it.

@@ -229,11 +229,20 @@ def _denied(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Ite
 
 _THROUGH = re.compile(
     r"(?:\s[^,;.]{0,30})?\s(?:through|across|past|into|crosses|crossing|divides|skirts|follows|lines?|among|amid|amidst|"
-    r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|runs? (?:along|beside|by)|"
+    r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|"
+    r"(?:leads?|runs?|winds|extends?|stretch(?:es)?|continues|heads|ends?|starts?|begins?|flows|drains|empties|curves|bends|"
+    r"goes|leading|running|winding|heading|flowing) (?:\w+ )?"
+    r"(?:to|into|towards?|from|past|around|beside|by|along|behind|near|at)|"
+    r"(?:serves|drains|feeds|borders|bounds|splits|cuts|separates|reaches|enters|leaves)|"
     r"(?P<way>(?:north|south)?-?(?:north|south|east|west) of))\s+(?:the |an? )?$",
     re.I,
 )
 _FOLLOWS = re.compile(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)
+_IS_MET = re.compile(
+    r"\s+(?:is|are) (?:\w+ly )?(?:crossed|cut|split|divided|bisected|traversed|intersected|dissected|bordered|bounded|"
+    r"lined|flanked|fringed|skirted|framed|served|drained|fed|reached) by (?:the |an? )?(?:main )?$",
+    re.I,
+)
 
 
 def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
@@ -246,7 +255,10 @@ def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> It
             crosses = _THROUGH.fullmatch(said.text, one.end, cover.start) if cover.start >= one.end else None
             if crosses and crosses.group("way") and any(m.start <= one.start < m.end for m in said.mentions):
                 continue  # a cover's own direction is known
-            follows = cover.end <= one.start and _FOLLOWS.fullmatch(said.text, cover.end, one.start)
+            follows = cover.end <= one.start and (
+                _FOLLOWS.fullmatch(said.text, cover.end, one.start)
+                or _IS_MET.fullmatch(said.text, cover.end, one.start)
+            )
             if crosses or follows:
                 yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"
 

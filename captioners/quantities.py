@@ -119,13 +119,13 @@ _HALF_PLACE = re.compile(
     r"(?:northern|southern|eastern|western|upper|lower|top|bottom|(?:left|right)(?:-hand)?|other)\s+$", re.IGNORECASE
 )
 _AREA = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}[\s-]?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
     re.IGNORECASE,
 )
 _AREA_WORTH = {"ha": 1e4, "hectare": 1e4, "acre": 4046.8564, "m": 1.0, "square m": 1.0, "km": 1e6, "square k": 1e6}
 """First letters of a unit of area -> m2."""
 _LENGTH = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
+    rf"{_HEDGED}{_FIGURE_OR_WORDS}[\s-]?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
 )
 _DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?dB\b")
 _DEGREES = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:degrees?\b|°)", re.IGNORECASE)

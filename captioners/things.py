@@ -7,16 +7,29 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from captioners.elements import meanings
-from captioners.lexicon import word_table
+from captioners.lexicon import concepts, plural, word_table
 from captioners.reading import Reading
 
 
 @cache
 def _things() -> tuple[re.Pattern[str], Mapping[str, tuple[str, ...]]]:
-    """One pattern over all words of the table, and of each the parts of other words that bear it out."""
-    kin = {str(word): tuple(row["kin"]) for row in word_table()["things"].values() for word in row["words"]}
+    """One pattern over all words of the table and the nouns of the map's tags, and of each what bears it out."""
+    kin = _of_tags() | {
+        str(word): tuple(row["kin"]) for row in word_table()["things"].values() for word in row["words"]
+    }
     ordered = sorted(kin, key=len, reverse=True)
     return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + r")(?![\w-])", re.IGNORECASE), kin
+
+
+@cache
+def _of_tags() -> dict[str, tuple[str, ...]]:
+    """Nouns of what a tag may say, and their plurals: a sentence names such a thing only where a tag does.
+
+    Nouns that hold a word for a cover are left out: a class may go by them, and `verify` asks for it.
+    """
+    covers = {word.lower() for one in concepts().values() for phrase in one.synonyms for word in phrase.split()}
+    nouns = {one.noun for one in meanings().values() if not covers & set(one.noun.lower().split())}
+    return {word: (noun,) for noun in nouns for word in (noun, plural(noun))}
 
 
 def told_words(reading: Reading, *, with_map: bool = True) -> str:

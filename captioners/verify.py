@@ -5,8 +5,8 @@ hold, a thing that no fact names), ``absence`` (denies what is there, or what ca
 `figures`), ``place`` (in `located`), ``comparison`` (in `orders` and `contrasts`), ``relation`` (in `contact` and
 `across`), ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (in `claims`), quantities in words (in `extents`,
 `scarce`, `amounts`, `whole`, `spread`, `ranks`), single patches (`patches`, `pieces`), dates and heights (`levels`),
-map features (`mapped`), comparing words that no rule has judged (`unread`), ``visibility``, ``leak``, ``hedge``,
-``name``, ``echo``, ``subjective``, ``form``.
+map features (`mapped`), what no fact tells (`untold`), comparing words that no rule has judged (`unread`),
+``visibility``, ``leak``, ``hedge``, ``name``, ``echo``, ``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ from captioners.spread import spread
 from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.unread import unread
+from captioners.untold import untold
 from captioners.whole import whole
 
 _TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
 RULES = (
     claims, contact, orders, ranks, extents, scarce, amounts, whole, spread, contrasts, across, patches, pieces, levels,
-    mapped, unread,
+    mapped, untold, unread,
 )  # fmt: skip
 """What judges a sentence beyond its classes, figures and places, each in a module of its own; `unread` comes last."""
 
