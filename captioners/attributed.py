@@ -8,7 +8,7 @@ from itertools import combinations
 
 from captioners.lexicon import singular
 from captioners.mentions import Mention, Place
-from captioners.quantities import ANY_SORT, Number
+from captioners.quantities import ANY_SORT, Number, value_of
 from captioners.reading import Reading
 from schemas.facts import Fact
 
@@ -148,6 +148,27 @@ def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
         return None
     facts = [reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
     return [float(fact.value) for fact in facts if fact is not None]
+
+
+_OF_RANK = re.compile(
+    r"\b(?P<count>two|three|four|five|six|seven|eight) (?:(?P<top>larger|largest|main)|smaller|smallest|minor) "
+    r"(?:land )?(?:covers|classes|cover types)\b",
+    re.I,
+)
+
+
+def of_rank(text: str, shares: Sequence[float]) -> tuple[re.Match[str], list[float]] | None:
+    """The words ``four smaller covers`` and their shares; None where a text tells of none, or there are no others.
+
+    Args:
+        text: the sentence, or a part of it.
+        shares: percent of each class.
+    """
+    match = _OF_RANK.search(text)
+    count = int(value_of(match.group("count"))) if match else 0
+    if match is None or count >= len(shares):
+        return None
+    return match, sorted(shares, reverse=match.group("top") is not None)[:count]
 
 
 _CROSSWISE = re.compile(

@@ -22,6 +22,7 @@ from captioners.listed import (
 from captioners.mentions import Mention, Place, find_places
 from captioners.regions import ALONG, THIRDS
 from captioners.scarce import described
+from captioners.spread import are_left_out
 
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
 _LEAST = (
@@ -347,7 +348,7 @@ def _everywhere(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         classes = said.classes_of(one.concept)
         if classes and not any(c.place == "spread" or c.share >= EVERYWHERE_PERCENT for c in classes):
             yield "place", f"{match.group(0)!r} is not where it lies"
-    for match in _EVERY_QUARTER.finditer(said.text):
+    for match in () if are_left_out(said.text, places) else _EVERY_QUARTER.finditer(said.text):
         near = said.before(match.start())
         codes = [c.code for c in said.classes_of(near.concept)] if near is not None else []
         shares = [said.reading.region_share(code, part) for part in ("nw", "ne", "sw", "se") for code in codes]

@@ -122,6 +122,9 @@ def _percents(said: Said, percents: Sequence[Number]) -> Iterable[Claim]:
             values = _sums(said, asserted, regions)
         elif len(percents) == 1 and len(asserted) > 1 and not _EACH.search(text):
             values += _sums(said, list_around(near, asserted, text), regions if not whole else ())
+        if not near and (some := attributed.of_rank(text, [c.share for c in said.reading.classes])) is not None:
+            said.judge(some[0])
+            values = [sum(some[1])]
         if _REMAINING.search(text[: number.start]):  # all that is told after it; `whole` asks whether that is all
             values += _sums(said, [m for m in asserted if m.start >= number.end], regions)
         if not any(number.allows(v) for v in values):
@@ -196,6 +199,8 @@ def _is_borne_out(said: Said, number: Number) -> bool:
         values += [whole, *(s * whole * said.reading.labelled / 1e4 for s in shares)]
     if number.kind == "count" and re.match(r"\s*(?:\w+ )?(?:kinds|types|classes|covers)", text[number.end :]):
         values = [float(len({m.concept for m in mentions})), float(len(said.reading.classes))]
+        some = attributed.of_rank(text[number.start :], [c.share for c in said.reading.classes])
+        values += [float(len(some[1]))] if some else []
     things = attributed.counted(number, text, cited)
     sides = attributed.sides(number, text, said.reading)
     told = sides if sides is not None else values if things is None else things

@@ -290,9 +290,12 @@ def _higher(said: Said) -> Iterable[Claim]:
     if len(places) == 2 and re.search(r"\bfrom\b", said.text, re.I):  # "rises from the south to the north"
         told = places[1]
     low = "".join(_OPPOSITE.get(letter, "") for letter in high)
-    wrong = low if match.group("up") else high
-    if float(relief.value) < 1.0 or (wrong and wrong in told.region):
-        why = f"the higher ground lies in the {high!r}" if high else "the ground is level"
+    up = match.group("up") is not None
+    if len(places) == 1 and re.search(r"\bfrom (?:the )?$", said.text[: told.start], re.I):
+        up = not up  # "falls from the north"
+    right = high if up else low
+    if float(relief.value) < 1.0 or not right or right not in told.region:
+        why = f"the higher ground lies in the {high!r}" if high else "no side is higher than the other"
         yield "terrain", f"{match.group(0)!r}, but {why}"
 
 

@@ -17,7 +17,7 @@ from captioners.mapped import is_of_map, is_on_map
 from captioners.mentions import find_places
 from captioners.placed import lies, tells
 from captioners.quantities import find_numbers
-from captioners.spread import is_least_there
+from captioners.spread import are_left_out, is_least_there
 
 STRONG = re.compile(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
@@ -46,7 +46,7 @@ def located(said: Said) -> Iterable[Claim]:
     strong, slope = bool(STRONG.search(text)), () if asserted else sides_of_slope(text, said.reading)
     told = bool(_SIZED.search(text)) or any(n.kind == "percent" for n in find_numbers(text))
     known = {one for pair in pairwise(places) if are_compared(text, *pair) for one in pair}
-    known |= set(passed(text, places, asserted) or ())
+    known |= {*(passed(text, places, asserted) or ()), *are_left_out(text, places)}
     for rank, place in enumerate(places):
         after = places[rank + 1] if rank + 1 < len(places) else None
         if (asserted and (place in known or is_least_there(text, place) or is_of_slope(text, place, after))) or (

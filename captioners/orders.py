@@ -202,7 +202,8 @@ def _top(said: Said, region: str) -> float:
 
 _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 _RANKED = re.compile(
-    r"\b(?:ranks?|ranked|comes?|stands?|is|are|in|takes?)\s+(?P<nth>first|second|third|fourth|fifth|last)"
+    r"\b(?:ranks?|ranked|comes?|stands?|is|are|in|takes?)\s+(?:an? (?:distant|close|clear|far) )?"
+    r"(?P<nth>first|second|third|fourth|fifth|last)"
     r"(?: place| rank)?(?=\s*(?:[,.;(]|by\b|with\b|at\b|in\b|on\b|after\b|behind\b))",
     re.I,
 )

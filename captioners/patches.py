@@ -23,7 +23,9 @@ _RANK = re.compile(
     re.I,
 )
 _RANK_OF_THEM = re.compile(
-    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest)(?: {_PATCH}| one)?"
+    rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest|"
+    r"(?:larger|bigger|smaller)(?= of (?:which|these|them)\b))"
+    rf"(?: {_PATCH}| one)?"
     r"(?: of (?:which|these|them|all))?(?=,? (?:(?:of )?which |is |lies |covers |covering |measures |"
     r"measuring |in the )|,? (?:(?:at|with|of) )?(?:\w+ )?\d)",
     re.I,

@@ -17,7 +17,7 @@ from captioners.regions import GRID, QUADRANTS
 def ranks(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     if said.reading.classes and said.mentions:
-        rules = (_ordered, _second, _few, _before, _ends, _everywhere, _in_so_many, _after_another, _half)
+        rules = (_ordered, _second, _few, _before, _ends, _of_them, _everywhere, _in_so_many, _after_another, _half)
         for rule in rules:
             yield from rule(said)
     yield from _none_above(said)
@@ -159,6 +159,39 @@ def _ends(said: Said) -> Iterable[Claim]:
                     yield "comparison", f"{found.group(0).strip()!r}: of which ones, has to be told"
             if (high < max(shares) - SLACK) if found.group("most") else (low > min(shares) + SLACK):
                 yield "comparison", f"{found.group(0).strip()!r} is another"
+
+
+_OF_THEM = re.compile(
+    r"\bthe (?:(?P<most>largest|biggest|commonest|most (?:extensive|common|widespread|abundant))"
+    r"|smallest|rarest|scarcest|least (?:extensive|common|widespread|abundant)) "
+    r"of (?:which|these|them|(?:all )?the (?:\w+ )?(?:land )?(?:covers|classes|cover types))(?: all)?"
+    r"(?P<is> (?:is|being) (?:the )?)?",
+    re.I,
+)
+
+
+def _of_them(said: Said) -> Iterable[Claim]:
+    """``five covers, the rarest of which is A``, ``A, the rarest of the covers``: of those named, else of all."""
+    for match in _OF_THEM.finditer(said.text):
+        before, after = [m for m in said.mentions if m.end <= match.start()], said.after(match.end())
+        if match.group("is"):
+            one = after if after is not None and after.start == match.end() else None
+        else:
+            is_told = before and re.fullmatch(r",? (?:is |are )?", said.text[before[-1].end : match.start()])
+            one, before = (before[-1] if is_told else None), []
+        if one is None or not said.classes_of(one.concept) or find_places(said.text):
+            continue
+        said.judge(match)
+        among = {m.concept for m in (*before, one)}
+        shares = [said.share(Mention(0, 0, concept, negated=False)) for concept in among]
+        if len(among) < 3:
+            shares = [(c.share, c.share) for c in said.reading.classes]
+        low, high = said.share(one)
+        is_other = (
+            high < max(most for _, most in shares) - SLACK if match.group("most") else low > min(shares)[0] + SLACK
+        )
+        if is_other:
+            yield "comparison", f"{match.group(0).strip()!r} is another"
 
 
 _EVERYWHERE = re.compile(

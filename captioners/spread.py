@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
-from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, percent_of
+from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, list_around, percent_of
 from captioners.mentions import Mention, Place, find_places
 from captioners.placed import tells
 from captioners.regions import ALONG, CELLS, GRID
@@ -50,7 +50,7 @@ BOTH_PART = 0.5
 def spread(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_all, _quarters, _most, _evenly):
+    for rule in (_all, _quarters, _all_but, _most, _evenly):
         yield from rule(said, places)
 
 
@@ -123,10 +123,41 @@ def _quarters(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         if match is None or not said.classes_of(one.concept):
             continue
         parts = _CORNERS if match.group("part").lower() == "corner" else _QUADRANTS
-        shares = [percent_of(said, [one], part) for part in parts]
+        named = list_around([one], said.mentions, said.text)
+        if not re.search(r"\bor\b", said.text[named[0].end : named[-1].start]):  # "each quarter holds A or B"
+            named = [one]
+        shares = [percent_of(said, named, part) for part in parts]
         is_all = match.group("verb").lower() in ("is", "are", "lie", "lies")
         if min(shares) <= (50.0 if is_all else 0.0):
             yield "place", f"{match.group(0).strip()!r}, but one of them has less"
+
+
+_BUT = re.compile(
+    r"\b(?:every|each|all(?: of)?(?: the)?(?: four)?) (?P<part>quarter|quadrant|corner)s?"
+    r"(?: of the (?:scene|image|picture|view|area))?,? "
+    r"(?:except|but|apart from|other than|save|bar)(?: for)?(?: in)? (?:the )?$",
+    re.I,
+)
+
+
+def are_left_out(text: str, places: Sequence[Place]) -> list[Place]:
+    """The parts that ``in every quarter except the north-west and the south-west`` leaves out: `spread` judges them."""
+    first = next((n for n, place in enumerate(places) if _BUT.search(text[: place.start])), len(places))
+    return joined_places(text, places[first:])
+
+
+def _all_but(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``A occurs in every quarter except the north-west``, ``each quarter but the north-west holds A``."""
+    out = are_left_out(said.text, places)
+    words = _BUT.search(said.text[: out[0].start]) if out else None
+    one = (said.before(words.start()) or said.after(out[-1].end)) if words else None
+    if words is None or one is None:
+        return
+    regions = [CELLS.get(p.region, "") if words.group("part").lower() == "corner" else p.region for p in out]
+    parts = _CORNERS if words.group("part").lower() == "corner" else _QUADRANTS
+    held = [part for part in parts if percent_of(said, [one], part) > 0.0]
+    if not said.classes_of(one.concept) or sorted([*held, *regions]) != sorted(parts):
+        yield "place", f"{words.group(0).strip()!r} {out[0].text!r} is not where it lies"
 
 
 _TOP = r"(?P<way>most|least|largest|highest|greatest|smallest|lowest)"

@@ -15,6 +15,7 @@ from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
 from tests.unit.captioners.judged import Judge, broken, judge_of
+from tests.unit.captioners.test_verify_phrases import mountain, shore
 from tests.unit.captioners.test_verify_spoken import meadow
 
 
@@ -40,7 +41,7 @@ def pit() -> Judge:
     return judge_of("pit", evidence)
 
 
-CHIPS = {"meadow": meadow, "pit": pit}
+CHIPS = {"meadow": meadow, "pit": pit, "shore": shore, "mountain": mountain}
 
 TRUE = {
     "meadow": (
@@ -73,7 +74,18 @@ TRUE = {
         "Cropland is scarce in the middle of the scene.",
         "Trees and water have a similar extent.",
         "Grassland is the largest cover by far, ahead of trees by 65 percentage points.",
+        "Five land covers occur, the rarest of which is cropland.",
+        "Cropland, the rarest of the covers, makes up only 2.5% of the scene.",
+        "Grassland, trees and water occur, the smallest of which is water.",
+        "Trees occur in every quarter except the south-east.",
+        "Each quarter but the south-east holds trees.",
+        "Together, the four smaller covers account for about a quarter of the ground.",
+        "The two largest covers make up about 85% of the scene.",
+        "The ground falls from the north.",
+        "The ground rises to the north-west.",
     ),
+    "shore": ("The cropland lies in two blocks, the larger of which covers 7.2 ha in the south-east.",),
+    "mountain": ("Every quarter holds trees or snow.",),
     "pit": (
         "A quarry of 1 ha lies in the south.",
         "Three orchards are on the map.",
@@ -114,7 +126,23 @@ FALSE = {
         ("number", "Trees stand in three patches, all larger than 0.4 ha."),
         ("number", "Three of the three wooded patches are larger than 0.4 ha."),
         ("comparison", "Trees are twice as common in the south-west as in the north-west."),
+        ("comparison", "Five land covers occur, the rarest of which is water."),
+        ("comparison", "Trees, the rarest of the covers, make up 9.75% of the scene."),
+        ("comparison", "Grassland, trees and water occur, the smallest of which is trees."),
+        ("place", "Trees occur in every quarter except the north-west."),
+        ("place", "Each quarter but the south-west holds trees."),
+        ("place", "Grassland occurs in every quarter except the south-east."),
+        ("number", "The three smaller covers account for about a quarter of the ground."),
+        ("number", "The two largest covers make up about 75% of the scene."),
+        ("comparison", "Water, at 8%, comes a distant second."),
+        ("terrain", "Elevation falls by about 120 m from west to east."),
+        ("terrain", "The ground rises towards the east."),
     ),
+    "shore": (
+        ("number", "The cropland lies in two blocks, the larger of which covers 4.5 ha in the north."),
+        ("number", "The cropland lies in two blocks, the smaller of which covers 7.2 ha."),
+    ),
+    "mountain": (("place", "Every quarter holds water or snow."),),
     "pit": (
         ("number", "A quarry of 5 ha lies in the south."),
         ("place", "A quarry lies in the north."),
