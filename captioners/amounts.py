@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of
+from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of, summed_after
 from captioners.mentions import Mention, find_places
 
 _PART = (
@@ -40,12 +40,14 @@ _WIDE = re.compile(
 _IS_WIDE = re.compile(
     r" (?:is|are) (?:very |quite |particularly )?(?:extensive|expansive|widespread|abundant)\b(?! (?:than|as))", re.I
 )
+_THAN = re.compile(r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?\bthan (?:the )?$", re.I)
 LARGE_PERCENT, SMALL_PERCENT = 15.0, 25.0
 """Less is no large part, and more no small one."""
 
 
 def amounts(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
+    yield from _than_sum(said)
     for match in _TOLD.finditer(said.text):
         is_small = bool(match.group("small") or match.group("minor"))
         if re.search(r"\b(?:no|not|none|second|third|than)\b[^.;,]*$", said.text[: match.start()], re.I):
@@ -77,3 +79,20 @@ def _judged(said: Said, named: Sequence[Mention], match: re.Match[str], is_small
     each = [percent_of(said, [m], "" if part is None else part.region) for m in named]
     if (max(each) > SMALL_PERCENT) if is_small else (share < LARGE_PERCENT):
         yield "number", f"{match.group(0).strip()!r} says too {'little' if is_small else 'much'}"
+
+
+def _than_sum(said: Said) -> Iterable[Claim]:
+    """``A covers more ground than B and C together``, in the whole scene."""
+    for first in said.mentions:
+        others, match = summed_after(said, first.start), _THAN.search(said.text[: first.start])
+        if not others or match is None:
+            continue
+        inside = [m for m in said.mentions if match.start() <= m.start and m.end <= match.end()]
+        one = inside[0] if inside else said.before(match.start())
+        if one is None or find_places(said.text):
+            yield "comparison", f"{match.group(0).strip()!r} is told by no fact"
+            continue
+        said.judge(match)
+        share, total = said.share(one)[1], percent_of(said, others, "")
+        if share >= total if match.group("less") else share <= total:
+            yield "comparison", f"{match.group(0).strip()!r}, but together they have {total:.1f}%"

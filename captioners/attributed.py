@@ -38,6 +38,8 @@ _BY = re.compile(
     r"[^.;,]{0,40}$",
     re.I,
 )
+_STEP_AFTER = re.compile(r"\s*(?:dB )?(?:higher|lower|more|less|greater|stronger|weaker|above|below)\b", re.I)
+"""``0.27 higher``"""
 _STEP = re.compile(r"\bmore than 0\.2\b")
 """The step from which a pixel counts as changed may be told."""
 _THINGS = re.compile(
@@ -45,6 +47,14 @@ _THINGS = re.compile(
     r"vineyards|quarries|cemeteries)\b",
     re.I,
 )
+
+
+_OF_COVERS = re.compile(
+    r"\b(?:it|its|they|their|them|this|these|that|which|all|most|covers?|class(?:es)?|patch(?:es)?|blocks?|pieces?|objects?|"
+    r"strips?|one|ones|rest|remainder|vegetation|green\w*)\b",
+    re.I,
+)
+"""Words by which a sentence that names no cover speaks of one."""
 
 
 def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
@@ -55,7 +65,8 @@ def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
     words = set(re.findall(r"[a-z]{4,}", text.lower()))
     words |= set(map(singular, words))
     of_map = [f for f in placed if f.kind in ("osm", "element")]
-    return [f for f in of_map if words & set(map(singular, f.subject.split()))] or placed
+    told = [f for f in of_map if words & set(map(singular, f.subject.split()))]
+    return told or (placed if _OF_COVERS.search(text) else [f for f in placed if f.kind not in OF_LABEL])
 
 
 def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> list[Fact]:
@@ -123,9 +134,11 @@ def values_of_sort(number: Number, text: str, able: Sequence[Fact], cited: Seque
         return []
     own = [f for f in able if f".{named[-1].lower()}." in f"{f.fact_id}."]
     values = [float(f.value) for f in own if f.kind != "change"]
-    if _BY.search(text[: number.start]):
+    is_step = _STEP_AFTER.match(text, number.end) is not None
+    if is_step or _BY.search(text[: number.start]):
         steps = [float(f.value) for f in own if f.kind == "change"]  # "fell by 0.1", "hardly moved (-0.1)"
-        values += [*steps, *map(abs, steps), *(abs(a - b) for a, b in combinations(values, 2))]
+        steps = [*steps, *map(abs, steps), *(abs(a - b) for a, b in combinations(values, 2))]
+        values = steps if is_step else [*values, *steps]
     return [*values, number.low] if tells_the_step(text, cited) else values
 
 

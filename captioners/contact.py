@@ -57,7 +57,11 @@ def _border(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
 
 
-_MEET = re.compile(r"\b(?:meet|touch|adjoin|abut|share an? (?:\w+ )?(?:boundary|border|edge))\b", re.I)
+_MEET = re.compile(
+    r"\b(?:meet|touch|adjoin|abut|share an? (?:\w+ )?(?:boundary|border|edge)|"
+    r"side by side|(?:next|adjacent) to (?:each other|one another)|beside (?:each other|one another))\b",
+    re.I,
+)
 
 
 def _meeting(said: Said) -> Iterable[Claim]:

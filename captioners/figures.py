@@ -10,7 +10,7 @@ from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Claim, Said
 from captioners.dated import told_then, told_way
 from captioners.lexicon import concepts_of, nouns_of
-from captioners.listed import list_around
+from captioners.listed import list_around, listed_before
 from captioners.mentions import Mention, find_mentions, find_places
 from captioners.pieces import is_counted
 from captioners.placed import held_in
@@ -119,7 +119,8 @@ def _percents(said: Said, percents: Sequence[Number]) -> Iterable[Claim]:
             values = held_in(said.reading, said.classes_of(held[0].concept), held[1]) or values
             values += [float(f.value) for f in then if f.fact_id.endswith(".fraction") and _is_named(said, f, regions)]
         if len(percents) == 1 and len(asserted) > 1 and _TOGETHER.search(text):
-            values = _sums(said, asserted, regions)
+            told = listed_before(said, number.start)  # "A and B together cover 40%, less than C"
+            values = _sums(said, told if len(told) > 1 else asserted, regions)
         elif len(percents) == 1 and len(asserted) > 1 and not _EACH.search(text):
             values += _sums(said, list_around(near, asserted, text), regions if not whole else ())
         if not near and (some := attributed.of_rank(text, [c.share for c in said.reading.classes])) is not None:

@@ -312,7 +312,9 @@ def _gentle(said: Said) -> Iterable[Claim]:
 
 
 _CHANGED = re.compile(
-    r"\s+(?:(?:has|have|had) (?:been )?|was |were |is |are )(?:\w+ly )?(?:being )?"
+    r"\s+(?:\w+ly )?(?:grew|expanded|shrank|receded|retreated|advanced|disappeared|vanished|encroached)\b"
+    r"(?! (?:over|across|throughout|out|in|along|at|on|denser|greener|sparser)\b)"
+    r"|\s+(?:(?:has|have|had) (?:been )?|was |were |is |are )(?:\w+ly )?(?:being )?"
     r"(?:expanded|grown|shrunk|shrunken|receded|retreated|advanced|spread|cleared|felled|replaced|converted|disappeared|"
     r"vanished|lost|reclaimed|drained|abandoned|planted|encroached|flooded(?! vegetation)|inundated|submerged|"
     r"harvested|mown|mowed|ploughed|plowed|burnt|burned|sown|logged)\b(?! (?:over|across|throughout|out|in|along)\b)",

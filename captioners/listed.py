@@ -47,7 +47,7 @@ def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place 
     return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
 
 
-_IS = re.compile(r"\s+(?:is|are)\s+(?:\w+ly\s+)?")
+_IS = re.compile(r"\s+(?:(?:is|are)\s+(?:\w+ly\s+)?)?")
 
 
 def _end_of(said: Said, place: Place) -> int:
@@ -110,6 +110,15 @@ def listed_after(said: Said, start: int) -> list[Mention]:
             named.append(one)
             start = one.end
     return named
+
+
+_SUMMED = re.compile(r"\s+(?:(?:put |taken )?together|combined|jointly)\b", re.I)
+
+
+def summed_after(said: Said, start: int) -> list[Mention]:
+    """The covers of a list that begins at a character and whose sum is meant: ``A and B combined``; else none."""
+    named = listed_after(said, start)
+    return named if len(named) > 1 and _SUMMED.match(said.text, named[-1].end) else []
 
 
 def listed_before(said: Said, end: int) -> list[Mention]:

@@ -50,7 +50,7 @@ def located(said: Said) -> Iterable[Claim]:
     for rank, place in enumerate(places):
         after = places[rank + 1] if rank + 1 < len(places) else None
         if (asserted and (place in known or is_least_there(text, place) or is_of_slope(text, place, after))) or (
-            place.region in slope and any(f.kind == "terrain" for f in cited)
+            place.region[0] in "nsew" and set(place.region) & set(slope) and any(f.kind == "terrain" for f in cited)
         ):
             continue  # "more trees in the east than in the west", "the ground falls to the south": rules know
         if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:

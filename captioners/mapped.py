@@ -243,6 +243,12 @@ _IS_MET = re.compile(
     r"lined|flanked|fringed|skirted|framed|served|drained|fed|reached) by (?:the |an? )?(?:main )?$",
     re.I,
 )
+_LIES_AT = re.compile(
+    r"\s[^,;.]{0,40}?\b(?:along|beside|alongside|next to|near|close to|on (?:both|either|one|the other) sides? of|"
+    r"at|by|around|across|behind|beyond|up to|to|towards?|facing|borders?(?: on)?|bordering|meets?|touch(?:es)?|"
+    r"reach(?:es)?|adjoins?|adjacent to|(?:north|south|east|west)[\w-]* of) (?:the |an? )?(?:main |local )?$",
+    re.I,
+)
 
 
 def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
@@ -258,6 +264,7 @@ def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> It
             follows = cover.end <= one.start and (
                 _FOLLOWS.fullmatch(said.text, cover.end, one.start)
                 or _IS_MET.fullmatch(said.text, cover.end, one.start)
+                or _LIES_AT.fullmatch(said.text, cover.end, one.start)
             )
             if crosses or follows:
                 yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"

@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, IN_SO_MANY, clause_region, listed_after, listed_before, percent_of, shares_in
+from captioners.listed import (
+    GROUND,
+    IN_SO_MANY,
+    clause_region,
+    listed_after,
+    listed_before,
+    percent_of,
+    shares_in,
+    summed_after,
+)
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
 
@@ -34,6 +43,8 @@ def _comparison(said: Said) -> Iterable[Claim]:
         if one is None or other is None or one.concept == other.concept:
             continue
         said.judge(match)
+        if summed_after(said, other.start):
+            continue  # `amounts` knows
         (low, high), (other_low, other_high) = _both(said, one, other, match)
         less = match.group(1).lower() in _LESS
         holds = low < other_high if less else high > other_low
@@ -237,7 +248,7 @@ def _nth(said: Said, one: Mention, nth: str, words: str, *, is_last: bool = Fals
 
 
 _VERB = re.compile(
-    r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outnumbers?|outranks?|outpaces?|edges? out)|"
+    r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outranks?|outpaces?|edges? out)|"
     r"(?:trails?|lags? behind))\b",
     re.I,
 )

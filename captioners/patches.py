@@ -61,6 +61,7 @@ _REACHES = re.compile(
     re.I,
 )
 _ANY_EDGE = re.compile(r"(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b", re.I)
+_ALL_EDGES = re.compile(r"\b(?:all(?: of)?(?: the)?(?: four)?|every|each) (?:edge|border|margin|side)s?\b", re.I)
 _MEAN = re.compile(rf"\b(?:average|mean|typical)\s+(?:size of the )?(?:{_PATCH} of (?:the )?)?$", re.I)
 _ON_AVERAGE = re.compile(r"\s+on average\b", re.I)
 _BIGGEST = re.compile(
@@ -299,6 +300,9 @@ def _reached(said: Said, one: Mention, code: int, places: Sequence[Place]) -> It
             for each in joined_places(said.text, places[rank:]):
                 if each.form == "edge" and each.region not in edges:
                     yield "place", f"{each.text!r} is not reached"
+    for match in _ALL_EDGES.finditer(said.text, one.end, end):
+        if _REACHES.fullmatch(said.text, one.end, match.start()) and len(set(edges)) < 4:
+            yield "place", f"{match.group(0)!r} is not reached"
     for match in _ANY_EDGE.finditer(said.text, one.end, end):
         if _REACHES.fullmatch(said.text, one.end, match.start()) and not edges:
             yield "place", f"{match.group(0)!r} is not reached"

@@ -112,7 +112,7 @@ _HALF_AREA = re.compile(
 """``half a hectare``, ``one and a half hectares``."""
 _FRACTION = re.compile(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
-    r"(?!\s+of neighbours)(?!\s+that of\b)",
+    r"(?!\s+of neighbours)(?!\s+that of\b)(?! as (?:much|many|large|big|common|extensive|widespread)\b)",
     re.IGNORECASE,
 )
 _HALF_PLACE = re.compile(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
 from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, list_around, percent_of
-from captioners.mentions import Mention, Place, find_places
+from captioners.mentions import Mention, Place, find_mentions, find_places
 from captioners.placed import tells
 from captioners.regions import ALONG, CELLS, GRID
 
@@ -50,7 +50,7 @@ BOTH_PART = 0.5
 def spread(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     places = find_places(said.text)
-    for rule in (_all, _quarters, _all_but, _most, _evenly):
+    for rule in (_all, _quarters, _all_but, _only, _most, _evenly):
         yield from rule(said, places)
 
 
@@ -158,6 +158,27 @@ def _all_but(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     held = [part for part in parts if percent_of(said, [one], part) > 0.0]
     if not said.classes_of(one.concept) or sorted([*held, *regions]) != sorted(parts):
         yield "place", f"{words.group(0).strip()!r} {out[0].text!r} is not where it lies"
+
+
+_ONLY = re.compile(
+    r"(?: of the (?:scene|image))?\s+(?:is|are) the only (?:quarter|quadrant|part|corner)s? "
+    r"(?:(?P<no>without|that has no|that lacks|that holds no)|"
+    r"with|that has|that holds|to have|to hold|holding|containing)(?: any| some)? (?:the )?$",
+    re.I,
+)
+
+
+def _only(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
+    """``the south-east is the only quarter with A``, ``without A``."""
+    for place in [p for p in places if p.region in _QUADRANTS]:
+        for one in find_mentions(said.text, said.nouns):
+            match = _ONLY.fullmatch(said.text, place.end, one.start) if one.start >= place.end else None
+            if match is None or not said.classes_of(one.concept):
+                continue
+            has = [part for part in _QUADRANTS if percent_of(said, [one], part) > 0.0]
+            told = [part for part in _QUADRANTS if part not in has] if match.group("no") else has
+            if told != [place.region]:
+                yield "place", f"{place.text!r}{match.group(0).rstrip()!r} it is not"
 
 
 _TOP = r"(?P<way>most|least|largest|highest|greatest|smallest|lowest)"

@@ -18,7 +18,7 @@ from captioners.mentions import Mention, Place, find_places
 
 def untold(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_parted, _parted_by, _lies_between, _led, _sorts, _sensed):
+    for rule in (_parted, _parted_by, _lies_between, _led, _sorts, _sensed, _measured, _sloped):
         yield from rule(said)
 
 
@@ -163,3 +163,38 @@ def _sensed(said: Said) -> Iterable[Claim]:
     """``Landsat saw``, where no fact comes from it."""
     for word in unknown_sensors(said.text, said.reading):
         yield "name", f"{word!r}: no fact comes from that sensor"
+
+
+_MEASURE = r"(?:NDVI|NDWI|NDBI|backscatter|VV|VH)"
+_OF_COVER = re.compile(rf"\b{_MEASURE} (?:values? )?(?:of|over|for|in|on) (?:the |all )?$", re.I)
+_COVER_HAS = re.compile(
+    rf"\s+(?:has|have|had|shows?|showed|with|reach(?:es|ed)) (?:an? |the )?[\w ]{{0,16}}?\b{_MEASURE}\b", re.I
+)
+
+
+def _measured(said: Said) -> Iterable[Claim]:
+    """``the NDVI of A``: an index is that of the whole scene, or of what was clear of it."""
+    for one in said.mentions:
+        classes = said.classes_of(one.concept)
+        if not classes or sum(c.share for c in classes) >= 99.5:
+            continue
+        if _OF_COVER.search(said.text[: one.start]) or _COVER_HAS.match(said.text, one.end):
+            yield "number", f"{said.text[one.start : one.end]!r}: no fact tells an index of one cover"
+
+
+_SLOPES = re.compile(
+    r"\b(?:slop(?:es?|ing)|descend(?:s|ing)?|ris(?:es?|ing)|falls?|falling|climb(?:s|ing)?|drop(?:s|ping)?|fac(?:es?|ing)|"
+    r"overlook(?:s|ing)?)(?: (?:\w+ )?(?:to|towards?|above|over|behind|from))? (?:the |an? )?$",
+    re.I,
+)
+_THE_MORE = re.compile(r"\bthe (?:[a-z]+er|more|less) [^,;.]*, the (?:[a-z]+er|more|less|fewer)\b", re.I)
+
+
+def _sloped(said: Said) -> Iterable[Claim]:
+    """``A slopes to B``, ``A faces B``, ``the higher the ground, the more A``: no fact joins heights and covers."""
+    for other in said.mentions:
+        match, one = _SLOPES.search(said.text[: other.start]), said.before(other.start)
+        if match and one is not None and not _OTHER.search(said.text, one.end, match.start()):
+            yield "terrain", f"{match.group(0).strip()!r} a cover is told by no fact"
+    for match in _THE_MORE.finditer(said.text):
+        yield "comparison", f"{match.group(0)!r} is told by no fact"
