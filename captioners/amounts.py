@@ -41,6 +41,14 @@ _IS_WIDE = re.compile(
     r" (?:is|are) (?:very |quite |particularly )?(?:extensive|expansive|widespread|abundant)\b(?! (?:than|as))", re.I
 )
 _THAN = re.compile(r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?\bthan (?:the )?$", re.I)
+_ADDED = re.compile(r"\b(?:together|combined|jointly)\b", re.I)
+_BY = re.compile(
+    r"\b(?:(?P<much>far|much|considerably|vastly|substantially)|(?:slightly|marginally|a little|narrowly|just)) "
+    r"(?:ahead of|behind|(?:more|larger|greater|bigger|less|fewer|smaller)\b[^.;,]*?\bthan) (?:the )?$",
+    re.I,
+)
+MUCH, LITTLE = 1.25, 1.6
+"""What is far more is at least so many times as much, and what is slightly more at most."""
 LARGE_PERCENT, SMALL_PERCENT = 15.0, 25.0
 """Less is no large part, and more no small one."""
 
@@ -48,6 +56,7 @@ LARGE_PERCENT, SMALL_PERCENT = 15.0, 25.0
 def amounts(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     yield from _than_sum(said)
+    yield from _by_how_much(said)
     for match in _TOLD.finditer(said.text):
         is_small = bool(match.group("small") or match.group("minor"))
         if re.search(r"\b(?:no|not|none|second|third|than)\b[^.;,]*$", said.text[: match.start()], re.I):
@@ -96,3 +105,18 @@ def _than_sum(said: Said) -> Iterable[Claim]:
         share, total = said.share(one)[1], percent_of(said, others, "")
         if share >= total if match.group("less") else share <= total:
             yield "comparison", f"{match.group(0).strip()!r}, but together they have {total:.1f}%"
+
+
+def _by_how_much(said: Said) -> Iterable[Claim]:
+    """``A is far ahead of B``, ``A covers slightly more ground than B``, in the whole scene."""
+    for other in said.mentions:
+        match = _BY.search(said.text[: other.start])
+        one = said.before(match.start()) if match else None
+        if match is None or one is None or one.concept == other.concept or find_places(said.text):
+            continue
+        if _ADDED.search(said.text):
+            continue  # sums are compared by `_than_sum`
+        pairs = [(a, b) for a in said.share(one) for b in said.share(other) if a > 0 and b > 0]
+        ratios = [max(a, b) / min(a, b) for a, b in pairs]
+        if ratios and (max(ratios) < MUCH if match.group("much") else min(ratios) > LITTLE):
+            yield "comparison", f"{match.group(0).strip()!r} does not fit their shares"

@@ -30,6 +30,11 @@ PIECES = re.compile(
 )
 """Words after a count by which it is one of patches."""
 _JUDGED = re.compile(r"\b(?:(?:hardly|barely|scarcely) any(?:thing)?|next to none|almost none) of (?:the )?$", re.I)
+_SIDE_OF_SCENE = re.compile(
+    r"\b(?:scene|image|chip|landscape|view|picture|area|tile) (?:measures?|spans?|covers?|extends?|stretches|is)\b"
+    r"[^;.]*\d\s?k?m\b[^;.]*\b(?:from|to) (?:the )?$",
+    re.I,
+)
 _NONE = re.compile(r"\b(?:no|neither|nor|without)\b[^.;,]*$", re.I)
 _SORT = re.compile(r"\b(V[VH]|ND[VWB]I)\b")
 _SORT_AFTER = re.compile(r"\s*(?:in |for |\()(V[VH]|ND[VWB]I)\b")
@@ -67,6 +72,17 @@ def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
     of_map = [f for f in placed if f.kind in ("osm", "element")]
     told = [f for f in of_map if words & set(map(singular, f.subject.split()))]
     return told or (placed if _OF_COVERS.search(text) else [f for f in placed if f.kind not in OF_LABEL])
+
+
+_NEXT_CLAUSE = re.compile(r"[,;] (?:and|while|whereas|but) ", re.I)
+
+
+def is_of_feature(text: str, place: Place, after: Mention, cited: Sequence[Fact]) -> bool:
+    """Whether a place before the first cover is that of a map feature: "a road lies in the west, and A in the east"."""
+    if after.start < place.end or not _NEXT_CLAUSE.search(text, place.end, after.start):
+        return False
+    words = set(map(singular, re.findall(r"[a-z]{4,}", text[: place.start].lower())))
+    return any(f.kind in ("osm", "element") and words & set(map(singular, f.subject.split())) for f in cited)
 
 
 def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> list[Fact]:
@@ -114,6 +130,8 @@ _RUNS = re.compile(
 
 def is_judged_elsewhere(before: str, *, names_a_cover: bool) -> bool:
     """Whether rules of their own judge the place that follows: "hardly any of the south", "no roads in the east"."""
+    if not names_a_cover and _SIDE_OF_SCENE.search(before):
+        return True  # "the scene measures 800 m from west to east": `sides` knows
     return bool(_JUDGED.search(before)) or (not names_a_cover and bool(_NONE.search(before)))
 
 
@@ -159,8 +177,18 @@ def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
     """Metres of the scene's sides where a figure tells one ("the scene is 960 m wide"); None where it tells another."""
     if number.kind != "length" or not (_OF_SCENE.search(text[: number.start]) and _SIDE.match(text, number.end)):
         return None
-    facts = [reading.by_id.get(f"ground.{name}") for name in ("width", "height")]
-    return [float(fact.value) for fact in facts if fact is not None]
+    facts = [fact for name in ("width", "height") if (fact := reading.by_id.get(f"ground.{name}")) is not None]
+    return [float(fact.value) for fact in facts if _is_on_axis(fact, number, text)]
+
+
+_WIDTH = re.compile(r"\s*(?:wide\b|in width|from (?:the )?(?:west|east))", re.I)
+_HEIGHT = re.compile(r"\s*(?:high\b|tall\b|in height|from (?:the )?(?:north|south))", re.I)
+
+
+def _is_on_axis(fact: Fact, number: Number, text: str) -> bool:
+    """Whether a side of the scene is the one that the words after a figure mean; other facts are."""
+    other = {"ground.width": _HEIGHT, "ground.height": _WIDTH}.get(fact.fact_id)
+    return other is None or other.match(text, number.end) is None
 
 
 _OF_RANK = re.compile(
@@ -224,8 +252,11 @@ def lengths(number: Number, text: str, able: Sequence[Fact]) -> list[Fact]:
     if _AWAY.match(text, number.end) or _AWAY_BEFORE.search(before):
         return []
     if _CROSSWISE.match(text, number.end) or _CROSSWISE_BEFORE.search(before):
-        return [f for f in able if f.kind == "ground" and _LENGTH_OF["ground"].search(text)]
+        return [
+            f for f in able if f.kind == "ground" and _is_on_axis(f, number, text) and _LENGTH_OF["ground"].search(text)
+        ]
     words = {singular(word) for word in re.findall(r"[a-z]{3,}", text.lower())}
+    able = [f for f in able if _is_on_axis(f, number, text)]
     return [f for f in able if (told.search(text) if (told := _LENGTH_OF.get(f.kind)) else _is_named(f, words))]
 
 

@@ -172,7 +172,8 @@ def _shape(said: Said) -> Iterable[Claim]:
 
 _QUALITY = re.compile(
     r"(?<![\w-])(?:(?<!most )(?<!least )dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
-    r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad(?:er)?|narrower))(?![\w-])"
+    r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad(?:er)?|narrower|widen(?:s|ing)?|"
+    r"broaden(?:s|ing)?|narrows|narrowing))(?![\w-])"
     r"(?! (?:margin|variety|range|mix)\b)",
     re.I,
 )

@@ -29,7 +29,8 @@ _BESIDE = re.compile(
 )
 
 
-_ALONG = re.compile(r"\balong (?:the )?", re.I)
+_ALONG = re.compile(r"\b(?:along|reach(?:es|ing)?(?: (?:down|up|out))?(?: to)?) (?:the )?", re.I)
+_JOINS = re.compile(r"\band\b|,", re.I)
 _LIST_ENDS = re.compile(r"\s*(?:[.;]|$)")
 
 
@@ -37,6 +38,8 @@ def _border(said: Said) -> Iterable[Claim]:
     """``A borders on B``: they share an edge."""
     for match in _ALONG.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end())
+        if one and match.group(0).lower().startswith("reach") and _JOINS.search(said.text, one.end, match.start()):
+            continue  # "A surrounds B and reaches C"
         if (
             one
             and other
@@ -150,7 +153,18 @@ _SURROUNDS = re.compile(
 )
 
 
-_AMID = re.compile(r"\b(?:amid(?:st)?|(?:lies?|lying|sits?|set|embedded|nested|found|is|are) within)\s(?:the )?", re.I)
+_AMID = re.compile(
+    r"\b(?:amid(?:st)?|(?:lies?|stands?|grows?|sits?|occurs?|(?:is|are) (?:found|located|set)) in|"
+    r"(?:lies?|lying|sits?|set|embedded|nested|found|is|are) within)\s(?:the )?",
+    re.I,
+)
+
+
+_NAMES_GROUND = re.compile(
+    r"\s(?:north|south|east|west|middle|centre|center|upper|lower|left|right|top|bottom|part|half|quarter|scene|landscape|area|"
+    r"area|land|ground|region)",
+    re.I,
+)
 
 
 def _enclosure(said: Said) -> Iterable[Claim]:
@@ -161,6 +175,8 @@ def _enclosure(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0).strip()!r} is not borne out"
     for match in _AMID.finditer(said.text):
         one, other = said.before(match.start()), said.after(match.end())
+        if other is not None and _NAMES_GROUND.match(said.text, other.end):
+            continue  # "trees stand in the grassy south"
         if one is not None and other is not None and other.start == match.end() and not _is_enclosed(said, one, other):
             yield "relation", f"{match.group(0).strip()!r} is not borne out"
     for match in _SURROUNDS.finditer(said.text):

@@ -62,6 +62,8 @@ def located(said: Said) -> Iterable[Claim]:
             continue
         before = [m for m in asserted if m.end <= place.start]
         near = [asserted[rank]] if paired else (before[-1:] or asserted[:1])
+        if not before and not paired and asserted and attributed.is_of_feature(text, place, asserted[0], cited):
+            near = []
         if rank and not paired and _IS_SUBJECT.search(text[: place.start]):
             near = [m for m in asserted if m.start >= place.end][:1] or near
         mapped = [

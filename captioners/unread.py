@@ -10,7 +10,7 @@ from captioners.elements import meanings
 from captioners.quantities import find_numbers
 
 _COMPARED = re.compile(
-    r"(?<!rather )(?<!other )(?<!else )\bthan\b(?! near infrared)"
+    r"(?<!rather )(?:(?<!other )|(?<=each other ))(?<!else )\bthan\b(?! near infrared)"
     r"|\b(?:the|an?) (?!(?:other|former|latter) )(?:[a-z]+er|(?:more|less) [a-z]+) one\b"
     r"|\b(?:[a-z]+er|more|less)\b[^.;,]{0,16} of the two\b",
     re.I,

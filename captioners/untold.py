@@ -187,6 +187,12 @@ _SLOPES = re.compile(
     r"overlook(?:s|ing)?)(?: (?:\w+ )?(?:to|towards?|above|over|behind|from))? (?:the |an? )?$",
     re.I,
 )
+_AT_HEIGHT = re.compile(
+    r"\b(?:with|by) (?:increasing |rising |growing )?(?:height|altitude|elevation)\b"
+    r"|\b(?:on|in|at|covers?|to) (?:the )?(?:higher|lower|upper|steeper|gentler|flatter|highest|lowest|steepest) "
+    r"(?:ground|slopes?|elevations?|altitudes?|terrain|land)\b",
+    re.I,
+)
 _THE_MORE = re.compile(r"\bthe (?:[a-z]+er|more|less) [^,;.]*, the (?:[a-z]+er|more|less|fewer)\b", re.I)
 
 
@@ -196,5 +202,5 @@ def _sloped(said: Said) -> Iterable[Claim]:
         match, one = _SLOPES.search(said.text[: other.start]), said.before(other.start)
         if match and one is not None and not _OTHER.search(said.text, one.end, match.start()):
             yield "terrain", f"{match.group(0).strip()!r} a cover is told by no fact"
-    for match in _THE_MORE.finditer(said.text):
+    for match in (*_THE_MORE.finditer(said.text), *(_AT_HEIGHT.finditer(said.text) if said.mentions else ())):
         yield "comparison", f"{match.group(0)!r} is told by no fact"
