@@ -254,6 +254,8 @@ _LIES_AT = re.compile(
 def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:
     """``the river flows through the wood``: no fact tells which cover a map feature crosses, but where all is one."""
     for one in named:
+        # "wetland lies west of the buildings": the label knows
+        is_class = any(m.start <= one.start < m.end and said.classes_of(m.concept) for m in said.mentions)
         for cover in said.mentions:
             classes = said.classes_of(cover.concept)
             if not classes or cover.start <= one.start < cover.end or sum(c.share for c in classes) >= 99.5:
@@ -264,7 +266,7 @@ def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> It
             follows = cover.end <= one.start and (
                 _FOLLOWS.fullmatch(said.text, cover.end, one.start)
                 or _IS_MET.fullmatch(said.text, cover.end, one.start)
-                or _LIES_AT.fullmatch(said.text, cover.end, one.start)
+                or (not is_class and _LIES_AT.fullmatch(said.text, cover.end, one.start))
             )
             if crosses or follows:
                 yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"

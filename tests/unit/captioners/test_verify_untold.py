@@ -41,6 +41,8 @@ TRUE = {
         "A main road crosses the scene from north to south, and twenty buildings stand in the north-east.",
         "Water is the largest cover, at a third of the scene, just ahead of cropland.",
         "Trees stand in the cropland in the south-east.",
+        "The wetland lies west of the buildings.",
+        "Grassland adjoins buildings.",
     ),
     "meadow": (
         "The meadow lies in the south-west.",
