@@ -23,6 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.artifacts import in_words, key_of, quietly, show_table
 from flows.cluster import dask_client, quieten
 from flows.forecast import forecast
+from flows.forking import require_own_process
 from flows.looking import Look, owner_of, unchanged
 from flows.patience import may_pass
 from flows.progress import current
@@ -140,6 +141,7 @@ def build(request: BuildRequest) -> BuildResult:
     Raises:
         UserError: a mistake of the user's; nothing is lost.
     """
+    require_own_process()
 
     @flow(name="build", validate_parameters=False, persist_result=False)
     def named(dataset: str, recipe: str) -> BuildResult:

@@ -1,7 +1,7 @@
 """The process of which workers of our own are forked: it imports what a build needs once, not once in each of them.
 
 It may be started long before the cluster, and imports beside its caller: `get_ready`. Nothing here imports more than
-the standard library.
+the standard library and our errors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker, util
 from pathlib import Path
+
+from schemas.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,26 @@ class _Start:
 
 
 _start: _Start | None = None
+
+
+_builder: int | None = None
+"""The process that called for a build here first."""
+
+
+def require_own_process() -> None:
+    """See that what builds left in this process is its own.
+
+    Raises:
+        UserError: it was forked of one that had built. The threads in which Prefect and Dask run their loops are not
+            there, and the build would wait for them for ever.
+    """
+    global _builder
+    _builder = _builder or os.getpid()
+    if _builder != os.getpid():
+        raise UserError(
+            f"cannot build: this process was forked of one that has built, {_builder}",
+            mend="start a fresh one: multiprocessing.get_context('spawn'), or the command terraweft build",
+        )
 
 
 def get_ready() -> None:

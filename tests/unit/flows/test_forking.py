@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from flows import forking
+from flows.build import build
+from schemas.errors import UserError
 
 PROGRAM = """
     import os, sys
@@ -234,3 +236,14 @@ def test_the_folder_in_which_a_command_is_given_has_no_say_in_what_is_imported(t
     (theirs / "__init__.py").write_text("")
     done = run(PROGRAM, tmp_path, cwd=theirs.parent)
     assert (done.stdout, done.stderr, done.returncode) == ("through\n", "", 0)
+
+
+def test_a_process_that_was_forked_of_one_that_has_built_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited for ever for threads that a fork does not take along."""
+    monkeypatch.setattr(forking, "_builder", None)
+    forking.require_own_process()
+    forking.require_own_process()
+    monkeypatch.setattr(forking, "_builder", os.getppid())
+    request: Any = None
+    with pytest.raises(UserError, match=f"forked of one that has built, {os.getppid()} .*spawn"):
+        build(request)
