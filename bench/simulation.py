@@ -100,7 +100,6 @@ def install_engine() -> Path:
 
 def one_build(chips: int) -> None:
     """Build a size in this process; prints when each stage began, and what it came to."""
-    from flows.build import build
     from flows.prefect_api import prefect_api, private_home
     from flows.progress import Silent, watcher
     from flows.request import request_of
@@ -120,7 +119,9 @@ def one_build(chips: int) -> None:
     watcher.set(Marks())
     print(json.dumps({"stage": "plan", "at": 0.0}), flush=True)
     recipe, index = Recipe.model_validate(the_recipe(chips)), {VARIABLE: str(WORK / f"items-{chips}.parquet")}
-    with prefect_api(os.environ, private_home(os.environ)):
+    with prefect_api(os.environ, private_home(os.environ), wanted="flows.build"):
+        from flows.build import build
+
         result = build(request_of(recipe, WORK, str(WORK / f"out-{chips}"), index, workers=WORKERS))
     print(json.dumps({"stage": "end", "at": time.monotonic() - began, "counts": result.counts}), flush=True)
 

@@ -12,10 +12,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 120.0
 """How long a private server may take to become healthy."""
+EVENTS_SECONDS = 5.0
+"""How long what a run has to tell may take to be sent at its end."""
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -62,11 +65,12 @@ Python's hooks of a fork here, which drop a Ctrl-C and leave the lock of logging
 
 
 @contextlib.contextmanager
-def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str | None = None) -> Iterator[str]:
-    """Address of a healthy Prefect API, put into ``environment`` too.
+def prefect_api(environment: Mapping[str, str], home: Path, wanted: str | None = None) -> Iterator[dict[str, str]]:
+    """A healthy Prefect API, as the variables by which another process finds it; this one uses it where it is to
+    import ``wanted``.
 
     Args:
-        environment: the process's environment; ``PREFECT_API_URL`` in it is used as it is.
+        environment: the process's environment, which stays as it is; ``PREFECT_API_URL`` in it is used as it is.
         home: folder for a private server's database and log.
         wanted: module of the flow, imported while a private server starts: both take seconds.
 
@@ -76,7 +80,7 @@ def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str |
     configured = environment.get("PREFECT_API_URL")
     if configured:
         with _told_in_a_line(configured):
-            yield configured
+            yield {"PREFECT_API_URL": configured}
         return
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -86,32 +90,71 @@ def prefect_api(environment: MutableMapping[str, str], home: Path, wanted: str |
         raise UserError(what, where=str(home), mend=mend) from error
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    for key, value in QUIET.items():
-        environment.setdefault(key, value)
-    environment["PREFECT_HOME"] = str(home)
-    environment["PREFECT_API_URL"] = url
+    quiet = {name: value for name, value in QUIET.items() if name not in environment}
+    variables = {**quiet, "PREFECT_HOME": str(home), "PREFECT_API_URL": url}
     log_path = home / "server.log"
     with log_path.open("ab") as stream:
         server = subprocess.Popen(
             [sys.executable, "-c", SERVER, str(os.getpid()), "--factory", "prefect.server.api.server:create_app",
              "--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on"],
             stdout=stream, stderr=stream, stdin=subprocess.DEVNULL,
-            env={**environment, "PREFECT_API_URL": ""}, start_new_session=True,
+            env={**environment, **variables, "PREFECT_API_URL": ""}, start_new_session=True,
         )  # fmt: skip
     try:
-        if wanted is not None:
-            importlib.import_module(wanted)
-        _wait_until_healthy(url, server, log_path)
-        with _told_in_a_line(url):
-            yield url
+        with _imported(wanted, variables) if wanted is not None else contextlib.nullcontext():
+            _wait_until_healthy(url, server, log_path)
+            with _told_in_a_line(url):
+                yield variables
     finally:
-        environment.pop("PREFECT_API_URL", None)
         server.terminate()
         try:
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+_importing = threading.Lock()
+"""Held while variables of this process are those of a private server."""
+
+
+@contextlib.contextmanager
+def _imported(wanted: str, variables: Mapping[str, str]) -> Iterator[None]:
+    """A module, and Prefect's settings as these variables say, for who runs here: other threads of this process, which
+    may build as well, have their own, and what comes later finds them as they were.
+
+    Prefect reads the variables when it is imported, and again when it is told to.
+    """
+    with _importing:
+        is_first = "prefect" not in sys.modules
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            importlib.import_module(wanted)
+            context = importlib.import_module("prefect.context")
+            settings = context.root_settings_context()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+        if is_first and context.Settings().home.is_dir():  # else it would be made, in the user's folder
+            context.refresh_global_settings_context()
+    with settings:
+        try:
+            yield
+        finally:
+            told = threading.Thread(target=_tell_to_the_end, name="events", daemon=True)  # no loop runs in it
+            told.start()
+            told.join()
+
+
+def _tell_to_the_end() -> None:
+    """Have Prefect's client send what it still has while the server is there: it would try for minutes afterwards, and
+    send what the next build of this process does to a server that is gone.
+    """
+    importlib.import_module("prefect.events.worker").EventsWorker.drain_all(timeout=EVENTS_SECONDS)
 
 
 @contextlib.contextmanager
@@ -178,7 +221,7 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log_path: Pat
     )
 
 
-def private_home(environment: MutableMapping[str, str]) -> Path:
+def private_home(environment: Mapping[str, str]) -> Path:
     """Folder for a private server of this process, under the user's cache folder."""
     base = environment.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "terraweft" / "prefect"

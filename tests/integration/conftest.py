@@ -33,8 +33,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     """Environment of the commands: one Prefect server for all of them."""
     settings = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}  # tests run side by side: threads would wait
     settings.pop("PREFECT_API_URL", None)
-    with prefect_api(settings, prefect_home(tmp_path_factory)):
-        yield settings
+    with prefect_api(settings, prefect_home(tmp_path_factory)) as api:
+        yield settings | api
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import httpx
@@ -10,6 +13,7 @@ import pytest
 
 from flows.prefect_api import prefect_api
 from schemas.errors import UserError
+from tests.made_once import prefect_home
 
 NOBODY = "http://127.0.0.1:1/api"
 
@@ -54,3 +58,47 @@ def test_a_private_server_is_started_without_the_hooks_of_a_fork(tmp_path: Path)
         pass
     assert ran == []
     assert (tmp_path / "server.log").exists()
+
+
+def test_runs_of_one_process_have_a_private_server_each_and_leave_its_variables(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """A second build asked the first one's server, which was gone; of two at once, one lost the server of both."""
+    program = """
+        import os, sys, threading
+        from pathlib import Path
+        from flows.prefect_api import prefect_api
+
+        def run(together, found):
+            with prefect_api(os.environ, Path(sys.argv[1]), wanted="prefect") as api:
+                from prefect import flow
+                from prefect.settings import PREFECT_API_URL
+
+                @flow(persist_result=False)
+                def asked():
+                    together.wait(60)
+                    return PREFECT_API_URL.value() == api["PREFECT_API_URL"]
+
+                found[api["PREFECT_API_URL"]] = asked()
+
+        before, found = dict(os.environ), {}
+        run(threading.Barrier(1), found)
+        pair = threading.Barrier(2)
+        threads = [threading.Thread(target=run, args=(pair, found)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert dict(os.environ) == before
+        print(list(found.values()))
+    """
+    home = prefect_home(tmp_path_factory)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(home)],
+        env={**os.environ, "PREFECT_API_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("[True, True, True]\n", "", 0)
