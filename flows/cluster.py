@@ -45,6 +45,11 @@ TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("C
 MEMORY_PER_WORKER = "1500MB"
 """What a worker may hold before Dask pauses and restarts it (bench, P6)."""
 
+OUR_OWN = "workers of this machine"
+AGAIN = "run the same command again: what is finished is used"
+FEWER_CHIPS = "give tiles fewer chips: grid.tile_chips in the recipe"
+"""What to do where a tile takes more memory than a worker of our own may hold."""
+
 SELDOM = {"distributed.admin.tick.interval": "1s", "distributed.admin.system-monitor.interval": "5s"}
 """How often every process of a cluster measures whether its loop is late, and its machine, for pages that nobody sees.
 Dask does so every 20 and 500 ms, which keeps a cluster busy that has nothing to do."""
@@ -68,7 +73,8 @@ def dask_client(
         with _told_in_a_line(address), _connected(address, patience_s) as client:
             _await_worker(client, address, worker_patience_s)
             require_same_software(client, address)
-            yield client
+            with _deaths_told_in_a_line(client, address, f"{FEWER_CHIPS}, or more for workers (--memory-limit)"):
+                yield client
         return
     get_ready()
     is_forked = can_fork(os.environ)
@@ -76,6 +82,7 @@ def dask_client(
         "distributed.comm.timeouts.connect": "60s",
         "distributed.scheduler.worker-ttl": None,
         "distributed.worker.daemon": True,
+        "distributed.worker.memory.pause": False,  # of what it holds nothing can be spilled: it would pause for ever
         "distributed.worker.multiprocessing-method": "forkserver" if is_forked else "spawn",
         "distributed.worker.profile.enabled": False,  # a look at stacks every 10 ms that nobody sees
         **SELDOM,
@@ -83,7 +90,7 @@ def dask_client(
         "temporary-directory": str(scratch),
     }
     with (
-        _told_in_a_line("workers of this machine"),
+        _told_in_a_line(OUR_OWN),
         dask.config.set(settings),
         LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=workers,
@@ -97,29 +104,53 @@ def dask_client(
             silence_logs=logging.CRITICAL,  # what a unit raises is raised here again
         ) as cluster,
         Client(cluster) as client,  # type: ignore[no-untyped-call]
+        _deaths_told_in_a_line(client, OUR_OWN, FEWER_CHIPS),
     ):
         yield client
 
 
 @contextlib.contextmanager
 def _told_in_a_line(where: str) -> Iterator[None]:
-    """A cluster that is lost, as an error that a person can mend.
+    """A scheduler that is lost, as an error that a person can mend.
 
     Raises:
-        UserError: the scheduler is gone, or workers died over one unit again and again.
+        UserError: the scheduler is gone.
     """
-    again = "run the same command again: what is finished is used"
     try:
         yield
     except (FutureCancelledError, CommClosedError) as error:
-        raise UserError("the Dask scheduler was lost", where=where, mend=f"start it, and {again}") from error
+        raise UserError("the Dask scheduler was lost", where=where, mend=f"start it, and {AGAIN}") from error
+
+
+@contextlib.contextmanager
+def _deaths_told_in_a_line(client: Client, where: str, of_memory: str) -> Iterator[None]:
+    """Workers that died over one unit again and again, as an error that a person can mend.
+
+    Args:
+        client: of their cluster.
+        where: which one.
+        of_memory: what to do where they held more than they may.
+
+    Raises:
+        UserError: it says whether it was their limit of memory.
+    """
+    try:
+        yield
     except KilledWorker as error:
         name = str(error.task).partition("-")[0]
-        raise UserError(
-            f"{error.allowed_failures + 1} workers died over one unit ({name}), the last on {error.last_worker.host}",
-            where=where,
-            mend=f"give workers more memory or see what their logs say, and {again}",
-        ) from error
+        what = f"{error.allowed_failures + 1} workers died over one unit ({name}), the last on {error.last_worker.host}"
+        mend = f"see whether its memory was full (fewer --workers), or what logs of workers say, and {AGAIN}"
+        if held := _held_too_much(client, error.last_worker.address):
+            what, mend = f"{what}, ended by Dask when it held {held / 1e6:.0f} MB", of_memory
+        raise UserError(what, where=where, mend=mend) from error
+
+
+def _held_too_much(client: Client, worker: str) -> int:
+    """Bytes that a worker held when Dask ended it for its limit of memory; 0 where it did not."""
+    with contextlib.suppress(Exception):  # a message is no place for another error
+        events: Any = client.get_events("worker-restart-memory")
+        return max((event["rss"] for _, event in events if event["worker"] == worker), default=0)
+    return 0
 
 
 def _connected(address: str, patience_s: float) -> Client:

@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import dask
+import psutil
 import pytest
 from distributed import Client
 
-from flows import runs
+from flows import cluster, runs
 from flows.cluster import dask_client
 from flows.runs import spread
 from schemas.errors import UserError
@@ -56,8 +58,8 @@ def test_a_scheduler_that_dies_is_one_line(
 
 
 def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
-    with own_cluster(1, host="127.0.0.1", silence_logs=50) as cluster:
-        address = cluster.scheduler_address
+    with own_cluster(1, host="127.0.0.1", silence_logs=50) as theirs:
+        address = theirs.scheduler_address
 
         def build() -> None:
             with dask_client(address, 1, tmp_path) as client:
@@ -65,6 +67,43 @@ def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
 
         with pytest.raises(UserError, match="workers died"):
             build()
+
+
+def test_workers_that_hold_more_than_they_may_are_one_line_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were to be given more memory, which a build's own workers cannot be."""
+    monkeypatch.setattr(cluster, "MEMORY_PER_WORKER", "400MB")
+
+    def hold() -> None:
+        held = b"x" * 500_000_000
+        time.sleep(60)
+        assert held
+
+    def build() -> None:
+        with dask_client(None, 1, tmp_path) as client:
+            spread(client, "read", lambda unit, **where: client.submit(hold), [1], int, 0)
+
+    at_once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    with at_once, pytest.raises(UserError, match=r"1 workers died .* when it held \d{3} MB \(.*grid.tile_chips"):
+        build()
+
+
+def hold_for_good(size: int) -> int:
+    """A worker's process holds so many bytes from now on."""
+    cluster.HELD = b"x" * size  # type: ignore[attr-defined]
+    return size
+
+
+def test_a_worker_near_its_limit_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask let it pause at four fifths until it spilled something, which it never could: the build stood still."""
+    monkeypatch.setattr(cluster, "MEMORY_PER_WORKER", "1000MB")
+    with dask_client(None, 1, tmp_path) as client:
+        (held,) = client.run(lambda: psutil.Process().memory_info().rss).values()
+        size = 870_000_000 - held
+        assert client.submit(hold_for_good, size).result(timeout=30) == size
+        time.sleep(0.5)  # it looks every 100 ms
+        assert client.submit(abs, -1).result(timeout=30) == 1
 
 
 def test_workers_of_this_machine_that_dask_gave_up_are_started_again(
