@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+import psutil
 from distributed import Client, as_completed
 
 from flows.progress import current
@@ -133,8 +134,8 @@ class _Meant(NamedTuple):
 def _looked_after(
     client: Client, stage: str, in_flight: dict[Any, _Meant], give_again: Callable[[set[Any]], None]
 ) -> Iterator[None]:
-    """Meanwhile say once where no worker is left, start those of this machine again that Dask gave up, and give units
-    again that wait for a worker that is gone.
+    """Meanwhile say once where no worker is left or one of this machine is stopped, start those of this machine again
+    that Dask gave up, and give units again that wait for a worker that is gone.
 
     Dask gives up a worker of its own that it could not restart, or not within seconds: the process of which it would be
     forked was just ending, or the machine was too busy to import.
@@ -144,7 +145,7 @@ def _looked_after(
     ended = threading.Event()
 
     def watch() -> None:
-        is_told, waited = False, set[Any]()
+        is_told, waited, rested = False, set[Any](), set[int]()
         while not ended.wait(TELL_AFTER_S):
             try:
                 there = client.nthreads()  # type: ignore[no-untyped-call]
@@ -153,6 +154,12 @@ def _looked_after(
                 is_told = not there
                 if (cluster := client.cluster) is not None and len(there) < len(cluster.worker_spec):
                     cluster.scale(len(cluster.worker_spec))  # starts those that are missing
+                stopped = _stopped(cluster)
+                for process in sorted(stopped - rested):
+                    log.warning(
+                        "%s: worker %d is stopped: waiting until it goes on (kill -CONT %d)", stage, process, process
+                    )
+                rested = stopped
                 waits = _stranded(client, set(there), in_flight.copy())
                 give_again(waits & waited)  # twice: one that just ended is on no worker either
                 waited = waits
@@ -166,6 +173,16 @@ def _looked_after(
     finally:
         ended.set()
         thread.join(LOOK_AGAIN_S)
+
+
+def _stopped(cluster: Any) -> set[int]:
+    """Processes of our own workers that a signal or a debugger has stopped; Dask waits for them without a word."""
+    stopped = set()
+    for nanny in cluster.workers.values() if cluster is not None else ():
+        with suppress(psutil.Error, AttributeError):  # it is being started
+            if psutil.Process(nanny.pid).status() == psutil.STATUS_STOPPED:
+                stopped.add(nanny.pid)
+    return stopped
 
 
 def _stranded(client: Client, there: set[str], in_flight: dict[Any, _Meant]) -> set[Any]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -116,3 +117,20 @@ def test_workers_of_this_machine_that_dask_gave_up_are_started_again(
         client.cluster.sync(nanny.close)
         found = spread(client, "read", lambda unit, **where: client.submit(abs, unit), [-1, -2], int, 0)
     assert found == {-1: 1, -2: 2}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops a process by a signal")
+def test_a_worker_that_is_stopped_is_named_until_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The build waited for it without a word."""
+    monkeypatch.setattr(runs, "TELL_AFTER_S", 0.2)
+    with dask_client(None, 1, tmp_path) as client:
+        (process,) = client.run(os.getpid).values()
+        stop = threading.Timer(0.5, os.kill, (process, signal.SIGSTOP))
+        go_on = threading.Timer(2, os.kill, (process, signal.SIGCONT))
+        for timer in (stop, go_on):
+            timer.start()
+        spread(client, "read", lambda unit, **where: client.submit(time.sleep, unit), [1.5], int, 0)
+    said = [one for one in caplog.messages if "stopped" in one]
+    assert said == [f"read: worker {process} is stopped: waiting until it goes on (kill -CONT {process})"]
