@@ -11,6 +11,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def _connected(address: str, patience_s: float) -> Client:
         UserError: nobody answers there, or the connection is to be encrypted and cannot be.
     """
     try:
-        asyncio.run(asyncio.wait_for(_greet(address, patience_s), patience_s))
+        _greet(address, patience_s)
         return Client(address, timeout=patience_s)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError, TypeError, RuntimeError) as error:
         if reason := _unencrypted(error):
@@ -191,12 +192,25 @@ def _speaks_tls(address: str) -> bool:
     return True
 
 
-async def _greet(address: str, patience_s: float) -> None:
+def _greet(address: str, patience_s: float) -> None:
     """Exchange greetings with a scheduler. A client waits for its answer for ever, where something else listens: its
     dashboard, a scheduler that wants encryption, a forwarded port with nobody behind it.
     """
-    comm: Any = await connect(address, patience_s, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
-    await comm.close()
+
+    async def greet() -> None:
+        comm: Any = await connect(address, patience_s, **Security().get_connection_args("client"))  # type: ignore[no-untyped-call]
+        await comm.close()
+
+    def run() -> None:
+        asyncio.run(asyncio.wait_for(greet(), patience_s))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        run()
+        return
+    with ThreadPoolExecutor(1) as thread:  # a notebook's loop runs in this one
+        thread.submit(run).result()
 
 
 def _await_worker(client: Client, address: str, patience_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -56,6 +57,18 @@ def test_a_scheduler_that_dies_is_one_line(
     with pytest.raises(UserError, match=r"lost.*run the same command again"):
         build()
     assert capfd.readouterr().err == ""
+
+
+def test_a_cluster_is_found_from_within_a_loop_that_runs(tmp_path: Path) -> None:
+    """As that of a notebook does; a second one was to be run in the same thread."""
+    with own_cluster(1, host="127.0.0.1", silence_logs=50) as theirs:
+        address = theirs.scheduler_address
+
+        async def cell() -> int:
+            with dask_client(address, 1, tmp_path) as client:
+                return len(client.nthreads())  # type: ignore[no-untyped-call]
+
+        assert asyncio.run(cell()) == 1
 
 
 def test_a_unit_that_kills_its_workers_is_one_line(tmp_path: Path) -> None:
