@@ -243,6 +243,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
     with needs("build"):
         from sandbox.products import write_sandbox
         from sandbox.serve import SandboxServer
+    listen()
     began = time.monotonic()
     world, dataset = to / "world", to / "dataset"
     with out.status(f"simulating the world ({size}, seed {seed})"):
@@ -302,6 +303,7 @@ def run_sandbox(to: Path, size: str, seed: int, options: SandboxOptions, out: Co
         out.print(f"its recipe: {options.recipe}", markup=False, soft_wrap=True)
     if not options.serve:
         return
+    listen()
     with SandboxServer(to) as server:
         out.print(f"export {SANDBOX_VARIABLE}={server.stac_url}", markup=False)
         out.print("serving until interrupted (Ctrl-C)", style="dim")

@@ -312,3 +312,25 @@ def test_plan_writes_nothing(
     for word in ("chips", "items", "to read", "requests", "on disk", "LLM calls", "tokens", "price"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sandbox_that_is_served_ends_in_a_line_and_leaves_nothing_behind(
+    world: World, command: list[str], tmp_path: Path
+) -> None:
+    """A service manager's SIGTERM left the rewritten catalog in the folder for temporary files."""
+    process = subprocess.Popen(
+        [*command, "sandbox", "--out", str(world.index.root), "--size", "tiny", "--serve"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("serving"):
+                break
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "terraweft: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
