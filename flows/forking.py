@@ -37,6 +37,8 @@ page by page: a chip's arrays are as large as the one's before, so that the memo
 AT_START = {**WORKER_ENVIRONMENT, "PYTHONHASHSEED": 6640, "PYTHONSAFEPATH": 1}
 """What libraries and the interpreter read once, as they start. Dask gives its workers this seed, all the same one. A
 `flows` or `schemas` in the folder where a command is given is not ours."""
+FOLDER = "_TERRAWEFT_FORKING"
+"""Variable by which the process knows the folder of its socket, to remove it where its caller was killed."""
 READ_AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "MALLOC_", "GDAL", "PROJ", "LC_", "LANG", "TZ", "LD_")
 """Beginnings of the names of such variables."""
 SET_BY_IMPORTS = {"GDAL_CURL_CA_BUNDLE", "PROJ_CURL_CA_BUNDLE"}
@@ -98,13 +100,14 @@ def get_ready() -> None:
         resource_tracker.ensure_running()  # would be started with the process; it lets signals through again
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         os.environ.update({name: before.get(name, str(value)) for name, value in AT_START.items()})
+        os.environ[FOLDER] = util.get_temp_dir()
         forkserver.ensure_running()
         _start = _Start(os.getpid(), before, _limits())
         util.Finalize(None, _end, exitpriority=-1)  # when processes of others are joined, before the socket goes
     except OSError as error:
         log.info("workers are not forked: %s", error)
     finally:
-        for name in AT_START.keys() - before.keys():
+        for name in {*AT_START, FOLDER} - before.keys():
             os.environ.pop(name, None)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 

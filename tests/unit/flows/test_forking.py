@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -247,3 +248,23 @@ def test_a_process_that_was_forked_of_one_that_has_built_is_refused(monkeypatch:
     request: Any = None
     with pytest.raises(UserError, match=f"forked of one that has built, {os.getppid()} .*spawn"):
         build(request)
+
+
+KILLED = """
+    import os, signal
+    from multiprocessing import util
+    from flows.forking import get_ready
+
+    if __name__ == "__main__":
+        get_ready()
+        print(util.get_temp_dir(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@linux
+def test_a_caller_that_is_killed_leaves_no_folder_for_temporary_files(tmp_path: Path) -> None:
+    done = run(KILLED, tmp_path, TMPDIR=str(tmp_path))  # ends with the last process that has its output
+    folder = Path(done.stdout.strip())
+    assert (folder.parent, done.returncode) == (tmp_path, -signal.SIGKILL)
+    assert not folder.exists()
