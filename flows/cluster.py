@@ -44,7 +44,7 @@ TLS_VARIABLES = ", ".join(f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("C
 """Where Dask looks for the certificates of an encrypted connection."""
 
 MEMORY_PER_WORKER = "1500MB"
-"""What a worker may hold before Dask pauses and restarts it (bench, P6)."""
+"""What a worker may hold before Dask ends it and starts another (bench, P6)."""
 
 OUR_OWN = "workers of this machine"
 AGAIN = "run the same command again: what is finished is used"

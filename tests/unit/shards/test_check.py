@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import zarr
 from schemas.errors import DatasetError
 from schemas.sample import LayerArrays, Sample
 from shards.check import check_dataset
+from shards.pointer import move_pointer, read_tagged_pointer
 from shards.reader import open_dataset
 from shards.storage import open_storage
 from shards.version import publish
@@ -178,6 +180,15 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
         "may not be given on",
     ),
     "another row": (_edit_column("chips.parquet", "caption", lambda t: ["x"] * len(t)), "differ in ['caption']"),
+    "another order": (
+        _edit_document(lambda d: d["shards"][0]["chip_ids"].reverse()),
+        "those of the manifest, in order",
+    ),
+    "another place": (
+        _edit_column("chips.parquet", "shard_offset", lambda t: [n + 1 for n in t["shard_offset"].to_pylist()]),
+        "does not lie where chips.parquet says",
+    ),
+    "another split": (_edit_column("chips.parquet", "split", lambda t: ["test"] * len(t)), "is of split test"),
     "wrong band": (_edit_document(lambda d: d["modalities"][0]["bands"].pop()), "2 bands, dataset.json lists 1"),
     "wrong digest": (_edit_document(lambda d: d["zarr"].update(digest="0" * 64)), "zarr: digest"),
     "wrong dtype": (_edit_document(lambda d: d["modalities"][0].update(dtype="int16")), "stored as uint16"),
@@ -335,6 +346,12 @@ def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
     (dataset_root / "shards/train/00009-aaaaaaaaaaaaaaaa.tar").write_bytes(b"x")
     (dataset_root / "work").mkdir(exist_ok=True)
     (dataset_root / "work/fragment").write_bytes(b"xyz")
+    (dataset_root / "work/marker").write_bytes(b"")
+    (dataset_root / "versions/20260101T000000Z-00000000").mkdir()
+    (dataset_root / "versions/20260101T000000Z-00000000/chips.parquet").write_bytes(b"x")
+    repository = open_repository(open_storage(dataset_root))
+    version = open_dataset(dataset_root).version
+    repository.create_tag("20260101T000000Z-00000000", snapshot_id=repository.lookup_tag(version))
     shutil.rmtree(folder_of(dataset_root) / "report")
     report = check_dataset(dataset_root)
     assert [str(problem) for problem in report.problems] == [
@@ -342,6 +359,18 @@ def test_leftovers_are_notes_and_no_problems(dataset_root: Path) -> None:
     ]
     assert any("1 file(s) in shards/ belong to no version" in note for note in report.notes)
     assert any("work/ holds 1 file(s), 3 bytes" in note for note in report.notes)
+    assert "versions/20260101T000000Z-00000000 was never finished; `terraweft gc` removes it" in report.notes
+    assert "zarr/ holds 1 tag(s) of no version, first 20260101T000000Z-00000000" in report.notes
+
+
+def test_versions_after_the_current_one_are_a_note(dataset_root: Path) -> None:
+    storage, first = open_storage(dataset_root), open_dataset(dataset_root).version
+    later = made_up.draft(
+        dataset_root, [made_up.sample(n) for n in range(3)], created=made_up.CREATED + timedelta(days=1)
+    )
+    second = publish(storage, later).version
+    move_pointer(storage, "made-up", first, read_tagged_pointer(storage)[1])
+    assert f"1 version(s) are newer than the current one, last {second}" in check_dataset(dataset_root).notes
 
 
 def test_problems_are_listed_up_to_a_limit(dataset_root: Path) -> None:
