@@ -62,13 +62,14 @@ def caption_region(table: str, region: str) -> dict[str, Any]:
 
 @flow(name="validate", flow_run_name=run_name, persist_result=False)
 def validate_region(table: str, region: str, version: str | None = None, short: bool = False) -> dict[str, Any]:
-    """The gates over a region's dataset; a run whose gates do not pass has failed.
+    """The gates over a region's dataset, by the thresholds of its recipe; a run whose gates do not pass has failed.
 
     Raises:
         MissingExtraError: the worker has no torch.
         UserError: a gate did not pass.
     """
-    return judge(_storage(table, region), version, short)
+    recipe, _ = load_regions(Path(table)).recipe(region)
+    return judge(_storage(table, region), version, short, recipe.gates)
 
 
 @flow(name="publish", flow_run_name=run_name, persist_result=False)

@@ -247,7 +247,7 @@ def _build(
     with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`
         result = build(request)
     show_outcomes(recipe.name, result.counts)
-    became = let_in(result.storage, result.version) if result.waits else ""
+    became = let_in(result.storage, result.version, recipe.gates) if result.waits else ""
     if became != WAITS:  # else the next night makes the same again
         _tidy(result.storage, request.work)
     totals = write_figures(result, recipe.name, region, os.environ)

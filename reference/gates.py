@@ -92,6 +92,8 @@ class Validation:
     """Wall time."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     """Where, and with which versions."""
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
+    """Of all gates, as in a recipe."""
 
     @property
     def passed(self) -> bool:
@@ -116,6 +118,7 @@ class Validation:
             "target": self.target,
             "split": self.split,
             "gates": [finding.as_dict() for finding in self.findings],
+            "thresholds": dict(self.thresholds),
             "training": dict(self.training),
             "seconds": round(self.seconds, 1),
             "machine": dict(self.machine),
@@ -199,6 +202,7 @@ def run_gates(
         training=_training(rules, study),
         seconds=time.monotonic() - began,
         machine=_machine(),
+        thresholds=rules.model_dump(mode="json"),
     )
 
 

@@ -270,15 +270,21 @@ def validate(
         list[Path] | None, typer.Option(help="A reference map (GeoTIFF of the legend's codes) to score against.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Label product to learn; the fused label by default.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="Thresholds of this recipe (gates) instead of those of the version's own.")
+    ] = None,
 ) -> None:
     """Let the reference model judge whether a dataset teaches. Exit 1 where a gate fails. Needs the extra `train`.
 
     Writes validations/<version>/<time>.json and a report beside the version. A version that waits for its validation
     (publish.after_validation) becomes the current one when all gates pass.
     """
+    from terraweft.commands import open_recipe
     from terraweft.learning import ValidateRequest, run_validate
 
-    if not run_validate(ValidateRequest(dataset, version, quick, tuple(gate or ()), tuple(truth or ()), label), out):
+    thresholds = open_recipe(recipe)[0].gates if recipe is not None else None
+    request = ValidateRequest(dataset, version, quick, tuple(gate or ()), tuple(truth or ()), label, thresholds)
+    if not run_validate(request, out):
         raise typer.Exit(1)
 
 

@@ -90,7 +90,7 @@ def run_build(recipe: Path, root: str, options: BuildOptions, tiny: bool, out: C
     if result.waits:
         from terraweft.learning import ValidateRequest, run_validate
 
-        if not run_validate(ValidateRequest(root, version=result.version), out):
+        if not run_validate(ValidateRequest(root, version=result.version, thresholds=loaded.gates), out):
             sys.exit(1)
     if os.environ.get("TERRAWEFT_METRICS"):
         from flows.metrics import write_figures

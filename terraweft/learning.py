@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from flows.site import store_options, work_folder
 from schemas.errors import DatasetError, MissingExtraError, UserError
+from schemas.recipe_gates import Gates
 from shards.lock import dataset_lock
 from shards.pointer import read_pointer
 from shards.reader import Dataset, open_dataset
@@ -104,6 +106,8 @@ class ValidateRequest:
     """Reference maps, of which the first that has data at a place counts."""
     label: str | None = None
     """Label that is learned."""
+    thresholds: Gates | None = None
+    """Those of the recipe that the version was made of where None."""
 
 
 def run_validate(request: ValidateRequest, out: Console) -> bool:
@@ -123,6 +127,7 @@ def run_validate(request: ValidateRequest, out: Console) -> bool:
         with out.status("validating") as status:
             found = run_gates(
                 dataset,
+                gates=request.thresholds,
                 truth=(lambda chip_ids: read_truth(truth, dataset, chip_ids)) if truth else None,
                 target=Target(request.label) if request.label else None,
                 short=request.short,
@@ -179,11 +184,18 @@ def _write_page(dataset: Dataset, out: Console) -> None:
 
 
 def promote_waiting(dataset: Dataset, out: Console) -> None:
-    """Make a version that waited for its validation the current one; any other stays what it is."""
+    """Make a version that waited for its validation the current one; any other stays what it is. One that another
+    version overtook is not what readers have to get next: that is left to a person, and told.
+    """
     rule = dataset.document.recipe.get("publish") or {}
     pointer = read_pointer(dataset.storage)
     before = pointer.current if pointer is not None else ""
-    if not rule.get("after_validation") or before == dataset.version or before != dataset.document.parent_version:
+    if not rule.get("after_validation") or before == dataset.version:
+        return
+    if before != dataset.document.parent_version:
+        mend = shlex.join(["terraweft", "rollback", dataset.storage.uri, dataset.version])
+        follows = dataset.document.parent_version or "nothing"
+        out.print(f"note: it follows {follows}, and {before} is current: {mend}", markup=False, soft_wrap=True)
         return
     with dataset_lock(dataset.storage, f"validate on {socket.gethostname()} pid {os.getpid()}"):
         promote(dataset.storage, dataset.version)

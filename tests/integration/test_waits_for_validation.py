@@ -223,6 +223,13 @@ def test_a_version_that_fails_is_there_and_readers_stay_with_the_one_before(
     again = terraweft("validate", passed.root, "--version", second, "--gate", "statistics")
     assert again.returncode == 0, again.stderr
     assert passed.current == passed.version  # some gates alone let nothing through
+    edited = sources.folder / "edited.yaml"
+    edited.write_text(sources.recipe("wrong").read_text().replace("steps: 25", "steps: 1"))
+    done = on_cluster("build", edited, "--out", passed.root, TERRAWEFT_WAITS=str(sources.folder))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert passed.versions == known | {second}  # the same version, asked by the recipe as it is now
+    newest = max((passed.root / "validations" / second).glob("*.json"))
+    assert json.loads(newest.read_text())["thresholds"]["training"]["steps"] == 1
 
 
 def test_a_first_version_that_fails_leaves_readers_nothing_and_says_so(

@@ -154,7 +154,7 @@ def test_figures_that_cannot_be_written_fail_no_run(
     shown: list[tuple[str, ...]] = []
     monkeypatch.setattr(scheduled, "show_outcomes", lambda *_: None)
     monkeypatch.setattr(scheduled, "show_result", lambda *said: shown.append(said[4]))
-    monkeypatch.setattr(scheduled, "let_in", lambda storage, version: WAITS)
+    monkeypatch.setattr(scheduled, "let_in", lambda storage, version, gates: WAITS)
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TERRAWEFT_METRICS", str(tmp_path / "file" / "metrics"))
@@ -186,7 +186,7 @@ def test_a_night_s_run_leaves_no_pixels_behind(
     counts = {"planned": 2, "kept": 2, "rejected": {}, "failed": {}}
     result = BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=became != "")
     monkeypatch.setattr(scheduled, "build", lambda request: result)
-    monkeypatch.setattr(scheduled, "let_in", lambda storage, version: became)
+    monkeypatch.setattr(scheduled, "let_in", lambda storage, version, gates: became)
     for name in ("show_outcomes", "show_result"):
         monkeypatch.setattr(scheduled, name, lambda *_: None)
     monkeypatch.setenv("TERRAWEFT_SANDBOX_STAC", "http://127.0.0.1:1")

@@ -15,6 +15,7 @@ from flows.request import BuildRequest, BuildResult
 from flows.scheduled import refresh
 from flows.validating import WAITS, last_refusal, let_in
 from schemas.errors import MissingExtraError, UserError
+from schemas.recipe_gates import Gates
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 from shards.version import publish
@@ -35,7 +36,7 @@ def _judged(monkeypatch: pytest.MonkeyPatch, ends: Exception | None) -> list[str
     """Versions that were judged, each with this end."""
     judged: list[str] = []
 
-    def judge(storage: Storage, version: str) -> None:
+    def judge(storage: Storage, version: str, gates: Gates | None) -> None:
         judged.append(version)
         if ends is not None:
             raise ends
@@ -86,6 +87,21 @@ def test_what_was_refused_is_not_judged_again_every_night(
     _note(storage, version, "20260303T030000Z", "[")
     assert last_refusal(storage, version) is None
     assert let_in(storage, version) == "its gates pass"
+
+
+def test_what_was_refused_is_judged_again_where_the_recipe_has_other_thresholds(
+    waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, version = waiting
+    judged = _judged(monkeypatch, None)
+    tight, loose = Gates(), Gates.model_validate({"noise": {"max_noise": 0.5}})
+    refusal = {"passed": False, "whole": True, "thresholds": tight.model_dump(mode="json")}
+    _note(storage, version, "20260302T030000Z", json.dumps(refusal))
+    with pytest.raises(UserError, match="other thresholds in the recipe judge it again"):
+        let_in(storage, version, tight)
+    assert judged == []
+    assert let_in(storage, version, loose) == "its gates pass"
+    assert judged == [version]
 
 
 def test_a_look_at_some_gates_refuses_nothing(waiting: tuple[Storage, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from flows.reporting import report_inputs, spread
@@ -49,6 +51,20 @@ def test_a_gate_that_fails_ends_with_one(tmp_path: Path, capsys: Any) -> None:
     assert "FAILED" in capsys.readouterr().out
 
 
+def test_thresholds_may_be_those_of_another_recipe(tmp_path: Path, capsys: Any) -> None:
+    """Whatever was edited in ``gates``, a version that was refused was refused again: it was asked its own."""
+    strict = {"statistics": {"max_error": 1e-30}}
+    made_dataset.write(tmp_path / "dataset", 5, recipe={"name": "made-up", "format": 1, "gates": strict})
+    recipe = yaml.safe_load((Path(__file__).parents[3] / "recipes" / "sandbox.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe | {"gates": {"statistics": {"max_error": 0.001}}}))
+    given = ["validate", str(tmp_path / "dataset"), "--gate", "statistics", "--recipe", str(tmp_path / "mine.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == 0, capsys.readouterr()
+    (kept,) = (tmp_path / "dataset" / "validations").rglob("*.json")
+    assert json.loads(kept.read_text())["thresholds"]["statistics"]["max_error"] == 0.001
+
+
 @pytest.mark.parametrize("where", ["validations", "work/reports"])
 def test_a_verdict_that_cannot_be_kept_is_told_all_the_same(where: str, tmp_path: Path, capsys: Any) -> None:
     """Whoever may only read a dataset waits for the gates, too: what they found was lost at the last step."""
@@ -85,7 +101,7 @@ def test_a_size_that_is_not_known_is_one_line(tmp_path: Path, capsys: Any) -> No
 
 
 def test_a_version_that_waits_becomes_current_and_others_do_not(tmp_path: Path) -> None:
-    out = Console(quiet=True)
+    out = Console(record=True, file=io.StringIO(), width=300)
     first = made_dataset.write(tmp_path, 5)
     rule = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
     day = timedelta(days=1)
@@ -98,6 +114,11 @@ def test_a_version_that_waits_becomes_current_and_others_do_not(tmp_path: Path) 
     without = made_dataset.write(tmp_path, 7, created=made_up.CREATED + 2 * day, current=False)
     promote_waiting(without, out)
     assert read_pointer(first.storage).current == waiting.version  # type: ignore[union-attr]
+    late = made_dataset.write(tmp_path, 8, created=made_up.CREATED + 3 * day, recipe=rule, current=False)
+    made_dataset.write(tmp_path, 9, created=made_up.CREATED + 4 * day)
+    assert "is current" not in out.export_text(clear=False)
+    promote_waiting(late, out)
+    assert f"follows {waiting.version}, and {read_pointer(first.storage).current} is current" in out.export_text()  # type: ignore[union-attr]
 
 
 def test_all_gates_on_the_label_of_the_dataset_alone_decide_about_it(tmp_path: Path) -> None:
