@@ -34,9 +34,8 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     measured = measure(dataset)
     own = [table for table in document.modalities if document.statistics_of(table.group) == document.version]
     parent = _parent(dataset)
-    earlier = _earlier(document, parent)
     lacking = unmatched(document.modalities, measured)
-    lacking += lost(document.modalities, parent.modalities) if parent is not None else []
+    lacking += lost(document.modalities, parent.document.modalities) if parent is not None else []
     if not measured and not lacking:
         return not_here("statistics", "no chip of train has a clear pixel to be measured")
     found: dict[str, Any] = {"bands": len(measured), "unmatched": lacking}
@@ -52,25 +51,24 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     if lacking:
         more = f" and {len(lacking) - NAMED} more bands like these" if len(lacking) > NAMED else ""
         said.append(f"{', '.join(lacking[:NAMED])}{more}")
-    if earlier:
-        drift = band_drift(as_measured(document.modalities, measured), earlier)
-        name, largest = max(drift.items(), key=lambda pair: pair[1], default=("", 0.0))
-        away = band_drift(document.modalities, moved_means(document.modalities, CONTROL_DRIFT))
-        found["largest_drift"] = rounded(largest)
-        control["largest_drift"] = rounded(max(away.values(), default=0.0))
-        against = parent.version if parent is not None else "the statistics taken over"
-        said.append(f"against {against} drifted by at most {largest:.3f} ({name})")
+    earlier, origins = _earlier(document, parent)
+    if drift := band_drift(as_measured(document.modalities, measured), earlier):
+        (group, name), largest = max(drift.items(), key=lambda pair: pair[1])
+        away = band_drift(moved_means(earlier, CONTROL_DRIFT), earlier)
+        found["largest_drift"], control["largest_drift"] = rounded(largest), rounded(max(away.values()))
+        said.append(f"drifted by at most {largest:.3f} ({group} {name}) from {origins[group]}")
         spoilt.append(f"a parent {CONTROL_DRIFT:g} deviation away")
-        values = tuple(drift.values())
+        values, names = tuple(drift.values()), tuple(map(" ".join, drift))
         series = Series("drift", tuple(float(i) for i in range(len(values))), tuple(rounded(v) for v in values))
-        figures = (Figure("Drift of the bands from the parent", "bars", "", "deviations", tuple(drift), (series,)),)
+        figures = (Figure("Drift of the bands from the parent", "bars", "", "deviations", names, (series,)),)
     if parent is not None:
-        moved = class_drift(dataset, parent.version)
-        found |= {"class_drift": rounded(moved), "parent": parent.version}
-        said[-1] += f", classes by {moved:.3f}"
+        found["parent"] = parent.version
+        if (moved := class_drift(dataset, parent)) is not None:
+            found["class_drift"] = rounded(moved)
+            said.append(f"classes by {moved:.3f} from {parent.version}")
     if kept := len(document.modalities) - len(own):
-        origins = sorted({document.statistics_of(table.group) for table in document.modalities} - {document.version})
-        said.append(f"statistics of {kept} group(s) are those of {', '.join(origins)}")
+        taken = sorted({document.statistics_of(table.group) for table in document.modalities} - {document.version})
+        said.append(f"statistics of {kept} group(s) are those of {', '.join(taken)}")
 
     def passes(values: Mapping[str, Any]) -> bool:
         return bool(
@@ -88,7 +86,7 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
         rule.model_dump(),
         "; ".join(spoilt),
         control,
-        all(not passes({name: value}) for name, value in control.items()),
+        all(not passes({name: value}) for name, value in control.items()) if control else None,
         figures=figures,
     )
 
@@ -179,16 +177,16 @@ def moved_means(layers: Sequence[LayerTable], deviations: float) -> tuple[LayerT
     return tuple(moved)
 
 
-def band_drift(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> dict[str, float]:
-    """Band -> difference of the means of two versions in deviations, for bands that both have."""
-    old = {(table.group, band.name): band for table in before for band in table.bands}
+def band_drift(now: Sequence[LayerTable], before: Sequence[LayerTable]) -> dict[tuple[str, str], float]:
+    """(group, band) -> difference of the means of two versions in deviations, for bands that both have in one unit."""
+    old = {(table.group, band.name, table.unit): band for table in before for band in table.bands}
     drift = {}
     for table in now:
         for band in table.bands:
-            was = old.get((table.group, band.name))
+            was = old.get((table.group, band.name, table.unit))
             if was is None or band.mean is None or was.mean is None or not was.std:
                 continue
-            drift[f"{table.group} {band.name}"] = abs(band.mean - was.mean) / was.std
+            drift[table.group, band.name] = abs(band.mean - was.mean) / was.std
     return drift
 
 
@@ -207,16 +205,21 @@ def as_measured(
     return tuple(tables)
 
 
-def class_drift(dataset: Dataset, parent: str) -> float:
-    """Half the sum of differences of class shares: 0 the same, 1 nothing in common; 0 where one of them has no labels,
-    for then nothing drifted.
+def class_drift(dataset: Dataset, before: Dataset) -> float | None:
+    """Half the sum of differences of class shares: 0 the same, 1 nothing in common; None where one of them has no
+    labels or their legends have other classes, for then nothing can drift.
     """
-    before = Dataset(dataset.storage, read_document(dataset.storage, parent))
-    shares = [_shares(one) for one in (dataset, before)]
-    if not all(shares):
-        return 0.0
-    names = set(shares[0]) | set(shares[1])
-    return 0.5 * sum(abs(shares[0].get(n, 0.0) - shares[1].get(n, 0.0)) for n in names)
+    if _classes(dataset.document) != _classes(before.document):
+        return None
+    now, then = (_shares(one) for one in (dataset, before))
+    if not now or not then:
+        return None
+    return 0.5 * sum(abs(now.get(n, 0.0) - then.get(n, 0.0)) for n in now.keys() | then.keys())
+
+
+def _classes(document: DatasetDocument) -> set[str]:
+    """Names of the fused label's classes."""
+    return {str(one["name"]) for one in (document.legends.get("label") or {}).get("classes", ())}
 
 
 def _shares(dataset: Dataset) -> dict[str, float]:
@@ -228,14 +231,23 @@ def _shares(dataset: Dataset) -> dict[str, float]:
     return {name: sum(row.get(name) or 0.0 for row in rows) / total for name in names}
 
 
-def _earlier(document: DatasetDocument, parent: DatasetDocument | None) -> list[LayerTable]:
-    """What an earlier version states: of groups whose statistics were taken over these, of others the parent's."""
-    kept = [table for table in document.modalities if document.statistics_of(table.group) != document.version]
-    groups = {table.group for table in kept}
-    return kept + [t for t in (parent.modalities if parent is not None else ()) if t.group not in groups]
+def _earlier(document: DatasetDocument, parent: Dataset | None) -> tuple[list[LayerTable], dict[str, str]]:
+    """Tables of what bands may drift from, and of which version each group's are: of groups whose statistics were taken
+    over, these; of others the parent's, measured in its samples where it states those of a version before it.
+    """
+    tables = [table for table in document.modalities if document.statistics_of(table.group) != document.version]
+    origins = {table.group: document.statistics_of(table.group) for table in tables}
+    if parent is not None:
+        rest = [table for table in parent.document.modalities if table.group not in origins]
+        if any(parent.document.statistics_of(table.group) != parent.version for table in rest):
+            rest = list(as_measured(rest, measure(parent)))
+        tables += rest
+        origins |= {table.group: parent.version for table in rest}
+    return tables, origins
 
 
-def _parent(dataset: Dataset) -> DatasetDocument | None:
+def _parent(dataset: Dataset) -> Dataset | None:
     """The version before, if it is still there."""
     version = dataset.document.parent_version
-    return read_document(dataset.storage, version) if version and version in dataset.versions() else None
+    there = version and version in dataset.versions()
+    return Dataset(dataset.storage, read_document(dataset.storage, version)) if there else None

@@ -24,7 +24,7 @@ from reference.gate_leak import leak, near_gain
 from reference.gate_learnable import hidden_share, learnable, registration
 from reference.gate_modalities import modalities
 from reference.gate_noise import LeftOut, folds_of, noise, noise_matrix, suspicions
-from reference.gate_statistics import measure, statistics, unmatched
+from reference.gate_statistics import band_drift, measure, statistics, unmatched
 from reference.gate_texts import texts
 from reference.gates import Validation, run_gates, write_validation
 from reference.lessons import Altered
@@ -235,8 +235,48 @@ def test_classes_do_not_drift_from_a_parent_without_labels(tmp_path: Path, monke
     child = made_dataset.write(tmp_path, 5, created=made_up.CREATED + timedelta(days=1))
     found = statistics(child, StatisticsGate())
     assert found.measured["parent"]
-    assert found.measured["class_drift"] == 0.0
+    assert "class_drift" not in found.measured
     assert found.holds
+
+
+def test_what_cannot_be_compared_with_the_parent_has_not_drifted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes of another legend had nothing in common, and were refused as a drift of 1."""
+    names = ("Forest", "Field", "Lake")
+    classes = [one | {"name": name} for one, name in zip(made_dataset.LEGEND["classes"], names, strict=True)]
+    with monkeypatch.context() as patched:
+        patched.setattr(made_dataset, "LEGEND", made_dataset.LEGEND | {"name": "other", "classes": classes})
+        patched.setattr(made_dataset, "NAMES", names)
+        patched.setattr(made_dataset, "BANDS", {f"old {name}": nm for name, nm in made_dataset.BANDS.items()})
+        made_dataset.write(tmp_path, 5)
+    child = made_dataset.write(tmp_path, 5, created=made_up.CREATED + timedelta(days=1))
+    found = statistics(child, StatisticsGate())
+    assert "class_drift" not in found.measured
+    assert "(s1 " in found.said
+    assert found.holds
+    radar, own = child.document.modalities[1], child.document.modalities[0]
+    in_decibels = radar.model_copy(update={"unit": "dB"})
+    assert band_drift([own, radar], [in_decibels]) == {}
+    assert len(band_drift([own, radar], [radar])) == 2
+
+
+def test_new_statistics_are_held_against_the_samples_of_the_parent_not_against_what_it_kept(tmp_path: Path) -> None:
+    """After ``--refit`` the drift was that from the version whose statistics the parent had kept."""
+    first = made_dataset.write(tmp_path, 10)
+    days = [made_up.CREATED + timedelta(days=n) for n in (1, 2)]
+    kept = {"version": first.version, "chips": 10, "touched_since": 10, "bands": {}}
+    before = made_dataset.write(tmp_path, 10, created=days[0], brighter=2.0, estimates={}, estimated=kept)
+    stated = before.document.model_copy(update={"modalities": first.document.modalities})
+    assert statistics(Dataset(before.storage, stated), StatisticsGate()).passed is False
+    folder = tmp_path / "versions" / before.version / "dataset.json"
+    folder.write_text(stated.model_dump_json(by_alias=True))
+    refitted = made_dataset.write(tmp_path, 10, created=days[1], brighter=2.01)
+    assert refitted.document.parent_version == before.version
+    found = statistics(refitted, StatisticsGate())
+    assert found.holds
+    assert found.measured["largest_drift"] < 0.05
+    assert f"from {before.version}" in found.said
 
 
 def test_a_band_of_one_value_is_as_the_manifest_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,8 +310,8 @@ def test_a_band_that_lost_its_pixels_since_the_parent_is_refused(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bare = without_a_mean(dataset)
-    monkeypatch.setattr(gate_statistics, "_parent", lambda child: dataset.document)
-    monkeypatch.setattr(gate_statistics, "class_drift", lambda child, version: 0.0)
+    monkeypatch.setattr(gate_statistics, "_parent", lambda child: dataset)
+    monkeypatch.setattr(gate_statistics, "class_drift", lambda child, parent: 0.0)
     measured = {key: found for key, found in measure(dataset).items() if key != ("s2", "B02")}
     monkeypatch.setattr(gate_statistics, "measure", lambda child: measured)
     found = statistics(bare, StatisticsGate())
