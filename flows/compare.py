@@ -46,8 +46,8 @@ class Touched:
         return [chip_id, sorted(self.read), stored, flags]
 
     def counts(self, modality: str) -> bool:
-        """Whether the sums of the reduce need the pixels of a modality."""
-        return modality in self.read or REFIT in self.why
+        """Whether the sums of the reduce need the pixels of a modality: of a chip that comes to train, too."""
+        return modality in self.read or not self.why.isdisjoint({REFIT, PLACE})
 
     @property
     def moves_estimates(self) -> bool:

@@ -84,6 +84,7 @@ class Estimates:
         if refit:
             return Estimates(buckets=self.buckets)
         fits = {g for g, part in self.bands_parts.items() if parts.get(modality_of.get(g, "")) == part}
+        fits &= {g for g, of_group in self.bands.items() if of_group}  # of no pixel nothing was estimated
         twins = twins_part(parts, modality_of)
         held = self if self.fusion_part == fusion_part(parts) else replace(self, fusion=None, fusion_part="")
         if self.shifts_part not in (shifts_part(parts, modality_of), twins):  # in format 1 they have one hash

@@ -32,7 +32,8 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     """
     document = dataset.document
     measured = measure(dataset)
-    own = [table for table in document.modalities if document.statistics_of(table.group) == document.version]
+    kept = [table for table in document.modalities if document.statistics_of(table.group) != document.version]
+    own = [t for t in document.modalities if t not in kept and any(band.mean is not None for band in t.bands)]
     parent = _parent(dataset)
     lacking = unmatched(document.modalities, measured)
     lacking += lost(document.modalities, parent.document.modalities) if parent is not None else []
@@ -66,9 +67,9 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
         if (moved := class_drift(dataset, parent)) is not None:
             found["class_drift"] = rounded(moved)
             said.append(f"classes by {moved:.3f} from {parent.version}")
-    if kept := len(document.modalities) - len(own):
-        taken = sorted({document.statistics_of(table.group) for table in document.modalities} - {document.version})
-        said.append(f"statistics of {kept} group(s) are those of {', '.join(taken)}")
+    if kept:
+        taken = sorted({document.statistics_of(table.group) for table in kept})
+        said.append(f"statistics of {len(kept)} group(s) are those of {', '.join(taken)}")
 
     def passes(values: Mapping[str, Any]) -> bool:
         return bool(

@@ -329,6 +329,23 @@ def test_refit_estimates_as_a_first_build_does(dataset: Dataset, recipe: dict[st
     equals_a_fresh_one(dataset, recipe, tmp_path / "again")
 
 
+def test_statistics_that_had_no_pixel_are_taken_once_there_is_one(
+    world: World, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nothing was kept as if it were an estimate: means stayed null, and the gate refused what came after."""
+    apart = recipe | {"split": {"method": "groups", "by": "region", "fractions": [0.0, 1.0, 0.0]}}
+    dataset = dataset_in(tmp_path / "dataset", ChangingCatalog(world.index, tmp_path / "catalog"))
+    dataset.catalog.write(first_catalog)
+    dataset.build(apart)
+    assert all(band.mean is None for layer in dataset.document.modalities for band in layer.bands)
+    dataset.build(recipe)
+    document = dataset.document
+    assert all(band.mean is not None for layer in document.modalities for band in layer.bands)
+    assert {document.statistics_of(layer.group) for layer in document.modalities} == {document.version}
+    assert dataset.table("run")["bytes"].sum() == 0
+    assert check_dataset(dataset.storage, statistics=True).problems == []
+
+
 def test_shifts_measured_no_more_open_no_imagery(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
     edited = copy.deepcopy(recipe)
     edited["register"] = {"mode": "off"}

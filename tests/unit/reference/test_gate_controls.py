@@ -306,6 +306,23 @@ def test_a_band_with_pixels_and_no_mean_is_named_refused_and_recorded(dataset: D
     assert "s1 VV has a mean and no pixel" in unmatched(document.modalities, {})
 
 
+def test_a_modality_that_train_has_no_pixel_of_proves_nothing_and_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own statistics are none, beside others that were kept: no control of means could be refused."""
+    first = made_dataset.write(tmp_path, 10)
+    kept = {"version": first.version, "chips": 10, "touched_since": 1, "bands": {"s1": ""}}
+    again = made_dataset.write(tmp_path, 10, created=made_up.CREATED + timedelta(days=1), estimates={}, estimated=kept)
+    s2, s1 = again.document.modalities
+    bare = s1.model_copy(update={"bands": tuple(b.model_copy(update={"mean": None, "std": None}) for b in s1.bands)})
+    document = again.document.model_copy(update={"parent_version": "", "modalities": (s2, bare)})
+    measured = {key: found for key, found in measure(again).items() if key[0] == "s2"}
+    monkeypatch.setattr(gate_statistics, "measure", lambda dataset: measured)
+    found = statistics(Dataset(again.storage, document), StatisticsGate())
+    assert (found.passed, found.control_failed) == (True, True)
+    assert "largest_error" not in found.measured
+
+
 def test_a_band_that_lost_its_pixels_since_the_parent_is_refused(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
