@@ -231,8 +231,8 @@ def report_build(result: BuildResult, out: Console) -> None:
             "dataset": root,
             "report": f"{root}/versions/{result.version}/report/index.html",
             "card": f"{root}/versions/{result.version}/README.md",
-            "look": shlex.join(["terraweft", "show", root]),
-            "check": shlex.join(["terraweft", "check", root]),
+            "look": shlex.join(["terraweft", "show", root, *(["--version", result.version] if result.waits else [])]),
+            **({} if result.waits else {"check": shlex.join(["terraweft", "check", root])}),  # of the current one
         },
     )
 

@@ -12,12 +12,14 @@ import yaml
 from rich.console import Console
 
 from flows.reporting import report_inputs, spread
+from flows.request import BuildResult
 from reference.data import Target
 from reference.gates import GATES, is_whole
 from reports.html import render_report
 from shards.pointer import read_pointer
 from shards.reader import Dataset, open_dataset
 from terraweft.cli import main
+from terraweft.commands import report_build
 from terraweft.learning import promote_waiting
 from tests.unit.reference import made_dataset
 from tests.unit.shards import made_up
@@ -173,3 +175,17 @@ def test_the_gallery_is_spread_over_the_whole_table() -> None:
     assert spread(3, 12) == [0, 1, 2]
     assert spread(23, 12) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
     assert (spread(1_000_000, 12)[0], spread(1_000_000, 12)[-1]) == (0, 999_999)
+
+
+def test_the_account_of_a_version_that_waits_names_it_and_not_the_one_before(tmp_path: Path) -> None:
+    """``show`` without a version opens the current one, of a first version nothing at all; ``check`` knows no other."""
+    dataset = made_dataset.write(tmp_path, 5)
+    counts = {"planned": 5, "kept": 5, "rejected": {}, "failed": {}}
+    told = {}
+    for waits in (True, False):
+        out = Console(record=True, file=io.StringIO(), width=300)
+        report_build(BuildResult(dataset.storage, dataset.version, True, counts, (), 1.0, 1, 0, waits=waits), out)
+        told[waits] = out.export_text()
+    assert f"--version {dataset.version}" in told[True]
+    assert "terraweft check" not in told[True]
+    assert "terraweft check" in told[False]
