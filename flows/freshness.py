@@ -14,11 +14,11 @@ from flows.deployments import PAGE, api, flow_runs, read_deployment
 from flows.regions import Regions
 from flows.site import store_options
 from flows.told import is_unheard
-from flows.validating import last_refusal, waiting
 from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
 from shards.document import current_document
 from shards.storage import open_storage
+from shards.waiting import last_refusal, waiting
 
 SKEW = timedelta(days=1)
 """A moment that lies further ahead is one of a clock that was wrong, and says nothing."""

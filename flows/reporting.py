@@ -12,9 +12,9 @@ from reports.outcomes import OUTCOME_COLUMNS
 from reports.quicklooks import quicklooks
 from reports.tables import TEXT_COLUMNS
 from schemas.errors import DatasetError
-from shards.layout import VALIDATIONS
 from shards.reader import Dataset, open_staged
 from shards.storage import Storage
+from shards.waiting import validations_of
 
 GALLERY = 12
 """Chips with pictures, spread over the table's order."""
@@ -23,11 +23,6 @@ GALLERY = 12
 REMOVE = "remove it, or let terraweft validate write another"
 SUSPICIOUS = 6
 """Chips that a validation wants looked at, with pictures: the page stays small."""
-
-
-def validations_of(storage: Storage, version: str) -> list[str]:
-    """Files of a version's validations, the oldest first."""
-    return sorted(path for path, _ in storage.list(f"{VALIDATIONS}/{version}"))
 
 
 def _validation(storage: Storage, path: str) -> dict[str, Any]:

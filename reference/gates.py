@@ -155,8 +155,8 @@ def run_gates(
         dataset: what `terraweft.open_dataset` gives.
         gates: thresholds; the recipe's where None.
         truth: chips -> true classes, where they are known.
-        target: label that is learned; the fused one, or the only product, where None. Of a dataset without labels
-            there are only its statistics and numbers to judge: the other gates do not apply.
+        target: label that is learned; the fused one, the product that the gates name, or the only one, where None. Of a
+            dataset without labels there are only its statistics and numbers to judge: the other gates do not apply.
         short: only `SHORT`, with fewer steps.
         only: only these gates.
         on_gate: told the name of each gate before it runs.
@@ -174,7 +174,7 @@ def run_gates(
     asks_labels = bool(dataset.document.legends) and any(name in STUDIES for name in wanted)
     study = None
     if asks_labels or target is not None or truth is not None:
-        chips = Chips(dataset, target or default_target(dataset))
+        chips = Chips(dataset, target or default_target(dataset, rules))
         study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
     if study is not None and truth is not None:
         study.truth = _truth(study, truth, wanted)
@@ -226,15 +226,18 @@ def is_whole(dataset: Dataset, target: Target, short: bool, only: Sequence[str])
     return not short and set(only) in (set(), set(GATES)) and target.source in own_labels(dataset)
 
 
-def default_target(dataset: Dataset) -> Target:
-    """The fused label; where there is none, the only product.
+def default_target(dataset: Dataset, gates: Gates) -> Target:
+    """The fused label; where there is none, the product that the thresholds name, or the only one.
 
     Raises:
         DatasetError: none, or several products.
     """
     names = own_labels(dataset)
+    if gates.training.label in names:
+        return Target(gates.training.label)
     if len(names) > 1:
-        raise DatasetError("which label is to be learned?", where=dataset.name, mend=f"--label {' | '.join(names)}")
+        mend = f"--label {' | '.join(names)}, or gates.training.label in the recipe"
+        raise DatasetError("which label is to be learned?", where=dataset.name, mend=mend)
     return Target(names[0])
 
 

@@ -195,9 +195,22 @@ class Recipe(Model):
                     "chip would be kept"
                 )
         check_near({name: modality.select.near for name, modality in self.modalities.items()})
+        self._check_learned()
         if self.captions and self.captions.backend == "template" and self.labels is None:
             raise ValueError("captions need labels: template sentences speak of them")
         return self
+
+    def _check_learned(self) -> None:
+        """See that the gates know which label to learn."""
+        products = sorted(self.labels.sources) if self.labels and self.labels.fuse is None else []
+        learned = self.gates.training.label
+        if learned is not None and learned not in products:
+            raise ValueError(f"gates.training.label is {learned!r}, but products that are not fused are {products}")
+        if learned is None and len(products) > 1 and self.publish.after_validation:
+            raise ValueError(
+                f"publish.after_validation: gates cannot choose among {products}: set gates.training.label, or "
+                "labels.fuse"
+            )
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Wherever a recipe arrives, its own sensors and legends are known: in every worker process too."""

@@ -22,6 +22,8 @@ class GateTraining(Model):
     """Edge of the part of a chip that a step shows; whole chips where null."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Of weights, order, crops and controls."""
+    label: str | None = None
+    """Label that they learn, of products that are not fused; the fused one, or the only one, where None."""
 
 
 class LearnableGate(Model):

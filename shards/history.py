@@ -15,7 +15,7 @@ from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
 from shards import layout
 from shards.document import read_document
-from shards.pointer import list_versions, move_pointer, read_tagged_pointer
+from shards.pointer import list_versions, move_pointer, read_pointer, read_tagged_pointer
 from shards.storage import Storage
 from shards.version_tables import VersionTables
 from shards.zarr_store import tags
@@ -92,14 +92,16 @@ def current_version(storage: Storage) -> str:
 
 
 def describe_versions(storage: Storage) -> list[VersionInfo]:
-    """All finished versions, oldest first.
+    """All finished versions, oldest first; none is current where the first of all still waits for its validation.
 
     Raises:
         DatasetError: there is no dataset.
     """
-    current = current_version(storage)
+    versions = list_versions(storage)
+    pointer = read_pointer(storage)
+    current = current_version(storage) if pointer is not None or not versions else ""
     found = []
-    for version in list_versions(storage):
+    for version in versions:
         try:
             document = read_document(storage, version)
         except DatasetError as error:  # the others are what a person goes back to

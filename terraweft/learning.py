@@ -51,14 +51,14 @@ def run_train(request: TrainRequest, settings: Mapping[str, Any], out: Console) 
     with needs("train"):
         from reference.data import Chips, Target, ground_size_m
         from reference.evaluate import confusions, mean_iou
-        from reference.gates import default_target
+        from reference.gates import default_target, gates_of
         from reference.resuming import MODEL
         from reference.study import split_of
         from reference.train import Training, fit, save_model
     options = Training(**settings)
     options.check()
     with closing(open_dataset(request.dataset, request.version, store_options(os.environ))) as dataset:
-        target = Target(request.label) if request.label else default_target(dataset)
+        target = Target(request.label) if request.label else default_target(dataset, gates_of(dataset))
         chips = Chips(dataset, target, request.modalities or None)
         train, val = chips.ids("train"), chips.ids("val")
         if not train:

@@ -14,29 +14,37 @@ from shards.garbage import find_garbage, remove_garbage
 from shards.history import compare_versions, current_version, describe_versions, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
+from shards.waiting import last_refusal, waiting
 from terraweft.console import Bars, human_bytes, print_pairs, print_table
 from terraweft.extras import needs
 
+PENDING = "; ? waits for its validation; - waits, and did not pass"
+"""What marks of versions say that were to become the current one once they are validated."""
 NAMED = 12
 """Chips that are named in a list; what comes after is counted."""
 
 
 def show_versions(dataset: str, out: Console) -> None:
     """`terraweft versions`."""
-    rows, problems = [], []
-    for info in describe_versions(open_storage(dataset, store_options(os.environ))):
+    storage = open_storage(dataset, store_options(os.environ))
+    rows, problems, found = [], [], describe_versions(storage)
+    current = next((info.version for info in found if info.current), "")
+    pending = {one.version for one in waiting(storage, current)}
+    for info in found:
+        name = f"{info.version} *" if info.current else info.version
         if info.problem:
             problems.append(info.problem)
-            rows.append((f"{info.version} *" if info.current else info.version, "damaged", *[""] * 6))
+            rows.append((name, "damaged", *[""] * 6))
             continue
-        diff = [str(info.diff.get(name, "")) for name in ("added", "changed", "removed")]
-        name = f"{info.version} *" if info.current else info.version
+        if info.version in pending:
+            name = f"{name} {'-' if last_refusal(storage, info.version) else '?'}"
+        diff = [str(info.diff.get(what, "")) for what in ("added", "changed", "removed")]
         failed = sum(info.counts["failed"].values())
         rows.append(
             (name, str(info.counts["kept"]), str(failed), *diff, human_bytes(info.bytes), info.recipe_hash[:12])
         )
     print_table(out, ("version", "chips", "failed", "added", "changed", "removed", "shards", "recipe"), rows)
-    out.print("* current", style="dim", markup=False)
+    out.print(f"* current{PENDING if pending else ''}", style="dim", markup=False)
     for problem in problems:
         out.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
 

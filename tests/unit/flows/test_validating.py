@@ -13,12 +13,13 @@ from flows.notify import Event
 from flows.regions import load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import refresh
-from flows.validating import WAITS, last_refusal, let_in
+from flows.validating import WAITS, let_in
 from schemas.errors import MissingExtraError, UserError
 from schemas.recipe_gates import Gates
 from shards.pointer import read_pointer
 from shards.storage import Storage, open_storage
 from shards.version import publish
+from shards.waiting import last_refusal
 from tests.unit.shards import made_up
 
 REFUSED = UserError("it does not pass")

@@ -15,7 +15,7 @@ from reference.gate_learnable import learnable, registration
 from reference.gate_modalities import modalities
 from reference.gate_noise import LeftOut, left_out, noise_matrix, suspicions, thinned, thinning
 from reference.gate_texts import texts
-from reference.gates import GATES, run_gates, write_validation
+from reference.gates import GATES, default_target, run_gates, write_validation
 from schemas.errors import DatasetError
 from schemas.recipe_gates import Gates
 from shards.reader import Dataset
@@ -49,8 +49,10 @@ def test_imagery_alone_is_judged_by_its_numbers_and_no_other_gate_applies(datase
 def test_statistics_need_no_choice_among_labels(dataset: Dataset) -> None:
     product = dataset.document.legends["product"]
     assert run_gates(with_legends(dataset, {"one": product, "two": product}), only=("statistics",)).passed
+    several = with_legends(dataset, {"one": product, "two": product})
     with pytest.raises(DatasetError, match="which label is to be learned"):
-        run_gates(with_legends(dataset, {"one": product, "two": product}))
+        run_gates(several)
+    assert default_target(several, Gates.model_validate({"training": {"label": "two"}})) == Target("two")
 
 
 def test_a_gate_that_cannot_judge_loses_nothing_of_the_others_and_decides_nothing(

@@ -158,6 +158,17 @@ BROKEN = {
         "labels: {sources: {label: {kind: worldcover, href: a.tif}}, fuse: {}}\nmodalities:\n",
         "x.yaml:11: labels.sources: 'label' is the fused layer: give the source another name",
     ),
+    "gates that are to learn a label that is not there": (
+        "modalities:\n",
+        "gates: {training: {label: clc}}\nmodalities:\n",
+        "gates.training.label is 'clc', but products that are not fused are []",
+    ),
+    "gates that cannot choose a label": (
+        "modalities:\n",
+        "publish: {after_validation: true}\n"
+        "labels: {sources: {a: {kind: worldcover, href: a.tif}, b: {kind: worldcover, href: b.tif}}}\nmodalities:\n",
+        "publish.after_validation: gates cannot choose among ['a', 'b']: set gates.training.label, or labels.fuse",
+    ),
     "label source with a name that no member holds": (
         "modalities:\n",
         "labels: {sources: {esa_worldcover_2021_version_200: {kind: worldcover, href: a.tif}}}\nmodalities:\n",

@@ -1,15 +1,21 @@
-"""Commands on a dataset that is not there leave nothing behind."""
+"""Versions as they are listed; commands on a dataset that is not there leave nothing behind."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from schemas.errors import DatasetError
-from terraweft.versions import run_gc, run_repack, run_rollback
+from shards.storage import open_storage
+from shards.version import publish
+from terraweft.versions import run_gc, run_repack, run_rollback, show_versions
+from tests.unit.shards import made_up
 
 OUT = Console()
 
@@ -27,3 +33,27 @@ def test_a_mistyped_address_is_told_and_makes_no_folder(command: Callable[[str],
     with pytest.raises(DatasetError, match="there is no dataset"):
         command(str(tmp_path / "mistyped"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_versions_that_wait_for_their_validation_are_marked(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+
+    def add(days: int, current: bool) -> str:
+        rule = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
+        created = made_up.CREATED + timedelta(days=days)
+        draft = made_up.draft(tmp_path, [made_up.sample(days)], created=created, recipe=rule, zarr_shard_chips=None)
+        return publish(storage, draft, current=current).version
+
+    def shown() -> dict[str, str]:
+        out = StringIO()
+        show_versions(str(tmp_path), Console(file=out, width=200))
+        rows = [line.split() for line in out.getvalue().splitlines()]
+        return {row[0]: row[1] for row in rows[1:-1]}
+
+    first = add(0, current=False)
+    assert shown() == {first: "?"}
+    second = add(1, current=True)
+    third = add(2, current=False)
+    assert shown() == {first: "1", second: "*", third: "?"}
+    storage.put(f"validations/{third}/20261201T000000Z.json", json.dumps({"whole": True, "passed": False}).encode())
+    assert shown() == {first: "1", second: "*", third: "-"}
