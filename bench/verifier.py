@@ -1,11 +1,11 @@
 """How many planted errors the verifier finds, and how many true sentences it doubts: one row for every kind of error.
 
-python bench/verifier.py [cases of each sort and kind]     writes bench/results/verifier.json, docs/verification.md
+    python bench/verifier.py [cases of each sort and kind]     writes bench/results/verifier.json, docs/verification.md
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +69,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Measure every kind, write the result and the page's table."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", nargs="?", type=int, default=COUNT, help="cases of each sort and kind")
+    count = parser.parse_args().count
     rows = [measure(kind, cases(kind, count, first_seed=number * 1_000_000)) for number, kind in enumerate(KINDS)]
     rows.append(measure("written by hand", handwritten()))
     total = {name: sum(row[name] for row in rows) for name in ("errors", "found", "true", "doubted")}
