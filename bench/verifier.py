@@ -1,6 +1,6 @@
 """How many planted errors the verifier finds, and how many true sentences it doubts: one row for every kind of error.
 
-    python bench/verifier.py [cases of each sort and kind]     writes bench/results/verifier.json, docs/verification.md
+python bench/verifier.py [cases of each sort and kind]     writes bench/results/verifier.json, docs/verification.md
 """
 
 from __future__ import annotations
