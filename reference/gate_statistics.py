@@ -7,7 +7,7 @@ Controls: a manifest whose means are a hundredth of a deviation off, and a paren
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,15 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
     if lacking:
         more = f" and {len(lacking) - NAMED} more bands like these" if len(lacking) > NAMED else ""
         said.append(f"{', '.join(lacking[:NAMED])}{more}")
-    earlier, origins = _earlier(document, parent)
+    origins = {table.group: document.statistics_of(table.group) for table in kept}
+    earlier = kept + (_of_parent(parent, origins) if parent is not None else [])
     if drift := band_drift(as_measured(document.modalities, measured), earlier):
         (group, name), largest = max(drift.items(), key=lambda pair: pair[1])
         away = band_drift(moved_means(earlier, CONTROL_DRIFT), earlier)
         found["largest_drift"], control["largest_drift"] = rounded(largest), rounded(max(away.values()))
-        said.append(f"drifted by at most {largest:.3f} ({group} {name}) from {origins[group]}")
+        said.append(
+            f"drifted by at most {largest:.3f} ({group} {name}) from {origins.get(group, document.parent_version)}"
+        )
         spoilt.append(f"a parent {CONTROL_DRIFT:g} deviation away")
         values, names = tuple(drift.values()), tuple(map(" ".join, drift))
         series = Series("drift", tuple(float(i) for i in range(len(values))), tuple(rounded(v) for v in values))
@@ -68,8 +71,7 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
             found["class_drift"] = rounded(moved)
             said.append(f"classes by {moved:.3f} from {parent.version}")
     if kept:
-        taken = sorted({document.statistics_of(table.group) for table in kept})
-        said.append(f"statistics of {len(kept)} group(s) are those of {', '.join(taken)}")
+        said.append(f"statistics of {len(kept)} group(s) are those of {', '.join(sorted({*origins.values()}))}")
 
     def passes(values: Mapping[str, Any]) -> bool:
         return bool(
@@ -232,19 +234,15 @@ def _shares(dataset: Dataset) -> dict[str, float]:
     return {name: sum(row.get(name) or 0.0 for row in rows) / total for name in names}
 
 
-def _earlier(document: DatasetDocument, parent: Dataset | None) -> tuple[list[LayerTable], dict[str, str]]:
-    """Tables of what bands may drift from, and of which version each group's are: of groups whose statistics were taken
-    over, these; of others the parent's, measured in its samples where it states those of a version before it.
+def _of_parent(parent: Dataset, without: Container[str]) -> list[LayerTable]:
+    """Tables of the parent's groups but some: as it states them, or as its samples are where it states those of a
+    version before it.
     """
-    tables = [table for table in document.modalities if document.statistics_of(table.group) != document.version]
-    origins = {table.group: document.statistics_of(table.group) for table in tables}
-    if parent is not None:
-        rest = [table for table in parent.document.modalities if table.group not in origins]
-        if any(parent.document.statistics_of(table.group) != parent.version for table in rest):
-            rest = list(as_measured(rest, measure(parent)))
-        tables += rest
-        origins |= {table.group: parent.version for table in rest}
-    return tables, origins
+    document = parent.document
+    tables = [table for table in document.modalities if table.group not in without]
+    if all(document.statistics_of(table.group) == parent.version for table in tables):
+        return tables
+    return list(as_measured(tables, measure(parent)))
 
 
 def _parent(dataset: Dataset) -> Dataset | None:

@@ -224,14 +224,20 @@ class DatasetDocument(BaseModel):
         apart = self.estimates.get("bands") or {}
         return str(apart.get(group) or self.estimates.get("version") or self.version)
 
+    def statistics_by_version(self, groups: Sequence[str]) -> dict[str, list[str]]:
+        """Version of the statistics -> those of the modality groups; versions in order."""
+        found: dict[str, list[str]] = {}
+        for group in groups:
+            found.setdefault(self.statistics_of(group), []).append(group)
+        return dict(sorted(found.items()))
+
     def when_statistics(self, groups: Sequence[str]) -> str:
         """In which versions the statistics of some modality groups were taken, as a sentence goes on; empty where all
         in this one.
         """
-        versions = {group: self.statistics_of(group) for group in groups}
-        found = sorted({*versions.values()})
-        if found == [self.version] or not found:
+        found = self.statistics_by_version(groups)
+        if found.keys() <= {self.version}:
             return ""
-        of = {version: ", ".join(f"`{group}`" for group in groups if versions[group] == version) for version in found}
+        of = {version: ", ".join(f"`{group}`" for group in named) for version, named in found.items()}
         told = [f"`{version}`{f' ({of[version]})' if len(found) > 1 else ''}" for version in found]
         return f", as it was in version {' and '.join(told)}"
