@@ -161,7 +161,7 @@ _AMID = re.compile(
 
 
 _NAMES_GROUND = re.compile(
-    r"\s(?:north|south|east|west|middle|centre|center|upper|lower|left|right|top|bottom|part|half|quarter|scene|landscape|area|"
+    r"\s(?:north|south|east|west|middle|centre|center|upper|lower|left|right|top|bottom|part|half|quarter|scene|landscape|"
     r"area|land|ground|region)",
     re.I,
 )

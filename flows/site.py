@@ -64,7 +64,7 @@ def require_server(recipe: Recipe, known: Mapping[str, str]) -> None:
     """Stop before anything is read where the language model's server is not told, or in no way that it may be.
 
     Raises:
-        RecipeError: a variable that ``base_url`` names is not set, or as `captioners.llm.require_address`.
+        RecipeError: a variable that ``base_url`` names is not set, or as `captioners.server_address.require_address`.
     """
     captions = recipe.captions
     if captions is not None and captions.backend in ("openai", "openai-batch"):

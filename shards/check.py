@@ -23,7 +23,7 @@ from shards.check_tables import chips_faults, outcome_faults, rows_differ, text_
 from shards.check_zarr import ZarrCheck
 from shards.document import content_hash_of, read_document, seal_of, unwanted_in
 from shards.places import COLUMNS
-from shards.pointer import list_versions, read_pointer, unfinished_versions
+from shards.pointer import list_versions, no_dataset, read_pointer, unfinished_versions
 from shards.storage import Storage, StoreOptions, open_storage
 from shards.tar_reader import ShardFiles, scan
 from shards.version_tables import check_rows
@@ -120,7 +120,7 @@ def check_dataset(
     storage = open_storage(uri, options)
     pointer = read_pointer(storage)
     if pointer is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+        raise no_dataset(storage)
     report = CheckReport(pointer.current)
     documents: dict[str, DatasetDocument] = {}
     for version in sorted({*list_versions(storage), pointer.current}):
@@ -273,11 +273,11 @@ def _check_tables(
 
 def _taken_over(document: DatasetDocument) -> Iterator[str]:
     """Which statistics are not measured again, since they are an earlier version's."""
-    versions = {table.group: document.statistics_of(table.group) for table in document.modalities}
-    for version in sorted({*versions.values()} - {document.version}):
-        of = [group for group in versions if versions[group] == version]
-        what = "bands" if len(of) == len(versions) else ", ".join(of)
-        yield f"statistics of {what} are those of {version}, taken over: not measured again"
+    found = document.statistics_by_version([table.group for table in document.modalities])
+    for version, groups in found.items():
+        if version != document.version:
+            what = "bands" if len(found) == 1 else ", ".join(groups)
+            yield f"statistics of {what} are those of {version}, taken over: not measured again"
 
 
 def _has_too_many_rows(path: Path, document: DatasetDocument, where: str, report: CheckReport) -> bool:

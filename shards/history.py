@@ -15,7 +15,7 @@ from schemas.dataset import DatasetDocument
 from schemas.errors import DatasetError
 from shards import layout
 from shards.document import read_document
-from shards.pointer import list_versions, move_pointer, read_pointer, read_tagged_pointer
+from shards.pointer import list_versions, move_pointer, no_dataset, read_pointer, read_tagged_pointer
 from shards.storage import Storage
 from shards.version_tables import VersionTables
 from shards.zarr_store import tags
@@ -85,9 +85,9 @@ def current_version(storage: Storage) -> str:
     Raises:
         DatasetError: there is no dataset.
     """
-    pointer, _ = read_tagged_pointer(storage)
+    pointer = read_pointer(storage)
     if pointer is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+        raise no_dataset(storage)
     return pointer.current
 
 
@@ -97,9 +97,10 @@ def describe_versions(storage: Storage) -> list[VersionInfo]:
     Raises:
         DatasetError: there is no dataset.
     """
-    versions = list_versions(storage)
-    pointer = read_pointer(storage)
-    current = current_version(storage) if pointer is not None or not versions else ""
+    pointer, versions = read_pointer(storage), list_versions(storage)
+    if pointer is None and not versions:
+        raise no_dataset(storage)
+    current = pointer.current if pointer is not None else ""
     found = []
     for version in versions:
         try:
@@ -169,7 +170,7 @@ def roll_back(storage: Storage, version: str) -> str:
     """
     pointer, tag = read_tagged_pointer(storage)
     if pointer is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+        raise no_dataset(storage)
     require_whole(storage, read_document(storage, version))
     if version != pointer.current:
         move_pointer(storage, pointer.name, version, tag)

@@ -27,6 +27,11 @@ def unfinished_versions(storage: Storage) -> list[str]:
     return sorted(names - finished)
 
 
+def no_dataset(storage: Storage) -> DatasetError:
+    """What is raised where nothing was published yet."""
+    return DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+
+
 def read_pointer(storage: Storage) -> Pointer | None:
     """The pointer, or None where nothing was published yet.
 

@@ -19,7 +19,7 @@ from shards.document import current_document, parse_document, read_document
 from shards.filters import ChipFilter, is_cut
 from shards.layout import DOCUMENT, version_path
 from shards.places import COLUMNS, Places
-from shards.pointer import list_versions, read_pointer
+from shards.pointer import list_versions, no_dataset, read_pointer
 from shards.samples import decode_sample
 from shards.storage import FolderStorage, Storage, StoreOptions, open_storage
 from shards.tar_reader import ShardFiles
@@ -54,7 +54,7 @@ def open_dataset(uri: str | Path | Storage, version: str | None = None, options:
         read_pointer(storage)  # of an unknown format: its versions may be, too
     document = current_document(storage) if version is None else read_document(storage, version)
     if document is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+        raise no_dataset(storage)
     return Dataset(storage, document)
 
 

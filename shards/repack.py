@@ -22,7 +22,7 @@ from shards.buckets import bucket_count, bucket_of
 from shards.document import read_document
 from shards.draft import Draft
 from shards.lock import Held
-from shards.pointer import read_pointer
+from shards.pointer import no_dataset, read_pointer
 from shards.storage import Storage
 from shards.stored_tables import file_of, read_chips, read_outcomes, read_places, read_texts, table_of
 from shards.tar import StoredSample, WrittenShard, write_shard
@@ -99,7 +99,7 @@ def repack(
     """
     pointer = read_pointer(storage)
     if pointer is None:
-        raise DatasetError("there is no dataset", where=storage.uri, mend="terraweft build RECIPE --out FOLDER")
+        raise no_dataset(storage)
     document = read_document(storage, pointer.current)
     with told_of_damage(f"{storage.uri}/{layout.version_path(document.version)}/chips.parquet"):
         places = read_places(table_of(storage, document, "chips"))
