@@ -136,6 +136,21 @@ def test_statistics_that_a_refresh_kept_are_no_error_and_may_drift(
     assert (found.passed, found.control_failed) == (holds, True)
 
 
+def test_drift_of_kept_statistics_adds_up_over_refreshes(tmp_path: Path) -> None:
+    """A group whose statistics are kept is held against these, not against the parent, which had drifted as far."""
+    first = made_dataset.write(tmp_path, 10)
+    kept = {"version": first.version, "chips": 10, "touched_since": 10}
+    for days, brighter in ((1, 2.0), (2, 2.01)):
+        created = made_up.CREATED + timedelta(days=days)
+        made_dataset.write(tmp_path, 10, created=created, brighter=brighter, estimates={}, estimated=kept)
+    last = open_dataset(tmp_path)
+    assert len(last.versions()) == 3
+    document = last.document.model_copy(update={"modalities": first.document.modalities})
+    found = statistics(Dataset(last.storage, document), QUICK.statistics)
+    assert found.measured["largest_drift"] > QUICK.statistics.max_drift
+    assert f"from {first.version}" in found.said
+
+
 def test_thresholds_come_from_the_recipe_of_the_dataset(tmp_path: Path) -> None:
     rules = {"learnable": {"min_gain_over_majority": 0.4, "of_a_later_release": 1}, "later": {}}
     opened = made_dataset.write(tmp_path, 5, recipe={"name": "made-up", "format": 1, "gates": rules})
