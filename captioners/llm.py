@@ -21,6 +21,9 @@ from captioners.completion import is_error, whole
 from captioners.prompt import Messages
 from captioners.server_address import BASIC, require_address
 from schemas.errors import MissingExtraError, RecipeError, UserError
+from shards.masked_logs import mask_http_logs
+
+mask_http_logs()
 
 TIMEOUT_S = 300.0
 """Read time-out: long, since a call given up is a call in doubt."""

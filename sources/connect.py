@@ -17,7 +17,10 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError
 from urllib3.util.connection import create_connection
 
 from schemas.errors import UnsupportedItemError
+from shards.masked_logs import mask_http_logs
 from sources.openers import is_private_host, unsigned
+
+mask_http_logs()
 
 
 class PublicConnection(HTTPConnection):
