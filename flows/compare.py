@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,8 @@ from shards.tar import StoredSample
 
 NEW, FAILED, REFIT = "new", "failed before", "refit"
 """Why a chip is touched though none of its components changed."""
+ALWAYS = frozenset((PLACE, REGISTER, SCREEN, FAILED))
+"""What touches a chip in a way that could move whatever is estimated over it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,6 @@ class Touched:
     def counts(self, modality: str) -> bool:
         """Whether the sums of the reduce need the pixels of a modality: of a chip that comes to train, too."""
         return modality in self.read or not self.why.isdisjoint({REFIT, PLACE})
-
-    @property
-    def moves_estimates(self) -> bool:
-        """Whether what is estimated over the dataset could be another with it: of texts and files nothing is."""
-        return bool(self.why - {CAPTIONS, WRITE})
 
     @property
     def is_measured_again(self) -> bool:
@@ -104,10 +101,20 @@ class Outlook:
                 counted.update(chip.why)
         return dict(sorted(counted.items()))
 
-    def moving_estimates(self) -> int:
-        """How many chips are touched by more than their texts, or are gone."""
+    def moving_estimates(self, modality_of: Mapping[str, str], before: Set[str], now: Set[str]) -> int:
+        """How many kept chips could move what is frozen: came, went, or have others of the inputs that it is of.
+
+        Args:
+            modality_of: modality group -> modality.
+            before: chips that the parent keeps.
+            now: chips that are kept now.
+        """
+        bearing = self.frozen.components(modality_of)
+        if not bearing:
+            return 0
         of_tiles = (self.touched or {}).values()
-        return sum(chip.moves_estimates for of_tile in of_tiles for chip in of_tile.values()) + len(self.removed)
+        touched = {name for of_tile in of_tiles for name, chip in of_tile.items() if chip.why & (bearing | ALWAYS)}
+        return len((before ^ now) | (touched & now))
 
     def notes(self) -> tuple[str, ...]:
         """What a person should be told beside it: what a model learned from is asked of it in the next version."""

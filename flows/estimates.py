@@ -60,6 +60,16 @@ class Estimates:
         """Hash of what shifts or twins were estimated under; empty: neither is estimated yet."""
         return self.shifts_part or self.twins_part
 
+    def components(self, modality_of: Mapping[str, str]) -> frozenset[str]:
+        """Modalities and parts of the labels that something which is estimated is of.
+
+        Args:
+            modality_of: modality group -> modality.
+        """
+        found = {modality_of[group] for group in self.bands_parts if group in modality_of}
+        found |= set(modality_of.values()) if self.findings_part else set()
+        return frozenset(found | ({LABELS, FUSE} if self.fusion_part else set()))
+
     def models(self, recipe: Recipe) -> dict[str, str]:
         """Component -> hash of the parameters that it goes by; empty where they are still to be estimated.
 

@@ -28,6 +28,7 @@ from flows.version_facts import fused_facts, layer_tables, source_tables, split_
 from labelers.fuse import FusionModel
 from labelers.trust import LEAST_AT_ALL
 from schemas.chip import Outcome
+from schemas.dataset import PARTS
 from schemas.legend import load_crosswalk, load_legend
 from shards.draft import Draft
 from shards.lock import Held
@@ -115,47 +116,74 @@ def publish_run(
         items=lambda path: write_published_items(plan.items, path),
         report=lambda folder: write_html(job.storage, folder),
         estimates=stored.to_dict(),
-        estimated=estimated_where(found, len(chips)),
+        estimated=estimated_where(found, frozenset(chips["chip_id"].to_pylist())),
         touched=found.outlook.why(),
         parent=found.current,
     )
     waits = recipe.publish.after_validation
     scratch = job.work / "versions"
     result = publish(job.storage, draft, scratch=scratch, held=held, current=not waits, spread=spread)
-    notes = (*_stale(draft.estimated), *_unheard(draft.fusion))
+    notes = (*_stale(found, draft.estimated), *_unheard(draft.fusion))
     if not result.published:
         notes = ("nothing had changed: the current version stays", *notes)
     return Published(result.version, result.published, draft.counts(), notes, waits and result.published)
 
 
-def estimated_where(found: Look, chips: int) -> dict[str, Any]:
+def estimated_where(found: Look, kept: frozenset[str]) -> dict[str, Any]:
     """In which version the parameters were estimated, over how many chips, and how many that could move them were
-    touched since.
+    touched since: of a chip that several refreshes touched each counts, but never more than there are chips.
 
     Where all of them are new, ``version`` is empty: this one. ``bands`` has the modality groups whose statistics are
-    another version's.
+    another version's, ``parts`` what else is; ``datasets`` the names of other datasets whose versions these are.
+
+    Args:
+        found: what was looked at.
+        kept: chips of the version.
     """
-    known, outlook = found.known, found.outlook
-    frozen = outlook.frozen
-    if not known or not (frozen.bands or frozen.fusion_part or frozen.findings_part):
-        return {"version": "", "chips": chips, "touched_since": 0}
-    version, apart = known["version"], known.get("bands") or {}
-    groups = [layer.group for layer in found.job.layers]
-    bands = {group: apart.get(group, version) if group in frozen.bands_parts else "" for group in groups}
+    known, frozen = found.known, found.outlook.frozen
+    before = frozenset(found.before.places) if found.before is not None else kept
+    modality_of = {layer.group: layer.modality for layer in found.job.layers}
+    version = known.get("version", "")
+    of_bands, of_parts = known.get("bands") or {}, known.get("parts") or {}
+    bands = {group: of_bands.get(group, version) if group in frozen.bands_parts else "" for group in modality_of}
+    parts = {name: of_parts.get(name, version) if holds else "" for name, holds in _held(found).items()}
+    told = {*bands.values(), *parts.values()}
+    where: dict[str, Any] = {"version": "", "chips": len(kept), "touched_since": 0}
+    if version in told - {""}:
+        touched = known["touched_since"] + found.outlook.moving_estimates(modality_of, before, kept)
+        most = max(known["touched_since"], len(before | kept))
+        where = {"version": version, "chips": known["chips"], "touched_since": min(touched, most)}
     return {
-        "version": version,
-        "chips": known["chips"],
-        "touched_since": known["touched_since"] + outlook.moving_estimates(),
-        "bands": {group: of for group, of in bands.items() if of != version},
+        **where,
+        "bands": {group: of for group, of in bands.items() if of != where["version"]},
+        "parts": {name: of for name, of in parts.items() if of != where["version"]},
+        "datasets": {of: name for of, name in (known.get("datasets") or {}).items() if of in told},
     }
 
 
-def _stale(estimated: Mapping[str, Any]) -> tuple[str, ...]:
+def _held(found: Look) -> dict[str, bool]:
+    """What a run estimates beside statistics of bands -> whether it is taken over."""
+    recipe, frozen = found.job.recipe, found.outlook.frozen
+    there = {
+        "fusion": recipe.labels is not None and recipe.labels.fuse is not None,
+        "shifts": recipe.register_shifts.mode != "off",
+        "twins": recipe.screen.near_duplicates != "off",
+    }
+    held = {"fusion": frozen.fusion_part, "shifts": frozen.shifts_part, "twins": frozen.twins_part}
+    return {name: bool(held[name]) for name, is_there in there.items() if is_there}
+
+
+def _stale(found: Look, estimated: Mapping[str, Any]) -> tuple[str, ...]:
     if estimated["touched_since"] <= STALE_SHARE * estimated["chips"]:
         return ()
+    apart = estimated["bands"]
+    named = [PARTS[name] for name, holds in _held(found).items() if holds and name not in estimated["parts"]]
+    groups = [layer.group for layer in found.job.layers if layer.group not in apart]
+    if groups:
+        named.append(f"statistics of {', '.join(groups)}" if apart else "band statistics")
     return (
-        f"fusion, shifts of acquisitions and band statistics are those of {estimated['version']}, over "
-        f"{estimated['chips']} chips; {estimated['touched_since']} were touched since: --refit estimates them anew",
+        f"estimated in {estimated['version']} over {estimated['chips']} chips: {', '.join(named)}; "
+        f"{estimated['touched_since']} were touched since: --refit estimates them anew",
     )
 
 

@@ -26,6 +26,7 @@ from reports.headline import TIME_ENDINGS, headline
 from reports.outcomes import outcome_rows
 from reports.validation import validation_section
 from schemas.antimeridian import centre
+from schemas.dataset import PARTS
 from shards.guard import publishable
 
 log = logging.getLogger(__name__)
@@ -225,9 +226,13 @@ def changes(document: Mapping[str, Any]) -> dict[str, Any]:
     shown |= {f"chips {name}": diff[name] for name in ("added", "changed", "unchanged", "removed") if name in diff}
     shown |= {name.replace("_", " "): value for name, value in diff.items() if "shard" in name}
     if estimates:
-        where = f"in {estimates['version']} over {estimates['chips']} chips"
+        names = estimates.get("datasets") or {}
+        told = {of: f"{of} of the dataset {name}" for of, name in names.items()}
+        where = f"in {told.get(estimates['version'], estimates['version'])} over {estimates['chips']} chips"
         since = f"; {estimates['touched_since']} touched since" if estimates["touched_since"] else ""
-        since += "".join(f"; statistics of {g} in {of}" for g, of in (estimates.get("bands") or {}).items())
+        apart = {f"statistics of {group}": of for group, of in (estimates.get("bands") or {}).items()}
+        apart |= {PARTS.get(name, name): of for name, of in (estimates.get("parts") or {}).items()}
+        since += "".join(f"; {what} in {told.get(of, of)}" for what, of in apart.items())
         shown["parameters estimated"] = f"{where}{since}"
     return shown | ({"touched, by component": touched} if touched else {})
 

@@ -35,6 +35,10 @@ ZarrCodec = Literal["lz4", "zstd"]
 """How Blosc packs what was measured in Zarr; classes and masks are always packed by zstd."""
 
 
+PARTS = {"fusion": "fusion", "shifts": "shifts of acquisitions", "twins": "twins"}
+"""What is estimated over a whole dataset beside statistics of bands -> words for it."""
+
+
 class Pointer(BaseModel):
     """``terraweft.json``: the one thing that changes."""
 
@@ -204,7 +208,8 @@ class DatasetDocument(BaseModel):
     """Against the parent: chips added, changed, unchanged, removed; why they were touched; bytes written."""
     estimates: Estimates = Field(default_factory=dict)
     """path and sha256 of the estimated parameters, and in which version they were estimated over how many chips;
-    bands: modality group -> version of its statistics, where that is another."""
+    bands: modality group -> version of its statistics, where that is another; parts: the same of `PARTS`; datasets:
+    version -> name of the dataset that it is of, where that is another one (``--estimates``)."""
     limits: tuple[str, ...] = ()
     """Known limits, as the card says them."""
     run: Run = Field(default_factory=dict)
@@ -224,6 +229,23 @@ class DatasetDocument(BaseModel):
         apart = self.estimates.get("bands") or {}
         return str(apart.get(group) or self.estimates.get("version") or self.version)
 
+    def part_of(self, part: str) -> str:
+        """The version in which one of `PARTS` was estimated."""
+        apart = self.estimates.get("parts") or {}
+        return str(apart.get(part) or self.estimates.get("version") or self.version)
+
+    def name_of(self, version: str, quote: str = "`") -> str:
+        """A version that estimates are of, for people: with its dataset where that is another one."""
+        name = (self.estimates.get("datasets") or {}).get(version)
+        told = f"{quote}{version}{quote}"
+        return f"{told} of the dataset {quote}{name}{quote}" if name else told
+
+    def estimates_for_another(self) -> dict[str, Any]:
+        """``estimates`` as a dataset goes on with them that takes them over: every version with its dataset's name."""
+        apart = [of for key in ("bands", "parts") for of in (self.estimates.get(key) or {}).values()]
+        names = dict.fromkeys((self.estimates["version"], *apart), self.name)
+        return {**self.estimates, "datasets": names | (self.estimates.get("datasets") or {})}
+
     def statistics_by_version(self, groups: Sequence[str]) -> dict[str, list[str]]:
         """Version of the statistics -> those of the modality groups; versions in order."""
         found: dict[str, list[str]] = {}
@@ -239,5 +261,5 @@ class DatasetDocument(BaseModel):
         if found.keys() <= {self.version}:
             return ""
         of = {version: ", ".join(f"`{group}`" for group in named) for version, named in found.items()}
-        told = [f"`{version}`{f' ({of[version]})' if len(found) > 1 else ''}" for version in found]
+        told = [f"{self.name_of(version)}{f' ({of[version]})' if len(found) > 1 else ''}" for version in found]
         return f", as it was in version {' and '.join(told)}"

@@ -75,6 +75,8 @@ class _Estimates(_Part):
     chips: Count
     touched_since: Count
     bands: dict[str, str] = {}
+    parts: dict[str, str] = {}
+    datasets: dict[str, str] = {}
 
 
 class _Class(_Part):

@@ -277,7 +277,7 @@ def _taken_over(document: DatasetDocument) -> Iterator[str]:
     for version, groups in found.items():
         if version != document.version:
             what = "bands" if len(found) == 1 else ", ".join(groups)
-            yield f"statistics of {what} are those of {version}, taken over: not measured again"
+            yield f"statistics of {what} are those of {document.name_of(version, '')}, taken over: not measured again"
 
 
 def _has_too_many_rows(path: Path, document: DatasetDocument, where: str, report: CheckReport) -> bool:

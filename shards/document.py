@@ -225,10 +225,10 @@ def _estimates(draft: Draft, version: str, sha256: str) -> dict[str, Any]:
     if draft.estimates is None:
         return {}
     where: dict[str, Any] = {"version": "", "chips": len(draft.chips), "touched_since": 0, **draft.estimated}
-    bands = {group: of or version for group, of in where.pop("bands", {}).items()}
+    apart = {key: {name: of or version for name, of in where.pop(key, {}).items()} for key in ("bands", "parts")}
+    apart["datasets"] = where.pop("datasets", {})
     where["version"] = where["version"] or version
-    apart = {"bands": bands} if bands else {}
-    return {"path": layout.ESTIMATES, "sha256": sha256, **where, **apart}
+    return {"path": layout.ESTIMATES, "sha256": sha256, **where, **{key: of for key, of in apart.items() if of}}
 
 
 def write_documents(

@@ -85,7 +85,7 @@ class Draft:
     estimates: Mapping[str, Any] | None = None
     """What was estimated over the whole dataset: a hashed input of the next version (``estimates.json``)."""
     estimated: Mapping[str, Any] = field(default_factory=dict)
-    """Where: ``version`` (empty: this one), ``chips``, ``touched_since``."""
+    """Where: ``version`` (empty: this one), ``chips``, ``touched_since``, ``bands``, ``parts``, ``datasets``."""
     touched: Mapping[str, int] = field(default_factory=dict)
     """Component -> chips that it touched since the parent."""
     parent: str | None = None

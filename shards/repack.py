@@ -174,7 +174,7 @@ def _draft(
         zarr_shard_chips=document.zarr["shard_chips"] if document.zarr else None,
         zarr_codec=document.zarr.get("codec", "zstd"),
         estimates=estimates,
-        estimated={k: v for k, v in document.estimates.items() if k in ("version", "chips", "touched_since", "bands")},
+        estimated={k: v for k, v in document.estimates.items() if k not in ("path", "sha256")},
         parent=document.version,
         items=(lambda path: _copy(storage, document, path)) if has_items else None,
         report=report,

@@ -196,7 +196,7 @@ def estimates_of(given: str) -> dict[str, Any]:
     if not opened.document.estimates:
         raise DatasetError("this version holds no estimated parameters", where=given, mend="build it anew")
     stored = json.loads(opened.storage.read(f"{opened.folder}/{ESTIMATES}"))
-    return {**stored, "where": opened.document.estimates}
+    return {**stored, "where": opened.document.estimates_for_another()}
 
 
 def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResult:

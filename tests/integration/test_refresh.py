@@ -72,7 +72,9 @@ def dataset(built: Path, world: World, tmp_path: Path) -> Dataset:
 def equals_a_fresh_one(dataset: Dataset, recipe: dict[str, Any], tmp_path: Path) -> None:
     """The five tables and every shard are those of a build afresh with the same parameters; and it checks."""
     fresh = dataset_in(tmp_path / "fresh", dataset.catalog)
-    fresh.build(recipe, estimates=dataset.estimates() | {"where": dataset.document.estimates})
+    where = dataset.document.estimates_for_another()
+    fresh.build(recipe, estimates=dataset.estimates() | {"where": where})
+    assert fresh.document.estimates == where, "and says of which dataset the parameters are"
     mine, theirs = dataset.fingerprint(), fresh.fingerprint()
     assert {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)} == set()
     for storage in (dataset.storage, fresh.storage):
@@ -205,6 +207,7 @@ def test_a_new_vintage_of_labels_reads_no_imagery(dataset: Dataset, recipe: dict
     dataset.build(recipe)
     assert dataset.table("run")["bytes"].sum() == 0
     assert dataset.document.diff["touched"] == {"labels": len(dataset.table("chips"))}
+    assert dataset.document.estimates["touched_since"] == len(dataset.table("chips")), "fusion could be another"
     worldcover = next(source for source in dataset.document.sources if source.layer == "worldcover")
     assert any("2021_v200" in item for item in worldcover.items)
     equals_a_fresh_one(dataset, recipe, tmp_path)
@@ -291,6 +294,9 @@ def test_an_added_band_reads_its_modality_alone(dataset: Dataset, recipe: dict[s
     document = dataset.document
     assert document.statistics_of("landsat") == document.version
     assert document.statistics_of("s2_10m") == document.parent_version
+    told = document.estimates
+    assert (told["version"], told["touched_since"]) == (document.parent_version, 0), "s2 and labels are as they were"
+    assert told["parts"] == dict.fromkeys(("shifts", "twins"), document.version)
     equals_a_fresh_one(dataset, edited, tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 from chips.inputs import recipe_parts, tile_inputs, with_models
 from chips.plan import LayerPlan
 from flows.before import Before, Inputs
-from flows.compare import NEW, Outlook, Touched, compare, may_be_kept, other_layers
+from flows.compare import FAILED, NEW, Outlook, Touched, compare, may_be_kept, other_layers
 from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from schemas.dataset import BandTable, LayerTable
 from schemas.recipe import Recipe
@@ -56,10 +56,24 @@ def test_modalities_that_hang_together_are_read_together() -> None:
     assert other_layers(recipe(register__mode="correct"), [S2, LANDSAT], [documented(S2)]) == {"s2", "landsat"}
 
 
-def test_texts_and_files_make_no_estimate_stale() -> None:
-    why = ({"captions"}, {"captions", "write"}, {"labels", "captions"}, {"s2"}, {NEW})
+@pytest.mark.parametrize(
+    ("frozen", "moving"),
+    [
+        (Estimates(bands_parts={"s2": "2"}, fusion_part="f"), {"c2", "c3", "c5", "c6", "gone"}),
+        (Estimates(bands_parts={"s2": "2"}), {"c3", "c5", "c6", "gone"}),
+        (Estimates(bands_parts={"landsat": "l"}), {"c4", "c5", "c6", "gone"}),  # s2 was edited: estimated anew
+        (Estimates(shifts_part="m"), {"c3", "c4", "c5", "c6", "gone"}),
+        (Estimates(), set()),
+    ],
+)
+def test_estimates_are_moved_by_what_they_are_of_alone(frozen: Estimates, moving: set[str]) -> None:
+    """Not by texts and files, by a modality whose statistics are new, nor by a chip that was and is rejected."""
+    why = ({"captions"}, {"captions", "write"}, {"labels", "captions"}, {"s2"}, {"landsat"}, {NEW}, {FAILED}, {"s2"})
     of_tile = {f"c{place}": Touched(frozenset(), frozenset(one)) for place, one in enumerate(why)}
-    assert Outlook({0: of_tile}, removed=("gone",)).moving_estimates() == 3 + 1
+    kept = {f"c{place}" for place in range(7)}
+    outlook = Outlook({0: of_tile}, removed=("gone", "rejected and gone"), frozen=frozen)
+    found = outlook.moving_estimates({"s2": "s2", "landsat": "landsat"}, kept - {"c5", "c6"} | {"gone"}, kept)
+    assert found == len(moving)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,13 @@ def test_the_first_screen_says_when_how_large_whose_and_what_changed(inputs: Rep
     assert "2021-07-20 to 2022-06-16" in top
 
 
+def test_the_page_says_where_every_estimate_comes_from() -> None:
+    estimates = {"version": "V1", "chips": 9, "touched_since": 2, "bands": {"s2": "V3"}, "parts": {"shifts": "V2"}}
+    told = html.changes({"estimates": estimates | {"datasets": {"V1": "elsewhere"}}})["parameters estimated"]
+    of_others = "statistics of s2 in V3; shifts of acquisitions in V2"
+    assert told == f"in V1 of the dataset elsewhere over 9 chips; 2 touched since; {of_others}"
+
+
 def test_counts_that_do_not_add_up_are_called_out(inputs: ReportInputs) -> None:
     document = {**inputs.dataset_json, "counts": {"planned": 31, "kept": 26, "rejected": {}, "failed": {}}}
     assert "does not add up" in render_report(dataclasses.replace(inputs, dataset_json=document))

@@ -44,6 +44,7 @@ def test_repack_changes_shards_and_no_chip(dataset_root: Path, sizes: Sizes, tra
 def test_repack_says_of_every_group_where_its_statistics_were_taken(tmp_path: Path) -> None:
     storage, group = open_storage(tmp_path), made_up.LAYERS[-1].group
     kept = {"version": "20261119T101500Z-0a0a0a0a", "chips": 2, "touched_since": 1, "bands": {group: ""}}
+    kept |= {"parts": {"fusion": ""}, "datasets": {kept["version"]: "elsewhere"}}
     samples = [made_up.sample(number) for number in range(2)]
     draft = made_up.draft(tmp_path, samples, zarr_shard_chips=None, estimates={"buckets": {}}, estimated=kept)
     first = publish(storage, draft)
@@ -51,6 +52,8 @@ def test_repack_says_of_every_group_where_its_statistics_were_taken(tmp_path: Pa
     document = open_dataset(tmp_path).document
     told = [document.statistics_of(layer.group) for layer in made_up.LAYERS]
     assert told == [kept["version"]] * (len(told) - 1) + [first.version]
+    assert document.part_of("fusion") == first.version
+    assert document.estimates["datasets"] == kept["datasets"]
 
 
 def test_repack_refuses_damaged_samples_and_publishes_nothing(dataset_root: Path) -> None:

@@ -402,6 +402,35 @@ def test_papers_name_the_version_over_whose_train_split_statistics_were_taken(tm
     assert f"{said}.\n" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_papers_name_the_dataset_that_estimates_were_taken_from(tmp_path: Path) -> None:
+    """A version alone led nowhere: this dataset has none of that name."""
+    other = "20261119T101500Z-0a0a0a0a"
+    kept = {"version": other, "chips": 2, "touched_since": 2, "datasets": {other: "elsewhere"}}
+    draft = made_up.draft(tmp_path, samples_of(2), estimates={"statistics": {}}, estimated=kept)
+    result = publish(open_storage(tmp_path), draft)
+    document = open_dataset(tmp_path).document
+    assert document.estimates_for_another()["datasets"] == {other: "elsewhere"}
+    card = (tmp_path / result.path / "README.md").read_text()
+    assert f"as it was in version `{other}` of the dataset `elsewhere`: a refresh keeps them.\n" in card
+    assert f"The fusion behind `label` was estimated in version `{other}` of the dataset `elsewhere`.\n" in card
+    export_dataset(open_dataset(tmp_path), tmp_path / "out", ExportOptions("texts"))
+    assert f"`{other}` of the dataset `elsewhere`.\n" in (tmp_path / "out" / "README.md").read_text()
+    assert f"those of {other} of the dataset elsewhere, taken over" in "\n".join(
+        check_dataset(tmp_path, statistics=True).notes
+    )
+
+
+def test_papers_say_where_fusion_was_estimated_apart_from_statistics(tmp_path: Path) -> None:
+    """Edited labels are fused anew, and the card and the report said that the parent's fusion stands."""
+    other = "20261119T101500Z-0a0a0a0a"
+    kept = {"version": other, "chips": 2, "touched_since": 2, "parts": {"fusion": ""}}
+    draft = made_up.draft(tmp_path, samples_of(2), estimates={"statistics": {}}, estimated=kept)
+    result = publish(open_storage(tmp_path), draft)
+    document = open_dataset(tmp_path).document
+    assert (document.part_of("fusion"), document.part_of("shifts")) == (result.version, other)
+    assert "The fusion behind" not in (tmp_path / result.path / "README.md").read_text()
+
+
 def test_papers_tell_groups_apart_whose_statistics_are_of_several_versions(tmp_path: Path) -> None:
     """Those of a modality that was edited are this version's, and were said to be the parent's."""
     last, new = made_up.LAYERS[-1].group, {made_up.LAYERS[-1].group: ""}

@@ -283,6 +283,13 @@ def test_estimates_of_a_version_that_is_not_there_are_told_so(tmp_path: Path) ->
             estimates_of(given)
 
 
+def test_estimates_of_a_dataset_name_it(tmp_path: Path) -> None:
+    """The version alone was told, which the dataset that took them over has not."""
+    draft = made_up.draft(tmp_path, [made_up.sample(0)], estimates={"buckets": {}}, name="elsewhere")
+    version = publish(open_storage(tmp_path), draft).version
+    assert estimates_of(str(tmp_path))["where"]["datasets"] == {version: "elsewhere"}
+
+
 def test_the_page_of_the_command_line_names_every_command() -> None:
     page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
