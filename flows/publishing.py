@@ -24,7 +24,7 @@ from flows.reduce import Estimated
 from flows.reporting import write_html
 from flows.software import SOFTWARE, versions_of
 from flows.steps import STEPS
-from flows.version_facts import fused_facts, layer_tables, source_tables, split_facts
+from flows.version_facts import fused_facts, fused_licences, layer_tables, source_tables, split_facts
 from labelers.fuse import FusionModel
 from labelers.trust import LEAST_AT_ALL
 from schemas.chip import Outcome
@@ -220,10 +220,11 @@ def code_version() -> str:
 
 
 def _fusion(job: Job, estimated: Estimated, chips: pa.Table) -> dict[str, Any]:
-    """How labels were fused, and what every layer holds by split."""
+    """How labels were fused, under which licences that stands, and what every layer holds by split."""
     model = FusionModel.from_dict(estimated.fusion).summary() if estimated.fusion is not None else {}
     counted = fused_facts(job, chips)
-    return model | ({"statistics": counted} if counted else {})
+    licences = fused_licences(chips)
+    return model | ({"statistics": counted} if counted else {}) | ({"licences": licences} if licences else {})
 
 
 def _legends(job: Job) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -194,7 +194,7 @@ def _page(inputs: ReportInputs) -> dict[str, Any]:
         ],
         "text_facts": blocks(document.get("texts") or {}) + blocks(_costs(document)),
         "text_samples": tables.text_samples(inputs.texts),
-        "sources": list(document.get("sources", ())),
+        "sources": [*document.get("sources", ()), *_fused_sources(document)],
         "has_shards": bool(document.get("shards")),
         "zarr": dict(document.get("zarr") or {}),
         "software": sorted(document.get("software", {}).items()),
@@ -324,6 +324,12 @@ def _place(row: Mapping[str, Any]) -> str:
         return ""
     middle = centre(geometry)
     return place_text(middle.y, middle.x, 4)
+
+
+def _fused_sources(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lines of the fused label beside those of the sources."""
+    licences = (document.get("fusion") or {}).get("licences") or ()
+    return [{"layer": "label", "collection": "fused of the label sources", **told} for told in licences]
 
 
 def _costs(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _largest(shares: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def fusion_facts(fusion: Mapping[str, Any]) -> dict[str, Any]:
     """The rest of the fusion's summary: what has tables of its own is left out."""
-    apart = ("statistics", "disagreement", "confusion", "priors")
+    apart = ("statistics", "disagreement", "confusion", "priors", "licences")
     kept = {key: value for key, value in fusion.items() if key not in apart}
     if any("first" not in pair for pair in fusion.get("disagreement", ())):
         kept["disagreement"] = fusion["disagreement"]

@@ -229,6 +229,13 @@ class DatasetDocument(BaseModel):
         apart = self.estimates.get("bands") or {}
         return str(apart.get(group) or self.estimates.get("version") or self.version)
 
+    def fused_sources(self) -> tuple[SourceTable, ...]:
+        """Under which licences the fused label stands, as lines beside those of ``sources``; none without fusion."""
+        return tuple(
+            SourceTable(layer="label", catalog="", collection="fused of the label sources", **told)
+            for told in self.fusion.get("licences") or ()
+        )
+
     def part_of(self, part: str) -> str:
         """The version in which one of `PARTS` was estimated."""
         apart = self.estimates.get("parts") or {}

@@ -93,7 +93,17 @@ class _Legend(_Part):
     classes: list[_Class] = []
 
 
+class _FusedLicence(_Part):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    licence: str
+    attribution: str
+    share_alike: bool
+    non_commercial: bool
+
+
 class _Fusion(_Part):
+    licences: list[_FusedLicence] = []
     statistics: dict[str, dict[str, dict[str, Any]]] = {}
     disagreement: list[dict[str, Any]] = []
     priors: dict[str, dict[str, float]] = {}

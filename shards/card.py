@@ -58,23 +58,24 @@ def _template() -> Template:
 
 
 def _licences(document: DatasetDocument) -> list[dict[str, Any]]:
-    """One line per layer and licence."""
-    lines: dict[tuple[str, str], dict[str, Any]] = {}
-    for source in document.sources:
+    """One line per layer, collection and licence; then the fused label's."""
+    lines = []
+    for source in (*document.sources, *document.fused_sources()):
         terms = [
             *(["share alike"] if source.share_alike else []),
             *(["not for commercial use"] if source.non_commercial else []),
             *([] if source.redistributable else ["may not be given on"]),
         ]
-        lines[source.layer, source.collection] = {
+        line = {
             "layer": source.layer,
             "collection": source.collection,
             "licence": source.licence,
             "attribution": source.attribution,
             "terms": ", ".join(terms),
-            "items": len(source.items),
+            "items": len(source.items) if source in document.sources else "",
         }
-    return list(lines.values())
+        lines.append(line)
+    return lines
 
 
 def _cell(value: Any) -> str:

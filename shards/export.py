@@ -129,11 +129,15 @@ def _write(exporter: type[Exporter], job: ExportJob, on_sample: Callable[[int, i
 
 
 def _sources(dataset: Dataset, groups: Collection[str], members: Collection[str]) -> tuple[SourceTable, ...]:
-    """Sources of what is exported: of its modalities, and of labels and texts where the form holds them."""
+    """Sources of what is exported: of its modalities, and of labels and texts where the form holds them; and what the
+    fused label stands under.
+    """
     exported = {dataset.layer(group).modality for group in groups}
     modalities = set(dataset.modalities)
     derived = bool({"labels", "label", "osm", "texts"} & set(members))
-    return tuple(s for s in dataset.document.sources if s.layer in exported or (derived and s.layer not in modalities))
+    document = dataset.document
+    sources = tuple(s for s in document.sources if s.layer in exported or (derived and s.layer not in modalities))
+    return sources + (document.fused_sources() if "label" in members else ())
 
 
 def _require_licence(dataset: Dataset, sources: Collection[SourceTable], options: ExportOptions) -> bool:

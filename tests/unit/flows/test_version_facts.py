@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 
 from chips.rows import licence_entry
-from flows.version_facts import source_tables, tables_of_file
+from flows.version_facts import fused_licences, source_tables, tables_of_file
 from shards.guard import findings
 from shards.tables import LICENCE
 
@@ -24,6 +24,21 @@ def test_a_label_source_that_is_a_file_is_cited_like_one_of_a_catalog() -> None:
     (untold,) = tables_of_file("parcels", "raster", chips)
     assert (untold.licence, untold.share_alike) == ("", False)
     assert list(tables_of_file("corine", "corine", chips)) == []
+
+
+def test_the_fused_label_is_told_its_licence_and_all_whom_it_cites() -> None:
+    """ODbL binds it, and no paper said so: only the column of the chips did."""
+    rows = [
+        [licence_entry("label", "ODbL-1.0", "(c) ESA; (c) OpenStreetMap contributors")],
+        [licence_entry("label", "ODbL-1.0", "(c) OpenStreetMap contributors; (c) EEA, from /data/archive")],
+        [licence_entry("label", "CC-BY-4.0", "(c) ESA"), licence_entry("osm", "ODbL-1.0", "")],
+    ]
+    free, bound = fused_licences(pa.table({"licences": pa.chunked_array([rows], pa.list_(LICENCE))}))
+    assert free == {"licence": "CC-BY-4.0", "attribution": "(c) ESA", "share_alike": False, "non_commercial": False}
+    assert (bound["licence"], bound["share_alike"]) == ("ODbL-1.0", True)
+    cited = {"(c) ESA", "(c) OpenStreetMap contributors", "(c) EEA, from <path>"}
+    assert set(bound["attribution"].split("; ")) == cited
+    assert fused_licences(pa.table({"licences": pa.array([[]], pa.list_(LICENCE))})) == []
 
 
 def test_what_a_catalog_says_of_its_licence_never_stops_a_finished_build() -> None:

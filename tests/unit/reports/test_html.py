@@ -187,6 +187,13 @@ def test_code_to_load_reads_one_split_and_the_codes_are_told(page: Page) -> None
     assert "3 cloud shadow" in page.text
 
 
+def test_the_fused_label_stands_among_the_licences(inputs: ReportInputs) -> None:
+    fused = {"licence": "ODbL-1.0", "attribution": "(c) all of them", "share_alike": True, "non_commercial": False}
+    document = {**inputs.dataset_json, "fusion": {"licences": [fused]}}
+    words = "".join(Page(render_report(dataclasses.replace(inputs, dataset_json=document))).text.split())
+    assert "labelfusedofthelabelsourcesODbL-1.0,sharealike(c)allofthem" in words
+
+
 def test_licence_duties_are_shown(page: Page) -> None:
     words = " ".join(page.text.split())
     assert "ODbL-1.0, share alike" in words

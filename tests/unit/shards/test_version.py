@@ -228,6 +228,22 @@ def test_a_layer_that_may_not_be_given_on_is_refused_unless_private(tmp_path: Pa
     assert "**Private**" in (tmp_path / result.path / "README.md").read_text()
 
 
+def test_the_card_tells_every_licence_and_that_of_the_fused_label(tmp_path: Path) -> None:
+    """Of a collection whose items stand under two licences the card told the last; of the fused label none."""
+    first = made_up.SOURCES[0]
+    sources = (*made_up.SOURCES, first.model_copy(update={"licence": "CC-BY-SA-4.0", "share_alike": True}))
+    fused = {"licence": "ODbL-1.0", "attribution": "(c) OSM", "share_alike": True, "non_commercial": False}
+    draft = made_up.draft(tmp_path, samples_of(2), sources=sources, fusion={"licences": [fused]})
+    card = (tmp_path / publish(open_storage(tmp_path), draft).path / "README.md").read_text()
+    told = [line for line in card.splitlines() if line.startswith(f"| {first.layer} | {first.collection} |")]
+    assert [licence in line for line, licence in zip(told, (first.licence, "CC-BY-SA-4.0"), strict=True)] == [True] * 2
+    assert "| label | fused of the label sources |  | ODbL-1.0 | share alike | (c) OSM |\n" in card
+    for form, is_bound in (("huggingface", True), ("ssl4eo", False)):
+        export_dataset(open_dataset(tmp_path), tmp_path / form, ExportOptions(form))
+        papers = (tmp_path / form / "LICENCES.md").read_text()
+        assert ("- `label` (fused of the label sources): ODbL-1.0 (share alike). (c) OSM\n" in papers) == is_bound
+
+
 def test_a_closed_licence_of_one_chip_is_enough_to_refuse(tmp_path: Path) -> None:
     samples = samples_of(3)
     licence = {"layer": "x", "id": "proprietary", "redistributable": False}
