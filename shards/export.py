@@ -157,6 +157,12 @@ def _finish(
     job: ExportJob, writer: Exporter, options: ExportOptions, sources: Collection[SourceTable], private: bool
 ) -> ExportResult:
     """Write the papers, look for what may not be in them, and make all of it durable."""
+    for name, text in (
+        ("README.md", _card(job, writer, options, sources, private)),
+        ("LICENCES.md", _licences(sources)),
+    ):
+        before = (job.folder / name).read_text(encoding="utf-8") if (job.folder / name).exists() else ""
+        (job.folder / name).write_text(before + text, encoding="utf-8")
     files: dict[str, dict[str, Any]] = {
         path.relative_to(job.folder).as_posix(): {"bytes": path.stat().st_size, "sha256": layout.sha256_of(path)}
         for path in sorted(p for p in job.folder.rglob("*") if p.is_file())
@@ -177,13 +183,8 @@ def _finish(
         "legends": _legends(job, writer),
         "files": files,
     }
-    for name, text in (
-        ("README.md", _card(job, writer, options, sources, private)),
-        ("LICENCES.md", _licences(sources)),
-        (MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"),
-    ):
-        before = (job.folder / name).read_text(encoding="utf-8") if (job.folder / name).exists() else ""
-        (job.folder / name).write_text(before + text, encoding="utf-8")
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (job.folder / MANIFEST).write_text(text, encoding="utf-8")
     found = findings_in([job.folder / name for name in ("README.md", "LICENCES.md", MANIFEST)])
     if found:
         file, what = next(iter(found.items()))

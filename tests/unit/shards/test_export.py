@@ -507,11 +507,9 @@ def test_an_export_says_what_it_is_lists_its_files_and_shows_how_to_read_it(
     manifest = json.loads((root / "export.json").read_text())
     assert (manifest["form"], manifest["version"], manifest["samples"]) == (form, dataset.version, 2)
     on_disk = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
-    papers = {"README.md", "LICENCES.md", "export.json"}
-    assert set(manifest["files"]) - papers == on_disk - papers
+    assert set(manifest["files"]) == on_disk - {"export.json"}
     for name, entry in manifest["files"].items():
-        if name not in papers:
-            assert entry == {"bytes": (root / name).stat().st_size, "sha256": sha256_of(root / name)}
+        assert entry == {"bytes": (root / name).stat().st_size, "sha256": sha256_of(root / name)}
     assert "Made up for a test" in (root / "LICENCES.md").read_text()
     assert "s1" not in {source["layer"] for source in manifest["sources"]}
     card = (root / "README.md").read_text()
