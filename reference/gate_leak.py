@@ -27,7 +27,7 @@ SMUGGLED = 0.1
 
 def leak(study: Study) -> Finding:
     """Overlaps, score against distance to the nearest training chip, and the gap to a split at random. Where no
-    held-out chip has a label there is no score: overlaps are refused, and their absence alone proves nothing.
+    held-out chip can be scored, overlaps are refused, and their absence alone proves nothing.
     """
     if study.cut is not None:
         return not_here("leak", "the dataset has no split; parts of its chips are held out beside each other")
@@ -36,12 +36,12 @@ def leak(study: Study) -> Finding:
     learned, asked = np.arange(len(train)), np.arange(len(train), len(train) + len(held))
     distance = squares.nearest_gaps_m(asked, learned)
     alike = look_alikes(study.whole.dataset.document, train, held)
-    labelled = study.labelled_held_out  # (held,): the others have no accuracy
-    if not labelled.any():
+    scored = study.scored_held_out  # (held,): the others have no accuracy
+    if study.unscored:
         pairs = overlapping(squares, asked, learned)
-        return _unscored(pairs, alike, float(distance.min()), rule.max_overlapping_pairs)
-    scores = np.array([accuracy(counts) for counts in study.held_out[labelled]])
-    near = near_gain(distance[labelled], scores)
+        return _unscored(study.unscored, pairs, alike, float(distance.min()), rule.max_overlapping_pairs)
+    scores = np.array([accuracy(counts) for counts in study.held_out[scored]])
+    near = near_gain(distance[scored], scores)
     gap, at_random = _random_gap(study, train, held)
     measured: dict[str, Any] = {
         "overlapping_pairs": overlapping(squares, asked, learned),
@@ -68,7 +68,7 @@ def leak(study: Study) -> Finding:
         f"{measured['overlapping_pairs']} overlapping pairs, {alike} that look alike, nearest {distance.min():.0f} m; "
         f"accuracy of the nearer half {near:+.3f} above the farther; a split at random {gap:+.3f} mean IoU"
     )
-    series = Series("chips", tuple(rounded(d, 1) for d in distance[labelled]), tuple(rounded(s) for s in scores))
+    series = Series("chips", tuple(rounded(d, 1) for d in distance[scored]), tuple(rounded(s) for s in scores))
     return Finding(
         "leak",
         passes(measured),
@@ -82,10 +82,10 @@ def leak(study: Study) -> Finding:
     )
 
 
-def _unscored(pairs: int, alike: int, nearest_m: float, most: int) -> Finding:
-    """What is found where no held-out chip has a label."""
+def _unscored(why: str, pairs: int, alike: int, nearest_m: float, most: int) -> Finding:
+    """What is found where no held-out chip can be scored."""
     said = f"{pairs} overlapping pairs, {alike} that look alike, nearest {nearest_m:.0f} m"
-    said += "; no held-out chip has a label to be scored by"
+    said += f"; {why} to be scored by"
     measured = {
         "overlapping_pairs": pairs,
         "pairs_that_look_alike": alike,

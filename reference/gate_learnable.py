@@ -49,8 +49,8 @@ def learnable(study: Study) -> Finding:
     rule, chips, held = study.gates.learnable, study.chips, study.split.held_out
     if len(study.split.train) < 2:
         return Finding("learnable", False, "one chip to learn from: no other has labels for the control")
-    if not study.labelled_held_out.any():
-        return Finding("learnable", False, f"none of the {len(held)} held-out chips has a label to be held against")
+    if study.unscored:
+        return Finding("learnable", False, f"{study.unscored} to be held against, of {len(held)}")
     counted = study.counted
     majority = constant_confusions(chips, held, largest_class(chips, study.split.train))
     pixels = fit_pixels(chips, study.split.train, study.weights, study.training.seed).confusions(chips, held)
@@ -167,8 +167,8 @@ def registration(study: Study) -> Finding:
     class) both lose nothing, and the gate refuses. Nor may a move gain: the model was shown chips turned and mirrored,
     so an offset that all of them share is none that it could learn, and pictures that lie aside fit when moved back.
     """
-    if not study.labelled_held_out.any():
-        return not_here("registration", "no held-out chip has a label")
+    if study.unscored:
+        return not_here("registration", study.unscored)
     rule, counted = study.gates.controls, study.counted
     pixel_m = study.label_m
     hidden = {p: hidden_share(p * pixel_m, study.edge_m) for p in sorted({*SHIFTS_PX, float(rule.shift_px)})}

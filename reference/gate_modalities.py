@@ -42,8 +42,8 @@ def modalities(study: Study) -> Finding:
     rule, chips, held = study.gates.modalities, study.chips, study.split.held_out
     if len(held) < 2:
         return not_here("modalities", "one held-out chip has none to exchange pictures with for the control")
-    if not study.labelled_held_out.any():
-        return not_here("modalities", "no held-out chip has a label")
+    if study.unscored:
+        return not_here("modalities", study.unscored)
     floor = mean_iou(constant_confusions(chips, held, largest_class(chips, study.split.train)).sum(0), study.counted)
     scores = {subset: _score(study, chips, subset) for subset in subsets(names)}
     alone = {name: scores[(name,)] for name in names}

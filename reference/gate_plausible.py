@@ -86,6 +86,8 @@ def plausible(dataset: Dataset, rule: PlausibleGate) -> Finding:
     gathered = gather(dataset)
     checks = list(checks_of(gathered, rule))
     judged = [check for check in checks if check.says]
+    if not checks:
+        return not_here("plausible", "no sensor that there is a check for has a clear pixel in the chips looked at")
     if not judged:
         return not_here("plausible", "no check would see its own control in these modalities")
     refused = [check for check in judged if check.is_refused]

@@ -14,6 +14,7 @@ import numpy as np
 
 from reference.findings import Figure, Finding, Series, not_here, rounded
 from schemas.dataset import DatasetDocument, LayerTable
+from schemas.errors import DatasetError, IntegrityError
 from schemas.recipe_gates import StatisticsGate
 from shards.document import read_document
 from shards.reader import Dataset
@@ -49,17 +50,28 @@ def statistics(dataset: Dataset, rule: StatisticsGate) -> Finding:
         found["largest_error"], control["largest_error"] = float(f"{error:.3g}"), float(f"{wrong:.3g}")
         said[0] += f": off by at most {error:.1e} deviations ({worst})"
         spoilt.append(f"means {CONTROL_OFF:g} deviations off")
+    seen = {group for group, _ in measured}
+    if unseen := [table.group for table in document.modalities if table.group not in seen]:
+        said.append(f"no chip of train has a clear pixel of {', '.join(unseen)}")
     if lacking:
         more = f" and {len(lacking) - NAMED} more bands like these" if len(lacking) > NAMED else ""
         said.append(f"{', '.join(lacking[:NAMED])}{more}")
     origins = {table.group: document.statistics_of(table.group) for table in kept}
-    earlier = kept + (_of_parent(parent, origins) if parent is not None else [])
+    earlier, sources = list(kept), dict(origins)
+    if parent is not None:
+        tables, unread = _of_parent(parent, origins)
+        earlier += tables
+        if unread:
+            sources |= {table.group: parent.document.statistics_of(table.group) for table in tables}
+            said.append(f"samples of {parent.version} cannot be measured, what it states counts: {unread}")
+    elif document.parent_version:
+        said.append(f"{document.parent_version} is not there any more: drift from it is not known")
     if drift := band_drift(as_measured(document.modalities, measured), earlier):
         (group, name), largest = max(drift.items(), key=lambda pair: pair[1])
         away = band_drift(moved_means(earlier, CONTROL_DRIFT), earlier)
         found["largest_drift"], control["largest_drift"] = rounded(largest), rounded(max(away.values()))
         said.append(
-            f"drifted by at most {largest:.3f} ({group} {name}) from {origins.get(group, document.parent_version)}"
+            f"drifted by at most {largest:.3f} ({group} {name}) from {sources.get(group, document.parent_version)}"
         )
         spoilt.append(f"a parent {CONTROL_DRIFT:g} deviation away")
         values, names = tuple(drift.values()), tuple(map(" ".join, drift))
@@ -234,15 +246,19 @@ def _shares(dataset: Dataset) -> dict[str, float]:
     return {name: sum(row.get(name) or 0.0 for row in rows) / total for name in names}
 
 
-def _of_parent(parent: Dataset, without: Container[str]) -> list[LayerTable]:
+def _of_parent(parent: Dataset, without: Container[str]) -> tuple[list[LayerTable], str]:
     """Tables of the parent's groups but some: as it states them, or as its samples are where it states those of a
-    version before it.
+    version before it. And why these samples cannot be read, where one is damaged: nothing heals a version that is
+    there already, and no later one could ever be judged.
     """
     document = parent.document
     tables = [table for table in document.modalities if table.group not in without]
     if all(document.statistics_of(table.group) == parent.version for table in tables):
-        return tables
-    return list(as_measured(tables, measure(parent)))
+        return tables, ""
+    try:
+        return list(as_measured(tables, measure(parent))), ""
+    except (DatasetError, IntegrityError) as error:
+        return tables, str(error)
 
 
 def _parent(dataset: Dataset) -> Dataset | None:

@@ -17,7 +17,7 @@ from reference.findings import Figure, Finding, Series, not_here, rounded
 from reference.lessons import ChipSource
 from reference.model import SHARED_WIDTH, ReferenceModel
 from reference.spoilt import Exchanged, deranged
-from reference.study import Study
+from reference.study import Study, is_seen
 
 RANKS = (1, 5, 10)
 DECIDES = 5
@@ -41,10 +41,10 @@ def texts(study: Study) -> Finding:
     if not study.has_captions():
         return not_here("texts", "the dataset has no captions")
     rule, chips = study.gates.texts, study.chips
-    captioned = [chip_id for chip_id in study.split.held_out if chips[chip_id].captions]
+    captioned = [one for one in study.split.held_out if chips[one].captions and is_seen(chips[one])]
     held = asked_of(captioned, study.training.seed)
     if len(held) <= DECIDES:
-        return not_here("texts", f"{len(held)} held-out chips with captions are too few to choose among")
+        return not_here("texts", f"{len(held)} held-out chips with captions and clear pixels are too few")
     told = [chip_id for chip_id in study.split.train if chips[chip_id].captions]
     if len(told) < 2:
         return not_here("texts", "one training chip with captions has none to exchange them with")

@@ -37,7 +37,7 @@ from reference.gate_plausible import plausible
 from reference.gate_statistics import statistics
 from reference.gate_texts import texts
 from reference.study import Study
-from schemas.errors import DatasetError
+from schemas.errors import DatasetError, IntegrityError
 from schemas.recipe_gates import Gates
 from shards.layout import VALIDATIONS
 from shards.reader import Dataset
@@ -149,7 +149,7 @@ def run_gates(
     only: tuple[str, ...] = (),
     on_gate: Callable[[str], None] = lambda name: None,
 ) -> Validation:
-    """Train, ask and judge. What keeps a gate from judging is what that gate says; those before it are not lost.
+    """Train, ask and judge. What keeps a gate from judging is what that gate says; the others are not lost.
 
     Args:
         dataset: what `terraweft.open_dataset` gives.
@@ -162,8 +162,8 @@ def run_gates(
         on_gate: told the name of each gate before it runs.
 
     Raises:
-        DatasetError: an unknown gate; no chip to learn from; a label that is not there; a truth that no gate would be
-            held against.
+        DatasetError: an unknown gate; several labels, of which none is chosen; a label that is not there, or a truth
+            that no gate would be held against; with either, also a dataset that nothing can be learned from.
     """
     unknown = sorted(set(only) - set(GATES))
     if unknown:
@@ -172,20 +172,30 @@ def run_gates(
     rules = gates or gates_of(dataset)
     wanted = [name for name in GATES if name in (only or (SHORT if short else GATES))]
     asks_labels = bool(dataset.document.legends) and any(name in STUDIES for name in wanted)
-    study = None
+    study: Study | None = None
+    hindrance: DatasetError | IntegrityError | None = None
     if asks_labels or target is not None or truth is not None:
-        chips = Chips(dataset, target or default_target(dataset, rules))
-        study = Study(chips, rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted)
-    if study is not None and truth is not None:
-        study.truth = _truth(study, truth, wanted)
+        aim = target or default_target(dataset, rules)
+        try:
+            study = Study(
+                Chips(dataset, aim), rules, steps_share=SHORT_STEPS if short else 1.0, texts="texts" in wanted
+            )
+            study.truth = _truth(study, truth, wanted) if truth is not None else {}
+        except (DatasetError, IntegrityError) as error:
+            if target is not None or truth is not None:
+                raise
+            hindrance = error
     findings, broken = [], 0
     for name in wanted:
         on_gate(name)
         at = time.monotonic()
         try:
+            if hindrance is not None and name in STUDIES:
+                raise hindrance
             found = _found(name, dataset, study, rules)
-        except DatasetError as error:
-            found = Finding(name, False, f"cannot be judged: {error.line()}")
+        except (DatasetError, IntegrityError) as error:
+            why = error.line() if isinstance(error, DatasetError) else str(error)
+            found = Finding(name, False, f"cannot be judged: {why}")
             broken += 1
         log.info("%s: %s in %.0f s: %s", name, "passed" if found.holds else "FAILED", time.monotonic() - at, found.said)
         findings.append(found)

@@ -127,11 +127,13 @@ def _spectra(
     means = np.concatenate(list((lacking | {g: _means(v) for g, v in values.items()}).values()), axis=1)[:, order]
     days = (times - np.datetime64("1970-01-01", "ns")) / np.timedelta64(1, "D")
     days = np.full(len(times), np.nan) if tables[0].composite else days
-    found.spectra.setdefault(tables[0].modality, []).extend(
+    known = [
         Spectrum(sample.chip_id, float(day), nm[order], one)
         for day, one in zip(days, means, strict=True)
         if np.isfinite(one).any()
-    )
+    ]
+    if known:  # of a modality that nobody saw there is nothing to be judged
+        found.spectra.setdefault(tables[0].modality, []).extend(known)
 
 
 def _radar(found: Gathered, table: LayerTable, values: NDArray[np.float32]) -> None:

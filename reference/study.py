@@ -179,10 +179,18 @@ class Study:
         return confusions(self.model, self.chips, self.split.held_out)
 
     @cached_property
-    def labelled_held_out(self) -> NDArray[np.bool_]:
-        """(held out,) which of them have a label: of the others nothing can be scored."""
-        labels = (self.chips[chip_id].label for chip_id in self.split.held_out)
-        return np.array([bool((label != ABSTAIN).any()) for label in labels])
+    def scored_held_out(self) -> NDArray[np.bool_]:
+        """(held out,) which of them have a label and a clear pixel: of the others nothing can be scored."""
+        asked = (self.chips[chip_id] for chip_id in self.split.held_out)
+        return np.array([has_label(chip) and is_seen(chip) for chip in asked])
+
+    @cached_property
+    def unscored(self) -> str:
+        """Why no held-out chip can be scored; empty where one can be."""
+        if self.scored_held_out.any():
+            return ""
+        are_labelled = any(has_label(self.chips[chip_id]) for chip_id in self.split.held_out)
+        return f"no held-out chip has a label{' and a clear pixel' if are_labelled else ''}"
 
     @cached_property
     def weights(self) -> Tensor:
@@ -202,6 +210,16 @@ class Study:
     def has_captions(self) -> bool:
         """Whether there are texts to learn."""
         return any(self.chips[chip_id].captions for chip_id in self.split.train)
+
+
+def has_label(chip: Batch) -> bool:
+    """Whether any pixel of a chip has a label."""
+    return bool((chip.label != ABSTAIN).any())
+
+
+def is_seen(chip: Batch) -> bool:
+    """Whether any pixel of a chip is clear, on any date of any modality."""
+    return any(bool(layer.valid.any()) for layer in chip.layers.values())
 
 
 def split_of(chips: Chips) -> Split:

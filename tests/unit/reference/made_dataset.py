@@ -131,6 +131,12 @@ def layer_tables(samples: list[Sample]) -> tuple[LayerTable, ...]:
     return tuple(tables)
 
 
+def without_statistics(table: LayerTable) -> LayerTable:
+    """The same table as of bands that no chip of train has a clear pixel of."""
+    bands = (band.model_copy(update={"mean": None, "std": None, "count": 0}) for band in table.bands)
+    return table.model_copy(update={"bands": tuple(bands)})
+
+
 def _clear(layer: LayerArrays, band: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     values = layer.data[:, band].astype(np.float64) * layer.scale[:, None, None] + layer.offset[:, None, None]
     return np.asarray(values[layer.valid == 1])

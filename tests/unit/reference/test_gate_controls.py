@@ -127,7 +127,7 @@ def registration_of(chips: Drawn, model: Reads, edge_m: float, label_m: float = 
     found = confusions(model, chips, held)  # type: ignore[arg-type]
     study = SimpleNamespace(
         gates=Gates(), chips=chips, model=model, edge_m=edge_m, split=Split((), held, "made up"), held_out=found,
-        counted=counted_classes(found.sum(0)), label_m=label_m, labelled_held_out=np.ones(len(held), bool),
+        counted=counted_classes(found.sum(0)), label_m=label_m, unscored="",
     )  # fmt: skip
     return registration(study)  # type: ignore[arg-type]
 

@@ -151,6 +151,37 @@ def test_drift_of_kept_statistics_adds_up_over_refreshes(tmp_path: Path) -> None
     assert f"from {first.version}" in found.said
 
 
+def test_a_parent_whose_samples_cannot_be_read_is_held_to_what_it_states(tmp_path: Path) -> None:
+    """One damaged shard of it kept every later version from being judged, and so from its readers."""
+    first = made_dataset.write(tmp_path, 10)
+    kept = {"version": first.version, "chips": 10, "touched_since": 10}
+    parent = made_dataset.write(tmp_path, 10, created=made_up.CREATED + timedelta(days=1), brighter=1.01,
+                                estimates={}, estimated=kept)  # fmt: skip
+    for days, brighter, holds in ((2, 1.02, True), (3, 2.0, False)):
+        created = made_up.CREATED + timedelta(days=days)
+        last = made_dataset.write(tmp_path, 10, created=created, brighter=brighter)
+        last = Dataset(last.storage, last.document.model_copy(update={"parent_version": parent.version}))
+        for shard in parent.document.shards:
+            (tmp_path / shard.path).unlink(missing_ok=True)
+        found = statistics(last, QUICK.statistics)
+        assert found.holds is holds
+        assert f"samples of {parent.version} cannot be measured, what it states counts: shards/train" in found.said
+        assert f"from {first.version}" in found.said
+
+
+def test_what_no_statistics_were_held_against_is_said(tmp_path: Path) -> None:
+    made = made_dataset.write(tmp_path, 10)
+    orphan = made.document.model_copy(update={"parent_version": "20260101T000000Z-00000000"})
+    found = statistics(Dataset(made.storage, orphan), QUICK.statistics)
+    assert found.passed
+    assert "20260101T000000Z-00000000 is not there any more: drift from it is not known" in found.said
+    group = made_dataset.without_statistics(made.document.modalities[0]).model_copy(update={"group": "other"})
+    more = made.document.model_copy(update={"modalities": (*made.document.modalities, group)})
+    assert (
+        "no chip of train has a clear pixel of other" in statistics(Dataset(made.storage, more), QUICK.statistics).said
+    )
+
+
 def test_thresholds_come_from_the_recipe_of_the_dataset(tmp_path: Path) -> None:
     rules = {"learnable": {"min_gain_over_majority": 0.4, "of_a_later_release": 1}, "later": {}}
     opened = made_dataset.write(tmp_path, 5, recipe={"name": "made-up", "format": 1, "gates": rules})

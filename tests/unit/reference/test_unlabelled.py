@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from reference.data import Chips, Target
+from reference.data import Batch, Chips, Target
 from reference.gate_leak import _at_random, leak
 from reference.gate_learnable import learnable, registration
 from reference.gate_modalities import modalities
@@ -21,6 +23,8 @@ from schemas.recipe_gates import Gates
 from shards.reader import Dataset
 from tests.unit.reference import made_dataset
 from tests.unit.reference.test_gate_controls import Taught, Unlabelled
+
+QUICK = Gates.model_validate({"training": {"steps": 2}})
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,58 @@ def test_a_gate_that_cannot_judge_loses_nothing_of_the_others_and_decides_nothin
     assert found.findings[2].said.endswith("its bytes are not those of the manifest")
 
 
+@pytest.mark.parametrize("short", [True, False])
+def test_a_shard_that_is_gone_is_what_gates_say_and_the_validation_is_not_lost(tmp_path: Path, short: bool) -> None:
+    """Readers of shards raise what no gate expected: all that had been found was gone."""
+    dataset = made_dataset.write(tmp_path, 10)
+    gone = next(shard.path for shard in dataset.document.shards if shard.split == "test")
+    (tmp_path / gone).unlink()
+    found = run_gates(dataset, gates=QUICK, short=short)
+    assert [one.passed for one in found.findings[:3]] == [True, True, False]
+    assert f"cannot be judged: {gone}" in found.findings[2].said
+    assert not found.passed
+    assert not found.whole
+
+
+def test_a_dataset_without_a_clear_pixel_in_train_is_refused_by_each_gate_in_a_line(tmp_path: Path) -> None:
+    """It ended as an error before any gate was asked: of a version that waits nothing was kept, every night anew."""
+    dataset = made_dataset.write(tmp_path, 10)
+    bare = [made_dataset.without_statistics(table) for table in dataset.document.modalities]
+    dataset = Dataset(dataset.storage, dataset.document.model_copy(update={"modalities": tuple(bare)}))
+    found = run_gates(dataset, gates=QUICK)
+    assert "pixels and no mean" in found.findings[0].said
+    assert found.findings[1].passed
+    assert {one.said for one in found.findings[2:]} == {
+        "cannot be judged: no mean and deviation for s2 (it has no clear pixel in train)"
+    }
+    assert not found.whole
+    with pytest.raises(DatasetError, match="no mean and deviation"):
+        run_gates(dataset, gates=QUICK, target=Target("product"))
+
+
+class Clouded(Unlabelled):
+    """Some chips show no clear pixel."""
+
+    def __getitem__(self, chip_id: str) -> Batch:
+        chip = self.chips[chip_id]
+        if chip_id not in self.without:
+            return chip
+        hidden = {n: replace(layer, valid=torch.zeros_like(layer.valid)) for n, layer in chip.layers.items()}
+        return replace(chip, layers=hidden)
+
+
+def test_held_out_chips_under_clouds_are_said_to_be_unseen(dataset: Dataset) -> None:
+    """A score of what nobody saw was held against the split: a split at random gained, which looked like a leak."""
+    chips = Chips(dataset)
+    study = Taught(chips, Gates())
+    study.chips = Clouded(chips, study.split.held_out)
+    assert learnable(study).passed is False
+    for gate in (learnable, registration, modalities, leak):
+        assert "no held-out chip has a label and a clear pixel" in gate(study).said
+    assert texts(study).said == "does not apply: 0 held-out chips with captions and clear pixels are too few"
+    assert leak(study).passed is None
+
+
 def damaged(chip_id: str) -> None:
     raise DatasetError("its bytes are not those of the manifest", where=chip_id)
 
@@ -84,7 +140,7 @@ def test_held_out_chips_without_labels_are_said_to_have_none(dataset: Dataset) -
     study = Taught(chips, Gates())
     study.chips = Unlabelled(chips, study.split.held_out)
     assert learnable(study).passed is False
-    assert learnable(study).said == "none of the 12 held-out chips has a label to be held against"
+    assert learnable(study).said == "no held-out chip has a label to be held against, of 12"
     for gate in (registration, modalities, leak):
         assert gate(study).passed is None
         assert "no held-out chip has a label" in gate(study).said
