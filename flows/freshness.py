@@ -18,7 +18,7 @@ from schemas.dataset import DatasetDocument
 from schemas.errors import UserError
 from shards.document import current_document
 from shards.storage import open_storage
-from shards.waiting import last_refusal, waiting
+from shards.waiting import last_refusal, limits_of, waiting
 
 SKEW = timedelta(days=1)
 """A moment that lies further ahead is one of a clock that was wrong, and says nothing."""
@@ -63,6 +63,8 @@ class Freshness:
     """When the first version was made of those that wait: since then readers open the one before."""
     refused: str = ""
     """The file that says why the gates did not let ``waits`` in; empty where nobody judged it."""
+    refused_by: str = ""
+    """These gates, and the limits that they went by then."""
 
 
 def freshness(
@@ -89,7 +91,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
     row = regions.row(name)
     ended, last_state, due, is_paused, unheard = runs
     dataset, version, made, problem = regions.table.root_of(name), "", None, ""
-    last_day, waits, since, refused = None, "", None, ""
+    last_day, waits, since, refused, refused_by = None, "", None, "", ""
     try:
         storage = open_storage(regions.root(name, environment), store_options(environment))
         dataset = storage.uri
@@ -103,6 +105,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
         if pending := waiting(storage, version):
             waits, since = pending[-1].version, _utc(pending[0].created)
             refused = last_refusal(storage, waits) or ""
+            refused_by = limits_of(storage, refused) if refused else ""
             ended = min(ended, since) if ended is not None else None
     except UserError as error:
         problem = error.line()
@@ -126,6 +129,7 @@ def _of(regions: Regions, name: str, runs: Runs, environment: Mapping[str, str],
         waits=waits,
         waits_since_utc=since,
         refused=refused,
+        refused_by=refused_by,
     )
 
 

@@ -100,46 +100,50 @@ def _quiet(done: int, total: int) -> None:
 
 def check_dataset(
     uri: str | Path | Storage,
+    version: str | None = None,
     *,
     options: StoreOptions | None = None,
     statistics: bool = False,
     on_shard: Callable[[int, int], None] = _quiet,
 ) -> CheckReport:
-    """Check a dataset: files and hashes of all versions, and every sample, table and Zarr chip of the current
-    one.
+    """Check a dataset: files and hashes of all versions, and every sample, table and Zarr chip of one.
 
     Args:
         uri: the dataset's root.
+        version: a version instead of the current one, which one that waits for its validation is not.
         options: how an object store is reached.
         statistics: also measure mean and deviation of every band again.
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
-        DatasetError: there is no dataset to check.
+        DatasetError: there is no dataset to check, or no such version.
     """
     storage = open_storage(uri, options)
-    pointer = read_pointer(storage)
-    if pointer is None:
+    pointer, versions = read_pointer(storage), list_versions(storage)
+    if pointer is None and not (version and versions):  # the first of all may wait for its validation
         raise no_dataset(storage)
-    report = CheckReport(pointer.current)
+    current = pointer.current if pointer is not None else ""
+    if version and version not in {*versions, current}:
+        raise DatasetError(f"there is no version {version}", where=storage.uri, mend="see terraweft versions")
+    report = CheckReport(version or current)
     documents: dict[str, DatasetDocument] = {}
-    for version in sorted({*list_versions(storage), pointer.current}):
+    for name in sorted({*versions, *filter(None, [current])}):
         try:
-            documents[version] = read_document(storage, version)
+            documents[name] = read_document(storage, name)
         except DatasetError as error:
-            report.take(Problem(f"versions/{version}", error.what))
+            report.take(Problem(f"versions/{name}", error.what))
             continue
-        with report.telling(f"versions/{version}/{layout.DOCUMENT}"):
-            _check_files(storage, version, documents[version], report)
+        with report.telling(f"versions/{name}/{layout.DOCUMENT}"):
+            _check_files(storage, name, documents[name], report)
     records = {record.path: record for document in documents.values() for record in document.shards}
     for path, record in sorted(records.items()):
         with report.telling(path[:100]):
             _check_hash(storage, layout.require_shard_path(path), record.bytes, record.sha256, report)
-    if pointer.current in documents:
-        with report.telling(f"versions/{pointer.current}"):
-            _check_content(storage, documents[pointer.current], report, on_shard, statistics)
+    if report.version in documents:
+        with report.telling(f"versions/{report.version}"):
+            _check_content(storage, documents[report.version], report, on_shard, statistics)
     with report.telling("what belongs to no version"):
-        _note_leftovers(storage, pointer.current, records, documents, report)
+        _note_leftovers(storage, current, records, documents, report)
     if report.dropped:
         report.notes.append(f"{report.dropped} further problem(s) are not listed")
     return report
@@ -372,7 +376,7 @@ def _note_leftovers(
     for name in unfinished_versions(storage):
         report.notes.append(f"versions/{name} was never finished; `terraweft gc` removes it")
     later = [version for version in documents if version > current]
-    if later:
+    if later and current:
         report.notes.append(f"{len(later)} version(s) are newer than the current one, last {later[-1]}")
     try:
         dangling = sorted(tags(storage) - set(documents))

@@ -7,6 +7,7 @@ that has grown, or whose shards are of the wrong size, gets another number here;
 from __future__ import annotations
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from shards.stored_tables import file_of, read_chips, read_outcomes, read_places
 from shards.tar import StoredSample, WrittenShard, write_shard
 from shards.version import PublishResult, publish
 from shards.version_tables import told_of_damage
+from shards.waiting import last_refusal, waiting
 from shards.zarr_record import NAME as ZARR_RECORD
 
 ITEMS = "items.parquet"
@@ -94,12 +96,14 @@ def repack(
         on_shard: told (shards done, all shards), for progress.
 
     Raises:
-        DatasetError: there is no dataset, it has no such split, or a table of it is damaged.
+        DatasetError: there is no dataset, it has no such split, a table of it is damaged, or a version waits for its
+            validation: it could be let in no more.
         IntegrityError: a sample is not what its hash says; nothing is published.
     """
     pointer = read_pointer(storage)
     if pointer is None:
         raise no_dataset(storage)
+    _refuse_waiting(storage, pointer.current)
     document = read_document(storage, pointer.current)
     with told_of_damage(f"{storage.uri}/{layout.version_path(document.version)}/chips.parquet"):
         places = read_places(table_of(storage, document, "chips"))
@@ -129,6 +133,21 @@ def repack(
             shards.append(shard)
             on_shard(number + 1, len(buckets))
     return publish(storage, _draft(storage, document, counts, shards, report), scratch=scratch / "versions", held=held)
+
+
+def _refuse_waiting(storage: Storage, current: str) -> None:
+    """Raise where a version waits that no gates refused: it follows the current one, and would be left behind.
+
+    Raises:
+        DatasetError: naming it.
+    """
+    unjudged = [one.version for one in waiting(storage, current) if last_refusal(storage, one.version) is None]
+    if unjudged:
+        raise DatasetError(
+            f"{unjudged[-1]} waits for its validation, and follows {current}: packed anew, no gates could let it in",
+            where=storage.uri,
+            mend=shlex.join(["terraweft", "validate", storage.uri, "--version", unjudged[-1]]),
+        )
 
 
 def _draft(

@@ -28,9 +28,29 @@ def last_refusal(storage: Storage, version: str, gates: Gates | None = None) -> 
     return path if passed is False and not is_other else None
 
 
+def limits_of(storage: Storage, path: str) -> str:
+    """Gates by which a validation refused, each with the limits that it went by then: a recipe may have others by now.
+    Empty where its file does not say.
+    """
+    try:
+        refused = [gate for gate in json.loads(storage.read(path))["gates"] if not gate["holds"]]
+        return "; ".join(" ".join([str(gate["gate"]), _limits(gate["thresholds"])]).strip() for gate in refused)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError):
+        return ""
+
+
+def _limits(thresholds: dict[str, float]) -> str:
+    """Names and values, in brackets; nothing of none.
+
+    >>> _limits({"min_gain": 0.15, "max_pairs": 0.0}), _limits({})
+    ('(min_gain 0.15, max_pairs 0)', '')
+    """
+    return f"({', '.join(f'{name} {limit:g}' for name, limit in thresholds.items())})" if thresholds else ""
+
+
 def waiting(storage: Storage, current: str) -> list[DatasetDocument]:
     """Versions that were to replace the current one and that no gates let in, the oldest first. One that passed and is
-    not current was left again by hand.
+    not current was left again by hand, and so was one that was packed anew: readers had it at once.
 
     Args:
         storage: the dataset's root.
@@ -44,7 +64,7 @@ def waiting(storage: Storage, current: str) -> list[DatasetDocument]:
             one = read_document(storage, name)
         except DatasetError:  # nothing comes of it, and readers have the current one
             continue
-        was_to_wait = (one.recipe.get("publish") or {}).get("after_validation")
+        was_to_wait = (one.recipe.get("publish") or {}).get("after_validation") and "repacked_from" not in one.run
         if was_to_wait and one.parent_version == current and not _last_verdict(storage, name)[0]:
             found.append(one)
     return found

@@ -183,11 +183,11 @@ def refresh(
 
 
 @app.command()
-def check(dataset: DatasetArgument) -> None:
+def check(dataset: DatasetArgument, version: VersionOption = None) -> None:
     """Check every file, hash, count and promise of a dataset. Exit 1 where something is wrong."""
     from terraweft.commands import run_check
 
-    if not run_check(dataset, out):
+    if not run_check(dataset, version, out):
         raise typer.Exit(1)
 
 

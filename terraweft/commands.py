@@ -224,6 +224,7 @@ def report_build(result: BuildResult, out: Console) -> None:
         out.print(f"texts: {texts_line(result.paid)}", markup=False, soft_wrap=True)
     reused = f", {result.tiles_reused} of them from an earlier run" if result.tiles_reused else ""
     tiles = result.tiles_done + result.tiles_reused
+    named = ["--version", result.version] if result.waits else []
     print_pairs(
         out,
         f"{word} {result.version} in {result.seconds:.0f} s ({tiles} tiles{reused})",
@@ -231,8 +232,8 @@ def report_build(result: BuildResult, out: Console) -> None:
             "dataset": root,
             "report": f"{root}/versions/{result.version}/report/index.html",
             "card": f"{root}/versions/{result.version}/README.md",
-            "look": shlex.join(["terraweft", "show", root, *(["--version", result.version] if result.waits else [])]),
-            **({} if result.waits else {"check": shlex.join(["terraweft", "check", root])}),  # of the current one
+            "look": shlex.join(["terraweft", "show", root, *named]),
+            "check": shlex.join(["terraweft", "check", root, *named]),
         },
     )
 
@@ -258,7 +259,7 @@ def run_demo(to: Path, size: str, seed: int, workers: int | None, out: Console) 
         known = {**variables(recipe), SANDBOX_VARIABLE: server.stac_url}
         result = _build(recipe, folder, str(dataset), known, BuildOptions(workers), out)
     report_build(result, out)
-    sound = run_check(str(dataset), out)
+    sound = run_check(str(dataset), None, out)
     try:
         require_train()
     except MissingExtraError as error:
@@ -354,7 +355,7 @@ def write_index(source: str, to: Path, collections: tuple[str, ...], bbox: str |
     out.print(f"{count} items in {to} ({human_bytes(to.stat().st_size)})", markup=False, soft_wrap=True)
 
 
-def run_check(dataset: str, out: Console) -> bool:
+def run_check(dataset: str, version: str | None, out: Console) -> bool:
     """`terraweft check`: True where nothing is wrong."""
     from shards.check import check_dataset
 
@@ -368,7 +369,7 @@ def run_check(dataset: str, out: Console) -> bool:
         bars.reach(done, total)
 
     with Bars(out) as bars:
-        found = check_dataset(dataset, options=store_options(os.environ), statistics=True, on_shard=reach)
+        found = check_dataset(dataset, version, options=store_options(os.environ), statistics=True, on_shard=reach)
     for note in found.notes:
         out.print(f"note: {note}", style="yellow", markup=False, soft_wrap=True)
     for problem in found.problems:

@@ -118,7 +118,7 @@ def _over(found: Sequence[Freshness], today: date) -> dict[date, list[str]]:
 
 def _waiting(one: Freshness) -> str:
     """What is told of a version that waits for its validation."""
-    did = f"did not pass ({one.refused})" if one.refused else "waits for its validation"
+    did = f"did not pass {one.refused_by}".rstrip() + f" ({one.refused})" if one.refused else "waits for its validation"
     since = f", and readers get nothing new since {one.waits_since_utc:%Y-%m-%d %H:%M}"
     mend = shlex.join(["terraweft", "validate", one.dataset, "--version", one.waits])
     return f"{one.waits} {did}{since}: {mend}"

@@ -25,14 +25,15 @@ def open_dataset(uri: str | Path, version: str | None = None) -> Dataset:
     return open_version(uri, version, store_options(os.environ))
 
 
-def check(uri: str | Path, *, statistics: bool = False) -> CheckReport:
-    """Check a dataset: files and hashes of all versions, every sample, table and Zarr chip of the current one.
+def check(uri: str | Path, version: str | None = None, *, statistics: bool = False) -> CheckReport:
+    """Check a dataset: files and hashes of all versions, every sample, table and Zarr chip of one.
 
     Args:
         uri: the dataset's root, as for `open_dataset`.
+        version: name of a version; the one that the pointer names where None.
         statistics: also measure mean and deviation of every band again.
 
     Raises:
-        DatasetError: there is no dataset to check.
+        DatasetError: there is no dataset to check, or no such version.
     """
-    return check_dataset(uri, options=store_options(os.environ), statistics=statistics)
+    return check_dataset(uri, version, options=store_options(os.environ), statistics=statistics)

@@ -14,7 +14,7 @@ from shards.garbage import find_garbage, remove_garbage
 from shards.history import compare_versions, current_version, describe_versions, roll_back
 from shards.lock import dataset_lock
 from shards.storage import open_storage
-from shards.waiting import last_refusal, waiting
+from shards.waiting import last_refusal, limits_of, waiting
 from terraweft.console import Bars, human_bytes, print_pairs, print_table
 from terraweft.extras import needs
 
@@ -27,7 +27,7 @@ NAMED = 12
 def show_versions(dataset: str, out: Console) -> None:
     """`terraweft versions`."""
     storage = open_storage(dataset, store_options(os.environ))
-    rows, problems, found = [], [], describe_versions(storage)
+    rows, problems, refusals, found = [], [], [], describe_versions(storage)
     current = next((info.version for info in found if info.current), "")
     pending = {one.version for one in waiting(storage, current)}
     for info in found:
@@ -37,7 +37,9 @@ def show_versions(dataset: str, out: Console) -> None:
             rows.append((name, "damaged", *[""] * 6))
             continue
         if info.version in pending:
-            name = f"{name} {'-' if last_refusal(storage, info.version) else '?'}"
+            path = last_refusal(storage, info.version)
+            name = f"{name} {'-' if path else '?'}"
+            refusals += [f"{info.version} did not pass {limits_of(storage, path)}".rstrip()] if path else []
         diff = [str(info.diff.get(what, "")) for what in ("added", "changed", "removed")]
         failed = sum(info.counts["failed"].values())
         rows.append(
@@ -45,6 +47,8 @@ def show_versions(dataset: str, out: Console) -> None:
         )
     print_table(out, ("version", "chips", "failed", "added", "changed", "removed", "shards", "recipe"), rows)
     out.print(f"* current{PENDING if pending else ''}", style="dim", markup=False)
+    for refusal in refusals:
+        out.print(refusal, markup=False, soft_wrap=True)
     for problem in problems:
         out.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
 

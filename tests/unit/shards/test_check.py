@@ -50,6 +50,26 @@ def test_there_must_be_a_dataset(tmp_path: Path) -> None:
         check_dataset(tmp_path)
 
 
+def test_a_version_that_is_not_the_current_one_is_checked_by_its_name(dataset_root: Path) -> None:
+    """One that waits for its validation could only be checked once readers had it."""
+    first = open_dataset(dataset_root)
+    samples = [made_up.sample(number) for number in range(4)]
+    created = made_up.CREATED + timedelta(days=1)
+    waits = publish(first.storage, made_up.draft(dataset_root, samples, created=created), current=False).version
+    table = dataset_root / "versions" / waits / "texts.parquet"
+    pq.write_table(pq.read_table(table).slice(1), table)
+    assert check_dataset(dataset_root).version == first.version
+    found = check_dataset(dataset_root, waits)
+    assert (found.version, found.chips) == (waits, 4)
+    assert "differs from the texts.json members of the shards" in [problem.what for problem in found.problems]
+    (dataset_root / "terraweft.json").unlink()  # as the first of all, which waits
+    assert check_dataset(dataset_root, first.version).ok is False
+    assert check_dataset(dataset_root, first.version).chips == len(first)
+    for version, said in ((None, "there is no dataset"), ("../versions", "there is no version ../versions")):
+        with pytest.raises(DatasetError, match=said):
+            check_dataset(dataset_root, version)
+
+
 def _flip_pixel(root: Path) -> None:
     path = sorted((root / "shards").rglob("*.tar"))[0]
     content = bytearray(path.read_bytes())

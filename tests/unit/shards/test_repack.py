@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 
 from schemas.errors import DatasetError, IntegrityError
 from shards.check import check_dataset
+from shards.history import roll_back
 from shards.layout import version_path
 from shards.outcome_tables import write_outcomes
 from shards.reader import open_dataset
@@ -18,6 +20,7 @@ from shards.stored_tables import read_chips, read_outcomes, read_places, read_te
 from shards.tables import in_column_order, place_rows, write_chips
 from shards.text_table import write_texts
 from shards.version import publish
+from shards.waiting import waiting
 from tests.unit.shards import made_up
 
 
@@ -54,6 +57,29 @@ def test_repack_says_of_every_group_where_its_statistics_were_taken(tmp_path: Pa
     assert told == [kept["version"]] * (len(told) - 1) + [first.version]
     assert document.part_of("fusion") == first.version
     assert document.estimates["datasets"] == kept["datasets"]
+
+
+def test_repack_leaves_no_version_behind_that_waits_for_its_validation(tmp_path: Path) -> None:
+    """It moved the pointer from the version that the waiting one follows: no gates could let that in any more."""
+    storage = open_storage(tmp_path)
+    rule = {"name": "made-up", "format": 1, "publish": {"after_validation": True}}
+
+    def add(days: int, current: bool) -> str:
+        created = made_up.CREATED + timedelta(days=days)
+        samples = [made_up.sample(number) for number in range(2 + days)]
+        draft = made_up.draft(tmp_path, samples, created=created, recipe=rule, zarr_shard_chips=None)
+        return publish(storage, draft, current=current).version
+
+    first, second = add(0, True), add(1, False)
+    with pytest.raises(DatasetError, match=f"{second} waits for its validation, and follows {first}") as refused:
+        repack(storage, Sizes(buckets=3), scratch=tmp_path / "work")
+    assert f"validate {tmp_path} --version {second}" in refused.value.line()
+    assert [one.version for one in waiting(storage, first)] == [second]
+    storage.put(f"validations/{second}/20261201T000000Z.json", b'{"whole": true, "passed": false}')
+    packed = repack(storage, Sizes(buckets=3), scratch=tmp_path / "work")  # one that was refused holds nothing up
+    assert packed.published
+    roll_back(storage, first)
+    assert [one.version for one in waiting(storage, first)] == [second], "readers had the one packed anew at once"
 
 
 def test_repack_refuses_damaged_samples_and_publishes_nothing(dataset_root: Path) -> None:

@@ -48,12 +48,20 @@ def test_versions_that_wait_for_their_validation_are_marked(tmp_path: Path) -> N
         out = StringIO()
         show_versions(str(tmp_path), Console(file=out, width=200))
         rows = [line.split() for line in out.getvalue().splitlines()]
-        return {row[0]: row[1] for row in rows[1:-1]}
+        return {row[0]: row[1] for row in rows[1:] if row[0] != "*"}
 
     first = add(0, current=False)
     assert shown() == {first: "?"}
     second = add(1, current=True)
     third = add(2, current=False)
     assert shown() == {first: "1", second: "*", third: "?"}
-    storage.put(f"validations/{third}/20261201T000000Z.json", json.dumps({"whole": True, "passed": False}).encode())
-    assert shown() == {first: "1", second: "*", third: "-"}
+    path = f"validations/{third}/20261201T000000Z.json"
+    storage.put(path, json.dumps({"whole": True, "passed": False}).encode())
+    out = StringIO()
+    show_versions(str(tmp_path), Console(file=out, width=200))
+    assert f"{third} -" in out.getvalue()
+    gates = [{"gate": "noise", "holds": False, "thresholds": {"max_noise": 0.35}}, {"gate": "leak", "holds": True}]
+    storage.put(path, json.dumps({"whole": True, "passed": False, "gates": gates}).encode())
+    out = StringIO()
+    show_versions(str(tmp_path), Console(file=out, width=200))
+    assert f"{third} did not pass noise (max_noise 0.35)\n" in out.getvalue(), "the limit of then"
