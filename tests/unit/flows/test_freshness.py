@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -20,6 +21,7 @@ from flows.regions import load_regions
 from flows.told import TOLD
 from shards.storage import open_storage
 from shards.version import publish
+from terraweft.operate import _waiting
 from tests.unit.shards import made_up
 
 NOW = datetime(2026, 3, 10, 3, tzinfo=UTC)
@@ -35,6 +37,7 @@ regions:
 """
 WHOLE = "2022-12-31"
 """Last day of the sandbox's recipe."""
+GATE = {"gate": "noise", "holds": False, "thresholds": {"max_noise": 0.35}}
 
 
 @pytest.fixture
@@ -87,13 +90,13 @@ def test_a_row_whose_schedule_rests_breaks_no_promise(
     ("note", "state", "refused"),
     [
         (None, "stale", False),
-        ({"passed": False, "whole": True}, "stale", True),
+        ({"passed": False, "whole": True, "gates": [GATE]}, "stale", True),
         ({"passed": True, "whole": True}, "fresh", False),
     ],
     ids=["nobody can judge it", "refused", "passed, and left by hand"],
 )
 def test_runs_that_leave_a_version_waiting_keep_no_promise(
-    note: dict[str, bool] | None, state: str, refused: bool, site: Path, monkeypatch: pytest.MonkeyPatch
+    note: dict[str, Any] | None, state: str, refused: bool, site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every night's run ends well on a worker without torch, and readers stay with the version of last week."""
     monkeypatch.setattr(module, "_runs", lambda *_: (NOW - timedelta(hours=1), "Completed", None, False, None))
@@ -111,6 +114,9 @@ def test_runs_that_leave_a_version_waiting_keep_no_promise(
             storage.put(f"validations/{nights[-1]}/20260309T030000Z.json", json.dumps(note).encode())
     found = _of(site, "inn")
     assert (found.state, bool(found.refused)) == (state, refused)
+    assert found.refused_by == ("noise (max_noise 0.35)" if refused else ""), "the limit of then"
+    said = _waiting(found) if found.waits else ""
+    assert (f"{found.waits} did not pass noise (max_noise 0.35) (validations/" in said) is refused
     if state == "stale":
         assert (found.waits, found.waits_since_utc) == (nights[-1], NOW - timedelta(days=3))
         assert found.checked_utc == NOW - timedelta(days=3)

@@ -94,6 +94,20 @@ def two_sensors(means: np.ndarray[Any, Any], days: float = 1.0) -> set[str]:
     return {check.name for check in checks_of(Gathered(spectra={"a": one, "b": other}), RULE) if check.is_refused}
 
 
+def test_what_nobody_saw_is_not_judged_and_that_is_said() -> None:
+    """Of an optical modality under clouds the median of nothing was taken, with a warning on the terminal."""
+
+    def clouded(layer: LayerArrays) -> LayerArrays:
+        return replace(layer, valid=np.full_like(layer.valid, 2))
+
+    found = plausible(dataset_of(spoilt("s2", clouded)), RULE)
+    assert found.passed
+    assert {row["of"] for row in found.table} == {"s1 VV", "s1 VH"}
+    nothing = plausible(dataset_of(lambda one: spoilt("s1", clouded)(spoilt("s2", clouded)(one))), RULE)
+    assert nothing.passed is None
+    assert "has a clear pixel in the chips looked at" in nothing.said
+
+
 def test_sensors_of_one_place_agree_on_what_they_see() -> None:
     assert two_sensors(LEAF * 1.2) == set()
     assert two_sensors(LEAF[[0, 1, 2, 3, 5, 4]]) == {"max_misnamed"}  # swir bands under each other's names
