@@ -53,9 +53,11 @@ class StatisticsCheck:
                 name = f"{table.group} {band.name}"
                 if band.count != count:
                     yield f"{name}: {count} clear pixels in train, dataset.json says {band.count}"
-                elif count and (band.mean is None or band.std is None):
+                elif not count:
+                    continue
+                elif band.mean is None or band.std is None:
                     yield f"{name}: no mean and deviation, but {count} clear pixels in train"
-                elif count and band.mean is not None and band.std is not None:
+                else:
                     mean = total / count
                     std = float(np.sqrt(max(0.0, squares / count - mean**2)))
                     off = max(abs(mean - band.mean), abs(std - band.std))
