@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from chips.inputs import recipe_parts, tile_inputs, with_models
+from chips.inputs import PLACE, REGISTER, SCREEN, recipe_parts, tile_inputs, with_models
 from chips.plan import LayerPlan
 from flows.before import Before, Inputs
-from flows.compare import FAILED, NEW, Outlook, Touched, compare, may_be_kept, other_layers
+from flows.compare import FAILED, NEW, REFIT, Outlook, Touched, compare, may_be_kept, other_layers
 from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from schemas.dataset import BandTable, LayerTable
 from schemas.recipe import Recipe
@@ -152,3 +152,24 @@ def test_a_modality_is_done_again_with_those_that_it_hangs_on(sections: dict[str
     touched = touched_by(asked, ["landsat"])
     assert [one.read for one in touched.values()] == [read, read]
     assert [one.sample is None for one in touched.values()] == [read == {"s2", "landsat"}] * 2
+
+
+def test_what_is_done_again_to_a_chip_is_what_its_changes_ask_for() -> None:
+    def asks(read: str = "", why: str = "", again: bool = False) -> list[bool]:
+        chip = Touched(frozenset(read.split()), frozenset([why]), are_shifts_found_again=again)
+        return [chip.is_measured_again, chip.is_screened_again, chip.counts("s2")]
+
+    assert asks() == asks(why="captions") == [False, False, False]
+    assert asks(read="s2") == [True, True, True]
+    assert asks(read="landsat") == [True, True, False]
+    assert asks(why=REGISTER) == asks(again=True) == [True, False, False]
+    assert asks(why=SCREEN) == [False, True, False]
+    assert asks(why=PLACE) == asks(why=REFIT) == [False, False, True]
+
+
+def test_tiles_without_a_touched_chip_are_not_worked_on() -> None:
+    of_tile = {"a": Touched(frozenset(), frozenset([NEW]))}
+    assert Outlook({3: of_tile, 1: of_tile}).numbers(range(5)) == [1, 3]
+    assert Outlook({3: of_tile}).of_tile(2) == {}
+    assert Outlook().numbers(range(5)) == range(5)
+    assert Outlook().of_tile(2) is None

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from chips.fingerprint import Fingerprint
-from chips.inputs import REGISTER, SCREEN
-from flows.estimates import Estimates, shifts_part, twins_part
+from chips.inputs import FUSE, LABELS, REGISTER, SCREEN
+from chips.statistics import Summary
+from flows.estimates import Estimates, fusion_part, shifts_part, twins_part
 from flows.realign import Known, find_out
 from flows.reduce import frozen_findings
 from schemas.errors import DatasetError
+from tests.unit.chips.test_inputs import recipe
 from tests.unit.flows.test_realign import chip, first_pass, job
 
 PARTS = {REGISTER: "r", SCREEN: "s", "s2": "2", "landsat": "l"}
@@ -41,6 +43,46 @@ def test_shifts_hold_when_the_screening_is_edited(edited: str, known: Known) -> 
     parts = PARTS | ({edited: "other"} if edited else {})
     assert frozen_findings(found().holding(parts, MODALITY_OF)) == known
     assert Estimates.from_dict(found().to_dict()) == found()
+
+
+def test_statistics_hold_of_the_groups_whose_modality_is_the_same_and_that_had_pixels() -> None:
+    bands = {"s2": {"B02": Summary(3, 0.1, 0.2)}, "landsat": {"red": Summary(3, 0.1, 0.2)}, "s1": {}}
+    known = Estimates(
+        bands=bands,
+        bands_parts={"s2": "2", "landsat": "l", "s1": "1"},
+        fusion={"a": 1},
+        fusion_part=fusion_part(PARTS),
+        buckets={"train": 2},
+    )
+    parts, modality_of = PARTS | {"landsat": "other", "s1": "1"}, MODALITY_OF | {"s1": "s1"}
+    held = known.holding(parts, modality_of)
+    assert (held.bands, held.bands_parts) == ({"s2": bands["s2"]}, {"s2": "2"})
+    assert (held.fusion, held.fusion_part) == (known.fusion, known.fusion_part)
+    assert known.holding(parts | {FUSE: "other"}, modality_of).fusion is None
+    assert known.holding(parts, modality_of, refit=True) == Estimates(buckets={"train": 2})
+
+
+def test_a_group_of_no_modality_any_more_moves_nothing() -> None:
+    known = Estimates(bands_parts={"s2": "2", "gone": "g"})
+    assert known.components(MODALITY_OF) == {"s2"}
+    assert Estimates(fusion_part="f").components(MODALITY_OF) == {LABELS, FUSE}
+    assert found().components(MODALITY_OF) == {"s2", "landsat"}
+
+
+def test_a_chip_goes_by_shifts_and_twins_only_where_the_recipe_moves_or_rejects_by_them() -> None:
+    known = found()
+    assert set(known.models(recipe(screen__near_duplicates="report"))) == {FUSE}
+    by_scene = recipe(register__mode="correct", register__correct_by="scene")
+    shifts = {name: known.models(by_scene)[name] for name in ("s2", "landsat")}
+    assert len(set(shifts.values())) == 1
+    assert all(shifts.values())
+    assert set(known.models(recipe(register__mode="reject", register__correct_by="scene"))) == {FUSE, "s2", "landsat"}
+    for unmoved in ({"register__mode": "correct"}, {"register__mode": "measure", "register__correct_by": "scene"}):
+        assert set(known.models(recipe(**unmoved))) == {FUSE}
+    rejecting = recipe(screen__near_duplicates="reject")
+    assert known.models(rejecting)[SCREEN]
+    assert set(Estimates().models(by_scene).values()) == {""}
+    assert set(Estimates().models(rejecting).values()) == {""}
 
 
 def test_of_format_1_shifts_and_twins_hold_together() -> None:

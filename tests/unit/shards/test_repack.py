@@ -25,7 +25,13 @@ from tests.unit.shards import made_up
 
 
 @pytest.mark.parametrize(
-    ("sizes", "train"), [(Sizes(buckets=3), 3), (Sizes(buckets={"train": 4}), 4), (Sizes(shard_chips=2), 3)]
+    ("sizes", "train"),
+    [
+        (Sizes(buckets=3), 3),
+        (Sizes(buckets={"train": 4}), 4),
+        (Sizes(shard_chips=2), 3),
+        (Sizes(shard_bytes=72_000), 3),
+    ],
 )
 def test_repack_changes_shards_and_no_chip(dataset_root: Path, sizes: Sizes, train: int) -> None:
     before = open_dataset(dataset_root)
@@ -33,6 +39,7 @@ def test_repack_changes_shards_and_no_chip(dataset_root: Path, sizes: Sizes, tra
     after = open_dataset(dataset_root)
     assert (result.published, after.version) == (True, result.version)
     assert after.document.splits["buckets"]["train"] == train
+    assert {**after.document.splits, "buckets": ()} == {**before.document.splits, "buckets": ()}
     assert {record.bucket for record in after.document.shards if record.split == "train"} <= set(range(train))
     assert (result.diff["added"], result.diff["changed"], result.diff["removed"]) == (0, 0, 0)
     assert result.diff["unchanged"] == len(after) == len(before)
@@ -104,6 +111,11 @@ def test_a_table_that_was_changed_on_its_disk_is_not_made_the_next_version_s(dat
     with pytest.raises(DatasetError, match="its bytes are not those"):
         repack(open_storage(dataset_root), Sizes(buckets=5), scratch=dataset_root / "work")
     assert open_dataset(dataset_root).version == before.version
+
+
+def test_where_there_is_no_dataset_nothing_is_packed_again(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there is no dataset"):
+        repack(open_storage(tmp_path), Sizes(buckets=2), scratch=tmp_path / "work")
 
 
 def test_no_bucket_is_refused(dataset_root: Path) -> None:

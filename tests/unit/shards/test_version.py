@@ -321,6 +321,16 @@ def test_without_zarr_there_is_no_zarr(tmp_path: Path) -> None:
         open_dataset(tmp_path).xarray("s2_10m")
 
 
+@pytest.mark.parametrize("length", [None, 5000])
+def test_a_shard_that_is_gone_or_cut_is_not_published(tmp_path: Path, length: int | None) -> None:
+    draft = made_up.draft(tmp_path, [made_up.sample(n) for n in range(3)], zarr_shard_chips=None)
+    path = tmp_path / draft.shards[0].record.path
+    path.unlink() if length is None else os.truncate(path, length)
+    with pytest.raises(IntegrityError, match=r"1 shard\(s\) are not there, or are cut, first shards/train/"):
+        publish(open_storage(tmp_path), draft)
+    assert list_versions(open_storage(tmp_path)) == []
+
+
 def test_another_scheme_is_one_line() -> None:
     with pytest.raises(DatasetError, match=r"ftp:// holds no dataset") as caught:
         open_dataset("ftp://host/dataset?token=1")
