@@ -94,8 +94,12 @@ def test_what_rejected_a_chip_may_be_what_the_recipe_lost(reason: str, changed: 
     assert may_be_kept(reason, changed) is answer
 
 
-def outlook_of(asked: Recipe, redo: list[str], split: str = "train", then_steps: Mapping[str, str] = STEPS) -> Outlook:
-    """What `compare` says of two chips that the parent kept in a split under the same recipe, made by some steps."""
+def outlook_of(
+    asked: Recipe, redo: list[str], split: str = "train", then_steps: Mapping[str, str] = STEPS, fate: str = "kept"
+) -> Outlook:
+    """What `compare` says of two chips that the parent kept in a split under the same recipe, made by some steps; or
+    that failed there, or were rejected for the reason ``fate``.
+    """
     parts, before_parts, chips = (
         recipe_parts(asked, STEPS),
         recipe_parts(asked, then_steps),
@@ -116,7 +120,9 @@ def outlook_of(asked: Recipe, redo: list[str], split: str = "train", then_steps:
     )
     plan: Any = SimpleNamespace(recipe=asked, layers=[S2, LANDSAT], numbers=range(1), tile=lambda number: chips)
     sample: Any = SimpleNamespace(split=split)
-    before = Before(document, known, inputs, places=dict.fromkeys(inputs, sample))
+    ids = tuple(inputs)
+    fates: dict[str, Any] = {"kept": {"places": dict.fromkeys(ids, sample)}, "failed": {"failed": frozenset(ids)}}
+    before = Before(document, known, inputs, **fates.get(fate, {"rejected": dict.fromkeys(ids, fate)}))
     return compare(plan, parts, before, redo=redo)
 
 
@@ -173,3 +179,27 @@ def test_tiles_without_a_touched_chip_are_not_worked_on() -> None:
     assert Outlook({3: of_tile}).of_tile(2) == {}
     assert Outlook().numbers(range(5)) == range(5)
     assert Outlook().of_tile(2) is None
+
+
+def test_a_chip_that_failed_is_read_again_whatever_its_inputs() -> None:
+    (of_tile,) = (outlook_of(recipe(), [], fate="failed").touched or {}).values()
+    assert {chip.why for chip in of_tile.values()} == {frozenset([FAILED])}
+    assert {chip.read for chip in of_tile.values()} == {frozenset(["s2", "landsat"])}
+
+
+@pytest.mark.parametrize(
+    ("mode", "redo", "touched"),
+    [
+        ("measure", [], 0),
+        ("measure", ["captions"], 0),
+        ("measure", ["landsat"], 2),
+        ("measure", [SCREEN], 2),
+        ("measure", [REGISTER], 0),
+        ("reject", [REGISTER], 2),
+    ],
+)
+def test_a_rejected_chip_is_judged_again_where_what_may_reject_it_is_another(
+    mode: str, redo: list[str], touched: int
+) -> None:
+    found = outlook_of(recipe(register__mode=mode), redo, fate="s2.min_dates").touched or {}
+    assert sum(len(of_tile) for of_tile in found.values()) == touched

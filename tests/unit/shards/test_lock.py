@@ -57,6 +57,8 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     process.stdout.close()
     with DatasetLock(tmp_path, "mine"):
         assert '"owner": "mine"' in (tmp_path / "work/lock.json").read_text()
+        with pytest.raises(DatasetError, match=f"dataset: mine, process {os.getpid()} on "):
+            DatasetLock(tmp_path, "third").acquire()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
