@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of, summed_after
+from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of, summed_after, summed_before
 from captioners.mentions import Mention, find_places
+from captioners.quantities import Number
 
 _PART = (
     r"(?:parts?|portions?|shares?|areas?|proportions?|fractions?|sections?|swathe?s?|tracts?|expanses?|percentage|"
@@ -41,7 +42,6 @@ _IS_WIDE = re.compile(
     r" (?:is|are) (?:very |quite |particularly )?(?:extensive|expansive|widespread|abundant)\b(?! (?:than|as))", re.I
 )
 _THAN = re.compile(r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?\bthan (?:the )?$", re.I)
-_ADDED = re.compile(r"\b(?:together|combined|jointly)\b", re.I)
 _BY = re.compile(
     r"\b(?:(?P<much>far|much|considerably|vastly|substantially)|(?:slightly|marginally|a little|narrowly|just)) "
     r"(?:ahead of|behind|(?:more|larger|greater|bigger|less|fewer|smaller)\b[^.;,]*?\bthan) (?:the )?$",
@@ -57,6 +57,7 @@ def amounts(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
     yield from _than_sum(said)
     yield from _by_how_much(said)
+    yield from _than_others(said)
     for match in _TOLD.finditer(said.text):
         is_small = bool(match.group("small") or match.group("minor"))
         if re.search(r"\b(?:no|not|none|second|third|than)\b[^.;,]*$", said.text[: match.start()], re.I):
@@ -107,6 +108,41 @@ def _than_sum(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0).strip()!r}, but together they have {total:.1f}%"
 
 
+_OTHERS = r"(?:all|every)(?: of)?(?: the)? (?:other|remaining)(?: land)?(?: (?:covers?|class(?:es)?)(?: types?)?|s)?"
+_TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
+_THAN_OTHERS = re.compile(
+    rf"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?"
+    rf"\bthan (?:that of )?{_OTHERS} {_TOGETHER}\b",
+    re.I,
+)
+_OTHERS_HAVE = re.compile(
+    rf"\b{_OTHERS}(?: {_TOGETHER})? (?:account for|make up|cover|take up|amount to|total)\s+$", re.I
+)
+
+
+def _than_others(said: Said) -> Iterable[Claim]:
+    """``A covers more ground than all other covers together``, in the whole scene."""
+    for match in _THAN_OTHERS.finditer(said.text):
+        one = said.before(match.start())
+        said.judge(match)
+        if one is None or find_places(said.text):
+            yield "comparison", f"{match.group(0)!r} is told by no fact"
+            continue
+        low, high = said.share(one)
+        if low >= 50.0 if match.group("less") else high <= 50.0:
+            yield "comparison", f"{match.group(0)!r} is the wrong way round"
+
+
+def of_all_others(said: Said, number: Number) -> float | None:
+    """Percent that all covers but those of the text before have, where a figure tells that ("all other covers together
+    account for 43%"); None where it tells another.
+    """
+    if number.kind != "percent" or not _OTHERS_HAVE.search(said.text[: number.start]):
+        return None
+    told = [m for m in said.mentions if m.end <= number.start] or said.earlier
+    return sum(c.share for c in said.reading.classes) - percent_of(said, told, "") if told else None
+
+
 def _by_how_much(said: Said) -> Iterable[Claim]:
     """``A is far ahead of B``, ``A covers slightly more ground than B``, in the whole scene."""
     for other in said.mentions:
@@ -114,9 +150,11 @@ def _by_how_much(said: Said) -> Iterable[Claim]:
         one = said.before(match.start()) if match else None
         if match is None or one is None or one.concept == other.concept or find_places(said.text):
             continue
-        if _ADDED.search(said.text):
-            continue  # sums are compared by `_than_sum`
-        pairs = [(a, b) for a in said.share(one) for b in said.share(other) if a > 0 and b > 0]
+        if summed_after(said, other.start):
+            continue  # `_than_sum` knows
+        added = summed_before(said, one.end)
+        mine = [percent_of(said, added, "")] if added else said.share(one)
+        pairs = [(a, b) for a in mine for b in said.share(other) if a > 0 and b > 0]
         ratios = [max(a, b) / min(a, b) for a, b in pairs]
         if ratios and (max(ratios) < MUCH if match.group("much") else min(ratios) > LITTLE):
             yield "comparison", f"{match.group(0).strip()!r} does not fit their shares"

@@ -87,7 +87,11 @@ _OF = re.compile(
     re.I,
 )
 _AND_ALSO = re.compile(r",?\s+(?:and|but)\s+(?:also\s+)?", re.I)
-_LEVEL_OF = re.compile(r"\b(?:lies?|lying|is|are|sits?|found|situated) (?P<way>above|below|beneath) (?:the )?", re.I)
+_LEVEL_OF = re.compile(
+    r"\b(?:lies?|lying|is|are|sits?|found|situated) "
+    r"(?:(?:immediately|just|directly|right|far) )?(?P<way>above|below|beneath) (?:the )?",
+    re.I,
+)
 _SIDES = {"right": "east", "left": "west", "above": "north", "below": "south", "beneath": "south"}
 _SEEN = re.compile(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
 

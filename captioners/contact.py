@@ -14,7 +14,7 @@ from captioners.reading import Reading
 
 def contact(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_border, _meeting, _longest, _border_length, _enclosure):
+    for rule in (_border, _borders_only, _meeting, _longest, _border_length, _enclosure):
         yield from rule(said)
 
 
@@ -58,6 +58,30 @@ def _border(said: Said) -> Iterable[Claim]:
         is_list = _LIST_ENDS.match(said.text, others[-1].end) or " both " in said.text[match.start() : other.start]
         if any(_are_apart(said, one, each) for each in (others if is_list else [other])):
             yield "relation", f"{match.group(0).strip()!r}, but they do not touch"
+
+
+_TOUCHES = r"(?:borders?(?: on)?|adjoins?|abuts?|meets?|touch(?:es)?|is bordered by|are bordered by)"
+_ONLY_ON = re.compile(rf"\s+(?:only )?{_TOUCHES} (?:only|solely|exclusively|nothing but)(?: on)? (?:the )?", re.I)
+_EVERY_OTHER = r"(?:every|each|all(?: of)?(?: the)?)(?: \w+)? other (?:land )?(?:cover|class)(?:es|s)?(?: types?)?"
+_ON_ALL = re.compile(rf"\s+{_TOUCHES} {_EVERY_OTHER}\b", re.I)
+_ALL_ON = re.compile(rf"\b{_EVERY_OTHER} {_TOUCHES} (?:the )?$", re.I)
+
+
+def _borders_only(said: Said) -> Iterable[Claim]:
+    """``A borders only on B and C``, ``A borders every other cover``, ``all other covers border on A``."""
+    met = [set(map(int, i.split(".")[1:])) for i in said.reading.by_id if i.startswith("border.")]
+    for one in said.mentions:
+        own = {c.code for c in said.classes_of(one.concept)}
+        around = {code for pair in met if pair & own for code in pair} - own
+        after = said.after(one.end)
+        only = _ONLY_ON.fullmatch(said.text, one.end, after.start) if after is not None else None
+        every = _ON_ALL.match(said.text, one.end) or _ALL_ON.search(said.text[: one.start])
+        if own and after is not None and only:
+            told = {c.code for m in listed_after(said, after.start) for c in said.classes_of(m.concept)}
+            if not around <= told:
+                yield "relation", f"{only.group(0).strip()!r}, but it meets others too"
+        if own and every and around != {c.code for c in said.reading.classes} - own:
+            yield "relation", f"{every.group(0).strip()!r}, but one of them it does not meet"
 
 
 _MEET = re.compile(
@@ -147,7 +171,8 @@ _AROUND = re.compile(
     re.I,
 )
 _SURROUNDS = re.compile(
-    r"\b(?:surrounds?|encloses?|encircles?|rings?|(?<!the )surrounding|enclosing|encircling)\s"
+    r"\b(?:surrounds?|encloses?|encircles?|rings?|(?<!the )surrounding|enclosing|encircling|wraps? around|"
+    r"(?:belt|ring|band|girdle|collar|frame|fringe|margin|strip)s? (?:all )?around)\s"
     r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
     re.I,
 )

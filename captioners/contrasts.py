@@ -10,7 +10,7 @@ from math import inf
 from captioners.claims import Claim, Said
 from captioners.listed import percent_of
 from captioners.mentions import Mention, Place, find_places
-from captioners.orders import FACTORS, NEARLY, OPEN, ROUNDED
+from captioners.multiples import FACTORS, NEARLY, OPEN, ROUNDED
 
 
 def contrasts(said: Said) -> Iterable[Claim]:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from captioners.claims import Claim, Said
 from captioners.contact import share_edge
 from captioners.lexicon import concepts_of, nouns_of
-from captioners.listed import ONE_PART
+from captioners.listed import ONE_PART, joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.patches import edges_of_largest, edges_reached
 from captioners.reading import ClassReading, Reading
-from captioners.regions import PLACE_REGIONS, parts_of, region_bounds
+from captioners.regions import PLACE_REGIONS, QUADRANTS, parts_of, region_bounds
 
 _NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _CONTACT = r"(?:touch|meet|adjoin|abut|border(?: on)?|share (?:a|any) (?:border|boundary|edge)(?: with)?)"
@@ -100,7 +100,13 @@ def judged(said: Said, mapped: frozenset[str]) -> tuple[str, list[Claim]]:
             text = _blanked(text, match)
     text, wrong = _unreached(said, text, mapped)
     found += wrong
-    for start, end, one, where in (*_nowhere(said), *_neither(said), *_none_of(said), *_none_of_it(said)):
+    for start, end, one, where in (
+        *_nowhere(said),
+        *_neither(said),
+        *_none_of(said),
+        *_none_of_it(said),
+        *_absent_from(said),
+    ):
         missing = [is_missing_from(said.reading, said.classes_of, one.concept, place) for place in where]
         if all(missing):
             text = text[:start] + " " * (end - start) + text[end:]
@@ -228,6 +234,36 @@ def _none_of_it(said: Said) -> Iterable[Denial]:
         one = next((m for m in reversed(said.mentions) if head is not None and m.end <= head.start()), None)
         if head is not None and one is not None and _CLAUSE_END.match(said.text, place.end):
             yield head.start(), place.end, one, [place]
+
+
+_ABSENT_FROM = re.compile(
+    r" (?:is|are) (?:(?:entirely|wholly|completely|altogether) )?(?:absent|missing)(?P<only> only)? (?:from|in) "
+    r"(?P<but>(?:every|each|all) (?:quarter|quadrant)s?,? (?:except|but|save|other than|apart from)(?: for)?(?: in)? )?"
+    r"(?:the )?",
+    re.I,
+)
+
+
+def _absent_from(said: Said) -> Iterable[Denial]:
+    """``A is absent from the north and the east``, ``only from the north-west``, ``from every quarter except the
+    east``: of these two it lies in every other quarter.
+    """
+    places = find_places(said.text)
+    for one in said.mentions:
+        rank = next((n for n, p in enumerate(places) if _ABSENT_FROM.fullmatch(said.text, one.end, p.start)), None)
+        match = _ABSENT_FROM.match(said.text, one.end)
+        if rank is None or match is None:
+            continue
+        told = joined_places(said.text, places[rank:])
+        others = [replace(told[0], region=q, form="") for q in QUADRANTS if q not in {p.region for p in told}]
+        where, rest = (others, told) if match.group("but") else (told, others)
+        if (match.group("only") or match.group("but")) and not (
+            all(p.region in QUADRANTS for p in told)
+            and all(is_missing_from(said.reading, said.classes_of, one.concept, p) is False for p in rest)
+        ):
+            continue
+        if _CLAUSE_END.match(said.text, told[-1].end) and not _TURNED.search(said.text[: one.start]):
+            yield one.start, told[-1].end, one, where
 
 
 def _lacks(text: str, place: Place, after: Mention) -> bool:

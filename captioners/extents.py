@@ -36,7 +36,8 @@ _LEAST = (
     ),
     (
         re.compile(
-            rf"(?<!almost )(?<!nearly )(?<!virtually )(?<!practically )(?:\b(?:entirely|completely|exclusively|"
+            rf"(?<!almost )(?<!nearly )(?<!virtually )(?<!practically )(?:\b(?:entirely"
+            r"(?! (?:in|within|along) the (?:north|south|east|west|middle|cent|upper|lower))|completely|exclusively|"
             r"the whole of|the entire(?! (?:width|height|length|breadth|extent))|nothing but|from edge to edge|"
             rf"the lot) ?\b|"
             rf"\ball of the (?:mapped )?{GROUND}\b)",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners import attributed
+from captioners.amounts import of_all_others
 from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Claim, Said
 from captioners.dated import told_then, told_way
@@ -126,6 +127,8 @@ def _percents(said: Said, percents: Sequence[Number]) -> Iterable[Claim]:
         if not near and (some := attributed.of_rank(text, [c.share for c in said.reading.classes])) is not None:
             said.judge(some[0])
             values = [sum(some[1])]
+        if (left := of_all_others(said, number)) is not None:
+            values = [left]
         if _REMAINING.search(text[: number.start]):  # all that is told after it; `whole` asks whether that is all
             values += _sums(said, [m for m in asserted if m.start >= number.end], regions)
         if not any(number.allows(v) for v in values):

@@ -30,7 +30,12 @@ def levels(said: Said) -> Iterable[Claim]:
 _INDEX = re.compile(r"\b(?P<name>NDVI|NDWI|NDBI)\b|\b(?:green\w*|vegetation)\b", re.I)
 _HIGHER = re.compile(
     r"\b(?:(?P<up>higher|more|greater|greener|denser|stronger)|lower|less(?: green)?|sparser|weaker)\b"
-    r"[^.;]*?\bthan\b",
+    r"[^.;]*?\b(?:than|compared (?:with|to))\b",
+    re.I,
+)
+_BESIDE_THEN = re.compile(
+    r"\bcompared (?:with|to)\b[^.;]*?"
+    r"\b(?:(?P<up>higher|greater|greener|denser|stronger)|lower|less green|sparser|weaker)\b",
     re.I,
 )
 
@@ -46,8 +51,14 @@ def _levels(said: Said) -> list[tuple[str, float]]:
 
 def _dates(said: Said) -> Iterable[Claim]:
     """``NDVI was higher in March than in July``, ``greener in spring than in summer``."""
-    match, known = _HIGHER.search(said.text), dict(_levels(said))
-    when = moments(said.text, said.reading) if match and known else []
+    known, before = dict(_levels(said)), _BESIDE_THEN.search(said.text)
+    when = moments(said.text, said.reading) if known else []
+    if before is not None and len(when) == 2 and before.start() < when[0][0] < before.end():
+        first, second = ([known[day] for day in days if day in known] for _, days in when)
+        if len(first) == len(second) == 1 and ((second <= first) if before.group("up") else (second >= first)):
+            yield "trend", f"{before.group(0)!r} is the wrong way round"
+        return
+    match = _HIGHER.search(said.text)
     if match is None or len(when) != 2 or not match.start() <= when[1][0] or when[1][0] < match.end():
         return
     said.judge(match)
@@ -258,7 +269,7 @@ _LIES_HIGH = re.compile(
     r"(?! (?:half|part|quarter|edge|third|left|right))",
     re.I,
 )
-_OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|relief)\b|\bthan the\b", re.I)
+_OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|altitudes?|relief)\b|\bthan the\b", re.I)
 _OF_SHARES = re.compile(r"\b(?:shares?|proportions?|percentage|coverage|ND[VWB]I|index|backscatter)\b", re.I)
 _OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
 

@@ -112,7 +112,9 @@ def listed_after(said: Said, start: int) -> list[Mention]:
     return named
 
 
-_SUMMED = re.compile(r"\s+(?:(?:put |taken )?together|combined|jointly)\b", re.I)
+_TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
+_SUMMED = re.compile(rf"\s+{_TOGETHER}\b", re.I)
+_SUMMED_AHEAD = re.compile(rf"\b{_TOGETHER},? (?:the )?$", re.I)
 
 
 def summed_after(said: Said, start: int) -> list[Mention]:
@@ -128,9 +130,18 @@ def listed_before(said: Said, end: int) -> list[Mention]:
         between = said.text[one.end : end]
         if not (JOINED.fullmatch(between) if named else not re.search(r"[,;.]", between)):
             break
-        named.append(one)
+        named.insert(0, one)
         end = one.start
     return named
+
+
+def summed_before(said: Said, end: int) -> list[Mention]:
+    """The covers of a list that ends at a verb and whose sum is meant: ``A and B combined cover``; else none."""
+    named = listed_before(said, end)
+    is_sum = len(named) > 1 and (
+        _SUMMED.match(said.text, named[-1].end) or _SUMMED_AHEAD.search(said.text[: named[0].start])
+    )
+    return named if is_sum else []
 
 
 def list_around(near: Sequence[Mention], mentions: Sequence[Mention], text: str) -> list[Mention]:

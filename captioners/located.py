@@ -17,7 +17,7 @@ from captioners.mapped import is_of_map, is_on_map
 from captioners.mentions import find_places
 from captioners.placed import lies, tells
 from captioners.quantities import find_numbers
-from captioners.spread import are_left_out, is_least_there
+from captioners.spread import are_left_out, is_least_there, is_without
 
 STRONG = re.compile(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
@@ -53,6 +53,8 @@ def located(said: Said) -> Iterable[Claim]:
             place.region[0] in "nsew" and set(place.region) & set(slope) and any(f.kind == "terrain" for f in cited)
         ):
             continue  # "more trees in the east than in the west", "the ground falls to the south": rules know
+        if is_without(said, place):
+            continue  # "the south-east is the only quarter without trees": `spread` knows
         if _RELATIVE.match(text[place.end :]) and len(asserted) > 1:
             continue  # "to the north of the water": `claims` knows
         if attributed.is_judged_elsewhere(text[: place.start], names_a_cover=bool(asserted)):

@@ -234,7 +234,8 @@ _THROUGH = re.compile(
     r"goes|leading|running|winding|heading|flowing) (?:\w+ )?"
     r"(?:to|into|towards?|from|past|around|beside|by|along|behind|near|at)|"
     r"(?:serves|drains|feeds|borders|bounds|splits|cuts|separates|reaches|enters|leaves)|"
-    r"(?P<way>(?:north|south)?-?(?:north|south|east|west) of))\s+(?:the |an? )?$",
+    r"(?P<way>(?:north|south)?-?(?:north|south|east|west) of)|bypass(?:es)?)\s+"
+    r"(?:(?:the |an? )?(?:\w+ )?(?:edge|margin|border|side|bank|shore|heart|centre|middle)s? of )?(?:the |an? )?$",
     re.I,
 )
 _FOLLOWS = re.compile(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)

@@ -1,9 +1,10 @@
-"""What a sentence claims of the order of covers: which is more, equal, so many times another, first, second or last."""
+"""What a sentence claims of the order of covers: which is more, first, second or last."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 from captioners.claims import Claim, Said
 from captioners.listed import (
@@ -11,10 +12,10 @@ from captioners.listed import (
     IN_SO_MANY,
     clause_region,
     listed_after,
-    listed_before,
     percent_of,
     shares_in,
     summed_after,
+    summed_before,
 )
 from captioners.mentions import Mention, find_places
 from captioners.quantities import LEADING, find_numbers
@@ -22,7 +23,7 @@ from captioners.quantities import LEADING, find_numbers
 
 def orders(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    rules = (_comparison, _higher, _points, _verb, _than_all, _beside, _equal, _each, _times, _order, _rank, _place)
+    rules = (_comparison, _higher, _points, _verb, _than_all, _beside, _order, _rank, _both_ends, _place)
     for rule in rules:
         yield from rule(said)
 
@@ -45,14 +46,17 @@ def _comparison(said: Said) -> Iterable[Claim]:
         said.judge(match)
         if summed_after(said, other.start):
             continue  # `amounts` knows
-        (low, high), (other_low, other_high) = _both(said, one, other, match)
+        (low, high), (other_low, other_high) = both_shares(said, one, other, match)
+        added = [] if inside else summed_before(said, match.start())
+        if added:
+            low = high = percent_of(said, added, clause_region(said, added[0].start, other.end))
         less = match.group(1).lower() in _LESS
         holds = low < other_high if less else high > other_low
         if not holds:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
 
 
-def _both(
+def both_shares(
     said: Said, one: Mention, other: Mention, match: re.Match[str]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and most percent of two covers that words compare, in the part of the scene of which they do."""
@@ -82,7 +86,7 @@ def _higher(said: Said) -> Iterable[Claim]:
         if one is None or other is None or one.concept == other.concept:
             continue
         said.judge(match)
-        (low, high), (other_low, other_high) = _both(said, one, other, match)
+        (low, high), (other_low, other_high) = both_shares(said, one, other, match)
         if not (low < other_high if match.group("less") or match.group("lower") else high > other_low):
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
     if _RATIO.search(said.text) and len(said.mentions) > 1:
@@ -196,6 +200,33 @@ def _rank(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{match.group(0)!r} is another"
 
 
+_WIDEST, _RAREST = (
+    rf"(?:{words}|{more} (?:widespread|common|extensive|abundant))(?: (?:single )?(?:land )?(?:cover|class)(?: type)?)?"
+    for words, more in (("largest|biggest|commonest", "most"), ("smallest|rarest|scarcest", "least"))
+)
+_BOTH_ENDS = re.compile(
+    rf"\s+(?:is|are) (?:by far )?the (?:(?P<most>{_WIDEST})|{_RAREST}),? (?:and|while|whereas) (?:the )?$", re.I
+)
+_OTHER_END = re.compile(
+    rf"\s+(?:(?:is|are) )?(?:by far )?the (?:(?P<most>{_WIDEST}|most)|{_RAREST}|least)(?=\s*[.,;])", re.I
+)
+
+
+def _both_ends(said: Said) -> Iterable[Claim]:
+    """``A is the most extensive cover and B the least``: of all covers, in the whole scene."""
+    for one, other in pairwise(said.mentions):
+        first = _BOTH_ENDS.match(said.text[: other.start], one.end)
+        second = _OTHER_END.match(said.text, other.end) if first else None
+        if first is None or second is None or find_places(said.text):
+            continue
+        said.judge(first)
+        said.judge(second)
+        shares = [c.share for c in said.reading.classes]
+        for match, (low, high) in ((first, said.share(one)), (second, said.share(other))):
+            if (high < max(shares) - 1e-6) if match.group("most") else (low > min(shares) + 1e-6):
+                yield "comparison", f"{match.group(0).strip()!r} is another"
+
+
 def _is_last(match: re.Match[str]) -> bool:
     return match.group("top").lower().startswith(("small", "least", "rarest"))
 
@@ -299,110 +330,3 @@ def _beside(said: Said) -> Iterable[Claim]:
         more, less = (other, one) if match.group("less") else (one, other)
         if said.share(more)[1] <= said.share(less)[0]:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
-
-
-_EQUAL = re.compile(
-    r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|"
-    r"equally (?:common|large|extensive|widespread|abundant|high|well represented)|in equal measure|"
-    r"the same (?:share|area|amount|extent)|share (?:the \w+ )?equally|evenly (?:divided|split|shared))\b",
-    re.I,
-)
-_ALIKE = re.compile(
-    r"\b(?:equal in (?:area|extent|size|share)|"
-    r"(?:of|in|have|cover(?:ing)?|occupy(?:ing)?|take up|taking up|hold|share|with) (?:an? |the )?"
-    r"(?:\w+ly |about |almost )?"
-    r"(?:similar|comparable|equal) (?:extent|area|size|share|amount|proportion)s?|"
-    r"(?:similar|comparable) in (?:area|extent|size|share))\b",
-    re.I,
-)
-"""Of covers that are named together; else it may be said of the patches of one."""
-NEARLY = 1.25
-"""Shares may be called equal up to this ratio."""
-ROUNDED = 1.2
-"""A multiple may be off by this ratio: from 2.5 on a cover is three times another."""
-
-
-def _equal(said: Said) -> Iterable[Claim]:
-    """``A and B cover equal shares``."""
-    match, alike = _EQUAL.search(said.text), _ALIKE.search(said.text)
-    named = said.mentions if match else listed_before(said, alike.start()) if alike else ()
-    match = match or alike
-    if not match or len(named) < 2:
-        return
-    said.judge(match)
-    region = clause_region(said, min(match.start(), named[0].start), max(match.end(), named[-1].end))
-    shares = [shares_in(said, one, region) for one in named]
-    if max(low for low, _ in shares) > NEARLY * min(high for _, high in shares):
-        yield "comparison", f"{match.group(0)!r}, but they are not"
-
-
-_EACH = re.compile(r"\b(?:each|both)\b[^,;.]{0,48}$", re.I)
-_APIECE = re.compile(r"[^,;.\d]{0,32}\b(?:each|apiece)\b", re.I)
-
-
-def _each(said: Said) -> Iterable[Claim]:
-    """``A and B, each covering 7%``: the figure is that of every one of them."""
-    numbers = [n for n in find_numbers(said.text) if n.kind == "percent"]
-    number = numbers[0] if len(numbers) == 1 else None
-    each = _EACH.search(said.text[: number.start]) if number is not None else None
-    if number is None or not (each or _APIECE.match(said.text, number.end)):
-        return
-    named = [m for m in said.mentions if m.end <= number.start]
-    places = find_places(said.text)
-    if len(named) < 2 or not all(said.classes_of(m.concept) for m in named) or len(places) > 1:
-        return
-    for one in named:
-        shares = [*shares_in(said, one, ""), *(share for p in places for share in shares_in(said, one, p.region))]
-        if not any(number.allows(share) for share in shares):
-            yield "number", f"{number.text!r} is not the share of each"
-
-
-_NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty")
-FACTORS = {
-    "half": 0.5, "twice": 2.0, "double": 2.0, "thrice": 3.0, "triple": 3.0, "several times": 3.0, "many times": 5.0,
-    **{f"{word} times": 20.0 if word == "twenty" else float(n) for n, word in enumerate(_NUMBERS, 2)},
-}  # fmt: skip
-"""Words for a multiple."""
-OPEN = ("several times", "many times")
-"""Multiples that may be larger than they are counted here."""
-_AS = re.compile(
-    rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(FACTORS)}) )?"
-    r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
-    rf"|(?P<hedges>\b(?:more than|over|less than) )?\b(?P<also>{'|'.join(FACTORS)}) "
-    r"(?:the (?:area|share|extent|size|amount)|that)(?P<within>) of\b"
-    rf"|(?P<hedged>\b(?:more than|over|less than|not) )?\b(?P<times>{'|'.join(FACTORS)}) "
-    r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
-    re.I,
-)
-_FOLD = re.compile(rf"\b(?:{'|'.join(_NUMBERS)}|many|mani)-?fold\b", re.I)
-
-
-def _times(said: Said) -> Iterable[Claim]:
-    """``A covers twice as much as B``, ``A is three times smaller than B``, ``A is as extensive as B``."""
-    for match in _FOLD.finditer(said.text):
-        yield "comparison", f"{match.group(0)!r} is read by no rule"
-    for match in _AS.finditer(said.text):
-        one, other = said.before(match.start()), said.after(match.end())
-        inside = [m for m in said.mentions if match.start() < m.start < match.end()]
-        one = inside[0] if inside else one
-        if match.group("times") and re.search(r"\bpatch", said.text, re.I):
-            yield "comparison", f"{match.group(0)!r} is known of shares, not of patches"
-        if one is None or other is None or one.concept == other.concept:
-            continue
-        word = (match.group("factor") or match.group("also") or match.group("times") or "").strip().lower()
-        factor = FACTORS.get(word, 1.0)
-        said.judge(match)
-        (low, high), (other_low, other_high) = _both(said, one, other, match)
-        if match.group("less"):
-            (low, high), (other_low, other_high) = (other_low, other_high), (low, high)
-        least, most = low / max(1e-9, other_high), high / max(1e-9, other_low)
-        hedge = (match.group("hedge") or match.group("hedged") or match.group("hedges") or "").strip().lower()
-        if hedge in ("more than", "over") or word in OPEN:
-            holds = most > factor
-        elif hedge in ("less than", "not"):
-            holds = least < factor
-        else:
-            slack = NEARLY if factor == 1.0 else ROUNDED
-            holds = least <= factor * slack and most >= factor / slack
-        if not holds:
-            yield "comparison", f"{match.group(0)!r} does not fit their shares"

@@ -9,6 +9,7 @@ from captioners.claims import Claim, Said
 from captioners.listed import listed_before
 from captioners.mentions import Mention, find_places
 from captioners.objects import MIN_PIXELS
+from captioners.placed import tells
 from captioners.quantities import IN_WORDS, Number, find_numbers, value_of
 from captioners.reading import ClassReading, Reading
 from captioners.regions import parts_of
@@ -47,6 +48,7 @@ def pieces(said: Said) -> Iterable[Claim]:
             yield from _area_there(said, one, classes[0])
             yield from _each_area(said, one, classes[0])
     yield from _larger(said)
+    yield from _two(said)
 
 
 def _one_piece(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
@@ -91,6 +93,34 @@ def _each_area(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
         is_each = _EACH_OF.search(said.text[: number.start]) or _IS_EACH.match(said.text, number.end)
         if number.kind == "area" and is_each and sizes and not all(map(number.allows, sizes)):
             yield "number", f"{number.text!r} is not the area of each"
+
+
+_ONE_OF_TWO = re.compile(
+    r"\b(?:the|an?) (?:(?P<larger>larger|bigger)|smaller) one\b(?: (?:of|covering|measuring) )?", re.I
+)
+_IN = re.compile(r",?(?: lying| standing)? in (?:the )?", re.I)
+
+
+def _two(said: Said) -> Iterable[Claim]:
+    """``A lies in two patches, a larger one of 3 ha in the north and a smaller one in the south``: A has two."""
+    for match in _ONE_OF_TWO.finditer(said.text):
+        one = said.before(match.start())
+        classes = said.classes_of(one.concept) if one is not None else []
+        sizes = areas_of(said, classes[0].code) if len(classes) == 1 else []
+        if len(sizes) != 2 or sizes[0] == sizes[1]:
+            continue
+        rank = 1 if (sizes[0] > sizes[1]) == bool(match.group("larger")) else 2
+        area = next((n for n in find_numbers(said.text) if n.kind == "area" and n.start == match.end()), None)
+        end = match.end() if area is None else area.end
+        place = next((p for p in find_places(said.text) if _IN.fullmatch(said.text, end, p.start)), None)
+        where = said.reading.by_id.get(f"object.{classes[0].code}.{rank}.position")
+        if area is None and (place is None or where is None):
+            continue
+        said.judge(match)
+        if area is not None and not area.allows(sizes[rank - 1]):
+            yield "number", f"{area.text!r} is not the area of the {'larger' if rank == 1 else 'smaller'}"
+        if place is not None and where is not None and not tells(where, place):
+            yield "place", f"{match.group(0).strip()!r} does not lie in the {place.text!r}"
 
 
 _SO_MANY = re.compile(

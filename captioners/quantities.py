@@ -161,7 +161,15 @@ _RATIO = re.compile(
     re.IGNORECASE,
 )
 """``two in three``, ``nine out of ten``."""
-_MONTH = re.compile(rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?<=in )(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b(?: \d{{1,2}}\b)?")
+_NTHS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth")
+_EVERY_NTH = re.compile(
+    rf"{_HEDGED}\b(?:every|each) (?P<nth>other|{'|'.join(_NTHS)}) (?:pixel|hectare|acre)\b", re.IGNORECASE
+)
+"""``every third pixel``"""
+_MONTH = re.compile(
+    rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?:(?<=in )|(?<=with )|(?<=than ))(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b"
+    r"(?: \d{1,2}\b)?"
+)
 """A month, or a day of it, without its year."""
 _YEAR = re.compile(
     r"(?:(?<=\bin )|(?<=\bof )|(?<=\bduring )|(?<=\bsince )|(?<=\bspring )|(?<=\bsummer )|(?<=\bautumn )|"
@@ -203,7 +211,7 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     taken = [False] * len(sentence)
     for kind, pattern in (
         ("date", _DATE), ("date", _MONTH), ("date", _YEAR), ("points", _POINTS), ("points", _BY_POINTS),
-        ("percent", _PERCENT), ("ratio", _RATIO),
+        ("percent", _PERCENT), ("ratio", _RATIO), ("every", _EVERY_NTH),
         ("half area", _HALF_AREA), ("vague size", _VAGUE_SIZE), ("fraction", _FRACTION), ("area", _AREA),
         ("length", _LENGTH),
         ("decibel", _DECIBEL), ("degrees", _DEGREES), ("count", _COUNT_WORD), ("plain", _PLAIN),
@@ -268,6 +276,10 @@ def _number(kind: str, match: re.Match[str]) -> Number:
         value = _FRACTION_WORDS[match.group("word").lower()]
         low, high = _range(value, hedge, 4.0 if hedge else 2.0, 100.0)
         return Number(start, end, "percent", low, high, text)
+    if kind == "every":
+        nth = match.group("nth").lower()
+        value = 100.0 / (2 if nth == "other" else 2 + _NTHS.index(nth))
+        return Number(start, end, "percent", *_range(value, hedge, 4.0 if hedge else 2.0, 100.0), text)
     if kind == "ratio":
         part, of = (value_of(match.group(name)) for name in ("part", "whole"))
         value = 100.0 * part / max(1.0, of)

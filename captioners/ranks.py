@@ -100,7 +100,7 @@ _BEFORE = re.compile(
     r"(?:(?P<ahead>before|ahead of|above)|behind|after|below)\s+",
     re.I,
 )
-_SECOND_TO = re.compile(r"\bsecond only to\s+", re.I)
+_SECOND_TO = re.compile(r"\bsecond (?:only )?to\s+", re.I)
 
 
 def _before(said: Said) -> Iterable[Claim]:
@@ -305,6 +305,7 @@ def _after_another(said: Said) -> Iterable[Claim]:
 _COVER_WORD = r"(?:(?:single )?(?:land )?(?:cover|class|type)(?:s|es)?(?: (?:types?|class(?:es)?))?)"
 _NONE_ABOVE = re.compile(
     rf"\b(?:no|none of the) (?P<other>other |others |remaining )?(?:{_COVER_WORD} )?"
+    r"(?:(?:other than|apart from|besides|except(?: for)?|but) (?:the )?[\w -]{3,30}? )?"
     r"(?:exceeds?|reach(?:es)?|"
     r"(?P<open>covers?|makes? up|takes? up|occup(?:y|ies)|accounts? for|has|holds?|is|are))\s+$"
     rf"|\b(?:all|every|each|any)(?: of)?(?: the)? (?P<rest>other |others |remaining )(?:{_COVER_WORD} )?"

@@ -168,6 +168,16 @@ _ONLY = re.compile(
 )
 
 
+def is_without(said: Said, place: Place) -> bool:
+    """Whether a place is said to be the only quarter that has none of a cover: `spread` judges it."""
+    matches = [
+        _ONLY.fullmatch(said.text, place.end, one.start)
+        for one in find_mentions(said.text, said.nouns)
+        if one.start >= place.end and place.region in _QUADRANTS
+    ]
+    return any(match is not None and match.group("no") for match in matches)
+
+
 def _only(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``the south-east is the only quarter with A``, ``without A``."""
     for place in [p for p in places if p.region in _QUADRANTS]:

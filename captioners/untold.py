@@ -18,7 +18,7 @@ from captioners.mentions import Mention, Place, find_places
 
 def untold(said: Said) -> Iterable[Claim]:
     """Everything that the rules of this module object to."""
-    for rule in (_parted, _parted_by, _lies_between, _led, _sorts, _sensed, _measured, _sloped):
+    for rule in (_parted, _parted_by, _lies_between, _led, _sorts, _sensed, _measured, _sloped, _flows, _sized):
         yield from rule(said)
 
 
@@ -204,3 +204,26 @@ def _sloped(said: Said) -> Iterable[Claim]:
             yield "terrain", f"{match.group(0).strip()!r} a cover is told by no fact"
     for match in (*_THE_MORE.finditer(said.text), *(_AT_HEIGHT.finditer(said.text) if said.mentions else ())):
         yield "comparison", f"{match.group(0)!r} is told by no fact"
+
+
+_FLOWS = re.compile(
+    r"\bflow(?:s|ing)?(?: \w+ly)? (?:(?:from|to|towards?|into|out of|down|up)\b|(?:north|south|east|west)[\w-]*ward)",
+    re.I,
+)
+_SIZED = re.compile(
+    r"\b(?:larger?|big|bigger|small|smaller|tiny|huge|tall|low|high) "
+    r"(?:houses?|buildings?|homes?|roofs?|rooftops)\b",
+    re.I,
+)
+
+
+def _flows(said: Said) -> Iterable[Claim]:
+    """``the river flows to the south``: no fact tells which way water flows."""
+    for match in _FLOWS.finditer(said.text):
+        yield "relation", f"{match.group(0)!r}: no fact tells which way water flows"
+
+
+def _sized(said: Said) -> Iterable[Claim]:
+    """``large buildings``: no fact tells the size of a building."""
+    for match in _SIZED.finditer(said.text):
+        yield "size", f"{match.group(0)!r}: no fact tells how large one is"

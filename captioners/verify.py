@@ -2,11 +2,12 @@
 
 Rules (names stand in a record's ``checks``): ``no_fact``, ``unknown_fact``, ``class`` (a class the chip does not
 hold, a thing that no fact names), ``absence`` (denies what is there, or what cannot be known), ``number`` (in
-`figures`), ``place`` (in `located`), ``comparison`` (in `orders` and `contrasts`), ``relation`` (in `contact` and
-`across`), ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (in `claims`), quantities in words (in `extents`,
-`scarce`, `amounts`, `whole`, `spread`, `ranks`), single patches (`patches`, `pieces`), dates and heights (`levels`),
-map features (`mapped`), what no fact tells (`untold`), comparing words that no rule has judged (`unread`),
-``visibility``, ``leak``, ``hedge``, ``name``, ``echo``, ``subjective``, ``form``.
+`figures`), ``place`` (in `located`), ``comparison`` (in `orders`, `multiples` and `contrasts`), ``relation`` (in
+`contact` and `across`), ``shape``, ``size``, ``season``, ``trend``, ``terrain`` (in `claims`), quantities in words (in
+`extents`, `scarce`, `amounts`, `whole`, `spread`, `ranks`), single patches (`patches`, `pieces`), dates and heights
+(`levels`), map features (`mapped`), what no fact tells (`untold`), comparing words that no rule has judged (`unread`),
+``word`` (words that no rule knows, by `vocabulary`), ``visibility``, ``leak``, ``hedge``, ``name``, ``echo``,
+``subjective``, ``form``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.located import located
 from captioners.mapped import mapped
 from captioners.mentions import Mention, asserting, find_mentions, find_places, is_synonym, merged
+from captioners.multiples import multiples
 from captioners.names import names_told
 from captioners.orders import orders
 from captioners.patches import patches
@@ -41,13 +43,14 @@ from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.unread import unread
 from captioners.untold import untold
+from captioners.vocabulary import strange_words
 from captioners.whole import whole
 
 _TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
 RULES = (
-    claims, contact, orders, ranks, extents, scarce, amounts, whole, spread, contrasts, across, patches, pieces, levels,
-    mapped, untold, unread,
+    claims, contact, orders, multiples, ranks, extents, scarce, amounts, whole, spread, contrasts, across, patches,
+    pieces, levels, mapped, untold, unread,
 )  # fmt: skip
 """What judges a sentence beyond its classes, figures and places, each in a module of its own; `unread` comes last."""
 
@@ -71,6 +74,7 @@ class Verifier:
         absent = [(n, f"class:{code}") for code, n in reading.absent if n not in skipped and not is_synonym(n)]
         self.nouns = frozenset((*absent, *present))
         self.told = told_words(reading)
+        self.own_words = " ".join([self.told, *(noun.lower() for _, noun in reading.absent)])
         gsd = reading.by_id.get("ground.gsd")
         self.gsd_m = 10.0 if gsd is None else float(gsd.value)
 
@@ -111,6 +115,10 @@ class Verifier:
         found += [
             Violation("class", f"mentions {word!r}, which no fact names")
             for word in unknown_things(asserting(plain, mentions), self.told)
+        ]
+        found += [
+            Violation("word", f"says {word!r}: no fact tells that, or no rule knows the word")
+            for word in strange_words(named.text, self.own_words)
         ]
         return found
 

@@ -13,7 +13,8 @@ from captioners.quantities import find_numbers
 _REST = re.compile(
     r"\b(?:(?P<most>(?:most|much|the bulk|the greater part) of )?"
     rf"(?:the (?:rest|remainder)\b(?! of the (?!(?:mapped )?{GROUND}))|the (?:remaining|other) [\w%. -]{{1,20}}?"
-    r"(?=\s+(?:is|are|being|lies|belongs?|goes)\b)|what (?:remains|is left)\b|everything else\b)|otherwise\b)",
+    r"(?=\s+(?:is|are|being|lies|belongs?|goes|consists?|comprises?|holds?|contains?)\b)"
+    r"|what (?:remains|is left)\b|everything else\b)|otherwise\b)",
     re.I,
 )
 _MAKES_UP = re.compile(
@@ -31,7 +32,10 @@ _APART = re.compile(
 )
 _PART_OF = re.compile(r"(?:%|\b(?:per ?cent|half|thirds?|quarters?|fifths?|most|much|bulk)) of the $", re.I)
 """Before a part of the scene of which the rest is told, too."""
-_FIGURE = re.compile(r"\b(?:half|third|quarter|fifth|tenth)\b", re.I)
+_WORTH = {"half": 50.0, "third": 100 / 3, "quarter": 25.0, "fifth": 20.0, "tenth": 10.0}
+_FIGURE = re.compile(rf"(?<!two )(?<!three )(?<!four )\b(?:{'|'.join(_WORTH)})\b", re.I)
+OFF_PERCENT = 3.0
+"""What is the remaining quarter may be so far from a quarter."""
 REACH = 45
 """The covers of the rest are named within so many characters."""
 LEFT_OVER = 0.5
@@ -112,7 +116,14 @@ def _left(
     told = told or [m for m in said.earlier if m.concept not in concepts]
     if not told:
         smallest = {c.code for c in said.reading.classes[-len(codes) :]}
-        if not is_most and codes != smallest and not find_numbers(said.text) and not _FIGURE.search(words):
+        figure = _FIGURE.search(words)
+        if (
+            figure
+            and not is_most
+            and abs(percent_of(said, named, region) - _WORTH[figure.group(0).lower()]) > OFF_PERCENT
+        ):
+            yield "number", f"{words.strip()!r} is not what they make up"
+        if not is_most and codes != smallest and not find_numbers(said.text) and not figure:
             yield "number", f"{words.strip()!r}: of what it is the rest, and all that it holds, has to be told"
         return
     before = percent_of(said, told, region)
