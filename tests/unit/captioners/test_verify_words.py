@@ -54,7 +54,8 @@ CHIPS = {"meadow": whole_meadow, "valley": valley}
 UNTOLD = {
     "valley": (
         "A cluster of detached houses stands in the middle.", "High-rise blocks occupy the centre.",
-        "Small cottages are clustered in the middle.", "The fields have just been harvested.",
+        "The houses in the middle are detached.", "Small cottages are clustered in the middle.",
+        "The fields have just been harvested.",
         "The cropland lies fallow.", "The cropland is used for growing sunflowers.", "The water is shallow.",
         "The wetland is home to waterfowl.", "Mature trees stand in the north-east.", "The wetland is protected.",
         "The wood has been clear-cut in part.", "The built-up land is expanding.", "Built-up land was once cropland.",
@@ -92,6 +93,7 @@ TRUE = {
     ),
     "meadow": (
         "Trees are absent only from the south-east.",
+        "Three detached patches of trees lie in the grassland.",
         "Water is absent from every quarter except the south-east.",
         "The south-east is the only quarter without trees.",
         "The water lies entirely within the south-east quarter.",
