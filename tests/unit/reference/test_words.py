@@ -117,11 +117,12 @@ def test_a_model_passes_whether_a_dataset_holds_few_or_many_chips_out(monkeypatc
 
     monkeypatch.setattr(gate_texts, "retrieval", as_good)
     monkeypatch.setattr(gate_texts, "DRAWS", 100)
+    seen = {"s2": SimpleNamespace(valid=np.ones(1, bool))}
     for count in (50, 1200):
         names = tuple(f"chip_{number}" for number in range(count))
         study: Any = SimpleNamespace(
             has_captions=lambda: True, gates=Gates(), split=Split(names[:2], names, ""), with_texts=None,
-            training=Training(), chips={name: SimpleNamespace(captions=(name,)) for name in names},
+            training=Training(), chips={name: SimpleNamespace(captions=(name,), layers=seen) for name in names},
             model="taught", train=lambda *_: "mistaught",
         )  # fmt: skip
         found = gate_texts.texts(study)
