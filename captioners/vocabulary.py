@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 from captioners.elements import meanings
 from captioners.lexicon import concepts, word_table
@@ -38,6 +38,12 @@ def _words(text: str) -> Iterator[str]:
     return (match.group(0).lower() for match in _WORD.finditer(text))
 
 
+@lru_cache(64)
+def _own(told: str) -> frozenset[str]:
+    """Words of a chip's facts: the same for each of its sentences."""
+    return frozenset(_words(told))
+
+
 @cache
 def _is_known(word: str) -> bool:
     return any(form in _known() for form in _plain_forms(word))
@@ -65,7 +71,7 @@ def strange_words(text: str, told: str) -> Iterable[str]:
         text: the sentence, names blanked out.
         told: what the chip's facts say, in lower case.
     """
-    own = frozenset(_words(told))
+    own = _own(told)
     for match in _WORD.finditer(text):
         word = match.group(0)
         if (
