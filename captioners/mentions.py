@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from captioners.lexicon import concepts
 from captioners.regions import CELLS
@@ -124,6 +124,12 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
         sentence: the sentence.
         nouns: (noun, ``class:<code>``) of the legend; they win over synonyms that they contain.
     """
+    return list(_mentions(sentence, nouns))
+
+
+@lru_cache(256)
+def _mentions(sentence: str, nouns: frozenset[tuple[str, str]]) -> tuple[Mention, ...]:
+    """A sentence is asked for with each that stands after it, too."""
     pattern, owner = _pattern(nouns)
     found = []
     blanked = pattern.sub(lambda match: "x" * len(match.group(0)), sentence)  # "land without crops" denies nothing
@@ -139,7 +145,7 @@ def find_mentions(sentence: str, nouns: frozenset[tuple[str, str]] = frozenset()
     for match in _LESS.finditer(sentence):
         if match.group(1).lower() in owner:
             found.append(Mention(match.start(), match.end(), owner[match.group(1).lower()], negated=True))
-    return sorted(found, key=lambda one: one.start)
+    return tuple(sorted(found, key=lambda one: one.start))
 
 
 def merged(mentions: Sequence[Mention], sentence: str) -> list[Mention]:
@@ -202,6 +208,12 @@ _COLUMNS = {"w": "c1", "middle": "c2", "e": "c3"}
 
 def find_places(sentence: str) -> list[Place]:
     """Parts of the chip that a sentence names, in order."""
+    return list(_places(sentence))
+
+
+@lru_cache(256)
+def _places(sentence: str) -> tuple[Place, ...]:
+    """Many rules ask for those of one sentence."""
     found = [
         _place(match, _COMPASS[key if key in _COMPASS else key.replace("-", " ")], match.group("form"))
         for match in _PLACE.finditer(sentence)
@@ -220,7 +232,7 @@ def find_places(sentence: str) -> list[Place]:
         if match.start() not in taken:
             word = (match.group("word") or match.group("level")).lower()
             found.append(_place(match, _SIDES[word], match.group("form") or match.group("part")))
-    return _sharing(sorted(found, key=lambda one: one.start), sentence)
+    return tuple(_sharing(sorted(found, key=lambda one: one.start), sentence))
 
 
 _SHARED = re.compile(r",? (?:and |or )?(?:the )?", re.IGNORECASE)
