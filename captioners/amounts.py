@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
-from captioners.listed import GROUND, listed_after, listed_before, part_of, percent_of, summed_after, summed_before
+from captioners.listed import (
+    GROUND,
+    TOGETHER,
+    listed_after,
+    listed_before,
+    part_of,
+    percent_of,
+    summed_after,
+    summed_before,
+)
 from captioners.mentions import Mention, find_places
 from captioners.quantities import Number
 
@@ -109,14 +118,13 @@ def _than_sum(said: Said) -> Iterable[Claim]:
 
 
 _OTHERS = r"(?:all|every)(?: of)?(?: the)? (?:other|remaining)(?: land)?(?: (?:covers?|class(?:es)?)(?: types?)?|s)?"
-_TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
 _THAN_OTHERS = re.compile(
     rf"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?"
-    rf"\bthan (?:that of )?{_OTHERS} {_TOGETHER}\b",
+    rf"\bthan (?:that of )?{_OTHERS} {TOGETHER}\b",
     re.I,
 )
 _OTHERS_HAVE = re.compile(
-    rf"\b{_OTHERS}(?: {_TOGETHER})? (?:account for|make up|cover|take up|amount to|total)\s+$", re.I
+    rf"\b{_OTHERS}(?: {TOGETHER})? (?:account for|make up|cover|take up|amount to|total)\s+$", re.I
 )
 
 

@@ -112,9 +112,9 @@ def listed_after(said: Said, start: int) -> list[Mention]:
     return named
 
 
-_TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
-_SUMMED = re.compile(rf"\s+{_TOGETHER}\b", re.I)
-_SUMMED_AHEAD = re.compile(rf"\b{_TOGETHER},? (?:the )?$", re.I)
+TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
+_SUMMED = re.compile(rf"\s+{TOGETHER}\b", re.I)
+_SUMMED_AHEAD = re.compile(rf"\b{TOGETHER},? (?:the )?$", re.I)
 
 
 def summed_after(said: Said, start: int) -> list[Mention]:

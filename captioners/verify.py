@@ -43,7 +43,7 @@ from captioners.style import MAX_CHARACTERS, Violation, style_violations
 from captioners.things import told_words, unknown_things
 from captioners.unread import unread
 from captioners.untold import untold
-from captioners.vocabulary import strange_words
+from captioners.vocabulary import strange_words, words_in
 from captioners.whole import whole
 
 _TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
@@ -74,7 +74,7 @@ class Verifier:
         absent = [(n, f"class:{code}") for code, n in reading.absent if n not in skipped and not is_synonym(n)]
         self.nouns = frozenset((*absent, *present))
         self.told = told_words(reading)
-        self.own_words = " ".join([self.told, *(noun.lower() for _, noun in reading.absent)])
+        self.own_words = words_in([self.told, *(noun for _, noun in reading.absent)])
         gsd = reading.by_id.get("ground.gsd")
         self.gsd_m = 10.0 if gsd is None else float(gsd.value)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from collections.abc import Iterable, Iterator, Set
+from functools import cache
 
 from captioners.elements import meanings
 from captioners.lexicon import concepts, word_table
@@ -31,17 +31,12 @@ def _known() -> frozenset[str]:
     told += [re.sub(r"{\w+}", " ", row) for rows in phrases().values() for row in rows]
     told += [one.noun for one in meanings().values() if " " not in one.noun]  # `things` asks for each
     told += [*map(str, table["proper"]), *MONTHS, "spring summer autumn winter"]
-    return frozenset(_words(" ".join(told)))
+    return words_in(told)
 
 
-def _words(text: str) -> Iterator[str]:
-    return (match.group(0).lower() for match in _WORD.finditer(text))
-
-
-@lru_cache(64)
-def _own(told: str) -> frozenset[str]:
-    """Words of a chip's facts: the same for each of its sentences."""
-    return frozenset(_words(told))
+def words_in(texts: Iterable[str]) -> frozenset[str]:
+    """All words of some texts, in lower case."""
+    return frozenset(match.group(0).lower() for match in _WORD.finditer(" ".join(texts)))
 
 
 @cache
@@ -64,14 +59,13 @@ def _plain_forms(word: str) -> Iterator[str]:
                 yield stem[:-1]
 
 
-def strange_words(text: str, told: str) -> Iterable[str]:
+def strange_words(text: str, own: Set[str]) -> Iterable[str]:
     """Words of a sentence that no rule and no fact knows.
 
     Args:
         text: the sentence, names blanked out.
-        told: what the chip's facts say, in lower case.
+        own: words of the chip's facts, in lower case (`words_in`).
     """
-    own = _own(told)
     for match in _WORD.finditer(text):
         word = match.group(0)
         if (

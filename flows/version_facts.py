@@ -134,11 +134,13 @@ def fused_licences(chips: pa.Table) -> list[dict[str, Any]]:
     """Under which licences the fused labels of the chips stand, as `SourceTable` names it, each with all who are cited;
     none without fusion.
     """
-    tables = tables_of_file(FUSED, "", chips)
     fields = {"licence", "attribution", "share_alike", "non_commercial"}
-    cited = ((table, dict.fromkeys(table.attribution.split("; "))) for table in tables)
-    said = ((table, publishable("; ".join(names)), publishable(table.licence)) for table, names in cited)
-    return [table.model_dump(include=fields) | {"attribution": all_, "licence": id_} for table, all_, id_ in said]
+    found = []
+    for table in tables_of_file(FUSED, "", chips):
+        cited = "; ".join(dict.fromkeys(table.attribution.split("; ")))
+        told = {"licence": publishable(table.licence), "attribution": publishable(cited)}
+        found.append(table.model_dump(include=fields) | told)
+    return found
 
 
 def split_facts(job: Job, chips: pa.Table) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from reports.headline import TIME_ENDINGS, headline
 from reports.outcomes import outcome_rows
 from reports.validation import validation_section
 from schemas.antimeridian import centre
-from schemas.dataset import PARTS
+from schemas.dataset import FUSED_SOURCE, PARTS, version_name
 from shards.guard import publishable
 
 log = logging.getLogger(__name__)
@@ -226,13 +226,11 @@ def changes(document: Mapping[str, Any]) -> dict[str, Any]:
     shown |= {f"chips {name}": diff[name] for name in ("added", "changed", "unchanged", "removed") if name in diff}
     shown |= {name.replace("_", " "): value for name, value in diff.items() if "shard" in name}
     if estimates:
-        names = estimates.get("datasets") or {}
-        told = {of: f"{of} of the dataset {name}" for of, name in names.items()}
-        where = f"in {told.get(estimates['version'], estimates['version'])} over {estimates['chips']} chips"
+        where = f"in {version_name(estimates, estimates['version'], '')} over {estimates['chips']} chips"
         since = f"; {estimates['touched_since']} touched since" if estimates["touched_since"] else ""
         apart = {f"statistics of {group}": of for group, of in (estimates.get("bands") or {}).items()}
         apart |= {PARTS.get(name, name): of for name, of in (estimates.get("parts") or {}).items()}
-        since += "".join(f"; {what} in {told.get(of, of)}" for what, of in apart.items())
+        since += "".join(f"; {what} in {version_name(estimates, of, '')}" for what, of in apart.items())
         shown["parameters estimated"] = f"{where}{since}"
     return shown | ({"touched, by component": touched} if touched else {})
 
@@ -329,7 +327,7 @@ def _place(row: Mapping[str, Any]) -> str:
 def _fused_sources(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Lines of the fused label beside those of the sources."""
     licences = (document.get("fusion") or {}).get("licences") or ()
-    return [{"layer": "label", "collection": "fused of the label sources", **told} for told in licences]
+    return [{**FUSED_SOURCE, **told} for told in licences]
 
 
 def _costs(document: Mapping[str, Any]) -> dict[str, Any]:

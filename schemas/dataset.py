@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,6 +37,17 @@ ZarrCodec = Literal["lz4", "zstd"]
 
 PARTS = {"fusion": "fusion", "shifts": "shifts of acquisitions", "twins": "twins"}
 """What is estimated over a whole dataset beside statistics of bands -> words for it."""
+
+
+FUSED_SOURCE: dict[str, Any] = {"layer": "label", "collection": "fused of the label sources"}
+"""Names of the fused label's lines beside those of the sources."""
+
+
+def version_name(estimates: Mapping[str, Any], version: str, quote: str = "`") -> str:
+    """A version that estimates are of, for people: with its dataset where that is another one."""
+    name = (estimates.get("datasets") or {}).get(version)
+    told = f"{quote}{version}{quote}"
+    return f"{told} of the dataset {quote}{name}{quote}" if name else told
 
 
 class Pointer(BaseModel):
@@ -231,10 +242,7 @@ class DatasetDocument(BaseModel):
 
     def fused_sources(self) -> tuple[SourceTable, ...]:
         """Under which licences the fused label stands, as lines beside those of ``sources``; none without fusion."""
-        return tuple(
-            SourceTable(layer="label", catalog="", collection="fused of the label sources", **told)
-            for told in self.fusion.get("licences") or ()
-        )
+        return tuple(SourceTable(catalog="", **FUSED_SOURCE, **told) for told in self.fusion.get("licences") or ())
 
     def part_of(self, part: str) -> str:
         """The version in which one of `PARTS` was estimated."""
@@ -243,9 +251,7 @@ class DatasetDocument(BaseModel):
 
     def name_of(self, version: str, quote: str = "`") -> str:
         """A version that estimates are of, for people: with its dataset where that is another one."""
-        name = (self.estimates.get("datasets") or {}).get(version)
-        told = f"{quote}{version}{quote}"
-        return f"{told} of the dataset {quote}{name}{quote}" if name else told
+        return version_name(self.estimates, version, quote)
 
     def estimates_for_another(self) -> dict[str, Any]:
         """``estimates`` as a dataset goes on with them that takes them over: every version with its dataset's name."""

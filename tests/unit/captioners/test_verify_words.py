@@ -10,7 +10,7 @@ from shapely.geometry import LineString, box
 
 from captioners.facts import Evidence
 from captioners.facts_scene import DatedBands
-from captioners.vocabulary import strange_words
+from captioners.vocabulary import strange_words, words_in
 from schemas.georef import GeoRef
 from schemas.labels import Feature, FeatureTable
 from schemas.legend import load_legend
@@ -165,7 +165,7 @@ def test_what_they_do_not_is_doubted(chip: str, rule: str, text: str) -> None:
 
 
 def test_a_word_is_known_in_its_forms_and_by_the_facts_of_the_chip() -> None:
-    assert list(strange_words("The easternmost patches, dotted with evergreen trees, widen southwards.", "")) == [
-        "evergreen"
-    ]
-    assert not list(strange_words("Evergreen trees lie here.", "evergreen forest"))
+    assert list(
+        strange_words("The easternmost patches, dotted with evergreen trees, widen southwards.", frozenset())
+    ) == ["evergreen"]
+    assert not list(strange_words("Evergreen trees lie here.", words_in(["evergreen forest"])))
