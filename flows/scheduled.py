@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL
 from flows.artifacts import ArtifactProgress, show_outcomes, show_result
 from flows.build import build
 from flows.captioning import api_key as key_slot
+from flows.held import holding
 from flows.metrics import write_figures
 from flows.notify import Event, notify
 from flows.patience import PATIENCE_S, come_again, is_scheduled
@@ -232,7 +233,7 @@ def _build(
 ) -> tuple[BuildResult, str]:
     """Build and judge, watched by Prefect's pages. Only what ended well is shown as a result and counted as one."""
     recipe, folder = regions.recipe(region, day)
-    key_slot.set(api_key(recipe, os.environ))
+    key = api_key(recipe, os.environ)
     request = request_of(
         recipe,
         folder,
@@ -243,8 +244,9 @@ def _build(
         redo=redo,
         patience_s=() if is_scheduled() else PATIENCE_S,
     )
-    watcher.set(ArtifactProgress(recipe.name, Silent()))
-    with tags(*regions.table.tags_of(region)):  # a lost machine takes this run with it, too: `flows.lost_runs`
+    progress = ArtifactProgress(recipe.name, Silent())
+    named = tags(*regions.table.tags_of(region))  # a lost machine takes this run with it, too: `flows.lost_runs`
+    with holding(watcher, progress), holding(key_slot, key), named:
         result = build(request)
     show_outcomes(recipe.name, result.counts)
     became = let_in(result.storage, result.version, recipe.gates) if result.waits else ""

@@ -203,12 +203,11 @@ def _watched(request: BuildRequest, key: str | None, out: Console) -> BuildResul
     """The flow with a progress bar, and with signals that end it in order."""
     from flows.build import build
     from flows.captioning import api_key as key_slot
+    from flows.held import holding
     from flows.progress import watcher
 
     listen()
-    with Bars(out) as bars:
-        watcher.set(bars)
-        key_slot.set(key)
+    with Bars(out) as bars, holding(watcher, bars), holding(key_slot, key):
         return build(request)
 
 

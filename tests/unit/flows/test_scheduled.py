@@ -19,9 +19,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Crashed
 
 from flows import scheduled
+from flows.artifacts import ArtifactProgress
 from flows.compare import Outlook
 from flows.notify import Event
 from flows.plan_store import USED
+from flows.progress import Silent, current
 from flows.regions import Regions, load_regions
 from flows.request import BuildRequest, BuildResult
 from flows.scheduled import held_until, refresh, refresh_region, said_of
@@ -144,9 +146,11 @@ def test_figures_that_cannot_be_written_fail_no_run(
 ) -> None:
     storage = open_storage(tmp_path / "data" / "inn")
     tagged: list[set[str]] = []
+    watched: list[type] = []
 
     def build(request: BuildRequest) -> BuildResult:
         tagged.append(TagsContext.get().current_tags)
+        watched.append(type(current()))
         counts = {"planned": 2, "kept": 1, "rejected": {}, "failed": {"DecodeError": 1}}
         return BuildResult(storage, "20260309T030000Z-00000000", True, counts, (), 1.0, 1, 0, waits=True)
 
@@ -163,6 +167,7 @@ def test_figures_that_cannot_be_written_fail_no_run(
         ("published", f"1 chips of 2 planned; 1 failed (DecodeError 1), {AGAIN}; it waits for its validation")
     ]
     assert shown == [(f"1 failed (DecodeError 1), {AGAIN}", WAITS)]
+    assert (watched, type(current())) == ([ArtifactProgress], Silent), "what comes next in this process has its own"
     assert tagged == [{"site:alps", "region:inn"}]  # by which the run of the build is found when its machine is lost
 
 
