@@ -10,6 +10,7 @@ from itertools import pairwise, product
 
 from captioners.claims import Claim, Said
 from captioners.contact import share_edge
+from captioners.gated import compiled
 from captioners.mentions import Mention, Place, find_places
 from captioners.placed import bearing_of, centre_of
 from captioners.reading import Reading
@@ -21,18 +22,18 @@ def across(said: Said) -> Iterable[Claim]:
         yield from rule(said)
 
 
-_LIES_BETWEEN = re.compile(
+_LIES_BETWEEN = compiled(
     r"\b(?:lies?|lying|stands?|sits?|runs?|running|extends?|stretch(?:es|ing)?|found|situated|located|sandwiched|wedged|"
     r"squeezed|nestled|(?<!is )(?<!are )strips?|bands?|belts?|transition(?:al)?(?: zone)?|buffer(?: zone)?|zone)"
     r" (?:right |directly |just )?between (?:the )?$",
     re.I,
 )
-_BETWEEN = re.compile(r"(?:^|[,;] |\band )between (?:the )?$", re.I)
-_THEN_LIES = re.compile(
+_BETWEEN = compiled(r"(?:^|[,;] |\band )between (?:the )?$", re.I)
+_THEN_LIES = compiled(
     r"[^.;:]*\b(?:lies?|stands?|sits?|runs?|is|are|there is|there are|extends?|stretch(?:es)?|separates?)\b[^.;:]*",
     re.I,
 )
-_AND = re.compile(r"[^.;:]{0,40}\band (?:the |an? )?", re.I)
+_AND = compiled(r"[^.;:]{0,40}\band (?:the |an? )?", re.I)
 OPPOSITE_DEGREES = 120.0
 """What lies between two covers sees them so far apart, where it does not meet both."""
 
@@ -76,15 +77,15 @@ def _bearing(reading: Reading, code: int, seen_from: int) -> float | None:
     return bearing_of(reading, code, seen_from) if fact is None else float(fact.value)
 
 
-_PASSES = re.compile(
+_PASSES = compiled(
     r"\b(?:pass(?:es|ing)?|chang(?:es?|ing)|transition\w*|shift(?:s|ing)?|grad(?:es|ing)|progress\w*|mov(?:es?|ing)|"
     r"giv(?:es|ing) way|layer(?:s|ed)|arranged|"
     r"ordered|zon(?:ed|ation)|turn(?:s|ing)?|sequence|succession|succeed\w*|follow(?:s|ed)?)\b",
     re.I,
 )
 _STEPS = {"n": (0, -1), "s": (0, 1), "e": (1, 0), "w": (-1, 0)}
-_TO = re.compile(r" to (?:the )?", re.I)
-_FROM_HERE = re.compile(r"\bfrom (?:the )?$", re.I)
+_TO = compiled(r" to (?:the )?", re.I)
+_FROM_HERE = compiled(r"\bfrom (?:the )?$", re.I)
 BACKWARDS = 0.05
 """A cover may lie so much of the scene's side behind the one that is told before it."""
 
@@ -123,13 +124,13 @@ def _passed(said: Said) -> Iterable[Claim]:
 
 
 _WAY = r"(?:north|south|east|west)"
-_RUNS = re.compile(
+_RUNS = compiled(
     rf"\b(?:from (?:the )?)?(?P<a>{_WAY}) to (?:the )?(?P<b>{_WAY})\b(?!-)|\b(?P<c>{_WAY})[-–](?P<d>{_WAY})\b(?!ern)"
     r"|\b(?P<level>horizontal(?:ly)?)\b|\b(?P<upright>vertical(?:ly)?)\b",
     re.I,
 )
-_STRIP_OF = re.compile(r"[ -](?:\w+ )?(?:strip|band|belt|ribbon|stripe|corridor|bar)s? of (?:the )?", re.I)
-_LINES = re.compile(
+_STRIP_OF = compiled(r"[ -](?:\w+ )?(?:strip|band|belt|ribbon|stripe|corridor|bar)s? of (?:the )?", re.I)
+_LINES = compiled(
     r"\b(?:roads?|rail\w*|rivers?|streams?|canals?|highways?|motorways?|tracks?|lines?|NDVI|slopes?)\b", re.I
 )
 _NAMED_LINE = ("river", "rivers", "stream", "streams", "canal", "canals", "creek", "creeks", "brook", "channel")
@@ -158,7 +159,7 @@ def _axis(said: Said) -> Iterable[Claim]:
             yield "shape", f"{match.group(0)!r} is not the way in which it runs"
 
 
-_EDGE_TO_EDGE = re.compile(r"\bfrom (?:one )?edge to (?:the other(?: edge)?|edge)\b", re.I)
+_EDGE_TO_EDGE = compiled(r"\bfrom (?:one )?edge to (?:the other(?: edge)?|edge)\b", re.I)
 
 
 def _edge_to_edge(said: Said) -> Iterable[Claim]:

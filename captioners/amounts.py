@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import (
     GROUND,
     TOGETHER,
@@ -29,29 +30,29 @@ _OF = (
     rf" (?:of|within|in) (?:(?:the |this )(?:whole |entire |overall |total )?{GROUND}\b"
     r"|the (?=(?:north|south|east|west|upper|lower|left|right|middle|cent)))"
 )
-_TOLD = re.compile(
+_TOLD = compiled(
     rf"\b(?:an? |the )?(?:(?P<large>{_LARGE})|(?P<small>(?:very |relatively |rather |only )?{_SMALL})) {_PART}{_OF}"
     rf"|\b(?P<much>much|a good deal|a lot){_OF}"
     r"|\b(?:(?P<major>major|main|key|principal|significant|substantial)|(?P<minor>minor|small|marginal|insignificant)) "
     rf"(?:component|constituent|element|contributor)s?(?:{_OF})?",
     re.I,
 )
-_IS = re.compile(
+_IS = compiled(
     r"(?: in the [\w-]+)?\s+(?:is|are|lies?|consists? of|belongs? to|remains?|holds?|comprises?)\s+"
     r"(?:(?:covered|taken up|occupied|filled|made up) (?:by|with|in|of) |under |(?:only|mostly|mainly) )?"
     r"(?:an? |the |some )?",
     re.I,
 )
-_WIDE = re.compile(
+_WIDE = compiled(
     r"(?<!most )(?<!more )(?<!less )(?<!least )(?<!as )\b(?:extensive|expansive|widespread|abundant|"
     r"(?:vast|large|broad|extensive|wide) (?:areas|expanses|stretches|tracts|swathe?s) of) (?:open )?$",
     re.I,
 )
-_IS_WIDE = re.compile(
+_IS_WIDE = compiled(
     r" (?:is|are) (?:very |quite |particularly )?(?:extensive|expansive|widespread|abundant)\b(?! (?:than|as))", re.I
 )
-_THAN = re.compile(r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?\bthan (?:the )?$", re.I)
-_BY = re.compile(
+_THAN = compiled(r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?\bthan (?:the )?$", re.I)
+_BY = compiled(
     r"\b(?:(?P<much>far|much|considerably|vastly|substantially)|(?:slightly|marginally|a little|narrowly|just)) "
     r"(?:ahead of|behind|(?:more|larger|greater|bigger|less|fewer|smaller)\b[^.;,]*?\bthan) (?:the )?$",
     re.I,
@@ -118,14 +119,12 @@ def _than_sum(said: Said) -> Iterable[Claim]:
 
 
 _OTHERS = r"(?:all|every)(?: of)?(?: the)? (?:other|remaining)(?: land)?(?: (?:covers?|class(?:es)?)(?: types?)?|s)?"
-_THAN_OTHERS = re.compile(
+_THAN_OTHERS = compiled(
     rf"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b[^.;]*?"
     rf"\bthan (?:that of )?{_OTHERS} {TOGETHER}\b",
     re.I,
 )
-_OTHERS_HAVE = re.compile(
-    rf"\b{_OTHERS}(?: {TOGETHER})? (?:account for|make up|cover|take up|amount to|total)\s+$", re.I
-)
+_OTHERS_HAVE = compiled(rf"\b{_OTHERS}(?: {TOGETHER})? (?:account for|make up|cover|take up|amount to|total)\s+$", re.I)
 
 
 def _than_others(said: Said) -> Iterable[Claim]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import combinations
 
+from captioners.gated import compiled
 from captioners.lexicon import singular
 from captioners.mentions import Mention, Place
 from captioners.quantities import ANY_SORT, Number, value_of
@@ -18,43 +19,43 @@ PLACE_UNITS = ("region", "edges", "position", "axis")
 """Units of facts that say where."""
 OF_LABEL = ("share", "dominant", "patches", "object", "place", "adjacency", "relation")
 """Kinds of facts of the label: where they are cited, a cover is that of the label, not a map feature alone."""
-MOVED = re.compile(
+MOVED = compiled(
     r"\b(?:green(?:ed|er|ing|ness)|(?:turned|stayed|remained) green|brown(?:ed|ing)|thinn(?:ed|ing)|"
     r"chang(?:ed?|es|ing)|flooded|dried|loss(?:es)?|gains?|lost vegetation|"
     r"(?:turned|became|grew|got) (?:\w+ )?(?:barer|wetter|drier|sparser))\b",
     re.I,
 )
 """Words of what came and went between two dates."""
-PIECES = re.compile(
+PIECES = compiled(
     rf"\s*{ANY_SORT}(?:patch|patches|pieces|fragments?|clumps?|blocks?|stands?|segments|pockets?)\b", re.I
 )
 """Words after a count by which it is one of patches."""
-_JUDGED = re.compile(r"\b(?:(?:hardly|barely|scarcely) any(?:thing)?|next to none|almost none) of (?:the )?$", re.I)
-_SIDE_OF_SCENE = re.compile(
+_JUDGED = compiled(r"\b(?:(?:hardly|barely|scarcely) any(?:thing)?|next to none|almost none) of (?:the )?$", re.I)
+_SIDE_OF_SCENE = compiled(
     r"\b(?:scene|image|chip|landscape|view|picture|area|tile) (?:measures?|spans?|covers?|extends?|stretches|is)\b"
     r"[^;.]*\d\s?k?m\b[^;.]*\b(?:from|to) (?:the )?$",
     re.I,
 )
-_NONE = re.compile(r"\b(?:no|neither|nor|without)\b[^.;,]*$", re.I)
-_SORT = re.compile(r"\b(V[VH]|ND[VWB]I)\b")
-_SORT_AFTER = re.compile(r"\s*(?:in |for |\()(V[VH]|ND[VWB]I)\b")
-_BY = re.compile(
+_NONE = compiled(r"\b(?:no|neither|nor|without)\b[^.;,]*$", re.I)
+_SORT = compiled(r"\b(V[VH]|ND[VWB]I)\b")
+_SORT_AFTER = compiled(r"\s*(?:in |for |\()(V[VH]|ND[VWB]I)\b")
+_BY = compiled(
     r"\b(?:by|chang\w*|difference|gain\w*|loss|lost|drop|rise|fall|decline|increase|decrease|moved|step|ground)\b"
     r"[^.;,]{0,40}$",
     re.I,
 )
-_STEP_AFTER = re.compile(r"\s*(?:dB )?(?:higher|lower|more|less|greater|stronger|weaker|above|below)\b", re.I)
+_STEP_AFTER = compiled(r"\s*(?:dB )?(?:higher|lower|more|less|greater|stronger|weaker|above|below)\b", re.I)
 """``0.27 higher``"""
-_STEP = re.compile(r"\bmore than 0\.2\b")
+_STEP = compiled(r"\bmore than 0\.2\b")
 """The step from which a pixel counts as changed may be told."""
-_THINGS = re.compile(
+_THINGS = compiled(
     rf"\s*{ANY_SORT}(roads|railways|rivers|streams|canals|bridges|schools|churches|dams|parks|buildings|orchards|"
     r"vineyards|quarries|cemeteries)\b",
     re.I,
 )
 
 
-_OF_COVERS = re.compile(
+_OF_COVERS = compiled(
     r"\b(?:it|its|they|their|them|this|these|that|which|all|most|covers?|class(?:es)?|patch(?:es)?|blocks?|pieces?|objects?|"
     r"strips?|one|ones|rest|remainder|vegetation|green\w*)\b",
     re.I,
@@ -74,7 +75,7 @@ def spoken_of(text: str, cited: Sequence[Fact]) -> Sequence[Fact]:
     return told or (placed if _OF_COVERS.search(text) else [f for f in placed if f.kind not in OF_LABEL])
 
 
-_NEXT_CLAUSE = re.compile(r"[,;] (?:and|while|whereas|but) ", re.I)
+_NEXT_CLAUSE = compiled(r"[,;] (?:and|while|whereas|but) ", re.I)
 
 
 def is_of_feature(text: str, place: Place, after: Mention, cited: Sequence[Fact]) -> bool:
@@ -94,9 +95,9 @@ def placing(facts: Sequence[Fact], place: Place, text: str, *, strong: bool) -> 
     return [fact for fact in facts if apt.get(fact.unit, True)]
 
 
-_OF_PART = re.compile(r"\s*(?:of|(?P<there>in)) (?:all (?:of )?)?(?:the )?(?:mapped ground of the )?", re.I)
-_OF_IT = re.compile(r"\s*of (?:all )?(?:the |its )?", re.I)
-LIES_IN = re.compile(
+_OF_PART = compiled(r"\s*(?:of|(?P<there>in)) (?:all (?:of )?)?(?:the )?(?:mapped ground of the )?", re.I)
+_OF_IT = compiled(r"\s*of (?:all )?(?:the |its )?", re.I)
+LIES_IN = compiled(
     r"(?: (?:areas|patches|blocks|stands|fields|parts|spots|surfaces))?(?P<all>\s+all)?\s+"
     r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|"
     r"(?:is|are)(?: all)?(?: (?:found|located|seen|concentrated))?)\s+"
@@ -123,7 +124,7 @@ def place_of_it(text: str, number: Number, mentions: Sequence[Mention], places: 
     return None
 
 
-_RUNS = re.compile(
+_RUNS = compiled(
     r"\bfrom\b|\b(?:reach|touch|extend|stretch|run)\w*\b|\b(?:north-south|south-north|east-west|west-east)\b", re.I
 )
 
@@ -165,12 +166,12 @@ def tells_the_step(text: str, cited: Sequence[Fact]) -> bool:
     return bool(_STEP.search(text)) and any(fact.kind == "change" for fact in cited)
 
 
-_OF_SCENE = re.compile(
+_OF_SCENE = compiled(
     r"\b(?:scene|image|chip|landscape|view|picture|area|tile) (?:is|measures?|spans?|covers?|extends?(?: over)?|"
     r"stretches|shows|has) (?:an area )?(?:of )?$",
     re.I,
 )
-_SIDE = re.compile(r"\s*(?:wide|high|long|tall|across|by|x|in (?:width|height)|from (?:north|south|east|west))\b", re.I)
+_SIDE = compiled(r"\s*(?:wide|high|long|tall|across|by|x|in (?:width|height)|from (?:north|south|east|west))\b", re.I)
 
 
 def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
@@ -181,8 +182,8 @@ def sides(number: Number, text: str, reading: Reading) -> list[float] | None:
     return [float(fact.value) for fact in facts if _is_on_axis(fact, number, text)]
 
 
-_WIDTH = re.compile(r"\s*(?:wide\b|in width|from (?:the )?(?:west|east))", re.I)
-_HEIGHT = re.compile(r"\s*(?:high\b|tall\b|in height|from (?:the )?(?:north|south))", re.I)
+_WIDTH = compiled(r"\s*(?:wide\b|in width|from (?:the )?(?:west|east))", re.I)
+_HEIGHT = compiled(r"\s*(?:high\b|tall\b|in height|from (?:the )?(?:north|south))", re.I)
 
 
 def _is_on_axis(fact: Fact, number: Number, text: str) -> bool:
@@ -191,7 +192,7 @@ def _is_on_axis(fact: Fact, number: Number, text: str) -> bool:
     return other is None or other.match(text, number.end) is None
 
 
-_OF_RANK = re.compile(
+_OF_RANK = compiled(
     r"\b(?P<count>two|three|four|five|six|seven|eight) (?:(?P<top>larger|largest|main)|smaller|smallest|minor) "
     r"(?:land )?(?:covers|classes|cover types)\b",
     re.I,
@@ -212,30 +213,30 @@ def of_rank(text: str, shares: Sequence[float]) -> tuple[re.Match[str], list[flo
     return match, sorted(shares, reverse=match.group("top") is not None)[:count]
 
 
-_CROSSWISE = re.compile(
+_CROSSWISE = compiled(
     r"[ -]?(?:wide|broad|thick|deep)\b|\s*(?:in|of) (?:width|breadth|diameter|depth|thickness)\b"
     r"|\s*across\b(?! (?:the|an?)\b)",
     re.I,
 )
-_CROSSWISE_BEFORE = re.compile(r"\b(?:width|breadth|diameter|depth|thickness)(?: (?:of|is|was|being|about))*\s*$", re.I)
-_AWAY = re.compile(
+_CROSSWISE_BEFORE = compiled(r"\b(?:width|breadth|diameter|depth|thickness)(?: (?:of|is|was|being|about))*\s*$", re.I)
+_AWAY = compiled(
     r"[ -]?(?:away|apart|distant|inland|offshore|beyond|behind|off)\b"
     r"|\s*(?:to the )?(?:north|south|east|west)[\w-]* of\b"
     r"|\s*from (?:the |its |each |any |one )?"
     r"(?!(?:the )?(?:\d|north|south|east|west|top|bottom|left|right|edge to|side to|end to))",
     re.I,
 )
-_AWAY_BEFORE = re.compile(r"\b(?:within|distance of|gap of)\s*$", re.I)
+_AWAY_BEFORE = compiled(r"\b(?:within|distance of|gap of)\s*$", re.I)
 _LENGTH_OF = {
-    "adjacency": re.compile(
+    "adjacency": compiled(
         r"\b(?:border\w*|boundar\w*|edges?|meets?|touch\w*|adjoin\w*|abut\w*|shar(?:e|es|ed|ing)|along|contact)\b", re.I
     ),
-    "terrain": re.compile(
+    "terrain": compiled(
         r"\b(?:ground|terrain|land|elevations?|altitudes?|relief|slop\w*|ris(?:es?|ing)|f[ae]ll\w*|climb\w*|high\w*|"
         r"low\w*|heights?|sea level|drops?|difference|uplands?|hill\w*|mountain\w*)\b",
         re.I,
     ),
-    "ground": re.compile(
+    "ground": compiled(
         r"\b(?:scene|image|chip|landscape|view|picture|area|tile|square|extent|pixels?|resolution|spacing|frame|window)\b"
         r"|\bit (?:covers|measures|spans)\b|\bm by\b",
         re.I,

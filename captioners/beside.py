@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from captioners.gated import compiled
 from captioners.mentions import Mention
 from captioners.quantities import Number
 
-ONE_OF_THEM = re.compile(
+ONE_OF_THEM = compiled(
     r"\b(?:patch(?:es)?|piece|largest|biggest|larger|smaller|smallest|mean|average|typical|single|one|each|objects?|"
     r"blocks?|areas?|stands?|bod(?:y|ies)|stretch|expanse|strip|plots?)\b",
     re.I,
@@ -16,7 +17,7 @@ ONE_OF_THEM = re.compile(
 """Words by which an area is that of a patch."""
 
 
-_CLAUSE = re.compile(
+_CLAUSE = compiled(
     r"[;,](?!\s*(?:covering|measuring|spanning|occupying|totall?ing|extending over|with an area of)\b)"
     r"|\band\b(?=[^,;]*\d)"
 )

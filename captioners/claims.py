@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from captioners.dated import dates_of_sensor, moments, seasons_then
+from captioners.gated import compiled
 from captioners.lexicon import concepts_of
 from captioners.mentions import Mention
 from captioners.placed import bearing_of
@@ -81,19 +82,19 @@ _BEARINGS = {
 }  # fmt: skip
 WITHIN_DEGREES = 40.0
 """A direction may be told for what lies so near to it."""
-_OF = re.compile(
+_OF = compiled(
     rf"\b(?:to the )?(?P<way>{_ROSE}|(?<=to the )(?:right|left))(?:ern (?:side|bank|shore)s?|wards?)? of"
     r" (?:the )?(?:largest )?(?:patch(?:es)? of )?(?:the )?",
     re.I,
 )
-_AND_ALSO = re.compile(r",?\s+(?:and|but)\s+(?:also\s+)?", re.I)
-_LEVEL_OF = re.compile(
+_AND_ALSO = compiled(r",?\s+(?:and|but)\s+(?:also\s+)?", re.I)
+_LEVEL_OF = compiled(
     r"\b(?:lies?|lying|is|are|sits?|found|situated) "
     r"(?:(?:immediately|just|directly|right|far) )?(?P<way>above|below|beneath) (?:the )?",
     re.I,
 )
 _SIDES = {"right": "east", "left": "west", "above": "north", "below": "south", "beneath": "south"}
-_SEEN = re.compile(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
+_SEEN = compiled(rf"\bto the (?P<way>{_ROSE})\b(?!\s+of)", re.I)
 
 
 def _direction(said: Said) -> Iterable[Claim]:
@@ -138,7 +139,7 @@ SHAPES = {
     "straight": ("straight",),
 }
 """Value of a fact -> words that say it."""
-_SHAPE_WORD = re.compile(
+_SHAPE_WORD = compiled(
     r"(?<![\w-])(" + "|".join(sorted((re.escape(w) for ws in SHAPES.values() for w in ws), key=len, reverse=True)) +
     r"|(?!irregularly)[a-z]+-shaped|crescents?|ovals?|circles?|circular|semi-?circ(?:le|ular)|triang(?:le|ular)s?|"
     r"rectang(?:le|ular)s?|(?<!nine )(?<!of the )squares?(?! (?:kilo)?met)|ellip(?:se|tical)|oblong|"
@@ -152,7 +153,7 @@ _SHAPE_WORD = re.compile(
 """Words for shapes: those of a fact, and those that no fact has."""
 
 
-_BEFORE_IT = re.compile(
+_BEFORE_IT = compiled(
     r" (?:and \w+ )?(?:[\w-]+ )?(?:strip|band|belt|ribbon|patch|block|piece|body|stand|stretch)(?:es|s)? of (?:the )?",
     re.I,
 )
@@ -174,7 +175,7 @@ def _shape(said: Said) -> Iterable[Claim]:
             yield "shape", f"{word!r} is the shape of nothing that is cited"
 
 
-_QUALITY = re.compile(
+_QUALITY = compiled(
     r"(?<![\w-])(?:(?<!most )(?<!least )dense(?:ly)?|thick(?:ly)?|terrac(?:ed|es?|ing)|irrigated|"
     r"(?<!\bm )(?<!\bkm )(?<!metres )(?<!meters )(?<!metre )(?<!meter )(?:wide|broad(?:er)?|narrower|widen(?:s|ing)?|"
     r"broaden(?:s|ing)?|narrows|narrowing))(?![\w-])"
@@ -192,7 +193,7 @@ def _quality(said: Said) -> Iterable[Claim]:
             yield "shape", f"{match.group(0)!r} is told by no fact"
 
 
-_SIZE = re.compile(
+_SIZE = compiled(
     r"\b(tiny|small|medium-sized|large|vast|huge)\s+(?:single |compact )?"
     r"(?:(?:patch|area|block|expanse|stretch|pocket|piece|clump|body|strip)\s+of\s|(?=(?:wood|forest|lake|pond)\b))",
     re.I,
@@ -218,10 +219,10 @@ def _size(said: Said) -> Iterable[Claim]:
             yield "size", f"{match.group(0).strip()!r} is not its size"
 
 
-_SEASON = re.compile(r"\b((?<!\ba )spring|summer|autumn|winter)(?:y|time)?\b|\b(wint)ry\b|\b(autumn)al\b", re.I)
+_SEASON = compiled(r"\b((?<!\ba )spring|summer|autumn|winter)(?:y|time)?\b|\b(wint)ry\b|\b(autumn)al\b", re.I)
 
 
-_ALL_DATES = re.compile(
+_ALL_DATES = compiled(
     r"\b(?:both|all|each|every|the two)\b(?: of the)?(?: [\w-]+){0,2}? (?:images?|dates?|scenes?|pictures?|"
     r"acquisitions?|observations?)\b",
     re.I,
@@ -248,8 +249,8 @@ _FALLS = (
     r"fell(?! into)|falls(?! into)|fallen|decreased?|decreases|declined?|declines|dropped|drops|lost|loss|"
     r"thinned|sank|less green|browned|went down|withdrew|dimmed"
 )
-_TREND = re.compile(rf"\b(?:(?P<up>{_RISES})|(?P<down>{_FALLS}))\b", re.I)
-_MEASURED = re.compile(
+_TREND = compiled(rf"\b(?:(?P<up>{_RISES})|(?P<down>{_FALLS}))\b", re.I)
+_MEASURED = compiled(
     r"\b(?:NDVI|NDWI|NDBI|vegetation|green|greener|greenness|backscatter|open water|water index)\b", re.I
 )
 
@@ -269,12 +270,12 @@ def _trend(said: Said) -> Iterable[Claim]:
         yield "trend", f"{match.group(0)!r} is borne out by no fact"
 
 
-_MEAN = re.compile(
+_MEAN = compiled(
     r"\b(?:ND[VWB]I|index|backscatter|V[VH])\b|\b(?:scene|vegetation|landscape) (?:\w+ )?(?:became|turned|grew|was)\b"
 )
 """Whose mean a sentence tells, where it has no figure of a part of the ground."""
-_RADAR = re.compile(r"\b(?:backscatter|radar|SAR|(?P<name>V[VH]))\b")
-_INDEX = re.compile(r"\b(?P<name>ND[WB]I)\b|\b(?P<water>open water|water index)\b", re.I)
+_RADAR = compiled(r"\b(?:backscatter|radar|SAR|(?P<name>V[VH]))\b")
+_INDEX = compiled(r"\b(?P<name>ND[WB]I)\b|\b(?P<water>open water|water index)\b", re.I)
 
 
 def _signs(said: Said) -> tuple[set[bool], set[bool]]:
@@ -301,12 +302,12 @@ def _signs(said: Said) -> tuple[set[bool], set[bool]]:
     return means, parts
 
 
-_LEVEL = re.compile(
+_LEVEL = compiled(
     r"\b(?<!tidal )(?<!inter)(?:flat|level|even) (?:ground|terrain|land|relief|plain)\b|\bnearly level\b|"
     r"\b(?:ground|terrain|land|relief|scene|area|landscape) (?:is|lies) (?:\w+ )?(?:flat|level)\b",
     re.I,
 )
-_HILLY = re.compile(r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating)\b", re.I)
+_HILLY = compiled(r"\b(?:hilly|hills?|mountainous|mountains?|steep(?:ly)?|rugged|undulating)\b", re.I)
 
 
 def _terrain(said: Said) -> Iterable[Claim]:
@@ -325,8 +326,8 @@ def _terrain(said: Said) -> Iterable[Claim]:
             yield "terrain", f"{match.group(0)!r} does not fit a relief of {float(relief.value):.0f} m"
 
 
-_CLOUDY = re.compile(r"\b(?:cloudy|overcast|clouded over|veiled by clouds?)\b", re.I)
-_CLEAR = re.compile(r"\b(?:cloudless|clear sk(?:y|ies)|sk(?:y|ies) (?:was|is|were|are) (?:\w+ )?clear)\b", re.I)
+_CLOUDY = compiled(r"\b(?:cloudy|overcast|clouded over|veiled by clouds?)\b", re.I)
+_CLEAR = compiled(r"\b(?:cloudless|clear sk(?:y|ies)|sk(?:y|ies) (?:was|is|were|are) (?:\w+ )?clear)\b", re.I)
 MUCH_PERCENT, LITTLE_PERCENT = 80.0, 20.0
 """From so much on a sky may be called clear, and from so much cloud on cloudy."""
 

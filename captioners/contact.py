@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import listed_after
 from captioners.mentions import Mention
 from captioners.quantities import find_numbers
@@ -18,7 +19,7 @@ def contact(said: Said) -> Iterable[Claim]:
         yield from rule(said)
 
 
-_BESIDE = re.compile(
+_BESIDE = compiled(
     r"\b(?:borders?(?: on)?|bordering(?: on)?|(?:bordered|lined|fringed|skirted|edged|framed|bounded|rimmed)"
     r"(?: \w+ly)? (?:by|with)|adjacent to|next to|beside|adjoins?|adjoining|abuts?|meets?|"
     r"flanked by|alongside|neighbou?ring|touch(?:es|ing)?|shares? a (?:boundary|border) with|"
@@ -29,9 +30,9 @@ _BESIDE = re.compile(
 )
 
 
-_ALONG = re.compile(r"\b(?:along|reach(?:es|ing)?(?: (?:down|up|out))?(?: to)?) (?:the )?", re.I)
-_JOINS = re.compile(r"\band\b|,", re.I)
-_LIST_ENDS = re.compile(r"\s*(?:[.;]|$)")
+_ALONG = compiled(r"\b(?:along|reach(?:es|ing)?(?: (?:down|up|out))?(?: to)?) (?:the )?", re.I)
+_JOINS = compiled(r"\band\b|,", re.I)
+_LIST_ENDS = compiled(r"\s*(?:[.;]|$)")
 
 
 def _border(said: Said) -> Iterable[Claim]:
@@ -61,18 +62,17 @@ def _border(said: Said) -> Iterable[Claim]:
 
 
 _TOUCHES = r"(?:borders?(?: on)?|adjoins?|abuts?|meets?|touch(?:es)?|is bordered by|are bordered by)"
-_ONLY_ON = re.compile(rf"\s+(?:only )?{_TOUCHES} (?:only|solely|exclusively|nothing but)(?: on)? (?:the )?", re.I)
+_ONLY_ON = compiled(rf"\s+(?:only )?{_TOUCHES} (?:only|solely|exclusively|nothing but)(?: on)? (?:the )?", re.I)
 _EVERY_OTHER = r"(?:every|each|all(?: of)?(?: the)?)(?: \w+)? other (?:land )?(?:cover|class)(?:es|s)?(?: types?)?"
-_ON_ALL = re.compile(rf"\s+{_TOUCHES} {_EVERY_OTHER}\b", re.I)
-_ALL_ON = re.compile(rf"\b{_EVERY_OTHER} {_TOUCHES} (?:the )?$", re.I)
+_ON_ALL = compiled(rf"\s+{_TOUCHES} {_EVERY_OTHER}\b", re.I)
+_ALL_ON = compiled(rf"\b{_EVERY_OTHER} {_TOUCHES} (?:the )?$", re.I)
 
 
 def _borders_only(said: Said) -> Iterable[Claim]:
     """``A borders only on B and C``, ``A borders every other cover``, ``all other covers border on A``."""
-    met = [set(map(int, i.split(".")[1:])) for i in said.reading.by_id if i.startswith("border.")]
     for one in said.mentions:
         own = {c.code for c in said.classes_of(one.concept)}
-        around = {code for pair in met if pair & own for code in pair} - own
+        around = {code for pair in said.reading.borders if pair & own for code in pair} - own
         after = said.after(one.end)
         only = _ONLY_ON.fullmatch(said.text, one.end, after.start) if after is not None else None
         every = _ON_ALL.match(said.text, one.end) or _ALL_ON.search(said.text[: one.start])
@@ -84,7 +84,7 @@ def _borders_only(said: Said) -> Iterable[Claim]:
             yield "relation", f"{every.group(0).strip()!r}, but one of them it does not meet"
 
 
-_MEET = re.compile(
+_MEET = compiled(
     r"\b(?:meet|touch|adjoin|abut|share an? (?:\w+ )?(?:boundary|border|edge)|"
     r"side by side|(?:next|adjacent) to (?:each other|one another)|beside (?:each other|one another))\b",
     re.I,
@@ -102,7 +102,7 @@ def _meeting(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0)!r}, but they do not touch"
 
 
-_LONGEST = re.compile(
+_LONGEST = compiled(
     r"(?P<its>\b(?:its|their) )?\blongest (?:common |shared )?(?:boundary|border|edge)(?P<own> of (?:the )?)?"
     r"|\bmore of the edge(?P<most> of (?:the )?)|\b(?:boundary|border)[\w ]* longer than\b",
     re.I,
@@ -113,18 +113,14 @@ def _longest(said: Said) -> Iterable[Claim]:
     """``the longest boundary runs between A and B``, ``the longest boundary of A is that with B``, ``A has its
     longest boundary with B``.
     """
-    lengths = {
-        frozenset(fact.fact_id.split(".")[1:]): float(fact.value)
-        for fact in said.reading.sheet.facts
-        if fact.kind == "adjacency"
-    }
+    lengths = said.reading.borders
     for match in _LONGEST.finditer(said.text):
         if len(said.mentions) != 2 or not lengths:
             continue
         said.judge(match)
         for than in re.finditer(r"\bthan anything else\b", said.text):
             said.judge(than)
-        one, other = ({str(c.code) for c in said.classes_of(m.concept)} for m in said.mentions)
+        one, other = ({c.code for c in said.classes_of(m.concept)} for m in said.mentions)
         of_one = (match.group("own") or match.group("most")) and said.mentions[0].start == match.end()
         of_one = of_one or (match.group("its") and said.mentions[0].end <= match.start())
         rivals = [length for pair, length in lengths.items() if not of_one or pair & one]
@@ -133,7 +129,7 @@ def _longest(said: Said) -> Iterable[Claim]:
             yield "relation", f"{match.group(0).strip()!r} is another"
 
 
-_ALONG_BORDER = re.compile(
+_ALONG_BORDER = compiled(
     r"\b(?:borders?|boundary|meets?|touch(?:es)?|adjoins?|abuts?|shares? an? (?:\w+ )?edge)\b", re.I
 )
 
@@ -144,9 +140,8 @@ def _border_length(said: Said) -> Iterable[Claim]:
     numbers = [n for n in find_numbers(said.text) if n.kind == "length"]
     if len(pair) != 2 or len(numbers) != 1 or not _ALONG_BORDER.search(said.text):
         return
-    a, b = ({str(c.code) for c in said.classes_of(m.concept)} for m in pair)
-    known = [f for f in said.reading.sheet.facts if f.kind == "adjacency"]
-    lengths = [float(f.value) for f in known if (codes := set(f.fact_id.split(".")[1:])) & a and codes & b]
+    a, b = ({c.code for c in said.classes_of(m.concept)} for m in pair)
+    lengths = [length for codes, length in said.reading.borders.items() if codes & a and codes & b]
     if lengths and not any(numbers[0].allows(length) for length in (*lengths, sum(lengths))):
         yield "number", f"{numbers[0].text!r} is not how long they touch"
 
@@ -160,17 +155,16 @@ def _are_apart(said: Said, one: Mention, other: Mention) -> bool:
 def share_edge(said: Said, one: Mention, other: Mention) -> bool:
     """Whether a fact says that two covers share an edge."""
     a, b = ({c.code for c in said.classes_of(m.concept)} for m in (one, other))
-    pairs = {f"border.{x}.{y}" for x in a for y in b} | {f"border.{y}.{x}" for x in a for y in b}
-    return bool(pairs & said.reading.by_id.keys())
+    return any(frozenset((x, y)) in said.reading.borders for x in a for y in b)
 
 
-_AROUND = re.compile(
+_AROUND = compiled(
     r"\b(?:(?:surrounded|enclosed|encircled|ringed|hemmed in)(?: \w+ly)?"
     r"(?: (?:on|from) (?:all|every|each|all four) sides?)?"
     r" by|in the midst of)\s",
     re.I,
 )
-_SURROUNDS = re.compile(
+_SURROUNDS = compiled(
     r"\b(?:surrounds?|encloses?|encircles?|rings?|(?<!the )surrounding|enclosing|encircling|wraps? around|"
     r"(?:belt|ring|band|girdle|collar|frame|fringe|margin|strip)s? (?:all )?around)\s"
     r"(?!.*\bon (?:(?!all|every|each)\w+ )?sides?\b)",
@@ -178,14 +172,14 @@ _SURROUNDS = re.compile(
 )
 
 
-_AMID = re.compile(
+_AMID = compiled(
     r"\b(?:amid(?:st)?|(?:lies?|stands?|grows?|sits?|occurs?|(?:is|are) (?:found|located|set)) in|"
     r"(?:lies?|lying|sits?|set|embedded|nested|found|is|are) within)\s(?:the )?",
     re.I,
 )
 
 
-_NAMES_GROUND = re.compile(
+_NAMES_GROUND = compiled(
     r"\s(?:north|south|east|west|middle|centre|center|upper|lower|left|right|top|bottom|part|half|quarter|scene|landscape|"
     r"area|land|ground|region)",
     re.I,
@@ -227,6 +221,5 @@ def _meets_only(reading: Reading, code: int, others: set[int]) -> bool:
     """Whether a class that has no relations of its own borders on some others alone, away from the scene's edges."""
     known = [f for f in reading.by_id if f.startswith((f"relation.{code}.", f"bearing.{code}.", f"enclosed.{code}"))]
     edges = [f for f in reading.by_id if f.startswith((f"object.{code}.", f"patches.{code}.")) and f.endswith(".edges")]
-    pairs = [{int(part) for part in f.split(".")[1:]} for f in reading.by_id if f.startswith("border.")]
-    met = {other for pair in pairs if code in pair for other in pair - {code}}
+    met = {other for pair in reading.borders if code in pair for other in pair - {code}}
     return not known and not edges and bool(met) and met <= others

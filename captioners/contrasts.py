@@ -8,6 +8,7 @@ from itertools import pairwise
 from math import inf
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import percent_of
 from captioners.mentions import Mention, Place, find_places
 from captioners.multiples import FACTORS, NEARLY, OPEN, ROUNDED
@@ -21,10 +22,10 @@ def contrasts(said: Said) -> Iterable[Claim]:
 
 
 _PREPOSITION = r"(?:in|of|along|at|towards?|across|over|on)"
-_MORE = re.compile(
+_MORE = compiled(
     r"\b(?P<more>more|larger|greater|higher|denser|better)\b|\b(?P<less>less|fewer|smaller|lower|rarer|scarcer)\b", re.I
 )
-_THAN = re.compile(rf"\bthan\b(?P<like> (?:{_PREPOSITION}|that of|those of|it is in|they are in)?)? ?(?:the )?$", re.I)
+_THAN = compiled(rf"\bthan\b(?P<like> (?:{_PREPOSITION}|that of|those of|it is in|they are in)?)? ?(?:the )?$", re.I)
 
 
 def are_compared(text: str, first: Place, second: Place) -> bool:
@@ -56,20 +57,20 @@ def _compared(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 
 _HEDGE = r"(?:(?P<hedge>more than|over|less than|about|roughly|around|nearly|almost|not) )?"
 _FACTOR = rf"(?P<factor>{'|'.join(FACTORS)})"
-_TIMES = re.compile(
+_TIMES = compiled(
     rf"[^;.]{{0,60}}?\b{_HEDGE}{_FACTOR}\b[^;.,]{{0,24}}?"
     r"(?:(?: (?:that|as|those))? (?:in|of|along)| as) (?:the )?",
     re.I,
 )
 """Between two places: ``the share of A in the west is twice that in the east``."""
-_AS = re.compile(
+_AS = compiled(
     rf"\b(?:equally|{_HEDGE}(?:{_FACTOR} )?as) "
     r"(?:(?:densely|heavily|thickly) )?(?:much|many|high|common|extensive|widespread|abundant|large|frequent|big|"
     r"wooded|forested|cultivated|built[- ]up)\b",
     re.I,
 )
 """``twice as much``, ``as common``."""
-_AS_IN = re.compile(rf"\b(?:as|and)(?: (?:it|they) (?:is|are|does|do))?(?: {_PREPOSITION})?(?: the)? $", re.I)
+_AS_IN = compiled(rf"\b(?:as|and)(?: (?:it|they) (?:is|are|does|do))?(?: {_PREPOSITION})?(?: the)? $", re.I)
 """Before the second place."""
 
 
@@ -136,17 +137,17 @@ _DOWN = (
     r"peter(?:s|ing)? out|(?:grow(?:s|ing)?|becom(?:es?|ing)|get(?:s|ting)?) "
     r"(?:less \w+|sparser|scarcer|rarer|thinner|smaller)"
 )
-_GRADIENT = re.compile(
+_GRADIENT = compiled(
     rf"\b(?:(?P<up>{_UP})|(?P<down>{_DOWN}))(?: \w+ly)? "
     r"(?:towards?|to|further|farther|from (?:the )?[\w-]+ to(?:wards)?) (?:the )?$",
     re.I,
 )
-_FURTHER = re.compile(
+_FURTHER = compiled(
     r"\bthe (?:further|farther) (?:to the )?(?P<way>north|south|east|west)\w*\b[^.;]*\bthe (?:more|less|fewer|denser|"
     r"sparser)\b",
     re.I,
 )
-_TO_THE_NEXT = re.compile(r" to(?:wards)? (?:the )?")
+_TO_THE_NEXT = compiled(r" to(?:wards)? (?:the )?")
 """Between two places: ``from the south-east to the north-west``."""
 _OPPOSITE = {"n": "s", "s": "n", "w": "e", "e": "w"}
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from captioners.gated import compiled
 from captioners.mentions import Place
 from captioners.quantities import Number, find_numbers, is_day
 from captioners.reading import DateReading, Reading
 from schemas.facts import Fact
 
-_DAY = re.compile(r"\.(\d{4}-\d\d-\d\d)$")
+_DAY = compiled(r"\.(\d{4}-\d\d-\d\d)$")
 """Ending of the id of what was measured on a day."""
-_MOVED = re.compile(
+_MOVED = compiled(
     r"\b(?:from|since|until|between|by|than|rose|risen|rises?|fell|fallen|falls?|grew|grown|gain(?:ed)?|lost|loss|"
     r"increased?|decreased?|dropped|declined?|climbed|sank)\b",
     re.I,
 )
 """Words of a sentence that goes from one date to another: the one that it names need not be that of its figure."""
-_SEASON = re.compile(
+_SEASON = compiled(
     r"\b(?:in|that|during|mid-|the|of) ?(?:the |late |early |mid-)?(?P<season>spring|summer|autumn|winter)\b", re.I
 )
 
@@ -28,9 +29,8 @@ Moment = tuple[int, frozenset[str]]
 
 def moments(text: str, reading: Reading) -> list[Moment]:
     """Dates and seasons that a sentence names and the facts know, in order; told twice in a row they count once."""
-    held = {str(f.value) for f in reading.sheet.facts if f.unit == "date"}
     found: list[Moment] = [
-        (number.start, frozenset(day for day in held if is_day(number.text, day)))
+        (number.start, frozenset(day for day in reading.days if is_day(number.text, day)))
         for number in find_numbers(text)
         if number.kind == "date" and not number.text.isdigit()  # a year alone parts no dates
     ]
@@ -41,7 +41,7 @@ def moments(text: str, reading: Reading) -> list[Moment]:
     return [one for rank, one in enumerate(ordered) if not rank or not one[1] & ordered[rank - 1][1]]
 
 
-_FROM_TO = re.compile(r"\bfrom (?:[a-z]+ )?\S+ to (?:[a-z]+ )?$", re.I)
+_FROM_TO = compiled(r"\bfrom (?:[a-z]+ )?\S+ to (?:[a-z]+ )?$", re.I)
 
 
 def days_of(number: Number, text: str, reading: Reading) -> frozenset[str]:
@@ -78,8 +78,8 @@ def seasons_then(text: str, reading: Reading) -> set[str]:
     return {str(d.values["season"]) for d in days if "season" in d.values}
 
 
-_OPTICAL = re.compile(r"\b(?:optical|multispectral|Sentinel-2|S2|Landsat|ND[VWB]I)\b", re.I)
-_RADAR = re.compile(r"\b(?:radar|SAR|Sentinel-1|S1|backscatter)\b", re.I)
+_OPTICAL = compiled(r"\b(?:optical|multispectral|Sentinel-2|S2|Landsat|ND[VWB]I)\b", re.I)
+_RADAR = compiled(r"\b(?:radar|SAR|Sentinel-1|S1|backscatter)\b", re.I)
 
 
 def dates_of_sensor(text: str, reading: Reading) -> list[DateReading]:
@@ -91,25 +91,25 @@ def dates_of_sensor(text: str, reading: Reading) -> list[DateReading]:
 
 
 _SENSORS = {
-    "s2": re.compile(r"\b(?:Sentinel-2|S2)\b"),
-    "s1": re.compile(r"\b(?:Sentinel-1|S1)\b"),
-    "landsat": re.compile(r"\bLandsat\b"),
-    "enmap": re.compile(r"\bEnMAP\b"),
+    "s2": compiled(r"\b(?:Sentinel-2|S2)\b"),
+    "s1": compiled(r"\b(?:Sentinel-1|S1)\b"),
+    "landsat": compiled(r"\bLandsat\b"),
+    "enmap": compiled(r"\bEnMAP\b"),
 }
 """How the names of a sensor's modalities begin -> what people call it."""
 
 
-_RADAR_SENSED = re.compile(r"\b(?:radar|SAR|backscatter)\b")
+_RADAR_SENSED = compiled(r"\b(?:radar|SAR|backscatter)\b")
 
 
 def unknown_sensors(text: str, reading: Reading) -> list[str]:
     """Words for sensors, or for radar, that a sentence names and of which the sheet has no fact."""
-    sources = {fact.source.split(" ")[0] for fact in reading.sheet.facts}
     named = [(head, match) for head, pattern in _SENSORS.items() if (match := pattern.search(text))]
-    found = [match.group(0) for head, match in named if not any(source.startswith(head) for source in sources)]
+    found = [
+        match.group(0) for head, match in named if not any(source.startswith(head) for source in reading.modalities)
+    ]
     radar = _RADAR_SENSED.search(text)
-    has_radar = any(fact.kind == "sar" for fact in reading.sheet.facts)
-    return [*found, radar.group(0)] if radar and not has_radar else found
+    return [*found, radar.group(0)] if radar and not reading.has_radar else found
 
 
 def of_sensor(cited: Sequence[Fact], text: str, reading: Reading) -> list[Fact]:
@@ -130,7 +130,7 @@ _WAYS = {
     "wetter": r"flood\w*|wetter|inundat\w*|under water|submerged",
     "drier": r"dried|drier|dry|reced\w*|withdrew",
 }
-_CLAUSE = re.compile(r"[;,]|\b(?:while|whereas)\b")
+_CLAUSE = compiled(r"[;,]|\b(?:while|whereas)\b")
 
 
 def _ways_in(text: str) -> set[str]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from captioners.claims import Claim, Said
 from captioners.contact import share_edge
+from captioners.gated import compiled
 from captioners.lexicon import concepts_of, nouns_of
 from captioners.listed import ONE_PART, joined_places
 from captioners.mentions import Mention, Place, find_places
@@ -17,55 +18,55 @@ from captioners.patches import edges_of_largest, edges_reached
 from captioners.reading import ClassReading, Reading
 from captioners.regions import PLACE_REGIONS, QUADRANTS, parts_of, region_bounds
 
-_NO_HALF = re.compile(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
+_NO_HALF = compiled(r"\bno (?:single )?(?:land )?(?:cover|class)[\w ]*? half\b", re.I)
 _CONTACT = r"(?:touch|meet|adjoin|abut|border(?: on)?|share (?:a|any) (?:border|boundary|edge)(?: with)?)"
-_APART = re.compile(
+_APART = compiled(
     rf"\bdo(?:es)? not {_CONTACT}(?: (?:each other|one another))?\b"
     r"|\b(?:is|are|lies?) not (?:next to|adjacent to|beside|bordering(?: on)?|in contact with)\b"
     r"|\bshares? no (?:border|boundary|edge)(?: with)?\b",
     re.I,
 )
-_SEPARATE = re.compile(
+_SEPARATE = compiled(
     r"\b(?:lies?|lying|is|are|stands?) (?:\w+ )?apart\b(?: from)?"
     r"|\b(?:separated|isolated|cut off|detached) from\b|\bseparates? [^.;]*?(?=\bfrom\b)",
     re.I,
 )
 """The same said without a denial."""
-_UNREACHED = re.compile(
+_UNREACHED = compiled(
     r"\bdo(?:es)? not (?:reach|touch|meet|extend to) (?:any of )?(?:the )?"
     r"(?P<any>(?:any )?(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b)?",
     re.I,
 )
-_NO_PART = re.compile(
+_NO_PART = compiled(
     r"\b(?:(?:no|not an?|not any|not one|(?:hardly|barely|scarcely) an?y?) "
     r"(?:part|portion|piece|corner|area|place|spot)s? (?:of|in)|none of) the "
     r"(?!ground (?:moved|changed) by )",  # what changed has facts of its own
     re.I,
 )
 _OF_SCENE = r"(?: of (?:the )?(?:scene|image|chip|view|picture|area))?"
-_IS = re.compile(
+_IS = compiled(
     _OF_SCENE + r"\s+(?:(?:is|are|lies) (?:(?:under|covered (?:by|with)|taken up by) )?"
     r"|(?:holds?|contains?|has|shows?) )(?:any )?",
     re.I,
 )
-_NONE = re.compile(r"\b(?:there (?:is|are) )?no $", re.I)
-_LIES_IN = re.compile(
+_NONE = compiled(r"\b(?:there (?:is|are) )?no $", re.I)
+_LIES_IN = compiled(
     r"\s+(?:(?:is|are|lies?|stands?|grows?|occurs?) )?(?:(?:found|seen|present|visible) )?(?:anywhere )?in the ", re.I
 )
-_NOWHERE_IN = re.compile(
+_NOWHERE_IN = compiled(
     r"\s+(?:is|are|lies?|stands?|grows?|occurs?) (?:(?:found|seen|present) )?nowhere "
     r"(?:to be (?:found|seen) )?in the ",
     re.I,
 )
-_PART_HEAD = re.compile(r"(?:^|[;:,]\s*|\b(?:and|but|while|whereas) )the $", re.I)
-_LACKS = re.compile(
+_PART_HEAD = compiled(r"(?:^|[;:,]\s*|\b(?:and|but|while|whereas) )the $", re.I)
+_LACKS = compiled(
     _OF_SCENE + r"\s+(?:(?:holds?|has|contains?|shows?) no |(?:is|lies) (?:(?:entirely|completely|wholly) )?"
     r"(?:(?:free|devoid|void) of |without )|lacks )(?:any )?",
     re.I,
 )
-_IS_LESS = re.compile(_OF_SCENE + r"\s+(?:is|lies) ", re.I)
-_CLAUSE_END = re.compile(r"\s*(?:[.;:]|$|,\s*(?:but|while|whereas)\b)", re.I)
-_TURNED = re.compile(r"\b(?:no|not|never|neither|nor|without|false|untrue|hardly)\b|n't\b", re.I)
+_IS_LESS = compiled(_OF_SCENE + r"\s+(?:is|lies) ", re.I)
+_CLAUSE_END = compiled(r"\s*(?:[.;:]|$|,\s*(?:but|while|whereas)\b)", re.I)
+_TURNED = compiled(r"\b(?:no|not|never|neither|nor|without|false|untrue|hardly)\b|n't\b", re.I)
 """Before a denial, in its clause: the one denies the other."""
 Denial = tuple[int, int, Mention, list[Place]]
 """First and last character of a denial, the cover, and the parts of the scene that have none of it."""
@@ -174,18 +175,18 @@ def _nowhere(said: Said) -> Iterable[Denial]:
             yield start, end, one, [place]
 
 
-_NEITHER = re.compile(r"\b(?:neither|none) (?:of )?the $", re.I)
-_NOR = re.compile(r"(?: of (?:the )?\w+)?,?\s+n?or\s+(?:in )?(?:the )?", re.I)
-_HOLDS_ANY = re.compile(
+_NEITHER = compiled(r"\b(?:neither|none) (?:of )?the $", re.I)
+_NOR = compiled(r"(?: of (?:the )?\w+)?,?\s+n?or\s+(?:in )?(?:the )?", re.I)
+_HOLDS_ANY = compiled(
     r"(?:s|quarters?|quadrants?|halves|parts?)?"
     + _OF_SCENE
     + r"\s+(?:holds?|has|have|contains?|shows?|is|are) (?:any )?",
     re.I,
 )
-_NONE_OF_IT = re.compile(
+_NONE_OF_IT = compiled(
     r"\b(?:none|nothing) of (?:it|them|which|this) (?:lies |lying |is |are |being |found )?(?:in|within) the $", re.I
 )
-_NONE_OF = re.compile(r"\b(?:none|not any|no part) of (?:the |its )?$", re.I)
+_NONE_OF = compiled(r"\b(?:none|not any|no part) of (?:the |its )?$", re.I)
 
 
 def _with_nor(text: str, places: Sequence[Place]) -> list[Place]:
@@ -236,7 +237,7 @@ def _none_of_it(said: Said) -> Iterable[Denial]:
             yield head.start(), place.end, one, [place]
 
 
-_ABSENT_FROM = re.compile(
+_ABSENT_FROM = compiled(
     r" (?:is|are) (?:(?:entirely|wholly|completely|altogether) )?(?:absent|missing)(?P<only> only)? (?:from|in) "
     r"(?P<but>(?:every|each|all) (?:quarter|quadrant)s?,? (?:except|but|save|other than|apart from)(?: for)?(?: in)? )?"
     r"(?:the )?",

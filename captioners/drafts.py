@@ -13,7 +13,7 @@ from captioners.completion import json_in, read_message
 from captioners.form_chatearthnet import BANNED
 from captioners.mentions import find_mentions
 from captioners.prompt import Request, prompt_version
-from captioners.records import Chip
+from captioners.records import Chip, doubts
 from captioners.rewording import check_question
 from captioners.style import Violation
 from captioners.template import to_records
@@ -212,8 +212,9 @@ class Recorder:
             model: model name as the server returned it.
         """
         last, prompt_sha256, views = rounds[-1], self.request.sha256(), view_hashes(self.one.views)
-        records = []
-        for spare, slot in zip(self.computed(), self.request.slots, strict=True):
+        slots, texts, records = self.request.slots, self.request.told, []
+        spares = to_records(self.chip, texts, "pass", {}, spare=lambda number: bool(slots[number]))
+        for spare, slot, text in zip(spares, slots, texts, strict=True):
             if not slot:  # computed, and never asked of a model
                 records.append(spare)
                 continue
@@ -235,7 +236,7 @@ class Recorder:
                 "views": views, "checks": checks,
             }  # fmt: skip
             if written is None:
-                status = "fallback" if spare.verification == "pass" else spare.verification
+                status = "not_checked" if doubts(self.chip, text) else "fallback"
                 told = {**common, "verification": status, "checks": {**checks, "fallback": "violations"}}
                 records.append(spare.model_copy(update=told))
             else:

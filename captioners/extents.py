@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import (
     ALL_OF_IT,
     GROUND,
@@ -27,7 +28,7 @@ from captioners.spread import are_left_out
 _ALMOST = r"(?:almost|nearly|virtually|hardly|practically)"
 _LEAST = (
     (
-        re.compile(
+        compiled(
             rf"\b{_ALMOST} (?:all|entirely|the entire|the whole|everything|nothing but|anything but)\b"
             r"(?! in (?:one|a single)\b)",
             re.I,
@@ -35,7 +36,7 @@ _LEAST = (
         88.0,
     ),
     (
-        re.compile(
+        compiled(
             rf"(?<!almost )(?<!nearly )(?<!virtually )(?<!practically )(?:\b(?:entirely"
             r"(?! (?:in|within|along) the (?:north|south|east|west|middle|cent|upper|lower))|completely|exclusively|"
             r"the whole of|the entire(?! (?:width|height|length|breadth|extent))|nothing but|from edge to edge|"
@@ -45,32 +46,32 @@ _LEAST = (
         ),
         99.5,
     ),
-    (re.compile(r"\beverything (?:here |else )?(?:is|but|except|other than|apart from)\b|\ball (?:the )?ground\b",
+    (compiled(r"\beverything (?:here |else )?(?:is|but|except|other than|apart from)\b|\ball (?:the )?ground\b",
                 re.I), 99.5),
-    (re.compile(r"\b(?:vast|great|overwhelming) majority\b|\bthe lion's share\b", re.I), 65.0),
-    (re.compile(rf"\b(?:the majority of|most of|the bulk of|the (?:greater|larger|bigger) part of) the {GROUND}\b",
+    (compiled(r"\b(?:vast|great|overwhelming) majority\b|\bthe lion's share\b", re.I), 65.0),
+    (compiled(rf"\b(?:the majority of|most of|the bulk of|the (?:greater|larger|bigger) part of) the {GROUND}\b",
                 re.I), 50.0),
-    (re.compile(r"\b(?:pre)?dominat(?:es?|ed by|ing)\b|\b(?:pre)?dominant\b(?! (?:land|cover|class|type))|"
+    (compiled(r"\b(?:pre)?dominat(?:es?|ed by|ing)\b|\b(?:pre)?dominant\b(?! (?:land|cover|class|type))|"
                 r"\bprevails?\b", re.I), 35.0),
 )  # fmt: skip
 """Words and the least percent of which they are true, of one cover or of those named together."""
-_MAINLY = re.compile(
+_MAINLY = compiled(
     r"(?:^|\b(?:is|are|holds?|shows?|contains?|landscape|scene of|consists of)\s+)"
     r"(?:mainly|mostly|chiefly|predominantly|largely|primarily|above all)\s+(?:of\s+)?",
     re.I,
 )
-_NEAR = re.compile(r"[^,;:]{0,12}")
+_NEAR = compiled(r"[^,;:]{0,12}")
 MAINLY_PERCENT = 50.0
 """``mainly A``, ``mostly A and B``: they make up so much."""
-_OF_THE_REST = re.compile(r"\b(?:rest|remainder|remains|left|else)\s*$", re.I)
-_MAINLY_SCENE = re.compile(
+_OF_THE_REST = compiled(r"\b(?:rest|remainder|remains|left|else)\s*$", re.I)
+_MAINLY_SCENE = compiled(
     r"\ban? (?:mainly|mostly|chiefly|predominantly|largely|primarily) "
     r"(?=[\w-]+(?: and [\w-]+)? (?:scene|landscape|region|view|picture|image|area)\b)",
     re.I,
 )
 """``a largely wooded scene``"""
-_EVERYWHERE = re.compile(r"\b(?:everywhere|ubiquitous|all over|every (?:part|corner))\b", re.I)
-_EVERY_QUARTER = re.compile(r"\b(?:every|each|all four|all) (?:of the )?(?:quarter|quadrant)s?\b", re.I)
+_EVERYWHERE = compiled(r"\b(?:everywhere|ubiquitous|all over|every (?:part|corner))\b", re.I)
+_EVERY_QUARTER = compiled(r"\b(?:every|each|all four|all) (?:of the )?(?:quarter|quadrant)s?\b", re.I)
 EVERYWHERE_PERCENT = 75.0
 """What covers so much is everywhere, whether or not each quadrant has its share."""
 
@@ -110,10 +111,10 @@ def _least(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "number", f"{match.group(0).strip()!r} says too much"
 
 
-_SO_MANY = re.compile(
+_SO_MANY = compiled(
     r"\s+(?:in )?(?:only )?\w+ (?:out )?of (?:the )?(?:four|nine|(?:grid )?cells|quarters|quadrants)\b", re.I
 )
-_RUNS_TO = re.compile(
+_RUNS_TO = compiled(
     r"\b(?:runs?|running|stretch(?:es|ing)?|extends?|extending|reach(?:es|ing)?|cross(?:es|ing)?)(?: [\w-]+){0,3} $",
     re.I,
 )
@@ -134,13 +135,13 @@ def _is_of_cover(said: Said, match: re.Match[str], places: Sequence[Place]) -> b
     )
 
 
-_THEN = re.compile(
+_THEN = compiled(
     r"\s*(?:(?:is|are|lies?|consists? of|belongs? to|remains?)\s+"
     r"(?:(?:covered|occupied|taken up) (?:by|with)|under)?\s*)?"
     r"(?:an? |the )?",
     re.I,
 )
-_ADDED = re.compile(r"\b(?:along with|together|combined|as well as|plus|with|mix\w*|mosaic|between)\b", re.I)
+_ADDED = compiled(r"\b(?:along with|together|combined|as well as|plus|with|mix\w*|mosaic|between)\b", re.I)
 
 
 def _spoken_of(said: Said, match: re.Match[str]) -> Sequence[Mention]:
@@ -175,18 +176,18 @@ def _is_place(places: Sequence[Place], start: int, end: int) -> bool:
 
 _WHOLE = r"(?:all|entirely|wholly|completely|fully|solely|purely|exclusively)"
 _MOST = r"(?:most|the bulk|the greater part|the majority)"
-_FILLS = re.compile(
+_FILLS = compiled(
     r"\b(?:covers?|covering|fills?|filling|blankets?|cloaks?|(?P<lies>occup(?:y|ies|ying)|tak(?:es?|ing) up|spans?|"
     r"(?:extend|spread|stretch)(?:s|es|ing)? (?:over|across)))\s+"
     rf"(?:(?P<all>all (?:of )?|the whole (?:of )?|(?:the )?entire )|(?P<most>{_MOST} of ))?(?:the )?$",
     re.I,
 )
-_IS_FILLED = re.compile(
+_IS_FILLED = compiled(
     rf"(?: of the {GROUND})?\s+(?:is|are|lies?|remains?)\s+(?P<all>{_WHOLE} )?"
     r"(?:(?:covered|filled|taken up|occupied) (?:by|with|in) |under )?(?P<more>all )?(?:an? |the )?",
     re.I,
 )
-_HEAD = re.compile(
+_HEAD = compiled(
     r"(?:^|[;:,.]\s*|\b(?:and|but|while|whereas)\s+)"
     rf"(?P<all>all of |the whole of )?(?P<most>{_MOST} of )?the (?P<more>whole |entire )?$",
     re.I,
@@ -234,7 +235,7 @@ def _filled(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 _STRIPS = {
     "third": 1 / 3, "quarter": 1 / 4, "fifth": 1 / 5, "tenth": 1 / 10, "two thirds": 2 / 3, "three quarters": 3 / 4,
 }  # fmt: skip
-_STRIP = re.compile(rf"[a-z]+ ({'|'.join(_STRIPS).replace(' ', '[ -]')})\b", re.I)
+_STRIP = compiled(rf"[a-z]+ ({'|'.join(_STRIPS).replace(' ', '[ -]')})\b", re.I)
 """``northern fifth``, ``western two thirds``"""
 
 
@@ -248,21 +249,21 @@ def _strip_percent(said: Said, named: Sequence[Mention], side: str, part: float)
 
 
 _HOLDS = r"(?:consists? of|(?:composed|made up) of|comprises?|holds?|contains?|shows?|has|is|are)"
-_ALONE = re.compile(
+_ALONE = compiled(
     rf"\b{_HOLDS} (?:only|solely|nothing but|purely|exclusively|wholly|all) (?:of )?"
     rf"|\bconsists? (?:only|solely|entirely|exclusively|purely) of ",
     re.I,
 )
-_ONLY_FIRST = re.compile(r"\bonly ", re.I)
-_OCCUR = re.compile(r"\s+(?:occurs?|exists?|(?:is|are) (?:found|present|seen|there))\s*[.;,]", re.I)
-_ONLY_LAST = re.compile(r"\s+(?:only|alone)\s*[.;]", re.I)
+_ONLY_FIRST = compiled(r"\bonly ", re.I)
+_OCCUR = compiled(r"\s+(?:occurs?|exists?|(?:is|are) (?:found|present|seen|there))\s*[.;,]", re.I)
+_ONLY_LAST = compiled(r"\s+(?:only|alone)\s*[.;]", re.I)
 
 
 def _alone(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
     """``the scene is all A``, ``it consists of A and B only``, ``only A and B occur``: there is nothing else."""
     for match in (*_ALONE.finditer(said.text), *_ONLY_FIRST.finditer(said.text)):
         named = listed_after(said, match.end())
-        if match.re is _ONLY_FIRST and not (named and _OCCUR.match(said.text, named[-1].end)):
+        if match.re.pattern == _ONLY_FIRST.pattern and not (named and _OCCUR.match(said.text, named[-1].end)):
             continue
         yield from _nothing_else(said, places, named, match.group(0))
     for match in re.finditer(rf"\b{_HOLDS} ", said.text, re.I):
@@ -280,7 +281,7 @@ def _nothing_else(said: Said, places: Sequence[Place], named: list[Mention], wor
             yield "number", f"{words.strip()!r}, but there is more"
 
 
-_ONLY_THERE = re.compile(
+_ONLY_THERE = compiled(
     r"\b(?P<nearly>almost |nearly |virtually )?"
     r"(?:only|solely|exclusively|entirely|wholly|confined|restricted|limited|nowhere (?:but|except|else than))\s+"
     r"(?:(?:found|seen|present) )?(?:in|along|at|to|around|near|within|on)\s+(?:the )?$",
@@ -304,8 +305,8 @@ def _only_there(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "place", f"{place.text!r} is not the only place where it lies"
 
 
-_ENTIRE = re.compile(r"\b(?:entire|whole|full length of the|all of the|all along the) $", re.I)
-_TO_ITS_END = re.compile(
+_ENTIRE = compiled(r"\b(?:entire|whole|full length of the|all of the|all along the) $", re.I)
+_TO_ITS_END = compiled(
     r"(?: of the \w+)? (?:from (?:end|corner|side) to (?:end|corner|side)|"
     r"along (?:its|the) (?:whole|entire|full) length)\b",
     re.I,
@@ -327,7 +328,7 @@ def _whole_edge(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "place", f"{place.text!r} is not lined by it from end to end"
 
 
-_LESSER = re.compile(
+_LESSER = compiled(
     rf"\b(?:a|the) (?:small )?minority of the {GROUND}\b|\bthe (?:smaller|lesser) (?:part|portion) of the {GROUND}\b",
     re.I,
 )

@@ -10,6 +10,7 @@ from captioners.amounts import of_all_others
 from captioners.beside import ONE_OF_THEM, beside, neighbours, told_before
 from captioners.claims import Claim, Said
 from captioners.dated import told_then, told_way
+from captioners.gated import compiled
 from captioners.lexicon import concepts_of, nouns_of
 from captioners.listed import list_around, listed_before
 from captioners.mentions import Mention, find_mentions, find_places
@@ -20,14 +21,14 @@ from captioners.ranks import is_bound, is_so_many
 from captioners.regions import CELLS, parts_of
 from schemas.facts import Fact
 
-SUM = re.compile(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
-_TOGETHER = re.compile(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
-_EACH = re.compile(r"\b(?:each|apiece|respectively|both)\b", re.I)
-_VEGETATED = re.compile(
+SUM = compiled(r"\b(together|combined|in total|in all|altogether|jointly|account for)\b", re.I)
+_TOGETHER = compiled(r"\b(?:together|combined|jointly|between them)\b(?! with)", re.I)
+_EACH = compiled(r"\b(?:each|apiece|respectively|both)\b", re.I)
+_VEGETATED = compiled(
     r"(?<!sparsely )(?<!sparse )\bvegetat(?:ed|ion)\b(?! ind(?:ex|ices))(?!.*\b(?:ND[VWB]I|denser|greener|thinned)\b)",
     re.I,
 )
-_REMAINING = re.compile(r"\b(?:remaining|other)\s*$", re.I)
+_REMAINING = compiled(r"\b(?:remaining|other)\s*$", re.I)
 _UNITS = {
     "area": ("m2",),
     "length": ("m",),
@@ -37,7 +38,7 @@ _UNITS = {
     "count": ("count", "m"),
 }
 """Kind of number -> units of the facts that may bear it out."""
-_ABOUT_REGION = re.compile(
+_ABOUT_REGION = compiled(
     r"(?:^In (?:the mapped ground of )?the |^The (?:mapped ground of the )?|\bof (?:the mapped ground of )?the )"
     r"(?:north|south|east|west|middle|centre|center|central|upper|lower|top|bottom|left|right)[\w-]*"
     r"(?: (?:quarter|quadrant|half|third|part|of the scene|left|right|centre|center|middle|row|column|cell|ninth|"
@@ -47,13 +48,13 @@ _ABOUT_REGION = re.compile(
 )
 """Figures of a sentence that speaks of one part of the scene are shares of that part."""
 _MEASURED = ("clear", "cloud", "index", "change", "labelled")
-_SENSED = re.compile(
+_SENSED = compiled(
     r"\b(?:clear\w*|sky|clouds?|cloudy|hid\w*|ND[VWB]I|vegetation|green\w*|infrared|class\w*|unclassified|mapped|"
     r"unmapped|turned|open water|thinned|denser)\b",
     re.I,
 )
 """Words of a sentence whose figures may be those of a sensor, or of what has no class, beside a cover."""
-_SIGN_ALONE = re.compile(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
+_SIGN_ALONE = compiled(r"%|\bper ?cent\b(?! of pixels)|\bpct\b", re.I)
 
 
 def _shares(said: Said, concept: str, regions: Iterable[str], *, whole: bool = True) -> list[float]:

@@ -11,6 +11,7 @@ from itertools import combinations
 
 from captioners.claims import Claim, Said
 from captioners.dated import dates_of_sensor, moments
+from captioners.gated import compiled
 from captioners.mentions import find_places
 from captioners.placed import tells
 from captioners.quantities import Number, find_numbers, value_of
@@ -27,13 +28,13 @@ def levels(said: Said) -> Iterable[Claim]:
         yield from rule(said)
 
 
-_INDEX = re.compile(r"\b(?P<name>NDVI|NDWI|NDBI)\b|\b(?:green\w*|vegetation)\b", re.I)
-_HIGHER = re.compile(
+_INDEX = compiled(r"\b(?P<name>NDVI|NDWI|NDBI)\b|\b(?:green\w*|vegetation)\b", re.I)
+_HIGHER = compiled(
     r"\b(?:(?P<up>higher|more|greater|greener|denser|stronger)|lower|less(?: green)?|sparser|weaker)\b"
     r"[^.;]*?\b(?:than|compared (?:with|to))\b",
     re.I,
 )
-_BESIDE_THEN = re.compile(
+_BESIDE_THEN = compiled(
     r"\bcompared (?:with|to)\b[^.;]*?"
     r"\b(?:(?P<up>higher|greater|greener|denser|stronger)|lower|less green|sparser|weaker)\b",
     re.I,
@@ -67,7 +68,7 @@ def _dates(said: Said) -> Iterable[Claim]:
         yield "trend", f"{match.group(0)!r} is the wrong way round"
 
 
-_PICTURES = re.compile(
+_PICTURES = compiled(
     r"\b(?P<count>two|three|four|five|six|seven|eight|nine|ten|\d+) (?:(?:cloud-free|clear|optical|radar|satellite|SAR|"
     r"Sentinel-[12]|S[12]|Landsat) )*(?:images|dates|scenes|pictures|acquisitions|observations)\b",
     re.I,
@@ -82,7 +83,7 @@ def _pictures(said: Said) -> Iterable[Claim]:
             yield "number", f"{match.group(0)!r}, but there are {len(known)}"
 
 
-_APART = re.compile(
+_APART = compiled(
     r"\b(?P<count>an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d+) "
     r"(?P<unit>day|week|month|year)s? (?:apart|later|earlier)\b",
     re.I,
@@ -100,7 +101,7 @@ def _apart(said: Said) -> Iterable[Claim]:
             yield "number", f"{match.group(0)!r} is not how far two dates lie apart"
 
 
-_MULTIPLE = re.compile(
+_MULTIPLE = compiled(
     r"\b(?:(?P<more>more than|over) )?(?:(?P<two>doubled?)|(?P<three>tripled?|trebled?)|(?P<half>halved?))\b", re.I
 )
 NEAR = 1.2
@@ -109,7 +110,8 @@ NEAR = 1.2
 
 def _multiple(said: Said) -> Iterable[Claim]:
     """``mean NDVI doubled``."""
-    match, known = _MULTIPLE.search(said.text), _levels(said)
+    match = _MULTIPLE.search(said.text)
+    known = _levels(said) if match else []
     if match is None or len(known) < 2 or not known[0][1] > 0:
         return
     ratio = known[-1][1] / known[0][1]
@@ -119,8 +121,8 @@ def _multiple(said: Said) -> Iterable[Claim]:
         yield "trend", f"{match.group(0)!r} is not by how much it changed"
 
 
-_BETWEEN = re.compile(r"\b(?:between|from)\b[^.;]*\b(?:and|to|until)\b", re.I)
-_GREW = re.compile(r"\b(?:rose|fell|grew|greened|thinned|increased|decreased|dropped|declined|gained|lost)\b", re.I)
+_BETWEEN = compiled(r"\b(?:between|from)\b[^.;]*\b(?:and|to|until)\b", re.I)
+_GREW = compiled(r"\b(?:rose|fell|grew|greened|thinned|increased|decreased|dropped|declined|gained|lost)\b", re.I)
 
 
 def _order(said: Said) -> Iterable[Claim]:
@@ -133,7 +135,7 @@ def _order(said: Said) -> Iterable[Claim]:
         yield "trend", "the later date is named first"
 
 
-_RADAR = re.compile(r"\b(?P<name>V[VH])\b|\bbackscatter\b")
+_RADAR = compiled(r"\b(?P<name>V[VH])\b|\bbackscatter\b")
 
 
 def _series(said: Said) -> list[dict[str, float]]:
@@ -153,7 +155,7 @@ def _series(said: Said) -> list[dict[str, float]]:
     return [days for days in found.values() if len(days) > 1]
 
 
-_STEADY = re.compile(
+_STEADY = compiled(
     r"\b(?:remained|stayed|was|were|is|are) (?:\w+ )?(?:the same|unchanged|stable|constant|steady)\b"
     r"|\b(?:hardly|barely|scarcely) (?:changed|moved|varied)\b",
     re.I,
@@ -164,7 +166,8 @@ HARDLY, HARDLY_DB = 0.05, 0.5
 
 def _steady(said: Said) -> Iterable[Claim]:
     """``mean NDVI remained the same``, ``VV hardly changed``: from first to last date, or between those named."""
-    match, series = _STEADY.search(said.text), _series(said)
+    match = _STEADY.search(said.text)
+    series = _series(said) if match else []
     if match is None or not series or "nearly" in match.group(0):
         return
     said.judge(match)
@@ -178,15 +181,18 @@ def _steady(said: Said) -> Iterable[Claim]:
         yield "trend", f"{match.group(0)!r}, but it moved by {min(moved, default=0.0):.2f}"
 
 
-_EXTREME = re.compile(
+_EXTREME = compiled(
     r"\b(?:(?P<up>highest|greatest|greenest|peaked|peaks(?= (?:in|on)\b))|lowest|least green|bottomed out)\b", re.I
 )
 
 
 def _extreme(said: Said) -> Iterable[Claim]:
     """``mean NDVI was lowest in December``, ``NDVI peaked in summer``: of all dates of one modality."""
-    match, when, series = _EXTREME.search(said.text), moments(said.text, said.reading), _series(said)
-    if match is None or len(when) != 1 or not series or _GROUND_HEIGHT.search(said.text):
+    match = _EXTREME.search(said.text)
+    if match is None or _GROUND_HEIGHT.search(said.text):
+        return
+    when, series = moments(said.text, said.reading), _series(said)
+    if len(when) != 1 or not series:
         return
     said.judge(match)
     best = [(max if match.group("up") else min)(known, key=known.__getitem__) for known in series]
@@ -194,10 +200,10 @@ def _extreme(said: Said) -> Iterable[Claim]:
         yield "trend", f"{match.group(0)!r} is another date"
 
 
-_MOST_MOVED = re.compile(r"\b(?:strongest|most (?:pronounced|marked|widespread)) (?:in|along) (?:the )?$", re.I)
+_MOST_MOVED = compiled(r"\b(?:strongest|most (?:pronounced|marked|widespread)) (?:in|along) (?:the )?$", re.I)
 _MOVES = (
-    (re.compile(r"\b(?:green(?:ing|ed)|gains?|increase)\b", re.I), ".greener.place"),
-    (re.compile(r"\b(?:thinn(?:ing|ed)|browning|loss(?:es)?|decline|decrease)\b", re.I), ".barer.place"),
+    (compiled(r"\b(?:green(?:ing|ed)|gains?|increase)\b", re.I), ".greener.place"),
+    (compiled(r"\b(?:thinn(?:ing|ed)|browning|loss(?:es)?|decline|decrease)\b", re.I), ".barer.place"),
 )
 
 
@@ -214,7 +220,7 @@ def _moved_most(said: Said) -> Iterable[Claim]:
             yield "place", f"{place.text!r} is not where most of it lies"
 
 
-_GROUND_HEIGHT = re.compile(
+_GROUND_HEIGHT = compiled(
     r"\b(?:terrain|elevations?|altitudes?|relief|above sea level|metres high|m high)\b"
     r"|\b(?:ground|land) (?:rises|falls|slopes|lies (?:at|between)|climbs|drops)\b",
     re.I,
@@ -222,10 +228,10 @@ _GROUND_HEIGHT = re.compile(
 
 
 _HEIGHT_OF = {
-    "mean": re.compile(r"\b(?:average|mean)\b", re.I),
-    "low": re.compile(r"\b(?:lowest|minimum)\b", re.I),
-    "high": re.compile(r"\b(?:highest|maximum|peak|summit)\b", re.I),
-    "relief": re.compile(r"\b(?:relief|difference)\b", re.I),
+    "mean": compiled(r"\b(?:average|mean)\b", re.I),
+    "low": compiled(r"\b(?:lowest|minimum)\b", re.I),
+    "high": compiled(r"\b(?:highest|maximum|peak|summit)\b", re.I),
+    "relief": compiled(r"\b(?:relief|difference)\b", re.I),
 }
 """Words for which height of the ground a figure tells."""
 
@@ -263,14 +269,14 @@ def _named_heights(said: Said, numbers: Sequence[Number]) -> dict[int, str]:
     return found
 
 
-_LIES_HIGH = re.compile(
+_LIES_HIGH = compiled(
     r"\b(?:(?P<up>high(?:er|est)|rises|climbs|ascends|uphill)"
     r"|(?P<down>low(?:er|est)|falls|slopes? (?:down(?:wards?)?|(?=to(?:wards)? ))|dips|drops|descends))\b"
     r"(?! (?:half|part|quarter|edge|third|left|right))",
     re.I,
 )
-_OF_GROUND = re.compile(r"\b(?:ground|terrain|land|slopes?|elevations?|altitudes?|relief)\b|\bthan the\b", re.I)
-_OF_SHARES = re.compile(r"\b(?:shares?|proportions?|percentage|coverage|ND[VWB]I|index|backscatter)\b", re.I)
+_OF_GROUND = compiled(r"\b(?:ground|terrain|land|slopes?|elevations?|altitudes?|relief)\b|\bthan the\b", re.I)
+_OF_SHARES = compiled(r"\b(?:shares?|proportions?|percentage|coverage|ND[VWB]I|index|backscatter)\b", re.I)
 _OPPOSITE = {"n": "s", "s": "n", "e": "w", "w": "e"}
 
 
@@ -310,7 +316,7 @@ def _higher(said: Said) -> Iterable[Claim]:
         yield "terrain", f"{match.group(0)!r}, but {why}"
 
 
-_GENTLE = re.compile(r"\bgentle slopes?\b|\bslopes? (?:is|are) (?:\w+ )?gentle\b|\bgently (?:sloping|rolling)\b", re.I)
+_GENTLE = compiled(r"\bgentle slopes?\b|\bslopes? (?:is|are) (?:\w+ )?gentle\b|\bgently (?:sloping|rolling)\b", re.I)
 GENTLE_DEGREES = 8.0
 """Steeper ground is not called gentle."""
 
@@ -322,7 +328,7 @@ def _gentle(said: Said) -> Iterable[Claim]:
         yield "terrain", f"{match.group(0)!r}, but it slopes by {float(slope.value):.0f} degrees"
 
 
-_CHANGED = re.compile(
+_CHANGED = compiled(
     r"\s+(?:\w+ly )?(?:grew|expanded|shrank|receded|retreated|advanced|disappeared|vanished|encroached)\b"
     r"(?! (?:over|across|throughout|out|in|along|at|on|denser|greener|sparser)\b)"
     r"|\s+(?:(?:has|have|had) (?:been )?|was |were |is |are )(?:\w+ly )?(?:being )?"

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from captioners.claims import Said
+from captioners.gated import compiled
 from captioners.mentions import Mention, Place, find_places
 from captioners.regions import ALONG, parts_of
 
 GROUND = r"(?:scene|area|ground|chip|image|landscape|view|land|picture)"
-JOINED = re.compile(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+little\s+|an?\s+|the\s+|some\s+)?")
-ONE_PART = re.compile(
+JOINED = compiled(r"\s*(?:\([^)]*\))?\s*,?\s*(?:(?:and|or)\s+)?(?:an?\s+little\s+|an?\s+|the\s+|some\s+)?")
+ONE_PART = compiled(
     r"^(?:In|Across|Over) (?:the mapped ground of )?the |"
     r"^The (?:mapped ground of the )?(?:north|south|east|west|middle|cent|upper|lower|top|bottom|left|right)",
     re.I,
@@ -22,10 +23,10 @@ ALL_OF_IT = 0.95
 """What lies only in a part has so much of itself there; the rest is what a pixel at its border may be."""
 NEARLY_ALL = 0.88
 """Part of a cover that may be called almost all of it."""
-_OF_SCENE = re.compile(rf" of (?:the |this ){GROUND}\b", re.I)
-_MAPPED = re.compile(r" in the mapped ground of the ")
+_OF_SCENE = compiled(rf" of (?:the |this ){GROUND}\b", re.I)
+_MAPPED = compiled(r" in the mapped ground of the ")
 COUNTS = {word: n for n, word in enumerate(("two", "three", "four", "five", "six", "seven", "eight"), 2)}
-IN_SO_MANY = re.compile(
+IN_SO_MANY = compiled(
     rf"\b(?P<count>one|{'|'.join(COUNTS)}|nine|[1-9]) (?:out )?of (?:the )?(?:(?P<all>three|four|nine) )?(?:grid )?"
     r"(?P<what>quarter|quadrant|cell|ninth|part|section|square|row|column|third)s?\b",
     re.I,
@@ -47,7 +48,7 @@ def part_of(said: Said, places: Sequence[Place], start: int, end: int) -> Place 
     return next(iter(places), None) if near is None and ONE_PART.search(said.text) else near
 
 
-_IS = re.compile(r"\s+(?:(?:is|are)\s+(?:\w+ly\s+)?)?")
+_IS = compiled(r"\s+(?:(?:is|are)\s+(?:\w+ly\s+)?)?")
 
 
 def _end_of(said: Said, place: Place) -> int:
@@ -62,9 +63,9 @@ def region_of(said: Said, places: Sequence[Place], end: int) -> str:
     return "" if part is None else part.region
 
 
-_CLAUSE_OF = re.compile(r"(?:^|[,;:] |\b(?:and|but|while|whereas) )(?:(?:in|within|across|over) )?(?:the )?$", re.I)
-_SAYS = re.compile(rf"(?: of (?:the |this ){GROUND})?,?[^,;.:]{{0,40}}", re.I)
-_THERE = re.compile(r"(?: (?:cover|land|ground|areas?))?,? (?:in|of|within|across) (?:the )?", re.I)
+_CLAUSE_OF = compiled(r"(?:^|[,;:] |\b(?:and|but|while|whereas) )(?:(?:in|within|across|over) )?(?:the )?$", re.I)
+_SAYS = compiled(rf"(?: of (?:the |this ){GROUND})?,?[^,;.:]{{0,40}}", re.I)
+_THERE = compiled(r"(?: (?:cover|land|ground|areas?))?,? (?:in|of|within|across) (?:the )?", re.I)
 
 
 def clause_region(said: Said, start: int, end: int) -> str:
@@ -113,8 +114,8 @@ def listed_after(said: Said, start: int) -> list[Mention]:
 
 
 TOGETHER = r"(?:(?:put |taken )?together|combined|jointly)"
-_SUMMED = re.compile(rf"\s+{TOGETHER}\b", re.I)
-_SUMMED_AHEAD = re.compile(rf"\b{TOGETHER},? (?:the )?$", re.I)
+_SUMMED = compiled(rf"\s+{TOGETHER}\b", re.I)
+_SUMMED_AHEAD = compiled(rf"\b{TOGETHER},? (?:the )?$", re.I)
 
 
 def summed_after(said: Said, start: int) -> list[Mention]:

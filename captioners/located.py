@@ -11,6 +11,7 @@ from captioners.across import passed
 from captioners.claims import Claim, Said, concepts_told
 from captioners.contrasts import are_compared, is_of_slope
 from captioners.dated import of_sensor, told_way
+from captioners.gated import compiled
 from captioners.levels import sides_of_slope
 from captioners.lexicon import concepts_of
 from captioners.mapped import is_of_map, is_on_map
@@ -19,22 +20,20 @@ from captioners.placed import lies, tells
 from captioners.quantities import find_numbers
 from captioners.spread import are_left_out, is_least_there, is_without
 
-STRONG = re.compile(
+STRONG = compiled(
     r"\b(mostly|most of the|mainly|concentrated|bulk|largely|predominantly|primarily|confined|chiefly|majority)\b", re.I
 )
-_IS_SUBJECT = re.compile(r"(?:[,;] |\b)(?:while|whereas|but|and) the $", re.I)
+_IS_SUBJECT = compiled(r"(?:[,;] |\b)(?:while|whereas|but|and) the $", re.I)
 """Before a place that a clause speaks of: "the west is A, whereas the east holds B"."""
-_SIZED = re.compile(
-    r"\b(extra small|small|medium|large|extra large) (fraction|part|portion|amount|quantity) of\b", re.I
-)
-_RELATIVE = re.compile(r"\s+of (?:the |it|its )(?!scene|image|chip|view|picture|area|ground|landscape|whole)", re.I)
-_OUTSIDE = re.compile(
+_SIZED = compiled(r"\b(extra small|small|medium|large|extra large) (fraction|part|portion|amount|quantity) of\b", re.I)
+_RELATIVE = compiled(r"\s+of (?:the |it|its )(?!scene|image|chip|view|picture|area|ground|landscape|whole)", re.I)
+_OUTSIDE = compiled(
     r"(?<!nowhere )\b(?:except(?: for)?|but|apart from|other than|aside from|save for|outside(?: of)?|beyond|"
     r"away from|avoids?)"
     r"\s+(?:in |for |of |along )?(?:the )?(?:far )?$",
     re.I,
 )
-_ALONG = re.compile(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(?:s|ing)?|along) (?:the )?$", re.I)
+_ALONG = compiled(r"\b(?:lin(?:es?|ing)|hug(?:s|ging)?|fring(?:es?|ing)|skirt(?:s|ing)?|along) (?:the )?$", re.I)
 
 
 def located(said: Said) -> Iterable[Claim]:

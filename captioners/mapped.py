@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from captioners.claims import Claim, Said
 from captioners.denials import are_disjoint
+from captioners.gated import compiled
 from captioners.lexicon import singular
 from captioners.mentions import Place, find_places
 from captioners.placed import tells
@@ -51,7 +52,7 @@ def mapped(said: Said) -> Iterable[Claim]:
             yield from rule(said, named, places)
 
 
-_ON_MAP = re.compile(r"\b(?:largest|biggest) area (?:on|of) the map\b", re.I)
+_ON_MAP = compiled(r"\b(?:largest|biggest) area (?:on|of) the map\b", re.I)
 
 
 def _largest(said: Said) -> Iterable[Claim]:
@@ -67,11 +68,9 @@ def _largest(said: Said) -> Iterable[Claim]:
 
 def _named(said: Said) -> list[_Named]:
     """Map features in the order in which a sentence names them."""
-    by_word: dict[str, list[dict[str, Fact]]] = {}
+    by_word: dict[str, list[Mapping[str, Fact]]] = {}
     for feature in said.reading.features:
-        head = f"osm.{feature.kind}."
-        facts = {i.removeprefix(head): f for i, f in said.reading.by_id.items() if i.startswith(head)}
-        _put(by_word, feature.noun, facts)
+        _put(by_word, feature.noun, said.reading.map_facts[feature.kind])
     elements: dict[str, dict[str, Fact]] = {}
     for fact in said.cited:
         if fact.kind == "element":
@@ -103,7 +102,7 @@ def is_of_map(fact: Fact, words: str) -> bool:
     return not is_on_map(words) or any(word in words.lower() and word in fact.subject.lower() for word in _MAP_ALONE)
 
 
-def _put(by_word: dict[str, list[dict[str, Fact]]], noun: str, facts: dict[str, Fact]) -> None:
+def _put(by_word: dict[str, list[Mapping[str, Fact]]], noun: str, facts: Mapping[str, Fact]) -> None:
     """Enters a feature under its noun, and under every word of it that may stand for it."""
     if " " in noun:
         by_word.setdefault(singular(noun.lower()), []).append(facts)
@@ -120,15 +119,15 @@ def _own(said: Said, named: Sequence[_Named], one: _Named) -> int:
     return min([len(said.text), *starts, *([end.start()] if end else [])])
 
 
-_NO = re.compile(
+_NO = compiled(
     r"\b(?:no|without(?: an?y?)?|lacks?(?: an?y?)?|free of|neither|nor) (?:an? |any )?(?:main |major )?$", re.I
 )
-_LIES = re.compile(
+_LIES = compiled(
     r"[^,;.]{0,40}\b(?:in|along|through|across|over|at|near|within|cross(?:es|ing)?|travers(?:es|ing)|cuts|bisects)\s+"
     r"(?:the )?(?:far |extreme )?",
     re.I,
 )
-_ALL_OVER = re.compile(
+_ALL_OVER = compiled(
     r"[^,;.]{0,24}\b(?:spread|scattered|distributed|dotted)\s+(?:over|across|throughout|all over)\s+(?:the )?"
     r"(?:whole |entire )?(?:scene|area|image|picture)\b",
     re.I,
@@ -164,7 +163,7 @@ def _is_apart(stored: Sequence[Fact], place: Place) -> bool:
     return all(place.form == "edge" or are_disjoint(str(fact.value), place) for fact in stored)
 
 
-_FROM_TO = re.compile(
+_FROM_TO = compiled(
     r"[^,;.]{0,40}\bfrom (?:the )?(?P<a>north|south|east|west)\w* to (?:the )?(?P<b>north|south|east|west)\w*"
     r"(?![\w-])",
     re.I,
@@ -189,7 +188,7 @@ def _courses(one: _Named) -> list[set[str]]:
     return [{end[0] for end in way} for way in ways]
 
 
-_LONG = re.compile(
+_LONG = compiled(
     r"[^,;.]{0,24}\b(?:is|are|measures?|runs?|for|of|over|length|covers?|spans?|occup(?:y|ies)|takes? up|totals?|"
     r"(?:adds?|sums?) up to|amounts? to|extends?)\b"
     r"[^,;.]{0,16}$",
@@ -227,7 +226,7 @@ def _denied(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Ite
             yield "absence", f"denies {said.text[one.start : one.end]!r}, which is on the map"
 
 
-_THROUGH = re.compile(
+_THROUGH = compiled(
     r"(?:\s[^,;.]{0,30})?\s(?:through|across|past|into|crosses|crossing|divides|skirts|follows|lines?|among|amid|amidst|"
     r"between|(?:stands?|lies?|is|are) (?:in|inside|within)|"
     r"(?:leads?|runs?|winds|extends?|stretch(?:es)?|continues|heads|ends?|starts?|begins?|flows|drains|empties|curves|bends|"
@@ -238,13 +237,13 @@ _THROUGH = re.compile(
     r"(?:(?:the |an? )?(?:\w+ )?(?:edge|margin|border|side|bank|shore|heart|centre|middle)s? of )?(?:the |an? )?$",
     re.I,
 )
-_FOLLOWS = re.compile(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)
-_IS_MET = re.compile(
+_FOLLOWS = compiled(r"\s+(?:follows?|lines?|fringes?|flanks?|skirts?)\s+(?:the |an? )?(?:main )?$", re.I)
+_IS_MET = compiled(
     r"\s+(?:is|are) (?:\w+ly )?(?:crossed|cut|split|divided|bisected|traversed|intersected|dissected|bordered|bounded|"
     r"lined|flanked|fringed|skirted|framed|served|drained|fed|reached) by (?:the |an? )?(?:main )?$",
     re.I,
 )
-_LIES_AT = re.compile(
+_LIES_AT = compiled(
     r"\s[^,;.]{0,40}?\b(?:along|beside|alongside|next to|near|close to|on (?:both|either|one|the other) sides? of|"
     r"at|by|around|across|behind|beyond|up to|to|towards?|facing|borders?(?: on)?|bordering|meets?|touch(?:es)?|"
     r"reach(?:es)?|adjoins?|adjacent to|(?:north|south|east|west)[\w-]* of) (?:the |an? )?(?:main |local )?$",
@@ -273,17 +272,17 @@ def _crossed(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> It
                 yield "relation", f"{said.text[one.start : one.end]!r}: no fact tells which covers it meets"
 
 
-_BESIDE = re.compile(
+_BESIDE = compiled(
     r"(?:\s[^,;.]{0,30}?)?\s(?:(?P<parallel>parallel (?:to|with))|(?P<across>cross(?:es|ing)?|intersects?)|"
     r"next to|beside|near|"
     r"close to|along(?:side)?|follow(?:s|ing)?|meets?|joins?|reach(?:es)?|lin(?:es?|ing)|between|opposite|"
     r"(?:linked|connected) (?:to|with|by)) (?:the |an? )?(?:main )?",
     re.I,
 )
-_BOTH = re.compile(
+_BOTH = compiled(
     r"(?: lines?)?\s+(?:(?P<parallel>(?:run|are|lie) parallel)|(?P<across>cross|intersect)|meet|join)\b", re.I
 )
-_AND = re.compile(r"(?: lines?)?,? and (?:the |an? )?(?:main )?", re.I)
+_AND = compiled(r"(?: lines?)?,? and (?:the |an? )?(?:main )?", re.I)
 
 
 def _related(said: Said, named: Sequence[_Named], places: Sequence[Place]) -> Iterable[Claim]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+from captioners.gated import any_of, compiled
 from captioners.lexicon import concepts
 from captioners.regions import CELLS
 
@@ -41,7 +42,7 @@ class Place:
     """As written."""
 
 
-_NEGATION = re.compile(
+_NEGATION = compiled(
     r"(?:\b(?:no(?! longer\b)|not any|zero|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|"
     r"neither|nor|never|not contain|no trace of|not a trace of|"
     r"does not (?:hold|contain|include|show)|contains? no|there (?:is|are) no|nowhere (?:is|are) there)\b(?! quite)"
@@ -49,24 +50,24 @@ _NEGATION = re.compile(
     re.IGNORECASE,
 )
 _HEAD = r"(?: (?:land|ground|cover|areas?))?"
-_ALL_ABSENT = re.compile(
+_ALL_ABSENT = compiled(
     rf"^{_HEAD}(?:(?:,\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+)(?:any\s+)?x{{2,}}{_HEAD})+\s+(?:do not occur|are\s+"
     r"(?:all\s+|both\s+|\w+ly\s+)?(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent))\b",
     re.IGNORECASE,
 )
 """After a cover, covers blanked to x: "snow, shrubs and wetlands are absent" denies all three."""
-_CLAUSE_START = re.compile(
+_CLAUSE_START = compiled(
     r"(?:^|[,;:]|\b(?:and|or|but|while|whereas|with|both))\s*(?:(?:the|any|all|other|natural|significant|larger?)\s+){0,2}$",
     re.IGNORECASE,
 )
-_LACKED = re.compile(
+_LACKED = compiled(
     r"\b(?:no(?! longer\b)|without(?: any)?|lacks?|lacking|absence of|free of|devoid of|void of|no trace of)\s+"
     rf"(?:any\s+|of\s+)?(?P<list>x{{2,}}{_HEAD}(?:(?:,\s*x{{2,}}{_HEAD})+,?)?\s+and\s+x{{2,}}{_HEAD})"
     r"(?=\s*(?:[.;:]|$|\b(?:in|within|on|at|from|anywhere|here)\b))",
     re.IGNORECASE,
 )
 """A list of covers joined by and that is denied: "free of snow, shrubs and wetland"."""
-_LISTED = re.compile(r"\bx{2,}(?:,\s*|\s*,?\s*(?:or|nor)\s+(?:any\s+|of\s+)?)$")
+_LISTED = compiled(r"\bx{2,}(?:,\s*|\s*,?\s*(?:or|nor)\s+(?:any\s+|of\s+)?)$")
 
 
 def _list_head(before: str, after: str) -> str:
@@ -85,14 +86,14 @@ def _list_head(before: str, after: str) -> str:
     return before
 
 
-_DOUBLE = re.compile(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
-_ABSENT_AFTER = re.compile(
+_DOUBLE = compiled(r"\b(?:no|not|never)\b[^.;:,]*\bwithout\b[^.;:,]*$", re.IGNORECASE)
+_ABSENT_AFTER = compiled(
     r"^\s+(?:cover\s+)?(?:(?:is|are|remains?)\s+(?:\w+ly |all but |next to |almost )?"
     r"(?:absent|missing|lacking|not (?:present|found|seen|there)|nowhere|non-?existent)|"
     r"do(?:es)? not occur|\w+\s+(?:up\s+)?none of)\b",
     re.IGNORECASE,
 )
-_LESS = re.compile(r"\b([a-z]+?)(?:less|-free)\b", re.IGNORECASE)
+_LESS = compiled(r"\b([a-z]+?)(?:less|-free)\b", re.IGNORECASE)
 """``treeless``, ``snow-free``."""
 
 
@@ -107,9 +108,8 @@ def _owners() -> Mapping[str, str]:
 def _pattern(nouns: frozenset[tuple[str, str]]) -> tuple[re.Pattern[str], Mapping[str, str]]:
     """One pattern over synonyms and a legend's own nouns, longer ones first, and the owner of each."""
     owner = {**_owners(), **{noun.lower(): name for noun, name in nouns}}
-    ordered = sorted(owner, key=len, reverse=True)
     ends = r"(?!\w|-(?!(?:capped|covered|lined|clad|dusted|filled|topped|rich)\b))"  # "snow-capped" tells of snow
-    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + ")" + ends, re.IGNORECASE), owner
+    return re.compile(rf"(?<![\w-])({any_of(owner)}){ends}", re.IGNORECASE), owner
 
 
 def is_synonym(noun: str) -> bool:
@@ -177,14 +177,14 @@ _COMPASS = {
     "bottom left": "sw", "bottom right": "se", "top": "n", "bottom": "s",
 }  # fmt: skip
 _FORM = r"(?P<form>edges?|border|margin|side|corner|half|quarter|quadrant|part|third|row|column|(?:grid )?cell|ninth)"
-_PLACE = re.compile(
+_PLACE = compiled(
     r"(?<![\w-])(?P<word>"
     + "|".join(sorted(_COMPASS, key=len, reverse=True)).replace(" ", "[- ]")
     + rf")(?:ern(?:most)?)?(?![\w-])(?:\s+{_FORM})?",
     re.IGNORECASE,
 )
 _MIDDLE = r"(?:centre|center|middle|central)"
-_CELL = re.compile(
+_CELL = compiled(
     rf"(?<![\w-])(?:(?P<level>top|upper|bottom|lower|north(?:ern)?|south(?:ern)?)[- ]{_MIDDLE}"
     rf"|(?P<side>left|right|west(?:ern)?|east(?:ern)?)(?:-hand)?[- ]{_MIDDLE}"
     rf"|{_MIDDLE}[- ](?:(?P<level_after>top|bottom)|(?P<side_after>left|right)))(?![\w-])"
@@ -192,7 +192,7 @@ _CELL = re.compile(
     re.IGNORECASE,
 )
 """``bottom centre``, ``middle left``: cells of the 3x3 grid that lie in no corner."""
-_SIDE = re.compile(
+_SIDE = compiled(
     rf"(?<=the )(?:(?P<word>right|left)(?:-hand)?(?![\w-])(?:\s+{_FORM})?"
     rf"|(?P<level>upper|lower)\s+{_FORM.replace('form', 'part')})"
     r"(?!\s+of\b(?! (?:the |this )?(?:scene|area|chip|image|landscape|view|picture)\b))",
@@ -235,7 +235,7 @@ def _places(sentence: str) -> tuple[Place, ...]:
     return tuple(_sharing(sorted(found, key=lambda one: one.start), sentence))
 
 
-_SHARED = re.compile(r",? (?:and |or )?(?:the )?", re.IGNORECASE)
+_SHARED = compiled(r",? (?:and |or )?(?:the )?", re.IGNORECASE)
 
 
 def _sharing(places: Sequence[Place], sentence: str) -> list[Place]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import clause_region, listed_before, shares_in
 from captioners.mentions import find_places
 from captioners.orders import both_shares
@@ -18,13 +19,13 @@ def multiples(said: Said) -> Iterable[Claim]:
         yield from rule(said)
 
 
-_EQUAL = re.compile(
+_EQUAL = compiled(
     r"\b(?:equal (?:shares?|parts?|areas?|amounts?)|"
     r"equally (?:common|large|extensive|widespread|abundant|high|well represented)|in equal measure|"
     r"the same (?:share|area|amount|extent)|share (?:the \w+ )?equally|evenly (?:divided|split|shared))\b",
     re.I,
 )
-_ALIKE = re.compile(
+_ALIKE = compiled(
     r"\b(?:equal in (?:area|extent|size|share)|"
     r"(?:of|in|have|cover(?:ing)?|occupy(?:ing)?|take up|taking up|hold|share|with) (?:an? |the )?"
     r"(?:\w+ly |about |almost )?"
@@ -53,8 +54,8 @@ def _equal(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{match.group(0)!r}, but they are not"
 
 
-_EACH = re.compile(r"\b(?:each|both)\b[^,;.]{0,48}$", re.I)
-_APIECE = re.compile(r"[^,;.\d]{0,32}\b(?:each|apiece)\b", re.I)
+_EACH = compiled(r"\b(?:each|both)\b[^,;.]{0,48}$", re.I)
+_APIECE = compiled(r"[^,;.\d]{0,32}\b(?:each|apiece)\b", re.I)
 
 
 def _each(said: Said) -> Iterable[Claim]:
@@ -82,7 +83,7 @@ FACTORS = {
 """Words for a multiple."""
 OPEN = ("several times", "many times")
 """Multiples that may be larger than they are counted here."""
-_AS = re.compile(
+_AS = compiled(
     rf"(?P<hedge>\b(?:more than|over|less than|not) )?(?P<factor>\b(?:{'|'.join(FACTORS)}) )?"
     r"\bas (?:much|many|large|big|extensive|common|widespread)\b(?P<inside>[^.;]*?)\bas\b"
     rf"|(?P<hedges>\b(?:more than|over|less than) )?\b(?P<also>{'|'.join(FACTORS)}) "
@@ -91,7 +92,7 @@ _AS = re.compile(
     r"(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger|wider)\b[^.;]*?\bthan\b",
     re.I,
 )
-_FOLD = re.compile(rf"\b(?:{'|'.join(_NUMBERS)}|many|mani)-?fold\b", re.I)
+_FOLD = compiled(rf"\b(?:{'|'.join(_NUMBERS)}|many|mani)-?fold\b", re.I)
 
 
 def _times(said: Said) -> Iterable[Claim]:

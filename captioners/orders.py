@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import (
     GROUND,
     IN_SO_MANY,
@@ -28,9 +29,9 @@ def orders(said: Said) -> Iterable[Claim]:
         yield from rule(said)
 
 
-_THAN = re.compile(r"\b(more|less|fewer|larger|greater|smaller|bigger|wider|more extensive)\b([^.;]*?)\bthan\b", re.I)
+_THAN = compiled(r"\b(more|less|fewer|larger|greater|smaller|bigger|wider|more extensive)\b([^.;]*?)\bthan\b", re.I)
 _LESS = ("less", "fewer", "smaller")
-_DIGIT = re.compile(r"\s*(?:\d|half|a (?:third|quarter|fifth|tenth)|two thirds|three quarters|one )", re.I)
+_DIGIT = compiled(r"\s*(?:\d|half|a (?:third|quarter|fifth|tenth)|two thirds|three quarters|one )", re.I)
 
 
 def _comparison(said: Said) -> Iterable[Claim]:
@@ -65,17 +66,17 @@ def both_shares(
     return shares_in(said, one, region), shares_in(said, other, region)
 
 
-_FARTHER = re.compile(
+_FARTHER = compiled(
     r"\s+(?:(?P<less>less|fewer|smaller|lower|behind|below)|more|larger|greater|higher|ahead of|above)\b", re.I
 )
 
 
-_HIGHER = re.compile(
+_HIGHER = compiled(
     r"\b(?:share|proportion|percentage|cover(?:age)?)\b[^.;,]*?\b(?:higher|(?P<less>lower))\b[^.;,]*?\bthan\b"
     r"|\b(?:higher|(?P<lower>lower)) (?:share|proportion|percentage)\b[^.;,]*?\bthan\b",
     re.I,
 )
-_RATIO = re.compile(r"\bratio\b", re.I)
+_RATIO = compiled(r"\bratio\b", re.I)
 
 
 def _higher(said: Said) -> Iterable[Claim]:
@@ -116,7 +117,7 @@ def _gaps(said: Said, one: Mention, other: Mention) -> list[float]:
     return gaps + [_in(said, one, region) - _in(said, other, region) for region in _regions(said)]
 
 
-_FOLLOWED = re.compile(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)
+_FOLLOWED = compiled(r"\b(?:followed by|ahead of|then comes?|next comes?)\b", re.I)
 
 
 def _order(said: Said) -> Iterable[Claim]:
@@ -137,7 +138,7 @@ def _in(said: Said, mention: Mention, region: str) -> float:
     return sum(said.reading.region_share(one.code, region) or 0.0 for one in said.classes_of(mention.concept))
 
 
-_LARGEST = re.compile(
+_LARGEST = compiled(
     r"\b(?:(?P<nth>second|third|fourth|fifth)[- ])?"
     r"(?P<top>largest|main|dominant|most (?:common|extensive|widespread)|biggest|prevailing|predominant|leading|"
     r"principal|smallest|least (?:common|extensive)|rarest)\s+(?:single )?(?:land )?"
@@ -146,10 +147,10 @@ _LARGEST = re.compile(
     r"(?:scene|area|ground|chip|image|landscape|view|land|picture))\b",
     re.I,
 )
-LEADS = re.compile(rf"{_LARGEST.pattern}|\bdominates? the {GROUND}\b|\bleads?(?=,)", re.I)
+LEADS = compiled(rf"{_LARGEST.pattern}|\bdominates? the {GROUND}\b|\bleads?(?=,)", re.I)
 """Words by which a cover is the first of all."""
-_IN_PART = re.compile(r"\s+(?:in|of|across) the ", re.I)
-_AFTER = re.compile(
+_IN_PART = compiled(r"\s+(?:in|of|across) the ", re.I)
+_AFTER = compiled(
     r"^(?:(?:after|behind|next to)|(?P<beside>apart from|aside from|besides|other than|except for))\s+(?:the )?$", re.I
 )
 
@@ -204,10 +205,10 @@ _WIDEST, _RAREST = (
     rf"(?:{words}|{more} (?:widespread|common|extensive|abundant))(?: (?:single )?(?:land )?(?:cover|class)(?: type)?)?"
     for words, more in (("largest|biggest|commonest", "most"), ("smallest|rarest|scarcest", "least"))
 )
-_BOTH_ENDS = re.compile(
+_BOTH_ENDS = compiled(
     rf"\s+(?:is|are) (?:by far )?the (?:(?P<most>{_WIDEST})|{_RAREST}),? (?:and|while|whereas) (?:the )?$", re.I
 )
-_OTHER_END = re.compile(
+_OTHER_END = compiled(
     rf"\s+(?:(?:is|are) )?(?:by far )?the (?:(?P<most>{_WIDEST}|most)|{_RAREST}|least)(?=\s*[.,;])", re.I
 )
 
@@ -243,7 +244,7 @@ def _top(said: Said, region: str) -> float:
 
 
 _NTH = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
-_RANKED = re.compile(
+_RANKED = compiled(
     r"\b(?:ranks?|ranked|comes?|stands?|is|are|in|takes?)\s+(?:an? (?:distant|close|clear|far) )?"
     r"(?P<nth>first|second|third|fourth|fifth|last)"
     r"(?: place| rank)?(?=\s*(?:[,.;(]|by\b|with\b|at\b|in\b|on\b|after\b|behind\b))",
@@ -278,7 +279,7 @@ def _nth(said: Said, one: Mention, nth: str, words: str, *, is_last: bool = Fals
         yield "comparison", f"{words!r} is another"
 
 
-_VERB = re.compile(
+_VERB = compiled(
     r"\b(?:(?P<more>exceeds?|outstrips?|outweighs?|surpass(?:es)?|outranks?|outpaces?|edges? out)|"
     r"(?:trails?|lags? behind))\b",
     re.I,
@@ -298,7 +299,7 @@ def _verb(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r} is the wrong way round"
 
 
-_THAN_ALL = re.compile(rf"(?:{_VERB.pattern}|\bthan)\s+(?:every|all|any)(?: of the)? other", re.I)
+_THAN_ALL = compiled(rf"(?:{_VERB.pattern}|\bthan)\s+(?:every|all|any)(?: of the)? other", re.I)
 
 
 def _than_all(said: Said) -> Iterable[Claim]:
@@ -311,8 +312,8 @@ def _than_all(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r}, but another covers more"
 
 
-_COMPARED = re.compile(r"\b(?:compared|in comparison|relative) (?:with|to) (?:the )?$", re.I)
-_EXCEEDS = re.compile(
+_COMPARED = compiled(r"\b(?:compared|in comparison|relative) (?:with|to) (?:the )?$", re.I)
+_EXCEEDS = compiled(
     r"\b(?:(?P<less>less|fewer|smaller)|more|larger|greater|bigger)\b(?![^.;]*\bthan\b)(?! (?:patch|block))", re.I
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from captioners.claims import SHAPES, Claim, Said
+from captioners.gated import compiled
 from captioners.listed import joined_places
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
@@ -16,13 +17,13 @@ from captioners.regions import CELLS, short_of
 _PATCH = r"(?:patch(?:es)?|blocks?|stands?|pieces?|bod(?:y|ies)|expanses?|clumps?|areas?)"
 _NTH = {"second": 2, "third": 3, "fourth": 4}
 _COUNTS = {word: n for n, word in enumerate(("one", "two", "three", "four", "five", "six"), 1)}
-_RANK = re.compile(
+_RANK = compiled(
     rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest|larger|bigger|smaller)\s+"
     rf"(?:of (?:the|its) (?:two|three|four) )?"
     rf"(?:of (?:the )?[\w-]+ (?={_PATCH} of ))?(?:single )?(?:{_PATCH} of (?:the )?)?$",
     re.I,
 )
-_RANK_OF_THEM = re.compile(
+_RANK_OF_THEM = compiled(
     rf"\b(?:(?P<nth>{'|'.join(_NTH)})[- ])?(?P<top>largest|biggest|smallest|"
     r"(?:larger|bigger|smaller)(?= of (?:which|these|them)\b))"
     rf"(?: {_PATCH}| one)?"
@@ -30,46 +31,42 @@ _RANK_OF_THEM = re.compile(
     r"measuring |in the )|,? (?:(?:at|with|of) )?(?:\w+ )?\d)",
     re.I,
 )
-_FIRST = re.compile(
+_FIRST = compiled(
     rf"\b(?:(?P<count>two|three|four)|(?P<both>both)) (?:larger|largest|bigger|biggest)\s+(?:{_PATCH} of (?:the )?)?$",
     re.I,
 )
-_SOME = re.compile(
+_SOME = compiled(
     rf"\b(?P<count>{'|'.join(_COUNTS)}) of the (?:\w+ )?(?:{_PATCH} of (?:the )?)?$",
     re.I,
 )
-_CLAUSE = re.compile(r"\.(?!\d)|;|,? (?:while|whereas|but)\b|(?:,| and) (?:the|that|those)\b|, and\b")
-_LIES = re.compile(
+_CLAUSE = compiled(r"\.(?!\d)|;|,? (?:while|whereas|but)\b|(?:,| and) (?:the|that|those)\b|, and\b")
+_LIES = compiled(
     r"[^,;.]{0,24}\b(?:lies?|stands?|grows?|is|are|centred|located|found)(?: (?:located|found|centred))?"
     r" (?:in|at|near|along) (?:the )?|,? (?:in|centred in) the ",
     re.I,
 )
-_ASIDE = re.compile(r",[^,;.]{0,30}(?:\.\d[^,;.]{0,20})?,")
-_HERE = re.compile(r"\s+(?:lying |standing )?(?:in|at) the ", re.I)
-_MEASURES = re.compile(r"\s+(?:\w+ )?(?:covers?|measures?|has|spans?|extends? over|is|takes? up)\b[^,;.]{0,20}$", re.I)
-_IS_SIZE = re.compile(
-    r"\s+(?:is|are) (?:very |quite |rather )?(?P<size>tiny|small|medium-sized|large|vast|huge)\b", re.I
-)
-_IS_SHAPE = re.compile(
+_ASIDE = compiled(r",[^,;.]{0,30}(?:\.\d[^,;.]{0,20})?,")
+_HERE = compiled(r"\s+(?:lying |standing )?(?:in|at) the ", re.I)
+_MEASURES = compiled(r"\s+(?:\w+ )?(?:covers?|measures?|has|spans?|extends? over|is|takes? up)\b[^,;.]{0,20}$", re.I)
+_IS_SIZE = compiled(r"\s+(?:is|are) (?:very |quite |rather )?(?P<size>tiny|small|medium-sized|large|vast|huge)\b", re.I)
+_IS_SHAPE = compiled(
     r"(?:\s+(?:is|are)|,)\s+(?:\w+ly |very |quite |rather )?(?P<shape>"
     + "|".join(sorted((re.escape(word) for words in SHAPES.values() for word in words), key=len, reverse=True))
     + r")\b",
     re.I,
 )
-_REACHES = re.compile(
-    r"(?:\s[^,;.]*?)?\b(?:reach(?:es)?|touch(?:es)?|extends? to|meets?|abuts?)\s+(?:down to |up to )?(?:the |an )?$",
-    re.I,
-)
-_ANY_EDGE = re.compile(r"(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b", re.I)
-_ALL_EDGES = re.compile(r"\b(?:all(?: of)?(?: the)?(?: four)?|every|each) (?:edge|border|margin|side)s?\b", re.I)
-_MEAN = re.compile(rf"\b(?:average|mean|typical)\s+(?:size of the )?(?:{_PATCH} of (?:the )?)?$", re.I)
-_ON_AVERAGE = re.compile(r"\s+on average\b", re.I)
-_BIGGEST = re.compile(
+_REACHING = compiled(r"\b(?:reach(?:es)?|touch(?:es)?|extends? to|meets?|abuts?)\s", re.I)
+_REACHES = compiled(rf"(?:\s[^,;.]*?)?{_REACHING.pattern}+(?:down to |up to )?(?:the |an )?$", re.I)
+_ANY_EDGE = compiled(r"(?:edge|border|margin)s? of the (?:scene|image|picture|view)\b", re.I)
+_ALL_EDGES = compiled(r"\b(?:all(?: of)?(?: the)?(?: four)?|every|each) (?:edge|border|margin|side)s?\b", re.I)
+_MEAN = compiled(rf"\b(?:average|mean|typical)\s+(?:size of the )?(?:{_PATCH} of (?:the )?)?$", re.I)
+_ON_AVERAGE = compiled(r"\s+on average\b", re.I)
+_BIGGEST = compiled(
     r"\b(?:largest|biggest) (?:single )?(?:patch|block)(?: of (?:ground|land))?"
     r"(?: (?:in|of) the (?:scene|image|picture|view))? is (?:the |an? )?$",
     re.I,
 )
-_IS_BIGGEST = re.compile(
+_IS_BIGGEST = compiled(
     r"[^,;.]{0,30}? is the (?:largest|biggest)(?: (?:single )?(?:patch|block))? (?:in|of) the "
     r"(?:scene|image|picture|view)\b",
     re.I,
@@ -133,7 +130,7 @@ def edges_reached(reading: Reading, classes: Iterable[ClassReading]) -> str | No
     return None if not every or not all(every) else "".join(patch.edges for each in every for patch in each)
 
 
-_LARGEST = re.compile(rf"\b(?:largest|biggest) (?:single )?(?:{_PATCH} of (?:the )?)?$", re.I)
+_LARGEST = compiled(rf"\b(?:largest|biggest) (?:single )?(?:{_PATCH} of (?:the )?)?$", re.I)
 
 
 def edges_of_largest(said: Said, one: Mention) -> str | None:
@@ -248,7 +245,7 @@ def _several(said: Said, one: Mention, code: int, places: Sequence[Place]) -> It
 def _here(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
     """``the wood in the north-east covers 1.6 ha``: the area and size of a patch there, or of all that lies there."""
     place = next((p for p in places if _HERE.fullmatch(said.text, one.end, p.start)), None)
-    every = _all_of(said.reading, code)
+    every = _all_of(said.reading, code) if place is not None else []
     if place is None or len(every) < 2:
         return
     found = [patch for patch in every if _lies_in(patch, place)]
@@ -263,7 +260,7 @@ def _here(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Itera
     yield from _sized(said, place.end, found)
 
 
-_EACH = re.compile(
+_EACH = compiled(
     rf"\b(?:the|its|all|both|these)\s+(?:{'|'.join((*_COUNTS, 'few', 'scattered'))})?\s*{_PATCH} of (?:the )?$",
     re.I,
 )
@@ -289,7 +286,7 @@ def _mean(said: Said, one: Mention, code: int) -> Iterable[Claim]:
 
 def _reached(said: Said, one: Mention, code: int, places: Sequence[Place]) -> Iterable[Claim]:
     """``A reaches the southern edge``: one of its patches does."""
-    every = _all_of(said.reading, code)
+    every = _all_of(said.reading, code) if _REACHING.search(said.text) else []
     if not every:
         return
     edges = "".join(patch.edges for patch in every)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import listed_before
 from captioners.mentions import Mention, find_places
 from captioners.objects import MIN_PIXELS
@@ -15,7 +16,7 @@ from captioners.reading import ClassReading, Reading
 from captioners.regions import parts_of
 
 _PIECE = r"(?:patch|block|piece|body|mass|unit|area|expanse|stretch|whole|stand|tract)"
-_AS_ONE = re.compile(
+_AS_ONE = compiled(
     r"\s+(?:(?:cover|land|ground)\s+)?"
     r"(?:forms?|is|are|lies?|makes? up|consists? of|occurs?|exists?|comprises?|stands?)\s+"
     r"(?P<most>(?:(?:almost|nearly|virtually) (?:all|entirely)|mostly|mainly|largely)\s+)?"
@@ -26,10 +27,10 @@ _AS_ONE = re.compile(
     re.I,
 )
 """``A forms a single block``; one of so many hectares need not be all of it."""
-_IS_WHOLE = re.compile(
+_IS_WHOLE = compiled(
     r"\s+(?:is|are|forms?|remains?)\s+(?:an? )?(?:continuous|contiguous|unbroken|undivided|all connected)\b", re.I
 )
-_IS_PARTED = re.compile(
+_IS_PARTED = compiled(
     r"\s+(?:is|are|lies?)\s+(?:\w+ly )?"
     r"(?:fragmented|broken up|split(?: up)?|divided into|broken into|scattered in|patchy)\b",
     re.I,
@@ -56,14 +57,14 @@ def _one_piece(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
     count = int(of.patches.get("count", 0))
     match = _AS_ONE.match(said.text, one.end) or _IS_WHOLE.match(said.text, one.end)
     held = float(of.patches.get("largest", 0.0)) / max(1e-9, of.share / 100.0 * _ground(said))
-    if match and held < (MOSTLY_IN_ONE if match.re is _AS_ONE and match.group("most") else IN_ONE):
+    if match and held < (MOSTLY_IN_ONE if match.re.pattern == _AS_ONE.pattern and match.group("most") else IN_ONE):
         yield "shape", f"{match.group(0).strip()!r}, but it lies in {count} patches"
     parted = _IS_PARTED.match(said.text, one.end)
     if parted and count == 1:
         yield "shape", f"{parted.group(0).strip()!r}, but it is one patch"
 
 
-_ALIKE = re.compile(
+_ALIKE = compiled(
     r"[^,;.]{0,40}? of (?:an? |(?:(?:nearly|roughly|almost|approximately) )?the |about (?:the )?)?"
     r"(?:(?P<equal>\w*\s?equal|identical|same)|"
     r"similar|comparable) (?:size|area|extent)s?\b",
@@ -82,8 +83,8 @@ def _alike(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0).strip()!r}, but its patches are not"
 
 
-_EACH_OF = re.compile(r"\b(?:each|both|all) (?:of |covering |measuring |with )?$", re.I)
-_IS_EACH = re.compile(r"(?: in (?:area|size))? (?:each|apiece)\b", re.I)
+_EACH_OF = compiled(r"\b(?:each|both|all) (?:of |covering |measuring |with )?$", re.I)
+_IS_EACH = compiled(r"(?: in (?:area|size))? (?:each|apiece)\b", re.I)
 
 
 def _each_area(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
@@ -95,10 +96,10 @@ def _each_area(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:
             yield "number", f"{number.text!r} is not the area of each"
 
 
-_ONE_OF_TWO = re.compile(
+_ONE_OF_TWO = compiled(
     r"\b(?:the|an?) (?:(?P<larger>larger|bigger)|smaller) one\b(?: (?:of|covering|measuring) )?", re.I
 )
-_IN = re.compile(r",?(?: lying| standing)? in (?:the )?", re.I)
+_IN = compiled(r",?(?: lying| standing)? in (?:the )?", re.I)
 
 
 def _two(said: Said) -> Iterable[Claim]:
@@ -123,7 +124,7 @@ def _two(said: Said) -> Iterable[Claim]:
             yield "place", f"{match.group(0).strip()!r} does not lie in the {place.text!r}"
 
 
-_SO_MANY = re.compile(
+_SO_MANY = compiled(
     rf"\b(?P<count>{IN_WORDS}|\d+|all|each|both)"
     rf"(?: of (?:which|them|these|(?:its|the) (?:{IN_WORDS} |\d+ )?(?:[\w-]+ )?"
     r"(?:patches|stands|blocks)(?: of [\w-]+)?))?"
@@ -131,8 +132,8 @@ _SO_MANY = re.compile(
     re.I,
 )
 """Before an area: ``10 of which are larger than``."""
-_OR_MORE = re.compile(r" or (?P<way>more|larger|less|smaller)\b", re.I)
-_MORE, _LESS = (re.compile(rf"(?:{words})\b", re.I) for words in ("more than|at least|over", "less than|under|at most"))
+_OR_MORE = compiled(r" or (?P<way>more|larger|less|smaller)\b", re.I)
+_MORE, _LESS = (compiled(rf"(?:{words})\b", re.I) for words in ("more than|at least|over", "less than|under|at most"))
 
 
 def _counts(text: str) -> Iterable[tuple[re.Match[str], Number, bool]]:
@@ -183,10 +184,10 @@ def areas_of(said: Said, code: int) -> list[float]:
     return [] if None in found else [float(fact.value) for fact in found if fact is not None]
 
 
-_THERE = re.compile(
+_THERE = compiled(
     r"(?: of (?:the )?[\w -]{1,30})?(?: (?:lies?|is|are|stands?|found|located))? (?:in|within) (?:the )?", re.I
 )
-_COVERS = re.compile(r"\s+(?:covers?|takes? up|occup(?:y|ies)|measures?|extends? over|amounts? to)\s+$", re.I)
+_COVERS = compiled(r"\s+(?:covers?|takes? up|occup(?:y|ies)|measures?|extends? over|amounts? to)\s+$", re.I)
 
 
 def _area_there(said: Said, one: Mention, of: ClassReading) -> Iterable[Claim]:

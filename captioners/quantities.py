@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from captioners.gated import compiled
 from captioners.number_words import MONTHS
 
 NumberKind = Literal["percent", "area", "length", "count", "decibel", "index", "degrees", "date", "plain", "points"]
@@ -73,6 +74,7 @@ _NAMED = r"(?<![A-Za-z]-)"
 """No figure is part of a name: "Sentinel-2"."""
 _FIGURE = rf"{_SIGN}(?<![\w.]){_NAMED}(?P<figure>{_DIGITS})"
 _FIGURE_OR_WORDS = rf"{_SIGN}(?<![\w.]){_NAMED}(?P<figure>{_DIGITS}|{IN_WORDS})"
+_ANY_FIGURE = compiled(rf"{_DIGITS}|\b{IN_WORDS}", re.IGNORECASE)
 _MONTHS = "|".join(MONTHS)
 ANY_SORT = (
     r"(?:(?:separate|distinct|individual|different|small|smaller|large|larger|tiny|big|main|major|minor|isolated|mapped|"
@@ -89,47 +91,39 @@ _COUNTABLE = (
     r"hamlets?|settlements?|farms|farmsteads?|islets?|dams?|schools?|churches)"
 )  # fmt: skip
 
-_DATE = re.compile(
+_DATE = compiled(
     rf"\b(?:(?P<d>\d{{1,2}}) )?(?P<m>{_MONTHS})(?: (?P<d2>\d{{1,2}}),)? (?P<y>\d{{4}})\b|\b\d{{4}}-\d\d-\d\d\b"
 )
-_PERCENT = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:%|per ?cent\b|pct\b|percentage points?\b)", re.IGNORECASE)
-_POINTS = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?(?=\s+(?:more|less|fewer|larger|smaller|greater|higher|"
-    r"lower|ahead of|behind|above|below)\b)",
-    re.IGNORECASE,
+_PERCENT = r"\s?(?:%|per ?cent\b|pct\b|percentage points?\b)"
+_POINTS = (
+    r"\s(?:percentage )?points?(?=\s+(?:more|less|fewer|larger|smaller|greater|higher|lower|ahead of|behind|above|"
+    r"below)\b)"
 )
 """How far two shares are apart."""
-_BY_POINTS = re.compile(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
-LEADING = re.compile(
+_BY_POINTS = compiled(rf"\bby {_HEDGED}{_FIGURE_OR_WORDS}\s(?:percentage )?points?\b", re.IGNORECASE)
+LEADING = compiled(
     r"\b(?:leads?|exceeds?|outstrips?|surpass(?:es)?|ahead of|(?P<less>trails?|lags?|behind))\b", re.IGNORECASE
 )
 """Verbs after which ``by ten points`` tells the same; after others ("rose by") it is a change."""
-_HALF_AREA = re.compile(
+_HALF_AREA = compiled(
     rf"{_HEDGED}(?:(?P<figure>{_BELOW_HUNDRED}|an?) and a half|(?P<half>half)(?: an?)?) "
     r"(?P<unit>hectares?|acres?|square kilomet(?:re|er)s?)\b",
     re.IGNORECASE,
 )
 """``half a hectare``, ``one and a half hectares``."""
-_FRACTION = re.compile(
+_FRACTION = compiled(
     rf"{_HEDGED}(?<![\w-])(?P<word>{'|'.join(sorted(_FRACTION_WORDS, key=len, reverse=True))})\b"
     r"(?!\s+of neighbours)(?!\s+that of\b)(?! as (?:much|many|large|big|common|extensive|widespread)\b)",
     re.IGNORECASE,
 )
-_HALF_PLACE = re.compile(
+_HALF_PLACE = compiled(
     r"(?:northern|southern|eastern|western|upper|lower|top|bottom|(?:left|right)(?:-hand)?|other)\s+$", re.IGNORECASE
 )
-_AREA = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}[\s-]?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)",
-    re.IGNORECASE,
-)
+_AREA = r"[\s-]?(?P<unit>ha|hectares?|acres?|k?m[²2]|square (?:kilo)?met(?:re|er)s?)(?!\w)"
 _AREA_WORTH = {"ha": 1e4, "hectare": 1e4, "acre": 4046.8564, "m": 1.0, "square m": 1.0, "km": 1e6, "square k": 1e6}
 """First letters of a unit of area -> m2."""
-_LENGTH = re.compile(
-    rf"{_HEDGED}{_FIGURE_OR_WORDS}[\s-]?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])", re.IGNORECASE
-)
-_DECIBEL = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?dB\b")
-_DEGREES = re.compile(rf"{_HEDGED}{_FIGURE_OR_WORDS}\s?(?:degrees?\b|°)", re.IGNORECASE)
-_PLAIN = re.compile(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
+_LENGTH = r"[\s-]?(?P<unit>km|kilomet(?:re|er)s?|m|met(?:re|er)s?)(?![\w²])"
+_PLAIN = compiled(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE)
 _VAGUE = {
     "a single": (1, 1), "a lone": (1, 1), "a pair of": (2, 2), "a couple of": (2, 3), "a few": (2, 12),
     "a handful of": (3, 8), "several": (3, 1e12), "many": (5, 1e12), "numerous": (5, 1e12), "a dozen": (12, 12),
@@ -144,40 +138,59 @@ _SEVERAL = (
     r"pockets|hamlets|settlements|villages|farms|farmsteads|forests|islands|orchards|vineyards|quarries|meadows|cemeteries|"
     r"roads|streams|rivers)"
 )
-_COUNT_WORD = re.compile(
-    rf"{_HEDGED}(?:\b(?P<word>{IN_WORDS})\s+(?={_COUNTABLE}\b)"
-    rf"|(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b))",
+_COUNTED = compiled(rf"\s+(?={_COUNTABLE}\b)", re.IGNORECASE)
+_FEW = compiled(
+    rf"(?<!how )\b(?P<vague>{'|'.join(sorted(_VAGUE, key=len, reverse=True))})\s+(?={_SEVERAL}\b)",
     re.IGNORECASE,
 )
-_VAGUE_SIZE = re.compile(
+_VAGUE_SIZE = compiled(
     rf"\b(?P<vague>tens of|{'|'.join(sorted((w for w in _VAGUE if w[-1] != 'e'), key=len, reverse=True))})\s+"
     r"(?P<unit>hectares|acres|square (?:kilo)?met(?:re|er)s|kilomet(?:re|er)s|met(?:re|er)s)\b",
     re.IGNORECASE,
 )
 """``several hectares``."""
-_RATIO = re.compile(
+_RATIO = compiled(
     rf"{_HEDGED}\b(?P<part>{_BELOW_HUNDRED}|\d+)(?: pixels?)? "
     rf"(?:in|out of) (?:every )?(?P<whole>{_BELOW_HUNDRED}|a hundred|\d+)\b",
     re.IGNORECASE,
 )
 """``two in three``, ``nine out of ten``."""
 _NTHS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth")
-_EVERY_NTH = re.compile(
+_EVERY_NTH = compiled(
     rf"{_HEDGED}\b(?:every|each) (?P<nth>other|{'|'.join(_NTHS)}) (?:pixel|hectare|acre)\b", re.IGNORECASE
 )
 """``every third pixel``"""
-_MONTH = re.compile(
+_MONTH = compiled(
     rf"\b(?:\d{{1,2}} (?:{_MONTHS})|(?:(?<=in )|(?<=with )|(?<=than ))(?:{_MONTHS})|(?!May)(?:{_MONTHS}))\b"
     r"(?: \d{1,2}\b)?"
 )
 """A month, or a day of it, without its year."""
-_YEAR = re.compile(
+_YEAR = compiled(
     r"(?:(?<=\bin )|(?<=\bof )|(?<=\bduring )|(?<=\bsince )|(?<=\bspring )|(?<=\bsummer )|(?<=\bautumn )|"
     r"(?<=\bwinter ))"
     r"(?:19|20)\d\d\b(?!\s?(?:%|°|per|m\b|m[²2]|k?m\b|ha\b|[a-z]+s\b))",
     re.IGNORECASE,
 )
 """A year alone: "in 2021", "spring 2021"; a figure before a plural is a count."""
+
+
+def _measured(words: str, flags: int = re.IGNORECASE) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The pattern of a figure before some words, and the words: it is searched where a figure has them behind it."""
+    return compiled(_HEDGED + _FIGURE_OR_WORDS + words, flags), compiled(words, flags)
+
+
+_KINDS = (
+    ("date", _DATE, None), ("date", _MONTH, None), ("date", _YEAR, None),
+    ("points", *_measured(_POINTS)), ("points", _BY_POINTS, None), ("percent", *_measured(_PERCENT)),
+    ("ratio", _RATIO, compiled(r"(?: pixels?)? (?:in|out of) ")), ("every", _EVERY_NTH, None),
+    ("half area", _HALF_AREA, None),
+    ("vague size", _VAGUE_SIZE, None), ("fraction", _FRACTION, None), ("area", *_measured(_AREA)),
+    ("length", *_measured(_LENGTH)), ("decibel", *_measured(r"\s?dB\b", 0)),
+    ("degrees", *_measured(r"\s?(?:degrees?\b|°)")),
+    ("count", compiled(rf"{_HEDGED}(?:\b(?P<word>{IN_WORDS}){_COUNTED.pattern}|{_FEW.pattern})", re.IGNORECASE), None),
+    ("plain", compiled(rf"{_HEDGED}{_FIGURE}(?!\w)", re.IGNORECASE), compiled("")),
+)  # fmt: skip
+"""What a figure measures, how it is told, and what stands behind it; the most telling first."""
 
 
 def value_of(figure: str) -> float:
@@ -209,14 +222,13 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     """Rules ask one after the other, and looking is most of what judging a sentence takes."""
     found: list[Number] = []
     taken = [False] * len(sentence)
-    for kind, pattern in (
-        ("date", _DATE), ("date", _MONTH), ("date", _YEAR), ("points", _POINTS), ("points", _BY_POINTS),
-        ("percent", _PERCENT), ("ratio", _RATIO), ("every", _EVERY_NTH),
-        ("half area", _HALF_AREA), ("vague size", _VAGUE_SIZE), ("fraction", _FRACTION), ("area", _AREA),
-        ("length", _LENGTH),
-        ("decibel", _DECIBEL), ("degrees", _DEGREES), ("count", _COUNT_WORD), ("plain", _PLAIN),
-    ):  # fmt: skip
+    ends = [match.end() for match in _ANY_FIGURE.finditer(sentence)]
+    for kind, pattern, words in _KINDS:
+        if words is not None and not any(words.match(sentence, end) for end in ends):
+            continue
         if pattern is _BY_POINTS and not LEADING.search(sentence):
+            continue
+        if kind == "count" and not any(_COUNTED.match(sentence, end) for end in ends) and not _FEW.search(sentence):
             continue
         for match in pattern.finditer(sentence):
             if any(taken[match.start() : match.end()]) or (kind == "fraction" and _is_place(sentence, match)):
@@ -226,9 +238,9 @@ def _numbers_in(sentence: str) -> tuple[Number, ...]:
     return tuple(_ranges(sorted(found, key=lambda number: number.start), sentence))
 
 
-_TO = re.compile(r"\s?(?:to|–|-|(?P<and>and))\s?", re.IGNORECASE)
-_BETWEEN = re.compile(r"\bbetween\s+$", re.IGNORECASE)
-_UNIT = re.compile(r"^.*\d\s?")
+_TO = compiled(r"\s?(?:to|–|-|(?P<and>and))\s?", re.IGNORECASE)
+_BETWEEN = compiled(r"\bbetween\s+$", re.IGNORECASE)
+_UNIT = compiled(r"^.*\d\s?")
 
 
 def _ranges(numbers: Sequence[Number], sentence: str) -> Iterator[Number]:

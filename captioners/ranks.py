@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import COUNTS, IN_SO_MANY, listed_after, listed_before
 from captioners.mentions import Mention, find_places
 from captioners.orders import LEADS
@@ -23,17 +24,17 @@ def ranks(said: Said) -> Iterable[Claim]:
     yield from _none_above(said)
 
 
-_FALLING = re.compile(
+_FALLING = compiled(
     r"\b(?:in (?:descending|decreasing|falling) order|from (?:the )?(?:largest|most) to (?:the )?(?:smallest|least)|"
     r"in order of (?:share|area|size|extent)|ranks? as follows|ranked by (?:share|area|size))\b",
     re.I,
 )
-_RISING = re.compile(
+_RISING = compiled(
     r"\b(?:in (?:ascending|increasing|rising) order|from (?:the )?(?:smallest|least) to (?:the )?(?:largest|most))\b",
     re.I,
 )
-_THAT_ORDER = re.compile(r"\bin (?:that|this) order\b", re.I)
-_THEN = re.compile(r"\b(?:followed by|then comes?|next comes?|ahead of)\s+", re.I)
+_THAT_ORDER = compiled(r"\bin (?:that|this) order\b", re.I)
+_THEN = compiled(r"\b(?:followed by|then comes?|next comes?|ahead of)\s+", re.I)
 SLACK = 0.5
 """Shares so near to each other may be told in either order."""
 
@@ -69,7 +70,7 @@ def _second(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{then.group(0).strip()!r}, but another cover comes second"
 
 
-_FEW = re.compile(
+_FEW = compiled(
     r"\bthe (?P<count>two|three) (?:(?P<top>largest|biggest|main|dominant|most (?:extensive|common|widespread))"
     r"|smallest|least (?:extensive|common|widespread)) (?:land )?(?:covers?|classes|cover types)\b",
     re.I,
@@ -95,12 +96,12 @@ def _few(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r} are others"
 
 
-_BEFORE = re.compile(
+_BEFORE = compiled(
     r"\b(?:ranks?|ranked|comes?|is placed|are placed)\s+(?:\w+\s+)?"
     r"(?:(?P<ahead>before|ahead of|above)|behind|after|below)\s+",
     re.I,
 )
-_SECOND_TO = re.compile(r"\bsecond (?:only )?to\s+", re.I)
+_SECOND_TO = compiled(r"\bsecond (?:only )?to\s+", re.I)
 
 
 def _before(said: Said) -> Iterable[Claim]:
@@ -109,9 +110,11 @@ def _before(said: Said) -> Iterable[Claim]:
         one, other = said.before(match.start()), said.after(match.end())
         if one is None or other is None or one.concept == other.concept or other.start > match.end() + 4:
             continue
-        ahead = match.re is _BEFORE and match.group("ahead") is not None
+        ahead = match.re.pattern == _BEFORE.pattern and match.group("ahead") is not None
         more, less = (one, other) if ahead else (other, one)
-        if said.share(more)[1] < said.share(less)[0] - SLACK or (match.re is _SECOND_TO and _place(said, one) != 2):
+        if said.share(more)[1] < said.share(less)[0] - SLACK or (
+            match.re.pattern == _SECOND_TO.pattern and _place(said, one) != 2
+        ):
             yield "comparison", f"{match.group(0).strip()!r} is not so by their shares"
 
 
@@ -121,13 +124,13 @@ def _place(said: Said, one: Mention) -> int:
     return 1 + sum(c.share > max(shares) + SLACK for c in said.reading.classes) if shares else 0
 
 
-_TOPS = re.compile(
+_TOPS = compiled(
     r"\b(?:tops|heads|leads) the (?:list|ranking|table|field)\b|\btakes? first place\b"
     r"|\bleads?(?=\s*(?:[,.;]|by an? \w+ margin|with\b|at\b))",
     re.I,
 )
-_GOES_TO = re.compile(r"\b(?P<nth>first|second|third|fourth) place (?:goes|belongs|falls) to (?:the )?", re.I)
-_IS_END = re.compile(
+_GOES_TO = compiled(r"\b(?P<nth>first|second|third|fourth) place (?:goes|belongs|falls) to (?:the )?", re.I)
+_IS_END = compiled(
     r"\s+(?:is|are) (?:by far )?the (?:(?P<most>most (?:widespread|common|extensive|abundant)|largest|biggest)|"
     r"smallest|rarest|least (?:widespread|common|extensive|abundant))"
     r"(?: of (?:(?:all|them)(?: covers)?|(?:all |the )+(?P<of>\w+)(?: (?:land )?(?:covers|classes))?))?\s*[.,;]",
@@ -161,7 +164,7 @@ def _ends(said: Said) -> Iterable[Claim]:
                 yield "comparison", f"{found.group(0).strip()!r} is another"
 
 
-_OF_THEM = re.compile(
+_OF_THEM = compiled(
     r"\bthe (?:(?P<most>largest|biggest|commonest|most (?:extensive|common|widespread|abundant))"
     r"|smallest|rarest|scarcest|least (?:extensive|common|widespread|abundant)) "
     r"of (?:which|these|them|(?:all )?the (?:\w+ )?(?:land )?(?:covers|classes|cover types))(?: all)?"
@@ -194,7 +197,7 @@ def _of_them(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0).strip()!r} is another"
 
 
-_EVERYWHERE = re.compile(
+_EVERYWHERE = compiled(
     r"\bleads? (?:everywhere|throughout|in (?:every|each|both|all(?: of)?(?: the)?(?: four)?) "
     r"(?P<what>quarter|quadrant|corner|part|side|half|halve)s?)\b",
     re.I,
@@ -226,7 +229,7 @@ def _everywhere(said: Said) -> Iterable[Claim]:
             yield "comparison", f"{match.group(0)!r}, but another cover does in a part"
 
 
-_LEADS_THERE = re.compile(
+_LEADS_THERE = compiled(
     r"\s+(?:(?P<occurs>occurs?|(?:is|are) (?:found|present|seen)|appears?)|leads?|dominates?|prevails?|"
     r"(?:is|are) (?:the )?(?:dominant|main|leading|largest|predominant|prevailing|most extensive)"
     r"(?: (?:land )?(?:cover|class)(?: type)?)?)"
@@ -254,7 +257,7 @@ def _in_so_many(said: Said) -> Iterable[Claim]:
         yield from _in_the_others(said, match, GRID if is_cells else QUADRANTS, count)
 
 
-_IN_OTHERS = re.compile(
+_IN_OTHERS = compiled(
     r"(?: (?:leads?|dominates?|prevails?|does))?,? in the (?:other|remaining) "
     rf"(?P<count>one|{'|'.join(COUNTS)}|[1-9])\b",
     re.I,
@@ -281,7 +284,7 @@ def _held_and_most(said: Said, one: Mention, part: str) -> tuple[float, float]:
     return sum(shares[code] for code in codes), max(others, default=0.0)
 
 
-_AFTER_ANOTHER = re.compile(
+_AFTER_ANOTHER = compiled(
     r"\b(?:largest|biggest|main|most (?:common|extensive|widespread)) (?:land )?(?:cover|class) "
     r"(?:after|behind|next to|besides|apart from) (?:the )?",
     re.I,
@@ -303,7 +306,7 @@ def _after_another(said: Said) -> Iterable[Claim]:
 
 
 _COVER_WORD = r"(?:(?:single )?(?:land )?(?:cover|class|type)(?:s|es)?(?: (?:types?|class(?:es)?))?)"
-_NONE_ABOVE = re.compile(
+_NONE_ABOVE = compiled(
     rf"\b(?:no|none of the) (?P<other>other |others |remaining )?(?:{_COVER_WORD} )?"
     r"(?:(?:other than|apart from|besides|except(?: for)?|but) (?:the )?[\w -]{3,30}? )?"
     r"(?:exceeds?|reach(?:es)?|"
@@ -313,9 +316,9 @@ _NONE_ABOVE = re.compile(
     re.I,
 )
 """Before a figure: ``no other class exceeds 8%``, ``all other covers are below 5%``."""
-_BESIDE_IT = re.compile(r"\b(?:apart from|aside from|besides|other than|except for|beyond)\b", re.I)
-_IS_ABOVE = re.compile(r"(?:more than|over|above)\b", re.I)
-_IS_BELOW = re.compile(r"(?:less than|below|under|at most)\b", re.I)
+_BESIDE_IT = compiled(r"\b(?:apart from|aside from|besides|other than|except for|beyond)\b", re.I)
+_IS_ABOVE = compiled(r"(?:more than|over|above)\b", re.I)
+_IS_BELOW = compiled(r"(?:less than|below|under|at most)\b", re.I)
 
 
 def _bound(text: str, number: Number) -> re.Match[str] | None:
@@ -354,7 +357,7 @@ def _none_above(said: Said) -> Iterable[Claim]:
             yield "number", f"{number.text!r}, but another cover has more"
 
 
-_HALF = re.compile(r"\s+(?:is|are) in (?:the|a) (?:(?P<more>majority)|minority)\b", re.I)
+_HALF = compiled(r"\s+(?:is|are) in (?:the|a) (?:(?P<more>majority)|minority)\b", re.I)
 
 
 def _half(said: Said) -> Iterable[Claim]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from schemas.facts import Fact, FactSheet
 
@@ -92,6 +93,38 @@ class Reading:
         sides = [self.by_id.get(f"ground.{name}") for name in ("width", "height")]
         width, height = (0.0 if side is None else float(side.value) for side in sides)
         return width * height
+
+    @cached_property
+    def days(self) -> frozenset[str]:
+        """ISO days, or times, that some fact tells."""
+        return frozenset(str(fact.value) for fact in self.sheet.facts if fact.unit == "date")
+
+    @cached_property
+    def modalities(self) -> frozenset[str]:
+        """Sources that facts come from, by their first word."""
+        return frozenset(fact.source.split(" ")[0] for fact in self.sheet.facts)
+
+    @cached_property
+    def has_radar(self) -> bool:
+        """Whether radar has told something."""
+        return any(fact.kind == "sar" for fact in self.sheet.facts)
+
+    @cached_property
+    def borders(self) -> Mapping[frozenset[int], float]:
+        """Codes of two classes that meet -> length of the edge between them, in m."""
+        shared = [fact for fact in self.sheet.facts if fact.kind == "adjacency"]
+        return {frozenset(map(int, fact.fact_id.split(".")[1:])): float(fact.value) for fact in shared}
+
+    @cached_property
+    def map_facts(self) -> Mapping[str, Mapping[str, Fact]]:
+        """Kind of map feature -> what is known of it, by the ending of the fact's id."""
+        found: dict[str, dict[str, Fact]] = {feature.kind: {} for feature in self.features}
+        for fact_id, fact in self.by_id.items():
+            if fact_id.startswith("osm."):
+                kind, _, name = fact_id.removeprefix("osm.").partition(".")
+                if kind in found:
+                    found[kind][name] = fact
+        return found
 
     def region_share(self, code: int, region: str) -> float | None:
         """Percent of a class in a region, None where the sheet does not say."""

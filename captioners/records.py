@@ -90,14 +90,20 @@ class RecordMaker:
             ids.add(one.osm_licence)
         return " AND ".join(sorted(ids))
 
-    def record(self, told: Told, parent_id: str = "") -> TextRecord:
+    def record(self, told: Told, parent_id: str = "", *, is_spare: bool = False) -> TextRecord:
         """The record of a text; one that the verifier doubts does not count as verified.
+
+        Args:
+            told: the text.
+            parent_id: record of the text that it says in other words.
+            is_spare: it may stand in for a model's text: whoever puts it there asks for its `doubts`.
 
         Raises:
             ValueError: the record breaks its own form (a span beside its phrase, a box outside the image).
         """
         self.counts[told.kind] += 1
-        text, spans, geometries, facts, found = self._body(told)
+        text, spans, geometries, facts = self._body(told)
+        found = [] if is_spare else doubts(self.chip, told)
         fields: dict[str, Any] = {}
         if told.question is not None:
             asked = told.question
@@ -133,31 +139,18 @@ class RecordMaker:
         """Which of the large classes a caption names."""
         return {"over_5_percent": list(self.chip.verifier.named(text))} if told.kind == "caption" else {}
 
-    def _body(
-        self, told: Told
-    ) -> tuple[str, tuple[Span, ...], tuple[TextGeometry, ...], tuple[str, ...], list[Violation]]:
-        """Text, spans, geometries, facts and what the verifier finds."""
+    def _body(self, told: Told) -> tuple[str, tuple[Span, ...], tuple[TextGeometry, ...], tuple[str, ...]]:
+        """Text, spans, geometries and facts."""
         if told.question is not None:
-            return f"{told.question.question} {told.question.answer}", (), (), told.question.facts, []
+            return f"{told.question.question} {told.question.answer}", (), (), told.question.facts
         marked = " ".join(sentence.text for sentence in told.sentences)
         facts = tuple(dict.fromkeys(fact for sentence in told.sentences for fact in sentence.facts))
         if told.turns:
-            found = [
-                violation
-                for sentence in told.sentences
-                for violation in self.chip.verifier.sentence(unmark(sentence.text)[0], sentence.facts)
-            ]
-            return "\n".join(turn.text for turn in told.turns), (), (), facts, found
+            return "\n".join(turn.text for turn in told.turns), (), (), facts
         text, spans = unmark(marked)
         named = [self._named(span) for span in spans]
         spans_out, geometries = self._grounded(named)
-        found = []
-        for sentence in told.sentences:
-            plain = unmark(sentence.text)[0]
-            found += self.chip.verifier.sentence(f"{plain}." if told.plain else plain, sentence.facts)
-        if told.empty_target or told.kind == "labels":
-            found = []  # it speaks of what is not there, on purpose; or is a list of names
-        return text, tuple(spans_out), geometries, facts, found
+        return text, tuple(spans_out), geometries, facts
 
     def _named(self, span: Span) -> Span:
         """The span with the class's noun for its code."""
@@ -183,6 +176,18 @@ class RecordMaker:
                 targets += places[head]
             out.append(span.model_copy(update={"targets": targets}))
         return out, tuple(geometries)
+
+
+def doubts(chip: Chip, told: Told) -> list[Violation]:
+    """What the verifier finds in a text of the template: none is right by its making."""
+    if told.empty_target or told.kind == "labels":
+        return []  # it speaks of what is not there, on purpose; or is a list of names
+    ended = "." if told.plain and not told.turns else ""
+    return [
+        violation
+        for sentence in told.sentences
+        for violation in chip.verifier.sentence(unmark(sentence.text)[0] + ended, sentence.facts)
+    ]
 
 
 def _visible(told: Told) -> bool:

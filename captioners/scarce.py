@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import percent_of, region_of
 from captioners.mentions import Mention, Place, find_places
 
-_SCARCE = re.compile(
+_SCARCE = compiled(
     r"\b(?:hardly any|barely any|scarcely any|scarce|rare|negligible|traces? of|next to no|"
     r"(?:tiny|minute|minuscule) (?:fractions?|parts?|shares?|portions?|amounts?))(?! (?:thing|but))\b",
     re.I,
@@ -37,14 +38,14 @@ def _scarce(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "number", f"{match.group(0)!r} says too little"
 
 
-_FEW = re.compile(
+_FEW = compiled(
     r"\blittle of the \w+ is\b|(?<!\ba )\bfew\b|(?<!\ba )\blittle\b(?= \w+(?: \w+)?)|"
     r"\bsparse(?:ly)?\b(?! vegetat)|"
     r"(?<!quite )\b(?:a few|a handful of|a couple of|a pair of|a single|a lone|occasional)"
     r"(?= (?:trees?|shrubs?|bush(?:es)?)(?![\w-])(?! cover))",
     re.I,
 )
-_COPULA = re.compile(r"\b(?:is|are|remains?|stays?|grows?|stands?)(?: \w+)? $", re.I)
+_COPULA = compiled(r"\b(?:is|are|remains?|stays?|grows?|stands?)(?: \w+)? $", re.I)
 
 
 def _few(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
@@ -55,7 +56,7 @@ def _few(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "number", f"{match.group(0)!r} says too little"
 
 
-_SCATTERED = re.compile(r"\b(?:scattered|dotted|dispersed|sprinkled|speckled|strewn|interspersed)\b", re.I)
+_SCATTERED = compiled(r"\b(?:scattered|dotted|dispersed|sprinkled|speckled|strewn|interspersed)\b", re.I)
 SCATTERED_PATCHES = 3
 """Fewer patches are not scattered."""
 

@@ -7,28 +7,29 @@ from collections.abc import Iterable, Sequence
 
 from captioners.attributed import LIES_IN
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import ALL_OF_IT, JOINED, NEARLY_ALL, inside_of, joined_places, list_around, percent_of
 from captioners.mentions import Mention, Place, find_mentions, find_places
 from captioners.placed import tells
 from captioners.regions import ALONG, CELLS, GRID
 
 _NUMBER = r"(?:two|three|four|five|six|seven|eight|nine|ten|\d+)"
-_ALL = re.compile(
+_ALL = compiled(
     rf"\b(?:all(?: of)?(?: the| its)?(?: {_NUMBER})?|every(?: single)?|(?:each|both)(?: of the)?|"
     rf"(?<!of )the {_NUMBER})\s+"
     r"(?:separate |distinct )?(?:(?:patch(?:es)?|stands?|blocks?|pieces?|bod(?:y|ies)) of (?:the )?)?$",
     re.I,
 )
-_BOTH = re.compile(r"\bboth (?:the )?$", re.I)
-_MOST_OF = re.compile(
+_BOTH = compiled(r"\bboth (?:the )?$", re.I)
+_MOST_OF = compiled(
     r"\b(?:most|the (?:bulk|(?:greater|larger|bigger) part|(?:(?P<vast>vast|great|overwhelming) )?majority)|"
     r"(?:more than|over) half) of (?:all )?(?:the |its )?"
     r"(?:(?:patch(?:es)?|stands?|blocks?|pieces?|bod(?:y|ies)) of (?:the )?)?$",
     re.I,
 )
 _MAINLY = r"(?:mostly|mainly|chiefly|largely|primarily|predominantly)"
-_MOSTLY = re.compile(rf"\b{_MAINLY}\b", re.I)
-_MOSTLY_LIES = re.compile(
+_MOSTLY = compiled(rf"\b{_MAINLY}\b", re.I)
+_MOSTLY_LIES = compiled(
     rf"(?: (?:areas|patches|blocks|stands|fields))?\s+(?:{_MAINLY} )?"
     r"(?:lies?|stands?|grows?|sits?|occurs?|can be found|(?:is|are)(?: (?:found|located|seen|situated))?)\s+"
     rf"(?:{_MAINLY} )?(?:found |located |seen )?(?:in|along|at|within|on)\s+(?:the )?",
@@ -36,8 +37,8 @@ _MOSTLY_LIES = re.compile(
 )
 MOST_PART, VAST_PART = 0.49, 0.65
 """Most of a cover, and the vast majority of it, are so much of it."""
-_NEARLY = re.compile(r"\b(?:almost|nearly|virtually|practically) (?=all\b)", re.I)
-_ALL_OF_THEM = re.compile(
+_NEARLY = compiled(r"\b(?:almost|nearly|virtually|practically) (?=all\b)", re.I)
+_ALL_OF_THEM = compiled(
     r"(?P<all>[^.;]{0,40},? all (?:of (?:them|it|which) )?)(?:lying |located |found )?"
     r"(?:in|along|at|within|on)\s+(?:the )?",
     re.I,
@@ -106,7 +107,7 @@ def _tells(said: Said, fact_id: str, place: Place) -> bool:
     return fact is not None and tells(fact, place)
 
 
-_QUARTER = re.compile(
+_QUARTER = compiled(
     r"\b(?:every|each|all four|the four|all) (?:of the )?(?:four )?(?P<part>quarter|quadrant|corner)s?"
     r"(?: of the (?:scene|image|picture|view|area))?\s+"
     r"(?P<verb>holds?|has|have|contains?|shows?|is|are|lies?)\s+(?:(?!no\b|not\b)[\w-]+\s+){0,3}?$",
@@ -132,7 +133,7 @@ def _quarters(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
             yield "place", f"{match.group(0).strip()!r}, but one of them has less"
 
 
-_BUT = re.compile(
+_BUT = compiled(
     r"\b(?:every|each|all(?: of)?(?: the)?(?: four)?) (?P<part>quarter|quadrant|corner)s?"
     r"(?: of the (?:scene|image|picture|view|area))?,? "
     r"(?:except|but|apart from|other than|save|bar)(?: for)?(?: in)? (?:the )?$",
@@ -160,7 +161,7 @@ def _all_but(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
         yield "place", f"{words.group(0).strip()!r} {out[0].text!r} is not where it lies"
 
 
-_ONLY = re.compile(
+_ONLY = compiled(
     r"(?: of the (?:scene|image))?\s+(?:is|are) the only (?:quarter|quadrant|part|corner)s? "
     r"(?:(?P<no>without|that has no|that lacks|that holds no)|"
     r"with|that has|that holds|to have|to hold|holding|containing)(?: any| some)? (?:the )?$",
@@ -194,28 +195,28 @@ def _only(said: Said, places: Sequence[Place]) -> Iterable[Claim]:
 _TOP = r"(?P<way>most|least|largest|highest|greatest|smallest|lowest)"
 _SHARE_OF = r"(?:share|proportion|amount|percentage|concentration|cover|coverage|area|extent|part|portion)"
 _OF_SCENE = r"(?: of (?:the )?(?:scene|image|picture|view|area))?"
-_HAS_MOST = re.compile(
+_HAS_MOST = compiled(
     rf"{_OF_SCENE},?\s+(?:is|has|holds|contains|shows) (?:by far |clearly )?the {_TOP} "
     rf"(?:(?:[a-z]+ly )?|{_SHARE_OF} of (?:the |its )?)$",
     re.I,
 )
 """Between a part of the scene and a cover."""
-_IS_MOST = re.compile(
+_IS_MOST = compiled(
     r"[^.;]{0,80}?\s(?:"
     r"(?P<way>most|least) (?:common|extensive|widespread|abundant|prominent|concentrated|frequent|dense)"
     r"|(?P<alone>densest|thickest|sparsest|scarcest|rarest)) (?:in|along|at|near|towards?|around) (?:the )?",
     re.I,
 )
 """Between a cover and a part."""
-_MOST_LIES = re.compile(rf"\bthe {_TOP} (?:(?:[a-z]+ly )?|{_SHARE_OF} of (?:the )?)$", re.I)
+_MOST_LIES = compiled(rf"\bthe {_TOP} (?:(?:[a-z]+ly )?|{_SHARE_OF} of (?:the )?)$", re.I)
 """Before a cover; `_LIES_THERE` follows it."""
-_ITS_MOST = re.compile(
+_ITS_MOST = compiled(
     r"[^;.]{0,80}\b(?:its|their) (?P<way>largest|highest|greatest|smallest|lowest) "
     rf"{_SHARE_OF} (?:is |lies )?(?:in|along|at) (?:the )?",
     re.I,
 )
 """Between a cover and a part: ``A is the main cover and reaches its highest share in``."""
-_LIES_THERE = re.compile(
+_LIES_THERE = compiled(
     r"(?: (?:part|quarter|quadrant|corner|ninth|cell|area|third|half|section|cover))?"
     rf"{_OF_SCENE}\s+(?:lies|is|are|stands?|occurs?|(?:is|are) found|can be found) (?:in |along |at )?(?:the )?",
     re.I,
@@ -223,10 +224,10 @@ _LIES_THERE = re.compile(
 _FEWEST = ("least", "smallest", "lowest", "sparsest", "scarcest", "rarest")
 _PARTS = (_QUADRANTS, ("n", "s", "e", "w"), GRID, ("r1", "r2", "r3"), ("c1", "c2", "c3"), (*_QUADRANTS, "middle"))
 """Parts of the scene that are compared with each other."""
-_OF_ALL = re.compile(r"\bof (?:any|all) (?:the )?(?:other )?(?:parts?|corners?|quarters?|cells?)\b", re.I)
+_OF_ALL = compiled(r"\bof (?:any|all) (?:the )?(?:other )?(?:parts?|corners?|quarters?|cells?)\b", re.I)
 
 
-_LEAST_THERE = re.compile(
+_LEAST_THERE = compiled(
     rf"\b(?:{'|'.join(_FEWEST)})\b[^,;.]{{0,32}} (?:in|along|at|near|towards?|around) (?:the )?$", re.I
 )
 
@@ -280,7 +281,7 @@ def _among(place: Place, *, is_of_all: bool) -> tuple[str, Sequence[str]]:
     return place.region, next((parts for parts in _PARTS if place.region in parts), ())
 
 
-_EVENLY = re.compile(
+_EVENLY = compiled(
     r"\b(?:(?:evenly|equally) (?:divided|split|spread|distributed|shared|scattered)"
     r"|(?:divided|split|spread|distributed|shared|scattered) (?:evenly|equally))\b",
     re.I,

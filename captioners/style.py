@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import cache
 
 from captioners.elements import meanings
+from captioners.gated import any_of, compiled
 from captioners.lexicon import word_table
 from captioners.phrasing import phrases
 
 MAX_CHARACTERS = 400
 """Longer sentences are no sentences."""
-_MARKUP = re.compile(
+_MARKUP = compiled(
     r"[{}\[\]<>|`*#\\]|&#?\w+;|://|(?<!^)\bNone\b|^None\b(?! of the\b)|\bnull\b|\bNaN\b|\w\.\w+\.\w|^\s*-\s|"
     r"\b(?:share|shares|patches|border|osm|object|element|index|place|relation|dominant|change|terrain)\.\w"
 )
 """Markup, placeholders and fact ids have no place in a sentence."""
-_OPENING = re.compile(
+_OPENING = compiled(
     r"^([A-Z][a-zà-ÿ]+(?:['’]s)?)\s+(?:is|was|lies|lie|stands|sits|has|covers|borders|stretches|extends|surrounds|can|"
     r"appears|occupies|dominates|meets|belongs|begins|ends|fills|runs)\b"
 )
@@ -27,7 +28,7 @@ _OPENING = re.compile(
 
 
 _SIGNS = frozenset("°²−–—‘’“”…×± \u00a0")
-_NOT = re.compile(
+_NOT = compiled(
     r"n['’]t\b|\bcannot\b|\b(?:reach(?:es)?|touch(?:es)?|borders?|meets?|covers?|extends? (?:in)?to|crosses|lies?) "
     r"(?:neither|never|nowhere)\b|"
     r"\bnot\b(?! (?:quite|present|found|seen|there|any|contain|hold|include|show|known|only|as|so|occur)\b)",
@@ -48,8 +49,7 @@ class Violation:
 
 @cache
 def _words(section: str) -> re.Pattern[str]:
-    listed = sorted((str(word) for word in word_table()[section]), key=len, reverse=True)
-    return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, listed)) + r")(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"(?<![\w-])(?:{any_of(map(str, word_table()[section]))})(?![\w-])", re.IGNORECASE)
 
 
 @cache
@@ -80,9 +80,7 @@ def _invisible(gsd_m: float) -> re.Pattern[str] | None:
     listed = [str(w) for limit, words in word_table()["visibility"].items() if gsd_m > float(limit) for w in words]
     if not listed:
         return None
-    return re.compile(
-        r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(listed, key=len, reverse=True))) + r")(?![\w-])", re.I
-    )
+    return re.compile(rf"(?<![\w-])(?:{any_of(listed)})(?![\w-])", re.I)
 
 
 def style_violations(text: str, plain: str, gsd_m: float, nouns: frozenset[tuple[str, str]]) -> Iterable[Violation]:

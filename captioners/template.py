@@ -83,12 +83,25 @@ def template_records(
 
 
 def to_records(
-    chip: Chip, texts: Sequence[Told], verification: Verification, checks: dict[str, Any]
+    chip: Chip,
+    texts: Sequence[Told],
+    verification: Verification,
+    checks: dict[str, Any],
+    *,
+    spare: Callable[[int], bool] = lambda _: False,
 ) -> list[TextRecord]:
-    """The records of some texts; a revision names the caption that it says in other words."""
+    """The records of some texts; a revision names the caption that it says in other words.
+
+    Args:
+        chip: the chip.
+        texts: the texts.
+        verification: of those that the verifier does not doubt.
+        checks: what is known of how it came to that.
+        spare: whether the text of this number is a spare one, see `RecordMaker.record`.
+    """
     maker = RecordMaker(chip, verification, checks)
     records: list[TextRecord] = []
-    for text in texts:
+    for number, text in enumerate(texts):
         parents = [r.text_id for r in records if r.kind == "caption" and r.style == text.revises]
-        records.append(maker.record(text, parents[0] if parents else ""))
+        records.append(maker.record(text, parents[0] if parents else "", is_spare=spare(number)))
     return records

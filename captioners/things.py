@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from captioners.elements import meanings
+from captioners.gated import any_of
 from captioners.lexicon import concepts, plural, word_table
 from captioners.reading import Reading
 
@@ -17,8 +18,7 @@ def _things() -> tuple[re.Pattern[str], Mapping[str, tuple[str, ...]]]:
     kin = _of_tags() | {
         str(word): tuple(row["kin"]) for row in word_table()["things"].values() for word in row["words"]
     }
-    ordered = sorted(kin, key=len, reverse=True)
-    return re.compile(r"(?<![\w-])(" + "|".join(map(re.escape, ordered)) + r")(?![\w-])", re.IGNORECASE), kin
+    return re.compile(rf"(?<![\w-])({any_of(kin)})(?![\w-])", re.IGNORECASE), kin
 
 
 @cache

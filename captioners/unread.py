@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 from captioners.claims import Claim, Said
 from captioners.elements import meanings
+from captioners.gated import compiled
 from captioners.quantities import find_numbers
 
-_COMPARED = re.compile(
+_COMPARED = compiled(
     r"(?<!rather )(?:(?<!other )|(?<=each other ))(?<!else )\bthan\b(?! near infrared)"
     r"|\b(?:the|an?) (?!(?:other|former|latter) )(?:[a-z]+er|(?:more|less) [a-z]+) one\b"
     r"|\b(?:[a-z]+er|more|less)\b[^.;,]{0,16} of the two\b",
     re.I,
 )
-_SUPERLATIVE = re.compile(
+_SUPERLATIVE = compiled(
     r"\b(?:larg|bigg|small|high|low|green|dens|wett|dri|bright|dark|steep|flatt|wid|narrow|long|short|deep|strong|weak|"
     r"rich|near|clos|clear|warm|cold|thick|thinn|bar|rar|scarc|spars)est\b"
     r"(?! (?:elongated|compact|irregular|ring-shaped|winding|straight)\b)"  # of a shape: judged as an expression
@@ -23,7 +24,7 @@ _SUPERLATIVE = re.compile(
     r"|\b(?:peaked|bottomed out)\b|(?<!at )\bmost(?=\s*[.,;])",
     re.I,
 )
-_EQUAL = re.compile(
+_EQUAL = compiled(
     r"\b(?:equal(?:ly)?|evenly|identical(?:ly)?|alike)\b"
     r"|\b(?:same|similar|comparable) (?:in )?(?:share|area|amount|extent|size|proportion|cover|length|height)s?\b"
     r"|\b(?:similarly|comparably) (?:sized|large|common|extensive)\b"
@@ -33,14 +34,14 @@ _EQUAL = re.compile(
     r"|\bas (?!well\b|far\b|long\b|soon\b|such\b)[a-z]+ as\b(?! \d)|\bas (?:much|many) (?!as\b)[a-z]",
     re.I,
 )
-_RELATION = re.compile(
+_RELATION = compiled(
     r"\b(?:halfway|midway|gap|replac(?:es|ed|ing)|parallel|perpendicular|link(?:s|ed|ing)?|connect(?:s|ed|ing)?|"
     r"converges?|intersects?|branch(?:es)?)\b"
     r"|\b(?:north|south|east|west)\S*ern (?:bank|shore|waterfront|outskirts)s?\b",
     re.I,
 )
 
-_COLOUR = re.compile(
+_COLOUR = compiled(
     r"\b(?:brown(?:ish)?|gr[ae]y(?:ish)?|blue(?:ish)?|bluish|black|white|red(?:dish)?|yellow(?:ish)?|orange|pink|tan|beige|"
     r"turquoise|purple|dark|bright|pale|light-colou?red|colou?rful)\b(?! (?:infrared|edge)\b)",
     re.I,

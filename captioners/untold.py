@@ -12,6 +12,7 @@ from itertools import combinations
 from captioners.across import is_between
 from captioners.claims import Claim, Said
 from captioners.dated import unknown_sensors
+from captioners.gated import compiled
 from captioners.lexicon import word_table
 from captioners.mentions import Mention, Place, find_places
 
@@ -23,14 +24,14 @@ def untold(said: Said) -> Iterable[Claim]:
 
 
 _PARTS = r"(?:separat|divid|isolat|insulat|screen|shield|shelter|protect|buffer|detach|hid)"
-_PARTING = re.compile(
+_PARTING = compiled(
     rf"\b{_PARTS}(?:es|s|e|ing)? (?:the |both )?(?=[^.;]*?\b(?:from|and)\b)"
     r"|\b(?:cuts?|cutting|splits?|splitting) (?:off )?the (?=[^.;]*?\bfrom\b)",
     re.I,
 )
 """``C separates A from B``"""
-_FROM = re.compile(r"[^.;:]{0,30}\b(?:from|and) (?:the |an? )?", re.I)
-_OTHER = re.compile(r"\b(?:and|while|whereas|but|where)\b|;", re.I)
+_FROM = compiled(r"[^.;:]{0,30}\b(?:from|and) (?:the |an? )?", re.I)
+_OTHER = compiled(r"\b(?:and|while|whereas|but|where)\b|;", re.I)
 
 
 def _parted(said: Said) -> Iterable[Claim]:
@@ -48,12 +49,12 @@ def _parted(said: Said) -> Iterable[Claim]:
         yield from _is_parted(said, match, one, (first, second))
 
 
-_PARTED = re.compile(
+_PARTED = compiled(
     rf"\b(?:(?P<touch>separated|divided|isolated|detached|cut off)|{_PARTS}(?:e?d|den)|set apart)\b", re.I
 )
 """Of the first of these without "by", `denials` asks whether the two touch."""
-_AWAY_FROM = re.compile(r"[^.;,]{0,40}?\bfrom (?:the |an? )?", re.I)
-_BY = re.compile(
+_AWAY_FROM = compiled(r"[^.;,]{0,40}?\bfrom (?:the |an? )?", re.I)
+_BY = compiled(
     r"[^.;,]{0,40}?\bby (?:the |an? )?(?:[\w-]+ )?"
     r"(?:(?:strip|band|belt|ribbon|stretch|line|zone|buffer)s? of (?:the )?)?",
     re.I,
@@ -85,11 +86,9 @@ def _is_parted(said: Said, words: re.Match[str], one: Mention | None, pair: tupl
         yield "relation", f"{words.group(0).strip()!r}, but it does not lie between them"
 
 
-_BETWEEN = re.compile(r"\bbetween (?:the )?$", re.I)
-_AND = re.compile(r" and (?:the )?", re.I)
-_THERE = re.compile(
-    r",? (?:there )?(?:lies?|runs?|stands?|is|are|sits?|flows?|winds) (?:an?|the|some|two|three)\b", re.I
-)
+_BETWEEN = compiled(r"\bbetween (?:the )?$", re.I)
+_AND = compiled(r" and (?:the )?", re.I)
+_THERE = compiled(r",? (?:there )?(?:lies?|runs?|stands?|is|are|sits?|flows?|winds) (?:an?|the|some|two|three)\b", re.I)
 
 
 def _lies_between(said: Said) -> Iterable[Claim]:
@@ -105,9 +104,9 @@ def _lies_between(said: Said) -> Iterable[Claim]:
             yield "relation", f"{words.group(0).strip()!r}: no fact tells what lies between them"
 
 
-_FROM_TO = re.compile(r"\bfrom (?:the |an? )?$", re.I)
-_TO = re.compile(r"[^.;,]{0,30}? (?:to|into|towards?) (?:the |an? )?", re.I)
-_LISTS = re.compile(
+_FROM_TO = compiled(r"\bfrom (?:the |an? )?$", re.I)
+_TO = compiled(r"[^.;,]{0,30}? (?:to|into|towards?) (?:the |an? )?", re.I)
+_LISTS = compiled(
     r"\b(?:rang\w*|var(?:y|ies|ying)|everything|anything|pass\w*|chang\w*|transition\w*|shift\w*|grad\w*|progress\w*|"
     r"giv\w* way|turn\w*|moves?|moving|"
     r"sequence|succession|rank\w*|order\w*|falling|descending|ascending|largest|smallest|most|least)\b",
@@ -166,8 +165,8 @@ def _sensed(said: Said) -> Iterable[Claim]:
 
 
 _MEASURE = r"(?:NDVI|NDWI|NDBI|backscatter|VV|VH)"
-_OF_COVER = re.compile(rf"\b{_MEASURE} (?:values? )?(?:of|over|for|in|on) (?:the |all )?$", re.I)
-_COVER_HAS = re.compile(
+_OF_COVER = compiled(rf"\b{_MEASURE} (?:values? )?(?:of|over|for|in|on) (?:the |all )?$", re.I)
+_COVER_HAS = compiled(
     rf"\s+(?:has|have|had|shows?|showed|with|reach(?:es|ed)) (?:an? |the )?[\w ]{{0,16}}?\b{_MEASURE}\b", re.I
 )
 
@@ -182,18 +181,18 @@ def _measured(said: Said) -> Iterable[Claim]:
             yield "number", f"{said.text[one.start : one.end]!r}: no fact tells an index of one cover"
 
 
-_SLOPES = re.compile(
+_SLOPES = compiled(
     r"\b(?:slop(?:es?|ing)|descend(?:s|ing)?|ris(?:es?|ing)|falls?|falling|climb(?:s|ing)?|drop(?:s|ping)?|fac(?:es?|ing)|"
     r"overlook(?:s|ing)?)(?: (?:\w+ )?(?:to|towards?|above|over|behind|from))? (?:the |an? )?$",
     re.I,
 )
-_AT_HEIGHT = re.compile(
+_AT_HEIGHT = compiled(
     r"\b(?:with|by) (?:increasing |rising |growing )?(?:height|altitude|elevation)\b"
     r"|\b(?:on|in|at|covers?|to) (?:the )?(?:higher|lower|upper|steeper|gentler|flatter|highest|lowest|steepest) "
     r"(?:ground|slopes?|elevations?|altitudes?|terrain|land)\b",
     re.I,
 )
-_THE_MORE = re.compile(r"\bthe (?:[a-z]+er|more|less) [^,;.]*, the (?:[a-z]+er|more|less|fewer)\b", re.I)
+_THE_MORE = compiled(r"\bthe (?:[a-z]+er|more|less) [^,;.]*, the (?:[a-z]+er|more|less|fewer)\b", re.I)
 
 
 def _sloped(said: Said) -> Iterable[Claim]:
@@ -206,11 +205,11 @@ def _sloped(said: Said) -> Iterable[Claim]:
         yield "comparison", f"{match.group(0)!r} is told by no fact"
 
 
-_FLOWS = re.compile(
+_FLOWS = compiled(
     r"\bflow(?:s|ing)?(?: \w+ly)? (?:(?:from|to|towards?|into|out of|down|up)\b|(?:north|south|east|west)[\w-]*ward)",
     re.I,
 )
-_SIZED = re.compile(
+_SIZED = compiled(
     r"\b(?:larger?|big|bigger|small|smaller|tiny|huge|tall|low|high) "
     r"(?:houses?|buildings?|homes?|roofs?|rooftops)\b",
     re.I,

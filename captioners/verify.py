@@ -25,6 +25,7 @@ from captioners.contact import contact
 from captioners.contrasts import contrasts
 from captioners.extents import extents
 from captioners.figures import figures, is_about
+from captioners.gated import compiled
 from captioners.levels import levels
 from captioners.lexicon import Noun, concepts_of, nouns_of
 from captioners.located import located
@@ -46,7 +47,7 @@ from captioners.untold import untold
 from captioners.vocabulary import strange_words, words_in
 from captioners.whole import whole
 
-_TERMS = re.compile(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
+_TERMS = compiled(r"\b(?:(?:water|vegetation|built-up) index|sea level)\b", re.I)
 """Terms in which a cover's name names none."""
 RULES = (
     claims, contact, orders, multiples, ranks, extents, scarce, amounts, whole, spread, contrasts, across, patches,
@@ -75,6 +76,7 @@ class Verifier:
         self.nouns = frozenset((*absent, *present))
         self.told = told_words(reading)
         self.own_words = words_in([self.told, *(noun for _, noun in reading.absent)])
+        self._classes_of: dict[str, list[ClassReading]] = {}
         gsd = reading.by_id.get("ground.gsd")
         self.gsd_m = 10.0 if gsd is None else float(gsd.value)
 
@@ -153,9 +155,15 @@ class Verifier:
 
     def classes_of(self, concept: str) -> list[ClassReading]:
         """Classes that a mention may mean: the very class, or all that bring the concept with them."""
-        if concept.startswith("class:"):
-            return [one for one in self.reading.classes if one.code == int(concept.removeprefix("class:"))]
-        return [one for one in self.reading.classes if concept in concepts_of(one.noun)]
+        found = self._classes_of.get(concept)
+        if found is None:
+            code = concept.removeprefix("class:")
+            is_class = code != concept
+            found = [
+                c for c in self.reading.classes if (c.code == int(code) if is_class else concept in concepts_of(c.noun))
+            ]
+            self._classes_of[concept] = found
+        return found
 
 
 def as_checks(violations: Iterable[Violation]) -> dict[str, Any]:

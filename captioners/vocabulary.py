@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Set
 from functools import cache
 
 from captioners.elements import meanings
+from captioners.gated import compiled
 from captioners.lexicon import concepts, word_table
 from captioners.number_words import MONTHS
 from captioners.phrasing import phrases
 from schemas.shipped import shipped_table
 
-_WORD = re.compile(r"(?<![\w'’])[a-z]+(?![\w'’])", re.I)
+_WORD = compiled(r"(?<![\w'’])[a-z]+(?![\w'’])", re.I)
 _ENDINGS = (
     ("ies", "y"), ("ied", "y"), ("ily", "y"), ("ier", "y"), ("iest", "y"), ("es", ""), ("s", ""), ("ed", ""),
     ("ed", "e"), ("ing", ""), ("ing", "e"), ("er", ""), ("er", "e"), ("est", ""), ("est", "e"), ("ern", ""),

@@ -6,34 +6,35 @@ import re
 from collections.abc import Iterable, Sequence
 
 from captioners.claims import Claim, Said
+from captioners.gated import compiled
 from captioners.listed import GROUND, ONE_PART, listed_after, listed_before, part_of, percent_of, region_of
 from captioners.mentions import Mention, Place, find_places
 from captioners.quantities import find_numbers
 
-_REST = re.compile(
+_REST = compiled(
     r"\b(?:(?P<most>(?:most|much|the bulk|the greater part) of )?"
     rf"(?:the (?:rest|remainder)\b(?! of the (?!(?:mapped )?{GROUND}))|the (?:remaining|other) [\w%. -]{{1,20}}?"
     r"(?=\s+(?:is|are|being|lies|belongs?|goes|consists?|comprises?|holds?|contains?)\b)"
     r"|what (?:remains|is left)\b|everything else\b)|otherwise\b)",
     re.I,
 )
-_MAKES_UP = re.compile(
+_MAKES_UP = compiled(
     r"\b(?:mak(?:es?|ing) up|fill(?:s|ing)?|cover(?:s|ing)?|tak(?:es?|ing) up|form(?:s|ing)?|occup(?:y|ies|ying)|"
     r"account(?:s|ing)? for) (?P<most>(?:most|much|the bulk|the greater part) of )?$",
     re.I,
 )
-_MOSTLY = re.compile(r"\b(?:mostly|mainly|largely|chiefly|predominantly|primarily|above all)\b", re.I)
-_APART = re.compile(
+_MOSTLY = compiled(r"\b(?:mostly|mainly|largely|chiefly|predominantly|primarily|above all)\b", re.I)
+_APART = compiled(
     r"\b(?:apart from|aside from|except for|save for|other than|besides|but for|in addition to) [^.;:]*?, "
     rf"(?:everything|all of it|it|the (?:whole |entire |rest of the )?{GROUND}|there)\s+"
     r"(?:is|are|lies|consists of)\s+(?P<most>(?:mostly|mainly|largely|chiefly) )?"
     r"(?:(?:only|all|entirely|wholly|nothing but|covered (?:by|with)|under|of)\s+){0,2}$",
     re.I,
 )
-_PART_OF = re.compile(r"(?:%|\b(?:per ?cent|half|thirds?|quarters?|fifths?|most|much|bulk)) of the $", re.I)
+_PART_OF = compiled(r"(?:%|\b(?:per ?cent|half|thirds?|quarters?|fifths?|most|much|bulk)) of the $", re.I)
 """Before a part of the scene of which the rest is told, too."""
 _WORTH = {"half": 50.0, "third": 100 / 3, "quarter": 25.0, "fifth": 20.0, "tenth": 10.0}
-_FIGURE = re.compile(rf"(?<!two )(?<!three )(?<!four )\b(?:{'|'.join(_WORTH)})\b", re.I)
+_FIGURE = compiled(rf"(?<!two )(?<!three )(?<!four )\b(?:{'|'.join(_WORTH)})\b", re.I)
 OFF_PERCENT = 3.0
 """What is the remaining quarter may be so far from a quarter."""
 REACH = 45
@@ -43,13 +44,13 @@ LEFT_OVER = 0.5
 CHARACTER_PERCENT, LEADING_PERCENT = 50.0, 35.0
 """A landscape is called by what covers so much of it, or so much and more than anything else."""
 _LANDSCAPE = r"(?:landscape|scene|scenery|countryside|plain|setting|picture|image|view)"
-_PARTLY = re.compile(
+_PARTLY = compiled(
     r"\b(?:part(?:ly|ially)?|half|semi|sparsely|lightly|thinly|scarcely|hardly|barely|little|less|in part|also)"
     r"[\s-]+(?:\w+ly )?$",
     re.I,
 )
-_KIND_OF = re.compile(rf"\b{_LANDSCAPE} (?:made )?of (?:an? |the )?$", re.I)
-_IS = re.compile(
+_KIND_OF = compiled(rf"\b{_LANDSCAPE} (?:made )?of (?:an? |the )?$", re.I)
+_IS = compiled(
     rf"(?:^|[;:,]\s*|\b(?:and|but|while|whereas|overall,?)\s+)(?:the|this) (?P<all>whole |entire )?{GROUND} "
     r"(?:is|are|lies|remains)\s+(?:(?!not\b|no\b)[\w-]+ly\s+|still\s+|also\s+)?"
     r"(?:(?:covered (?:by|with|in)|under|given over to|made up of)\s+)?(?:an? |the )?$",
@@ -133,7 +134,7 @@ def _left(
         yield "number", f"{words.strip()!r} holds more than that"
 
 
-_ALL_GREEN = re.compile(
+_ALL_GREEN = compiled(
     rf"\b(?:{GROUND}|(?:north|south|east|west)\w*(?: (?:half|quarter))?) (?:is|are) (?:(?P<all>entirely|completely|"
     r"fully|wholly|all)|almost entirely|mostly|mainly|largely|predominantly)\s+"
     r"(?:(?:covered|overgrown) (?:by|with|in) |under )?(?:green |natural )?vegetat(?:ed|ion)\b",
