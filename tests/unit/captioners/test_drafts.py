@@ -6,6 +6,8 @@ import pytest
 
 from captioners.base import CaptionInput
 from captioners.conversation import Conversation
+from captioners.records import Chip, Told
+from captioners.style import Violation
 from tests.unit.captioners.test_verify import chip
 
 
@@ -55,3 +57,25 @@ def test_the_rest_is_judged_by_what_the_same_text_has_named() -> None:
         ]
         talk.hear("key", json.dumps({"choices": [{"message": {"content": json.dumps({"long": said})}}]}).encode())
         assert (talk.prompt is None) == holds  # else a repair is asked for
+
+
+def test_the_template_is_verified_where_it_stands_in_for_a_model_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def doubted(_: Chip, told: Told) -> list[Violation]:
+        asked.append(told.style)
+        return [Violation("number", "fits no fact")]
+
+    for module in ("drafts", "records"):
+        monkeypatch.setattr(f"captioners.{module}.doubts", doubted)
+    for share, kind, verification in (("60%", [], "pass"), ("30%", ["short"], "not_checked")):
+        asked.clear()
+        talk = Conversation(CaptionInput("chip", chip().reading.sheet, legend="worldcover-11", kinds=("short",)))
+        said = {"short": [{"text": f"Cropland covers about {share} of the scene.", "facts": ["share.40"]}]}
+        while talk.prompt is not None:
+            talk.hear("key", json.dumps({"choices": [{"message": {"content": json.dumps(said)}}]}).encode())
+        (record,) = talk.records()
+        assert (asked, record.verification) == (kind, verification)
+        assert (record.checks.get("fallback") == "violations") == bool(kind)
